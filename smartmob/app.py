@@ -1,0 +1,133 @@
+"""The composition root: what the service is made of, read from top to bottom, and in which order it starts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from smartmob.errors import Unavailable
+from smartmob.kernel import migrations
+from smartmob.kernel.auth import HostRules, Tokens
+from smartmob.kernel.datadir import DataDirectory
+from smartmob.kernel.db import Database
+from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.events import EventBus
+from smartmob.kernel.health import Readiness, database_check, disk_check
+from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
+from smartmob.kernel.routes import KernelRoutes
+from smartmob.kernel.routing import mount, public_paths
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
+from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.metrics import routes as metrics_routes
+from smartmob.metrics.service import MetricsService
+from smartmob.metrics.store.reader import MetricsReader
+from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.settings import Settings
+
+log = structlog.get_logger()
+
+MIGRATED_ROOMS = ("smartmob.metrics",)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A built service: the application to serve, and what the one who serves it must reach."""
+
+    app: web.Application
+    bus: EventBus
+    tasks: TaskRegistry
+    readiness: Readiness
+    embedded: EmbeddedPostgres | None
+
+    def stopping(self) -> None:
+        """Tell everybody who asks that the service takes no more work."""
+        self.readiness.stopping = True
+
+    def stop_at_once(self) -> None:
+        """End what would outlive this process."""
+        if self.embedded is not None:
+            self.embedded.stop_at_once()
+
+
+def _no_access_log(*_: object) -> None:
+    """Log no requests."""
+
+
+def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
+    """Return the service for `settings`; nothing is started until its application is."""
+    bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic()
+    folder = DataDirectory(settings.data_dir)
+    embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
+    database = Database(settings.database, embedded)
+
+    metrics_writer = MetricsWriter(database)
+    live_metrics = GroupCommitWriter("metrics", database, metrics_writer.commit)
+    metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
+
+    figures = Figures()
+    figures.add(http_metrics(traffic))
+    figures.add(writer_metrics(live_metrics))
+    figures.add(task_metrics(tasks))
+    readiness.add("database", database_check(database))
+    readiness.add("disk", disk_check(folder))
+
+    tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
+    kernel = KernelRoutes(readiness, figures, tokens, bodies)
+    tables = (kernel.table(), metrics_routes.table(metrics, bodies))
+    kernel.describe(tables)
+
+    hosts = HostRules(settings.host, settings.allow_host)
+    entrance = Entrance(tokens, hosts, public_paths(tables), access_log, traffic)
+    app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
+    mount(app, tables)
+
+    async def run_folder(_: web.Application) -> AsyncIterator[None]:
+        folder.hold()
+        yield
+        folder.release()
+
+    async def run_tasks(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await tasks.close()
+
+    async def run_database(_: web.Application) -> AsyncIterator[None]:
+        try:
+            await database.open()
+            await _migrate(database, readiness)
+        except BaseException:
+            await database.close()
+            raise
+        yield
+        await database.close()
+
+    async def run_metrics(_: web.Application) -> AsyncIterator[None]:
+        live_metrics.start(tasks)
+        expiry = tasks.start("metrics-expiry", metrics.expire_for_ever())
+        yield
+        expiry.cancel()
+        await live_metrics.close()
+
+    # Started in this order and stopped in the reverse one.
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
+    return Service(app, bus, tasks, readiness, embedded)
+
+
+async def _migrate(database: Database, readiness: Readiness) -> None:
+    """Bring the tables up to date, and let readiness tell of it."""
+    wanted = migrations.collect(MIGRATED_ROOMS)
+    connection = await database.connect()
+    try:
+        await migrations.apply(connection, wanted)
+    finally:
+        await connection.close()
+
+    async def check() -> None:
+        applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
+        if applied < len(wanted):
+            raise Unavailable(f"{len(wanted) - applied} migrations are missing; restart the service to apply them")
+
+    readiness.add("migrations", check)

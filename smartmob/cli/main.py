@@ -1,0 +1,92 @@
+"""The command line: one group of commands, each loaded only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+import click
+
+from smartmob import __version__
+from smartmob.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated, NotFound, SmartmobError
+
+GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
+
+_COMMANDS = {
+    "serve": ("smartmob.cli.serve", "Run the service."),
+    "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
+    "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is asked for, so that `--help` and completion are quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smartmob")
+def group() -> None:
+    """A performance lab in one service.
+
+    Data goes to standard output, talk to standard error. Exit codes: 0 good, 1 failed, 2 wrong usage, 3 the server or
+    the network.
+    """
+
+
+def main() -> None:
+    """Run `smartmob`."""
+    sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
+
+
+def agent() -> None:
+    """Run `smartmob-agent`, which is `smartmob serve`."""
+
+    def serve() -> object:
+        from smartmob.cli.serve import command
+
+        return command(prog_name="smartmob-agent", standalone_mode=False)
+
+    sys.exit(_run(serve))
+
+
+def _run(call: Callable[[], object]) -> int:
+    """Return the exit code of a command; what went wrong is one line on standard error."""
+    try:
+        result = call()
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except SmartmobError as error:
+        click.echo(f"smartmob: {error}", err=True)
+        return _code(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has seen enough.
+        sys.stdout = None
+        return GOOD
+    return result if isinstance(result, int) else GOOD
+
+
+def _code(error: SmartmobError) -> int:
+    if isinstance(error, NotFound | Conflict | InvalidInput):
+        return FAILED
+    if isinstance(error, NotAuthenticated | NotAllowed):
+        return REMOTE
+    return getattr(error, "exit_code", FAILED)

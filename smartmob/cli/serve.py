@@ -1,0 +1,79 @@
+"""`smartmob serve`, also known as `smartmob-agent`: runs the service."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smartmob import __version__
+from smartmob.settings import OPTIONS, Option, environment, load
+
+
+def _flag(option: Option) -> Callable[[Any], Any]:
+    """Return the click option of a setting; its default stays with the settings, so that only what is given counts."""
+    text = option.help
+    if option.default_text:
+        text += f"  [default: {option.default_text}]"
+    if option.kind is bool:
+        return click.option(f"{option.flag}/--no-{option.flag[2:]}", option.name, default=None, help=text)
+    if option.choices:
+        return click.option(option.flag, option.name, type=click.Choice(option.choices), help=text)
+    metavar = {Path: "PATH", int: "N", float: "N"}.get(option.kind, "TEXT")
+    return click.option(option.flag, option.name, metavar=metavar, multiple=option.repeatable, help=text)
+
+
+def _with_settings(function: Any) -> Any:
+    for option in reversed(OPTIONS):
+        function = _flag(option)(function)
+    return function
+
+
+@click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smartmob")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="File of settings, in TOML.")
+@_with_settings
+def command(config: Path | None, **flags: Any) -> None:
+    """Run the service until CTRL-C, SIGINT or SIGTERM.
+
+    Every option is also an environment variable (--log-format: SMARTMOB_LOG_FORMAT) and a key of the file given by
+    --config (log_format). Flags win over variables, variables over the file.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    settings = load(given, environment(), config)
+
+    from smartmob.kernel.auth import check_bind
+
+    check_bind(settings.host, settings.token, settings.insecure)
+
+    from smartmob.app import build
+    from smartmob.kernel import log, server
+
+    logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
+    service = build(settings, logs.access)
+
+    def at_once() -> None:
+        service.stop_at_once()
+        logs.close()
+
+    async def run() -> None:
+        await server.serve(service.app, settings, stopping=service.stopping, at_once=at_once)
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run())
+    finally:
+        logs.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loop where it is installed; it serves a third more requests (docs/discussions)."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,94 @@
+"""The exceptions of smartmob; an exception's docstring is its message.
+
+They say what went wrong and what to do about it, and know nothing of HTTP: `smartmob.kernel.problems` maps them to
+answers, `smartmob.cli.main` to exit codes.
+
+    SmartmobError
+     ├─ StartupError            the service cannot start as asked
+     │   ├─ SettingsError
+     │   └─ DatabaseError
+     ├─ InvalidInput            what was sent does not fit
+     │   └─ TooLarge
+     ├─ NotFound
+     ├─ Conflict
+     ├─ NotAuthenticated
+     ├─ NotAllowed
+     ├─ TooSlow
+     └─ Unavailable             try again later
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SmartmobError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class StartupError(SmartmobError):
+    """The service cannot start."""
+
+
+class SettingsError(StartupError):
+    """A setting is wrong."""
+
+
+class DatabaseError(StartupError):
+    """The database cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with an input: `where` is a JSON path such as `$.run_date` or a parameter's name."""
+
+    where: str
+    message: str
+
+
+class InvalidInput(SmartmobError):
+    """The input does not fit."""
+
+    def __init__(self, message: str = "", faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+    @classmethod
+    def at(cls, where: str, message: str) -> InvalidInput:
+        """Return the error for a single bad field."""
+        return cls(f"{where}: {message}", (Fault(where, message),))
+
+
+class TooLarge(InvalidInput):
+    """The input is larger than the service accepts."""
+
+
+class NotFound(SmartmobError):
+    """There is no such thing."""
+
+
+class Conflict(SmartmobError):
+    """The request does not fit the present state."""
+
+
+class NotAuthenticated(SmartmobError):
+    """A token is needed: send it as `Authorization: Bearer`, as the password of HTTP Basic, or sign in at /login."""
+
+
+class NotAllowed(SmartmobError):
+    """The request is not allowed."""
+
+
+class TooSlow(SmartmobError):
+    """The request did not arrive in time."""
+
+
+class Unavailable(SmartmobError):
+    """The service cannot do this now; try again."""
+
+    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,161 @@
+"""Who may talk to the service: the token, the cookie made from it, and the rules on Host and Origin.
+
+The rules on Host and Origin hold with and without a token. They stop two attacks of a page that a person on this
+machine happens to open: DNS rebinding (the page's own name is made to point here; the Host header tells) and
+cross-site requests (the Origin header tells). There is no CORS.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+
+from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
+from smartmob.kernel import clock
+
+COOKIE = "smartmob_session"
+COOKIE_SECONDS = 14 * 24 * 3600
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_REMEMBERED_HOSTS = 256
+
+
+def check_bind(host: str, token: str | None, insecure: bool) -> None:
+    """Refuse to listen where strangers can connect without a token; raises StartupError that says how to go on."""
+    if token is not None or insecure or is_loopback(host):
+        return
+    raise StartupError(
+        f"refusing to listen on {host} without a token, since everybody who can connect could run programs here. "
+        "Put a secret into a file and give --token-file FILE (or set SMARTMOB_TOKEN), "
+        "or listen on 127.0.0.1, or accept the risk with --insecure."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Tokens:
+    """Checks what a client shows against the one token of the service, in constant time."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = None if token is None else token.encode()
+        self._bearer = b"Bearer " + (self._token or b"")
+        # Signs cookies; who changes the token signs everybody out.
+        self._key = hashlib.sha256(b"smartmob cookie\0" + (self._token or b"")).digest()
+
+    @property
+    def required(self) -> bool:
+        """Return whether clients must show a token."""
+        return self._token is not None
+
+    def authenticate(self, authorization: str | None, cookie: str | None) -> None:
+        """Raise NotAuthenticated unless the header or the cookie proves the knowledge of the token."""
+        if self._token is None:
+            return
+        if authorization is not None and self._authorized(authorization):
+            return
+        if cookie is not None and self._signed(cookie):
+            return
+        raise NotAuthenticated
+
+    def matches(self, given: str) -> bool:
+        """Return whether `given` is the token."""
+        return self._token is not None and hmac.compare_digest(given.encode(errors="surrogateescape"), self._token)
+
+    def cookie(self) -> str:
+        """Return the value of a new session cookie: when it ends, a nonce, and a signature of both."""
+        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}"
+        return f"{plain}.{self._sign(plain)}"
+
+    def _authorized(self, authorization: str) -> bool:
+        given = authorization.encode(errors="surrogateescape")
+        if hmac.compare_digest(given, self._bearer):
+            return True
+        scheme, _, value = given.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return hmac.compare_digest(value.strip(), self._token or b"")
+        if scheme.lower() != b"basic":
+            return False
+        try:
+            _, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
+        except binascii.Error:
+            return False
+        return bool(colon) and hmac.compare_digest(password, self._token or b"")
+
+    def _signed(self, cookie: str) -> bool:
+        plain, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(signature.encode(errors="surrogateescape"), self._sign(plain).encode()):
+            return False
+        return int(plain.partition(".")[0]) > clock.epoch()
+
+    def _sign(self, plain: str) -> str:
+        return hmac.new(self._key, plain.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+
+
+class HostRules:
+    """Decides by the Host and Origin headers whether a request was meant for this service."""
+
+    def __init__(self, bound: str, further: Iterable[str] = ()) -> None:
+        own = {"localhost", bound, socket.gethostname(), socket.getfqdn(), *further}
+        self._names = {name.lower().rstrip(".") for name in own if name}
+        self._accepted: set[str] = set()
+
+    def check(self, method: str, headers: Mapping[str, str], upgrade: bool) -> None:
+        """Raise NotAllowed for a foreign Host, and for a changing request or WebSocket of a foreign Origin."""
+        host = headers.get("Host")
+        if host is None or (host not in self._accepted and not self._accept(host)):
+            raise NotAllowed(
+                f"the service does not answer to the name {host!r}. "
+                "If it is right, start the service with --allow-host and that name."
+            )
+        if (upgrade or method not in _SAFE_METHODS) and not self._same_origin(host, headers):
+            raise NotAllowed(f"a page of {headers.get('Origin', 'another site')!r} may not use this service")
+
+    def _accept(self, host: str) -> bool:
+        name = _split(host)[0]
+        # An address as such cannot be rebound: only names can be made to point elsewhere.
+        if name not in self._names and not _is_address(name):
+            return False
+        if len(self._accepted) < _REMEMBERED_HOSTS:
+            self._accepted.add(host)
+        return True
+
+    @staticmethod
+    def _same_origin(host: str, headers: Mapping[str, str]) -> bool:
+        origin = headers.get("Origin")
+        if origin is None:
+            return headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site")
+        scheme, separator, netloc = origin.partition("://")
+        if not separator or scheme not in ("http", "https"):
+            return False
+        default = "443" if scheme == "https" else "80"
+        here, there = _split(host), _split(netloc)
+        return here[0] == there[0] and (here[1] or default) == (there[1] or default)
+
+
+def _split(netloc: str) -> tuple[str, str]:
+    """Return the name and the port of `netloc`, in lower case and without brackets."""
+    netloc = netloc.strip().lower()
+    if netloc.startswith("["):
+        name, _, rest = netloc[1:].partition("]")
+        return name, rest.lstrip(":")
+    name, _, port = netloc.partition(":")
+    return name.rstrip("."), port
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""The system user that owns and runs the embedded PostgreSQL.
+
+PostgreSQL refuses to run as root, so a service that is started as root runs it as a system user without a shell and
+without a password. Any other service runs it as itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartmob.errors import DatabaseError
+
+NAME = "smartmob"
+_NOLOGIN = next((p for p in ("/usr/sbin/nologin", "/sbin/nologin") if Path(p).exists()), "/bin/false")
+_CREATORS = (
+    (
+        "useradd",
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        _NOLOGIN,
+        NAME,
+    ),
+    ("adduser", "-S", "-D", "-H", "-h", "/nonexistent", "-s", _NOLOGIN, NAME),  # BusyBox
+)
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that the database runs as; `ours` is the user that this process runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    ours: str
+
+    @property
+    def foreign(self) -> bool:
+        """Return whether the database runs as somebody else than this process."""
+        return self.uid != os.geteuid()
+
+    def popen_options(self) -> dict[str, Any]:
+        """Return the arguments with which `subprocess` starts a program as this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.foreign else {}
+
+
+def find() -> Account:
+    """Return the account to run the database as; as root, the system user is made when it is missing.
+
+    Raises DatabaseError when there is none.
+    """
+    try:
+        ours = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise DatabaseError(
+            f"the embedded database needs a user name, and user id {os.geteuid()} has none in the user database. "
+            "Add one, or use a PostgreSQL server of your own with --database-url."
+        ) from None
+    theirs = _system_user() if ours.pw_uid == 0 else ours
+    return Account(theirs.pw_name, theirs.pw_uid, theirs.pw_gid, ours.pw_name)
+
+
+def _system_user() -> pwd.struct_passwd:
+    said = "no program to add a user was found"
+    for _ in range(_ATTEMPTS):
+        try:
+            return pwd.getpwnam(NAME)
+        except KeyError:
+            pass
+        creator = next((command for command in _CREATORS if shutil.which(command[0])), None)
+        if creator is None:
+            break
+        # Two services that start at once both try; the loser finds the user in the next round.
+        result = subprocess.run(creator, capture_output=True, text=True, check=False, timeout=10)
+        said = (result.stderr or result.stdout).strip()
+    raise DatabaseError(
+        f"running as root, the embedded database needs the system user {NAME!r}, which could not be made ({said}). "
+        f"Make it, run smartmob as an ordinary user, or use --database-url."
+    )

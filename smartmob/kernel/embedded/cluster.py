@@ -1,0 +1,312 @@
+"""The embedded PostgreSQL of one data directory: made, started, watched, restarted and stopped.
+
+Rules that it keeps: no permission that exists is widened; nobody but this user (and root's own service) can connect,
+by peer authentication on a socket in a folder of mode 0700; there is no TCP port; a server that an earlier service
+left behind by a crash is taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import structlog
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.embedded import account as accounts
+from smartmob.kernel.embedded import binaries
+from smartmob.kernel.tasks import TaskRegistry
+
+log = structlog.get_logger()
+
+DATABASE = "smartmob"
+ROLE = "smartmob"
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+_SOCKET_PATH_LIMIT = 107  # sun_path of a unix socket holds 108 bytes with the closing NUL
+_SOCKET_NAME = ".s.PGSQL.5432"
+_RESTART_DELAYS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+_CONFIGURATION = """\
+# Written at each start; what you set with ALTER SYSTEM comes after it and wins.
+listen_addresses = ''
+unix_socket_permissions = 0700
+max_connections = 60
+shared_buffers = 64MB
+effective_io_concurrency = 16
+max_wal_size = 1GB
+min_wal_size = 80MB
+checkpoint_completion_target = 0.9
+random_page_cost = 1.1
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+logging_collector = on
+log_directory = 'log'
+log_filename = 'postgresql-%a.log'
+log_truncate_on_rotation = on
+log_rotation_age = 1d
+log_rotation_size = 0
+log_line_prefix = '%m [%p] '
+"""
+
+_ACCESS = f"""\
+# TYPE  DATABASE  USER  METHOD: only those named in pg_ident.conf, only over the socket
+local   all       {ROLE}  peer map=smartmob
+local   replication {ROLE} peer map=smartmob
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How to connect: the folder of the unix socket, the role and the database."""
+
+    host: str
+    user: str
+    database: str
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server in the folder `home`, which must be held by one service at a time.
+
+    After `start` you must `stop`; in between the server is brought back whenever it dies.
+    """
+
+    def __init__(self, home: Path, tasks: TaskRegistry) -> None:
+        self.home = home
+        self._tasks = tasks
+        self._account: accounts.Account
+        self._bin = Path()
+        self._folder: int | None = None
+        self._seen_from_there = str(home)
+        self._seen_from_here = str(home)
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping = False
+        # A restart under way in a thread is not interrupted by the end of its task: stop waits for it here.
+        self._operating = threading.Lock()
+
+    async def start(self, prepare: Callable[[Address], Awaitable[None]]) -> Address:
+        """Start the server, or take over the one that runs, and return its address.
+
+        `prepare` is called with the address of the maintenance database once, to make the service's own database.
+        Raises DatabaseError.
+        """
+        await asyncio.to_thread(self._locate)
+        if not (self.home / "cluster" / "PG_VERSION").exists():
+            await asyncio.to_thread(self._initialise)
+        self._check_version()
+        taken_over = self.pid() is not None
+        if not taken_over:
+            await asyncio.to_thread(self._launch)
+        log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
+        self._watch = self._tasks.start("embedded-postgres", self._keep_alive())
+        socket = f"{self._seen_from_here}/socket"
+        await prepare(Address(socket, ROLE, "postgres"))
+        return Address(socket, ROLE, DATABASE)
+
+    async def stop(self) -> None:
+        """Stop the server after the transactions under way have been rolled back; wait until it is gone."""
+        self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
+        try:
+            await asyncio.to_thread(self._shut_down)
+        except DatabaseError as error:
+            log.warning("database.stop_failed", embedded=True, reason=str(error))
+            self.stop_at_once()
+        log.info("database.stopped", embedded=True)
+        self._release()
+
+    def stop_at_once(self) -> None:
+        """Make the server end without writing anything; the next start replays its log."""
+        self._stopping = True
+        if (pid := self.pid()) is not None:
+            os.kill(pid, signal.SIGQUIT)
+
+    def pid(self) -> int | None:
+        """Return the process id of the running server, or None."""
+        try:
+            pid = int((self.home / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
+            process = psutil.Process(pid)
+            running = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+        return pid if running else None
+
+    # -- making and starting ------------------------------------------------------------------------------------
+
+    def _locate(self) -> None:
+        self._account = account = accounts.find()
+        self._make_folder(self.home)
+        self._bin = binaries.find(account, places=(self.home.parent, Path("/var/lib/smartmob")))
+        self._folder = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # A folder that the account cannot walk to (below a 0700 folder of root's) or whose name is too long for a
+        # socket is named through its open descriptor: no permission has to be widened.
+        through_descriptor = f"/proc/self/fd/{self._folder}"
+        long_name = len(os.fsencode(self.home / "socket" / _SOCKET_NAME)) > _SOCKET_PATH_LIMIT
+        if long_name or not self._reachable():
+            if not Path(through_descriptor).exists():
+                raise DatabaseError(
+                    f"the embedded database cannot live in {self.home}: its path is too long for a socket, or closed "
+                    f"to the user {account.name!r}. Name another folder with --data-dir, or use --database-url."
+                )
+            self._seen_from_there = through_descriptor
+            self._seen_from_here = through_descriptor if long_name else str(self.home)
+        for name in ("socket", "log"):
+            self._make_folder(self.home / name)
+        # initdb works beside the final place, so that a cluster is either whole or not there.
+        shutil.rmtree(self.home / "cluster.new", ignore_errors=True)
+
+    def _make_folder(self, path: Path) -> None:
+        if path.exists():
+            return
+        path.mkdir(mode=0o700)
+        if self._account.foreign:
+            os.chown(path, self._account.uid, self._account.gid)
+
+    def _reachable(self) -> bool:
+        return not self._account.foreign or (
+            subprocess.run(
+                ["/usr/bin/test", "-x", self.home], check=False, cwd="/", timeout=30, **self._account.popen_options()
+            ).returncode
+            == 0
+        )
+
+    def _initialise(self) -> None:
+        self._run(
+            "initdb",
+            *("-D", self._there("cluster.new"), "-U", ROLE, "--auth=peer", "--encoding=UTF8"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+        )
+        new = self.home / "cluster.new"
+        with (new / "postgresql.conf").open("a", encoding="utf-8") as configuration:
+            configuration.write("\ninclude_if_exists = 'smartmob.conf'\n")
+        new.rename(self.home / "cluster")
+
+    def _check_version(self) -> None:
+        version = (self.home / "cluster" / "PG_VERSION").read_text().strip()
+        if version != str(binaries.MAJOR):
+            raise DatabaseError(
+                f"{self.home} was made by PostgreSQL {version}, and this smartmob brings PostgreSQL {binaries.MAJOR}. "
+                "Dump it with the smartmob that made it and restore it into a new data directory."
+            )
+
+    def _launch(self) -> None:
+        with self._operating:
+            if self._stopping:
+                return
+            self._write_configuration()
+            try:
+                self._run(
+                    "pg_ctl",
+                    *("start", "-D", self._there("cluster"), "-w", "-t", str(_START_SECONDS), "-s"),
+                    *("-l", self._there("log/start.log"), "-o", f"-k '{self._there('socket')}'"),
+                )
+            except DatabaseError as error:
+                raise DatabaseError(f"{error}\n{self._last_words()}".rstrip()) from None
+
+    def _shut_down(self) -> None:
+        with self._operating:
+            if self.pid() is not None:
+                self._run(
+                    "pg_ctl",
+                    *("stop", "-D", self._there("cluster"), "-m", "fast", "-w", "-t", str(_STOP_SECONDS), "-s"),
+                )
+
+    def _write_configuration(self) -> None:
+        names = dict.fromkeys((self._account.ours, self._account.name))
+        mapping = "".join(f'smartmob "{name}" {ROLE}\n' for name in names)
+        texts = {"smartmob.conf": _CONFIGURATION, "pg_hba.conf": _ACCESS, "pg_ident.conf": mapping}
+        for name, text in texts.items():
+            path = self.home / "cluster" / name
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                if self._account.foreign:
+                    os.fchown(file.fileno(), self._account.uid, self._account.gid)
+
+    def _last_words(self) -> str:
+        logs = [self.home / "log" / "start.log", *(self.home / "cluster" / "log").glob("*.log")]
+        written = [path for path in logs if path.exists() and path.stat().st_size]
+        if not written:
+            return ""
+        newest = max(written, key=lambda path: path.stat().st_mtime)
+        return "\n".join(newest.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+
+    def _there(self, name: str) -> str:
+        return f"{self._seen_from_there}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        assert self._folder is not None
+        output = self.home / "log" / f"{program}.out"
+        # pg_ctl leaves its standard output to the server it starts: a pipe would never end, a file can be read.
+        with output.open("w+b") as file:
+            try:
+                result = subprocess.run(
+                    [self._bin / program, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                    cwd="/",
+                    env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+                    pass_fds=[self._folder],
+                    timeout=_START_SECONDS + _STOP_SECONDS,
+                    **self._account.popen_options(),
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise DatabaseError(f"the embedded PostgreSQL: {program}: {error}") from None
+        if result.returncode:
+            said = output.read_text(encoding="utf-8", errors="replace").strip()
+            raise DatabaseError(f"the embedded PostgreSQL: {program} failed ({result.returncode}): {said[-2000:]}")
+
+    def _release(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    # -- watching -----------------------------------------------------------------------------------------------
+
+    async def _keep_alive(self) -> None:
+        failures = 0
+        while True:
+            if (pid := self.pid()) is not None:
+                failures = 0
+                await _ended(pid)
+                log.warning("database.died", embedded=True, pid=pid)
+            await asyncio.sleep(_RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)])
+            try:
+                await asyncio.to_thread(self._launch)
+            except DatabaseError as error:
+                failures += 1
+                log.error("database.restart_failed", embedded=True, reason=str(error), failures=failures)
+            else:
+                log.info("database.started", embedded=True, pid=self.pid(), taken_over=False)
+
+
+async def _ended(pid: int) -> None:
+    """Return when the process `pid` has ended: by an event on Linux, by psutil elsewhere."""
+    if not hasattr(os, "pidfd_open"):
+        if psutil.pid_exists(pid):
+            await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid)])
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""Brings the tables of the rooms up to date: numbered files, applied once, forward only, one service at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import structlog
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.db import Connection
+
+log = structlog.get_logger()
+
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+_LOCK = 7_330_461_120  # any number that no other program on the server is likely to lock
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    room text NOT NULL,
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (room, number)
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of a room's schema."""
+
+    room: str
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Return what tells whether the file was changed after it had been applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def collect(packages: Iterable[str]) -> list[Migration]:
+    """Return the migrations of the rooms in `packages`, in the order to apply them."""
+    found = []
+    for package in packages:
+        for file in resources.files(package).joinpath("migrations").iterdir():
+            if match := _NAME.fullmatch(file.name):
+                room = package.rpartition(".")[2]
+                found.append(Migration(room, int(match[1]), file.name, file.read_text(encoding="utf-8")))
+    return sorted(found, key=lambda migration: (migration.room, migration.number))
+
+
+async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
+    """Apply what is missing, each migration in a transaction of its own; return how many that were.
+
+    Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
+    """
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(_LEDGER)
+        applied = {(row["room"], row["number"]): row["checksum"] for row in await connection.fetch(_APPLIED)}
+        _check(migrations, applied)
+        missing = [migration for migration in migrations if (migration.room, migration.number) not in applied]
+        for migration in missing:
+            async with connection.transaction():
+                await connection.execute(migration.sql)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
+                    *(migration.room, migration.number, migration.name, migration.checksum),
+                )
+            log.info("database.migrated", room=migration.room, migration=migration.name)
+        return len(missing)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+_APPLIED = "SELECT room, number, checksum FROM schema_migrations"
+
+
+def _check(migrations: Sequence[Migration], applied: dict[tuple[str, int], str]) -> None:
+    known = {(migration.room, migration.number): migration for migration in migrations}
+    rooms = {migration.room for migration in migrations}
+    for (room, number), checksum in applied.items():
+        if room not in rooms:
+            continue
+        if (room, number) not in known:
+            raise DatabaseError(
+                f"the database was brought up to date by a newer smartmob (migration {number:04d} of {room}). "
+                "Start that version, or restore the backup made before the upgrade."
+            )
+        if known[room, number].checksum != checksum:
+            raise DatabaseError(
+                f"{known[room, number].name} of {room} was changed after it had been applied. "
+                "Migrations are never edited: put the change into a new one."
+            )

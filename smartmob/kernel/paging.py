@@ -1,0 +1,82 @@
+"""Pages of a listing: by number, as the clients of the test metrics know them, and by the key of the last row."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from smartmob.errors import InvalidInput, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: `number` counts from 1, `offset` rows come before it, `total` pages there are."""
+
+    number: int
+    size: int
+    offset: int
+    total: int
+
+    @property
+    def previous(self) -> int | None:
+        """Return the number of the page before, or None."""
+        return self.number - 1 if self.number > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        """Return the number of the page after, or None."""
+        return self.number + 1 if self.number < self.total else None
+
+
+def parse(text: str | None) -> int:
+    """Return the page number that a client asks for; what is not a number means the first page."""
+    # int() also takes blanks, underscores and digits of other scripts, none of which a client of this protocol sends.
+    digits = (text or "").removeprefix("-")
+    return int(text or "") if digits.isascii() and digits.isdigit() and len(digits) < 19 else 1
+
+
+def page(wanted: int, rows: int, size: int) -> Page:
+    """Return the page `wanted` of a listing of `rows` rows; a negative number counts from the end, -1 is the last.
+
+    A listing without rows has one page that is empty. Raises NotFound for 0 and for a page that is not there.
+    """
+    total = max(1, -(-rows // size))
+    number = total + wanted + 1 if wanted < 0 else wanted
+    if not 1 <= number <= total:
+        raise NotFound(f"there is no page {wanted}: the listing has {total} page{'s' if total > 1 else ''}")
+    return Page(number, size, (number - 1) * size, total)
+
+
+def links(path: str, query: Mapping[str, str], at: Page, always: bool) -> dict[str, Any]:
+    """Return `prev_url`, `next_url` and `total_page`: paths that keep the other arguments of the query.
+
+    With `always` a link that leads nowhere is there as None, else it is absent.
+    """
+    found: dict[str, Any] = {}
+    for key, number in (("prev_url", at.previous), ("next_url", at.next)):
+        if number is not None:
+            found[key] = f"{path}?{urlencode({**query, 'page': number})}"
+        elif always:
+            found[key] = None
+    found["total_page"] = at.total
+    return found
+
+
+def cursor(*key: str) -> str:
+    """Return a key as an opaque text: the place in a listing after which the next page begins."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def parse_cursor(text: str, parts: int) -> list[str]:
+    """Return the key that `cursor` was made of; raises InvalidInput when it was not made by us."""
+    try:
+        key = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (ValueError, UnicodeError, RecursionError):
+        key = None
+    if not isinstance(key, list) or len(key) != parts or not all(isinstance(part, str) for part in key):
+        raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url")
+    return key

@@ -1,0 +1,107 @@
+"""The figures of the service as Prometheus text.
+
+The service counts in plain numbers; they are made into metrics only when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Any
+
+import prometheus_client
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from smartmob import __version__
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.web import BUCKETS, Traffic
+from smartmob.kernel.writer import GroupCommitWriter
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Collected(Collector):
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class Figures:
+    """Gathers what is counted in the service."""
+
+    def __init__(self) -> None:
+        self._registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=self._registry)
+
+    def add(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        """Ask `collect` for metrics each time."""
+        self._registry.register(_Collected(collect))
+
+    def text(self) -> bytes:
+        """Return all metrics in the text format."""
+        return prometheus_client.generate_latest(self._registry)
+
+
+def http_metrics(traffic: Traffic) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics of finished requests."""
+
+    def collect() -> Iterator[Metric]:
+        info = GaugeMetricFamily("smartmob_info", "The running version.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        requests = CounterMetricFamily("smartmob_http_requests", "Finished requests.", labels=["method", "status"])
+        for (method, status), count in traffic.requests.items():
+            requests.add_metric([method, str(status)], count)
+        yield requests
+        bounds = [*map(str, BUCKETS), "+Inf"]
+        counts = accumulate(traffic.durations)
+        yield HistogramMetricFamily(
+            "smartmob_http_request_duration_seconds",
+            "Seconds from a request's headers to its answer.",
+            buckets=list(zip(bounds, counts, strict=True)),
+            sum_value=traffic.seconds,
+        )
+
+    return collect
+
+
+def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics of group commit."""
+
+    def collect() -> Iterator[Metric]:
+        for name, text in (
+            ("rows", "Rows committed."),
+            ("batches", "Commits."),
+            ("retries", "Commits tried again because the database was away."),
+            ("refused", "Writes refused because the database was away or too much waited."),
+        ):
+            family = CounterMetricFamily(f"smartmob_writer_{name}", text, labels=["writer"])
+            for writer in writers:
+                family.add_metric([writer.name], getattr(writer.figures, name))
+            yield family
+        waiting = GaugeMetricFamily("smartmob_writer_waiting_rows", "Rows that wait now.", labels=["writer"])
+        for writer in writers:
+            waiting.add_metric([writer.name], writer.figures.waiting)
+        yield waiting
+
+    return collect
+
+
+def task_metrics(tasks: TaskRegistry) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics of long-lived tasks."""
+
+    def collect() -> Iterator[Metric]:
+        yield GaugeMetricFamily("smartmob_tasks", "Long-lived tasks that run now.", value=len(tasks.names()))
+
+    return collect

@@ -1,0 +1,196 @@
+"""The routes of the service itself: is it well, what does it offer, and who may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache, cached_property
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from smartmob import __version__
+from smartmob.errors import NotAllowed, Unavailable
+from smartmob.kernel import openapi, problems
+from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
+from smartmob.kernel.health import Readiness
+from smartmob.kernel.log import REQUEST_ID
+from smartmob.kernel.prometheus import CONTENT_TYPE, Figures
+from smartmob.kernel.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
+from smartmob.kernel.web import BodyReader, json_response, raw_json_response, wants_html
+
+# 'unsafe-inline' for styles only: the pages carry their few rules with them and load nothing.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LOGIN_BYTES = 16 * 1024
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The service lives."""
+
+    status: str
+    version: str
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What each check says."""
+
+    status: str
+    checks: dict[str, str]
+
+
+class LoginForm(msgspec.Struct, frozen=True):
+    """What the login page sends."""
+
+    token: str
+    next: str = "/"
+
+
+class LoginQuery(msgspec.Struct, frozen=True):
+    """Where to go after signing in."""
+
+    next: str = "/"
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class KernelRoutes:
+    """Handlers of the service's own routes."""
+
+    def __init__(self, readiness: Readiness, figures: Figures, tokens: Tokens, bodies: BodyReader) -> None:
+        self._readiness = readiness
+        self._figures = figures
+        self._tokens = tokens
+        self._bodies = bodies
+        self._tables: tuple[RouteTable, ...] = ()
+
+    def table(self) -> RouteTable:
+        """Return the routes."""
+        page = answer(str, "A page.", HTML)
+        moved = Answer("Go on at Location.")
+        return RouteTable(
+            "service",
+            (
+                Route(
+                    "GET", "/health", self.health, "health", "Is the service alive?",
+                    {200: answer(Health)}, public=True,
+                ),
+                Route(
+                    "GET", "/ready", self.ready, "ready", "Can the service do its work now?",
+                    {200: answer(Ready)}, public=True,
+                ),
+                Route(
+                    "GET", "/metrics", self.metrics, "prometheus", "The service's own figures as Prometheus text.",
+                    {200: answer(str, "The figures.", TEXT)},
+                ),
+                Route(
+                    "GET", "/openapi.json", self.openapi, "openapi", "This document.",
+                    {200: answer(dict[str, Any])},
+                ),
+                Route("GET", "/docs", self.docs, "docs", "This document as a page.", {200: page}),
+                Route("GET", "/", self.index, "index", "Where to go.", {200: answer(dict[str, str]), 303: moved}),
+                Route(
+                    "GET", "/login", self.login_page, "login_page", "The page to sign in with the token.",
+                    {200: page}, query=LoginQuery, public=True,
+                ),
+                Route(
+                    "POST", "/login", self.login, "login", "Sign in: the answer sets the session cookie.",
+                    {303: moved, 403: answer(str, "The token is wrong.", HTML)},
+                    body=Body({FORM: LoginForm}), public=True,
+                ),
+                Route("POST", "/logout", self.logout, "logout", "Sign out.", {303: moved}, public=True),
+            ),
+        )  # fmt: skip
+
+    def describe(self, tables: Iterable[RouteTable]) -> None:
+        """Serve the document of these routes."""
+        self._tables = tuple(tables)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return openapi.document(self._tables)
+
+    async def health(self, _: web.Request) -> web.Response:
+        return json_response(Health("ok", __version__))
+
+    async def ready(self, request: web.Request) -> web.Response:
+        checks = await self._readiness.ask()
+        if all(said == "ok" for said in checks.values()):
+            return json_response(Ready("ready", dict(checks)))
+        failing = "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
+        return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        return raw_json_response(orjson.dumps(self._document, option=orjson.OPT_INDENT_2))
+
+    async def docs(self, _: web.Request) -> web.Response:
+        return _page("docs.html", document=self._document, phrases=_phrases())
+
+    async def index(self, request: web.Request) -> web.Response:
+        if wants_html(request):
+            return web.Response(status=303, headers={"Location": "/docs"})
+        return json_response({"docs": "/docs", "openapi": "/openapi.json", "health": "/health"})
+
+    async def login_page(self, request: web.Request) -> web.Response:
+        return _page("login.html", next=_local(request.query.get("next", "/")), wrong=False)
+
+    async def login(self, request: web.Request) -> web.Response:
+        form = await _form(request, self._bodies)
+        if not self._tokens.matches(form.get("token", "")):
+            return _page("login.html", status=403, next=_local(form.get("next", "/")), wrong=True)
+        response = web.Response(status=303, headers={"Location": _local(form.get("next", "/"))})
+        response.set_cookie(
+            COOKIE, self._tokens.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
+            secure=request.secure, path="/",
+        )  # fmt: skip
+        return response
+
+    async def logout(self, _: web.Request) -> web.Response:
+        response = web.Response(status=303, headers={"Location": "/login"})
+        response.del_cookie(COOKIE, path="/")
+        return response
+
+
+async def _form(request: web.Request, bodies: BodyReader) -> dict[str, str]:
+    if (request.content_length or 0) > _LOGIN_BYTES:
+        raise NotAllowed("the form is too large")
+    await bodies.read(request)
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
+def _local(target: str) -> str:
+    """Return `target` if it is a path of this service, else the start page: nobody is sent to another site."""
+    parts = urlsplit(target)
+    foreign = parts.scheme or parts.netloc or not target.startswith("/") or target.startswith(("//", "/\\"))
+    return "/" if foreign or not target.isprintable() else target
+
+
+def _phrases() -> dict[str, str]:
+    return {str(int(status)): status.phrase for status in HTTPStatus}
+
+
+@cache
+def _templates() -> Any:
+    # Only the few requests for pages need it.
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("smartmob.kernel", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def _page(template: str, status: int = 200, **values: object) -> web.Response:
+    text = _templates().get_template(template).render(version=__version__, **values)
+    return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers=_PAGE_HEADERS)

@@ -1,0 +1,102 @@
+"""Routes as data: a room's explicit list of them is what the router, the OpenAPI document and the tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+HTML = "text/html"
+TEXT = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which a route answers: what it means, and the body's type by media type."""
+
+    description: str
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a route takes: the body's type by media type."""
+
+    content: Mapping[str, Any]
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `query` is the Struct of its query arguments; a `public` one asks for no token."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    summary: str
+    answers: Mapping[int, Answer]
+    body: Body | None = None
+    query: type | None = None
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """The routes of one room, the prefixes under which they answer, and a pattern of further prefixes.
+
+    `odd` is a regular expression for what may stand before the path besides the prefixes, for clients that put their
+    addresses together wrongly.
+    """
+
+    room: str
+    routes: tuple[Route, ...]
+    prefixes: tuple[str, ...] = ("",)
+    odd: str | None = None
+
+
+def answer(body: Any, description: str = "The answer.", media_type: str = JSON) -> Answer:
+    """Return an Answer whose body is of one type."""
+    return Answer(description, {media_type: body})
+
+
+def body(kind: Any, media_type: str = JSON) -> Body:
+    """Return a Body of one type."""
+    return Body({media_type: kind})
+
+
+def mount(app: web.Application, tables: Iterable[RouteTable]) -> None:
+    """Add the routes of `tables` to the application's router."""
+    for table in tables:
+        by_path: dict[str, list[Route]] = {}
+        for route in table.routes:
+            by_path.setdefault(route.path, []).append(route)
+        for prefix in table.prefixes:
+            _add(app, {prefix + path: routes for path, routes in by_path.items()})
+        if table.odd is not None:
+            # Behind a pattern the router tries paths in this order, so a fixed word stands before a variable one.
+            ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
+            _add(app, {f"/{{_odd:{table.odd}}}{path[1:]}": by_path[path] for path in ordered})
+
+
+def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> None:
+    for path, routes in by_path.items():
+        resource = app.router.add_resource(path)
+        for route in routes:
+            resource.add_route(route.method, route.handler)
+            if route.method == "GET":
+                resource.add_route("HEAD", route.handler)
+
+
+def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:
+    """Return the paths that ask for no token."""
+    return frozenset(
+        prefix + route.path for table in tables for route in table.routes if route.public for prefix in table.prefixes
+    )

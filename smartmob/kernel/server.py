@@ -1,0 +1,106 @@
+"""Runs an application: listens, says so, stops on a signal, and finishes first what it has accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from smartmob.errors import StartupError
+from smartmob.settings import Settings
+
+log = structlog.get_logger()
+
+_KEEPALIVE_SECONDS = 75
+_BACKLOG = 1024
+
+
+class _MalformedRequests(logging.Filter):
+    """Turns what aiohttp says of a request that is no HTTP, with a traceback, into one line: it is not our error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            log.info("http.malformed", reason=error.message.split("\n", 1)[0])
+            return False
+        return True
+
+
+async def serve(
+    app: web.Application,
+    settings: Settings,
+    *,
+    stopping: Callable[[], None],
+    at_once: Callable[[], None],
+    ready: Callable[[str, int], Awaitable[None]] | None = None,
+) -> None:
+    """Serve `app` until SIGINT or SIGTERM, then stop in order.
+
+    `stopping` is called when the stop begins, `at_once` when a second signal asks to end without it, and `ready` with
+    the address when the service answers. Raises StartupError.
+    """
+    stop = _stop_on_signals(at_once)
+    server_log = logging.getLogger("aiohttp.server")
+    server_log.addFilter(_MalformedRequests())
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=settings.stop_timeout,
+        logger=server_log,
+    )
+    sock = _listen(settings.host, settings.port)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+        host, port = sock.getsockname()[:2]
+        log.info("bind", transport="tcp", host=host, port=port)
+        if ready is not None:
+            await ready(host, port)
+        reason = await stop
+        stopping()
+        log.info("stop", reason=reason)
+    finally:
+        await runner.cleanup()
+
+
+def _stop_on_signals(at_once: Callable[[], None]) -> asyncio.Future[str]:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[str] = loop.create_future()
+
+    def receive(number: signal.Signals) -> None:
+        if stop.done():
+            log.warning("stop.forced", reason=number.name)
+            at_once()
+            os._exit(128 + number)
+        stop.set_result(number.name)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, receive, number)
+    return stop
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; bound before anything is started, so that a taken port is known at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {host}: {error.strerror}") from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise StartupError(
+            f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port, or --port 0."
+        ) from None
+    return sock

@@ -1,0 +1,199 @@
+"""Group commit: concurrent writers wait for a shared batch and are told only after it has been committed.
+
+A batch begins as soon as the last one has been committed, with all that has come meanwhile; there is no timer. So a
+lone writer waits for one commit, and a thousand writers share one. What cannot be committed because the database is
+away waits until its time is up and is then refused; what the database refuses for its content fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import asyncpg
+import structlog
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.db import Connection, Database, Record, away, is_away, reason
+from smartmob.kernel.tasks import TaskRegistry
+
+log = structlog.get_logger()
+
+R = TypeVar("R")
+
+_FIRST_DELAY = 0.02
+_LONGEST_DELAY = 0.5
+_SHORTEST_ATTEMPT = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Submission(Generic[R]):
+    """Rows that one caller wants to have committed together.
+
+    `mark` belongs to the function that commits: what it keeps there at the first attempt (the keys that it chose) is
+    what it finds at the next.
+    """
+
+    rows: Sequence[R]
+    done: asyncio.Future[None]
+    deadline: float
+    mark: Any = None
+
+
+Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
+"""Commits the rows of all submissions or of none.
+
+It is called again with the same submissions (or fewer: those whose time is up are gone) when the outcome of an
+attempt is not known, and must then not store twice what was stored.
+"""
+
+
+@dataclass(slots=True)
+class WriterFigures:
+    """What a writer has done since the start."""
+
+    rows: int = 0
+    batches: int = 0
+    retries: int = 0
+    refused: int = 0
+    waiting: int = field(default=0)
+
+
+class GroupCommitWriter(Generic[R]):
+    """Writes the rows of many callers in shared transactions, over a connection of its own.
+
+    `start` it once the database is open, and `close` it before the database is closed; `close` commits what waits.
+    """
+
+    def __init__(
+        self, name: str, database: Database, commit: Commit[R], *, max_batch: int = 10_000, max_waiting: int = 100_000
+    ) -> None:
+        self.name = name
+        self.figures = WriterFigures()
+        self._database = database
+        self._commit = commit
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._queue: deque[Submission[R]] = deque()
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._connection: asyncpg.Connection[Record] | None = None
+
+    def start(self, tasks: TaskRegistry) -> None:
+        """Begin to write."""
+        self._task = tasks.start(f"writer-{self.name}", self._write_for_ever())
+
+    async def close(self) -> None:
+        """Take nothing more, commit or refuse what waits, and end."""
+        self._closing = True
+        self._work.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def put(self, rows: Sequence[R]) -> None:
+        """Return when `rows` have been committed, all of them in one transaction.
+
+        Raises Unavailable when they are not stored: the database was away for too long, or too much is waiting.
+        """
+        if self._closing:
+            raise Unavailable("the service is stopping; nothing was stored")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._database.patience
+        if self.figures.waiting >= self._max_waiting:
+            await self._wait_for_room(deadline)
+        submission = Submission(rows, loop.create_future(), deadline)
+        self._queue.append(submission)
+        self.figures.waiting += len(rows)
+        self._work.set()
+        await submission.done
+
+    async def _wait_for_room(self, deadline: float) -> None:
+        while self.figures.waiting >= self._max_waiting:
+            self._room.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._room.wait()
+            except TimeoutError:
+                self.figures.refused += 1
+                raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._work.clear()
+                await self._work.wait()
+                continue
+            batch = self._take()
+            await self._store(batch)
+            self.figures.waiting -= sum(len(submission.rows) for submission in batch)
+            self._room.set()
+
+    def _take(self) -> list[Submission[R]]:
+        batch: list[Submission[R]] = []
+        rows = 0
+        while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._max_batch):
+            submission = self._queue.popleft()
+            batch.append(submission)
+            rows += len(submission.rows)
+        return batch
+
+    async def _store(self, batch: list[Submission[R]]) -> None:
+        """Commit `batch`, again and again while the database is away and somebody still waits for it."""
+        delay = _FIRST_DELAY
+        longest = max(self._database.patience, _SHORTEST_ATTEMPT)
+        while waiting := [submission for submission in batch if not submission.done.done()]:
+            try:
+                async with asyncio.timeout(longest):
+                    await self._commit(await self._connected(), waiting)
+            except Exception as error:
+                await self._disconnect()
+                if is_away(error):
+                    self._refuse_late(waiting, error, delay)
+                    self.figures.retries += 1
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, _LONGEST_DELAY)
+                elif len(waiting) > 1:
+                    # One of them is what the database refuses; the others must not suffer for it.
+                    for submission in waiting:
+                        await self._store([submission])
+                else:
+                    _fail(waiting[0], error)
+            else:
+                self.figures.batches += 1
+                for submission in waiting:
+                    self.figures.rows += len(submission.rows)
+                    if not submission.done.done():
+                        submission.done.set_result(None)
+                return
+
+    def _refuse_late(self, waiting: Sequence[Submission[R]], error: Exception, delay: float) -> None:
+        horizon = asyncio.get_running_loop().time() + delay
+        late = [submission for submission in (*waiting, *self._queue) if submission.deadline <= horizon]
+        log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.figures.waiting)
+        for submission in late:
+            self.figures.refused += 1
+            _fail(submission, away(error))
+
+    async def _connected(self) -> asyncpg.Connection[Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect()
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+def _fail(submission: Submission[Any], error: Exception) -> None:
+    if not submission.done.done():
+        submission.done.set_exception(error)

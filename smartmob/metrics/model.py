@@ -1,0 +1,367 @@
+"""What the room `metrics` stores and says: pytest-monitor's contexts, sessions and metrics, and the runs of sessions.
+
+Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory in MB, `cpu_usage` is a share
+of one core (0.66 means 66 %). This module does no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+
+# A hash is a key, and an index entry of PostgreSQL holds at most 2,704 bytes.
+LONGEST_KEY = 256
+Hash = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+MEASURES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+PIPELINE_TAG = "pipeline_branch"
+BUILD_TAG = "pipeline_build_no"
+RUN_TAG = "run"
+
+
+class NewContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine and the Python that tests run on, as pytest-monitor describes it."""
+
+    h: Hash
+    cpu_count: Int
+    cpu_frequency: float
+    cpu_type: str
+    cpu_vendor: str | None = None
+    ram_total: Int | None = None
+    ram_tota: Int | None = None
+    machine_node: str
+    machine_type: str
+    machine_arch: str
+    system_info: str
+    python_info: str
+
+    def memory(self) -> int:
+        """Return the memory in MB, under its real name or the seed's; raises InvalidInput without either."""
+        value = self.ram_total if self.ram_total is not None else self.ram_tota
+        if value is None:
+            raise InvalidInput.at("$.ram_total", "this field is required")
+        return value
+
+
+class Context(msgspec.Struct, frozen=True):
+    """A stored context. `h` and `context_h` are the same: one client reads the one, another the other."""
+
+    h: str
+    context_h: str
+    cpu_count: int
+    cpu_frequency: float
+    cpu_type: str
+    cpu_vendor: str
+    ram_total: int
+    machine_node: str
+    machine_type: str
+    machine_arch: str
+    system_info: str
+    python_info: str
+
+
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One pytest process. `description` is an object of tags from the plugin, a text in the seed."""
+
+    session_h: Hash
+    run_date: str
+    scm_ref: str | None
+    description: dict[str, Any] | str
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A tag of a session."""
+
+    name: str
+    value: str
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A stored session."""
+
+    session_h: str
+    run_date: str
+    scm_ref: str
+    tags: list[Tag]
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a test: where and when it ran, which test it was and how long it took."""
+
+    session_h: Hash
+    context_h: Hash
+    item_start_time: str
+    item_path: str
+    item: str
+    item_variant: str
+    item_fs_loc: str
+    kind: str
+    component: str | None
+    total_time: float
+
+
+class NewMetric(Execution, frozen=True, kw_only=True):
+    """What one execution of a test cost."""
+
+    user_time: float
+    kernel_time: float
+    cpu_usage: float
+    mem_usage: float
+
+
+class ImportedMetric(Execution, frozen=True, kw_only=True):
+    """A metric from a file; what its writer did not measure is null."""
+
+    user_time: float | None
+    kernel_time: float | None
+    cpu_usage: float | None
+    mem_usage: float | None
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A stored metric; a measure is null where it was imported from a file that does not have it."""
+
+    session_h: str
+    context_h: str
+    item_start_time: str
+    item_path: str
+    item: str
+    item_variant: str
+    item_fs_loc: str
+    kind: str
+    component: str
+    total_time: float
+    user_time: float | None
+    kernel_time: float | None
+    cpu_usage: float | None
+    mem_usage: float | None
+
+
+class MetricFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which metrics to list: those that have everything that is given."""
+
+    session_h: str | None = None
+    sessions: tuple[str, ...] | None = None
+    context_h: str | None = None
+    item: str | None = None
+    item_like: str | None = None
+    variant: str | None = None
+    variant_like: str | None = None
+    component: str | None = None
+    kind: str | None = None
+    scm_prefix: str | None = None
+    pipeline: str | None = None
+    build: str | None = None
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions to list. `tags` are pairs of name and value; an empty value means any that is not empty."""
+
+    prefix: str | None = None
+    scm_prefix: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    match_any: bool = True
+
+
+ItemKey = tuple[str, str, str, str, str, str]
+"""item_path, item, item_variant, item_fs_loc, kind, component: what makes a test the same test."""
+
+
+class MetricRow(msgspec.Struct, frozen=True, gc=False):
+    """A metric as it is written."""
+
+    session_h: str
+    context_h: str
+    item: ItemKey
+    item_start_time: str
+    started_at: datetime
+    total_time: float
+    user_time: float | None
+    kernel_time: float | None
+    cpu_usage: float | None
+    mem_usage: float | None
+
+
+def item_id(key: ItemKey) -> uuid.UUID:
+    """Return the id of a test: a digest of its texts, so that whoever makes it makes the same."""
+    digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16, person=b"smartmob-item")
+    return uuid.UUID(bytes=digest.digest())
+
+
+def metric_row(metric: NewMetric | ImportedMetric, live_at: datetime | None) -> MetricRow:
+    """Return what is written for `metric`; raises InvalidInput when its start is no date.
+
+    See `place_in_time` for `live_at`.
+    """
+    started = place_in_time("$.item_start_time", metric.item_start_time, metric.total_time, live_at)
+    component = metric.component or ""
+    return MetricRow(
+        metric.session_h,
+        metric.context_h,
+        (metric.item_path, metric.item, metric.item_variant, metric.item_fs_loc, metric.kind, component),
+        metric.item_start_time,
+        started,
+        metric.total_time,
+        metric.user_time,
+        metric.kernel_time,
+        metric.cpu_usage,
+        metric.mem_usage,
+    )
+
+
+_QUARTER = 900.0
+_TOLERANCE = 120.0
+_WIDEST_ZONE = 14 * 3600.0
+_LONGEST_TEST = 7 * 24 * 3600.0
+
+
+def place_in_time(field: str, text: str, duration: float, live_at: datetime | None) -> datetime:
+    """Return when something began whose sender tells a local time without its zone.
+
+    pytest-monitor sends such times, and sends them as soon as the test has ended. So the distance between the end of
+    the test on its clock and the arrival on ours (`live_at`) is the sender's offset from UTC, if it is near a multiple
+    of 15 minutes and small enough to be one. Else, and for what comes from a file (`live_at` is None), the time counts
+    as one of this machine's zone. Raises InvalidInput at `field` when `text` is no ISO 8601 date.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput.at(field, f"expected a date and time in ISO 8601, got {text[:80]!r}") from None
+    if live_at is not None and moment.tzinfo is None:
+        ahead = (moment.replace(tzinfo=UTC) - live_at).total_seconds() + max(0.0, min(duration, _LONGEST_TEST))
+        offset = round(ahead / _QUARTER) * _QUARTER
+        if abs(offset) <= _WIDEST_ZONE and abs(ahead - offset) <= _TOLERANCE:
+            return moment.replace(tzinfo=UTC) - timedelta(seconds=offset)
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        # At the two ends of the calendar an offset leads out of it.
+        return moment.replace(tzinfo=UTC)
+
+
+def tags_of(description: dict[str, Any] | str) -> dict[str, str]:
+    """Return the tags of a session's description: an object, the JSON text of one, or any other text."""
+    if isinstance(description, str):
+        try:
+            document = msgspec.json.decode(description)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            document = None
+        if not isinstance(document, dict):
+            return {"description": description} if description else {}
+        description = document
+    return {name: _text(value) for name, value in description.items()}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def tag_list(tags: dict[str, str]) -> list[Tag]:
+    """Return tags as sessions list them."""
+    return [Tag(name, value) for name, value in tags.items()]
+
+
+def run_key(scm_ref: str, tags: dict[str, str]) -> str:
+    """Return what the sessions of one run have in common."""
+    common = json.dumps([scm_ref, sorted(tags.items())])
+    return hashlib.blake2b(common.encode(), digest_size=16, person=b"smartmob-run").hexdigest()
+
+
+class RunMember(msgspec.Struct, frozen=True):
+    """What tells to which run a session belongs. `node` is the machine of its metrics, None while it has none."""
+
+    session_h: str
+    started_at: datetime
+    run_tag: str | None
+    run_key: str
+    node: str | None
+
+
+def group(members: Iterable[RunMember], window: timedelta) -> list[list[RunMember]]:
+    """Return the sessions of `members` by run, oldest run first, oldest session first in each.
+
+    Sessions with the same tag `run` are one run. Others are one run if they have the same commit and tags, ran on the
+    same machine, and each began within `window` of the one before. A session without metrics (the controller of
+    pytest-xdist) joins the run of its commit and tags that is nearest in time and within `window`.
+    """
+    ordered = sorted(members, key=lambda member: (member.started_at, member.session_h))
+    tagged: dict[str, list[RunMember]] = {}
+    open_runs: dict[tuple[str, str], list[RunMember]] = {}
+    runs: list[list[RunMember]] = []
+    idle = []
+    for member in ordered:
+        if member.run_tag is not None:
+            if member.run_tag not in tagged:
+                runs.append(tagged.setdefault(member.run_tag, []))
+            tagged[member.run_tag].append(member)
+        elif member.node is None:
+            idle.append(member)
+        else:
+            key = (member.run_key, member.node)
+            if key not in open_runs or member.started_at - open_runs[key][-1].started_at > window:
+                open_runs[key] = []
+                runs.append(open_runs[key])
+            open_runs[key].append(member)
+    _place_idle(idle, runs, window)
+    for run in runs:
+        run.sort(key=lambda member: (member.started_at, member.session_h))
+    return sorted(runs, key=lambda run: (run[0].started_at, run[0].session_h))
+
+
+def _place_idle(idle: Sequence[RunMember], runs: list[list[RunMember]], window: timedelta) -> None:
+    by_key: dict[str, list[list[RunMember]]] = {}
+    for run in runs:
+        if run[0].run_tag is None:
+            by_key.setdefault(run[0].run_key, []).append(run)
+    for member in idle:
+        candidates = by_key.setdefault(member.run_key, [])
+        near = min(candidates, key=lambda run: _distance(member, run), default=None)
+        if near is None or _distance(member, near) > window:
+            near = []
+            runs.append(near)
+            candidates.append(near)
+        near.append(member)
+
+
+def _distance(member: RunMember, run: Sequence[RunMember]) -> timedelta:
+    return min(abs(member.started_at - other.started_at) for other in run)
+
+
+def run_id(run: Sequence[RunMember]) -> str:
+    """Return the name of a run: its tag, or its first session."""
+    return run[0].run_tag or run[0].session_h
+
+
+class RunSession(msgspec.Struct, frozen=True):
+    """A session of a run: how many metrics it has, and the sum of their `total_time` in seconds."""
+
+    session_h: str
+    run_date: str
+    metrics: int
+    total_time: float
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The sessions of one test run. `id` is its tag `run`, or the hash of its first session."""
+
+    id: str
+    started_at: datetime
+    ended_at: datetime
+    scm_ref: str
+    tags: list[Tag]
+    nodes: list[str]
+    contexts: list[str]
+    sessions: list[RunSession]
+    metrics: int
+    total_time: float

@@ -1,0 +1,173 @@
+-- The SQL of the room `metrics`. A list's query ends where the store adds its condition, order and page.
+
+-- name: insert_context
+INSERT INTO test_contexts (
+    h, cpu_count, cpu_frequency, cpu_type, cpu_vendor, ram_total, machine_node, machine_type, machine_arch,
+    system_info, python_info, received_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (h) DO NOTHING;
+
+-- name: select_contexts
+SELECT
+    h, h AS context_h, cpu_count, cpu_frequency, cpu_type, cpu_vendor, ram_total, machine_node, machine_type,
+    machine_arch, system_info, python_info
+FROM test_contexts;
+
+-- name: insert_session
+INSERT INTO test_sessions (
+    session_h, run_date, started_at, scm_ref, description, tags, run_tag, run_key, received_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (session_h) DO NOTHING;
+
+-- name: select_sessions
+SELECT session_h, run_date, scm_ref, tags FROM test_sessions;
+
+-- name: delete_session
+WITH gone AS (
+    DELETE FROM test_metrics WHERE session_h = $1 RETURNING block
+), tally AS (
+    UPDATE test_metric_blocks AS b SET metrics = b.metrics - g.metrics
+    FROM (SELECT block, count(*) AS metrics FROM gone GROUP BY block) AS g
+    WHERE b.block = g.block
+), links AS (
+    DELETE FROM test_session_contexts WHERE session_h = $1
+), session AS (
+    DELETE FROM test_sessions WHERE session_h = $1 RETURNING 1
+)
+SELECT (SELECT count(*) FROM session) AS sessions, (SELECT count(*) FROM gone) AS metrics;
+
+-- name: expire_blocks
+WITH old AS (
+    SELECT block FROM test_metric_blocks WHERE block < $1 ORDER BY block LIMIT $2
+), metrics AS (
+    DELETE FROM test_metrics AS m USING old WHERE m.block = old.block RETURNING 1
+), blocks AS (
+    DELETE FROM test_metric_blocks AS b USING old WHERE b.block = old.block RETURNING 1
+)
+SELECT (SELECT count(*) FROM metrics) AS metrics, (SELECT count(*) FROM blocks) AS blocks;
+
+-- name: expire_sessions
+WITH gone AS (
+    DELETE FROM test_sessions AS s
+    WHERE s.received_at < $1 AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = s.session_h)
+    RETURNING session_h
+), links AS (
+    DELETE FROM test_session_contexts AS l USING gone WHERE l.session_h = gone.session_h
+)
+SELECT count(*) FROM gone;
+
+-- name: insert_items
+INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kind, component)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+ON CONFLICT (item_id) DO NOTHING;
+
+-- name: insert_session_contexts
+INSERT INTO test_session_contexts (session_h, context_h)
+SELECT * FROM unnest($1::text[], $2::text[])
+ON CONFLICT (session_h, context_h) DO NOTHING;
+
+-- name: insert_metrics
+WITH tally AS (
+    INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, cardinality($2::integer[]))
+    ON CONFLICT (block) DO UPDATE SET metrics = test_metric_blocks.metrics + excluded.metrics
+)
+INSERT INTO test_metrics (
+    block, seq, session_h, context_h, item_id, item_start_time, started_at, total_time, user_time, kernel_time,
+    cpu_usage, mem_usage
+)
+SELECT $1, * FROM unnest(
+    $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[], $8::float8[], $9::float8[],
+    $10::float8[], $11::float8[], $12::float8[]
+);
+
+-- name: tally_block
+INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, $2)
+ON CONFLICT (block) DO UPDATE SET metrics = test_metric_blocks.metrics + excluded.metrics;
+
+-- name: blocks_exist
+SELECT EXISTS (SELECT FROM test_metric_blocks WHERE block = ANY ($1::bigint[]));
+
+-- name: select_metrics
+SELECT
+    m.session_h, m.context_h, m.item_start_time, i.item_path, i.item, i.item_variant, i.item_fs_loc, i.kind,
+    i.component, m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage
+FROM test_metrics AS m JOIN test_items AS i USING (item_id);
+
+-- name: count_metrics
+SELECT count(*) FROM test_metrics AS m;
+
+-- name: count_metrics_of_items
+SELECT count(*) FROM test_metrics AS m JOIN test_items AS i USING (item_id);
+
+-- name: count_all_metrics
+SELECT coalesce(sum(metrics), 0)::bigint FROM test_metric_blocks;
+
+-- name: metrics_page
+SELECT
+    m.session_h, m.context_h, m.item_start_time, i.item_path, i.item, i.item_variant, i.item_fs_loc, i.kind,
+    i.component, m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage
+FROM (
+    SELECT * FROM test_metrics WHERE block >= $1 ORDER BY block, seq OFFSET $2 LIMIT $3
+) AS m JOIN test_items AS i USING (item_id)
+ORDER BY m.block, m.seq;
+
+-- name: find_block
+SELECT block, before FROM (
+    SELECT block, metrics, sum(metrics) OVER (ORDER BY block) - metrics AS before FROM test_metric_blocks
+) AS b
+WHERE metrics > 0 AND before + metrics > $1
+ORDER BY block LIMIT 1;
+
+-- name: select_components
+SELECT DISTINCT i.component FROM test_items AS i
+WHERE EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id);
+
+-- name: select_pipelines
+SELECT DISTINCT s.tags ->> 'pipeline_branch' AS value FROM test_sessions AS s;
+
+-- name: select_builds
+SELECT DISTINCT s.tags ->> 'pipeline_build_no' AS value FROM test_sessions AS s;
+
+-- name: select_session_hashes
+SELECT s.session_h FROM test_sessions AS s;
+
+-- name: lock_session
+SELECT pg_advisory_xact_lock(hashtextextended($1, 7330461120));
+
+-- name: count_session_metrics
+SELECT count(*) FROM test_metrics WHERE session_h = $1;
+
+-- name: select_run_members
+SELECT s.session_h, s.started_at, s.run_tag, s.run_key, (
+    SELECT min(c.machine_node) FROM test_session_contexts AS l JOIN test_contexts AS c ON c.h = l.context_h
+    WHERE l.session_h = s.session_h
+) AS node
+FROM test_sessions AS s;
+
+-- name: select_runs
+SELECT
+    s.session_h, s.run_date, s.started_at, s.scm_ref, s.tags, count(m.*) AS metrics,
+    coalesce(sum(m.total_time), 0) AS total_time, max(m.started_at + make_interval(secs => m.total_time)) AS ended_at,
+    array_agg(DISTINCT m.context_h) FILTER (WHERE m.context_h IS NOT NULL) AS contexts
+FROM test_sessions AS s LEFT JOIN test_metrics AS m ON m.session_h = s.session_h
+WHERE s.session_h = ANY ($1::text[])
+GROUP BY s.session_h;
+
+-- name: orphans
+SELECT l.session_h, count(*) AS metrics, min(m.started_at) AS first, max(m.started_at) AS last
+FROM (
+    SELECT DISTINCT l.session_h FROM test_session_contexts AS l
+    WHERE NOT EXISTS (SELECT FROM test_sessions AS s WHERE s.session_h = l.session_h)
+) AS l JOIN test_metrics AS m ON m.session_h = l.session_h
+GROUP BY l.session_h ORDER BY last DESC LIMIT $1;
+
+-- name: history
+SELECT
+    m.session_h, m.context_h, m.item_start_time, m.started_at, i.item_path, i.item, i.item_variant, i.component,
+    m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage, s.scm_ref, c.machine_node
+FROM test_metrics AS m
+JOIN test_items AS i USING (item_id)
+LEFT JOIN test_sessions AS s ON s.session_h = m.session_h
+LEFT JOIN test_contexts AS c ON c.h = m.context_h
+WHERE i.item = $1 OR i.item_variant = $1
+ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;

@@ -1,0 +1,373 @@
+"""What the room `metrics` does: takes what test suites measured, and finds it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+
+from smartmob.errors import Conflict, InvalidInput, NotFound
+from smartmob.kernel import clock, paging
+from smartmob.kernel.db import Record
+from smartmob.kernel.events import EventBus
+from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.metrics import model
+from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
+from smartmob.metrics.model import MetricFilter, SessionFilter
+from smartmob.metrics.store.reader import MetricsReader, tags_from
+from smartmob.metrics.store.writer import BulkLoad, MetricsWriter
+from smartmob.settings import MetricsSettings
+
+log = structlog.get_logger()
+
+RESOURCES = {
+    "memory": "mem_usage",
+    "cpu": "cpu_usage",
+    "kernel_time": "kernel_time",
+    "user_time": "user_time",
+    "total_time": "total_time",
+}
+MOST_EXTREMES = 500
+_BULK_FROM_METRICS = 5_000
+_BULK_LOADS_AT_ONCE = 3
+_RUN_SESSIONS = 200
+_EXPIRY_SECONDS = 3600.0
+
+AnyNewMetric = model.NewMetric | model.ImportedMetric
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a listing, and its rows."""
+
+    page: paging.Page
+    rows: Sequence[Any]
+
+
+class MetricsService:
+    """The use cases of the room. `live` adds metrics by group commit; it is the only way in for small numbers."""
+
+    def __init__(
+        self,
+        reader: MetricsReader,
+        writer: MetricsWriter,
+        live: GroupCommitWriter[model.MetricRow],
+        bus: EventBus,
+        settings: MetricsSettings,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._live = live
+        self._bus = bus
+        self._settings = settings
+        self._window = timedelta(seconds=settings.run_window)
+        self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    async def create_context(self, new: model.NewContext) -> model.Context:
+        """Store a context; one whose hash is known stays as it is."""
+        row = await self._writer.insert_context(
+            (
+                *(new.h, new.cpu_count, new.cpu_frequency, new.cpu_type, new.cpu_vendor or "", new.memory()),
+                *(new.machine_node, new.machine_type, new.machine_arch, new.system_info, new.python_info),
+                clock.now(),
+            )
+        )
+        self._bus.publish(ContextStored(new.h))
+        return _context(row)
+
+    async def create_session(self, new: model.NewSession) -> model.Session:
+        """Store a session; one whose hash is known stays as it is."""
+        now = clock.now()
+        tags = model.tags_of(new.description)
+        scm_ref = new.scm_ref or ""
+        run_tag = tags.get(model.RUN_TAG) or None
+        row, is_new = await self._writer.insert_session(
+            (
+                new.session_h,
+                new.run_date,
+                model.place_in_time("$.run_date", new.run_date, 0.0, now),
+                scm_ref,
+                orjson.dumps(new.description).decode(),
+                orjson.dumps(tags).decode(),
+                run_tag[: model.LONGEST_KEY] if run_tag else None,
+                model.run_key(scm_ref, tags),
+                now,
+            )
+        )
+        if is_new:
+            self._bus.publish(SessionStored(new.session_h, scm_ref))
+        return _session(row)
+
+    async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
+        """Store metrics, all of them or none; their session and context may come later."""
+        now = clock.now()
+        await self._live.put([model.metric_row(metric, now) for metric in new])
+        self._bus.publish(MetricsStored(len(new)))
+
+    async def load_metrics(self, batches: AsyncIterator[Sequence[AnyNewMetric]]) -> int:
+        """Store any number of metrics, all of them or none; return how many."""
+        held: list[model.MetricRow] = []
+        async for batch in batches:
+            now = clock.now()
+            held += [model.metric_row(metric, now) for metric in batch]
+            if len(held) >= _BULK_FROM_METRICS:
+                break
+        else:
+            if held:
+                await self._live.put(held)
+                self._bus.publish(MetricsStored(len(held)))
+            return len(held)
+        async with self._bulk_loads, self._writer.bulk() as load:
+            await load.add(held)
+            del held
+            await self._load_rest(load, batches, live=True)
+        self._bus.publish(MetricsStored(load.metrics))
+        return load.metrics
+
+    async def append_to_session(
+        self, session_h: str, offset: int, batches: AsyncIterator[Sequence[AnyNewMetric]]
+    ) -> int:
+        """Store metrics of a session behind the `offset` ones that it has, all of them or none.
+
+        So a load that was cut off can be continued, and one that is repeated changes nothing. Raises Conflict when
+        the session has another number of metrics.
+        """
+        async with self._bulk_loads, self._writer.bulk() as load:
+            there = await load.lock_session(session_h)
+            if there != offset:
+                raise Conflict(f"the session has {there} metrics, not {offset}; continue with offset={there}")
+            await self._load_rest(load, self._only_of(session_h, batches), live=False)
+        self._bus.publish(MetricsStored(load.metrics))
+        return load.metrics
+
+    @staticmethod
+    async def _load_rest(load: BulkLoad, batches: AsyncIterator[Sequence[AnyNewMetric]], *, live: bool) -> None:
+        async for batch in batches:
+            now = clock.now() if live else None
+            if batch:
+                await load.add([model.metric_row(metric, now) for metric in batch])
+
+    @staticmethod
+    async def _only_of(
+        session_h: str, batches: AsyncIterator[Sequence[AnyNewMetric]]
+    ) -> AsyncIterator[Sequence[AnyNewMetric]]:
+        async for batch in batches:
+            if any(metric.session_h != session_h for metric in batch):
+                raise InvalidInput.at("$.session_h", f"expected {session_h}, the session in the address")
+            yield batch
+
+    async def delete_session(self, session_h: str) -> int:
+        """Remove a session with its metrics; return how many metrics. Raises NotFound."""
+        sessions, metrics = await self._writer.delete_session(session_h)
+        if not sessions and not metrics:
+            raise NotFound(f"there is no session {session_h}")
+        self._bus.publish(SessionDeleted(session_h, metrics))
+        return metrics
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    async def contexts(self, prefix: str | None, wanted: int) -> Listing:
+        """Return a page of the contexts whose hash starts with `prefix`."""
+        page = self._page(wanted, await self._reader.count_contexts(prefix))
+        return Listing(page, [_context(row) for row in await self._reader.contexts(prefix, page.offset, page.size)])
+
+    async def count_contexts(self) -> int:
+        """Return how many contexts there are."""
+        return await self._reader.count_contexts()
+
+    async def sessions(self, which: SessionFilter, wanted: int) -> Listing:
+        """Return a page of sessions."""
+        page = self._page(wanted, await self._reader.count_sessions(which))
+        return Listing(page, [_session(row) for row in await self._reader.sessions(which, page.offset, page.size)])
+
+    async def count_sessions(self) -> int:
+        """Return how many sessions there are."""
+        return await self._reader.count_sessions(SessionFilter())
+
+    async def metrics(self, which: MetricFilter, wanted: int) -> Listing:
+        """Return a page of metrics, in the order of arrival."""
+        page = self._page(wanted, await self._reader.count_metrics(which))
+        if which == MetricFilter():
+            rows = await self._reader.metrics_page(page.offset, page.size)
+        else:
+            rows = await self._reader.metrics(which, page.offset, page.size)
+        return Listing(page, [dict(row) for row in rows])
+
+    def every_metric(self, which: MetricFilter) -> AsyncIterator[Record]:
+        """Yield all metrics, in the order of arrival."""
+        return self._reader.every_metric(which)
+
+    async def count_metrics(self, which: MetricFilter) -> int:
+        """Return how many metrics there are."""
+        return await self._reader.count_metrics(which)
+
+    async def extremes(self, resource: str, which: MetricFilter, *, most: bool, limit: int) -> list[dict[str, Any]]:
+        """Return the metrics with the most or the least of a resource; raises NotFound for an unknown one."""
+        if resource not in RESOURCES:
+            raise NotFound(f"there is no resource {resource}; there are {', '.join(RESOURCES)}")
+        rows = await self._reader.extreme_metrics(which, RESOURCES[resource], most, min(limit, MOST_EXTREMES))
+        return [dict(row) for row in rows]
+
+    async def components(self, prefix: str | None, wanted: int) -> Listing:
+        """Return a page of the components whose name starts with `prefix`; "" stands for none."""
+        return self._slice(await self._reader.components(prefix), wanted)
+
+    async def count_components(self) -> int:
+        """Return how many components have metrics; having none is not one."""
+        return sum(1 for name in await self._reader.components(None) if name)
+
+    async def every_pipeline(self) -> list[str]:
+        """Return all pipelines."""
+        return await self._reader.pipelines(None)
+
+    async def pipelines(self, component: str, wanted: int) -> Listing:
+        """Return a page of the pipelines whose sessions measured a component."""
+        return self._slice(await self._reader.pipelines(component), wanted)
+
+    async def builds(self, component: str | None, pipeline: str, wanted: int) -> Listing:
+        """Return a page of the builds of a pipeline."""
+        return self._slice(await self._reader.builds(component, pipeline), wanted)
+
+    async def build_sessions(self, component: str | None, pipeline: str, build: str, wanted: int) -> Listing:
+        """Return a page of the hashes of a build's sessions."""
+        return self._slice(await self._reader.session_hashes(component, pipeline, build), wanted)
+
+    async def orphans(self, limit: int) -> list[Record]:
+        """Return the hashes under which metrics arrived whose session never came, the latest first."""
+        return await self._reader.orphans(limit)
+
+    async def history(self, item: str, limit: int) -> list[Record]:
+        """Return the executions of a test by its name or variant, newest first."""
+        return await self._reader.history(item, limit)
+
+    def _page(self, wanted: int, rows: int) -> paging.Page:
+        return paging.page(wanted, rows, self._settings.page_size)
+
+    def _slice(self, rows: Sequence[Any], wanted: int) -> Listing:
+        page = self._page(wanted, len(rows))
+        return Listing(page, rows[page.offset : page.offset + page.size])
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    async def runs(self, before: tuple[datetime, str], limit: int) -> list[model.Run]:
+        """Return the runs that began before a place (start and hash of a run's first session), newest first."""
+        chunk = max(_RUN_SESSIONS, 4 * limit)
+        while True:
+            members = await self._reader.members_before(*before, chunk)
+            runs = model.group(await self._complete(members), self._window)
+            # Of a run that began before the oldest session that was read, others may stand in between.
+            oldest = _place(members[-1]) if len(members) == chunk else None
+            known = [run for run in runs if _place(run[0]) < before and (oldest is None or _place(run[0]) >= oldest)]
+            if known or oldest is None:
+                return await self._described(known[: -limit - 1 : -1])
+            chunk *= 4
+
+    async def run(self, ident: str) -> model.Run:
+        """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""
+        return (await self._described([await self._find_run(ident)]))[0]
+
+    async def run_metrics(self, ident: str, wanted: int) -> Listing:
+        """Return a page of the metrics of a run."""
+        members = await self._find_run(ident)
+        return await self.metrics(MetricFilter(sessions=tuple(member.session_h for member in members)), wanted)
+
+    async def _find_run(self, ident: str) -> list[model.RunMember]:
+        members = await self._reader.members_tagged([ident])
+        if members:
+            return model.group(members, self._window)[0]
+        member = await self._reader.member(ident)
+        if member is None:
+            raise NotFound(f"there is no run {ident}")
+        runs = model.group(await self._complete([member]), self._window)
+        return next(run for run in runs if any(other.session_h == ident for other in run))
+
+    async def _complete(self, members: Sequence[model.RunMember]) -> list[model.RunMember]:
+        """Return `members` with all the sessions that may belong to their runs."""
+        found = {member.session_h: member for member in members}
+        tags = sorted({member.run_tag for member in members if member.run_tag is not None})
+        if tags:
+            found |= {member.session_h: member for member in await self._reader.members_tagged(tags)}
+        untagged = [member for member in members if member.run_tag is None]
+        keys = sorted({member.run_key for member in untagged})
+        while untagged:
+            first, last = untagged[0].started_at, untagged[0].started_at
+            for member in untagged:
+                first, last = min(first, member.started_at), max(last, member.started_at)
+            near = await self._reader.members_like(keys, _shifted(first, -self._window), _shifted(last, self._window))
+            untagged = [member for member in near if member.session_h not in found]
+            found |= {member.session_h: member for member in untagged}
+        return list(found.values())
+
+    async def _described(self, runs: Sequence[Sequence[model.RunMember]]) -> list[model.Run]:
+        hashes = [member.session_h for run in runs for member in run]
+        rows = {row["session_h"]: row for row in await self._reader.session_summaries(hashes)}
+        return [described for run in runs if (described := _run(run, rows)) is not None]
+
+    # -- retention ----------------------------------------------------------------------------------------------
+
+    async def expire(self, now: datetime) -> tuple[int, int]:
+        """Remove what has been kept for long enough; return how many sessions and metrics."""
+        if self._settings.keep_days is None:
+            return 0, 0
+        sessions, metrics = await self._writer.expire(now - timedelta(days=self._settings.keep_days))
+        if sessions or metrics:
+            log.info("metrics.expired", sessions=sessions, metrics=metrics)
+        return sessions, metrics
+
+    async def expire_for_ever(self, pause: Callable[[float], Any] = asyncio.sleep) -> None:
+        """Remove what has been kept for long enough, now and each hour."""
+        while True:
+            await self.expire(clock.now())
+            await pause(_EXPIRY_SECONDS)
+
+
+def _context(row: Record) -> model.Context:
+    values = dict(row)
+    frequency = values["cpu_frequency"]
+    # The seed calls it an integer and the plugin sends a float: each gets back what it sent.
+    values["cpu_frequency"] = int(frequency) if frequency.is_integer() else frequency
+    return model.Context(**values)
+
+
+def _session(row: Record) -> model.Session:
+    return model.Session(row["session_h"], row["run_date"], row["scm_ref"], model.tag_list(tags_from(row)))
+
+
+def _place(member: model.RunMember) -> tuple[datetime, str]:
+    return member.started_at, member.session_h
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
+def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> model.Run | None:
+    """Return what is told of a run, or None when its sessions were removed meanwhile."""
+    found = [rows[member.session_h] for member in members if member.session_h in rows]
+    if not found:
+        return None
+    ends = [row["ended_at"] or row["started_at"] for row in found]
+    return model.Run(
+        id=model.run_id(members),
+        started_at=found[0]["started_at"],
+        ended_at=max(ends),
+        scm_ref=found[0]["scm_ref"],
+        tags=model.tag_list(tags_from(found[0])),
+        nodes=sorted({member.node for member in members if member.node is not None}),
+        contexts=sorted({h for row in found for h in row["contexts"] or ()}),
+        sessions=[
+            model.RunSession(row["session_h"], row["run_date"], row["metrics"], row["total_time"]) for row in found
+        ],
+        metrics=sum(row["metrics"] for row in found),
+        total_time=sum(row["total_time"] for row in found),
+    )

@@ -1,0 +1,285 @@
+"""Writes the tables of the room `metrics`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from asyncpg.transaction import Transaction
+
+from smartmob.kernel import clock, queries
+from smartmob.kernel.db import Connection, Database, Record, away, is_away
+from smartmob.kernel.writer import Submission
+from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
+from smartmob.metrics.store.reader import PACKAGE
+
+_BLOCK_METRICS = 4096
+_BLOCK_AGE = timedelta(minutes=10)
+_BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
+_BLOCK_RANDOM_BITS = 22
+_REMEMBERED = 50_000
+_COPY_FROM_ROWS = 1_000
+_EXPIRED_BLOCKS_AT_ONCE = 25
+_COLUMNS = (
+    *("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at"),
+    *MEASURES,
+)
+
+
+class MetricsWriter:
+    """Writes contexts, sessions, tests and metrics."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = queries.load(PACKAGE)
+        self._blocks = BlockAllocator()
+        self._known = _Known(database, self._sql)
+        self._connection: Connection | None = None
+
+    async def insert_context(self, values: Sequence[object]) -> Record:
+        """Store a context unless its hash is known, and return what is stored."""
+
+        async def insert(connection: Connection) -> Record:
+            await connection.execute(self._sql["insert_context"], *values)
+            row = await connection.fetchrow(self._sql["select_contexts"] + " WHERE h = $1", values[0])
+            assert row is not None
+            return row
+
+        return await self._database.run(insert)
+
+    async def insert_session(self, values: Sequence[object]) -> tuple[Record, bool]:
+        """Store a session unless its hash is known; return what is stored and whether it is new."""
+
+        async def insert(connection: Connection) -> tuple[Record, bool]:
+            status = await connection.execute(self._sql["insert_session"], *values)
+            row = await connection.fetchrow(self._sql["select_sessions"] + " WHERE session_h = $1", values[0])
+            assert row is not None
+            return row, status.endswith(" 1")
+
+        return await self._database.run(insert)
+
+    async def delete_session(self, session_h: str) -> tuple[int, int]:
+        """Remove a session and its metrics; return how many of each were there."""
+        row = await self._database.fetchrow(self._sql["delete_session"], session_h)
+        assert row is not None
+        self._known.forget_session(session_h)
+        return row["sessions"], row["metrics"]
+
+    async def expire(self, before: datetime) -> tuple[int, int]:
+        """Remove what arrived before a time, a little at a time; return how many sessions and metrics went."""
+        oldest, metrics = first_block(before), 0
+        while True:
+            row = await self._database.fetchrow(self._sql["expire_blocks"], oldest, _EXPIRED_BLOCKS_AT_ONCE)
+            assert row is not None
+            metrics += row["metrics"]
+            if not row["blocks"]:
+                break
+        sessions = int(await self._database.fetchval(self._sql["expire_sessions"], before))
+        self._known.forget()
+        return sessions, metrics
+
+    async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
+        """Write the metrics of all submissions in one transaction; see `smartmob.kernel.writer.Commit`."""
+        if connection is not self._connection:
+            # A new connection may lead to a restored database, in which what was known is missing.
+            self._known.forget()
+            self._connection = connection
+        rows = [row for submission in submissions for row in submission.rows]
+        ids = await self._known.ensure(rows)
+        again = submissions[0].mark is not None
+        if not again:
+            self._place(submissions, len(rows))
+        block = submissions[0].mark[0]
+        seqs = [seq for s in submissions for seq in range(s.mark[1], s.mark[1] + len(s.rows))]
+        try:
+            if len(rows) < _COPY_FROM_ROWS:
+                columns = _columns(seqs, ids, rows)
+                await connection.execute(self._sql["insert_metrics"], block, *columns)
+            else:
+                async with connection.transaction():
+                    await connection.execute(self._sql["tally_block"], block, len(rows))
+                    await _copy(connection, block, seqs, ids, rows)
+        except asyncpg.UniqueViolationError:
+            if not again:
+                raise
+            # The attempt before had been committed after all; only its answer was lost.
+
+    def _place(self, submissions: Sequence[Submission[MetricRow]], rows: int) -> None:
+        block, seq = self._blocks.take(rows, clock.now())
+        for submission in submissions:
+            submission.mark = (block, seq)
+            seq += len(submission.rows)
+
+    @asynccontextmanager
+    async def bulk(self) -> AsyncIterator[BulkLoad]:
+        """Write any number of metrics in one transaction: committed at the end, or not at all.
+
+        Raises Unavailable when the database went away meanwhile; the metrics cannot be had a second time.
+        """
+        try:
+            async with self._database.acquire() as connection:
+                load = BulkLoad(connection, self._known, self._sql)
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    yield load
+                    await load.tally()
+                except BaseException:
+                    await transaction.rollback()
+                    raise
+                await self._commit_bulk(transaction, load)
+        except Exception as error:
+            raise (away(error) if is_away(error) else error) from error
+        # What arrives from now on has a later place than what the transaction brought.
+        self._blocks.close()
+
+    async def _commit_bulk(self, transaction: Transaction, load: BulkLoad) -> None:
+        try:
+            await transaction.commit()
+        except Exception as error:
+            # The answer to a commit can be lost on its way; the blocks tell whether it was done.
+            if not is_away(error) or not await self._database.fetchval(self._sql["blocks_exist"], load.blocks):
+                raise
+
+
+class BulkLoad:
+    """One transaction of `MetricsWriter.bulk`."""
+
+    def __init__(self, connection: Connection, known: _Known, sql: dict[str, str]) -> None:
+        self._connection = connection
+        self._known = known
+        self._sql = sql
+        self._blocks = BlockAllocator()
+        self._tally: dict[int, int] = {}
+
+    @property
+    def blocks(self) -> list[int]:
+        """Return the blocks that hold the metrics."""
+        return list(self._tally)
+
+    @property
+    def metrics(self) -> int:
+        """Return how many metrics were added."""
+        return sum(self._tally.values())
+
+    async def lock_session(self, session_h: str) -> int:
+        """Wait for the other loads into a session; return how many metrics it has."""
+        await self._connection.execute(self._sql["lock_session"], session_h)
+        return int(await self._connection.fetchval(self._sql["count_session_metrics"], session_h))
+
+    async def add(self, rows: Sequence[MetricRow]) -> None:
+        """Write some of the metrics."""
+        ids = await self._known.ensure(rows)
+        block, seq = self._blocks.take(len(rows), clock.now())
+        await _copy(self._connection, block, range(seq, seq + len(rows)), ids, rows)
+        self._tally[block] = self._tally.get(block, 0) + len(rows)
+
+    async def tally(self) -> None:
+        """Write how many metrics the new blocks have."""
+        for block, metrics in self._tally.items():
+            await self._connection.execute(self._sql["tally_block"], block, metrics)
+
+
+class _Known:
+    """The tests and the links of sessions to contexts that are known to be stored.
+
+    Unknown ones are stored on a connection of the pool, outside the transaction of the metrics that need them: should
+    that fail, they are still there, and harmless.
+    """
+
+    def __init__(self, database: Database, sql: dict[str, str]) -> None:
+        self._database = database
+        self._sql = sql
+        self._items: dict[ItemKey, UUID] = {}
+        self._links: set[tuple[str, str]] = set()
+
+    def forget(self) -> None:
+        """Take nothing for known."""
+        self._items.clear()
+        self._links.clear()
+
+    def forget_session(self, session_h: str) -> None:
+        """Take nothing of a session for known."""
+        self._links = {link for link in self._links if link[0] != session_h}
+
+    async def ensure(self, rows: Sequence[MetricRow]) -> list[UUID]:
+        """Return the ids of the rows' tests once those and the links are stored."""
+        if len(self._items) > _REMEMBERED or len(self._links) > _REMEMBERED:
+            self.forget()
+        new_items = {row.item: item_id(row.item) for row in rows if row.item not in self._items}
+        new_links = {link for row in rows if (link := (row.session_h, row.context_h)) not in self._links}
+        # Before anything is waited for: another writer may `forget` meanwhile.
+        ids = [self._items.get(row.item) or new_items[row.item] for row in rows]
+        if new_items or new_links:
+            async with self._database.acquire() as connection:
+                # Sorted, so that two services that write the same ones wait for each other instead of deadlocking.
+                if new_items:
+                    found = sorted((ident, *key) for key, ident in new_items.items())
+                    await connection.execute(self._sql["insert_items"], *map(list, zip(*found, strict=True)))
+                if new_links:
+                    pairs = zip(*sorted(new_links), strict=True)
+                    await connection.execute(self._sql["insert_session_contexts"], *map(list, pairs))
+            self._items |= new_items
+            self._links |= new_links
+        return ids
+
+
+class BlockAllocator:
+    """Gives metrics their place in the order of arrival.
+
+    A block's number is the time at which it was opened, in ms, and random bits that keep two services apart.
+    """
+
+    def __init__(self) -> None:
+        self._block = 0
+        self._used = 0
+        self._opened: datetime | None = None
+
+    def take(self, rows: int, now: datetime) -> tuple[int, int]:
+        """Return the block and the first number in it for the next `rows` metrics."""
+        if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
+            fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
+            # A clock that was set back must not turn the order of arrival round.
+            self._block = max(fresh, self._block + 1)
+            self._used = 0
+            self._opened = now
+        place = self._block, self._used
+        self._used += rows
+        return place
+
+    def close(self) -> None:
+        """Open a new block next time."""
+        self._opened = None
+
+
+def first_block(moment: datetime) -> int:
+    """Return the number below which all blocks were opened before `moment`."""
+    return (int(moment.timestamp() * 1000) - _BLOCK_EPOCH_MS) << _BLOCK_RANDOM_BITS
+
+
+def _columns(seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]) -> tuple[Sequence[object], ...]:
+    """Return the rows by column, without the block."""
+    return (
+        seqs,
+        [row.session_h for row in rows],
+        [row.context_h for row in rows],
+        ids,
+        [row.item_start_time for row in rows],
+        [row.started_at for row in rows],
+        [row.total_time for row in rows],
+        [row.user_time for row in rows],
+        [row.kernel_time for row in rows],
+        [row.cpu_usage for row in rows],
+        [row.mem_usage for row in rows],
+    )
+
+
+async def _copy(
+    connection: Connection, block: int, seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]
+) -> None:
+    records = zip([block] * len(rows), *_columns(seqs, ids, rows), strict=True)
+    await connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)

@@ -1,0 +1,298 @@
+"""Every setting of the service: one frozen value, built once from flags, environment, file and defaults.
+
+This is the only reader of the environment. A setting is one field of a dataclass below; from it come the flag
+(`--metrics-page-size`), the variable (`SMARTMOB_METRICS_PAGE_SIZE`), the key of the configuration file
+(`metrics_page_size`, or `page_size` in the table `[metrics]`), the help text and the reference page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+
+from smartmob.errors import SettingsError
+
+PREFIX = "SMARTMOB_"
+
+T = TypeVar("T")
+
+
+def _setting(
+    default: T,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    shown: str = "",
+) -> T:
+    """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help."""
+    metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the data is kept, and how long the service waits for it."""
+
+    url: str | None = _setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).")
+    url_file: Path | None = _setting(None, "File that holds the database URL, so that its password is in no listing.")
+    wait: float = _setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
+    patience: float = _setting(
+        5.0, "Seconds that an accepted request waits for a database that went away.", low=0, high=600
+    )
+    pool_size: int = _setting(8, "Connections kept for reading.", low=1, high=200)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Settings of the room `metrics`."""
+
+    page_size: int = _setting(500, "Rows on one page of a listing.", low=1, high=10_000)
+    keep_days: float | None = _setting(
+        None, "Days after their arrival when sessions and measures are removed.", low=0.01, shown="for ever"
+    )
+    run_window: float = _setting(
+        10.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one service."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    data_dir: Path = _setting(
+        Path(),
+        "Folder of everything that is kept.",
+        shown="the platform's user data folder; /var/lib/smartmob for root",
+    )
+    token_file: Path | None = _setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
+    insecure: bool = _setting(False, "Listen on any address without a token: everybody who connects is trusted.")
+    allow_host: tuple[str, ...] = _setting((), "Further name under which clients may address the service; repeatable.")
+    max_body: int = _setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
+    body_timeout: float = _setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
+    stop_timeout: float = _setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
+    log_format: str = _setting("kv", "Format of log lines.", choices=("kv", "json"))
+    utc: bool = _setting(False, "Write log times in UTC.")
+    logging_endpoint: str = _setting(
+        "file:///dev/stdout", "Where log lines go: file:///PATH or fluent://HOST:PORT/APP."
+    )
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting as the outside sees it."""
+
+    name: str
+    group: str
+    attribute: str
+    kind: type
+    optional: bool
+    repeatable: bool
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    shown: str
+
+    @property
+    def flag(self) -> str:
+        """Return the flag of `smartmob serve`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def default_text(self) -> str:
+        """Return the default as the help shows it."""
+        if self.shown or self.default is None or self.default == ():
+            return self.shown
+        return str(self.default).lower() if self.kind is bool else str(self.default)
+
+    def parse(self, given: object, source: str) -> Any:
+        """Return `given` as a value of this setting; raise SettingsError that names `source`."""
+        if self.repeatable:
+            parts = given.split(",") if isinstance(given, str) else given
+            if not isinstance(parts, list | tuple):
+                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
+            return tuple(str(part).strip() for part in parts if str(part).strip())
+        try:
+            value = _PARSERS[self.kind](given)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{source}: expected {_NAMES[self.kind]}, got {given!r}") from None
+        if self.choices and value not in self.choices:
+            raise SettingsError(f"{source}: expected one of {', '.join(self.choices)}, got {value!r}")
+        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            bounds = f"at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
+            raise SettingsError(f"{source}: expected {bounds}, got {value:g}")
+        return value
+
+
+def _parse_bool(given: object) -> bool:
+    text = str(given).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError
+
+
+def _parse_number(kind: type) -> Any:
+    def parse(given: object) -> Any:
+        if isinstance(given, bool) or not isinstance(given, str | int | float):
+            raise TypeError
+        value = kind(given)
+        if value != value or (isinstance(given, float) and value != given):
+            raise ValueError
+        return value
+
+    return parse
+
+
+_PARSERS: dict[type, Any] = {
+    str: str,
+    Path: lambda given: Path(str(given)).expanduser(),
+    bool: _parse_bool,
+    int: _parse_number(int),
+    float: _parse_number(float),
+}
+_NAMES = {str: "a text", Path: "a path", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _options() -> Iterator[Option]:
+    def walk(owner: type, group: str) -> Iterator[Option]:
+        hints = typing.get_type_hints(owner)
+        for item in dataclasses.fields(owner):
+            hint = hints[item.name]
+            if dataclasses.is_dataclass(hint):
+                yield from walk(typing.cast(type, hint), item.name)
+            elif "help" in item.metadata:
+                optional = isinstance(hint, types.UnionType)
+                kind = typing.get_args(hint)[0] if optional else hint
+                repeatable = typing.get_origin(kind) is tuple
+                yield Option(
+                    name=f"{group}_{item.name}" if group else item.name,
+                    group=group,
+                    attribute=item.name,
+                    kind=str if repeatable else kind,
+                    optional=optional,
+                    repeatable=repeatable,
+                    default=item.default,
+                    **item.metadata,
+                )
+
+    yield from walk(Settings, "")
+
+
+OPTIONS: tuple[Option, ...] = tuple(_options())
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of this process."""
+    return dict(os.environ)
+
+
+def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Return the settings: flags before `SMARTMOB_*` before the file before defaults.
+
+    `flags` holds option names (`metrics_page_size`) and only those that were given. Raises SettingsError.
+    """
+    file = file or (Path(env[PREFIX + "CONFIG"]) if env.get(PREFIX + "CONFIG") else None)
+    values = _from_file(file) if file else {}
+    values |= _from_environment(env)
+    values |= {name: _BY_NAME[name].parse(given, _BY_NAME[name].flag) for name, given in flags.items()}
+    if "database_url" not in values and "database_url_file" not in values and env.get("DATABASE_URL"):
+        values["database_url"] = env["DATABASE_URL"]
+    values["data_dir"] = (values.get("data_dir") or default_data_dir()).absolute()
+    return _assemble(values, _token(flags, env, values))
+
+
+def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        option = _BY_NAME[name]
+        nested.setdefault(option.group, {})[option.attribute] = value
+    if url_file := nested.get("database", {}).get("url_file"):
+        nested["database"]["url"] = _secret(url_file, "--database-url-file")
+    return Settings(
+        **nested.get("", {}),
+        database=DatabaseSettings(**nested.get("database", {})),
+        metrics=MetricsSettings(**nested.get("metrics", {})),
+        token=token,
+    )
+
+
+def default_data_dir() -> Path:
+    """Return where data is kept when nothing else is said."""
+    # A folder below /root can be reached by no other user, so the database of a service that runs as root (which
+    # PostgreSQL itself refuses to do) would have no place there.
+    return Path("/var/lib/smartmob") if os.geteuid() == 0 else Path(platformdirs.user_data_path("smartmob"))
+
+
+def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[str, Any]) -> str | None:
+    if "token_file" not in flags and env.get(PREFIX + "TOKEN"):
+        return env[PREFIX + "TOKEN"].strip()
+    return _secret(values["token_file"], "--token-file") if values.get("token_file") else None
+
+
+def _secret(path: Path, source: str) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{source}: cannot read {path}: {error}") from None
+    if not text:
+        raise SettingsError(f"{source}: {path} is empty")
+    return text
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        option.name: option.parse(env[option.variable], option.variable)
+        for option in OPTIONS
+        if env.get(option.variable, "") != ""
+    }
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the configuration file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from None
+    values = {}
+    for name, given in _flatten(document):
+        if name not in _BY_NAME:
+            close = difflib.get_close_matches(name, _BY_NAME, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"{file}: there is no setting {name}{hint}")
+        values[name] = _BY_NAME[name].parse(given, f"{file}: {name}")
+    return values
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}_")
+        else:
+            yield prefix + key, value
