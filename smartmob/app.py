@@ -23,6 +23,7 @@ from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.metrics import routes as metrics_routes
+from smartmob.metrics.events import MetricsStored
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
@@ -59,13 +60,15 @@ def _no_access_log(*_: object) -> None:
 
 def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
     """Return the service for `settings`; nothing is started until its application is."""
-    bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic()
+    bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic(access_log)
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database = Database(settings.database, embedded)
 
     metrics_writer = MetricsWriter(database)
-    live_metrics = GroupCommitWriter("metrics", database, metrics_writer.commit)
+    live_metrics = GroupCommitWriter(
+        "metrics", database, metrics_writer.commit, committed=lambda count: bus.publish(MetricsStored(count))
+    )
     metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
 
     figures = Figures()
@@ -81,7 +84,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     kernel.describe(tables)
 
     hosts = HostRules(settings.host, settings.allow_host)
-    entrance = Entrance(tokens, hosts, public_paths(tables), access_log, traffic)
+    entrance = Entrance(tokens, hosts, public_paths(tables), traffic)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     mount(app, tables)
 
@@ -106,9 +109,9 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     async def run_metrics(_: web.Application) -> AsyncIterator[None]:
         live_metrics.start(tasks)
-        expiry = tasks.start("metrics-expiry", metrics.expire_for_ever())
+        maintenance = tasks.start("metrics-maintenance", metrics.maintain_for_ever())
         yield
-        expiry.cancel()
+        maintenance.cancel()
         await live_metrics.close()
 
     # Started in this order and stopped in the reverse one.

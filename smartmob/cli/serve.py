@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,10 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.close()
 
     async def run() -> None:
+        # What lives as long as the service is not looked at again by each collection of garbage, and collections are
+        # rarer: with the defaults they were 2 % of the time under load, and the worst answers.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         await server.serve(service.app, settings, stopping=service.stopping, at_once=at_once)
 
     try:

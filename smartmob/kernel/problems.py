@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from smartmob import errors
+from smartmob.kernel.answers import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -91,17 +92,18 @@ def _detail(error: BaseException, status: int) -> str:
 
 def response(
     error: BaseException, instance: str, request_id: str, extra: Mapping[str, Any] | None = None
-) -> web.Response:
+) -> JSONResponse:
     """Return the answer for `error`."""
     body = body_of(error, instance, request_id) | dict(extra or {})
-    headers = {}
+    answer = JSONResponse(orjson.dumps(body), body["status"], MEDIA_TYPE)
+    headers = answer.headers
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif isinstance(error, errors.NotAuthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="smartmob", Basic realm="smartmob", charset="UTF-8"'
     elif isinstance(error, web.HTTPMethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-    return web.Response(body=orjson.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+    return answer
 
 
 def invalid(error: msgspec.MsgspecError | UnicodeDecodeError, prefix: str = "$") -> errors.InvalidInput:

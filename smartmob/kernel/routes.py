@@ -15,12 +15,13 @@ from aiohttp import web
 from smartmob import __version__
 from smartmob.errors import NotAllowed, Unavailable
 from smartmob.kernel import openapi, problems
+from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
 from smartmob.kernel.health import Readiness
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.prometheus import CONTENT_TYPE, Figures
 from smartmob.kernel.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader, json_response, raw_json_response, wants_html
+from smartmob.kernel.web import BodyReader, json_response, wants_html
 
 # 'unsafe-inline' for styles only: the pages carry their few rules with them and load nothing.
 _PAGE_HEADERS = {
@@ -119,34 +120,34 @@ class KernelRoutes:
     def _document(self) -> dict[str, Any]:
         return openapi.document(self._tables)
 
-    async def health(self, _: web.Request) -> web.Response:
+    async def health(self, _: web.Request) -> web.StreamResponse:
         return json_response(Health("ok", __version__))
 
-    async def ready(self, request: web.Request) -> web.Response:
+    async def ready(self, request: web.Request) -> web.StreamResponse:
         checks = await self._readiness.ask()
         if all(said == "ok" for said in checks.values()):
             return json_response(Ready("ready", dict(checks)))
         failing = "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
         return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    async def metrics(self, _: web.Request) -> web.StreamResponse:
         return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def openapi(self, _: web.Request) -> web.Response:
-        return raw_json_response(orjson.dumps(self._document, option=orjson.OPT_INDENT_2))
+    async def openapi(self, _: web.Request) -> web.StreamResponse:
+        return JSONResponse(orjson.dumps(self._document, option=orjson.OPT_INDENT_2))
 
-    async def docs(self, _: web.Request) -> web.Response:
+    async def docs(self, _: web.Request) -> web.StreamResponse:
         return _page("docs.html", document=self._document, phrases=_phrases())
 
-    async def index(self, request: web.Request) -> web.Response:
+    async def index(self, request: web.Request) -> web.StreamResponse:
         if wants_html(request):
             return web.Response(status=303, headers={"Location": "/docs"})
         return json_response({"docs": "/docs", "openapi": "/openapi.json", "health": "/health"})
 
-    async def login_page(self, request: web.Request) -> web.Response:
+    async def login_page(self, request: web.Request) -> web.StreamResponse:
         return _page("login.html", next=_local(request.query.get("next", "/")), wrong=False)
 
-    async def login(self, request: web.Request) -> web.Response:
+    async def login(self, request: web.Request) -> web.StreamResponse:
         form = await _form(request, self._bodies)
         if not self._tokens.matches(form.get("token", "")):
             return _page("login.html", status=403, next=_local(form.get("next", "/")), wrong=True)
@@ -157,7 +158,7 @@ class KernelRoutes:
         )  # fmt: skip
         return response
 
-    async def logout(self, _: web.Request) -> web.Response:
+    async def logout(self, _: web.Request) -> web.StreamResponse:
         response = web.Response(status=303, headers={"Location": "/login"})
         response.del_cookie(COOKIE, path="/")
         return response
@@ -191,6 +192,6 @@ def _templates() -> Any:
     )
 
 
-def _page(template: str, status: int = 200, **values: object) -> web.Response:
+def _page(template: str, status: int = 200, **values: object) -> web.StreamResponse:
     text = _templates().get_template(template).render(version=__version__, **values)
     return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers=_PAGE_HEADERS)

@@ -8,8 +8,9 @@ import re
 import secrets
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooLarge, TooSlow
 from smartmob.kernel import problems
+from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, HostRules, Tokens
 from smartmob.kernel.log import REQUEST_ID
 
@@ -29,25 +31,36 @@ T = TypeVar("T")
 HEADER = "X-Request-Id"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_JSON_HEADERS = {"Content-Type": "application/json"}
 
-AccessLog = Callable[[str, str, int, float, str], None]
+FinishedRequest = tuple[str, str, int, float, str]
+"""Method, path, status, duration in seconds, request id."""
+
+AccessLog = Callable[[list[FinishedRequest]], None]
 
 
-@dataclass(slots=True)
 class Traffic:
-    """Counts of finished requests: by method and status, and of their durations by bucket."""
+    """Counts finished requests and hands them to the access log: once for all that finish in one turn of the loop."""
 
-    requests: dict[tuple[str, int], int] = field(default_factory=dict)
-    durations: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    seconds: float = 0.0
+    def __init__(self, access_log: AccessLog) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.durations = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+        self._access_log = access_log
+        self._held: list[FinishedRequest] = []
 
-    def count(self, method: str, status: int, duration: float) -> None:
-        """Count one request."""
-        key = (method, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        self.durations[bisect_left(BUCKETS, duration)] += 1
-        self.seconds += duration
+    def add(self, finished: FinishedRequest) -> None:
+        """Take note of one request."""
+        self._held.append(finished)
+        if len(self._held) == 1:
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        held, self._held = self._held, []
+        for method, _, status, duration, _ in held:
+            self.requests[method, status] += 1
+            self.durations[bisect_left(BUCKETS, duration)] += 1
+            self.seconds += duration
+        self._access_log(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,6 @@ class Entrance:
     tokens: Tokens
     hosts: HostRules
     public: frozenset[str]
-    access_log: AccessLog
     traffic: Traffic
 
     def admit(self, request: web.Request) -> None:
@@ -71,7 +83,7 @@ class Entrance:
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Return the one middleware of the application."""
         fresh_id = _request_ids()
-        perf_counter = time.perf_counter
+        perf_counter, finished = time.perf_counter, self.traffic.add
 
         @web.middleware
         async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -88,9 +100,7 @@ class Entrance:
                 response = refuse(request, error, request_id)
             if not response.prepared:
                 response.headers[HEADER] = request_id
-            duration = perf_counter() - started
-            self.traffic.count(request.method, response.status, duration)
-            self.access_log(request.method, request.path, response.status, duration, request_id)
+            finished((request.method, request.path, response.status, perf_counter() - started, request_id))
             return response
 
         return enter
@@ -102,7 +112,7 @@ def _request_ids() -> Callable[[], str]:
     return lambda: f"{prefix}-{next(numbers):x}"
 
 
-def refuse(request: web.Request, error: Exception, request_id: str) -> web.Response:
+def refuse(request: web.Request, error: Exception, request_id: str) -> web.StreamResponse:
     """Return the answer to a request that failed with `error`; a bug is logged with its traceback."""
     if isinstance(error, NotAuthenticated) and request.method == "GET" and wants_html(request):
         return web.Response(status=303, headers={"Location": f"/login?next={request.rel_url.raw_path}"})
@@ -118,14 +128,9 @@ def wants_html(request: web.Request) -> bool:
     return "text/html" in request.headers.get(hdrs.ACCEPT, "")
 
 
-def json_response(document: Any, status: int = 200) -> web.Response:
+def json_response(document: Any, status: int = 200) -> JSONResponse:
     """Return an answer whose body is `document` as JSON: a Struct, or plain objects."""
-    return web.Response(body=msgspec.json.encode(document), status=status, headers=_JSON_HEADERS)
-
-
-def raw_json_response(body: bytes, status: int = 200) -> web.Response:
-    """Return an answer whose body is already JSON."""
-    return web.Response(body=body, status=status, headers=_JSON_HEADERS)
+    return JSONResponse(msgspec.json.encode(document), status)
 
 
 def dumps(document: Any) -> bytes:
@@ -173,11 +178,12 @@ class BodyReader:
 
     async def read(self, request: web.Request) -> bytes:
         """Return the whole body; raises TooLarge, or TooSlow when no byte comes for `timeout` seconds."""
+        if request.content.is_eof():
+            # It has come with the headers; aiohttp itself keeps the limit.
+            return await request.read()
         length = request.content_length
         if length is not None and length > self.limit:
             raise self._too_large()
-        if request.content.is_eof():
-            return await request.read()
         parts, size = [], 0
         async for chunk in self.chunks(request):
             size += len(chunk)

@@ -29,7 +29,6 @@ _LONGEST_DELAY = 0.5
 _SHORTEST_ATTEMPT = 1.0
 
 
-@dataclass(slots=True, eq=False)
 class Submission(Generic[R]):
     """Rows that one caller wants to have committed together.
 
@@ -37,10 +36,13 @@ class Submission(Generic[R]):
     what it finds at the next.
     """
 
-    rows: Sequence[R]
-    done: asyncio.Future[None]
-    deadline: float
-    mark: Any = None
+    __slots__ = ("deadline", "done", "mark", "rows")
+
+    def __init__(self, rows: Sequence[R], done: asyncio.Future[None], deadline: float) -> None:
+        self.rows = rows
+        self.done = done
+        self.deadline = deadline
+        self.mark: Any = None
 
 
 Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
@@ -66,15 +68,24 @@ class GroupCommitWriter(Generic[R]):
     """Writes the rows of many callers in shared transactions, over a connection of its own.
 
     `start` it once the database is open, and `close` it before the database is closed; `close` commits what waits.
+    `committed` is told after each commit how many rows it had.
     """
 
     def __init__(
-        self, name: str, database: Database, commit: Commit[R], *, max_batch: int = 10_000, max_waiting: int = 100_000
+        self,
+        name: str,
+        database: Database,
+        commit: Commit[R],
+        *,
+        committed: Callable[[int], None] = lambda _: None,
+        max_batch: int = 10_000,
+        max_waiting: int = 100_000,
     ) -> None:
         self.name = name
         self.figures = WriterFigures()
         self._database = database
         self._commit = commit
+        self._committed = committed
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._queue: deque[Submission[R]] = deque()
@@ -108,11 +119,12 @@ class GroupCommitWriter(Generic[R]):
         deadline = loop.time() + self._database.patience
         if self.figures.waiting >= self._max_waiting:
             await self._wait_for_room(deadline)
-        submission = Submission(rows, loop.create_future(), deadline)
-        self._queue.append(submission)
+        done = loop.create_future()
+        self._queue.append(Submission(rows, done, deadline))
         self.figures.waiting += len(rows)
-        self._work.set()
-        await submission.done
+        if not self._work.is_set():
+            self._work.set()
+        await done
 
     async def _wait_for_room(self, deadline: float) -> None:
         while self.figures.waiting >= self._max_waiting:
@@ -168,11 +180,14 @@ class GroupCommitWriter(Generic[R]):
                 else:
                     _fail(waiting[0], error)
             else:
-                self.figures.batches += 1
+                rows = 0
                 for submission in waiting:
-                    self.figures.rows += len(submission.rows)
+                    rows += len(submission.rows)
                     if not submission.done.done():
                         submission.done.set_result(None)
+                self.figures.batches += 1
+                self.figures.rows += rows
+                self._committed(rows)
                 return
 
     def _refuse_late(self, waiting: Sequence[Submission[R]], error: Exception, delay: float) -> None:

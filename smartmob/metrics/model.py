@@ -179,13 +179,13 @@ ItemKey = tuple[str, str, str, str, str, str]
 
 
 class MetricRow(msgspec.Struct, frozen=True, gc=False):
-    """A metric as it is written."""
+    """A metric as it is written; `started_at` is in seconds since 1970."""
 
     session_h: str
     context_h: str
     item: ItemKey
     item_start_time: str
-    started_at: datetime
+    started_at: float
     total_time: float
     user_time: float | None
     kernel_time: float | None
@@ -199,7 +199,7 @@ def item_id(key: ItemKey) -> uuid.UUID:
     return uuid.UUID(bytes=digest.digest())
 
 
-def metric_row(metric: NewMetric | ImportedMetric, live_at: datetime | None) -> MetricRow:
+def metric_row(metric: NewMetric | ImportedMetric, live_at: float | None) -> MetricRow:
     """Return what is written for `metric`; raises InvalidInput when its start is no date.
 
     See `place_in_time` for `live_at`.
@@ -220,34 +220,40 @@ def metric_row(metric: NewMetric | ImportedMetric, live_at: datetime | None) -> 
     )
 
 
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _QUARTER = 900.0
 _TOLERANCE = 120.0
 _WIDEST_ZONE = 14 * 3600.0
 _LONGEST_TEST = 7 * 24 * 3600.0
 
 
-def place_in_time(field: str, text: str, duration: float, live_at: datetime | None) -> datetime:
-    """Return when something began whose sender tells a local time without its zone.
+def place_in_time(field: str, text: str, duration: float, live_at: float | None) -> float:
+    """Return when something began, in seconds since 1970, whose sender tells a local time without its zone.
 
     pytest-monitor sends such times, and sends them as soon as the test has ended. So the distance between the end of
-    the test on its clock and the arrival on ours (`live_at`) is the sender's offset from UTC, if it is near a multiple
-    of 15 minutes and small enough to be one. Else, and for what comes from a file (`live_at` is None), the time counts
-    as one of this machine's zone. Raises InvalidInput at `field` when `text` is no ISO 8601 date.
+    the test on its clock and the arrival on ours (`live_at`, seconds since 1970) is the sender's offset from UTC, if
+    it is near a multiple of 15 minutes and small enough to be one. Else, and for what comes from a file (`live_at` is
+    None), the time counts as one of this machine's zone. Raises InvalidInput at `field` when `text` is no ISO 8601
+    date.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput.at(field, f"expected a date and time in ISO 8601, got {text[:80]!r}") from None
-    if live_at is not None and moment.tzinfo is None:
-        ahead = (moment.replace(tzinfo=UTC) - live_at).total_seconds() + max(0.0, min(duration, _LONGEST_TEST))
+    if moment.tzinfo is not None:
+        return (moment - _EPOCH_UTC).total_seconds()
+    as_utc = (moment - _EPOCH).total_seconds()
+    if live_at is not None:
+        ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST else 0.0) - live_at
         offset = round(ahead / _QUARTER) * _QUARTER
-        if abs(offset) <= _WIDEST_ZONE and abs(ahead - offset) <= _TOLERANCE:
-            return moment.replace(tzinfo=UTC) - timedelta(seconds=offset)
+        if -_WIDEST_ZONE <= offset <= _WIDEST_ZONE and -_TOLERANCE <= ahead - offset <= _TOLERANCE:
+            return as_utc - offset
     try:
-        return moment.astimezone(UTC)
+        return moment.timestamp()
     except (OverflowError, ValueError, OSError):
         # At the two ends of the calendar an offset leads out of it.
-        return moment.replace(tzinfo=UTC)
+        return as_utc
 
 
 def tags_of(description: dict[str, Any] | str) -> dict[str, str]:

@@ -66,23 +66,22 @@ INSERT INTO test_session_contexts (session_h, context_h)
 SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT (session_h, context_h) DO NOTHING;
 
--- name: insert_metrics
-WITH tally AS (
-    INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, cardinality($2::integer[]))
-    ON CONFLICT (block) DO UPDATE SET metrics = test_metric_blocks.metrics + excluded.metrics
-)
-INSERT INTO test_metrics (
-    block, seq, session_h, context_h, item_id, item_start_time, started_at, total_time, user_time, kernel_time,
-    cpu_usage, mem_usage
-)
-SELECT $1, * FROM unnest(
-    $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[], $8::float8[], $9::float8[],
-    $10::float8[], $11::float8[], $12::float8[]
-);
+-- name: open_block
+INSERT INTO test_metric_blocks (block) VALUES ($1) ON CONFLICT (block) DO NOTHING;
 
--- name: tally_block
-INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, $2)
-ON CONFLICT (block) DO UPDATE SET metrics = test_metric_blocks.metrics + excluded.metrics;
+-- name: lock_block
+SELECT FROM test_metric_blocks WHERE block = $1 FOR UPDATE;
+
+-- name: close_block
+UPDATE test_metric_blocks
+SET metrics = (SELECT count(*) FROM test_metrics AS m WHERE m.block = $1)
+WHERE block = $1 AND metrics IS NULL;
+
+-- name: add_closed_block
+INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, $2);
+
+-- name: abandoned_blocks
+SELECT block FROM test_metric_blocks WHERE metrics IS NULL AND block < $1;
 
 -- name: blocks_exist
 SELECT EXISTS (SELECT FROM test_metric_blocks WHERE block = ANY ($1::bigint[]));
@@ -100,7 +99,10 @@ SELECT count(*) FROM test_metrics AS m;
 SELECT count(*) FROM test_metrics AS m JOIN test_items AS i USING (item_id);
 
 -- name: count_all_metrics
-SELECT coalesce(sum(metrics), 0)::bigint FROM test_metric_blocks;
+SELECT coalesce(
+    sum(coalesce(b.metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block))), 0
+)::bigint
+FROM test_metric_blocks AS b;
 
 -- name: metrics_page
 SELECT
@@ -113,8 +115,14 @@ ORDER BY m.block, m.seq;
 
 -- name: find_block
 SELECT block, before FROM (
-    SELECT block, metrics, sum(metrics) OVER (ORDER BY block) - metrics AS before FROM test_metric_blocks
-) AS b
+    SELECT block, metrics, sum(metrics) OVER (ORDER BY block) - metrics AS before
+    FROM (
+        SELECT
+            b.block,
+            coalesce(b.metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block)) AS metrics
+        FROM test_metric_blocks AS b
+    ) AS counted
+) AS placed
 WHERE metrics > 0 AND before + metrics > $1
 ORDER BY block LIMIT 1;
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel import ndjson, paging
+from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
 from smartmob.kernel.web import (
@@ -28,7 +29,6 @@ from smartmob.kernel.web import (
     json_response,
     parameter,
     query,
-    raw_json_response,
     stream,
 )
 from smartmob.metrics import model, protocol
@@ -186,15 +186,15 @@ class _Taking:
         self._service = service
         self._bodies = bodies
 
-    async def context(self, request: web.Request) -> web.Response:
+    async def context(self, request: web.Request) -> web.StreamResponse:
         new = decode(protocol.CONTEXT, await self._bodies.read(request))
         return json_response(await self._service.create_context(new), 201)
 
-    async def session(self, request: web.Request) -> web.Response:
+    async def session(self, request: web.Request) -> web.StreamResponse:
         new = decode(protocol.SESSION, await self._bodies.read(request))
         return json_response(await self._service.create_session(new), 201)
 
-    async def metrics(self, request: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
         if _is_ndjson(request):
             batches = ndjson.documents(self._bodies.chunks(request), protocol.METRIC)
             return json_response(protocol.Count(await self._service.load_metrics(batches)), 201)
@@ -204,12 +204,12 @@ class _Taking:
             await self._service.create_metrics(many)
             return json_response(protocol.Count(len(many)), 201)
         metric = decode(protocol.METRIC, data)
-        await self._service.create_metrics((metric,))
+        await self._service.create_metric(metric)
         if metric.component is None:
             metric = msgspec.structs.replace(metric, component="")
         return json_response(metric, 201)
 
-    async def append(self, request: web.Request) -> web.Response:
+    async def append(self, request: web.Request) -> web.StreamResponse:
         session_h, offset = parameter(request, "h"), query(request, protocol.AppendQuery).offset
         batches: AsyncIterator[Sequence[model.ImportedMetric]]
         if _is_ndjson(request):
@@ -218,7 +218,7 @@ class _Taking:
             batches = _once(_one_or_many(await self._bodies.read(request)))
         return json_response(protocol.Count(await self._service.append_to_session(session_h, offset, batches)), 201)
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, request: web.Request) -> web.StreamResponse:
         session_h = parameter(request, "h")
         return json_response(protocol.Deleted(session_h, await self._service.delete_session(session_h)))
 
@@ -288,7 +288,7 @@ class _Giving:
             listing = await self._service.metrics(which(request), _wanted(request))
             return _paged(request, "metrics", listing)
 
-        async def number(request: web.Request) -> web.Response:
+        async def number(request: web.Request) -> web.StreamResponse:
             return json_response(protocol.Count(await self._service.count_metrics(which(request))))
 
         answers = {
@@ -308,13 +308,13 @@ class _Giving:
         """Return the routes of the metrics with the most and the least of a resource, within a scope."""
 
         def maker(most: bool) -> Handler:
-            async def handler(request: web.Request) -> web.Response:
+            async def handler(request: web.Request) -> web.StreamResponse:
                 given = {field: parameter(request, part) for field, part in names.items()}
                 which = msgspec.convert(given, MetricFilter)
                 limit = int(request.match_info.get("n", "10"))
                 resource = parameter(request, "resource")
                 rows = await self._service.extremes(resource, which, most=most, limit=limit)
-                return raw_json_response(dumps({"metrics": rows, "prev_url": None, "next_url": None, "total_page": 1}))
+                return JSONResponse(dumps({"metrics": rows, "prev_url": None, "next_url": None, "total_page": 1}))
 
             return handler
 
@@ -333,13 +333,13 @@ class _Giving:
 
     # -- handlers -----------------------------------------------------------------------------------------------
 
-    async def contexts(self, request: web.Request) -> web.Response:
+    async def contexts(self, request: web.Request) -> web.StreamResponse:
         return _paged(request, "contexts", await self._service.contexts(_optional(request, "h"), _wanted(request)))
 
-    async def count_contexts(self, _: web.Request) -> web.Response:
+    async def count_contexts(self, _: web.Request) -> web.StreamResponse:
         return json_response(protocol.Count(await self._service.count_contexts()))
 
-    async def sessions(self, request: web.Request) -> web.Response:
+    async def sessions(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, protocol.SessionsQuery)
         if asked.method not in ("match_any", "match_all"):
             raise InvalidInput.at("method", f"expected match_any or match_all, got {asked.method!r}")
@@ -348,42 +348,42 @@ class _Giving:
         which = SessionFilter(prefix=_optional(request, "h"), tags=tags, match_any=match_any)
         return _paged(request, "sessions", await self._service.sessions(which, _wanted(request)))
 
-    async def scm_sessions(self, request: web.Request) -> web.Response:
+    async def scm_sessions(self, request: web.Request) -> web.StreamResponse:
         which = SessionFilter(scm_prefix=parameter(request, "ref"))
         return _paged(request, "sessions", await self._service.sessions(which, _wanted(request)))
 
-    async def count_sessions(self, _: web.Request) -> web.Response:
+    async def count_sessions(self, _: web.Request) -> web.StreamResponse:
         return json_response(protocol.Count(await self._service.count_sessions()))
 
-    async def components(self, request: web.Request) -> web.Response:
+    async def components(self, request: web.Request) -> web.StreamResponse:
         listing = await self._service.components(_optional(request, "prefix"), _wanted(request))
         return _paged(request, "components", listing)
 
-    async def count_components(self, _: web.Request) -> web.Response:
+    async def count_components(self, _: web.Request) -> web.StreamResponse:
         return json_response(protocol.Count(await self._service.count_components()))
 
-    async def every_pipeline(self, _: web.Request) -> web.Response:
+    async def every_pipeline(self, _: web.Request) -> web.StreamResponse:
         pipelines = await self._service.every_pipeline()
         return json_response(protocol.Pipelines(pipelines)) if pipelines else web.Response(status=204)
 
-    async def pipelines(self, request: web.Request) -> web.Response:
+    async def pipelines(self, request: web.Request) -> web.StreamResponse:
         component = parameter(request, "component")
         listing = await self._service.pipelines(component, _wanted(request))
         return _sub_list(request, "pipelines", listing, component=component)
 
-    async def builds(self, request: web.Request) -> web.Response:
+    async def builds(self, request: web.Request) -> web.StreamResponse:
         head = _head(request, "component", "pipeline")
         listing = await self._service.builds(head.get("component"), head["pipeline"], _wanted(request))
         return _sub_list(request, "builds", listing, **head)
 
-    async def build_sessions(self, request: web.Request) -> web.Response:
+    async def build_sessions(self, request: web.Request) -> web.StreamResponse:
         head = _head(request, "component", "pipeline", "build")
         listing = await self._service.build_sessions(
             head.get("component"), head["pipeline"], head["build"], _wanted(request)
         )
         return _sub_list(request, "sessions", listing, **head)
 
-    async def runs(self, request: web.Request) -> web.Response:
+    async def runs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, protocol.RunsQuery)
         runs = await self._service.runs(_before(asked.before), asked.limit)
         if not runs:
@@ -395,21 +395,21 @@ class _Giving:
             document["next_url"] = f"{_path(request)}?limit={asked.limit}&before={place}"
         return json_response(document)
 
-    async def run(self, request: web.Request) -> web.Response:
+    async def run(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.run(parameter(request, "id")))
 
-    async def run_metrics(self, request: web.Request) -> web.Response:
+    async def run_metrics(self, request: web.Request) -> web.StreamResponse:
         listing = await self._service.run_metrics(parameter(request, "id"), _wanted(request))
         return _paged(request, "metrics", listing)
 
-    async def orphans(self, request: web.Request) -> web.Response:
+    async def orphans(self, request: web.Request) -> web.StreamResponse:
         rows = await self._service.orphans(query(request, protocol.LimitQuery).limit)
-        return raw_json_response(dumps({"orphans": [dict(row) for row in rows]}))
+        return JSONResponse(dumps({"orphans": [dict(row) for row in rows]}))
 
-    async def history(self, request: web.Request) -> web.Response:
+    async def history(self, request: web.Request) -> web.StreamResponse:
         item = parameter(request, "item")
         rows = await self._service.history(item, query(request, protocol.LimitQuery).limit)
-        return raw_json_response(dumps({"item": item, "history": [dict(row) for row in rows]}))
+        return JSONResponse(dumps({"item": item, "history": [dict(row) for row in rows]}))
 
     async def _stream(self, request: web.Request, which: MetricFilter) -> web.StreamResponse:
         records = self._service.every_metric(which)
@@ -453,14 +453,14 @@ def _links(request: web.Request, page: paging.Page, *, always: bool) -> dict[str
     return paging.links(_path(request), kept, page, always)
 
 
-def _paged(request: web.Request, name: str, listing: Listing) -> web.Response:
+def _paged(request: web.Request, name: str, listing: Listing) -> web.StreamResponse:
     if not listing.rows:
         return web.Response(status=204)
     document = protocol.envelope(name, listing.rows, _links(request, listing.page, always=False))
-    return raw_json_response(dumps(document)) if name == "metrics" else json_response(document)
+    return JSONResponse(dumps(document)) if name == "metrics" else json_response(document)
 
 
-def _sub_list(request: web.Request, name: str, listing: Listing, **head: str) -> web.Response:
+def _sub_list(request: web.Request, name: str, listing: Listing, **head: str) -> web.StreamResponse:
     links = _links(request, listing.page, always=True)
     if not listing.rows:
         links["total_page"] = 0

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import structlog
 
-from smartmob.errors import Conflict, InvalidInput, NotFound
+from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.kernel import clock, paging
 from smartmob.kernel.db import Record
 from smartmob.kernel.events import EventBus
@@ -36,7 +36,8 @@ MOST_EXTREMES = 500
 _BULK_FROM_METRICS = 5_000
 _BULK_LOADS_AT_ONCE = 3
 _RUN_SESSIONS = 200
-_EXPIRY_SECONDS = 3600.0
+_MAINTENANCE_SECONDS = 3600.0
+_ABANDONED_AFTER = timedelta(hours=1)
 
 AnyNewMetric = model.NewMetric | model.ImportedMetric
 
@@ -92,7 +93,7 @@ class MetricsService:
             (
                 new.session_h,
                 new.run_date,
-                model.place_in_time("$.run_date", new.run_date, 0.0, now),
+                datetime.fromtimestamp(model.place_in_time("$.run_date", new.run_date, 0.0, now.timestamp()), UTC),
                 scm_ref,
                 orjson.dumps(new.description).decode(),
                 orjson.dumps(tags).decode(),
@@ -105,24 +106,26 @@ class MetricsService:
             self._bus.publish(SessionStored(new.session_h, scm_ref))
         return _session(row)
 
+    async def create_metric(self, new: model.NewMetric) -> None:
+        """Store a metric; its session and context may come later."""
+        await self._live.put((model.metric_row(new, clock.epoch()),))
+
     async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
         """Store metrics, all of them or none; their session and context may come later."""
-        now = clock.now()
+        now = clock.epoch()
         await self._live.put([model.metric_row(metric, now) for metric in new])
-        self._bus.publish(MetricsStored(len(new)))
 
     async def load_metrics(self, batches: AsyncIterator[Sequence[AnyNewMetric]]) -> int:
         """Store any number of metrics, all of them or none; return how many."""
         held: list[model.MetricRow] = []
         async for batch in batches:
-            now = clock.now()
+            now = clock.epoch()
             held += [model.metric_row(metric, now) for metric in batch]
             if len(held) >= _BULK_FROM_METRICS:
                 break
         else:
             if held:
                 await self._live.put(held)
-                self._bus.publish(MetricsStored(len(held)))
             return len(held)
         async with self._bulk_loads, self._writer.bulk() as load:
             await load.add(held)
@@ -150,7 +153,7 @@ class MetricsService:
     @staticmethod
     async def _load_rest(load: BulkLoad, batches: AsyncIterator[Sequence[AnyNewMetric]], *, live: bool) -> None:
         async for batch in batches:
-            now = clock.now() if live else None
+            now = clock.epoch() if live else None
             if batch:
                 await load.add([model.metric_row(metric, now) for metric in batch])
 
@@ -321,11 +324,19 @@ class MetricsService:
             log.info("metrics.expired", sessions=sessions, metrics=metrics)
         return sessions, metrics
 
-    async def expire_for_ever(self, pause: Callable[[float], Any] = asyncio.sleep) -> None:
-        """Remove what has been kept for long enough, now and each hour."""
+    async def maintain(self, now: datetime) -> None:
+        """Put the tables in order: what was left open by a crash, and what has been kept for long enough."""
+        await self._writer.close_abandoned_blocks(now - _ABANDONED_AFTER)
+        await self.expire(now)
+
+    async def maintain_for_ever(self) -> None:
+        """Put the tables in order now and each hour."""
         while True:
-            await self.expire(clock.now())
-            await pause(_EXPIRY_SECONDS)
+            try:
+                await self.maintain(clock.now())
+            except Unavailable as error:
+                log.warning("metrics.maintenance_failed", reason=str(error))
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
 
 
 def _context(row: Record) -> model.Context:

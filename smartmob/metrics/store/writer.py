@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -22,12 +22,12 @@ _BLOCK_AGE = timedelta(minutes=10)
 _BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
 _BLOCK_RANDOM_BITS = 22
 _REMEMBERED = 50_000
-_COPY_FROM_ROWS = 1_000
 _EXPIRED_BLOCKS_AT_ONCE = 25
 _COLUMNS = (
     *("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at"),
     *MEASURES,
 )
+_STARTED_AT = 5
 
 
 class MetricsWriter:
@@ -39,6 +39,7 @@ class MetricsWriter:
         self._blocks = BlockAllocator()
         self._known = _Known(database, self._sql)
         self._connection: Connection | None = None
+        self._open_block: int | None = None
 
     async def insert_context(self, values: Sequence[object]) -> Record:
         """Store a context unless its hash is known, and return what is stored."""
@@ -92,27 +93,42 @@ class MetricsWriter:
         ids = await self._known.ensure(rows)
         again = submissions[0].mark is not None
         if not again:
-            self._place(submissions, len(rows))
+            await self._place(connection, submissions, len(rows))
         block = submissions[0].mark[0]
         seqs = [seq for s in submissions for seq in range(s.mark[1], s.mark[1] + len(s.rows))]
         try:
-            if len(rows) < _COPY_FROM_ROWS:
-                columns = _columns(seqs, ids, rows)
-                await connection.execute(self._sql["insert_metrics"], block, *columns)
-            else:
-                async with connection.transaction():
-                    await connection.execute(self._sql["tally_block"], block, len(rows))
-                    await _copy(connection, block, seqs, ids, rows)
+            await _copy(connection, block, seqs, ids, rows)
         except asyncpg.UniqueViolationError:
             if not again:
                 raise
             # The attempt before had been committed after all; only its answer was lost.
 
-    def _place(self, submissions: Sequence[Submission[MetricRow]], rows: int) -> None:
+    async def _place(self, connection: Connection, submissions: Sequence[Submission[MetricRow]], rows: int) -> None:
+        """Give the submissions their place; an old block is closed and a new one opened where that is due."""
         block, seq = self._blocks.take(rows, clock.now())
+        if block != self._open_block:
+            await connection.execute(self._sql["open_block"], block)
+            before, self._open_block = self._open_block, block
+            if before is not None:
+                await self._close_block(connection, before)
         for submission in submissions:
             submission.mark = (block, seq)
             seq += len(submission.rows)
+
+    async def _close_block(self, connection: Connection, block: int) -> None:
+        async with connection.transaction():
+            # Locked first and counted then, so that a session that is removed meanwhile is counted either way once.
+            await connection.execute(self._sql["lock_block"], block)
+            await connection.execute(self._sql["close_block"], block)
+
+    async def close_abandoned_blocks(self, before: datetime) -> None:
+        """Close the blocks that a service had opened before a time and did not come to close."""
+
+        async def close(connection: Connection) -> None:
+            for row in await connection.fetch(self._sql["abandoned_blocks"], first_block(before)):
+                await self._close_block(connection, row["block"])
+
+        await self._database.run(close)
 
     @asynccontextmanager
     async def bulk(self) -> AsyncIterator[BulkLoad]:
@@ -181,7 +197,7 @@ class BulkLoad:
     async def tally(self) -> None:
         """Write how many metrics the new blocks have."""
         for block, metrics in self._tally.items():
-            await self._connection.execute(self._sql["tally_block"], block, metrics)
+            await self._connection.execute(self._sql["add_closed_block"], block, metrics)
 
 
 class _Known:
@@ -235,7 +251,7 @@ class BlockAllocator:
     """
 
     def __init__(self) -> None:
-        self._block = 0
+        self.block = 0
         self._used = 0
         self._opened: datetime | None = None
 
@@ -244,10 +260,10 @@ class BlockAllocator:
         if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
             fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
             # A clock that was set back must not turn the order of arrival round.
-            self._block = max(fresh, self._block + 1)
+            self.block = max(fresh, self.block + 1)
             self._used = 0
             self._opened = now
-        place = self._block, self._used
+        place = self.block, self._used
         self._used += rows
         return place
 
@@ -281,5 +297,7 @@ def _columns(seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]
 async def _copy(
     connection: Connection, block: int, seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]
 ) -> None:
-    records = zip([block] * len(rows), *_columns(seqs, ids, rows), strict=True)
+    columns = list(_columns(seqs, ids, rows))
+    columns[_STARTED_AT] = [datetime.fromtimestamp(row.started_at, UTC) for row in rows]
+    records = zip([block] * len(rows), *columns, strict=True)
     await connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
