@@ -108,7 +108,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         await database.close()
 
     async def run_metrics(_: web.Application) -> AsyncIterator[None]:
-        live_metrics.start(tasks)
+        await live_metrics.start(tasks)
         maintenance = tasks.start("metrics-maintenance", metrics.maintain_for_ever())
         yield
         maintenance.cancel()

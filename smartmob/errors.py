@@ -14,7 +14,8 @@ answers, `smartmob.cli.main` to exit codes.
      ├─ NotAuthenticated
      ├─ NotAllowed
      ├─ TooSlow
-     └─ Unavailable             try again later
+     ├─ Unavailable             try again later
+     └─ RemoteError             what a client says of its server
 """
 
 from __future__ import annotations
@@ -92,3 +93,11 @@ class Unavailable(SmartmobError):
     def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RemoteError(SmartmobError):
+    """The server cannot be reached, or did not do what it was asked; `status` is its HTTP status, if it answered."""
+
+    def __init__(self, message: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

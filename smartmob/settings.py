@@ -63,7 +63,7 @@ class MetricsSettings:
         None, "Days after their arrival when sessions and measures are removed.", low=0.01, shown="for ever"
     )
     run_window: float = _setting(
-        10.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
+        5.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
     )
 
 
@@ -233,7 +233,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         option = _BY_NAME[name]
         nested.setdefault(option.group, {})[option.attribute] = value
     if url_file := nested.get("database", {}).get("url_file"):
-        nested["database"]["url"] = _secret(url_file, "--database-url-file")
+        nested["database"]["url"] = secret(url_file, "--database-url-file")
     return Settings(
         **nested.get("", {}),
         database=DatabaseSettings(**nested.get("database", {})),
@@ -252,10 +252,11 @@ def default_data_dir() -> Path:
 def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[str, Any]) -> str | None:
     if "token_file" not in flags and env.get(PREFIX + "TOKEN"):
         return env[PREFIX + "TOKEN"].strip()
-    return _secret(values["token_file"], "--token-file") if values.get("token_file") else None
+    return secret(values["token_file"], "--token-file") if values.get("token_file") else None
 
 
-def _secret(path: Path, source: str) -> str:
+def secret(path: Path, source: str) -> str:
+    """Return what the file `path` holds; raises SettingsError that names `source`."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

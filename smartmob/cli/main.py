@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from smartmob import __version__
-from smartmob.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated, NotFound, SmartmobError
+from smartmob.errors import RemoteError, SettingsError, SmartmobError
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
@@ -85,8 +85,4 @@ def _run(call: Callable[[], object]) -> int:
 
 
 def _code(error: SmartmobError) -> int:
-    if isinstance(error, NotFound | Conflict | InvalidInput):
-        return FAILED
-    if isinstance(error, NotAuthenticated | NotAllowed):
-        return REMOTE
-    return getattr(error, "exit_code", FAILED)
+    return REMOTE if isinstance(error, RemoteError) else USAGE if isinstance(error, SettingsError) else FAILED

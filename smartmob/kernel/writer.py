@@ -95,8 +95,9 @@ class GroupCommitWriter(Generic[R]):
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[Record] | None = None
 
-    def start(self, tasks: TaskRegistry) -> None:
-        """Begin to write."""
+    async def start(self, tasks: TaskRegistry) -> None:
+        """Connect, and begin to write."""
+        await self._connected()
         self._task = tasks.start(f"writer-{self.name}", self._write_for_ever())
 
     async def close(self) -> None:

@@ -40,9 +40,16 @@ ODD = "(?:/|api/v1/)+"
 """What two clients put before a path: a second slash, and the prefix once more."""
 
 _ODD_PATH = re.compile(f"^/+(?:{ODD[3:-2]})*")
-_STREAMED = (NDJSON, CSV)
 _EMPTY = Answer("There are none.")
 _NO_PAGE = Answer("There is no such page.")
+_METRICS = {
+    200: Answer(
+        "A page of metrics, or all of them, by Accept.",
+        {JSON: protocol.MetricsPage, NDJSON: model.Metric, CSV: str},
+    ),
+    204: _EMPTY,
+    404: _NO_PAGE,
+}
 _FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 
@@ -167,7 +174,10 @@ def _giving(h: _Giving) -> list[Route]:
         *h.extremes("/pipelines/{pipeline}/builds/{build}", pipeline="pipeline", build="build"),
         *h.lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
         h.one("/runs/{id}", h.run, "run", "A test run.", model.Run, missing="There is no such run."),
-        *h.lists("/runs/{id}/metrics", h.run_metrics, "run_metrics", "Metrics of a run.", protocol.MetricsPage),
+        Route(
+            *("GET", "/runs/{id}/metrics", h.run_metrics, "run_metrics", "Metrics of a run.", _METRICS),
+            query=protocol.PageQuery,
+        ),
         h.one(
             *("/metrics/orphans", h.orphans, "orphans", "Metrics whose session never came.", protocol.Orphans),
             query=protocol.LimitQuery,
@@ -282,25 +292,13 @@ class _Giving:
             return msgspec.convert(given, MetricFilter)
 
         async def rows(request: web.Request) -> web.StreamResponse:
-            accept = request.headers.get("Accept", "")
-            if any(media_type in accept for media_type in _STREAMED):
-                return await self._stream(request, which(request))
-            listing = await self._service.metrics(which(request), _wanted(request))
-            return _paged(request, "metrics", listing)
+            return await self._listed(request, which(request))
 
         async def number(request: web.Request) -> web.StreamResponse:
             return json_response(protocol.Count(await self._service.count_metrics(which(request))))
 
-        answers = {
-            200: Answer(
-                "A page of metrics, or all of them, by Accept.",
-                {JSON: protocol.MetricsPage, NDJSON: model.Metric, CSV: str},
-            ),
-            204: _EMPTY,
-            404: _NO_PAGE,
-        }
         return [
-            Route("GET", path, rows, f"metrics_{name}", summary, answers, query=protocol.PageQuery),
+            Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, query=protocol.PageQuery),
             self.one(count or f"{path}/count", number, f"count_metrics_{name}", f"How many: {summary}", protocol.Count),
         ]
 
@@ -399,8 +397,8 @@ class _Giving:
         return json_response(await self._service.run(parameter(request, "id")))
 
     async def run_metrics(self, request: web.Request) -> web.StreamResponse:
-        listing = await self._service.run_metrics(parameter(request, "id"), _wanted(request))
-        return _paged(request, "metrics", listing)
+        which = await self._service.of_run(parameter(request, "id"))
+        return await self._listed(request, which)
 
     async def orphans(self, request: web.Request) -> web.StreamResponse:
         rows = await self._service.orphans(query(request, protocol.LimitQuery).limit)
@@ -411,9 +409,13 @@ class _Giving:
         rows = await self._service.history(item, query(request, protocol.LimitQuery).limit)
         return JSONResponse(dumps({"item": item, "history": [dict(row) for row in rows]}))
 
-    async def _stream(self, request: web.Request, which: MetricFilter) -> web.StreamResponse:
+    async def _listed(self, request: web.Request, which: MetricFilter) -> web.StreamResponse:
+        """Return metrics in the form that the client accepts: a page of JSON, or all of them."""
+        accept = request.headers.get("Accept", "")
+        if NDJSON not in accept and CSV not in accept:
+            return _paged(request, "metrics", await self._service.metrics(which, _wanted(request)))
         records = self._service.every_metric(which)
-        if NDJSON in request.headers.get("Accept", ""):
+        if NDJSON in accept:
             return await stream(request, _chunked(records, _as_ndjson), NDJSON)
         return await stream(request, _with_header(_chunked(records, _as_csv)), f"{CSV}; charset=utf-8", "metrics.csv")
 

@@ -276,10 +276,9 @@ class MetricsService:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""
         return (await self._described([await self._find_run(ident)]))[0]
 
-    async def run_metrics(self, ident: str, wanted: int) -> Listing:
-        """Return a page of the metrics of a run."""
-        members = await self._find_run(ident)
-        return await self.metrics(MetricFilter(sessions=tuple(member.session_h for member in members)), wanted)
+    async def of_run(self, ident: str) -> MetricFilter:
+        """Return what finds the metrics of a run. Raises NotFound."""
+        return MetricFilter(sessions=tuple(member.session_h for member in await self._find_run(ident)))
 
     async def _find_run(self, ident: str) -> list[model.RunMember]:
         members = await self._reader.members_tagged([ident])

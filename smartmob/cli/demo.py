@@ -1,0 +1,120 @@
+"""`smartmob demo`: a service of its own, a real suite with the real plugin, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import click
+import orjson
+import platformdirs
+
+from smartmob.cli import output
+from smartmob.cli import tests as tests_command
+from smartmob.errors import RemoteError, StartupError
+from smartmob.settings import environment
+
+REQUIREMENTS = ("pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0")
+_STOP_SECONDS = 30
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave the service running at the end, until CTRL-C.")
+def command(keep: bool) -> None:
+    """Start a service, measure a small test suite with the unmodified pytest-monitor plugin, and show the result.
+
+    Everything lives in a temporary folder and is gone afterwards; only the plugin's virtual environment is kept for
+    the next time.
+    """
+    python = _plugin_environment()
+    with tempfile.TemporaryDirectory(prefix="smartmob-demo-", ignore_cleanup_errors=True) as folder:
+        # The database of a service that runs as root belongs to another user, who must get through here.
+        Path(folder).chmod(0o711)
+        with _service(Path(folder) / "data") as (url, process):
+            output.say(f"The service answers at {url}")
+            with resources.as_file(resources.files("smartmob.cli") / "demo_suite") as suite:
+                shutil.copytree(suite, copy := Path(folder) / "suite")
+            _run_suite(python, url, copy, "--tag", "how=plain")
+            _run_suite(python, url, copy, "--tag", "how=parallel", "-n", "2")
+            output.say("")
+            _show(url)
+            output.say(
+                f"\nThat was the plugin as it is: pytest --remote-server {url} --no-db"
+                "\nNext: `smartmob serve`, the same with your own suite, then `smartmob tests ls`."
+                f"\nIn a browser, while a service runs: {url}/docs"
+            )
+            if keep:
+                output.say(f"The service goes on at {url}; CTRL-C ends it.")
+                process.wait()
+
+
+def _plugin_environment() -> Path:
+    """Return the Python of a virtual environment that has the plugin; it is made the first time."""
+    name = hashlib.sha256(repr((REQUIREMENTS, sys.version)).encode()).hexdigest()[:12]
+    folder = Path(platformdirs.user_cache_path("smartmob")) / f"demo-{name}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        output.say(f"Installing {', '.join(REQUIREMENTS)} into {folder} (the first time only)")
+        venv.create(folder, with_pip=True, clear=True)
+        installed = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS], check=False
+        )
+        if installed.returncode:
+            raise RemoteError("the plugin could not be installed; the demo needs a package index")
+        (folder / "complete").touch()
+    return python
+
+
+@contextmanager
+def _service(data_dir: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smartmob", "serve", "--port", "0", "--data-dir", data_dir, "--log-format", "json"],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        yield _address(process), process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    """Return the address of the service once its log tells that it listens."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = orjson.loads(line)
+        if event["event"] == "bind":
+            # Somebody must read on: a full pipe would stop the service.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return f"http://{event['host']}:{event['port']}"
+    raise StartupError("the service did not start; what it says stands above")
+
+
+def _run_suite(python: Path, url: str, suite: Path, *options: str) -> None:
+    subprocess.run(
+        [
+            *(python, "-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider"),
+            *("--remote-server", url, "--no-db", *options),
+        ],
+        check=False,
+        cwd=suite,
+        stdout=sys.stderr,
+        env=environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def _show(url: str) -> None:
+    for arguments in (("ls",), ("history", "test_insertion_sort")):
+        tests_command.command([*arguments, "--server", url], prog_name="smartmob tests", standalone_mode=False)

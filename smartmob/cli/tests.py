@@ -1,0 +1,327 @@
+"""`smartmob tests`: what test suites measured."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import click
+import orjson
+from rich.progress import Progress, TaskID
+
+from smartmob.cli import measures, output
+from smartmob.cli.connection import talks_to_server
+from smartmob.client.http import NDJSON, Lab
+from smartmob.errors import InvalidInput, NotFound, RemoteError
+
+API = "/api/v1"
+_SHORT = 12
+_CONFLICT = 409
+_ATTEMPTS = 5
+_LINES_AT_ONCE = 500
+
+
+@click.group("tests")
+def command() -> None:
+    """What test suites measured: list, show, import, export."""
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@command.command()
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Runs to list.")
+@as_json
+@talks_to_server
+async def ls(lab: Lab, limit: int, as_json: bool) -> None:
+    """List test runs, newest first, and metrics whose session never came."""
+    runs = ((await lab.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
+    orphans = (await lab.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
+    if as_json:
+        output.print_json({"runs": runs, "orphans": orphans})
+        return
+    output.print_table(
+        "Test runs",
+        ("Run", "Began", "Commit", "Machine", ">Sessions", ">Tests", ">Time", "Tags"),
+        (
+            (
+                _short(run["id"]),
+                output.local_time(run["started_at"]),
+                _short(run["scm_ref"]),
+                ", ".join(run["nodes"]),
+                len(run["sessions"]),
+                run["metrics"],
+                output.seconds(run["total_time"]),
+                " ".join(f"{tag['name']}={tag['value']}" for tag in run["tags"]),
+            )
+            for run in runs
+        ),
+    )
+    if orphans:
+        output.print_table(
+            "Metrics whose session never came",
+            ("Session", ">Tests", "First", "Last"),
+            (
+                (row["session_h"], row["metrics"], output.local_time(row["first"]), output.local_time(row["last"]))
+                for row in orphans
+            ),
+        )
+
+
+_SORTS = {"arrival": None, "time": "total_time", "cpu": "cpu_usage", "memory": "mem_usage"}
+
+
+@command.command()
+@click.argument("ident", metavar="RUN|SESSION")
+@click.option("--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Most first.")
+@as_json
+@talks_to_server
+async def show(lab: Lab, ident: str, sort: str, as_json: bool) -> None:
+    """Show what the tests of a run or a session cost; the beginning of its name is enough."""
+    run = await _find_run(lab, ident)
+    metrics = [orjson.loads(line) async for line in lab.lines(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
+    if (measure := _SORTS[sort]) is not None:
+        metrics.sort(key=lambda metric: metric[measure] if metric[measure] is not None else float("-inf"), reverse=True)
+    if as_json:
+        output.print_json(run | {"measured": metrics})
+        return
+    title = f"Run {run['id']} of {output.local_time(run['started_at'])}, commit {run['scm_ref'] or output.NOTHING}"
+    output.print_table(
+        title,
+        ("Test", "Component", ">Time", ">User", ">Kernel", ">CPU", ">Memory"),
+        (
+            (
+                f"{metric['item_path']}::{metric['item_variant'] or metric['item']}",
+                metric["component"],
+                output.seconds(metric["total_time"]),
+                output.seconds(metric["user_time"]),
+                output.seconds(metric["kernel_time"]),
+                _percent(metric["cpu_usage"]),
+                _megabytes(metric["mem_usage"]),
+            )
+            for metric in metrics
+        ),
+    )
+
+
+@command.command()
+@click.argument("item", metavar="ITEM")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Executions to list.")
+@as_json
+@talks_to_server
+async def history(lab: Lab, item: str, limit: int, as_json: bool) -> None:
+    """Show each execution of a test, by its name or its variant, newest first."""
+    rows = (await lab.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
+    if as_json:
+        output.print_json(rows)
+        return
+    if not rows:
+        raise NotFound(f"no test named {item!r} was measured; the names are those of `smartmob tests show`")
+    longest = max(row["total_time"] for row in rows) or 1.0
+    output.print_table(
+        f"History of {item}",
+        ("Began", "Commit", "Machine", "Variant", ">Time", "", ">CPU", ">Memory"),
+        (
+            (
+                output.local_time(row["started_at"]),
+                _short(row["scm_ref"] or ""),
+                row["machine_node"],
+                row["item_variant"],
+                output.seconds(row["total_time"]),
+                "▇" * max(1, round(20 * row["total_time"] / longest)),
+                _percent(row["cpu_usage"]),
+                _megabytes(row["mem_usage"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+@command.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--scm-ref", default="", help="Commit of a JUnit file, which does not name it.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of a JUnit file's session; repeatable.")
+@click.option("--component", default="", help="Component of a JUnit file's tests.")
+@talks_to_server
+async def import_(lab: Lab, files: tuple[Path, ...], scm_ref: str, tags: tuple[str, ...], component: str) -> None:
+    """Load pytest-monitor databases (.pymon) and JUnit XML.
+
+    What is there already is not loaded again, so an import that was cut off is simply repeated.
+    """
+    pairs = dict(_pair(tag) for tag in tags)
+    for path in files:
+        content = measures.open_measures(path, scm_ref, pairs, component)
+        with output.progress() as bar:
+            stored = await _load(lab, content, bar, bar.add_task(path.name, total=sum(content.counts().values())))
+        known = sum(content.counts().values()) - stored
+        said = f"{path}: {stored} measures stored, {known} known already"
+        output.say(said + (f", {content.skipped} tests left out that did not pass" if content.skipped else ""))
+
+
+async def _load(lab: Lab, content: measures.Measures, bar: Progress, task: TaskID) -> int:
+    """Send what is not there yet; return how many metrics."""
+    for context in content.contexts():
+        await lab.post(f"{API}/contexts/", context)
+    for session in content.sessions():
+        await lab.post(f"{API}/sessions/", session)
+    stored = 0
+    for session_h, total in content.counts().items():
+        path = f"{API}/sessions/{quote(session_h, safe='')}/metrics"
+        for attempt in range(_ATTEMPTS):
+            there = (await lab.get(f"{path}/count"))["count"]
+            bar.update(task, advance=min(there, total) if attempt == 0 else 0)
+            if there >= total:
+                break
+            try:
+                lines = _lines(content.metrics(session_h, there), bar, task)
+                stored += (await lab.send_lines(path, lines, offset=there))["count"]
+                break
+            except RemoteError as error:
+                # Somebody else adds to the same session: look again how far it has come.
+                if error.status != _CONFLICT or attempt == _ATTEMPTS - 1:
+                    raise
+    return stored
+
+
+async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) -> AsyncIterator[bytes]:
+    held: list[bytes] = []
+    for row in rows:
+        held.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        if len(held) == _LINES_AT_ONCE:
+            yield b"".join(held)
+            bar.advance(task, len(held))
+            held = []
+    yield b"".join(held)
+    bar.advance(task, len(held))
+
+
+@command.command()
+@click.option(
+    "--format", "form", type=click.Choice(("csv", "ndjson", "pymon")), default="csv", show_default=True,
+    help="CSV, one JSON object a line, or a pytest-monitor database.",
+)  # fmt: skip
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--run", "ident", metavar="RUN|SESSION", help="Only this run or session.")
+@talks_to_server
+async def export(lab: Lab, form: str, target: Path | None, force: bool, ident: str | None) -> None:
+    """Write what was measured as CSV, NDJSON or a pytest-monitor database."""
+    run = await _find_run(lab, ident) if ident is not None else None
+    path = f"{API}/runs/{quote(run['id'], safe='')}/metrics" if run is not None else f"{API}/metrics/"
+    if form == "pymon" and target is None:
+        raise InvalidInput("a pytest-monitor database is a file: name it with --output FILE")
+    with _replacing(target, force) as file:
+        if form == "pymon":
+            count = await _export_pymon(lab, path, run, Path(file.name))
+        else:
+            count = 0
+            async for chunk in lab.chunks(path, NDJSON if form == "ndjson" else "text/csv"):
+                count += chunk.count(b"\n")
+                file.write(chunk)
+            count -= form == "csv"
+    output.say(f"{max(count, 0)} measures written" + (f" to {target}" if target else ""))
+
+
+@contextmanager
+def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
+    """Give the file to write to: standard output, or one beside `target` that takes its place when it is whole."""
+    if target is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if target.exists() and not force:
+        raise InvalidInput(f"{target} is there already; replace it with --force")
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(target)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def _export_pymon(lab: Lab, path: str, run: dict[str, Any] | None, target: Path) -> int:
+    database = sqlite3.connect(target)
+    with database:
+        for statement in measures.CREATE:
+            database.execute(statement)
+        columns = ", ".join(measures.METRIC_COLUMNS.values())
+        marks = ", ".join(f":{name}" for name in measures.METRIC_COLUMNS)
+        count, contexts = 0, set()
+        async for line in lab.lines(path):
+            metric = orjson.loads(line)
+            contexts.add(metric["context_h"])
+            database.execute(f"INSERT INTO TEST_METRICS ({columns}) VALUES ({marks})", metric)  # noqa: S608  # our own names
+            count += 1
+        await _export_contexts(lab, database, contexts if run is not None else None)
+        await _export_sessions(lab, database, {row["session_h"] for row in run["sessions"]} if run else None)
+    database.close()
+    return count
+
+
+async def _export_contexts(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+    columns = ", ".join(measures.CONTEXT_COLUMNS.values())
+    marks = ", ".join(f":{name}" for name in measures.CONTEXT_COLUMNS)
+    async for context in _pages(lab, f"{API}/contexts/", "contexts"):
+        if wanted is None or context["h"] in wanted:
+            database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608
+
+
+async def _export_sessions(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+    async for session in _pages(lab, f"{API}/sessions/", "sessions"):
+        if wanted is None or session["session_h"] in wanted:
+            tags = orjson.dumps({tag["name"]: tag["value"] for tag in session["tags"]}).decode()
+            database.execute(
+                "INSERT INTO TEST_SESSIONS (SESSION_H, RUN_DATE, SCM_ID, RUN_DESCRIPTION) VALUES (?, ?, ?, ?)",
+                (session["session_h"], session["run_date"], session["scm_ref"], tags),
+            )
+
+
+async def _pages(lab: Lab, path: str, name: str) -> AsyncIterator[dict[str, Any]]:
+    page = await lab.get(path)
+    while page is not None:
+        for row in page[name]:
+            yield row
+        page = await lab.get(page["next_url"]) if "next_url" in page else None
+
+
+async def _find_run(lab: Lab, ident: str) -> dict[str, Any]:
+    """Return the run of that name, or of the one session whose hash begins with it."""
+    try:
+        return dict(await lab.get(f"{API}/runs/{quote(ident, safe='')}"))
+    except RemoteError as error:
+        if error.status != 404:
+            raise
+    page = await lab.get(f"{API}/sessions/{quote(ident, safe='')}")
+    hashes = [session["session_h"] for session in page["sessions"]] if page is not None else []
+    if not hashes:
+        raise NotFound(f"there is no run or session {ident}; `smartmob tests ls` lists them")
+    if len(hashes) > 1:
+        raise InvalidInput(f"{ident} is the beginning of {len(hashes)} sessions; give more of the name")
+    return dict(await lab.get(f"{API}/runs/{quote(hashes[0], safe='')}"))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise InvalidInput(f"--tag {text}: expected NAME=VALUE")
+    return name, value
+
+
+def _short(text: str) -> str:
+    return text[:_SHORT]
+
+
+def _percent(share: float | None) -> str:
+    return output.NOTHING if share is None else f"{share * 100:.0f} %"
+
+
+def _megabytes(value: float | None) -> str:
+    return output.NOTHING if value is None else f"{value:.1f} MB"

@@ -1,0 +1,119 @@
+"""The HTTP client of smartmob's own commands and of scripts: one session with one service.
+
+It runs alone on any machine: it needs aiohttp's client and nothing of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from smartmob import __version__
+from smartmob.errors import RemoteError
+
+NDJSON = "application/x-ndjson"
+_CONNECT_SECONDS = 10.0
+_LONGEST_LINE = 4 * 1024 * 1024
+
+
+class Lab:
+    """A connection to the service at `url`; use it as an async context manager.
+
+    Every method raises RemoteError, with the server's own words where it gave some.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"User-Agent": f"smartmob/{__version__}"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, timeout=timeout, read_bufsize=_LONGEST_LINE, json_serialize=_dumps
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, path: str, **query: object) -> Any:
+        """Return the document at `path` (already quoted), or None where there is none (204)."""
+        async with self._request("GET", path, query) as response:
+            return await _document(response)
+
+    async def post(self, path: str, document: object) -> Any:
+        """Send a document and return the answer."""
+        async with self._request("POST", path, {}, json=document) as response:
+            return await _document(response)
+
+    async def delete(self, path: str) -> Any:
+        """Remove what is at `path` and return the answer."""
+        async with self._request("DELETE", path, {}) as response:
+            return await _document(response)
+
+    async def send_lines(self, path: str, lines: AsyncIterable[bytes], **query: object) -> Any:
+        """Send JSON documents, one a line, as they come; return the answer."""
+        async with self._request("POST", path, query, data=lines, headers={"Content-Type": NDJSON}) as response:
+            return await _document(response)
+
+    async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
+        """Yield the documents of a listing as lines of JSON, as they come."""
+        async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
+            async for line in response.content:
+                yield line
+
+    async def chunks(self, path: str, accept: str, **query: object) -> AsyncIterator[bytes]:
+        """Yield the body of a listing in another format, as it comes."""
+        async with self._request("GET", path, query, headers={"Accept": accept}) as response:
+            async for chunk in response.content.iter_any():
+                yield chunk
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, query: Mapping[str, object], **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        assert self._session is not None
+        url = URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
+        try:
+            async with self._session.request(method, url, **options) as response:
+                if response.status >= 400:
+                    raise RemoteError(await _complaint(response), response.status)
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise RemoteError(
+                f"cannot connect to {self.url}: {error.os_error.strerror or error}. Is the service running there?"
+            ) from None
+        except aiohttp.InvalidURL:
+            raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None
+
+
+async def _document(response: aiohttp.ClientResponse) -> Any:
+    return None if response.status == 204 else orjson.loads(await response.read())
+
+
+async def _complaint(response: aiohttp.ClientResponse) -> str:
+    """Return what the server says is wrong."""
+    body = await response.read()
+    try:
+        problem = orjson.loads(body)
+        return f"{problem['detail']} (request {problem['request_id']})"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"the server answered {response.status} {response.reason}"
+
+
+def _dumps(document: object) -> str:
+    return orjson.dumps(document).decode()

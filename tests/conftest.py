@@ -1,0 +1,149 @@
+"""What the tests share: one PostgreSQL server for a run, one database for a test, and running services."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from smartmob.app import MIGRATED_ROOMS, Service, build
+from smartmob.kernel import migrations
+from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.settings import DatabaseSettings, Settings
+
+SHARED = "SMARTMOB_TEST_SHARED"
+_TEMPLATE = "smartmob_template"
+_numbers = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all workers of this run share."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server of this run, if a test wanted it, and remove the folder."""
+    if hasattr(config, "workerinput"):
+        return
+    shared = Path(os.environ[SHARED])
+    try:
+        os.kill(int((shared / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+    except (OSError, ValueError):
+        pass
+    shutil.rmtree(shared, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", name="postgres_url")
+def _postgres_url() -> str:
+    """Return the URL of the one server of this run, to which the name of a database is to be added."""
+    shared = Path(os.environ[SHARED])
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = shared / "url"
+        if not known.exists():
+            known.write_text(asyncio.run(_start_server(shared / "postgres")))
+        return known.read_text()
+
+
+async def _start_server(home: Path) -> str:
+    tasks = TaskRegistry()
+    postgres = EmbeddedPostgres(home, tasks)
+    url = ""
+
+    async def prepare(address: Any) -> None:
+        nonlocal url
+        url = f"postgresql://{address.user}@/{{}}?host={home}/socket"
+        connection = await asyncpg.connect(url.format("postgres"))
+        # Nothing of a test outlives it.
+        await connection.execute("ALTER SYSTEM SET fsync = off")
+        await connection.execute("ALTER SYSTEM SET max_connections = 200")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+        await connection.close()
+        connection = await asyncpg.connect(url.format(_TEMPLATE))
+        await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
+        await connection.close()
+
+    await postgres.start(prepare)
+    await tasks.close()
+    return url
+
+
+@pytest.fixture(name="database_url")
+async def _database_url(postgres_url: str) -> AsyncIterator[str]:
+    """Return the URL of a database of the test's own, with all tables and no rows."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield postgres_url.format(name)
+    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(postgres_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(postgres_url.format("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(name="settings")
+def _settings(database_url: str, tmp_path: Path) -> Settings:
+    """Return settings that use the test's own database and folder."""
+    return Settings(port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=2.0))
+
+
+Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]
+
+
+@asynccontextmanager
+async def running(service: Service) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """Serve on loopback and give a client for it."""
+    async with TestClient(TestServer(service.app, host="127.0.0.1")) as client:
+        yield client
+
+
+@pytest.fixture(name="client")
+async def _client(settings: Settings) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """Return a client of a running service."""
+    async with running(build(settings)) as client:
+        yield client
+
+
+@pytest.fixture(name="with_settings")
+async def _with_settings(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Return the maker of clients of services whose settings differ: `await with_settings(token="x")`."""
+    contexts = []
+
+    async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
+        context = running(build(replace(settings, **changes)))
+        contexts.append(context)
+        return await context.__aenter__()
+
+    yield make
+    for context in reversed(contexts):
+        await context.__aexit__(None, None, None)
+
+
+@pytest.fixture(name="reachable_path")
+def _reachable_path() -> Iterator[Path]:
+    """Return a folder of the test's own that every user can walk to, unlike `tmp_path`."""
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
