@@ -180,7 +180,10 @@ class BodyReader:
         """Return the whole body; raises TooLarge, or TooSlow when no byte comes for `timeout` seconds."""
         if request.content.is_eof():
             # It has come with the headers; aiohttp itself keeps the limit.
-            return await request.read()
+            try:
+                return await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                raise self._too_large() from None
         length = request.content_length
         if length is not None and length > self.limit:
             raise self._too_large()

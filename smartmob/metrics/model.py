@@ -222,6 +222,8 @@ def metric_row(metric: NewMetric | ImportedMetric, live_at: float | None) -> Met
 
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
+_FIRST_SECOND = -62_135_596_800.0  # 0001-01-01
+_LAST_SECOND = 253_402_300_799.0  # 9999-12-31T23:59:59
 _QUARTER = 900.0
 _TOLERANCE = 120.0
 _WIDEST_ZONE = 14 * 3600.0
@@ -242,7 +244,7 @@ def place_in_time(field: str, text: str, duration: float, live_at: float | None)
     except ValueError:
         raise InvalidInput.at(field, f"expected a date and time in ISO 8601, got {text[:80]!r}") from None
     if moment.tzinfo is not None:
-        return (moment - _EPOCH_UTC).total_seconds()
+        return _within_calendar((moment - _EPOCH_UTC).total_seconds())
     as_utc = (moment - _EPOCH).total_seconds()
     if live_at is not None:
         ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST else 0.0) - live_at
@@ -250,10 +252,14 @@ def place_in_time(field: str, text: str, duration: float, live_at: float | None)
         if -_WIDEST_ZONE <= offset <= _WIDEST_ZONE and -_TOLERANCE <= ahead - offset <= _TOLERANCE:
             return as_utc - offset
     try:
-        return moment.timestamp()
+        return _within_calendar(moment.timestamp())
     except (OverflowError, ValueError, OSError):
-        # At the two ends of the calendar an offset leads out of it.
-        return as_utc
+        return _within_calendar(as_utc)
+
+
+def _within_calendar(seconds: float) -> float:
+    """Return `seconds`, or the end of the calendar beyond which an offset or a rounding has led."""
+    return max(_FIRST_SECOND, min(seconds, _LAST_SECOND))
 
 
 def tags_of(description: dict[str, Any] | str) -> dict[str, str]:

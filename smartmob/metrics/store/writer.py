@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -145,7 +145,7 @@ class MetricsWriter:
                     yield load
                     await load.tally()
                 except BaseException:
-                    await transaction.rollback()
+                    await _undo(connection, transaction)
                     raise
                 await self._commit_bulk(transaction, load)
         except Exception as error:
@@ -160,6 +160,16 @@ class MetricsWriter:
             # The answer to a commit can be lost on its way; the blocks tell whether it was done.
             if not is_away(error) or not await self._database.fetchval(self._sql["blocks_exist"], load.blocks):
                 raise
+
+
+async def _undo(connection: Connection, transaction: Transaction) -> None:
+    try:
+        await transaction.rollback()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        # The connection is in the middle of something, or lost and with the pool again: without it the transaction
+        # ends as well.
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
 
 
 class BulkLoad:

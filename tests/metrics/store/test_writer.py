@@ -1,0 +1,223 @@
+"""How metrics are written: blocks, answers that are lost, loads of any size, and what is removed with time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.db import Database
+from smartmob.kernel.writer import Submission
+from smartmob.metrics import protocol
+from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
+from smartmob.metrics.store.reader import MetricsReader
+from smartmob.metrics.store.writer import BlockAllocator, MetricsWriter, first_block
+from smartmob.settings import DatabaseSettings
+from tests.metrics.samples import metric
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture(name="database")
+async def _database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(url=database_url, patience=1.0), None)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def _rows(count: int, **changes: Any) -> list[MetricRow]:
+    return [
+        metric_row(protocol.METRIC.decode(orjson.dumps(metric(item=f"test_{n}", **changes))), time.time())
+        for n in range(count)
+    ]
+
+
+def _submission(rows: list[MetricRow]) -> Submission[MetricRow]:
+    return Submission(rows, asyncio.get_running_loop().create_future(), 0.0)
+
+
+async def _blocks(database: Database) -> list[tuple[int | None, int]]:
+    """Return for each block what is written down, and how many metrics it really has."""
+    rows = await database.fetch(
+        "SELECT metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block) AS real "
+        "FROM test_metric_blocks AS b ORDER BY block"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_batch_that_was_committed_is_not_stored_twice(database: Database) -> None:
+    """When only the answer to a commit is lost, the same submissions change nothing the second time."""
+    writer, connection = MetricsWriter(database), await database.connect()
+    first, second = _submission(_rows(2)), _submission(_rows(3))
+
+    await writer.commit(connection, [first, second])
+    await writer.commit(connection, [second])
+
+    assert await MetricsReader(database).count_metrics(MetricFilter()) == 5
+    await connection.close()
+
+
+async def test_a_batch_that_was_not_committed_is_stored_the_second_time(database: Database) -> None:
+    """When the connection broke before the commit, the second attempt stores it."""
+    writer = MetricsWriter(database)
+    broken, connection = await database.connect(), await database.connect()
+    submission = _submission(_rows(2))
+    await writer.commit(connection, [_submission(_rows(1))])
+    await broken.close()
+
+    with pytest.raises(Exception, match="closed"):
+        await writer.commit(broken, [submission])
+    await writer.commit(connection, [submission])
+
+    assert await MetricsReader(database).count_metrics(MetricFilter()) == 3
+    await connection.close()
+
+
+async def test_a_restored_database_gets_the_tests_again(database: Database) -> None:
+    """What is known to be stored is forgotten with the connection, so a metric never lacks its test."""
+    writer = MetricsWriter(database)
+    for _ in range(2):
+        connection = await database.connect()
+        await connection.execute("TRUNCATE test_items, test_session_contexts, test_metrics, test_metric_blocks")
+        await writer.commit(connection, [_submission(_rows(1))])
+        assert len(await MetricsReader(database).metrics(MetricFilter(item="test_0"), 0, 10)) == 1
+        await connection.close()
+
+
+async def test_blocks_are_counted_when_they_are_closed(database: Database) -> None:
+    """The open one is counted when asked, closed ones are written down, and the total fits throughout."""
+    writer, connection, reader = MetricsWriter(database), await database.connect(), MetricsReader(database)
+
+    for _ in range(5):
+        await writer.commit(connection, [_submission(_rows(2000))])
+
+    assert await _blocks(database) == [(6000, 6000), (None, 4000)]
+    assert await reader.count_metrics(MetricFilter()) == 10_000
+    assert [row["item"] for row in await reader.metrics_page(9_999, 10)] == ["test_1999"]
+    assert await reader.metrics_page(10_000, 10) == []
+    await connection.close()
+
+
+async def test_abandoned_blocks_are_closed(database: Database) -> None:
+    """A block that a killed service had left open is counted once it is old."""
+    writer, connection = MetricsWriter(database), await database.connect()
+    await writer.commit(connection, [_submission(_rows(3))])
+    now = datetime.now(UTC)
+
+    await writer.close_abandoned_blocks(now - timedelta(hours=1))
+    assert await _blocks(database) == [(None, 3)]
+    await writer.close_abandoned_blocks(now + timedelta(hours=1))
+    assert await _blocks(database) == [(3, 3)]
+    await connection.close()
+
+
+async def test_a_load_is_whole_or_not_there(database: Database) -> None:
+    """What fails in the middle leaves nothing; what ends well is there with its count."""
+    writer = MetricsWriter(database)
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        async with writer.bulk() as load:
+            await load.add(_rows(10))
+            raise RuntimeError("in the middle")
+    assert await _blocks(database) == []
+
+    async with writer.bulk() as load:
+        await load.add(_rows(10))
+        await load.add(_rows(5))
+    assert (load.metrics, await _blocks(database)) == (15, [(15, 15)])
+
+
+async def test_a_load_without_its_database(database: Database) -> None:
+    """It is refused as unavailable, and nothing is stored."""
+    writer = MetricsWriter(database)
+
+    with pytest.raises(Unavailable):
+        async with writer.bulk() as load:
+            await load.add(_rows(10))
+            await database.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await load.add(_rows(10))
+
+    assert await _blocks(database) == []
+
+
+async def test_what_arrives_after_a_load_comes_after_it(database: Database) -> None:
+    """The order of arrival holds between metrics that come one by one and those of a load."""
+    writer, connection = MetricsWriter(database), await database.connect()
+    await writer.commit(connection, [_submission(_rows(1, component="1"))])
+    async with writer.bulk() as load:
+        await load.add(_rows(2, component="2"))
+    await writer.commit(connection, [_submission(_rows(1, component="3"))])
+
+    rows = await MetricsReader(database).metrics_page(0, 10)
+
+    assert [row["component"] for row in rows] == ["1", "2", "2", "3"]
+    await connection.close()
+
+
+async def test_what_was_kept_for_long_enough_goes(database: Database) -> None:
+    """Metrics by the block they arrived in, sessions once they have no metrics left."""
+    writer = MetricsWriter(database)
+    for name, day in (("old", 1), ("young", 9)):
+        received = NOW + timedelta(days=day)
+        await writer.insert_session((name, "2026-01-01", received, "", "{}", "{}", None, "k", received))
+        await database.fetch("INSERT INTO test_metric_blocks VALUES ($1, 1)", first_block(received))
+        await database.fetch(
+            "INSERT INTO test_metrics VALUES ($1, $2, 0, 'c', gen_random_uuid(), '', now(), 1)",
+            *(name, first_block(received)),
+        )
+
+    assert await writer.expire(NOW + timedelta(days=5)) == (1, 1)
+
+    assert [row["session_h"] for row in await database.fetch("SELECT session_h FROM test_sessions")] == ["young"]
+    assert await _blocks(database) == [(1, 1)]
+    assert await writer.expire(NOW + timedelta(days=5)) == (0, 0)
+
+
+async def test_many_old_blocks_go_a_few_at_a_time(database: Database) -> None:
+    """However many there are, all of them go."""
+    writer = MetricsWriter(database)
+    await database.fetch("INSERT INTO test_metric_blocks SELECT n, 1 FROM generate_series(1, 70) AS n")
+    await database.fetch(
+        "INSERT INTO test_metrics "
+        "SELECT 's', n, 0, 'c', gen_random_uuid(), '', now(), 1 FROM generate_series(1, 70) AS n"
+    )
+
+    assert await writer.expire(NOW) == (0, 70)
+
+
+class TestBlockAllocator:
+    """Where the next metrics are placed."""
+
+    def test_numbers_follow_each_other(self) -> None:
+        """Each metric of a block has the next number."""
+        blocks = BlockAllocator()
+        assert [blocks.take(3, NOW)[1], blocks.take(2, NOW)[1], blocks.take(1, NOW)[1]] == [0, 3, 5]
+
+    def test_a_full_or_old_block_is_followed_by_a_later_one(self) -> None:
+        """Full, old, closed: each time the next block's number is higher."""
+        blocks = BlockAllocator()
+        numbers = [blocks.take(4096, NOW)[0], blocks.take(1, NOW)[0], blocks.take(1, NOW + timedelta(hours=1))[0]]
+        blocks.close()
+        numbers.append(blocks.take(1, NOW + timedelta(hours=1))[0])
+        assert numbers == sorted(set(numbers))
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """The order of arrival holds."""
+        blocks = BlockAllocator()
+        later = blocks.take(4096, NOW)[0]
+        assert blocks.take(1, NOW - timedelta(days=1))[0] > later
+
+    def test_the_time_is_in_the_number(self) -> None:
+        """Blocks opened before a moment are below its first number."""
+        block = BlockAllocator().take(1, NOW)[0]
+        assert first_block(NOW) <= block < first_block(NOW + timedelta(milliseconds=1))

@@ -1,0 +1,343 @@
+"""The routes by which measures are found again: listings, pages, counts, pipelines, resources, runs and streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.metrics.samples import context, metric, session
+
+S1, S2, S3 = "1" * 32, "2" * 32, "3" * 32
+C1, C2 = "a" * 32, "b" * 32
+
+METRICS = [
+    metric(session_h=S1, context_h=C1, item="test_a", item_variant="test_a[x/y]", component="core", total_time=1.0),
+    metric(session_h=S1, context_h=C1, item="test_b", item_variant="test_b", component="core.io", total_time=5.0),
+    metric(session_h=S2, context_h=C2, item="test_a", item_variant="test_a[x/y]", component="core", total_time=3.0),
+    metric(session_h=S2, context_h=C2, item="mod", item_variant="", component="", kind="module", mem_usage=99.0),
+    metric(session_h=S3, context_h=C2, item="test_100%", item_variant="v_1", component="core", total_time=4.0),
+]
+
+
+@pytest.fixture(name="lab")
+async def _lab(client: Any) -> AsyncIterator[Any]:
+    """Return a client of a service that holds three sessions of two contexts."""
+    documents: list[tuple[str, Any]] = [
+        ("/contexts/", context(C1, machine_node="one")),
+        ("/contexts/", context(C2, machine_node="two")),
+        ("/sessions/", session(S1, scm_ref="abc1", description={"pipeline_branch": "main", "pipeline_build_no": "1"})),
+        ("/sessions/", session(S2, scm_ref="abc2", description={"pipeline_branch": "main", "pipeline_build_no": "2"})),
+        (
+            "/sessions/",
+            session(S3, scm_ref="def", description={"pipeline_branch": "dev/x", "flag": "yes", "empty": ""}),
+        ),
+        ("/metrics/", METRICS),
+    ]
+    for path, document in documents:
+        async with client.post(path, json=document) as response:
+            assert response.status == 201
+    yield client
+
+
+async def _get(client: Any, path: str) -> tuple[int, Any]:
+    async with client.get(path) as response:
+        return response.status, await response.json(content_type=None) if response.status != 204 else None
+
+
+async def _metrics(client: Any, path: str) -> list[int]:
+    """Return which of METRICS a listing has, by their number."""
+    status, document = await _get(client, path)
+    return [METRICS.index(row) for row in document["metrics"]] if status == 200 else [-status]
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1", "/api/v1/api/v1"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/metrics/", [0, 1, 2, 3, 4]),
+        (f"/sessions/{S1}/metrics", [0, 1]),
+        (f"/contexts/{C2}/metrics", [2, 3, 4]),
+        ("/items/test_a/metrics", [0, 2]),
+        ("/items/like/est_/metrics", [0, 1, 2, 4]),
+        ("/items/like/100%25/metrics", [4]),
+        ("/items/like/t%25a/metrics", [-204]),
+        ("/variants/test_a[x%2Fy]/metrics", [0, 2]),
+        ("/variants/like/x%2F/metrics", [0, 2]),
+        ("/variants/like/_/metrics", [0, 1, 2, 4]),
+        ("/components/core/metrics", [0, 2, 4]),
+        ("/components/metrics", [3]),
+        ("/components/core/items/test_a/metrics", [0, 2]),
+        ("/components/items/mod/metrics", [3]),
+        ("/components/core.io/variants/test_b/metrics", [1]),
+        ("/components/variants/test_b/metrics", [-204]),
+        ("/filters/scope/module/metrics", [3]),
+        ("/filters/scm/abc/metrics", [0, 1, 2, 3]),
+        ("/filters/scm/abc1/metrics", [0, 1]),
+        ("/filters/scm/ABC/metrics", [-204]),
+        ("/resources/total_time/head/metrics", [1, 4, 2, 3, 0]),
+        ("/resources/total_time/tail/2/metrics", [0, 3]),
+        ("/resources/memory/head/1/metrics", [3]),
+        ("/resources/cpu/head/0/metrics", []),
+        ("/resources/kernel_time/head/9999/metrics", [0, 1, 2, 3, 4]),
+        ("/resources/total_time/components/core/head/2/metrics", [4, 2]),
+        ("/resources/total_time/pipelines/main/tail/metrics", [0, 3, 2, 1]),
+        ("/resources/user_time/pipelines/main/builds/2/head/metrics", [2, 3]),
+        ("/resources/user_time/pipelines/dev%2Fx/head/metrics", [4]),
+        ("/resources/nothing/head/metrics", [-404]),
+        ("/resources/cpu/head/x/metrics", [-404]),
+    ],
+)
+async def test_which_metrics(lab: Any, prefix: str, path: str, expected: list[int]) -> None:
+    """Each listing has the metrics that it names, in the order of arrival or of the resource, under every prefix."""
+    if path.startswith("/resources/kernel"):
+        assert sorted(await _metrics(lab, prefix + path)) == expected
+    else:
+        assert await _metrics(lab, prefix + path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/metrics/count", 5),
+        ("/contexts/count", 2),
+        ("/sessions/count", 3),
+        ("/components/count", 2),
+        (f"/sessions/{S1}/metrics/count", 2),
+        (f"/contexts/{C2}/metrics/count", 3),
+        ("/items/test_a/metrics/count", 2),
+        ("/variants/v_1/metrics/count", 1),
+        ("/filters/scope/module/metrics/count", 1),
+        ("/filters/scm/abc/metrics/count", 4),
+        ("/filters/scm/zzz/metrics/count", 0),
+        ("/sessions/unknown/metrics/count", 0),
+    ],
+)
+async def test_counts(lab: Any, path: str, expected: int) -> None:
+    """Each count agrees with its listing, and is 200 also when there is nothing."""
+    assert await _get(lab, f"/api/v1{path}") == (200, {"count": expected})
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("/contexts/", "contexts", [C1, C2]),
+        ("/contexts/aa", "contexts", [C1]),
+        ("/contexts/a%25", "contexts", None),
+        ("/sessions/", "sessions", [S1, S2, S3]),
+        ("/sessions", "sessions", [S1, S2, S3]),
+        ("/sessions/22", "sessions", [S2]),
+        ("/sessions/x", "sessions", None),
+        ("/filters/scm/abc/sessions", "sessions", [S1, S2]),
+        ("/filters/scm/_bc/sessions", "sessions", None),
+        ("/sessions/?with_flags=flag", "sessions", [S3]),
+        ("/sessions/?with_tags=flag", "sessions", [S3]),
+        ("/sessions/?with_flags=empty", "sessions", None),
+        ("/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2", "sessions", [S1, S2]),
+        (
+            "/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2&method=match_all",
+            "sessions",
+            [S2],
+        ),
+        ("/sessions/?with_flags=pipeline_branch,flag&restrict_flags=,yes", "sessions", [S1, S2, S3]),
+        ("/sessions/?with_flags=pipeline_branch&restrict_flags=main,too,many", "sessions", [S1, S2]),
+        ("/sessions/?restrict_flags=main", "sessions", [S1, S2, S3]),
+        ("/sessions/?with_flags=it's", "sessions", None),
+        ("/components/", "components", ["", "core", "core.io"]),
+        ("/components/core.", "components", ["core.io"]),
+        ("/components/c%25", "components", None),
+        ("/pipelines/", "pipelines", ["dev/x", "main"]),
+    ],
+)
+async def test_which_others(lab: Any, path: str, name: str, expected: list[str] | None) -> None:
+    """Contexts, sessions, components and pipelines by prefix (taken literally), commit and tags; 204 for none."""
+    status, document = await _get(lab, f"/api/v1{path}")
+
+    if expected is None:
+        assert (status, document) == (204, None)
+        return
+    assert status == 200
+    key = {"contexts": "h", "sessions": "session_h"}.get(name)
+    assert [row[key] if key else row for row in document[name]] == expected
+
+
+async def test_an_unknown_method_of_matching(lab: Any) -> None:
+    """It is refused with the two that there are."""
+    status, problem = await _get(lab, "/sessions/?with_flags=a&method=some")
+
+    assert (status, problem["errors"][0]["where"]) == (400, "method")
+
+
+async def test_sub_lists(lab: Any) -> None:
+    """Pipelines, builds and sessions below a component or a pipeline: 200 and whole also when empty."""
+    links = {"prev_url": None, "next_url": None}
+    for path, expected in {
+        "/components/core/pipelines": {"component": "core", "pipelines": ["dev/x", "main"], "total_page": 1},
+        "/components/core.io/pipelines/main/builds": {
+            "component": "core.io", "pipeline": "main", "builds": ["1"], "total_page": 1
+        },
+        "/components/core/pipelines/main/builds/2/sessions": {
+            "component": "core", "pipeline": "main", "build": "2", "sessions": [S2], "total_page": 1
+        },
+        "/components/zzz/pipelines": {"component": "zzz", "pipelines": [], "total_page": 0},
+        "/pipelines/main/builds": {"pipeline": "main", "builds": ["1", "2"], "total_page": 1},
+        "/pipelines/dev%2Fx/builds": {"pipeline": "dev/x", "builds": [], "total_page": 0},
+        "/pipelines/main/builds/1/sessions": {"pipeline": "main", "build": "1", "sessions": [S1], "total_page": 1},
+        "/pipelines/main/builds/9/sessions": {"pipeline": "main", "build": "9", "sessions": [], "total_page": 0},
+    }.items():  # fmt: skip
+        assert await _get(lab, path) == (200, expected | links)
+
+
+async def test_resources_have_links_that_lead_nowhere(lab: Any) -> None:
+    """Their envelope has both links and one page."""
+    _, document = await _get(lab, "/resources/cpu/head/1/metrics")
+
+    assert {key: document[key] for key in ("prev_url", "next_url", "total_page")} == {
+        "prev_url": None, "next_url": None, "total_page": 1
+    }  # fmt: skip
+
+
+class TestPages:
+    """Listings by page."""
+
+    @pytest.fixture(name="paged")
+    async def _paged(self, settings: Any, with_settings: Any) -> Any:
+        """Return a client of a service with pages of three and ten metrics."""
+        from dataclasses import replace
+
+        client = await with_settings(metrics=replace(settings.metrics, page_size=3))
+        await client.post("/metrics/", json=[metric(item=f"test_{n}", component=f"c{n}") for n in range(10)])
+        return client
+
+    @pytest.mark.parametrize(
+        ("page", "expected"),
+        [
+            (None, ["test_0", "test_1", "test_2"]),
+            ("1", ["test_0", "test_1", "test_2"]),
+            ("4", ["test_9"]),
+            ("-1", ["test_9"]),
+            ("-4", ["test_0", "test_1", "test_2"]),
+            ("x", ["test_0", "test_1", "test_2"]),
+            ("", ["test_0", "test_1", "test_2"]),
+            ("1.5", ["test_0", "test_1", "test_2"]),
+            ("0", None),
+            ("5", None),
+            ("-5", None),
+            ("999999999999999999", None),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "listing", ["/metrics/", "/filters/scope/function/metrics", f"/sessions/{'5' * 32}/metrics"]
+    )
+    async def test_the_number(self, paged: Any, listing: str, page: str | None, expected: list[str] | None) -> None:
+        """It counts from 1 or from the end; what is no number is the first; what is not there is 404."""
+        status, document = await _get(paged, listing + (f"?page={page}" if page is not None else ""))
+
+        if expected is None:
+            assert status == 404
+        else:
+            assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (expected, 4)
+
+    async def test_links_lead_through_all_pages(self, paged: Any) -> None:
+        """They keep the other arguments and the prefix, and are absent at the ends."""
+        path, seen = "/api/v1/metrics/?other=1%202", []
+        status, first = await _get(paged, path)
+        assert "prev_url" not in first
+        while path:
+            status, document = await _get(paged, path)
+            seen += [row["item"] for row in document["metrics"]]
+            path = document.get("next_url", "")
+        assert seen == [f"test_{n}" for n in range(10)]
+        assert document["prev_url"] == "/api/v1/metrics/?other=1+2&page=3"
+
+    async def test_links_of_an_address_with_the_prefix_twice(self, paged: Any) -> None:
+        """They have it once, so that a client which adds it each time gets along."""
+        _, document = await _get(paged, "/api/v1/api/v1/metrics/")
+
+        assert document["next_url"] == "/api/v1/metrics/?page=2"
+
+    async def test_a_list_of_values(self, paged: Any) -> None:
+        """Components are paged as well."""
+        _, document = await _get(paged, "/components/?page=2")
+
+        assert (document["components"], document["next_url"]) == (["c3", "c4", "c5"], "/components/?page=3")
+
+    async def test_pages_fit_after_a_removal(self, paged: Any) -> None:
+        """The places of the metrics behind those that were removed are found all the same."""
+        other = "6" * 32
+        await paged.post("/metrics/", json=[metric(session_h=other, item=f"other_{n}") for n in range(4)])
+        await paged.delete(f"/sessions/{'5' * 32}")
+
+        _, document = await _get(paged, "/metrics/?page=2")
+
+        assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (["other_3"], 2)
+
+    async def test_nothing_at_all(self, client: Any) -> None:
+        """An empty listing is 204 on its first and last page, and 404 on others."""
+        assert [(await _get(client, f"/metrics/?page={page}"))[0] for page in ("1", "-1", "2", "0")] == [
+            204,
+            204,
+            404,
+            404,
+        ]
+
+
+class TestStreams:
+    """All metrics at once, by the type that the client accepts."""
+
+    async def test_lines(self, lab: Any) -> None:
+        """NDJSON has every metric, one object a line."""
+        async with lab.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
+            assert response.headers["Content-Type"] == "application/x-ndjson"
+            assert [orjson.loads(line) for line in (await response.read()).splitlines()] == METRICS
+
+    async def test_a_table(self, lab: Any) -> None:
+        """CSV has a header and a row for each metric of the listing."""
+        async with lab.get(f"/sessions/{S2}/metrics", headers={"Accept": "text/csv"}) as response:
+            rows = list(csv.DictReader(io.StringIO(await response.text())))
+
+        assert [row["item"] for row in rows] == ["test_a", "mod"]
+        assert float(rows[1]["mem_usage"]) == 99.0
+
+    async def test_nothing(self, client: Any) -> None:
+        """A stream without metrics is empty but for the header."""
+        async with client.get("/metrics/", headers={"Accept": "text/csv"}) as response:
+            assert (await response.text()).startswith("session_h,context_h,")
+        async with client.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
+            assert (response.status, await response.read()) == (200, b"")
+
+
+class TestHistory:
+    """What happened to one test, and what never found its session."""
+
+    async def test_a_test_by_name_or_variant(self, lab: Any) -> None:
+        """Each execution comes with its commit and machine, newest first."""
+        for name in ("test_a", "test_a[x%2Fy]"):
+            _, document = await _get(lab, f"/api/v1/items/{name}/history")
+            found = [(row["scm_ref"], row["machine_node"], row["total_time"]) for row in document["history"]]
+            assert sorted(found) == [("abc1", "one", 1.0), ("abc2", "two", 3.0)]
+
+    async def test_a_test_that_was_never_measured(self, lab: Any) -> None:
+        """Its history is empty."""
+        assert await _get(lab, "/items/nothing/history") == (200, {"item": "nothing", "history": []})
+
+    async def test_orphans(self, lab: Any) -> None:
+        """Metrics whose session never came are named until it comes."""
+        assert await _get(lab, "/metrics/orphans") == (200, {"orphans": []})
+        await lab.post("/metrics/", json=[metric(session_h="9" * 32)] * 3)
+
+        _, document = await _get(lab, "/metrics/orphans")
+
+        assert [(row["session_h"], row["metrics"]) for row in document["orphans"]] == [("9" * 32, 3)]
+        await lab.post("/sessions/", json=session("9" * 32))
+        assert await _get(lab, "/metrics/orphans") == (200, {"orphans": []})
+
+
+@pytest.mark.parametrize("path", ["/contexts/a%00", "/items/%00/metrics", "/components/x%00/pipelines", "/runs/%00"])
+async def test_a_nul_in_the_address(client: Any, path: str) -> None:
+    """It is 400, since nothing that is stored can contain it."""
+    assert (await _get(client, path))[0] == 400

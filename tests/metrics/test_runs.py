@@ -1,0 +1,135 @@
+"""Test runs: the sessions of parallel workers as one, asked over HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.metrics.samples import context, metric, session
+
+BASE = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def _session(client: Any, name: str, second: float, node: str | None = "one", **changes: Any) -> None:
+    """Store a session that began at a second after BASE, and a metric that was measured on `node`."""
+    moment = BASE + timedelta(seconds=second)
+    sent = session(name, run_date=moment.isoformat(), description=changes.pop("tags", {"branch": "main"}), **changes)
+    assert (await client.post("/sessions/", json=sent)).status == 201
+    if node is not None:
+        assert (await client.post("/contexts/", json=context(node, machine_node=node))).status == 201
+        measured = metric(session_h=name, context_h=node, item_start_time=moment.isoformat(), total_time=2.0)
+        assert (await client.post("/metrics/", json=measured)).status == 201
+
+
+async def _runs(client: Any, query: str = "") -> list[list[str]]:
+    async with client.get(f"/api/v1/runs/{query}") as response:
+        if response.status == 204:
+            return []
+        return [[row["session_h"] for row in run["sessions"]] for run in (await response.json())["runs"]]
+
+
+async def test_parallel_workers_are_one_run(client: Any) -> None:
+    """The controller and its workers together, with what all of them measured."""
+    await _session(client, "controller", 0, None)
+    for worker in range(4):
+        await _session(client, f"worker-{worker}", 1 + worker / 10)
+
+    async with client.get("/api/v1/runs/") as response:
+        (run,) = (await response.json())["runs"]
+
+    assert (run["id"], run["metrics"], run["total_time"]) == ("controller", 4, 8.0)
+    assert (run["nodes"], run["contexts"]) == (["one"], ["one"])
+    assert run["started_at"] == "2026-03-01T12:00:00Z"
+    assert run["ended_at"] == "2026-03-01T12:00:03.300000Z"
+    assert run["tags"] == [{"name": "branch", "value": "main"}]
+
+
+async def test_other_commits_machines_tags_and_times_are_other_runs(client: Any) -> None:
+    """Newest first."""
+    await _session(client, "a", 0)
+    await _session(client, "b", 1, scm_ref="another")
+    await _session(client, "c", 2, "two")
+    await _session(client, "d", 3, tags={"branch": "dev"})
+    await _session(client, "e", 60)
+
+    assert await _runs(client) == [["e"], ["d"], ["c"], ["b"], ["a"]]
+
+
+async def test_an_explicit_run(client: Any) -> None:
+    """The tag `run` joins sessions of any machine and time, and names the run."""
+    await _session(client, "a", 0, tags={"run": "night/7", "x": "1"})
+    await _session(client, "b", 5000, "two", tags={"run": "night/7"})
+
+    async with client.get("/api/v1/runs/night%2F7") as response:
+        run = await response.json()
+
+    assert (run["id"], run["nodes"], run["metrics"]) == ("night/7", ["one", "two"], 2)
+    async with client.get("/api/v1/runs/night%2F7/metrics") as response:
+        assert [row["session_h"] for row in (await response.json())["metrics"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_run_by_any_of_its_sessions(client: Any, name: str) -> None:
+    """Its first session names it, and each of the others finds it."""
+    await _session(client, "a", 0)
+    await _session(client, "b", 1)
+
+    async with client.get(f"/api/v1/runs/{name}") as response:
+        assert (await response.json())["id"] == "a"
+
+
+async def test_a_run_that_is_not_there(client: Any) -> None:
+    """It is 404, and so are its metrics."""
+    assert (await client.get("/api/v1/runs/unknown")).status == 404
+    assert (await client.get("/api/v1/runs/unknown/metrics")).status == 404
+
+
+async def test_the_window_is_a_setting(settings: Any, with_settings: Any) -> None:
+    """A slow machine may need more time to start its workers."""
+    from dataclasses import replace
+
+    client = await with_settings(metrics=replace(settings.metrics, run_window=120.0))
+    await _session(client, "a", 0)
+    await _session(client, "b", 100)
+
+    assert await _runs(client) == [["a", "b"]]
+
+
+async def test_pages_of_runs(client: Any) -> None:
+    """Every run is on exactly one page and whole, also when a page ends between its sessions."""
+    expected = []
+    for number in range(12):
+        # Two machines take turns, so the sessions of different runs lie between each other.
+        for worker in range(3):
+            await _session(client, f"{number:02}-{worker}", number * 2.5 + worker, f"node-{number % 5}")
+        expected.append([f"{number:02}-{worker}" for worker in range(3)])
+    await _session(client, "tagged-1", 3, tags={"run": "T"})
+    await _session(client, "tagged-2", 25, tags={"run": "T"})
+
+    seen, path = [], "/api/v1/runs/?limit=3"
+    while path:
+        async with client.get(path) as response:
+            if response.status == 204:
+                break
+            document = await response.json()
+        seen += [[row["session_h"] for row in run["sessions"]] for run in document["runs"]]
+        assert len(document["runs"]) <= 3
+        path = document.get("next_url", "")
+
+    assert sorted(seen) == sorted([*expected, ["tagged-1", "tagged-2"]])
+    assert seen.index(["tagged-1", "tagged-2"]) == len(seen) - 3
+
+
+@pytest.mark.parametrize("query", ["?limit=0", "?limit=x", "?before=nonsense", "?before=WyJhIiwgImIiXQ", "?before=W10"])
+async def test_bad_arguments(client: Any, query: str) -> None:
+    """They are 400 and named."""
+    async with client.get(f"/api/v1/runs/{query}") as response:
+        problem = await response.json(content_type=None)
+    assert (response.status, problem["errors"][0]["where"]) == (400, query[1:].partition("=")[0])
+
+
+async def test_no_runs(client: Any) -> None:
+    """It is 204, as for the other listings."""
+    assert (await client.get("/api/v1/runs/")).status == 204
