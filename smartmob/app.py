@@ -42,11 +42,16 @@ class Service:
     bus: EventBus
     tasks: TaskRegistry
     readiness: Readiness
+    traffic: Traffic
     embedded: EmbeddedPostgres | None
 
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
         self.readiness.stopping = True
+
+    async def finish(self, seconds: float) -> None:
+        """Return when the requests under way have been answered, or the time is up."""
+        await self.traffic.finish(seconds)
 
     def stop_at_once(self) -> None:
         """End what would outlive this process."""
@@ -116,7 +121,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     # Started in this order and stopped in the reverse one.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
-    return Service(app, bus, tasks, readiness, embedded)
+    return Service(app, bus, tasks, readiness, traffic, embedded)
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

@@ -38,7 +38,9 @@ _AWAY = (
     asyncpg.PostgresIOError,
     asyncpg.TransactionRollbackError,  # deadlock, serialization: the same operation may succeed now
     asyncpg.ReadOnlySQLTransactionError,  # a failover is under way
+    asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
+_LOST = ("clos", "released back to the pool", "another operation is in progress")
 _HOPELESS = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -49,9 +51,10 @@ _HOPELESS = (
 
 def is_away(error: BaseException) -> bool:
     """Return whether `error` tells that the server is away, so that the same operation may succeed a moment later."""
-    # asyncpg raises InterfaceError for a closed connection and for a caller's mistake alike.
-    closed = isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
-    return closed or isinstance(error, _AWAY)
+    # asyncpg raises InterfaceError for a connection that was lost and for a caller's mistake alike; a connection that
+    # dies at the wrong moment is sometimes left "in the middle of an operation" that will never end.
+    lost = isinstance(error, asyncpg.InterfaceError) and any(sign in str(error) for sign in _LOST)
+    return lost or isinstance(error, _AWAY)
 
 
 class Database:

@@ -39,12 +39,14 @@ async def serve(
     *,
     stopping: Callable[[], None],
     at_once: Callable[[], None],
+    finish: Callable[[float], Awaitable[None]] | None = None,
     ready: Callable[[str, int], Awaitable[None]] | None = None,
 ) -> None:
     """Serve `app` until SIGINT or SIGTERM, then stop in order.
 
-    `stopping` is called when the stop begins, `at_once` when a second signal asks to end without it, and `ready` with
-    the address when the service answers. Raises StartupError.
+    `stopping` is called when the stop begins, `finish` (with the seconds that it may take) to wait for the requests
+    under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
+    service answers. Raises StartupError.
     """
     stop = _stop_on_signals(at_once)
     server_log = logging.getLogger("aiohttp.server")
@@ -68,6 +70,11 @@ async def serve(
         reason = await stop
         stopping()
         log.info("stop", reason=reason)
+        for site in tuple(runner.sites):
+            await site.stop()
+        if finish is not None:
+            # Before aiohttp's own end, which throws away what still comes of a body.
+            await finish(settings.stop_timeout)
     finally:
         await runner.cleanup()
 

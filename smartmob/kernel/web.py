@@ -10,6 +10,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import msgspec
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooLarge, TooSlow
 from smartmob.kernel import problems
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 HEADER = "X-Request-Id"
+_CLIENT_GONE = 499  # what web servers write into their logs; nobody gets to see the answer
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -45,14 +48,35 @@ class Traffic:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.durations = [0] * (len(BUCKETS) + 1)
         self.seconds = 0.0
+        self.under_way = 0
         self._access_log = access_log
         self._held: list[FinishedRequest] = []
+        self._stopped: asyncio.Event | None = None
 
     def add(self, finished: FinishedRequest) -> None:
         """Take note of one request."""
         self._held.append(finished)
         if len(self._held) == 1:
             asyncio.get_running_loop().call_soon(self._settle)
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether the service takes no further requests."""
+        return self._stopped is not None
+
+    async def finish(self, seconds: float) -> None:
+        """Let each connection end with its present request, and return when there is none or the time is up."""
+        self._stopped = asyncio.Event()
+        if self.under_way:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
+
+    def leave(self) -> None:
+        """Take note that a request is no longer under way."""
+        self.under_way -= 1
+        if not self.under_way and self._stopped is not None:
+            self._stopped.set()
 
     def _settle(self) -> None:
         held, self._held = self._held, []
@@ -83,7 +107,7 @@ class Entrance:
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Return the one middleware of the application."""
         fresh_id = _request_ids()
-        perf_counter, finished = time.perf_counter, self.traffic.add
+        perf_counter, traffic = time.perf_counter, self.traffic
 
         @web.middleware
         async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -91,6 +115,7 @@ class Entrance:
             given = request.headers.get(HEADER)
             request_id = given if given is not None and _SANE_ID.fullmatch(given) else fresh_id()
             REQUEST_ID.set(request_id)
+            traffic.under_way += 1
             try:
                 self.admit(request)
                 response: web.StreamResponse = await handler(request)
@@ -98,9 +123,13 @@ class Entrance:
                 raise
             except Exception as error:
                 response = refuse(request, error, request_id)
+            finally:
+                traffic.leave()
+            if traffic.stopping:
+                response.force_close()
             if not response.prepared:
                 response.headers[HEADER] = request_id
-            finished((request.method, request.path, response.status, perf_counter() - started, request_id))
+            traffic.add((request.method, request.path, response.status, perf_counter() - started, request_id))
             return response
 
         return enter
@@ -118,6 +147,8 @@ def refuse(request: web.Request, error: Exception, request_id: str) -> web.Strea
         return web.Response(status=303, headers={"Location": f"/login?next={request.rel_url.raw_path}"})
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        return web.Response(status=_CLIENT_GONE)
     if not isinstance(error, SmartmobError | web.HTTPException):
         log.error("http.failed", method=request.method, path=request.path, exc_info=error)
     return problems.response(error, request.path, request_id)
@@ -203,6 +234,8 @@ class BodyReader:
                     chunk = await request.content.readany()
             except TimeoutError:
                 raise TooSlow(f"no byte of the body came for {self.timeout:g} s") from None
+            except (HttpProcessingError, web.RequestPayloadError) as error:
+                raise InvalidInput(f"the body is not framed as HTTP demands: {error}") from None
             if not chunk:
                 return
             yield chunk

@@ -1,0 +1,162 @@
+"""Runs the installed command as a person or an init system would, and watches what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+SECONDS = 60.0
+"""How long anything may take on a busy machine before the test gives up."""
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def environment(**further: str) -> dict[str, str]:
+    """Return the environment of a child without the settings of whoever runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMARTMOB_", "DATABASE_URL"))}
+    return kept | further
+
+
+class RunningCommand:
+    """A `smartmob serve` process; `events` is its log so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self.errors = b""
+        self._news = asyncio.Condition()
+        self._readers = [asyncio.create_task(self._read_events()), asyncio.create_task(self._read_errors())]
+
+    @property
+    def url(self) -> str:
+        """Return the address that the service told in its `bind` event."""
+        bind = next(event for event in self.events if event["event"] == "bind")
+        return f"http://{bind['host']}:{bind['port']}"
+
+    async def event(self, name: str, after: int = 0) -> dict[str, Any]:
+        """Return the first event of that name from the `after`-th event on; wait for it."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.events[after:] if event["event"] == name), None)
+
+        async with asyncio.timeout(SECONDS), self._news:
+            await self._news.wait_for(lambda: found() is not None or self.process.returncode is not None)
+        event = found()
+        assert event is not None, f"ended without {name}: {self.errors.decode()}"
+        return event
+
+    async def wait(self) -> int:
+        """Return the exit code once the process has ended and its output was read."""
+        async with asyncio.timeout(SECONDS):
+            code = await self.process.wait()
+            await asyncio.gather(*self._readers)
+        return code
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return await self.wait()
+
+    async def _read_events(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            async with self._news:
+                self.events.append(orjson.loads(line))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.errors += line
+
+
+async def launch(*arguments: str | Path, program: str = "smartmob", **env: str) -> RunningCommand:
+    """Start a command that serves, without waiting for anything."""
+    words = [PROGRAMS / program, *(["serve"] if program == "smartmob" else []), "--log-format", "json", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(**env),
+        limit=4 * 1024 * 1024,
+    )
+    return RunningCommand(process)
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> AsyncIterator[RunningCommand]:
+    """Run a service on a free port until the end of the block, whatever happens in it."""
+    command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
+    try:
+        await command.event("bind")
+        yield command
+    finally:
+        if command.process.returncode is None:
+            await command.stop()
+        await command.wait()
+        kill_postgres(data_dir)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Give a bare connection to a service until the end of the block."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def postgres_pid(data_dir: Path) -> int | None:
+    """Return the process id of the embedded server, or None when it does not run."""
+    try:
+        pid = int((data_dir / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
+        return pid if psutil.Process(pid).name().startswith("postgres") else None
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        return None
+
+
+def kill_postgres(data_dir: Path) -> None:
+    """End a server that a killed service has left behind."""
+    if (pid := postgres_pid(data_dir)) is not None:
+        os.kill(pid, signal.SIGQUIT)
+        psutil.Process(pid).wait(SECONDS)
+
+
+async def run(*arguments: str | Path, program: str = "smartmob", **env: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors of a command that ends by itself."""
+    process = await asyncio.create_subprocess_exec(
+        PROGRAMS / program,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(**env),
+    )
+    async with asyncio.timeout(SECONDS):
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def until(condition: Callable[[], Any], seconds: float = SECONDS) -> None:
+    """Return when `condition` holds, which may be an async function; for what gives no event to wait for."""
+    async with asyncio.timeout(seconds):
+        while True:
+            holds = condition()
+            if await holds if asyncio.iscoroutine(holds) else holds:
+                return
+            await asyncio.sleep(0.02)

@@ -1,0 +1,207 @@
+"""`smartmob serve` as a process: how it starts, what it refuses, and how it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import aiohttp
+import orjson
+import psutil
+import pytest
+
+from smartmob import __version__
+from tests.acceptance.commands import connected, launch, postgres_pid, run, serving
+from tests.metrics.samples import metric
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+
+async def _post(url: str, document: object = None) -> int:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/metrics/", json=document or metric()) as answer:
+        return answer.status
+
+
+async def _count(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics/count") as answer:
+        return int((await answer.json())["count"])
+
+
+@pytest.mark.parametrize(("program", "number"), [("smartmob", signal.SIGTERM), ("smartmob-agent", signal.SIGINT)])
+async def test_a_life(reachable_path: Path, program: str, number: signal.Signals) -> None:
+    """It serves with its own database, stops in order on a signal, and finds its data again."""
+    data = reachable_path / "data"
+    for stored in range(2):
+        async with serving(data, program=program) as service:
+            assert await _count(service.url) == stored
+            assert await _post(service.url) == 201
+            assert (await service.stop(number)) == 0
+            assert service.events[-2]["event"] == "stop"
+            assert service.events[-2]["reason"] == number.name
+            assert service.errors == b""
+        assert postgres_pid(data) is None
+
+
+async def test_what_was_accepted_is_finished(reachable_path: Path) -> None:
+    """A request whose body is still coming when the stop begins is answered, and what it brought is stored."""
+    data = reachable_path / "data"
+    async with serving(data) as service, connected(service.url) as (reader, writer):
+        body = orjson.dumps(metric())
+        writer.write(b"POST /metrics/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:9])
+        await writer.drain()
+        assert await _post(service.url) == 201  # by now the other request is being handled
+        service.process.send_signal(signal.SIGTERM)
+        await service.event("stop")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await _post(service.url)
+        writer.write(body[9:])
+        assert (await reader.readline()).split()[1] == b"201"
+        assert await service.wait() == 0
+    async with serving(data) as service:
+        assert await _count(service.url) == 2
+
+
+async def test_a_second_signal_stops_at_once(reachable_path: Path) -> None:
+    """Nothing is waited for any more, and nothing is left behind."""
+    data = reachable_path / "data"
+    async with serving(data) as service, connected(service.url) as (_, writer):
+        writer.write(b"POST /metrics/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n")
+        await writer.drain()
+        assert await _post(service.url) == 201
+        pid = postgres_pid(data)
+        service.process.send_signal(signal.SIGINT)
+        await service.event("stop")
+        assert await service.stop(signal.SIGINT) == 128 + signal.SIGINT
+        assert b"stop.forced" in service.errors
+        assert pid is not None
+        psutil.wait_procs([process for process in [_process(pid)] if process], timeout=30)
+        assert postgres_pid(data) is None
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+async def test_two_services_on_one_data_directory(reachable_path: Path) -> None:
+    """The second says who has it and what to do, and the first goes on."""
+    data = reachable_path / "data"
+    async with serving(data) as service:
+        code, _, errors = await run("serve", "--port", "0", "--data-dir", data)
+
+        assert code == 1
+        assert f"in use by another smartmob service (process {service.process.pid})" in errors
+        assert "--data-dir" in errors
+        assert await _post(service.url) == 201
+
+
+async def test_a_service_that_was_killed(reachable_path: Path) -> None:
+    """Its database goes on until the next service takes it over, with everything that was acknowledged."""
+    data = reachable_path / "data"
+    async with serving(data) as service:
+        assert await _post(service.url) == 201
+        await service.stop(signal.SIGKILL)
+        left = postgres_pid(data)
+        assert left is not None
+        async with serving(data) as successor:
+            started = await successor.event("database.started")
+            assert (started["taken_over"], started["pid"]) == (True, left)
+            assert await _count(successor.url) == 1
+        assert postgres_pid(data) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_listening_abroad_needs_a_token(reachable_path: Path, host: str) -> None:
+    """Without one it refuses and says how to go on."""
+    code, output, errors = await run("serve", "--host", host, "--port", "0", "--data-dir", reachable_path / "data")
+
+    assert (code, output) == (1, "")
+    assert all(way in errors for way in ("--token-file", "SMARTMOB_TOKEN", "127.0.0.1", "--insecure"))
+
+
+async def test_the_token_is_needed_and_never_shown(reachable_path: Path) -> None:
+    """Requests without it are refused, and it stands in no log line and no process listing."""
+    token = "a-secret-that-must-not-be-seen"
+    async with serving(reachable_path / "data", "--host", "0.0.0.0", SMARTMOB_TOKEN=token) as service:
+        url = service.url.replace("0.0.0.0", "127.0.0.1")
+        assert await _post(url) == 401
+        assert await _post(url.replace("//", f"//ci:{token}@")) == 201
+        assert token not in " ".join(psutil.Process(service.process.pid).cmdline())
+    assert token not in str(service.events) + service.errors.decode()
+
+
+async def test_a_port_that_is_taken(reachable_path: Path) -> None:
+    """It says so before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, errors = await run("serve", "--port", str(port), "--data-dir", reachable_path / "data")
+
+    assert code == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in errors
+    assert not (reachable_path / "data").exists()
+
+
+async def test_a_database_that_never_comes(tmp_path: Path) -> None:
+    """It is waited for with log lines that say so, and then given up with a clear error."""
+    command = await launch(
+        *("--port", "0", "--data-dir", tmp_path / "data", "--database-wait", "0.5"),
+        DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/nothing",
+    )
+
+    assert await command.wait() == 1
+    errors = command.errors.decode()
+    assert "database.waiting" in errors
+    assert "the database did not answer for 0.5 s" in errors
+    assert "--database-url" in errors
+    assert "hidden" not in errors
+
+
+async def test_the_log_goes_where_it_is_told(reachable_path: Path) -> None:
+    """All of it to the endpoint; warnings to standard error as well."""
+    log = reachable_path / "service.log"
+    command = await launch(
+        *("--port", "0", "--data-dir", reachable_path / "data", "--utc", "--database-wait", "0.3"),
+        *("--logging-endpoint", log.as_uri()),
+        DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
+    )
+
+    await command.wait()
+
+    assert command.events == []
+    lines = [orjson.loads(line) for line in log.read_text().splitlines()]
+    assert {line["event"] for line in lines} == {"database.waiting"}
+    assert all(line["@timestamp"].endswith("Z") and line["level"] == "warning" for line in lines)
+    assert b"database.waiting" in command.errors
+
+
+@pytest.mark.parametrize("program", ["smartmob", "smartmob-agent"])
+async def test_version_and_help(program: str) -> None:
+    """Both names tell them, with the same options."""
+    assert __version__ in (await run("--version", program=program))[1]
+    arguments = ["serve", "--help"] if program == "smartmob" else ["--help"]
+    code, output, _ = await run(*arguments, program=program)
+    assert code == 0
+    for option in ("--host", "--port", "--log-format", "--utc", "--logging-endpoint", "--data-dir", "--token-file"):
+        assert option in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--port", "x"], "--port: expected a whole number"),
+        (["serve", "--log-format", "xml"], "--log-format"),
+        (["serve", "--logging-endpoint", "syslog://x"], "neither file:///PATH"),
+        (["serve", "--no-such-option"], "--no-such-option"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+async def test_wrong_usage(arguments: list[str], said: str) -> None:
+    """It is exit code 2 with what is wrong, and no traceback."""
+    code, _, errors = await run(*arguments)
+
+    assert code == 2
+    assert said in errors
+    assert "Traceback" not in errors
