@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -22,8 +23,8 @@ from smartmob.kernel.routing import mount, public_paths
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.metrics import routes as metrics_routes
 from smartmob.metrics.events import MetricsStored
+from smartmob.metrics.routes import table as metrics_routes
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
@@ -44,6 +45,12 @@ class Service:
     readiness: Readiness
     traffic: Traffic
     embedded: EmbeddedPostgres | None
+    kernel: KernelRoutes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        return self.kernel.document
 
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
@@ -121,7 +128,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     # Started in this order and stopped in the reverse one.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
-    return Service(app, bus, tasks, readiness, traffic, embedded)
+    return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

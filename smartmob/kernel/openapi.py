@@ -12,7 +12,7 @@ from smartmob import __version__
 from smartmob.kernel import problems
 from smartmob.kernel.routing import Body, Route, RouteTable
 
-_PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -54,9 +54,9 @@ def document(tables: Iterable[RouteTable]) -> dict[str, Any]:
     for table in tables:
         for route in table.routes:
             item = paths.setdefault(documented_path(route.path), {})
-            item[route.method.lower()] = _operation(table.room, route, schema_of)
+            item[route.method.lower()] = operation = _operation(table.room, route, schema_of)
             if table.prefixes != ("",):
-                item["servers"] = [{"url": prefix or "/"} for prefix in table.prefixes]
+                operation["servers"] = [{"url": prefix or "/"} for prefix in table.prefixes]
     return {
         "openapi": "3.1.0",
         "info": {"title": "smartmob", "version": __version__, "license": {"name": "MIT", "identifier": "MIT"}},
@@ -86,14 +86,27 @@ def _kinds(tables: Iterable[RouteTable]) -> Iterable[Any]:
         for route in table.routes:
             contents = [answer.content for answer in route.answers.values()]
             contents += [route.body.content] if route.body else []
-            for kind in (kind for content in contents for kind in content.values()):
+            for kind in (kind for content in contents for given in content.values() for kind in _each(given)):
                 if _key(kind) not in seen:
                     seen.add(_key(kind))
                     yield kind
 
 
+def _each(kind: Any) -> tuple[Any, ...]:
+    return kind if isinstance(kind, tuple) else (kind,)
+
+
 def _key(kind: Any) -> str:
     return repr(kind)
+
+
+def _content(content: Mapping[str, Any], schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return media types and schemas of a body."""
+    found = {}
+    for media_type, kind in content.items():
+        schemas = [schema_of[_key(each)] for each in _each(kind)]
+        found[media_type] = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+    return found
 
 
 def _operation(room: str, route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +142,7 @@ def _query_parameters(kind: type | None) -> list[dict[str, Any]]:
 
 
 def _request_body(body: Body, schema_of: Mapping[str, Any]) -> dict[str, Any]:
-    content = {media_type: {"schema": schema_of[_key(kind)]} for media_type, kind in body.content.items()}
-    return {"required": body.required, "content": content}
+    return {"required": body.required, "content": _content(body.content, schema_of)}
 
 
 def _responses(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +152,7 @@ def _responses(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
         str(status): {"description": description, "content": problem} for status, description in common.items()
     }
     for status, answer in route.answers.items():
-        content = {media_type: {"schema": schema_of[_key(kind)]} for media_type, kind in answer.content.items()}
+        content = _content(answer.content, schema_of)
         if status >= 400 and not content:
             content = problem
         responses[str(status)] = {"description": answer.description, **({"content": content} if content else {})}

@@ -117,7 +117,8 @@ class KernelRoutes:
         self._tables = tuple(tables)
 
     @cached_property
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """Return the OpenAPI document of all routes."""
         return openapi.document(self._tables)
 
     async def health(self, _: web.Request) -> web.StreamResponse:
@@ -134,10 +135,10 @@ class KernelRoutes:
         return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
-        return JSONResponse(orjson.dumps(self._document, option=orjson.OPT_INDENT_2))
+        return JSONResponse(orjson.dumps(self.document, option=orjson.OPT_INDENT_2))
 
     async def docs(self, _: web.Request) -> web.StreamResponse:
-        return _page("docs.html", document=self._document, phrases=_phrases())
+        return _page("docs.html", document=self.document, phrases=_phrases())
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         if wants_html(request):

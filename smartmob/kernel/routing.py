@@ -19,7 +19,7 @@ TEXT = "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way in which a route answers: what it means, and the body's type by media type."""
+    """One way in which a route answers: what it means, and the body's type, or a tuple of types, by media type."""
 
     description: str
     content: Mapping[str, Any] = field(default_factory=dict)

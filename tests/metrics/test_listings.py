@@ -55,114 +55,109 @@ async def _metrics(client: Any, path: str) -> list[int]:
     return [METRICS.index(row) for row in document["metrics"]] if status == 200 else [-status]
 
 
+LISTINGS: dict[str, list[int]] = {
+    "/metrics/": [0, 1, 2, 3, 4],
+    f"/sessions/{S1}/metrics": [0, 1],
+    f"/contexts/{C2}/metrics": [2, 3, 4],
+    "/items/test_a/metrics": [0, 2],
+    "/items/like/est_/metrics": [0, 1, 2, 4],
+    "/items/like/100%25/metrics": [4],
+    "/items/like/t%25a/metrics": [-204],
+    "/variants/test_a[x%2Fy]/metrics": [0, 2],
+    "/variants/like/x%2F/metrics": [0, 2],
+    "/variants/like/_/metrics": [0, 1, 2, 4],
+    "/components/core/metrics": [0, 2, 4],
+    "/components/metrics": [3],
+    "/components/core/items/test_a/metrics": [0, 2],
+    "/components/items/mod/metrics": [3],
+    "/components/core.io/variants/test_b/metrics": [1],
+    "/components/variants/test_b/metrics": [-204],
+    "/filters/scope/module/metrics": [3],
+    "/filters/scm/abc/metrics": [0, 1, 2, 3],
+    "/filters/scm/abc1/metrics": [0, 1],
+    "/filters/scm/ABC/metrics": [-204],
+    "/resources/total_time/head/metrics": [1, 4, 2, 3, 0],
+    "/resources/total_time/tail/2/metrics": [0, 3],
+    "/resources/memory/head/1/metrics": [3],
+    "/resources/cpu/head/0/metrics": [],
+    "/resources/kernel_time/head/9999/metrics": [0, 1, 2, 3, 4],
+    "/resources/total_time/components/core/head/2/metrics": [4, 2],
+    "/resources/total_time/pipelines/main/tail/metrics": [0, 3, 2, 1],
+    "/resources/user_time/pipelines/main/builds/2/head/metrics": [2, 3],
+    "/resources/user_time/pipelines/dev%2Fx/head/metrics": [4],
+    "/resources/nothing/head/metrics": [-404],
+    "/resources/cpu/head/x/metrics": [-404],
+}
+"""Which of METRICS a listing has; a negative number is the status that it answers instead."""
+
+
 @pytest.mark.parametrize("prefix", ["", "/api/v1", "/api/v1/api/v1"])
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/metrics/", [0, 1, 2, 3, 4]),
-        (f"/sessions/{S1}/metrics", [0, 1]),
-        (f"/contexts/{C2}/metrics", [2, 3, 4]),
-        ("/items/test_a/metrics", [0, 2]),
-        ("/items/like/est_/metrics", [0, 1, 2, 4]),
-        ("/items/like/100%25/metrics", [4]),
-        ("/items/like/t%25a/metrics", [-204]),
-        ("/variants/test_a[x%2Fy]/metrics", [0, 2]),
-        ("/variants/like/x%2F/metrics", [0, 2]),
-        ("/variants/like/_/metrics", [0, 1, 2, 4]),
-        ("/components/core/metrics", [0, 2, 4]),
-        ("/components/metrics", [3]),
-        ("/components/core/items/test_a/metrics", [0, 2]),
-        ("/components/items/mod/metrics", [3]),
-        ("/components/core.io/variants/test_b/metrics", [1]),
-        ("/components/variants/test_b/metrics", [-204]),
-        ("/filters/scope/module/metrics", [3]),
-        ("/filters/scm/abc/metrics", [0, 1, 2, 3]),
-        ("/filters/scm/abc1/metrics", [0, 1]),
-        ("/filters/scm/ABC/metrics", [-204]),
-        ("/resources/total_time/head/metrics", [1, 4, 2, 3, 0]),
-        ("/resources/total_time/tail/2/metrics", [0, 3]),
-        ("/resources/memory/head/1/metrics", [3]),
-        ("/resources/cpu/head/0/metrics", []),
-        ("/resources/kernel_time/head/9999/metrics", [0, 1, 2, 3, 4]),
-        ("/resources/total_time/components/core/head/2/metrics", [4, 2]),
-        ("/resources/total_time/pipelines/main/tail/metrics", [0, 3, 2, 1]),
-        ("/resources/user_time/pipelines/main/builds/2/head/metrics", [2, 3]),
-        ("/resources/user_time/pipelines/dev%2Fx/head/metrics", [4]),
-        ("/resources/nothing/head/metrics", [-404]),
-        ("/resources/cpu/head/x/metrics", [-404]),
-    ],
-)
-async def test_which_metrics(lab: Any, prefix: str, path: str, expected: list[int]) -> None:
+async def test_which_metrics(lab: Any, prefix: str) -> None:
     """Each listing has the metrics that it names, in the order of arrival or of the resource, under every prefix."""
-    if path.startswith("/resources/kernel"):
-        assert sorted(await _metrics(lab, prefix + path)) == expected
-    else:
-        assert await _metrics(lab, prefix + path) == expected
+    assert {path: await _metrics(lab, prefix + path) for path in LISTINGS} == LISTINGS
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/metrics/count", 5),
-        ("/contexts/count", 2),
-        ("/sessions/count", 3),
-        ("/components/count", 2),
-        (f"/sessions/{S1}/metrics/count", 2),
-        (f"/contexts/{C2}/metrics/count", 3),
-        ("/items/test_a/metrics/count", 2),
-        ("/variants/v_1/metrics/count", 1),
-        ("/filters/scope/module/metrics/count", 1),
-        ("/filters/scm/abc/metrics/count", 4),
-        ("/filters/scm/zzz/metrics/count", 0),
-        ("/sessions/unknown/metrics/count", 0),
-    ],
-)
-async def test_counts(lab: Any, path: str, expected: int) -> None:
+COUNTS = {
+    "/metrics/count": 5,
+    "/contexts/count": 2,
+    "/sessions/count": 3,
+    "/components/count": 2,
+    f"/sessions/{S1}/metrics/count": 2,
+    f"/contexts/{C2}/metrics/count": 3,
+    "/items/test_a/metrics/count": 2,
+    "/variants/v_1/metrics/count": 1,
+    "/filters/scope/module/metrics/count": 1,
+    "/filters/scm/abc/metrics/count": 4,
+    "/filters/scm/zzz/metrics/count": 0,
+    "/sessions/unknown/metrics/count": 0,
+}
+
+
+async def test_counts(lab: Any) -> None:
     """Each count agrees with its listing, and is 200 also when there is nothing."""
-    assert await _get(lab, f"/api/v1{path}") == (200, {"count": expected})
+    found = {path: await _get(lab, f"/api/v1{path}") for path in COUNTS}
+    assert found == {path: (200, {"count": count}) for path, count in COUNTS.items()}
 
 
-@pytest.mark.parametrize(
-    ("path", "name", "expected"),
-    [
-        ("/contexts/", "contexts", [C1, C2]),
-        ("/contexts/aa", "contexts", [C1]),
-        ("/contexts/a%25", "contexts", None),
-        ("/sessions/", "sessions", [S1, S2, S3]),
-        ("/sessions", "sessions", [S1, S2, S3]),
-        ("/sessions/22", "sessions", [S2]),
-        ("/sessions/x", "sessions", None),
-        ("/filters/scm/abc/sessions", "sessions", [S1, S2]),
-        ("/filters/scm/_bc/sessions", "sessions", None),
-        ("/sessions/?with_flags=flag", "sessions", [S3]),
-        ("/sessions/?with_tags=flag", "sessions", [S3]),
-        ("/sessions/?with_flags=empty", "sessions", None),
-        ("/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2", "sessions", [S1, S2]),
-        (
-            "/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2&method=match_all",
-            "sessions",
-            [S2],
-        ),
-        ("/sessions/?with_flags=pipeline_branch,flag&restrict_flags=,yes", "sessions", [S1, S2, S3]),
-        ("/sessions/?with_flags=pipeline_branch&restrict_flags=main,too,many", "sessions", [S1, S2]),
-        ("/sessions/?restrict_flags=main", "sessions", [S1, S2, S3]),
-        ("/sessions/?with_flags=it's", "sessions", None),
-        ("/components/", "components", ["", "core", "core.io"]),
-        ("/components/core.", "components", ["core.io"]),
-        ("/components/c%25", "components", None),
-        ("/pipelines/", "pipelines", ["dev/x", "main"]),
-    ],
-)
-async def test_which_others(lab: Any, path: str, name: str, expected: list[str] | None) -> None:
+OTHERS = [
+    ("/contexts/", "contexts", [C1, C2]),
+    ("/contexts/aa", "contexts", [C1]),
+    ("/contexts/a%25", "contexts", None),
+    ("/sessions/", "sessions", [S1, S2, S3]),
+    ("/sessions", "sessions", [S1, S2, S3]),
+    ("/sessions/22", "sessions", [S2]),
+    ("/sessions/x", "sessions", None),
+    ("/filters/scm/abc/sessions", "sessions", [S1, S2]),
+    ("/filters/scm/_bc/sessions", "sessions", None),
+    ("/sessions/?with_flags=flag", "sessions", [S3]),
+    ("/sessions/?with_tags=flag", "sessions", [S3]),
+    ("/sessions/?with_flags=empty", "sessions", None),
+    ("/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2", "sessions", [S1, S2]),
+    (
+        "/sessions/?with_flags=pipeline_branch,pipeline_build_no&restrict_flags=main,2&method=match_all",
+        "sessions",
+        [S2],
+    ),
+    ("/sessions/?with_flags=pipeline_branch,flag&restrict_flags=,yes", "sessions", [S1, S2, S3]),
+    ("/sessions/?with_flags=pipeline_branch&restrict_flags=main,too,many", "sessions", [S1, S2]),
+    ("/sessions/?restrict_flags=main", "sessions", [S1, S2, S3]),
+    ("/sessions/?with_flags=it's", "sessions", None),
+    ("/components/", "components", ["", "core", "core.io"]),
+    ("/components/core.", "components", ["core.io"]),
+    ("/components/c%25", "components", None),
+    ("/pipelines/", "pipelines", ["dev/x", "main"]),
+]
+
+
+async def test_which_others(lab: Any) -> None:
     """Contexts, sessions, components and pipelines by prefix (taken literally), commit and tags; 204 for none."""
-    status, document = await _get(lab, f"/api/v1{path}")
-
-    if expected is None:
-        assert (status, document) == (204, None)
-        return
-    assert status == 200
-    key = {"contexts": "h", "sessions": "session_h"}.get(name)
-    assert [row[key] if key else row for row in document[name]] == expected
+    found = []
+    for path, name, _ in OTHERS:
+        status, document = await _get(lab, f"/api/v1{path}")
+        key = {"contexts": "h", "sessions": "session_h"}.get(name)
+        rows = None if status == 204 else [row[key] if key else row for row in document[name]]
+        found.append((path, name, rows))
+    assert found == OTHERS
 
 
 async def test_an_unknown_method_of_matching(lab: Any) -> None:
@@ -213,34 +208,31 @@ class TestPages:
         await client.post("/metrics/", json=[metric(item=f"test_{n}", component=f"c{n}") for n in range(10)])
         return client
 
-    @pytest.mark.parametrize(
-        ("page", "expected"),
-        [
-            (None, ["test_0", "test_1", "test_2"]),
-            ("1", ["test_0", "test_1", "test_2"]),
-            ("4", ["test_9"]),
-            ("-1", ["test_9"]),
-            ("-4", ["test_0", "test_1", "test_2"]),
-            ("x", ["test_0", "test_1", "test_2"]),
-            ("", ["test_0", "test_1", "test_2"]),
-            ("1.5", ["test_0", "test_1", "test_2"]),
-            ("0", None),
-            ("5", None),
-            ("-5", None),
-            ("999999999999999999", None),
-        ],
+    PAGES = (
+        (None, ["test_0", "test_1", "test_2"]),
+        ("1", ["test_0", "test_1", "test_2"]),
+        ("4", ["test_9"]),
+        ("-1", ["test_9"]),
+        ("-4", ["test_0", "test_1", "test_2"]),
+        ("x", ["test_0", "test_1", "test_2"]),
+        ("", ["test_0", "test_1", "test_2"]),
+        ("1.5", ["test_0", "test_1", "test_2"]),
+        ("0", None),
+        ("5", None),
+        ("-5", None),
+        ("999999999999999999", None),
     )
+
     @pytest.mark.parametrize(
         "listing", ["/metrics/", "/filters/scope/function/metrics", f"/sessions/{'5' * 32}/metrics"]
     )
-    async def test_the_number(self, paged: Any, listing: str, page: str | None, expected: list[str] | None) -> None:
+    async def test_the_number(self, paged: Any, listing: str) -> None:
         """It counts from 1 or from the end; what is no number is the first; what is not there is 404."""
-        status, document = await _get(paged, listing + (f"?page={page}" if page is not None else ""))
-
-        if expected is None:
-            assert status == 404
-        else:
-            assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (expected, 4)
+        for page, expected in self.PAGES:
+            status, document = await _get(paged, listing + (f"?page={page}" if page is not None else ""))
+            assert status == (404 if expected is None else 200), page
+            if expected is not None:
+                assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (expected, 4)
 
     async def test_links_lead_through_all_pages(self, paged: Any) -> None:
         """They keep the other arguments and the prefix, and are absent at the ends."""

@@ -1,0 +1,214 @@
+"""The routes of the room `metrics`: those of pytest-monitor's remote server, those of its Python client, and our own.
+
+They answer at the root and below /api/v1 alike. A listing without rows is 204, as the clients expect; a sub-list of
+pipelines, builds or sessions is always 200.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
+from smartmob.kernel.web import BodyReader
+from smartmob.metrics import model, protocol
+from smartmob.metrics.routes.giving import ODD, Giving
+from smartmob.metrics.routes.taking import Taking
+from smartmob.metrics.service import MetricsService
+
+PREFIXES = ("", "/api/v1")
+
+_EMPTY = Answer("There are none.")
+_NO_PAGE = Answer("There is no such page.")
+_METRICS = {
+    200: Answer(
+        "A page of metrics, or all of them, by Accept.",
+        {JSON: protocol.MetricsPage, NDJSON: model.Metric, CSV: str},
+    ),
+    204: _EMPTY,
+    404: _NO_PAGE,
+}
+
+
+def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
+    """Return the routes of the room."""
+    takes, gives = Taking(service, bodies), Giving(service)
+    return RouteTable("metrics", (*_taking(takes), *_giving(gives)), PREFIXES, ODD)
+
+
+def _taking(h: Taking) -> list[Route]:
+    def both(path: str, handler: Handler, name: str, summary: str, status: Answer, kind: Body) -> list[Route]:
+        """Return the route with and without a slash at its end; neither redirects to the other."""
+        return [
+            Route("POST", path + "/", handler, name, summary, {201: status}, kind),
+            Route("POST", path, handler, f"{name}_no_slash", summary, {201: status}, kind),
+        ]
+
+    metrics = Body({JSON: model.NewMetric | list[model.NewMetric], NDJSON: model.NewMetric})
+    imported = Body({JSON: model.ImportedMetric | list[model.ImportedMetric], NDJSON: model.ImportedMetric})
+    return [
+        *both(
+            "/contexts", h.context, "create_context", "Store a context.", answer(model.Context), body(model.NewContext)
+        ),
+        *both(
+            "/sessions", h.session, "create_session", "Store a session.", answer(model.Session), body(model.NewSession)
+        ),
+        *both(
+            *("/metrics", h.metrics, "create_metric", "Store a metric, or many: all or none of them."),
+            *(answer((model.Metric, protocol.Count), "The metric, or how many were stored."), metrics),
+        ),
+        Route(
+            *("POST", "/sessions/{h}/metrics", h.append, "append_metrics"),
+            "Store metrics from a file behind the `offset` ones that the session has: all or none of them.",
+            {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")},
+            imported,
+            protocol.AppendQuery,
+        ),
+        Route(
+            *("DELETE", "/sessions/{h}", h.delete, "delete_session", "Remove a session with its metrics."),
+            {200: answer(protocol.Deleted), 404: Answer("There is no such session.")},
+        ),
+    ]
+
+
+def _giving(h: Giving) -> list[Route]:
+    return [*_contexts_and_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
+
+
+def _contexts_and_sessions(h: Giving) -> list[Route]:
+    contexts, sessions = protocol.ContextsPage, protocol.SessionsPage
+    by_tags = protocol.SessionsQuery
+    return [
+        *_lists("/contexts/", h.contexts, "contexts", "All contexts.", contexts),
+        *_lists("/contexts/{h}", h.contexts, "contexts_by_prefix", "Contexts by prefix.", contexts),
+        _one("/contexts/count", h.count_contexts, "count_contexts", "How many contexts.", protocol.Count),
+        *_metrics(h, "/contexts/{context_h}/metrics", "context", "Metrics of a context.", context_h="context_h"),
+        *_lists("/sessions/", h.sessions, "sessions", "All sessions.", sessions, by_tags),
+        *_lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags),
+        _one("/sessions/count", h.count_sessions, "count_sessions", "How many sessions.", protocol.Count),
+        *_metrics(h, "/sessions/{session_h}/metrics", "session", "Metrics of a session.", session_h="session_h"),
+        *_metrics(h, "/filters/scm/{ref}/metrics", "scm", "Metrics by prefix of the commit.", scm_prefix="ref"),
+        *_lists("/filters/scm/{ref}/sessions", h.scm_sessions, "scm_sessions", "Sessions by commit.", sessions),
+    ]
+
+
+def _tests(h: Giving) -> list[Route]:
+    component, item, variant = {"component": "component"}, {"item": "item"}, {"variant": "variant"}
+    none, own = {"component": ""}, "/components/{component}"
+    names = protocol.ComponentsPage
+    return [
+        *_metrics(h, "/metrics/", "all", "All metrics."),
+        *_metrics(h, "/items/{item}/metrics", "item", "Metrics of a test.", **item),
+        *_metrics(
+            h, "/items/like/{item}/metrics", "item_like", "Metrics by part of the test's name.", item_like="item"
+        ),
+        *_metrics(h, "/variants/{variant}/metrics", "variant", "Metrics of a variant.", **variant),
+        *_metrics(h, "/variants/like/{variant}/metrics", "variant_like", "By part of it.", variant_like="variant"),
+        *_metrics(h, "/filters/scope/{kind}/metrics", "scope", "Metrics of a scope.", kind="kind"),
+        *_lists("/components/", h.components, "components", "All components.", names),
+        *_lists("/components/{prefix}", h.components, "components_by_prefix", "Components by prefix.", names),
+        _one("/components/count", h.count_components, "count_components", "How many components.", protocol.Count),
+        *_metrics(h, "/components/metrics", "no_component", "Metrics without a component.", **none),
+        *_metrics(h, f"{own}/metrics", "component", "Metrics of a component.", **component),
+        *_metrics(h, "/components/items/{item}/metrics", "bare_item", "A test without component.", **none, **item),
+        *_metrics(h, f"{own}/items/{{item}}/metrics", "own_item", "A component's test.", **component, **item),
+        *_metrics(
+            h,
+            "/components/variants/{variant}/metrics",
+            "bare_variant",
+            "A variant without component.",
+            **none,
+            **variant,
+        ),
+        *_metrics(
+            h, f"{own}/variants/{{variant}}/metrics", "own_variant", "A component's variant.", **component, **variant
+        ),
+        _one(
+            *("/items/{item}/history", h.history, "item_history", "Executions of a test, newest first."),
+            *(protocol.History, protocol.LimitQuery),
+        ),
+        _one(
+            *("/metrics/orphans", h.orphans, "orphans", "Metrics whose session never came."),
+            *(protocol.Orphans, protocol.LimitQuery),
+        ),
+    ]
+
+
+def _pipelines(h: Giving) -> list[Route]:
+    builds, sessions = protocol.BuildsPage, protocol.BuildSessionsPage
+    of_component, of_build = "/components/{component}", "/pipelines/{pipeline}/builds"
+    return [
+        *_lists("/pipelines/", h.every_pipeline, "pipelines", "All pipelines.", protocol.Pipelines),
+        _sub(of_build, h.builds, "pipeline_builds", builds),
+        _sub(f"{of_build}/{{build}}/sessions", h.build_sessions, "pipeline_build_sessions", sessions),
+        _sub(f"{of_component}/pipelines", h.pipelines, "component_pipelines", protocol.PipelinesPage),
+        _sub(of_component + of_build, h.builds, "component_builds", builds),
+        _sub(f"{of_component}{of_build}/{{build}}/sessions", h.build_sessions, "component_build_sessions", sessions),
+    ]
+
+
+def _resources(h: Giving) -> list[Route]:
+    return [
+        *_extremes(h, ""),
+        *_extremes(h, "/components/{component}", component="component"),
+        *_extremes(h, "/pipelines/{pipeline}", pipeline="pipeline"),
+        *_extremes(h, "/pipelines/{pipeline}/builds/{build}", pipeline="pipeline", build="build"),
+    ]
+
+
+def _runs(h: Giving) -> list[Route]:
+    return [
+        *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
+        Route(
+            *("GET", "/runs/{id}", h.run, "run", "A test run."),
+            {200: answer(model.Run), 404: Answer("There is no such run.")},
+        ),
+        Route(
+            *("GET", "/runs/{id}/metrics", h.run_metrics, "run_metrics", "Metrics of a run.", _METRICS),
+            query=protocol.PageQuery,
+        ),
+    ]
+
+
+def _one(path: str, handler: Handler, name: str, summary: str, kind: type, query: type | None = None) -> Route:
+    """Return a route whose answer always has a body."""
+    return Route("GET", path, handler, name, summary, {200: answer(kind)}, query=query)
+
+
+def _lists(
+    path: str, handler: Handler, name: str, summary: str, kind: Any, query: type = protocol.PageQuery
+) -> list[Route]:
+    """Return the routes of a paged listing; a collection also answers without the slash at its end."""
+    answers = {200: answer(kind), 204: _EMPTY, 404: _NO_PAGE}
+    routes = [Route("GET", path, handler, name, summary, answers, query=query)]
+    if path.endswith("/"):
+        routes.append(Route("GET", path[:-1], handler, f"{name}_no_slash", summary, answers, query=query))
+    return routes
+
+
+def _sub(path: str, handler: Handler, name: str, kind: type) -> Route:
+    """Return the route of a sub-list."""
+    summary = "Part of the pipelines, builds and sessions."
+    return Route("GET", path, handler, name, summary, {200: answer(kind), 404: _NO_PAGE}, query=protocol.PageQuery)
+
+
+def _metrics(h: Giving, path: str, name: str, summary: str, **names: str) -> list[Route]:
+    """Return the routes that list and count metrics; see `Giving.metrics` for `names`."""
+    rows, number = h.metrics(**names)
+    return [
+        Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, query=protocol.PageQuery),
+        _one(f"{path.rstrip('/')}/count", number, f"count_metrics_{name}", f"How many: {summary}", protocol.Count),
+    ]
+
+
+def _extremes(h: Giving, scope: str, **names: str) -> list[Route]:
+    """Return the routes of the metrics with the most and the least of a resource, within a scope."""
+    summary = "Metrics with the most (head) or the least (tail) of a resource."
+    answers = {200: answer(protocol.ExtremesPage), 404: Answer("There is no such resource.")}
+    label = "_".join(("extremes", *names))
+    found = []
+    for end, most in (("head", True), ("tail", False)):
+        handler = h.extremes(most, **names)
+        for part, suffix in (("", ""), ("/{n:[0-9]{1,9}}", "_n")):
+            path = f"/resources/{{resource}}{scope}/{end}{part}/metrics"
+            found.append(Route("GET", path, handler, f"{label}_{end}{suffix}", summary, answers))
+    return found

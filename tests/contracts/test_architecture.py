@@ -1,0 +1,103 @@
+"""The house: directions of imports, sizes, names, and a test module for each module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "smartmob"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
+ROOMS = ("metrics",)
+
+LONGEST_MODULE = 500
+LONGEST_FUNCTION = 60
+MOST_POSITIONAL = 6
+
+VOCABULARY = {"__init__", "events", "machine", "migrations", "model", "protocol", "routes", "service", "store"}
+"""What a module of a room may be called: one meaning for each name, in every room."""
+
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_imports_go_in_the_agreed_directions() -> None:
+    """The contracts of setup.cfg hold."""
+    result = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_stay_small(path: Path) -> None:
+    """A module can be read in one sitting, and so can a function; many arguments want to be one value."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    for function in _functions(path):
+        assert (function.end_lineno or 0) - function.lineno < LONGEST_FUNCTION, function.name
+        positional = [argument.arg for argument in function.args.args if argument.arg not in ("self", "cls")]
+        # Commands of the command line get their options by name.
+        if "cli" not in path.parts:
+            assert len(positional) <= MOST_POSITIONAL, function.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_say_what_they_are_for(path: Path) -> None:
+    """Each begins with a sentence, except the empty ones that only make a folder a package."""
+    text = path.read_text(encoding="utf-8")
+    assert not text or ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_keep_to_the_vocabulary(room: str) -> None:
+    """The same name means the same thing in every room; a folder of that name is the same thing in parts."""
+    modules = {path.stem for path in (PACKAGE / room).glob("*.py")}
+    folders = {path.name for path in (PACKAGE / room).iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert modules | folders <= VOCABULARY
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_names_say_something(path: Path) -> None:
+    """No module is a drawer for odds and ends."""
+    assert path.stem not in FORBIDDEN_NAMES
+
+
+def test_every_module_has_its_tests() -> None:
+    """`smartmob/a/b.py` is tested by `tests/a/test_b.py`, or by a folder of that name."""
+    missing = []
+    for path in MODULES:
+        inner = path.relative_to(PACKAGE)
+        if not path.read_text(encoding="utf-8") or path.stem in ("__init__", "__main__", *_TESTED_ELSEWHERE):
+            continue
+        test = ROOT / "tests" / inner.parent / f"test_{inner.stem}.py"
+        if not test.exists() and not (ROOT / "tests" / inner.with_suffix("")).is_dir():
+            missing.append(str(inner))
+    assert missing == []
+
+
+_TESTED_ELSEWHERE = {
+    "events": "a room's events are tested by its service",
+}
+
+
+def test_the_composition_root_stays_short() -> None:
+    """It can be read from top to bottom."""
+    assert len((PACKAGE / "app.py").read_text(encoding="utf-8").splitlines()) <= 200
