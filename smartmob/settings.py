@@ -251,8 +251,15 @@ def default_data_dir() -> Path:
 
 def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[str, Any]) -> str | None:
     if "token_file" not in flags and env.get(PREFIX + "TOKEN"):
-        return env[PREFIX + "TOKEN"].strip()
-    return secret(values["token_file"], "--token-file") if values.get("token_file") else None
+        token, source = env[PREFIX + "TOKEN"].strip(), PREFIX + "TOKEN"
+    elif values.get("token_file"):
+        token, source = secret(values["token_file"], "--token-file"), "--token-file"
+    else:
+        return None
+    if not (token.isascii() and token.isprintable()):
+        # Clients encode other characters of a header each in their own way, if at all.
+        raise SettingsError(f"{source}: a token may have printable ASCII characters only")
+    return token
 
 
 def secret(path: Path, source: str) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from functools import cache, cached_property
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import orjson
 from aiohttp import web
 
 from smartmob import __version__
-from smartmob.errors import NotAllowed, Unavailable
+from smartmob.errors import InvalidInput, TooLarge, Unavailable
 from smartmob.kernel import openapi, problems
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
@@ -167,9 +167,11 @@ class KernelRoutes:
 
 async def _form(request: web.Request, bodies: BodyReader) -> dict[str, str]:
     if (request.content_length or 0) > _LOGIN_BYTES:
-        raise NotAllowed("the form is too large")
-    await bodies.read(request)
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        raise TooLarge(f"the form has more than {_LOGIN_BYTES} bytes")
+    try:
+        return dict(parse_qsl((await bodies.read(request)).decode(), keep_blank_values=True))
+    except ValueError:
+        raise InvalidInput("the form is not URL-encoded text") from None
 
 
 def _local(target: str) -> str:

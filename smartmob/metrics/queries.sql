@@ -153,9 +153,12 @@ SELECT s.session_h, s.started_at, s.run_tag, s.run_key, (
 FROM test_sessions AS s;
 
 -- name: select_runs
+-- Durations are bounded where they are reckoned with: the largest numbers that a client may send overflow a sum.
 SELECT
     s.session_h, s.run_date, s.started_at, s.scm_ref, s.tags, count(m.*) AS metrics,
-    coalesce(sum(m.total_time), 0) AS total_time, max(m.started_at + make_interval(secs => m.total_time)) AS ended_at,
+    coalesce(sum(greatest(least(m.total_time, 1e15), -1e15)) FILTER (WHERE m.session_h IS NOT NULL), 0) AS total_time,
+    max(least(m.started_at + make_interval(secs => greatest(least(m.total_time, 1e7), 0)), timestamptz '9999-12-31Z'))
+    FILTER (WHERE m.session_h IS NOT NULL) AS ended_at,
     array_agg(DISTINCT m.context_h) FILTER (WHERE m.context_h IS NOT NULL) AS contexts
 FROM test_sessions AS s LEFT JOIN test_metrics AS m ON m.session_h = s.session_h
 WHERE s.session_h = ANY ($1::text[])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import orjson
 import structlog
 
@@ -95,7 +96,7 @@ class MetricsService:
                 new.run_date,
                 datetime.fromtimestamp(model.place_in_time("$.run_date", new.run_date, 0.0, now.timestamp()), UTC),
                 scm_ref,
-                orjson.dumps(new.description).decode(),
+                msgspec.json.encode(new.description).decode(),
                 orjson.dumps(tags).decode(),
                 run_tag[: model.LONGEST_KEY] if run_tag else None,
                 model.run_key(scm_ref, tags),

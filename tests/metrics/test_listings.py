@@ -68,6 +68,7 @@ LISTINGS: dict[str, list[int]] = {
     "/variants/like/_/metrics": [0, 1, 2, 4],
     "/components/core/metrics": [0, 2, 4],
     "/components/metrics": [3],
+    "/components//metrics": [3],
     "/components/core/items/test_a/metrics": [0, 2],
     "/components/items/mod/metrics": [3],
     "/components/core.io/variants/test_b/metrics": [1],

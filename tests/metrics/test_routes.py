@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
+from yarl import URL
 
 from tests.metrics.samples import context, metric, session
 
@@ -84,7 +86,9 @@ class TestPlugin:
 
     async def test_a_session_comes_back_with_its_tags(self, client: Any) -> None:
         """The description of the plugin is an object; it becomes tags in the order in which they were sent."""
-        status, created = await _post(client, "/sessions/", session(description={"z": "1", "a": 2, "n": {"x": [1]}}))
+        status, created = await _post(
+            client, "/sessions/", session(description={"z": "1", "a": 2**70, "n": {"x": [1]}})
+        )
 
         assert status == 201
         assert created == {
@@ -93,7 +97,7 @@ class TestPlugin:
             "scm_ref": "0123abc",
             "tags": [
                 {"name": "z", "value": "1"},
-                {"name": "a", "value": "2"},
+                {"name": "a", "value": str(2**70)},
                 {"name": "n", "value": '{"x":[1]}'},
             ],
         }
@@ -303,6 +307,16 @@ class TestUnusual:
         """Texts of any script and length, the ends of the numbers and of the calendar."""
         assert await _post(client, "/metrics/", metric(**changes)) == (201, metric(**changes))
         assert (await _get(client, "/metrics/"))["metrics"] == [metric(**changes)]
+
+    @pytest.mark.parametrize("name", ["test[{'a': 1}]", "%7B", "a/b", "..", "a?b#c", "a+b c", "日本", ";,&="])
+    async def test_any_name_can_be_asked_for(self, client: Any, name: str) -> None:
+        """Whatever a test is called, its address leads to it."""
+        await _post(client, "/metrics/", metric(item_variant=name))
+
+        url = URL(f"http://127.0.0.1:{client.server.port}/variants/{quote(name, safe='')}/metrics", encoded=True)
+        async with client.session.get(url) as response:
+            assert response.status == 200, name
+            assert [row["item_variant"] for row in (await response.json())["metrics"]] == [name]
 
     async def test_an_escaped_backslash_is_no_nul(self, client: Any) -> None:
         """The text backslash-u-0000 is an ordinary text."""

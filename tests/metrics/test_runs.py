@@ -130,6 +130,15 @@ async def test_bad_arguments(client: Any, query: str) -> None:
     assert (response.status, problem["errors"][0]["where"]) == (400, query[1:].partition("=")[0])
 
 
+async def test_numbers_that_overflow(client: Any) -> None:
+    """A run of tests with absurd durations at the end of the calendar can be listed all the same."""
+    await client.post("/sessions/", json=session(run_date="9999-12-31T23:59:59"))
+    absurd = metric(item_start_time="9999-12-31T23:59:59", total_time=1.7e308)
+    await client.post("/metrics/", json=[absurd, absurd])
+
+    assert await _runs(client) == [["5" * 32]]
+
+
 async def test_no_runs(client: Any) -> None:
     """It is 204, as for the other listings."""
     assert (await client.get("/api/v1/runs/")).status == 204

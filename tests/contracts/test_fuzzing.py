@@ -1,0 +1,43 @@
+"""Requests made from the OpenAPI document, good and bad ones: none is a bug, and no answer is undocumented."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.commands import environment
+from tests.metrics.samples import context, metric, session
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "negative_data_rejection",
+)
+EXAMPLES = "8"
+SEED = "20261123"
+
+
+@pytest.mark.timeout(240)
+async def test_the_document_is_true(client: Any, tmp_path: Path) -> None:
+    """A bounded, seeded run of schemathesis finds nothing."""
+    for path, document in (("/contexts/", context()), ("/sessions/", session()), ("/metrics/", metric())):
+        assert (await client.post(path, json=document)).status == 201
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).parent / "schemathesis",
+        *("run", f"http://127.0.0.1:{client.server.port}/openapi.json", "--checks", ",".join(CHECKS)),
+        *("--max-examples", EXAMPLES, "--seed", SEED, "--no-color", "--warnings", "off"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    output, _ = await process.communicate()
+
+    assert process.returncode == 0, output.decode()

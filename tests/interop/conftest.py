@@ -1,0 +1,28 @@
+"""The real clients, each with the Python of its own environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.interop import environments
+from tests.interop.children import Suite
+
+
+@pytest.fixture(scope="session", name="plugin_python")
+def _plugin_python() -> Path:
+    """Return a Python that has pytest-monitor."""
+    return environments.python_with(environments.PLUGIN)
+
+
+@pytest.fixture(scope="session", name="monitor_python")
+def _monitor_python() -> Path:
+    """Return a Python that has monitor_api."""
+    return environments.python_with(environments.MONITOR_API)
+
+
+@pytest.fixture(name="suite")
+def _suite(plugin_python: Path, tmp_path: Path) -> Suite:
+    """Return an empty suite."""
+    return Suite(plugin_python, tmp_path)

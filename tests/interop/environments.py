@@ -1,0 +1,66 @@
+"""Virtual environments of third-party clients: each is made by the first test that wants it, and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+CACHE = Path(__file__).parents[2] / ".cache" / "interop"
+
+Installs = Sequence[Sequence[str]]
+"""The arguments of `pip install`, one after the other."""
+
+PLUGIN: Installs = (("pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0"),)
+
+MONITOR_API: Installs = (
+    ("requests", "pandas<3", "PyYAML", "setuptools<80", "wheel"),
+    # The package pins the web framework of its server to versions of 2021; its client does not use it.
+    ("--no-deps", "--no-build-isolation", "monitor-server-api==1.1.0"),
+)
+
+_LAST_LINES = 25
+
+
+class InstallationError(Exception):
+    """An environment could not be made."""
+
+
+def python_with(installs: Installs, cache: Path = CACHE) -> Path:
+    """Return the Python of an environment that has everything of `installs`; raises InstallationError.
+
+    Several processes may ask for it at once: one makes it and the others wait.
+    """
+    folder = cache / digest(installs)
+    python, complete = folder / "bin" / "python", folder / "complete"
+    cache.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # The interpreter behind the link may have been removed since.
+        if not (complete.exists() and python.exists()):
+            shutil.rmtree(folder, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", str(folder)])
+            for arguments in installs:
+                _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments])
+            complete.touch()
+    return python
+
+
+def digest(installs: Installs) -> str:
+    """Return the name of an environment: it changes with what is installed and with the Python of this run."""
+    made_of = repr(([list(arguments) for arguments in installs], sys.version, sys.base_prefix))
+    return hashlib.sha256(made_of.encode()).hexdigest()[:16]
+
+
+def _run(command: list[str]) -> None:
+    # Neither must reach into the environment: a folder of modules, nor the options of a Python that runs the tests.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
+        raise InstallationError(f"{' '.join(command)} ended with {done.returncode}:\n{last}")
