@@ -95,7 +95,7 @@ class Lab:
             raise RemoteError(
                 f"cannot connect to {self.url}: {error.os_error.strerror or error}. Is the service running there?"
             ) from None
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
             raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None

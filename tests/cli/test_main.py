@@ -1,0 +1,76 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from smartmob.cli import main
+from smartmob.errors import NotFound, RemoteError, SettingsError, SmartmobError, StartupError
+from tests.acceptance.commands import run
+
+
+def test_every_command_is_listed_with_what_it_does() -> None:
+    """The list that is shown without loading anything agrees with the commands themselves."""
+    output = CliRunner().invoke(main.group, ["--help"]).output
+    context = click.Context(main.group)
+    for name in main.group.list_commands(context):
+        command = main.group.get_command(context, name)
+        assert isinstance(command, click.Command)
+        assert command.name == name
+        assert f"  {name} " in output
+        assert command.help
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFound("x"), 1),
+        (StartupError("x"), 1),
+        (SmartmobError("x"), 1),
+        (SettingsError("x"), 2),
+        (RemoteError("x"), 3),
+    ],
+)
+def test_exit_codes(error: SmartmobError, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 failed, 2 wrong usage, 3 the server or the network."""
+
+    def fail() -> None:
+        raise error
+
+    assert main._run(fail) == code
+
+
+async def test_help_loads_no_service() -> None:
+    """`--help` and completion are quick: they load neither aiohttp nor asyncpg."""
+    program = "import sys; from smartmob.cli import main; main.group.list_commands(None); print(*sys.modules)"
+    code, output, _ = await run("-c", program, program="python")
+    assert code == 0
+    assert not {"aiohttp", "asyncpg", "rich", "uvloop"} & set(output.split())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_completion(shell: str) -> None:
+    """The shells can be told how to complete."""
+    code, output, _ = await run(_SMARTMOB_COMPLETE=f"{shell}_source")
+    assert (code, "smartmob" in output) == (0, True)
+
+
+async def test_a_reader_that_has_seen_enough() -> None:
+    """Output into a pipe that is closed is no error and no traceback."""
+    program = (
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-m', 'smartmob', 'serve', '--help'],"
+        " stdout=subprocess.PIPE, stderr=subprocess.PIPE); child.stdout.close();"
+        " _, said = child.communicate(); print(child.returncode, said)"
+    )
+    _, output, _ = await run("-c", program, program="python")
+    assert "Traceback" not in output
+
+
+def test_every_command_module_is_one_of_the_list() -> None:
+    """A command that nobody can call is a mistake."""
+    for module, _ in main._COMMANDS.values():
+        assert isinstance(importlib.import_module(module).command, click.Command)

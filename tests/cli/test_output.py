@@ -1,0 +1,42 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartmob.cli import output
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.0, "0.0 ms"), (0.0123, "12.3 ms"), (1.5, "1.50 s"), (99.999, "100.00 s"), (12_345.6, "12,346 s")],
+)
+def test_durations(value: float | None, text: str) -> None:
+    """They come with the unit that suits them."""
+    assert output.seconds(value) == text
+
+
+def test_a_cell_cannot_command_the_terminal() -> None:
+    """Control characters of a name that somebody sent are not passed on, and markup is text."""
+    assert output.plain("a\x1b[31mb\x07[red]c").plain == "a\ufffd[31mb\ufffd[red]c"
+    assert [output.plain(nothing).plain for nothing in (None, "")] == ["-", "-"]
+
+
+def test_a_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal its lines are as wide as they must be to be read by programs."""
+    output.print_table("Title", ("Name", ">Number"), [("x" * 120, 7)])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "Title"
+    assert "x" * 120 in lines[2]
+    assert lines[2].split()[-1] == "7"
+
+
+def test_talk_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that what is printed can be piped."""
+    output.say("[bold]hello")
+    output.print_json({"a": 1})
+
+    said = capsys.readouterr()
+    assert said.err == "[bold]hello\n"
+    assert said.out == '{\n  "a": 1\n}\n'

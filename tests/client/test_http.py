@@ -1,0 +1,73 @@
+"""The HTTP client of the commands: what it makes of answers, and of servers that do not behave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from smartmob.client.http import Lab
+from smartmob.errors import RemoteError
+from tests.metrics.samples import metric, session
+
+
+@pytest.fixture(name="lab")
+async def _lab(client: Any) -> AsyncIterator[Lab]:
+    async with Lab(f"http://127.0.0.1:{client.server.port}/") as lab:
+        yield lab
+
+
+async def test_documents(lab: Lab) -> None:
+    """They are sent, found and removed; nothing is None."""
+    assert await lab.get("/sessions/") is None
+    assert (await lab.post("/sessions/", session("a/b")))["session_h"] == "a/b"
+    assert (await lab.get("/sessions/a%2Fb", page=1))["sessions"][0]["session_h"] == "a/b"
+    assert await lab.delete("/sessions/a%2Fb") == {"session_h": "a/b", "metrics": 0}
+
+
+async def test_lines(lab: Lab) -> None:
+    """Many documents go and come as lines."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        import orjson
+
+        for n in range(3):
+            yield orjson.dumps(metric(item=f"test_{n}")) + b"\n"
+
+    assert await lab.send_lines("/metrics/", lines()) == {"count": 3}
+    assert len([line async for line in lab.lines("/metrics/")]) == 3
+    assert b"".join([chunk async for chunk in lab.chunks("/metrics/", "text/csv")]).count(b"\r\n") == 4
+
+
+async def test_what_the_server_says_is_wrong(lab: Lab) -> None:
+    """It is passed on in its own words, with the status and the id of the request."""
+    with pytest.raises(RemoteError, match=r"session_h: this field is required \(request .+\)") as refused:
+        await lab.post("/metrics/", {})
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\noops", "the server answered 502 Bad Gateway"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "broke"),
+        (b"nonsense\r\n\r\n", "broke"),
+        (b"", "broke"),
+    ],
+)
+async def test_a_server_that_does_not_behave(answer: bytes, said: str) -> None:
+    """A proxy's error, an answer that is cut off, what is no HTTP, and silence: one line says what happened."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        lab = Lab(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(RemoteError, match=said):
+            async with lab:
+                await lab.get("/")
