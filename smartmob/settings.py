@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
@@ -35,22 +36,24 @@ def _setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     shown: str = "",
+    secret: bool = False,
 ) -> T:
     """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help."""
     metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     """Where the data is kept, and how long the service waits for it."""
 
-    url: str | None = _setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).")
+    url: str | None = _setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).", secret=True)
     url_file: Path | None = _setting(None, "File that holds the database URL, so that its password is in no listing.")
     wait: float = _setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
     patience: float = _setting(
         5.0, "Seconds that an accepted request waits for a database that went away.", low=0, high=600
     )
+    query_timeout: float = _setting(60.0, "Seconds after which a query without an answer is given up.", low=0.01)
     pool_size: int = _setting(8, "Connections kept for reading.", low=1, high=200)
 
 
@@ -134,16 +137,18 @@ class Option:
             parts = given.split(",") if isinstance(given, str) else given
             if not isinstance(parts, list | tuple):
                 raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
-            return tuple(str(part).strip() for part in parts if str(part).strip())
+            if not all(isinstance(part, str) for part in parts):
+                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
+            return tuple(part.strip() for part in parts if part.strip())
         try:
             value = _PARSERS[self.kind](given)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             raise SettingsError(f"{source}: expected {_NAMES[self.kind]}, got {given!r}") from None
         if self.choices and value not in self.choices:
             raise SettingsError(f"{source}: expected one of {', '.join(self.choices)}, got {value!r}")
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
             bounds = f"at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
-            raise SettingsError(f"{source}: expected {bounds}, got {value:g}")
+            raise SettingsError(f"{source}: expected {bounds}, got {value}")
         return value
 
 
@@ -156,12 +161,22 @@ def _parse_bool(given: object) -> bool:
     raise ValueError
 
 
+def _parse_text(given: object) -> str:
+    if not isinstance(given, str) or "\0" in given:
+        raise TypeError
+    return given
+
+
+def _parse_path(given: object) -> Path:
+    return (given if isinstance(given, Path) else Path(_parse_text(given))).expanduser()
+
+
 def _parse_number(kind: type) -> Any:
     def parse(given: object) -> Any:
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             raise TypeError
         value = kind(given)
-        if value != value or (isinstance(given, float) and value != given):
+        if (kind is float and not math.isfinite(value)) or (isinstance(given, float) and value != given):
             raise ValueError
         return value
 
@@ -169,8 +184,8 @@ def _parse_number(kind: type) -> Any:
 
 
 _PARSERS: dict[type, Any] = {
-    str: str,
-    Path: lambda given: Path(str(given)).expanduser(),
+    str: _parse_text,
+    Path: _parse_path,
     bool: _parse_bool,
     int: _parse_number(int),
     float: _parse_number(float),
@@ -218,9 +233,15 @@ def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None 
     `flags` holds option names (`metrics_page_size`) and only those that were given. Raises SettingsError.
     """
     file = file or (Path(env[PREFIX + "CONFIG"]) if env.get(PREFIX + "CONFIG") else None)
-    values = _from_file(file) if file else {}
-    values |= _from_environment(env)
-    values |= {name: _BY_NAME[name].parse(given, _BY_NAME[name].flag) for name, given in flags.items()}
+    values: dict[str, Any] = {}
+    for stronger in (
+        _from_file(file) if file else {},
+        _from_environment(env),
+        {name: _BY_NAME[name].parse(given, _BY_NAME[name].flag) for name, given in flags.items()},
+    ):
+        if "database_url" in stronger:
+            values.pop("database_url_file", None)
+        values |= stronger
     if "database_url" not in values and "database_url_file" not in values and env.get("DATABASE_URL"):
         values["database_url"] = env["DATABASE_URL"]
     values["data_dir"] = (values.get("data_dir") or default_data_dir()).absolute()
@@ -256,6 +277,8 @@ def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[
         token, source = secret(values["token_file"], "--token-file"), "--token-file"
     else:
         return None
+    if not token:
+        raise SettingsError(f"{source}: the token is empty")
     if not (token.isascii() and token.isprintable()):
         # Clients encode other characters of a header each in their own way, if at all.
         raise SettingsError(f"{source}: a token may have printable ASCII characters only")

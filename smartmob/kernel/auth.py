@@ -48,6 +48,8 @@ class Tokens:
     """Checks what a client shows against the one token of the service, in constant time."""
 
     def __init__(self, token: str | None) -> None:
+        if token == "":
+            raise ValueError("an empty token would let everybody in")
         self._token = None if token is None else token.encode()
         self._bearer = b"Bearer " + (self._token or b"")
         # Signs cookies; who changes the token signs everybody out.

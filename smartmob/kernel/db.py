@@ -8,6 +8,7 @@ rooms' stores touch asyncpg.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -95,11 +96,23 @@ class Database:
         return await asyncpg.connect(timeout=_CONNECT_SECONDS, **self._target)
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, seconds: float = _CONNECT_SECONDS) -> AsyncIterator[Connection]:
         """Lend a connection of the pool."""
         assert self._pool is not None
-        async with self._pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+        async with self._pool.acquire(timeout=seconds) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _acquire_for(self, seconds: float) -> AsyncIterator[Connection]:
+        """Lend a connection for at most so long; one that is silent then is given up."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self.acquire(min(seconds, _CONNECT_SECONDS)) as connection:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    yield connection
+            except TimeoutError:
+                connection.terminate()
+                raise
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
         """Return what `operation` returns on a connection of the pool.
@@ -111,7 +124,7 @@ class Database:
         delay = _FIRST_DELAY
         while True:
             try:
-                async with self.acquire() as connection:
+                async with self._acquire_for(self._settings.query_timeout) as connection:
                     return await operation(connection)
             except Exception as error:
                 if not is_away(error):
@@ -136,10 +149,12 @@ class Database:
     async def ping(self, seconds: float = 1.0) -> None:
         """Ask the server for an answer within `seconds`; raises Unavailable."""
         try:
-            async with asyncio.timeout(seconds), self.acquire() as connection:
+            async with self._acquire_for(seconds) as connection:
                 await connection.fetchval("SELECT 1")
         except Exception as error:
-            raise (away(error) if is_away(error) else error) from error
+            if is_away(error) or isinstance(error, _HOPELESS):
+                raise away(error) from error
+            raise
 
     async def _wait_for_server(self) -> None:
         loop = asyncio.get_running_loop()
@@ -152,7 +167,9 @@ class Database:
                 raise DatabaseError(f"the database refuses the service: {error}") from None
             except Exception as error:
                 if not is_away(error):
-                    raise DatabaseError(f"the database URL cannot be used: {error}") from None
+                    # What Python says of a URL may quote a part of its password.
+                    said = "it is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+                    raise DatabaseError(f"the database URL cannot be used: {said}") from None
                 if loop.time() + delay > deadline:
                     raise DatabaseError(
                         f"the database did not answer for {self._settings.wait:g} s ({reason(error)}). "
@@ -166,9 +183,13 @@ class Database:
             delay = min(delay * 2, 2.0)
 
 
-def away(error: BaseException) -> Unavailable:
-    """Return the refusal that says that the database is away because of `error`."""
-    return Unavailable(f"the database is not available ({reason(error)}); nothing was stored. Try again in a moment.")
+def away(error: BaseException, *, uncertain: bool = False) -> Unavailable:
+    """Return the refusal that says that the database is away because of `error`.
+
+    It is `uncertain` whether something was stored when a commit was sent and its answer never came.
+    """
+    stored = "it is not known whether this was stored" if uncertain else "nothing was stored"
+    return Unavailable(f"the database is not available ({reason(error)}); {stored}. Try again in a moment.")
 
 
 def reason(error: BaseException) -> str:
@@ -176,7 +197,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
-        return error.strerror or "no connection"
+        # asyncio puts the address into the error's own words.
+        return os.strerror(error.errno) if error.errno else "no connection"
     if isinstance(error, asyncpg.PostgresError):
         return str(error).split("\n", 1)[0]
     return "connection lost"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
+
 from smartmob.errors import SmartmobError, Unavailable
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
+
+log = structlog.get_logger()
 
 Check = Callable[[], Awaitable[None]]
 
@@ -32,6 +36,9 @@ class Readiness:
                 await check()
             except SmartmobError as error:
                 said[name] = str(error)
+            except Exception as error:
+                log.error("ready.failed", check=name, exc_info=error)
+                said[name] = "the check failed; the log tells why"
             else:
                 said[name] = "ok"
         return said
@@ -41,7 +48,10 @@ def disk_check(folder: DataDirectory) -> Check:
     """Return the check that there is room left in the data directory."""
 
     async def check() -> None:
-        free = folder.free_bytes()
+        try:
+            free = folder.free_bytes()
+        except OSError as error:
+            raise Unavailable(f"{folder.path} cannot be looked at: {error.strerror}") from None
         if free < LEAST_FREE_BYTES:
             raise Unavailable(f"only {free // 1024**2} MiB are free in {folder.path}")
 

@@ -8,6 +8,7 @@ stream itself (seed: "Errors and warnings are sent to stderr").
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -65,7 +66,12 @@ def timestamp(utc: bool) -> Callable[[], str]:
 
 def render_json(event: Mapping[str, Any]) -> str:
     """Return `event` as one JSON object."""
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Texts with bytes of no UTF-8 (names of files) and integers beyond 64 bits: rare, and slower.
+        text = json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
+        return text.encode(errors="replace").decode()
 
 
 def render_kv(event: Mapping[str, Any]) -> str:
@@ -85,7 +91,7 @@ def _word(value: object) -> str:
     else:
         text = str(value)
     plain = text and text.isprintable() and not any(mark in text for mark in ' "=\\')
-    return text if plain else orjson.dumps(text).decode()
+    return text if plain else orjson.dumps(text.encode(errors="backslashreplace").decode()).decode()
 
 
 class StreamSink:
@@ -212,13 +218,22 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info if record.exc_info and record.exc_info[0] else None
-        structlog.get_logger().log(
-            record.levelno, "library.logged", logger=record.name, message=record.getMessage(), exc_info=error
-        )
+        # Libraries have levels of their own; structlog knows the five.
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        try:
+            structlog.get_logger().log(
+                level, "library.logged", logger=record.name, message=record.getMessage(), exc_info=error
+            )
+        except Exception:
+            self.handleError(record)
 
 
 def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Sink, bool]:
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        raise _no_endpoint(endpoint) from None
     if parts.scheme == "file" and not parts.netloc and parts.path:
         if (descriptor := _STANDARD_STREAMS.get(parts.path)) is not None:
             return StreamSink(descriptor, render, owned=False), True
@@ -228,8 +243,12 @@ def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Si
             raise SettingsError(f"--logging-endpoint: cannot write {parts.path}: {error.strerror}") from None
         return StreamSink(descriptor, render, owned=True), False
     if parts.scheme == "fluent" and parts.hostname and parts.path.strip("/"):
-        return FluentSink(parts.path.strip("/"), parts.hostname, parts.port or 24224), False
-    raise SettingsError(
+        return FluentSink(parts.path.strip("/"), parts.hostname, port or 24224), False
+    raise _no_endpoint(endpoint)
+
+
+def _no_endpoint(endpoint: str) -> SettingsError:
+    return SettingsError(
         f"--logging-endpoint: {endpoint!r} is neither file:///PATH (file:///dev/stdout) nor fluent://HOST:PORT/APP"
     )
 
@@ -262,7 +281,7 @@ def _access(sink: Sink, stamp: Callable[[], str], log_format: str) -> AccessLog:
                     words.clear()
                 word = words[path] = _word(path)
             write_line(
-                f"{head} method={method} path={word} outcome={outcome} duration={duration:.6f} request={request}"
+                f"{head} method={method} path={word} outcome={outcome} duration={duration:.6f} request={_word(request)}"
             )
 
     return quick

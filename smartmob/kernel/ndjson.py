@@ -42,9 +42,13 @@ async def documents(chunks: AsyncIterator[bytes], decoder: msgspec.json.Decoder[
 def _decode(block: bytes, decoder: msgspec.json.Decoder[T], lines_before: int) -> list[T]:
     if b"\\u0000" not in block:
         try:
-            return decoder.decode_lines(block)
+            found = decoder.decode_lines(block)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass  # found again below, line by line, to say where it is
+        else:
+            # It also takes two documents on one line and one on two, and where lines are cut is up to the network.
+            if len(found) == sum(1 for line in block.split(b"\n") if line and not line.isspace()):
+                return found
     found = []
     for number, line in enumerate(block.split(b"\n"), start=lines_before + 1):
         if line.strip():

@@ -176,7 +176,10 @@ async def _form(request: web.Request, bodies: BodyReader) -> dict[str, str]:
 
 def _local(target: str) -> str:
     """Return `target` if it is a path of this service, else the start page: nobody is sent to another site."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
     foreign = parts.scheme or parts.netloc or not target.startswith("/") or target.startswith(("//", "/\\"))
     return "/" if foreign or not target.isprintable() else target
 

@@ -94,9 +94,16 @@ def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> None:
         # aiohttp's own pattern for a place leaves out braces, which the names of parametrized tests contain.
         resource = app.router.add_resource(_PLACE.sub(r"{\1:[^/]+}", path))
         for route in routes:
-            resource.add_route(route.method, route.handler)
+            resource.add_route(route.method, route.handler, expect_handler=_expect)
             if route.method == "GET":
-                resource.add_route("HEAD", route.handler)
+                resource.add_route("HEAD", route.handler, expect_handler=_expect)
+
+
+async def _expect(request: web.Request) -> None:
+    """Tell a client that asks to go on; what else it expects is passed over, as HTTP allows."""
+    if request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:

@@ -60,8 +60,8 @@ async def serve(
         logger=server_log,
     )
     sock = _listen(settings.host, settings.port)
-    await runner.setup()
     try:
+        await runner.setup()
         await web.SockSite(runner, sock, backlog=_BACKLOG).start()
         host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp", host=host, port=port)
@@ -76,7 +76,10 @@ async def serve(
             # Before aiohttp's own end, which throws away what still comes of a body.
             await finish(settings.stop_timeout)
     finally:
-        await runner.cleanup()
+        try:
+            await (runner.cleanup() if runner.server is not None else app.cleanup())
+        finally:
+            sock.close()
 
 
 def _stop_on_signals(at_once: Callable[[], None]) -> asyncio.Future[str]:
@@ -100,8 +103,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartupError(f"cannot listen on {host}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else "this is no name of a host"
+        raise StartupError(f"cannot listen on {host}: {said}") from None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)

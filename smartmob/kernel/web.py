@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -144,7 +145,7 @@ def _request_ids() -> Callable[[], str]:
 def refuse(request: web.Request, error: Exception, request_id: str) -> web.StreamResponse:
     """Return the answer to a request that failed with `error`; a bug is logged with its traceback."""
     if isinstance(error, NotAuthenticated) and request.method == "GET" and wants_html(request):
-        return web.Response(status=303, headers={"Location": f"/login?next={request.rel_url.raw_path}"})
+        return web.Response(status=303, headers={"Location": f"/login?next={quote(str(request.rel_url), safe='/')}"})
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):

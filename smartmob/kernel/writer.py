@@ -33,16 +33,18 @@ class Submission(Generic[R]):
     """Rows that one caller wants to have committed together.
 
     `mark` belongs to the function that commits: what it keeps there at the first attempt (the keys that it chose) is
-    what it finds at the next.
+    what it finds at the next. It is `uncertain` whether the rows are stored once an attempt ended without a word of
+    the server.
     """
 
-    __slots__ = ("deadline", "done", "mark", "rows")
+    __slots__ = ("deadline", "done", "mark", "rows", "uncertain")
 
     def __init__(self, rows: Sequence[R], done: asyncio.Future[None], deadline: float) -> None:
         self.rows = rows
         self.done = done
         self.deadline = deadline
         self.mark: Any = None
+        self.uncertain = False
 
 
 Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
@@ -170,6 +172,9 @@ class GroupCommitWriter(Generic[R]):
             except Exception as error:
                 await self._disconnect()
                 if is_away(error):
+                    if not _said_by_server(error):
+                        for submission in waiting:
+                            submission.uncertain = submission.mark is not None
                     self._refuse_late(waiting, error, delay)
                     self.figures.retries += 1
                     await asyncio.sleep(delay)
@@ -197,7 +202,7 @@ class GroupCommitWriter(Generic[R]):
         log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.figures.waiting)
         for submission in late:
             self.figures.refused += 1
-            _fail(submission, away(error))
+            _fail(submission, away(error, uncertain=submission.uncertain))
 
     async def _connected(self) -> asyncpg.Connection[Record]:
         if self._connection is None or self._connection.is_closed():
@@ -208,6 +213,11 @@ class GroupCommitWriter(Generic[R]):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
+
+
+def _said_by_server(error: Exception) -> bool:
+    """Return whether the server itself refused, so that nothing of the attempt is stored."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 
 def _fail(submission: Submission[Any], error: Exception) -> None:

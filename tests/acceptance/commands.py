@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,3 @@ async def run(*arguments: str | Path, program: str = "smartmob", **env: str) -> 
         output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
-
-
-async def until(condition: Callable[[], Any], seconds: float = SECONDS) -> None:
-    """Return when `condition` holds, which may be an async function; for what gives no event to wait for."""
-    async with asyncio.timeout(seconds):
-        while True:
-            holds = condition()
-            if await holds if asyncio.iscoroutine(holds) else holds:
-                return
-            await asyncio.sleep(0.02)

@@ -13,9 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.acceptance.commands import RunningCommand, connected, postgres_pid, serving, until
+from tests.acceptance.commands import SECONDS, RunningCommand, connected, postgres_pid, serving
 from tests.acceptance.load import Load, stored, under_load
 from tests.metrics.samples import metric
+from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -87,7 +88,7 @@ async def _load_without_database(first: RunningCommand, service: RunningCommand,
         async with under_load(service.url) as load:
             await load.further(100)
             await first.stop()
-            await until(lambda: len(load.refused) > 20)
+            await until(lambda: len(load.refused) > 20, SECONDS)
             status, problem = await _ready(service.url)
             assert status == 503
             assert problem["checks"]["database"].startswith("the database is not available")
@@ -161,8 +162,8 @@ async def test_the_disk_is_full(small_disk: Path) -> None:
         assert (status, problem["checks"]["disk"] != "ok") == (503, True)
 
         ballast.unlink()
-        await until(lambda: _is(post("after"), 201))
-        await until(lambda: _is_ready(service.url))
+        await until(lambda: _is(post("after"), 201), SECONDS)
+        await until(lambda: _is_ready(service.url), SECONDS)
         async with session.get(f"{service.url}/components/core/metrics/count") as answer:
             assert answer.status == 404 or (await answer.json())["count"] >= 0
         async with session.get(f"{service.url}/metrics/", headers={"Accept": "application/x-ndjson"}) as answer:

@@ -74,9 +74,11 @@ def _refusal(folder: Path, account: Account) -> str | None:
 
 
 def _copy(site: Path, target: Path) -> None:
-    if not target.parent.exists():
+    try:
         target.parent.mkdir(parents=True)
         target.parent.chmod(0o755)
+    except FileExistsError:
+        pass
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as scratch:
         whole = Path(scratch) / target.name
         shutil.copytree(site / _WHEEL / _INSTALL, whole / _WHEEL / _INSTALL, ignore=shutil.ignore_patterns("include"))

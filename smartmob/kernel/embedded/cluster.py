@@ -136,8 +136,13 @@ class EmbeddedPostgres:
         try:
             pid = int((self.home / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
-            running = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, psutil.NoSuchProcess):
+            running = (
+                process.name().startswith("postgres")
+                and process.status() != psutil.STATUS_ZOMBIE
+                # The number may belong to a server of another folder by now.
+                and os.path.samefile(process.cwd(), self.home / "cluster")
+            )
+        except (OSError, ValueError, psutil.Error):
             return None
         return pid if running else None
 
@@ -203,6 +208,7 @@ class EmbeddedPostgres:
         with self._operating:
             if self._stopping:
                 return
+            self._let_go()
             self._write_configuration()
             try:
                 self._run(
@@ -212,6 +218,16 @@ class EmbeddedPostgres:
                 )
             except DatabaseError as error:
                 raise DatabaseError(f"{error}\n{self._last_words()}".rstrip()) from None
+
+    def _let_go(self) -> None:
+        # The first process of a container inherits the server that it started, and PostgreSQL takes one that has
+        # ended and was not waited for as one that runs.
+        try:
+            pid = int((self.home / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
+            if pid > 0:
+                os.waitpid(pid, os.WNOHANG)
+        except (OSError, ValueError, OverflowError):
+            pass  # there is no such file, or it is no child of ours
 
     def _shut_down(self) -> None:
         with self._operating:

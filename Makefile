@@ -1,0 +1,48 @@
+# Each verb makes what it needs; a machine needs nothing but Python 3.11 or later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PORT ?= 8080
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint bench docs clean
+
+help:  ## Show the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/made-%: $(VENV)/made
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+run: $(VENV)/made  ## Run the service on 127.0.0.1:8080 until CTRL-C
+	$(BIN)/smartmob serve --port $(PORT)
+
+demo: $(VENV)/made  ## Show the service with a real test suite, in under a minute
+	$(BIN)/smartmob demo
+
+test: $(VENV)/made-tests $(VENV)/made-docs  ## Run all tests
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+lint: $(VENV)/made-lint  ## Check format, style, types, imports and spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell smartmob tests docs benchmarks examples README.md CONTRIBUTING.md CHANGES
+
+bench: $(VENV)/made-bench  ## Measure against the physical limit and against peers
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+docs: $(VENV)/made-docs  ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --nitpicky --keep-going -b html docs docs/_build/html
+
+clean:  ## Remove what the other verbs made
+	rm -rf $(VENV) .cache .tox build dist docs/_build *.egg-info

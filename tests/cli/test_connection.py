@@ -1,0 +1,52 @@
+"""Where a command finds its service, and with which token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from smartmob.cli.connection import talks_to_server
+from smartmob.client.http import Lab
+from smartmob.errors import SettingsError
+
+
+@click.command()
+@talks_to_server
+async def command(lab: Lab) -> None:
+    """Tell the address and the header."""
+    click.echo(f"{lab.url} {lab._headers.get('Authorization')}")
+
+
+def _said(*arguments: str, **env: str) -> str:
+    result = CliRunner().invoke(command, arguments, env=env, catch_exceptions=False)
+    return result.output.strip()
+
+
+def test_by_default_this_machine_without_a_token() -> None:
+    """Nothing needs to be said for a service that was started with nothing said."""
+    assert _said() == "http://127.0.0.1:8080 None"
+
+
+def test_the_address() -> None:
+    """The option before the variable."""
+    assert _said(SMARTMOB_SERVER="http://lab:1/").split()[0] == "http://lab:1"
+    assert _said("--server", "http://other:2", SMARTMOB_SERVER="http://lab:1").split()[0] == "http://other:2"
+
+
+def test_the_token(tmp_path: Path) -> None:
+    """From a file or the environment; the file that is named wins."""
+    (tmp_path / "token").write_text("from-file\n")
+    file = str(tmp_path / "token")
+
+    assert _said(SMARTMOB_TOKEN="from-env").endswith("Bearer from-env")
+    assert _said("--token-file", file, SMARTMOB_TOKEN="from-env").endswith("Bearer from-file")
+    assert _said(SMARTMOB_TOKEN_FILE=file).endswith("Bearer from-file")
+
+
+def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
+    """It is an error, not an attempt without a token."""
+    with pytest.raises(SettingsError, match="--token-file: cannot read"):
+        _said("--token-file", str(tmp_path / "nothing"))

@@ -1,0 +1,147 @@
+"""What the tests of the kernel share."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from smartmob.kernel.db import Database
+from smartmob.kernel.log import Logs, configure
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.settings import DatabaseSettings
+from tests.kernel import tiny
+from tests.kernel.proxy import Proxy, proxy_to
+from tests.kernel.raw import Wire, wire
+from tests.kernel.stored import Stored, Writers
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(name="configured")
+def _configured() -> Iterator[Callable[..., Logs]]:
+    """Return `configure`; what it changed is put back at the end."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    made: list[Logs] = []
+
+    def make(log_format: str = "kv", utc: bool = True, endpoint: str = "file:///dev/stdout") -> Logs:
+        made.append(configure(log_format, utc, endpoint))
+        return made[-1]
+
+    yield make
+    for logs in made:
+        logs.close()
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(name="schema_url")
+async def _schema_url(postgres_url: str) -> AsyncIterator[str]:
+    """Return the URL of an empty schema of the test's own: enough for a few tables, and quicker than a database."""
+    name = f"kernel_{os.getpid()}_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres_url.format("postgres"))
+    await admin.execute(f"CREATE SCHEMA {name}")
+    yield f"{postgres_url.format('postgres')}&search_path={name}"
+    await admin.execute(f"DROP SCHEMA {name} CASCADE")
+    await admin.close()
+
+
+@pytest.fixture(name="admin")
+async def _admin(schema_url: str) -> AsyncIterator[Any]:
+    """Return a connection of the test's own, which sees the same schema and is not cut with the others."""
+    connection = await asyncpg.connect(schema_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(name="proxy")
+async def _proxy(schema_url: str) -> AsyncIterator[Proxy]:
+    """Return a proxy before the database, which is up."""
+    async with proxy_to(schema_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(name="opened")
+async def _opened(schema_url: str) -> AsyncIterator[Callable[..., Any]]:
+    """Return the opener of databases: `await opened(patience=1.0)`."""
+    databases = []
+
+    async def make(url: str | None = None, patience: float = 20.0, **settings: Any) -> Database:
+        database = Database(DatabaseSettings(url=url or schema_url, patience=patience, **settings), None)
+        databases.append(database)
+        await database.open()
+        return database
+
+    yield make
+    for database in databases:
+        await database.close()
+
+
+@pytest.fixture(name="stored")
+async def _stored(admin: Any) -> Stored:
+    """Return the table that writers write to."""
+    stored = Stored(admin)
+    await stored.make()
+    return stored
+
+
+@pytest.fixture(name="writers")
+async def _writers(stored: Stored, opened: Callable[..., Any]) -> AsyncIterator[Writers]:
+    """Return the maker of writers that have been started."""
+    tasks, made = TaskRegistry(), []
+
+    async def make(database: Any = None, **options: Any) -> GroupCommitWriter[int]:
+        writer = GroupCommitWriter("test", database or await opened(), stored.commit, **options)
+        made.append(writer)
+        await writer.start(tasks)
+        return writer
+
+    yield make
+    stored.gate.set()
+    for writer in made:
+        await writer.close()
+    await tasks.close()
+
+
+class _Server(TestServer):
+    """Runs handlers to their end when the client leaves, as the service does and unlike aiohttp's own test server."""
+
+    async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
+        return web.AppRunner(self.app, **(kwargs | {"handler_cancellation": False}))
+
+
+@pytest.fixture(name="serving")
+async def _serving() -> AsyncIterator[Callable[..., Any]]:
+    """Return the server of tiny applications: `client, tiny, traffic = await serving(token="x")`."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(**options: Any) -> Any:
+            app, handlers, traffic = tiny.build(**options)
+            client = TestClient(_Server(app, host="127.0.0.1"))
+            return await stack.enter_async_context(client), handlers, traffic
+
+        yield serve
+
+
+@pytest.fixture(name="tiny_client")
+async def _tiny_client(serving: Any) -> Any:
+    """Return a client of an application that asks for no token."""
+    return (await serving())[0]
+
+
+@pytest.fixture(name="line")
+async def _line(tiny_client: Any) -> AsyncIterator[Wire]:
+    """Return a bare connection to the same application."""
+    async with wire(tiny_client.port) as line:
+        yield line

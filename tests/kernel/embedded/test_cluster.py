@@ -1,0 +1,342 @@
+"""The embedded PostgreSQL: real clusters that are started, killed, taken over and stopped."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+import structlog
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.embedded import account as accounts
+from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.tasks import TaskRegistry
+from tests.waiting import until
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Service:
+    """An embedded server with the tasks of the service that runs it."""
+
+    def __init__(self, home: Path) -> None:
+        self.tasks = TaskRegistry()
+        self.postgres = EmbeddedPostgres(home, self.tasks)
+        self.prepared: list[Address] = []
+        self.host = ""
+
+    async def start(self) -> int:
+        """Start, and return the process id of the server."""
+
+        async def prepare(address: Address) -> None:
+            self.prepared.append(address)
+
+        self.host = (await self.postgres.start(prepare)).host
+        pid = self.postgres.pid()
+        assert pid is not None
+        return pid
+
+    async def run(self, statement: str, role: str = "smartmob") -> Any:
+        """Return the first value that a statement gives."""
+        connection = await asyncpg.connect(host=self.host, user=role, database="postgres", timeout=20)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    async def answers(self) -> bool:
+        """Return whether the server takes connections."""
+        try:
+            return bool(await self.run("SELECT true"))
+        except (OSError, asyncpg.PostgresError):
+            return False
+
+    async def stop(self) -> None:
+        """Stop the server and the watch."""
+        await self.postgres.stop()
+        await self.tasks.close()
+
+    async def crash(self) -> None:
+        """End the service without its server, as SIGKILL does."""
+        await self.tasks.close()
+
+
+@pytest.fixture(name="service")
+async def _service() -> AsyncIterator[Callable[[Path], Service]]:
+    """Return the maker of embedded servers, of which none is left at the end."""
+    made: list[Service] = []
+
+    def make(home: Path) -> Service:
+        made.append(Service(home))
+        return made[-1]
+
+    yield make
+    for service in made:
+        await service.tasks.close()
+        pid = service.postgres.pid()
+        service.postgres.stop_at_once()
+        await until(partial(_gone, pid))
+
+
+@pytest.fixture(name="home")
+def _home(reachable_path: Path) -> Path:
+    """Return where the server shall live."""
+    return reachable_path / "postgres"
+
+
+def _gone(pid: int | None) -> bool:
+    """Return whether the process has ended, reaped by its parent or not."""
+    try:
+        return pid is None or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _modes(path: Path) -> dict[Path, int]:
+    return {each: each.stat().st_mode for each in (path, *path.parents)}
+
+
+def _listens(pid: int) -> list[Any]:
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return [each for process in processes for each in process.net_connections("inet")]
+
+
+async def test_a_whole_life(service: Any, home: Path) -> None:
+    """It is made at the first start, can be reached by its socket alone, stops without a trace and keeps its data."""
+    before = _modes(home.parent)
+    first = service(home)
+
+    pid = await first.start()
+
+    assert first.prepared == [Address(str(home / "socket"), "smartmob", "postgres")]
+    assert _listens(pid) == []
+    assert await first.run("SHOW listen_addresses") == ""
+    for private in ("socket", "cluster", "log", ""):
+        found = (home / private).stat()
+        assert found.st_mode & 0o777 == 0o700
+        assert found.st_uid == accounts.find().uid
+    assert _modes(home.parent) == before
+    processes = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    await first.run("CREATE TABLE kept AS SELECT 7 AS n")
+    await first.stop()
+
+    assert all(_gone(process) for process in processes)
+    assert first.postgres.pid() is None
+    assert list((home / "socket").iterdir()) == []
+    second = service(home)
+    assert await second.start() != pid
+    assert await second.run("SELECT n FROM kept") == 7
+    assert len(second.prepared) == 1
+    await second.stop()
+
+
+async def test_nobody_else(service: Any, home: Path) -> None:
+    """Only the service's own role can connect, and only by who it is: no password, no trust, no network."""
+    running = service(home)
+    await running.start()
+    await running.run("CREATE ROLE another LOGIN SUPERUSER")
+
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        await running.run("SELECT 1", role="another")
+
+    rules = [line.split() for line in (home / "cluster" / "pg_hba.conf").read_text().splitlines() if line[:1] != "#"]
+    assert {rule[0] for rule in rules if rule} == {"local"}
+    assert {rule[3] for rule in rules if rule} == {"peer"}
+    await running.stop()
+
+
+async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
+    """After a crash of the service the next one takes over the server that still runs, and can stop it."""
+    crashed = service(home)
+    pid = await crashed.start()
+    await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
+    await crashed.crash()
+    following = service(home)
+
+    with structlog.testing.capture_logs() as lines:
+        assert await following.start() == pid
+
+    assert [(line["event"], line["taken_over"], line["pid"]) for line in lines] == [("database.started", True, pid)]
+    assert await following.run("SELECT n FROM kept") == 7
+    await following.stop()
+    assert _gone(pid)
+
+
+async def test_a_server_that_dies(service: Any, home: Path) -> None:
+    """It is brought back with all that was committed; what goes wrong meanwhile is logged and tried again."""
+    running = service(home)
+    pid = await running.start()
+    await running.run("CREATE TABLE kept AS SELECT 7 AS n")
+    settings = home / "cluster" / "postgresql.auto.conf"
+    good = settings.read_text()
+    with structlog.testing.capture_logs() as lines:
+        settings.write_text("no_such_setting = 1\n")
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: "no_such_setting" in str(lines))
+        settings.write_text(good)
+        await until(running.answers)
+
+    assert await running.run("SELECT n FROM kept") == 7
+    assert lines[0] == {"event": "database.died", "log_level": "warning", "embedded": True, "pid": pid}
+    failed = [line for line in lines if line["event"] == "database.restart_failed"]
+    assert [line["failures"] for line in failed] == list(range(1, len(failed) + 1))
+    await running.stop()
+
+
+async def test_stopping_a_server_that_just_died(service: Any, home: Path) -> None:
+    """Whatever the watch is doing about it at that moment, no server is there afterwards."""
+    running = service(home)
+    pid = await running.start()
+    with structlog.testing.capture_logs() as lines:
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: lines)
+
+        await running.stop()
+
+    assert running.postgres.pid() is None
+    assert not await running.answers()
+
+
+async def test_a_server_that_dies_below_us(service: Any, home: Path) -> None:
+    """A service that is the first process of a container inherits its server, and brings it back all the same."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        running = service(home)
+        pid = await running.start()
+        with structlog.testing.capture_logs():
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: running.postgres.pid() not in (None, pid))
+            await until(running.answers)
+        await running.stop()
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        _reap_children()
+
+
+def _reap_children() -> None:
+    for child in psutil.Process().children():
+        if child.status() == psutil.STATUS_ZOMBIE:
+            child.wait(0)
+
+
+async def test_ending_at_once(service: Any, home: Path) -> None:
+    """The server ends without a word, is not brought back, and the next start finds what was committed."""
+    ended = service(home)
+    pid = await ended.start()
+    await ended.run("CREATE TABLE kept AS SELECT 7 AS n")
+
+    with structlog.testing.capture_logs() as lines:
+        ended.postgres.stop_at_once()
+        await until(lambda: _gone(pid))
+        await until(lambda: [line for line in lines if line["event"] == "database.died"])
+        await ended.crash()
+
+    assert ended.postgres.pid() is None
+    following = service(home)
+    await following.start()
+    assert await following.run("SELECT n FROM kept") == 7
+    await following.stop()
+
+
+@pytest.mark.parametrize("name", ["p", "x" * 100 + " with blanks 'quotes' \"and\" $HOME\\ ü"], ids=["short", "long"])
+async def test_where_nobody_else_can_go(service: Any, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """It lives below a folder that only this user may enter, and behind a path too long for a socket.
+
+    No folder on the way gets another permission for it.
+    """
+    closed = tmp_path_factory.mktemp("t")
+    closed.chmod(0o700)
+    before = _modes(closed)
+    running = service(closed / name)
+
+    await running.start()
+
+    assert await running.run("SELECT 7") == 7
+    assert _modes(closed) == before
+    await running.stop()
+
+
+def _made_earlier(*folders: Path) -> None:
+    """Make folders as an earlier start would have left them."""
+    account = accounts.find()
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+        os.chown(folder, account.uid, account.gid)
+
+
+async def test_an_interrupted_beginning(service: Any, home: Path) -> None:
+    """What an initdb left that was killed is removed, and a whole cluster is made."""
+    left = home / "cluster.new"
+    _made_earlier(home, left)
+    (left / "PG_VERSION").write_text("18\n")
+    running = service(home)
+
+    await running.start()
+
+    assert not left.exists()
+    assert await running.run("SELECT 7") == 7
+    await running.stop()
+
+
+async def test_another_version(service: Any, home: Path) -> None:
+    """A cluster of another PostgreSQL is not touched: the error names both versions and the way on."""
+    _made_earlier(home, home / "cluster")
+    (home / "cluster" / "PG_VERSION").write_text("17\n")
+    running = service(home)
+
+    with pytest.raises(DatabaseError, match=r"made by PostgreSQL 17, and this smartmob brings PostgreSQL 18\. Dump it"):
+        await running.start()
+
+    assert [path.name for path in (home / "cluster").iterdir()] == ["PG_VERSION"]
+    await running.stop()
+
+
+async def test_a_cluster_that_does_not_start(service: Any, home: Path) -> None:
+    """The error holds what PostgreSQL said of it."""
+    _made_earlier(home, home / "cluster")
+    (home / "cluster" / "PG_VERSION").write_text("18\n")
+    running = service(home)
+
+    with pytest.raises(DatabaseError, match="the embedded PostgreSQL: pg_ctl failed"):
+        await running.start()
+
+    await running.stop()
+
+
+class TestPid:
+    """Which process is the server."""
+
+    @pytest.mark.parametrize("text", [None, "", "\n", "x", "-1", "0", "999999999", str(2**70), "12 34"])
+    def test_a_file_that_names_none(self, home: Path, text: str | None) -> None:
+        """No file, no number and no process is no server."""
+        (home / "cluster").mkdir(parents=True)
+        if text is not None:
+            (home / "cluster" / "postmaster.pid").write_text(text)
+
+        assert EmbeddedPostgres(home, TaskRegistry()).pid() is None
+
+    def test_a_number_that_somebody_else_has_now(self, home: Path) -> None:
+        """After a restart of the machine the number may be that of any program."""
+        (home / "cluster").mkdir(parents=True)
+        (home / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n/somewhere\n")
+
+        assert EmbeddedPostgres(home, TaskRegistry()).pid() is None
+
+    def test_a_number_that_another_server_has_now(self, home: Path, postgres_url: str) -> None:
+        """Or that of another PostgreSQL, which must not be taken for ours, let alone be stopped."""
+        (home / "cluster").mkdir(parents=True)
+        other = Path(postgres_url.partition("host=")[2]).parent / "cluster" / "postmaster.pid"
+        lines = other.read_text().splitlines()
+        lines[1] = str(home / "cluster")
+        (home / "cluster" / "postmaster.pid").write_text("\n".join(lines))
+
+        assert EmbeddedPostgres(home, TaskRegistry()).pid() is None

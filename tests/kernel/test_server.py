@@ -1,0 +1,295 @@
+"""Serving and stopping, in a process of its own that gets real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from smartmob.errors import StartupError
+from smartmob.kernel import server
+from smartmob.settings import Settings
+from tests.kernel.raw import wire
+from tests.kernel.tiny import build
+
+_ROOT = Path(__file__).parents[2]
+_SECONDS = 20.0
+
+
+class Child:
+    """A running tiny service, and what it has said."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said: list[dict[str, Any]] = []
+        self.port = 0
+
+    async def hear(self, event: str) -> dict[str, Any]:
+        """Return the next line of the event; what is said before it is kept."""
+        async with asyncio.timeout(_SECONDS):
+            while line := await self._line():
+                if line["event"] == event:
+                    return line
+        raise AssertionError(f"{event} never came: {self.said}")
+
+    async def end(self) -> int:
+        """Return the exit code, after all that it says."""
+        async with asyncio.timeout(_SECONDS):
+            while await self._line():
+                pass
+            return await self.process.wait()
+
+    def events(self) -> list[str]:
+        """Return the names of what was said so far."""
+        return [line["event"] for line in self.said]
+
+    async def _line(self) -> dict[str, Any] | None:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        if not line:
+            return None
+        self.said.append(orjson.loads(line))
+        return self.said[-1]
+
+
+Start = Callable[..., Awaitable[Child]]
+
+
+@pytest.fixture(name="start")
+async def _start() -> AsyncIterator[Start]:
+    """Return the starter of tiny services: `await start()`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(port: int = 0, stop_timeout: float = 60.0, ready: bool = True) -> Child:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.kernel.tiny_service", str(port), str(stop_timeout)),
+                cwd=_ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            stack.push_async_callback(_end, process)
+            child = Child(process)
+            if ready:
+                child.port = (await child.hear("ready"))["port"]
+            return child
+
+        yield start
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def test_it_says_where_it_listens(start: Start) -> None:
+    """The line `bind` has the address; what the application needs has been opened before."""
+    child = await start()
+
+    assert child.events() == ["opened", "bind", "ready"]
+    bind = child.said[1]
+    assert (bind["transport"], bind["host"], bind["port"]) == ("tcp", "127.0.0.1", child.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_it_in_order(start: Start, number: signal.Signals) -> None:
+    """It says why, lets what it has opened be closed, and ends well."""
+    child = await start()
+
+    child.process.send_signal(number)
+
+    assert await child.end() == 0
+    assert child.events()[3:] == ["stopping", "stop", "finishing", "closed"]
+    assert child.said[4]["reason"] == number.name
+
+
+async def test_a_request_under_way_is_finished(start: Start) -> None:
+    """It gets its answer and the end of the connection, while new connections are refused."""
+    child = await start()
+    async with wire(child.port) as waiting, wire(child.port) as releasing:
+        waiting.get("/wait")
+        releasing.get("/hello")
+        assert (await releasing.reply()).status == 200
+        # Another connection was served after the first one's request had come.
+        releasing.get("/hello")
+        assert (await releasing.reply()).status == 200
+
+        child.process.send_signal(signal.SIGTERM)
+        assert (await child.hear("finishing"))["waiting"] == 1
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", child.port)
+        releasing.get("/go")
+
+        reply = await waiting.reply()
+        assert (reply.status, reply.headers["Connection"]) == (200, "close")
+        assert await waiting.ended() == b""
+    assert await child.end() == 0
+    assert "closed" in child.events()
+
+
+async def test_a_body_under_way_is_finished(start: Start) -> None:
+    """A request whose body still comes is taken whole."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.send("POST /length HTTP/1.1\nHost: localhost\nContent-Length: 10\nExpect: 100-continue\n\n")
+        async with asyncio.timeout(_SECONDS):
+            await line.reader.readuntil(b"\r\n\r\n")
+
+        child.process.send_signal(signal.SIGTERM)
+        await child.hear("finishing")
+        line.send(b"12345")
+        line.send(b"67890")
+
+        assert (await line.reply()).json() == {"length": 10}
+    assert await child.end() == 0
+
+
+async def test_idle_connections_do_not_hold_it(start: Start) -> None:
+    """A client that keeps its connection without asking for anything is no reason to wait."""
+    child = await start()
+    async with wire(child.port) as line, wire(child.port):
+        line.get("/hello")
+        await line.reply()
+
+        child.process.send_signal(signal.SIGTERM)
+
+        assert await child.end() == 0
+
+
+async def test_when_the_time_is_up(start: Start) -> None:
+    """A request that does not end is given up after the time that the settings name."""
+    child = await start(stop_timeout=0.1)
+    async with wire(child.port) as line:
+        line.get("/wait")
+        async with wire(child.port) as other:
+            other.get("/hello")
+            await other.reply()
+
+        child.process.send_signal(signal.SIGTERM)
+
+        assert await child.end() == 0
+        assert await line.ended() == b""
+    assert child.events()[-1] == "closed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
+    """It does not wait for what is under way; what would outlive it is ended, and the exit code tells the signal."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.get("/wait")
+        async with wire(child.port) as other:
+            other.get("/hello")
+            await other.reply()
+        child.process.send_signal(signal.SIGTERM)
+        await child.hear("finishing")
+
+        child.process.send_signal(number)
+
+        assert await child.end() == 128 + number
+    # One goes to standard error and one to standard output.
+    assert set(child.events()[-2:]) == {"stop.forced", "at_once"}
+    assert "closed" not in child.events()
+
+
+async def test_what_is_no_http(start: Start) -> None:
+    """Each malformed request is one line without a traceback, and one answer; the others are served on."""
+    child = await start()
+    bad = [b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+    bad += [b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    bad += [b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"]
+    for request in bad:
+        async with wire(child.port) as line:
+            line.send(request)
+            assert (await line.reply()).status == 400
+            assert await line.ended() == b""
+        said = await child.hear("http.malformed")
+        assert said["reason"]
+        assert "\n" not in said["reason"]
+        assert "exception" not in said
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
+        assert response.status == 200
+
+    child.process.send_signal(signal.SIGTERM)
+    await child.end()
+
+    assert child.events().count("http.malformed") == len(bad)
+    assert "library.logged" not in child.events()
+
+
+async def test_noise_on_the_port(start: Start) -> None:
+    """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
+    child = await start()
+    for noise in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"",
+        b"GET /hello HT",
+        b"\0" * 5000,
+        b"SSH-2.0-x\r\n",
+    ):
+        async with wire(child.port) as line:
+            line.send(noise)
+            line.writer.write_eof()
+            await line.ended()
+
+    child.process.send_signal(signal.SIGTERM)
+    assert await child.end() == 0
+    assert all(line["level"] == "info" for line in child.said)
+
+
+async def test_a_taken_port(start: Start) -> None:
+    """The error names the address and the option, and nothing has been opened for it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        child = await start(port, ready=False)
+
+        assert await child.end() == 3
+    assert child.events() == ["refused"]
+    assert child.said[0]["said"] == (
+        f"cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port, or --port 0."
+    )
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "x" * 70, "a\0b"])
+async def test_no_address_of_this_machine(host: str) -> None:
+    """A name that is none and an address of another machine are told as clearly."""
+    app, _, _ = build()
+
+    with pytest.raises(StartupError, match=r"^cannot listen on "):
+        await server.serve(app, Settings(host=host, port=0), stopping=_never, at_once=_never)
+
+
+def _never() -> None:
+    raise AssertionError
+
+
+async def test_an_application_that_cannot_start() -> None:
+    """Its error is raised, and what had been opened before it is closed: sockets, locks, a database of its own."""
+    app, _, _ = build()
+    opened = []
+
+    async def first(_: Any) -> AsyncIterator[None]:
+        opened.append("first")
+        yield
+        opened.remove("first")
+
+    async def second(_: Any) -> AsyncIterator[None]:
+        if opened:
+            raise StartupError("the database is away")
+        yield
+
+    app.cleanup_ctx.extend([first, second])
+
+    with pytest.raises(StartupError, match="the database is away"):
+        await server.serve(app, Settings(port=0), stopping=_never, at_once=_never)
+
+    assert opened == []

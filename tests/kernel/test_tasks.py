@@ -1,0 +1,114 @@
+"""The registry of long-lived tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn
+
+import pytest
+import structlog
+
+from smartmob.kernel.tasks import TaskRegistry
+
+
+async def _fail() -> NoReturn:
+    raise ValueError("cannot")
+
+
+async def test_a_task_runs_under_its_name() -> None:
+    """It is known by name while it runs, and forgotten afterwards."""
+    tasks, go = TaskRegistry(), asyncio.Event()
+    task = tasks.start("watch", go.wait())
+    tasks.start("another", asyncio.sleep(3600))
+    assert tasks.names() == ["another", "watch"]
+    assert task.get_name() == "watch"
+
+    go.set()
+    await task
+    await asyncio.sleep(0)
+
+    assert tasks.names() == ["another"]
+    await tasks.close()
+
+
+async def test_its_result() -> None:
+    """Who started it can wait for it."""
+    tasks = TaskRegistry()
+
+    assert await tasks.start("sum", asyncio.sleep(0, 7)) == 7
+    await tasks.close()
+
+
+async def test_a_failure_is_logged() -> None:
+    """With the name and the exception, even when nobody waits for the task."""
+    tasks = TaskRegistry()
+    with structlog.testing.capture_logs() as lines:
+        task = tasks.start("watch", _fail())
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+
+    assert [(line["event"], line["task"], str(line["exc_info"])) for line in lines] == [
+        ("task.failed", "watch", "cannot")
+    ]
+    assert tasks.names() == []
+
+
+async def test_a_failure_reaches_who_waits() -> None:
+    """It is logged and raised."""
+    tasks = TaskRegistry()
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(ValueError, match="cannot"):
+        await tasks.start("watch", _fail())
+
+    await asyncio.sleep(0)
+    assert lines[0]["event"] == "task.failed"
+
+
+async def test_close_ends_every_task_and_waits() -> None:
+    """Each task is cancelled, and what it does at its end has been done when close returns."""
+    tasks = TaskRegistry()
+    ended = []
+
+    async def work(number: int) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(number)
+
+    started = [tasks.start(f"work-{number}", work(number)) for number in range(3)]
+    await asyncio.sleep(0)
+
+    with structlog.testing.capture_logs() as lines:
+        await tasks.close()
+
+    assert sorted(ended) == [0, 1, 2]
+    assert all(task.cancelled() for task in started)
+    assert tasks.names() == []
+    assert lines == []
+
+
+async def test_a_task_that_fails_at_its_end() -> None:
+    """Its failure is logged and does not keep the others from ending."""
+    tasks = TaskRegistry()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise ValueError("cannot end")
+
+    tasks.start("bad", work())
+    good = tasks.start("good", asyncio.sleep(3600))
+    await asyncio.sleep(0)
+
+    with structlog.testing.capture_logs() as lines:
+        await tasks.close()
+
+    assert good.cancelled()
+    assert [line["task"] for line in lines] == ["bad"]
+
+
+async def test_close_without_tasks() -> None:
+    """There is nothing to wait for."""
+    await TaskRegistry().close()

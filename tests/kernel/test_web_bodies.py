@@ -1,0 +1,323 @@
+"""Bodies of requests and streams of answers: their limits, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel.web import decode
+from tests.kernel.raw import Wire, wire
+from tests.kernel.tiny import DECODER, Thing
+from tests.waiting import until
+
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+def _post(path: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+async def _problem(response: aiohttp.ClientResponse) -> Any:
+    return await response.json(content_type=None)
+
+
+class TestSize:
+    """Bodies of any length."""
+
+    @pytest.mark.parametrize("size", [0, 1, 99_999, 100_000])
+    async def test_within_the_limit(self, tiny_client: Any, size: int) -> None:
+        """The whole body arrives, the largest allowed one included."""
+        response = await tiny_client.post("/length", data=b"x" * size)
+
+        assert await response.json() == {"length": size}
+
+    @pytest.mark.parametrize("size", [100_001, 1_000_000])
+    async def test_beyond_the_limit(self, tiny_client: Any, size: int) -> None:
+        """It is refused with the limit and the option, whether its length was told before or not."""
+
+        async def unannounced() -> Any:
+            for _ in range(size // 1000 + 1):
+                yield b"x" * 1000
+
+        for data in (b"x" * size, unannounced()):
+            response = await tiny_client.post("/length", data=data)
+
+            assert response.status == 413
+            problem = await _problem(response)
+            assert problem["type"] == "urn:smartmob:problem:too-large"
+            assert "100000 bytes" in problem["detail"]
+            assert "--max-body" in problem["detail"]
+
+    async def test_one_that_comes_with_its_headers(self, serving: Any) -> None:
+        """A small body in one piece with the request is held against the limit as well."""
+        client, _, _ = await serving(limit=10)
+        for size, status in ((10, 200), (11, 413)):
+            async with wire(client.port) as line:
+                line.send(_post("/length", f"Content-Length: {size}", body=b"x" * size))
+
+                assert (await line.reply()).status == status
+
+    async def test_it_is_refused_before_it_is_read(self, line: Wire) -> None:
+        """Who announces too much is told at once."""
+        line.send(_post("/length", "Content-Length: 100000000000"))
+
+        assert (await line.reply()).status == 413
+
+    async def test_after_asking(self, line: Wire) -> None:
+        """A client that asks first is told to go on, and its body is read."""
+        line.send(_post("/length", "Content-Length: 5", "Expect: 100-continue"))
+        async with asyncio.timeout(20):
+            assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+
+        line.send(b"12345")
+
+        assert (await line.reply()).json() == {"length": 5}
+
+    async def test_packed_bodies(self, tiny_client: Any) -> None:
+        """A body that is small on the way and large when unpacked is held against the limit unpacked."""
+        headers = {"Content-Encoding": "gzip"}
+
+        fits = await tiny_client.post("/length", data=gzip.compress(b"x" * 50_000), headers=headers)
+        bomb = await tiny_client.post("/length", data=gzip.compress(b"x" * 5_000_000), headers=headers)
+
+        assert (fits.status, bomb.status) == (200, 413)
+        assert (await fits.json())["length"] == 50_000
+
+
+class TestWay:
+    """Bodies that do not arrive as they should."""
+
+    async def test_piece_by_piece(self, line: Wire) -> None:
+        """Where the network cuts a body does not matter."""
+        body = b'{"name": "w\xc3\xb6rld"}'
+        line.send(_post("/things", f"Content-Length: {len(body)}"))
+        for byte in body:
+            line.send(bytes([byte]))
+            await line.writer.drain()
+
+        assert (await line.reply()).json()["name"] == "wörld"
+
+    async def test_one_that_stalls(self, serving: Any) -> None:
+        """When no byte comes for too long it is given up, with an answer that says so."""
+        client, _, traffic = await serving(timeout=0.05)
+        async with wire(client.port) as line:
+            line.send(_post("/things", "Content-Length: 10", body=b"12345"))
+
+            reply = await line.reply()
+
+        assert (reply.status, reply.headers["Content-Type"]) == (408, "application/problem+json")
+        assert reply.json()["type"] == "urn:smartmob:problem:too-slow"
+        assert "0.05 s" in reply.json()["detail"]
+        assert traffic.under_way == 0
+
+    async def test_a_client_that_vanishes(self, serving: Any) -> None:
+        """A connection that ends within its body is no failure of ours, and is counted."""
+        client, _, traffic = await serving()
+        with structlog.testing.capture_logs() as lines:
+            async with wire(client.port) as line:
+                line.send(_post("/things", "Content-Length: 10", body=b"12345"))
+                await until(lambda: traffic.under_way)
+
+            await until(lambda: traffic.requests)
+
+        assert lines == []
+        assert traffic.under_way == 0
+        assert traffic.requests == {("POST", 499): 1}
+
+    @pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nabc", b"-1\r\n"])
+    async def test_wrong_framing(self, line: Wire, bad: bytes) -> None:
+        """A body that is not framed as HTTP demands is the client's fault."""
+        with structlog.testing.capture_logs() as lines:
+            line.send(_post("/length", "Transfer-Encoding: chunked"))
+            line.send(bad + b"\r\n0\r\n\r\n")
+
+            reply = await line.reply()
+
+        assert reply.status == 400
+        assert [line for line in lines if line["log_level"] != "info"] == []
+
+    async def test_two_lengths(self, line: Wire) -> None:
+        """A request that could be read in two ways is not read at all."""
+        line.send(_post("/length", "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"))
+
+        assert (await line.reply()).status == 400
+
+    async def test_unread_bodies(self, tiny_client: Any) -> None:
+        """A refused request's body does not become the next request."""
+        for _ in range(3):
+            response = await tiny_client.post("/unknown", data=b"GET /hello HTTP/1.1\r\n\r\n" * 50)
+
+            assert response.status == 404
+        assert (await tiny_client.get("/hello")).status == 200
+
+
+BAD = [
+    (b"", "$", "the body is not valid JSON"),
+    (b"{", "$", "the body is not valid JSON"),
+    (b'{"name": "\xff"}', "$", "the body is not valid JSON: it is not UTF-8"),
+    (b"[]", "$", "Expected `object`"),
+    (b"{}", "$.name", "this field is required"),
+    (b'{"name": 1}', "$.name", "Expected `str`"),
+    (b'{"name": "a", "sizes": [1, "2"]}', "$.sizes[1]", "Expected `int`"),
+    (b'{"name": "a\\u0000b"}', "$.name", "a text cannot contain the NUL character"),
+    (b'{"name": "a", "notes": {"x": [1, {"y": "\\u0000"}]}}', "$.notes.x[1].y", "a text cannot contain the NUL"),
+    (b'{"name": "a", "notes": {"\\u0000": 1}}', "$.notes", "a text cannot contain the NUL character"),
+    (b'{"name": "a", "unknown": "\\u0000"}', "$.unknown", "a text cannot contain the NUL character"),
+    (b'{"name": "a\0b"}', "$", "the body is not valid JSON"),
+]
+
+
+class TestDecode:
+    """JSON that becomes a Struct."""
+
+    @pytest.mark.parametrize(("data", "where", "said"), BAD)
+    def test_what_does_not_fit(self, data: bytes, where: str, said: str) -> None:
+        """It is refused with the place and the fault."""
+        with pytest.raises(InvalidInput) as caught:
+            decode(DECODER, data)
+
+        (fault,) = caught.value.faults
+        assert fault.where == where
+        assert fault.message.startswith(said)
+
+    @pytest.mark.parametrize(
+        "data", [rb'{"name": "a\\u0000b"}', rb'{"name": "a\\u0000b", "sizes": [1], "notes": {"n": 1}}']
+    )
+    def test_an_escaped_backslash(self, data: bytes) -> None:
+        """The text backslash-u-0000 is an ordinary text."""
+        assert decode(DECODER, data).name == "a\\u0000b"
+
+    def test_another_root(self) -> None:
+        """A document within another is named by its place there."""
+        for data in (b'{"name": 1}', b'{"name": "\\u0000"}'):
+            with pytest.raises(InvalidInput) as caught:
+                decode(DECODER, data, "$[7]")
+
+            assert caught.value.faults[0].where == "$[7].name"
+
+    def test_what_fits(self) -> None:
+        """It is what it says; unknown members are passed over."""
+        assert decode(DECODER, b'{"name": "a", "sizes": [1], "more": true}') == Thing("a", [1])
+
+    async def test_over_the_wire(self, tiny_client: Any) -> None:
+        """The answer lists the bad field."""
+        response = await tiny_client.post("/things", data=b'{"name": "a", "sizes": [null]}', headers=JSON_TYPE)
+
+        assert response.status == 400
+        assert (await _problem(response))["errors"][0]["where"] == "$.sizes[0]"
+        created = await tiny_client.post("/things", data='{"name": "wörld"}'.encode(), headers=JSON_TYPE)
+        assert (created.status, await created.json()) == (201, {"name": "wörld", "sizes": [], "notes": {}})
+
+
+class TestArguments:
+    """Parts of the address."""
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("text=a", {"text": "a", "page": 1}),
+            ("text=a&page=7&unknown=x", {"text": "a", "page": 7}),
+            ("text=%C3%BC%20%26+%3D", {"text": "ü & =", "page": 1}),
+            ("text=", {"text": "", "page": 1}),
+        ],
+    )
+    async def test_arguments(self, tiny_client: Any, query: str, expected: dict[str, Any]) -> None:
+        """They become the fields of the Struct, with their types."""
+        assert await (await tiny_client.get(f"/search?{query}")).json() == expected
+
+    @pytest.mark.parametrize(
+        ("query", "where"), [("", "text"), ("page=1", "text"), ("text=a&page=x", "page"), ("text=%00", "text")]
+    )
+    async def test_bad_arguments(self, tiny_client: Any, query: str, where: str) -> None:
+        """The bad one is named."""
+        response = await tiny_client.get(f"/search?{query}")
+
+        assert response.status == 400
+        assert (await _problem(response))["errors"][0]["where"] == where
+
+    @pytest.mark.parametrize(("part", "name"), [("a", "a"), ("a%2Fb", "a/b"), ("%C3%BC", "ü"), ("a+b", "a+b")])
+    async def test_parts_of_the_path(self, line: Wire, part: str, name: str) -> None:
+        """They are what was meant, slashes included."""
+        line.get(f"/part/{part}")
+
+        assert (await line.reply()).json() == {"name": name}
+
+    async def test_no_text_has_it(self, line: Wire) -> None:
+        """A NUL character in the path is refused by its name."""
+        line.get("/part/a%00b")
+
+        reply = await line.reply()
+
+        assert (reply.status, reply.json()["errors"][0]["where"]) == (400, "name")
+
+
+class TestStream:
+    """Answers that are sent as they come."""
+
+    async def test_all_of_it(self, tiny_client: Any) -> None:
+        """The chunks arrive in order, with the type and the request id."""
+        response = await tiny_client.get("/stream?chunks=50", headers={"X-Request-Id": "id-1"})
+
+        assert await response.read() == b"".join(b"%d," % number * 1000 for number in range(50))
+        assert (response.status, response.content_type) == (200, "text/csv")
+        assert response.headers["X-Request-Id"] == "id-1"
+        assert "Content-Disposition" not in response.headers
+
+    async def test_nothing(self, tiny_client: Any) -> None:
+        """No chunk is an empty answer."""
+        response = await tiny_client.get("/stream?chunks=0")
+
+        assert (response.status, await response.read()) == (200, b"")
+
+    async def test_to_be_saved(self, tiny_client: Any) -> None:
+        """A browser is told the name of the file."""
+        response = await tiny_client.get("/stream?name=all.csv")
+
+        assert response.headers["Content-Disposition"] == 'attachment; filename="all.csv"'
+
+    async def test_only_its_head(self, tiny_client: Any) -> None:
+        """HEAD gets the headers and no chunk, and the connection goes on."""
+        response = await tiny_client.head("/stream?chunks=5")
+
+        assert (response.status, response.content_type, await response.read()) == (200, "text/csv", b"")
+        assert (await tiny_client.get("/hello")).status == 200
+
+    async def test_broken_before_it_began(self, tiny_client: Any) -> None:
+        """It is an ordinary error then."""
+        with structlog.testing.capture_logs() as lines:
+            response = await tiny_client.get("/stream?fail_at=0")
+
+        assert (response.status, response.content_type) == (500, "application/problem+json")
+        assert [line["event"] for line in lines] == ["http.failed"]
+
+    async def test_broken_in_the_middle(self, tiny_client: Any) -> None:
+        """The connection is cut, so that a part is not taken for the whole, and the log tells why."""
+        with structlog.testing.capture_logs() as lines:
+            response = await tiny_client.get("/stream?chunks=50&fail_at=20")
+            assert response.status == 200
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()
+
+        (logged,) = lines
+        assert (logged["event"], logged["path"]) == ("http.stream_broken", "/stream")
+        assert str(logged["exc_info"]) == "password=hunter2"
+
+    async def test_a_client_that_leaves(self, serving: Any) -> None:
+        """It is no failure of ours."""
+        client, _, traffic = await serving()
+        with structlog.testing.capture_logs() as lines:
+            async with wire(client.port) as line:
+                line.get("/stream?chunks=100000")
+                await line.reader.readuntil(b"\r\n\r\n")
+
+            await until(lambda: traffic.requests)
+
+        assert lines == []
+        assert traffic.under_way == 0

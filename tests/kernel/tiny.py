@@ -1,0 +1,153 @@
+"""A tiny application behind the kernel's entrance: each route shows one thing that handlers do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+
+from smartmob import errors
+from smartmob.kernel.answers import JSONResponse
+from smartmob.kernel.auth import HostRules, Tokens
+from smartmob.kernel.routing import Route, RouteTable, answer, mount, public_paths
+from smartmob.kernel.web import (
+    AccessLog,
+    BodyReader,
+    Entrance,
+    Traffic,
+    decode,
+    json_response,
+    parameter,
+    query,
+    stream,
+)
+
+log = structlog.get_logger()
+
+
+class Thing(msgspec.Struct):
+    """What is posted to /things."""
+
+    name: str
+    sizes: list[int] = []
+    notes: dict[str, Any] = {}
+
+
+class Search(msgspec.Struct):
+    """The query of /search."""
+
+    text: str
+    page: int = 1
+
+
+DECODER = msgspec.json.Decoder(Thing)
+RAISED: dict[str, Callable[[], Exception]] = {
+    "bug": lambda: RuntimeError("password=hunter2"),
+    "not-found": lambda: errors.NotFound("there is no x"),
+    "unavailable": lambda: errors.Unavailable("the database is away", retry_after=3),
+    "invalid": lambda: errors.InvalidInput.at("$.x", "is wrong"),
+    "gone": lambda: web.HTTPGone(text="moved away"),
+    "found": lambda: web.HTTPFound("/hello"),
+    "not-modified": web.HTTPNotModified,
+    "timeout": TimeoutError,
+}
+
+
+class Tiny:
+    """The handlers, and what they have seen."""
+
+    def __init__(self, bodies: BodyReader) -> None:
+        self._bodies = bodies
+        self.go = asyncio.Event()
+        self.waiting = 0
+
+    def table(self) -> RouteTable:
+        """Return the routes."""
+        paths: dict[tuple[str, str], Any] = {
+            ("GET", "/hello"): self.hello,
+            ("GET", "/raise/{name}"): self.fail,
+            ("GET", "/size/{bytes}"): self.sized,
+            ("GET", "/plain"): self.plain,
+            ("GET", "/stream"): self.streamed,
+            ("GET", "/search"): self.search,
+            ("GET", "/part/{name}"): self.part,
+            ("GET", "/wait"): self.wait,
+            ("GET", "/go"): self.release,
+            ("GET", "/socket"): self.socket,
+            ("POST", "/length"): self.length,
+            ("POST", "/things"): self.things,
+        }
+        routes = [
+            Route(method, path, handler, path, "It is what it is.", {200: answer(dict)}, public=path == "/plain")
+            for (method, path), handler in paths.items()
+        ]
+        return RouteTable("tiny", tuple(routes))
+
+    async def hello(self, _: web.Request) -> web.StreamResponse:
+        log.info("greeted")
+        return json_response({"hello": "wörld"})
+
+    async def fail(self, request: web.Request) -> web.StreamResponse:
+        raise RAISED[request.match_info["name"]]()
+
+    async def sized(self, request: web.Request) -> web.StreamResponse:
+        return JSONResponse(orjson.dumps("x" * (int(request.match_info["bytes"]) - 2)))
+
+    async def plain(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(text="plain")
+
+    async def streamed(self, request: web.Request) -> web.StreamResponse:
+        arguments = request.query
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for number in range(int(arguments.get("chunks", "3"))):
+                if arguments.get("fail_at") == str(number):
+                    raise RuntimeError("password=hunter2")
+                yield b"%d," % number * 1000
+
+        return await stream(request, chunks(), "text/csv", arguments.get("name"))
+
+    async def search(self, request: web.Request) -> web.StreamResponse:
+        return json_response(query(request, Search))
+
+    async def part(self, request: web.Request) -> web.StreamResponse:
+        return json_response({"name": parameter(request, "name")})
+
+    async def wait(self, _: web.Request) -> web.StreamResponse:
+        self.waiting += 1
+        await self.go.wait()
+        return json_response({"waited": True})
+
+    async def release(self, _: web.Request) -> web.StreamResponse:
+        self.go.set()
+        return json_response({})
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        await connection.send_str("hello")
+        await connection.close()
+        return connection
+
+    async def length(self, request: web.Request) -> web.StreamResponse:
+        return json_response({"length": len(await self._bodies.read(request))})
+
+    async def things(self, request: web.Request) -> web.StreamResponse:
+        return json_response(decode(DECODER, await self._bodies.read(request)), 201)
+
+
+def build(
+    token: str | None = None, limit: int = 100_000, timeout: float = 20.0, access_log: AccessLog = lambda _: None
+) -> tuple[web.Application, Tiny, Traffic]:
+    """Return the application, its handlers and its traffic."""
+    tiny, traffic = Tiny(BodyReader(limit, timeout)), Traffic(access_log)
+    tables = [tiny.table()]
+    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), traffic)
+    app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
+    mount(app, tables)
+    return app, tiny, traffic

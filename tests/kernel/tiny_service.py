@@ -1,0 +1,61 @@
+"""The tiny application as a process of its own: `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT`.
+
+It serves through `smartmob.kernel.server`, logs to standard output, and says what happens to it in lines of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import structlog
+from aiohttp import web
+
+from smartmob.errors import SmartmobError
+from smartmob.kernel import log as logging
+from smartmob.kernel import server
+from smartmob.settings import Settings
+from tests.kernel import tiny
+
+log = structlog.get_logger()
+
+
+def main(port: str, stop_timeout: str) -> None:
+    """Serve until a signal."""
+    logs = logging.configure("json", True, "file:///dev/stdout")
+    app, handlers, traffic = tiny.build(access_log=logs.access)
+    settings = Settings(port=int(port), stop_timeout=float(stop_timeout))
+
+    async def around(_: web.Application) -> AsyncIterator[None]:
+        log.info("opened")
+        yield
+        log.info("closed")
+
+    def at_once() -> None:
+        log.info("at_once")
+        logs.close()
+
+    async def finish(seconds: float) -> None:
+        log.info("finishing", seconds=seconds, waiting=handlers.waiting)
+        await traffic.finish(seconds)
+
+    async def ready(host: str, port: int) -> None:
+        log.info("ready", host=host, port=port)
+
+    app.cleanup_ctx.append(around)
+    try:
+        asyncio.run(
+            server.serve(
+                app, settings, stopping=lambda: log.info("stopping"), at_once=at_once, finish=finish, ready=ready
+            )
+        )
+    except SmartmobError as error:
+        log.error("refused", said=str(error))
+        sys.exit(3)
+    finally:
+        logs.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+"""How metrics are found: pages at any depth, measures that were not taken, and how much work a page is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from smartmob.kernel.db import Database
+from smartmob.metrics.model import ImportedMetric, MetricFilter, SessionFilter, metric_row
+from smartmob.metrics.store.reader import MetricsReader
+from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.settings import DatabaseSettings
+from tests.metrics.samples import metric
+
+
+@pytest.fixture(name="database")
+async def _database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(url=database_url), None)
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def _load(database: Database, *loads: list[dict[str, Any]]) -> MetricsReader:
+    writer = MetricsWriter(database)
+    for documents in loads:
+        async with writer.bulk() as load:
+            await load.add([metric_row(ImportedMetric(**document), None) for document in documents])
+    return MetricsReader(database)
+
+
+async def test_pages_across_blocks(database: Database) -> None:
+    """A page that begins in one block and ends in another has the right metrics, wherever it begins."""
+    loads = [[metric(item=f"{load}-{n}") for n in range(3)] for load in range(4)]
+    reader = await _load(database, *loads)
+
+    expected = [document["item"] for load in loads for document in load]
+    for offset in range(13):
+        assert [row["item"] for row in await reader.metrics_page(offset, 5)] == expected[offset : offset + 5]
+
+
+async def test_a_deep_page_reads_no_more_than_a_first_one(database: Database) -> None:
+    """What a page costs does not grow with its number: the plan reads the page's own metrics and their block's."""
+    reader = await _load(database, *([metric(item=f"test_{n}") for n in range(200)] for _ in range(20)))
+    await database.fetch("ANALYZE test_metrics")
+    block = await database.fetchrow(reader._sql["find_block"], 3_950)
+    assert block is not None
+
+    explained = await database.fetch(
+        "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) " + reader._sql["metrics_page"],
+        *(block["block"], 3_950 - int(block["before"]), 50),
+    )
+
+    plan = "\n".join(row[0] for row in explained)
+    assert "test_metrics_by_arrival" in plan, plan
+    rows = [float(part.split("rows=")[1].split()[0]) for part in plan.splitlines() if "on test_metrics " in part]
+    assert max(rows) <= 200, plan
+
+
+async def test_measures_that_were_not_taken_come_last(database: Database) -> None:
+    """What a file does not tell is neither the most nor the least."""
+    reader = await _load(
+        database,
+        [metric(item="low", cpu_usage=0.1), metric(item="none", cpu_usage=None), metric(item="high", cpu_usage=9)],
+    )
+
+    for most, expected in ((True, ["high", "low", "none"]), (False, ["low", "high", "none"])):
+        rows = await reader.extreme_metrics(MetricFilter(), "cpu_usage", most, 10)
+        assert [row["item"] for row in rows] == expected
+
+
+async def test_every_metric_by_a_cursor(database: Database) -> None:
+    """All of them, in the order of arrival, or those of a filter."""
+    reader = await _load(database, [metric(item=f"test_{n}", kind="ab"[n % 2]) for n in range(2_500)])
+
+    assert [row["item"] async for row in reader.every_metric(MetricFilter())] == [f"test_{n}" for n in range(2_500)]
+    assert len([row async for row in reader.every_metric(MetricFilter(kind="a"))]) == 1_250
+
+
+@pytest.mark.parametrize("name", ["it's", 'a"b', "{0}", "%s", "$1", "; DROP TABLE test_sessions"])
+async def test_names_are_never_part_of_a_query(database: Database, name: str) -> None:
+    """Whatever a tag or a prefix is called, it is a value."""
+    reader = MetricsReader(database)
+
+    assert await reader.sessions(SessionFilter(prefix=name, tags=((name, name), (name, ""))), 0, 1) == []
+    assert await reader.metrics(MetricFilter(item=name, item_like=name, pipeline=name, build=name), 0, 1) == []

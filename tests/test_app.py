@@ -1,0 +1,238 @@
+"""The composition root: the service as a whole, started and stopped in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from smartmob.app import Service, build
+from smartmob.errors import DatabaseError, StartupError
+from smartmob.kernel.datadir import DataDirectory
+from smartmob.kernel.server import serve
+from smartmob.metrics.events import MetricsStored
+from smartmob.settings import DatabaseSettings, Settings
+from tests.conftest import running
+from tests.metrics.samples import metric
+
+
+@pytest.fixture(name="admin")
+async def _admin(database_url: str) -> AsyncIterator[Any]:
+    """Return a connection of the test's own to the service's database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(name="embedded_settings")
+def _embedded_settings(reachable_path: Path) -> Settings:
+    """Return settings without a database URL: the service brings its own."""
+    return Settings(port=0, data_dir=reachable_path / "data", database=DatabaseSettings(patience=2.0))
+
+
+async def _ready(client: Any) -> tuple[int, dict[str, str]]:
+    async with client.get("/ready") as response:
+        return response.status, (await response.json(content_type=None))["checks"]
+
+
+async def _serve(service: Service, settings: Settings) -> None:
+    """Serve as the command line does; for starts that fail."""
+    await serve(service.app, settings, stopping=service.stopping, at_once=service.stop_at_once, finish=service.finish)
+
+
+class TestBuild:
+    """A service that was built and not started."""
+
+    def test_nothing_happens_yet(self, tmp_path: Path) -> None:
+        """No folder is made, no database asked, no task started."""
+        settings = Settings(data_dir=tmp_path / "data", database=DatabaseSettings(url="postgresql://nowhere.invalid/x"))
+
+        service = build(settings)
+
+        assert list(tmp_path.iterdir()) == []
+        assert service.tasks.names() == []
+        assert service.embedded is None
+
+    def test_its_own_database(self, tmp_path: Path) -> None:
+        """Without a URL the service brings a database in its data directory."""
+        service = build(Settings(data_dir=tmp_path / "data"))
+
+        assert service.embedded is not None
+        assert service.embedded.home == tmp_path / "data" / "postgres"
+        service.stop_at_once()
+
+    def test_ending_at_once_without_a_database_of_its_own(self, settings: Settings) -> None:
+        """There is nothing that would outlive the process."""
+        build(settings).stop_at_once()
+
+    def test_the_document(self, settings: Settings) -> None:
+        """It can be had without a running service, with the routes of the kernel and of the rooms."""
+        paths = build(settings).document["paths"]
+
+        assert {"/health", "/metrics", "/metrics/", "/contexts/"} <= set(paths)
+
+
+class TestRunning:
+    """A service that runs."""
+
+    async def test_it_is_ready(self, settings: Settings) -> None:
+        """Database, disk and migrations are asked, and pass."""
+        async with running(build(settings)) as client:
+            assert await _ready(client) == (
+                200,
+                {"service": "ok", "database": "ok", "disk": "ok", "migrations": "ok"},
+            )
+
+    async def test_it_says_that_it_stops(self, settings: Settings) -> None:
+        """From the signal on it takes no more work."""
+        service = build(settings)
+        async with running(service) as client:
+            service.stopping()
+
+            status, checks = await _ready(client)
+
+        assert (status, checks["service"]) == (503, "stopping")
+
+    async def test_missing_migrations(self, settings: Settings, admin: Any) -> None:
+        """A database that was put back to an older state is told."""
+        async with running(build(settings)) as client:
+            await admin.execute("DELETE FROM schema_migrations")
+
+            status, checks = await _ready(client)
+
+        assert status == 503
+        assert "migrations are missing" in checks["migrations"]
+
+    async def test_missing_tables(self, settings: Settings, admin: Any) -> None:
+        """So is one without any tables, and no request fails for it but with a clear word."""
+        async with running(build(settings)) as client:
+            await admin.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+            status, checks = await _ready(client)
+
+        assert status == 503
+        assert checks["migrations"] != "ok"
+        assert checks["database"] == "ok"
+
+    async def test_two_addresses_that_look_alike(self, client: Any) -> None:
+        """`/metrics` is for Prometheus and `/metrics/` for the clients of the test metrics."""
+        async with client.get("/metrics") as response:
+            assert response.content_type == "text/plain"
+        async with client.get("/metrics/") as response:
+            assert response.status == 204
+
+    async def test_its_token(self, with_settings: Any) -> None:
+        """Every room asks for it."""
+        client = await with_settings(token="abc")
+
+        for path in ("/metrics/", "/api/v1/contexts/", "/openapi.json", "/unknown"):
+            assert (await client.get(path)).status == 401
+        assert (await client.get("/contexts/", headers={"Authorization": "Bearer abc"})).status == 204
+
+    async def test_further_names(self, with_settings: Any) -> None:
+        """It answers to the names that it was given."""
+        client = await with_settings(allow_host=("lab.example",))
+
+        assert (await client.get("/health", headers={"Host": "lab.example:443"})).status == 200
+        assert (await client.get("/health", headers={"Host": "other.example"})).status == 403
+
+    async def test_its_limits(self, with_settings: Any) -> None:
+        """The largest body is the one of the settings."""
+        client = await with_settings(max_body=2000)
+
+        async with client.post("/metrics/", data=b"x" * 2001) as response:
+            assert response.status == 413
+
+    async def test_rooms_hear_of_each_other(self, settings: Settings) -> None:
+        """What was stored is told on the bus, after it was stored."""
+        service = build(settings)
+        heard: list[MetricsStored] = []
+        service.bus.subscribe(MetricsStored, heard.append)
+        async with running(service) as client:
+            await client.post("/metrics/", json=[metric(), metric()])
+            await client.post("/metrics/", json=metric())
+
+        assert sum(event.count for event in heard) == 3
+
+    async def test_requests_are_logged(self, settings: Settings) -> None:
+        """Each finished request reaches the access log."""
+        lines: list[Any] = []
+        async with running(build(settings, lines.extend)) as client:
+            await client.get("/health", headers={"X-Request-Id": "id-1"})
+            await client.get("/unknown")
+
+        assert [(line[0], line[1], line[2]) for line in lines] == [("GET", "/health", 200), ("GET", "/unknown", 404)]
+        assert lines[0][4] == "id-1"
+
+
+class TestEnd:
+    """A service that has been stopped, or could not start."""
+
+    async def test_nothing_is_left(self, settings: Settings, admin: Any) -> None:
+        """Its tasks have ended, its connections are closed, its folder is free, and what it accepted is stored."""
+        service = build(settings)
+        async with running(service) as client:
+            answers = await asyncio.gather(*(client.post("/metrics/", json=metric()) for _ in range(20)))
+            assert service.tasks.names()
+
+        assert {response.status for response in answers} == {201}
+        assert service.tasks.names() == []
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert await admin.fetchval(others) == 0
+        folder = DataDirectory(settings.data_dir)
+        folder.hold()
+        folder.release()
+
+    async def test_a_second_service(self, settings: Settings) -> None:
+        """Two services do not share a data directory: the second is told so, and the first does not notice."""
+        async with running(build(settings)) as client:
+            with pytest.raises(StartupError, match="in use by another smartmob service"):
+                await _serve(build(settings), settings)
+
+            assert (await _ready(client))[0] == 200
+
+    async def test_a_database_that_refuses(self, settings: Settings, database_url: str) -> None:
+        """The error is the database's, and the folder is free again for the next try."""
+        wrong = replace(settings, database=DatabaseSettings(url=database_url.replace("smartmob@", "nobody@")))
+
+        with pytest.raises(DatabaseError, match="the database refuses the service"):
+            await _serve(build(wrong), wrong)
+
+        async with running(build(settings)) as client:
+            assert (await _ready(client))[0] == 200
+
+
+async def test_with_its_own_database(embedded_settings: Settings) -> None:
+    """It needs nothing but a folder: what is stored is there at the next start, and no server stays behind.
+
+    Not even when a start fails, as with a database that a newer version has changed.
+    """
+    first = build(embedded_settings)
+    assert first.embedded is not None
+    async with running(first) as client:
+        assert (await client.post("/metrics/", json=metric())).status == 201
+        assert (await _ready(client))[0] == 200
+    assert first.embedded.pid() is None
+
+    second = build(embedded_settings)
+    async with running(second) as client:
+        async with client.get("/metrics/count") as response:
+            assert await response.json() == {"count": 1}
+        connection = await asyncpg.connect(
+            host=str(embedded_settings.data_dir / "postgres" / "socket"), user="smartmob", database="smartmob"
+        )
+        await connection.execute(
+            "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
+        )
+        await connection.close()
+
+    third = build(embedded_settings)
+    assert third.embedded is not None
+    with pytest.raises(DatabaseError, match="newer smartmob"):
+        await _serve(third, embedded_settings)
+    assert third.embedded.pid() is None

@@ -1,0 +1,22 @@
+"""Waiting for what happens elsewhere, with an end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+_STEP = 0.005
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the first true value of `condition`, which may be a coroutine function; raise TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            value = condition()
+            if inspect.isawaitable(value):
+                value = await value
+            if value:
+                return value
+            await asyncio.sleep(_STEP)
