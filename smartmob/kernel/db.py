@@ -41,7 +41,7 @@ _AWAY = (
     asyncpg.ReadOnlySQLTransactionError,  # a failover is under way
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
-_LOST = ("clos", "released back to the pool", "another operation is in progress")
+_LOST = ("closed", "closing", "released back to the pool", "another operation is in progress")
 _HOPELESS = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,

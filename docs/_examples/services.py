@@ -1,0 +1,142 @@
+"""What the examples talk to: a service of the real command, and a PostgreSQL server that is not the service's own."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import psutil
+
+from docs._examples.shell import Shell
+from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.tasks import TaskRegistry
+from tests.acceptance.commands import kill_postgres
+
+T = TypeVar("T")
+
+_SECONDS = 60.0
+_SERVES = re.compile(r"(?:\w+=\S+ )*(?:smartmob serve|smartmob-agent)\b(?!.*(?:--help|--version))")
+
+
+def serves(command: str) -> bool:
+    """Return whether a command is one that serves."""
+    return _SERVES.match(command) is not None
+
+
+def until(condition: Callable[[], T | None], what: str) -> T:
+    """Return what `condition` gives once that is something."""
+    pause, rounds = threading.Event(), int(_SECONDS / 0.02)
+    for _ in range(rounds):
+        if (found := condition()) is not None:
+            return found
+        pause.wait(0.02)
+    raise TimeoutError(f"{what}: not within {_SECONDS:g} s")
+
+
+class Service:
+    """A running `smartmob serve`; `port` is where it listens. After use you must `stop`."""
+
+    def __init__(self, shell: Shell, folder: Path, command: str) -> None:
+        self._data = folder / "data"
+        self._output = folder / "service.out"
+        variables = {"SMARTMOB_PORT": "0", "SMARTMOB_DATA_DIR": str(self._data)}
+        self._process = shell.start(command, self._output, variables)
+        try:
+            self.port = until(self._listening, "the service listens")
+            until(self._answering, "the service answers")
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def output(self) -> str:
+        """Return what it has written to its terminal so far."""
+        return self._output.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Press CTRL-C, and return the exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return self._process.wait()
+        finally:
+            kill_postgres(self._data)
+
+    def _listening(self) -> int | None:
+        if self._process.poll() is not None:
+            raise ChildProcessError(f"the service ended with {self._process.returncode}:\n{self.output}")
+        try:
+            connections = psutil.Process(self._process.pid).net_connections("tcp")
+        except psutil.Error:
+            return None
+        return next((found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN), None)
+
+    def _answering(self) -> bool | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200 or None
+        except ConnectionError:
+            return None
+        finally:
+            connection.close()
+
+
+class Outside:
+    """A PostgreSQL server that asks for passwords. After use you must `stop`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = folder / "outside"
+        asyncio.run(self._start())
+
+    async def _start(self) -> None:
+        tasks = TaskRegistry()
+
+        async def prepare(address: Address) -> None:
+            access = self._home / "cluster" / "pg_hba.conf"
+            # Appended, so it keeps its owner; the first line that fits counts.
+            with access.open("a") as file:
+                file.write("local all all scram-sha-256\n")
+            connection = await asyncpg.connect(host=address.host, user=address.user, database=address.database)
+            await connection.execute("SELECT pg_reload_conf()")
+            await connection.close()
+
+        await EmbeddedPostgres(self._home, tasks).start(prepare)
+        # It goes on without the one who looks after it.
+        await tasks.close()
+
+    def url(self, database: str) -> str:
+        """Return what stands in a URL behind the password."""
+        return f"@/{database}?host={self._home}/socket"
+
+    def execute(self, text: str) -> None:
+        """Execute statements as the administrator; the comment `-- in the database NAME` goes to another database."""
+        asyncio.run(self._execute([part.strip() for part in re.split(r"(?:^|;)\s*\n", text + "\n")]))
+
+    async def _execute(self, statements: list[str]) -> None:
+        connection = await asyncpg.connect(f"postgresql://smartmob{self.url('postgres')}")
+        for statement in filter(None, statements):
+            if moves := re.match(r"-- in the database (\w+)\n", statement):
+                await connection.close()
+                connection = await asyncpg.connect(f"postgresql://smartmob{self.url(moves[1])}")
+                statement = statement[moves.end() :]
+            await connection.execute(statement)
+        await connection.close()
+
+    def stop(self) -> None:
+        """End it at once."""
+        pid = int((self._home / "cluster" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        psutil.Process(pid).wait(_SECONDS)

@@ -1,0 +1,188 @@
+"""Runs the examples of one page, in their order, in a folder of their own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from docs._examples.matching import fits
+from docs._examples.services import Outside, Service, serves
+from docs._examples.shell import Shell
+from tests.interop.environments import MONITOR_API, PLUGIN, python_with
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "90a8bcc1f6a5a7c0ac1d3e5c2f20ed6d4b1c9e77"
+MACHINE = "rack7"
+HOME = "/home/me"
+"""What pages call the commit of the suite, the machine and the home folder."""
+
+_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
+_OUTSIDE = re.compile(r"@db\.example\.com(?::5432)?/(\w+)(\?)?")
+_PYTHONS = {"pytest-monitor": PLUGIN, "monitor-api": MONITOR_API}
+_INTERRUPTED = "^C"
+
+
+class ExampleError(Exception):
+    """An example does not do what its page says; `line` counts from the beginning of the example."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class Stage:
+    """The place of one page's examples, with or without the machine's own curl. After use you must `close`."""
+
+    def __init__(self, curl: bool) -> None:
+        # Not one of pytest's folders: the database of a service that runs as root belongs to another user.
+        self._folder = Path(tempfile.mkdtemp(prefix="smartmob-docs-"))
+        self._folder.chmod(0o711)
+        self._shell = Shell(self._folder)
+        self._shell.add_program("git", "/bin/sh", "-c", f"echo {COMMIT}")
+        if not curl:
+            self._shell.add_program("curl", sys.executable, Path(__file__).with_name("curl.py"))
+        self._service: Service | None = None
+        self._outside: Outside | None = None
+        # Bound but not listening: the address of a service that is not there.
+        self._nobody = socket.socket()
+        self._nobody.bind(("127.0.0.1", 0))
+        self._alone = False
+        self._port = 0
+
+    def close(self) -> None:
+        """End everything and remove the folder."""
+        with ExitStack() as ends:
+            ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            ends.callback(self._nobody.close)
+            for running in (self._outside, self._service):
+                if running is not None:
+                    ends.callback(running.stop)
+
+    # -- what a page can ask for ----------------------------------------------------------------------------------
+
+    def use_python(self, name: str) -> None:
+        """Let `python` (for the plugin: `pytest`) be the one of an environment that has a third-party client."""
+        python = python_with(_PYTHONS[name])
+        if name == "pytest-monitor":
+            self._shell.add_program("pytest", python, "-m", "pytest")
+        else:
+            self._shell.add_program("python", python)
+
+    def be_alone(self) -> None:
+        """Let there be no service at the address."""
+        self._alone = True
+        self._move(self._nobody.getsockname()[1])
+
+    def copy(self, name: str) -> None:
+        """Copy a file or a folder of the repository into the present folder."""
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, self._shell.cwd, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, self._shell.cwd)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file in the present folder."""
+        path = self._shell.cwd / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.real(text))
+
+    def execute(self, text: str) -> None:
+        """Execute SQL as the administrator of the PostgreSQL server outside."""
+        self._away().execute(text)
+
+    def console(self, text: str, code: int) -> None:
+        """Run the commands of a console and compare what they print; the last one must end with `code`."""
+        commands = _commands(text)
+        for number, (line, command, shown) in enumerate(commands, start=1):
+            expected = code if number == len(commands) else 0
+            if serves(command) and not expected:
+                self._serve(line, command, shown)
+                continue
+            ended = self._shell.run(self.real(command))
+            if ended.code != expected:
+                raise ExampleError(line, f"$ {command}\nended with {ended.code}, not {expected}:\n{ended.output}")
+            self._compare(line, command, shown, ended.output)
+
+    # -- what stands for what -------------------------------------------------------------------------------------
+
+    def real(self, text: str) -> str:
+        """Return `text` of a page with what is there in place of what the page calls it."""
+        text = _OUTSIDE.sub(lambda match: self._away().url(match[1]) + ("&" if match[2] else ""), text)
+        if _ADDRESS.search(text) or re.search(r"\bsmartmob tests\b", text):
+            text = _ADDRESS.sub(f"127.0.0.1:{self._present()}", text)
+        return text.replace(HOME, str(self._shell.home))
+
+    def shown(self, text: str) -> str:
+        """Return output as a page shows it."""
+        if self._port:
+            text = text.replace(f"127.0.0.1:{self._port}", "127.0.0.1:8080")
+            text = re.sub(rf"\bport(=|\": ?|', port=){self._port}\b", r"port\g<1>8080", text)
+        for name in {socket.getfqdn(), socket.gethostname()}:
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", MACHINE, text)
+        return text.replace(str(self._shell.home), HOME)
+
+    def _compare(self, line: int, command: str, shown: str, printed: str) -> None:
+        # A page that shows nothing promises nothing about it.
+        if shown and not fits(shown, self.shown(printed)):
+            raise ExampleError(line, f"$ {command}\nprinted\n{self.shown(printed)}\nwhere the page shows\n{shown}")
+
+    def _serve(self, line: int, command: str, shown: str) -> None:
+        if self._service is not None:
+            self._service.stop()
+            self._service = None
+        # No test listens where others can connect.
+        started = re.sub(r"--host \S+", "--host 127.0.0.1", self.real(command))
+        try:
+            self._service = Service(self._shell, self._folder, started)
+        except (ChildProcessError, TimeoutError) as error:
+            raise ExampleError(line, f"$ {command}\n{error}") from None
+        self._alone = False
+        self._move(self._service.port)
+        before, interrupted, after = shown.partition(_INTERRUPTED)
+        until_bound = re.match(r".*?event\W+bind\b[^\n]*", self._service.output, re.DOTALL)
+        start = until_bound[0] if until_bound else ""
+        self._compare(line, command, before.strip(), start)
+        if interrupted:
+            self._service.stop()
+            rest = self._service.output[len(start) :]
+            self._service = None
+            rest = "\n".join(said for said in rest.splitlines() if "/health" not in said)
+            self._compare(line, command, after.strip(), rest)
+
+    def _present(self) -> int:
+        """Return the port of the service; one with the default settings is started where there is none."""
+        if self._service is None and not self._alone:
+            self._service = Service(self._shell, self._folder, "smartmob serve")
+            self._move(self._service.port)
+        return self._port
+
+    def _move(self, port: int) -> None:
+        self._shell.replace_exported(f"127.0.0.1:{self._port}", f"127.0.0.1:{port}")
+        self._shell.variables["SMARTMOB_SERVER"] = f"http://127.0.0.1:{port}"
+        self._port = port
+
+    def _away(self) -> Outside:
+        if self._outside is None:
+            self._outside = Outside(self._folder)
+        return self._outside
+
+
+def _commands(text: str) -> list[tuple[int, str, str]]:
+    """Return the commands of a console: the line, the command and what is shown below it."""
+    found: list[tuple[int, list[str], list[str]]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("$ "):
+            found.append((number, [line[2:]], []))
+        elif not found:
+            raise ExampleError(number, "a console begins with a command behind `$ `")
+        elif not found[-1][2] and found[-1][1][-1].endswith("\\"):
+            found[-1][1].append(line)
+        else:
+            found[-1][2].append(line)
+    return [(number, "\n".join(command), "\n".join(shown)) for number, command, shown in found]
