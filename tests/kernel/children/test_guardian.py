@@ -1,0 +1,125 @@
+"""The guarantee: however the service ends, nothing that it started is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smartmob.kernel.children import guardian
+from tests.kernel.children.families import FAMILY, family, living
+from tests.waiting import until
+
+SERVICE = """
+import asyncio, os, sys
+from pathlib import Path
+from smartmob.kernel.children.nursery import Nursery, Spec
+from smartmob.kernel.tasks import TaskRegistry
+
+async def main(family, folder, count):
+    nursery = Nursery(TaskRegistry())
+    null = os.open(os.devnull, os.O_RDWR)
+    env = {"PATH": os.environ["PATH"]}
+    for number in range(count):
+        file = str(Path(folder, str(number)))
+        await nursery.spawn(Spec(("python3", "-c", family, file), env, Path(folder), null, null, null))
+    Path(folder, "guardian").write_text(str(nursery.guardian_pid))
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+WAYS = {
+    "killed": (signal.SIGKILL,),
+    "stopped, then killed": (signal.SIGSTOP, signal.SIGKILL),
+    "crashed": (signal.SIGSEGV,),
+    "hung up": (signal.SIGHUP,),
+}
+
+
+def _start(folder: Path, count: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", SERVICE, FAMILY, str(folder), str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def _service(folder: Path, count: int) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Start a service with families; return it and every process that it is responsible for."""
+    process = _start(folder, count)
+    pids = [pid for number in range(count) for pid in await family(folder / str(number))]
+    keeping = int((folder / "guardian").read_text())
+    keepers = [child.pid for child in psutil.Process(keeping).children()]
+    assert len(keepers) == count
+    return process, [*pids, *keepers, keeping]
+
+
+def _end(process: subprocess.Popen[bytes], signals: tuple[signal.Signals, ...]) -> None:
+    for number in signals:
+        process.send_signal(number)
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("signals", WAYS.values(), ids=WAYS)
+async def test_nothing_outlives_the_service(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+    """Neither child nor grandchild, nor one in its own session, nor a daemon, nor what watched them."""
+    process, pids = await _service(tmp_path, 3)
+    assert len(living(pids)) == 3 * 4 + 3 + 1
+    _end(process, signals)
+    await until(lambda: living(pids) == [])
+
+
+async def test_a_stopped_keeper_does_not_help_its_child(tmp_path: Path) -> None:
+    """A keeper that cannot act when the service is killed is woken or killed by the guardian."""
+    process, pids = await _service(tmp_path, 2)
+    for pid in pids:
+        if psutil.Process(pid).ppid() == pids[-1]:
+            os.kill(pid, signal.SIGSTOP)
+    _end(process, (signal.SIGKILL,))
+    await until(lambda: living(pids) == [])
+
+
+async def test_guardian_and_service_killed_at_once_leave_nothing(tmp_path: Path) -> None:
+    """The keepers watch both."""
+    process, pids = await _service(tmp_path, 2)
+    os.kill(pids[-1], signal.SIGKILL)
+    _end(process, (signal.SIGKILL,))
+    await until(lambda: living(pids) == [])
+
+
+async def test_a_terminal_interrupt_reaches_the_service_alone(tmp_path: Path) -> None:
+    """The guardian and its keepers are in sessions of their own, so that CTRL-C does not end children ungracefully."""
+    process, pids = await _service(tmp_path, 1)
+    try:
+        assert {os.getsid(pid) for pid in pids}.isdisjoint({os.getsid(process.pid)})
+    finally:
+        _end(process, (signal.SIGKILL,))
+
+
+def test_children_are_found_without_the_kernels_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a kernel keeps no lists of children, the table of all processes tells."""
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        listed = guardian.children(os.getpid())
+        scanned = [pid for pid, parent in guardian.parents() if parent == os.getpid()]
+        assert child.pid in listed
+        assert child.pid in scanned
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_process_that_has_ended_has_no_children() -> None:
+    """It may end at any moment while it is looked at."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert guardian.children(child.pid) == []
