@@ -14,9 +14,15 @@ from smartmob.errors import RemoteError, SettingsError, SmartmobError
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
-    "serve": ("smartmob.cli.serve", "Run the service."),
-    "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
-    "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
+    "serve": ("smartmob.cli.serve:command", "Run the service."),
+    "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
+    "ps": ("smartmob.cli.processes:ps", "List processes."),
+    "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
+    "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
+    "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
+    "stop": ("smartmob.cli.processes:stop", "Stop processes."),
+    "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
+    "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 
 
@@ -29,7 +35,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
