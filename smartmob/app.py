@@ -6,23 +6,33 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from aiohttp import web
 
 from smartmob.errors import Unavailable
+from smartmob.hosts.events import SamplesStored
+from smartmob.hosts.routes import table as hosts_routes
+from smartmob.hosts.routes.echo import EchoRoute
+from smartmob.hosts.sampler.csvfile import LoadFile
+from smartmob.hosts.sampler.figures import figures as host_figures
+from smartmob.hosts.sampler.ticking import Sampler
+from smartmob.hosts.service import HostsService
+from smartmob.hosts.session import Watchers
+from smartmob.hosts.store.partitions import Partitions
+from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.events import EventBus
+from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.kernel.health import Readiness, database_check, disk_check
-from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
+from smartmob.kernel.prometheus import Figures, gauges, http_metrics, task_metrics, writer_metrics
+from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
 from smartmob.kernel.routing import mount, public_paths
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
-from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.metrics.events import MetricsStored
 from smartmob.metrics.routes import table as metrics_routes
 from smartmob.metrics.service import MetricsService
@@ -30,9 +40,7 @@ from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import Settings
 
-log = structlog.get_logger()
-
-MIGRATED_ROOMS = ("smartmob.metrics",)
+MIGRATED_ROOMS = ("smartmob.hosts", "smartmob.metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Service:
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
         self.readiness.stopping = True
+        self.bus.publish(ServiceStopping())
 
     async def finish(self, seconds: float) -> None:
         """Return when the requests under way have been answered, or the time is up."""
@@ -70,35 +79,66 @@ def _no_access_log(*_: object) -> None:
     """Log no requests."""
 
 
+def _metrics(house: House) -> Room:
+    writer = MetricsWriter(house.database)
+    live = house.writer("metrics", writer.commit, MetricsStored)
+    service = MetricsService(MetricsReader(house.database), writer, live, house.bus, house.settings.metrics)
+    return Room(metrics_routes.table(service, house.bodies), live, {"metrics-maintenance": service.maintain_for_ever})
+
+
+def _hosts(house: House) -> Room:
+    settings, database = house.settings.hosts, house.database
+    writer = HostsWriter(database)
+    live = house.writer("hosts", writer.commit, SamplesStored)
+    service = HostsService(HostsReader(database), writer, Partitions(database), live, house.bus, settings)
+    sampler = Sampler(str(settings.disk))
+    load_file = LoadFile(house.settings.data_dir, settings.csv_bytes, settings.csv_kept)
+    sampler.each_second.extend((service.keep_own, load_file.write))
+    watchers = Watchers(sampler)
+    echo = EchoRoute(service, watchers, house.tokens, settings, house.tasks)
+    house.bus.subscribe(ServiceStopping, echo.stopping)
+    house.figures.add(gauges(lambda: host_figures(sampler, lambda: echo.connections, lambda: len(watchers))))
+    works = {
+        "hosts-sampler": sampler.look_for_ever,
+        "hosts-watchers": watchers.tell_for_ever,
+        "hosts-own-samples": service.store_own_for_ever,
+        "hosts-maintenance": lambda: service.maintain_for_ever(database.patience),
+    }
+
+    async def start() -> None:
+        await service.start()
+        await sampler.look()
+
+    table = hosts_routes.table(service, sampler, echo, house.bodies, house.tokens, house.settings)
+    return Room(table, live, works, start)
+
+
 def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
     """Return the service for `settings`; nothing is started until its application is."""
     bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic(access_log)
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
-    database = Database(settings.database, embedded)
+    database, figures = Database(settings.database, embedded), Figures()
+    tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
 
-    metrics_writer = MetricsWriter(database)
-    live_metrics = GroupCommitWriter(
-        "metrics", database, metrics_writer.commit, committed=lambda count: bus.publish(MetricsStored(count))
-    )
-    metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
+    house = House(settings, bus, tasks, database, tokens, bodies, figures)
+    rooms = (_metrics(house), _hosts(house))
 
-    figures = Figures()
     figures.add(http_metrics(traffic))
-    figures.add(writer_metrics(live_metrics))
+    figures.add(writer_metrics(*(room.live for room in rooms)))
     figures.add(task_metrics(tasks))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
 
-    tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
-    tables = (kernel.table(), metrics_routes.table(metrics, bodies))
+    tables = (kernel.table(), *(room.table for room in rooms))
     kernel.describe(tables)
-
-    hosts = HostRules(settings.host, settings.allow_host)
-    entrance = Entrance(tokens, hosts, public_paths(tables), traffic)
+    entrance = Entrance(tokens, HostRules(settings.host, settings.allow_host), public_paths(tables), traffic)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     mount(app, tables)
+
+    async def say_farewell(_: web.Application) -> None:
+        bus.publish(ServiceStopping())
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -119,15 +159,10 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         yield
         await database.close()
 
-    async def run_metrics(_: web.Application) -> AsyncIterator[None]:
-        await live_metrics.start(tasks)
-        maintenance = tasks.start("metrics-maintenance", metrics.maintain_for_ever())
-        yield
-        maintenance.cancel()
-        await live_metrics.close()
-
+    app.on_shutdown.append(say_farewell)
     # Started in this order and stopped in the reverse one.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database))
+    app.cleanup_ctx.extend(lambda _, room=room: room.run(tasks) for room in rooms)
     return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
 
 
