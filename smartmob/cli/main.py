@@ -16,6 +16,8 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 _COMMANDS = {
     "serve": ("smartmob.cli.serve", "Run the service."),
     "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
+    "hosts": ("smartmob.cli.hosts", "Machines and their load: list, show, watch."),
+    "report-host": ("smartmob.cli.report_host", "Report the load of this machine to a service."),
     "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
 }
 

@@ -30,7 +30,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
-    _console().print(table)
+    console().print(table)
 
 
 def say(text: str) -> None:
@@ -73,5 +73,14 @@ def seconds(value: float | None) -> str:
     return f"{value * 1000:.1f} ms"
 
 
-def _console() -> Console:
+def span(value: float) -> str:
+    """Return how long something is ago, in the unit that suits it."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if value >= 2 * size:
+            return f"{value / size:,.0f} {unit}"
+    return f"{value:,.0f} s"
+
+
+def console() -> Console:
+    """Return standard output for a table; without a terminal it is wide."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
