@@ -89,8 +89,10 @@ class Watchers:
     async def tell(self, sweep: Sweep, now: float) -> None:
         """Send an event to everybody who is due."""
         parts = protocol.event_parts(sweep)
-        due = [watch for watch in self._watches.values() if watch.due <= now + _LATE]
-        for number, watch in enumerate(due, start=1):
+        due = [(key, watch) for key, watch in self._watches.items() if watch.due <= now + _LATE]
+        for number, (key, watch) in enumerate(due, start=1):
+            if self._watches.get(key) is not watch:
+                continue  # ended while the others were told
             interval = watch.subscription.interval
             # Kept in step where that is possible: what was missed is not sent later.
             watch.due = max(watch.due + interval, now + interval / 2)
