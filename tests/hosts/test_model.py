@@ -170,7 +170,7 @@ class TestMoments:
     @pytest.mark.parametrize("text", ["x", "2026-11-23T02:13:20", "2026-11-23", "nan", "inf", "1e300", "-1e300"])
     def test_bad(self, text: str) -> None:
         """What is no time, or does not say in which time zone, is refused by its name."""
-        with pytest.raises(InvalidInput, match="^from: "):
+        with pytest.raises(InvalidInput, match=r"^from: "):
             model.moment("from", text, datetime.now(UTC))
 
 

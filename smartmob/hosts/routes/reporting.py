@@ -160,14 +160,9 @@ class Reporting:
     async def sample(self, request: web.Request) -> web.StreamResponse:
         name = await self._name(request)
         body = await self._bodies.read(request)
-        if _is_form(body):
-            fields = _form(body)
-            data, empty = model.form_data(fields), not fields
-        else:
-            empty = body.strip() in (b"", b"{}", b"null", b"[]") or body.strip()[1:-1].isspace()
-            data = model.SampleData() if empty else decode(_SAMPLE, body)
-        if empty:
+        if _is_empty(body):
             return _refusal(400, _EMPTY)
+        data = model.form_data(_form(body)) if _is_form(body) else decode(_SAMPLE, body)
         await self._service.take(name, (data,))
         return json_response(model.as_numbers(data), 202)
 
@@ -205,6 +200,11 @@ class Reporting:
         except NotAuthenticated:
             return False
         return True
+
+
+def _is_empty(body: bytes) -> bool:
+    text = body.strip()
+    return text in (b"", b"{}", b"[]", b"null") or (text[:1] == b"{" and text[1:-1].isspace())
 
 
 def _is_form(body: bytes) -> bool:

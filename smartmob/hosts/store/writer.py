@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 
@@ -74,7 +75,7 @@ class HostsWriter:
         Of many services on one database, one at a time does it.
         """
 
-        async def step(connection: Connection) -> tuple[int, bool]:
+        async def step(connection: Connection, width: timedelta) -> tuple[int, bool]:
             async with connection.transaction():
                 row = await connection.fetchrow(self._sql["lock_progress"], lag)
                 assert row is not None
@@ -82,17 +83,19 @@ class HostsWriter:
                 if since.year == datetime.min.year:
                     first = await connection.fetchval(self._sql["first_arrival"])
                     since = settled if first is None else first - timedelta(seconds=1)
-                until = min(settled, since + _ROLLED_AT_ONCE)
+                until = min(settled, since + width)
                 if until <= since:
                     return 0, True
                 status = await connection.execute(self._sql["roll_up"], since, until)
                 await connection.execute(self._sql["move_progress"], until)
                 return int(status.rpartition(" ")[2]), until == settled
 
-        minutes, done = 0, False
+        minutes, done, width = 0, False, _ROLLED_AT_ONCE
         while not done:
-            touched, done = await self._database.run(step)
+            touched, done = await self._database.run(partial(step, width=width))
             minutes += touched
+            # A time in which nothing arrived is passed over in growing strides.
+            width = _ROLLED_AT_ONCE if touched else width * 2
         return minutes
 
     async def expire(self, samples_before: datetime, minutes_before: datetime) -> None:

@@ -20,7 +20,7 @@ async def _count(reader: HostsReader) -> int:
 
 
 async def test_an_attempt_that_is_repeated(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """When only the answer to a commit was lost, the same submissions change nothing; if all was lost, all is stored."""
+    """When only the answer to a commit was lost, the same submissions change nothing; else they are stored."""
     connection = await database.connect()
     first, second = submission([row(1, 1), row(1, 2)]), submission([row(2, 3, cpu=5.0, cores=[1.0])])
     await writer.commit(connection, [first, second])
