@@ -183,17 +183,17 @@ def text(document: Any) -> str:
     return msgspec.json.encode(document).decode()
 
 
-def error(reason: str, problem: str | None = None) -> str:
+def failure(reason: str, problem: str | None = None) -> str:
     """Return an error; `problem` is the name that the same error has over HTTP, where the protocol has none."""
     more = "" if problem is None else f', "problem": {text(problem)}'
     return f'{{"type": "ERROR", "reason": {text(reason)}{more}}}'
 
 
 WELCOME = '{"type": "WELCOME", "payload": {"welcome": "WELCOME"}}'
-ERROR_DATA_TYPE = error(DATA_TYPE)
-ERROR_DATA_SIZE = error(DATA_SIZE)
-ERROR_CREDENTIALS = error(CREDENTIALS)
-ERROR_COLLISION = error(COLLISION)
+ERROR_DATA_TYPE = failure(DATA_TYPE)
+ERROR_DATA_SIZE = failure(DATA_SIZE)
+ERROR_CREDENTIALS = failure(CREDENTIALS)
+ERROR_COLLISION = failure(COLLISION)
 _WELCOME_ACTION = (Send(WELCOME),)
 _DATA_TYPE_ACTION = (Send(ERROR_DATA_TYPE),)
 
@@ -378,12 +378,12 @@ def _backfill(message: Backfill) -> Action:
 
 
 def _refuse(reason: str) -> Send:
-    return Send(error(reason, "invalid-input"))
+    return Send(failure(reason, "invalid-input"))
 
 
 def refusal(failed: InvalidInput) -> str:
     """Return the error for a sample that cannot be taken."""
-    return error(str(failed), "invalid-input")
+    return failure(str(failed), "invalid-input")
 
 
 def _is_request_id(text: bytes) -> bool:

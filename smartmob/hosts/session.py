@@ -178,7 +178,7 @@ class Session:
         except InvalidInput as error:
             await self._line.send(protocol.refusal(error))
         except Unavailable as error:
-            await self._line.send(protocol.error(str(error), "unavailable"))
+            await self._line.send(protocol.failure(str(error), "unavailable"))
 
     async def _store_offset(self, action: StoreOffset) -> None:
         try:
@@ -189,7 +189,7 @@ class Session:
             await self._service.keep_offset(name, action.offset, action.delay)
             await self._line.send(protocol.OFFSET_STORED)
         except SmartmobError as error:
-            await self._line.send(protocol.error(str(error), "unavailable"))
+            await self._line.send(protocol.failure(str(error), "unavailable"))
 
     async def _subscribe(self, action: Start) -> None:
         if not self._trusted:
@@ -197,7 +197,7 @@ class Session:
                 self._trusted = bool(action.client_id) and await self._service.verify(action.client_id) is not None
             except Unavailable as error:
                 self._echo.forget(action.subscription.request_id)
-                await self._line.send(protocol.error(str(error), "unavailable"))
+                await self._line.send(protocol.failure(str(error), "unavailable"))
                 return
         if not self._trusted:
             self._echo.forget(action.subscription.request_id)
