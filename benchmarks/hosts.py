@@ -32,6 +32,7 @@ _GOAL_CONNECTIONS = 50
 _REPORT_SAMPLES = 86_400
 _SUBSCRIBERS = 1_000
 _HTTP_CONNECTIONS = 16
+_MACHINES = 500
 _WRK_SCRIPT = """\
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -223,10 +224,57 @@ def measure_watchers(service: Service, seconds: int) -> Section:
     return Section("Subscribers", (table(("subscribers", "events/s", "% of a core"), rows),), goals, sound)
 
 
+async def _machine(session: aiohttp.ClientSession, port: int, number: int, seconds: int) -> int:
+    """Register a machine and send a sample each second; return how many were answered."""
+    url = f"http://127.0.0.1:{port}"
+    async with session.post(f"{url}/client", json={"username": f"m{number}", "password": "123"}) as response:
+        client_id = (await response.json())["client_id"]
+    answered = 0
+    async with session.ws_connect(f"{url}/echo") as socket:
+        due = asyncio.get_running_loop().time()
+        for _ in range(seconds):
+            await socket.send_str('{"type": "HELLO"}')
+            await socket.receive_str()
+            data = {"cpu_load": 18.5, "mem": 8513, "storage": 81720, "time": int(time.time())}
+            await socket.send_json({"type": "CLIENT_DATA", "data": data, "interval": 1, "client_id": client_id})
+            answered += (await socket.receive_str()).startswith('{"type": "DATA_RETURN"')
+            due += 1
+            await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+    return answered
+
+
+async def _fleet(service: Service, seconds: int) -> tuple[int, int, float]:
+    """Return the samples that were answered and those that are stored, and the share of a core that it took."""
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+        used, began = _cpu(service.pid), time.perf_counter()
+        machines = (_machine(session, service.port, number, seconds) for number in range(_MACHINES))
+        answered = sum(await asyncio.gather(*machines))
+        share = (_cpu(service.pid) - used) / (time.perf_counter() - began)
+    connection = await service.connect()
+    try:
+        stored = await connection.fetchval("SELECT count(*) FROM host_samples WHERE host ~ '^m[0-9]+$'")
+    finally:
+        await connection.close()
+    return answered, int(stored), share
+
+
+def measure_fleet(service: Service, seconds: int) -> Section:
+    """Let 500 machines report each second, with a HELLO before each sample; nothing may be lost."""
+    answered, stored, share = asyncio.run(_fleet(service, seconds))
+    wanted = _MACHINES * seconds
+    say(f"{_MACHINES} machines for {seconds} s: {answered} of {wanted} answered, {stored} stored")
+    head = ("machines", "seconds", "sent", "answered", "stored", "% of a core")
+    row = (str(_MACHINES), str(seconds), str(wanted), str(answered), str(stored), f"{100 * share:.1f}")
+    remark = "The share of a core includes the registration of all machines (one scrypt each)."
+    return Section("A fleet", (table(head, [row]), remark), (), answered == stored == wanted)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hosts", description=__doc__)
     parser.add_argument("--seconds", type=int, default=5, metavar="N", help="seconds of each run (default 5)")
+    parser.add_argument("--fleet-seconds", type=int, default=60, metavar="N", help="seconds of the fleet (default 60)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
     options = parser.parse_args(arguments)
     with open_folder() as folder:
@@ -239,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     measure_messages(service, bare, options.rounds, options.seconds),
                     measure_http(service, folder, options.rounds, options.seconds),
                     measure_report(service, options.rounds),
+                    measure_fleet(service, options.fleet_seconds),
                 ]
         except CannotMeasure as error:
             say(str(error))
