@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import random
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -78,6 +77,7 @@ class Reporter:
         self._connected = False
         self._sweeper = Sweeper()
         self._numbers = secrets.randbits(60)
+        self._random = secrets.SystemRandom()
         self.delivered = 0
 
     async def run(self) -> None:
@@ -148,7 +148,7 @@ class Reporter:
                     self._shelve()
                 delay = _FIRST_DELAY if self.delivered > started else min(delay * 2, _LONGEST_DELAY)
                 # Not all at once: a service that restarts gets back hundreds of agents.
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+                await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
 
     async def _register(self, session: aiohttp.ClientSession) -> None:
         account = self._account

@@ -46,6 +46,7 @@ class Guardian:
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
+        self._registering = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     def known(self, client_id: str) -> str | None:
@@ -63,8 +64,7 @@ class Guardian:
             return None
         if (under_way := self._under_way.get(digest)) is not None:
             return await asyncio.shield(under_way)
-        if len(self._under_way) >= _MOST_WAITING:
-            raise Unavailable("too many passwords wait to be verified; try again in a moment", 5)
+        self._check_room()
         outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._under_way[digest] = outcome
         try:
@@ -79,16 +79,25 @@ class Guardian:
         finally:
             del self._under_way[digest]
 
+    def _check_room(self) -> None:
+        if len(self._under_way) + self._registering >= _MOST_WAITING:
+            raise Unavailable("too many passwords wait to be hashed; try again in a moment", 5)
+
     def forget(self, name: str) -> None:
         """Verify a machine anew the next time: it was registered or removed."""
         self._known = OrderedDict((digest, known) for digest, known in self._known.items() if known != name)
         self._wrong.clear()
 
     async def hashed(self, password: str) -> tuple[bytes, bytes]:
-        """Return a new salt and the hash of a password with it."""
+        """Return a new salt and the hash of a password with it. Raises Unavailable."""
+        self._check_room()
         salt = secrets.token_bytes(16)
-        async with self._turn:
-            return salt, await asyncio.to_thread(scrypt, password, salt)
+        self._registering += 1
+        try:
+            async with self._turn:
+                return salt, await asyncio.to_thread(scrypt, password, salt)
+        finally:
+            self._registering -= 1
 
     async def _check(self, name: str, password: str) -> str | None:
         stored = await self._find(name)
