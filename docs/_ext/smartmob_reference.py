@@ -50,7 +50,8 @@ def settings() -> str:
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)
-        parts.append(f"## {titles.get(name, f"The room `{name}`")}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
+        title = titles.get(name, f"The room `{name}`")
+        parts.append(f"## {title}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
     return "\n\n".join(parts)
 
 
