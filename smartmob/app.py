@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from smartmob.errors import Unavailable
+from smartmob.hosts import room as hosts
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.children.nursery import Nursery
@@ -24,18 +25,14 @@ from smartmob.kernel.routes import KernelRoutes
 from smartmob.kernel.routing import mount, public_paths
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
-from smartmob.metrics.events import MetricsStored
-from smartmob.metrics.routes import table as metrics_routes
-from smartmob.metrics.service import MetricsService
-from smartmob.metrics.store.reader import MetricsReader
-from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.processes import routes as processes_routes
-from smartmob.processes.preparer import Preparer
-from smartmob.processes.service import ProcessesService
-from smartmob.processes.store import ProcessStore
+from smartmob.metrics import room as metrics
+from smartmob.processes import room as processes
 from smartmob.settings import Settings
 
-MIGRATED_ROOMS = ("smartmob.metrics", "smartmob.processes")
+ROOMS = (metrics, hosts, processes)
+"""In the order in which they are started."""
+
+MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +78,6 @@ def _no_access_log(*_: object) -> None:
     """Log no requests."""
 
 
-def _metrics(house: House) -> Room:
-    writer = MetricsWriter(house.database)
-    live = house.writer("metrics", writer.commit, MetricsStored)
-    service = MetricsService(MetricsReader(house.database), writer, live, house.bus, house.settings.metrics)
-    return Room(metrics_routes.table(service, house.bodies), live, {"metrics-maintenance": service.maintain_for_ever})
-
-
-def _processes(house: House) -> Room:
-    settings, store = house.settings.processes, ProcessStore(house.database)
-    live = house.writer("processes", store.commit)
-    preparer = Preparer(house.settings.data_dir / "processes", house.nursery, house.tasks, settings)
-    service = ProcessesService(store, live, preparer, house, settings)
-    works = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
-    table = processes_routes.table(service, house.bodies, house.tasks, settings.viewer_bytes)
-    return Room(table, live, works, service.start, service.close, service.stop)
-
-
 def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
     """Return the service for `settings`; nothing is started until its application is."""
     bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic(access_log)
@@ -107,7 +87,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
-    rooms = (_metrics(house), _processes(house))
+    rooms = tuple(room.build(house) for room in ROOMS)
 
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(*(room.live for room in rooms)))

@@ -92,6 +92,28 @@ class ProcessesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HostsSettings:
+    """Settings of the room `hosts`."""
+
+    name: str | None = _setting(None, "Name of the service's own machine.", shown="the machine's name")
+    keep_days: float = _setting(14.0, "Days for which samples of machines are kept.", low=0.01, high=36_500)
+    keep_minutes_days: float = _setting(
+        365.0, "Days for which one-minute roll-ups of samples are kept.", low=0.01, high=36_500
+    )
+    ahead: float = _setting(300.0, "Seconds that a sample may lie in the future of the service.", low=0, high=86_400)
+    oldest_days: float = _setting(3_650.0, "Days that a sample may lie in the past.", low=0.01, high=20_000)
+    connections: int = _setting(10_000, "WebSocket clients at the same time.", low=1)
+    max_message: int = _setting(256 * 1024, "Bytes that one WebSocket message of a client may have.", low=1024)
+    message_rate: float = _setting(
+        10_000.0, "Messages a second that one WebSocket client may send before it is slowed down; 0 for any.", low=0
+    )
+    open_monitor: bool = _setting(False, "Show the load of the service's machine without a token.")
+    disk: Path = _setting(Path("/"), "Disk of the service's machine to watch, by any path on it.")
+    csv_bytes: int = _setting(10 * 1024 * 1024, "Bytes after which server_system_load.csv is rotated.", low=1024)
+    csv_kept: int = _setting(5, "Rotated files of server_system_load.csv to keep.", low=0, high=1_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one service."""
 
@@ -105,6 +127,9 @@ class Settings:
     token_file: Path | None = _setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
     insecure: bool = _setting(False, "Listen on any address without a token: everybody who connects is trusted.")
     allow_host: tuple[str, ...] = _setting((), "Further name under which clients may address the service; repeatable.")
+    registration: bool | None = _setting(
+        None, "Let everybody register machines.", shown="only without a token; with one, registering needs it"
+    )
     max_body: int = _setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
     body_timeout: float = _setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
     stop_timeout: float = _setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
@@ -117,6 +142,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     processes: ProcessesSettings = field(default_factory=ProcessesSettings)
+    hosts: HostsSettings = field(default_factory=HostsSettings)
     token: str | None = field(default=None, repr=False)
 
 
@@ -283,6 +309,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         database=DatabaseSettings(**nested.get("database", {})),
         metrics=MetricsSettings(**nested.get("metrics", {})),
         processes=ProcessesSettings(**nested.get("processes", {})),
+        hosts=HostsSettings(**nested.get("hosts", {})),
         token=token,
     )
 

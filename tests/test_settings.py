@@ -39,7 +39,7 @@ def _two(option: Option, folder: Path) -> tuple[Any, Any]:
     if option.repeatable:
         return ("one.example", "two.example"), ("three.example",)
     if option.kind is bool:
-        return not option.default, option.default
+        return (True, False) if option.default is None else (not option.default, option.default)
     if option.choices:
         return next(choice for choice in option.choices if choice != option.default), option.default
     if option.kind is Path:

@@ -114,7 +114,7 @@ class Stage:
     def real(self, text: str) -> str:
         """Return `text` of a page with what is there in place of what the page calls it."""
         text = _OUTSIDE.sub(lambda match: self._away().url(match[1]) + ("&" if match[2] else ""), text)
-        if _ADDRESS.search(text) or re.search(r"\bsmartmob tests\b", text):
+        if _ADDRESS.search(text) or re.search(r"\bsmartmob (?:tests|hosts)\b", text):
             text = _ADDRESS.sub(f"127.0.0.1:{self._present()}", text)
         return text.replace(HOME, str(self._shell.home))
 

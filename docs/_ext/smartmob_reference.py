@@ -46,11 +46,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def settings() -> str:
     """Return the settings: a section for each group."""
     groups = dict.fromkeys(option.group for option in OPTIONS)
-    titles = {"": "The service", "database": "The database", "metrics": "The room `metrics`"}
+    titles = {"": "The service", "database": "The database"}
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)
-        parts.append(f"## {titles.get(name, name)}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
+        title = titles.get(name, f"The room `{name}`")
+        parts.append(f"## {title}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
     return "\n\n".join(parts)
 
 

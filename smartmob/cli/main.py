@@ -21,6 +21,8 @@ _COMMANDS = {
     "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
     "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
     "stop": ("smartmob.cli.processes:stop", "Stop processes."),
+    "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
+    "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }

@@ -42,7 +42,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
-    _console().print(table)
+    console().print(table)
 
 
 def say(text: str) -> None:
@@ -52,9 +52,9 @@ def say(text: str) -> None:
 
 def print_lines(lines: Iterable[Text]) -> None:
     """Print lines that are not cut and not broken."""
-    console = _console()
+    out = console()
     for line in lines:
-        console.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def progress() -> Progress:
@@ -128,5 +128,6 @@ def size(value: float | None) -> str:
     return f"{value:.1f} GB"
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Return standard output for a table; without a terminal it is wide."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)

@@ -22,3 +22,11 @@ def epoch() -> float:
 def local(moment: datetime) -> datetime:
     """Return `moment` in the time zone of this machine; a naive one is taken as local time already."""
     return moment.astimezone()
+
+
+def steady() -> float:
+    """Return seconds of a clock that nobody sets: it also counts while the machine sleeps, where the system can."""
+    return time.clock_gettime(_STEADY)
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -5,9 +5,9 @@ The service counts in plain numbers; they are made into metrics only when somebo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import prometheus_client
 from prometheus_client.core import (
@@ -94,6 +94,28 @@ def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Me
         for writer in writers:
             waiting.add_metric([writer.name], writer.figures.waiting)
         yield waiting
+
+    return collect
+
+
+class Gauge(NamedTuple):
+    """A figure of a room that goes up and down."""
+
+    name: str
+    text: str
+    values: Mapping[str, float]
+    label: str = ""
+
+
+def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics that `read` yields, each with its values by label; without a label the only key is ""."""
+
+    def collect() -> Iterator[Metric]:
+        for gauge in read():
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=[gauge.label] if gauge.label else [])
+            for key, value in gauge.values.items():
+                family.add_metric([key] if gauge.label else [], value)
+            yield family
 
     return collect
 

@@ -107,7 +107,7 @@ async def _expect(request: web.Request) -> None:
 
 
 def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:
-    """Return the paths that ask for no token."""
+    """Return the paths that ask for no token, with the names of their places in braces."""
     return frozenset(
         prefix + route.path for table in tables for route in table.routes if route.public for prefix in table.prefixes
     )

@@ -102,8 +102,12 @@ class Entrance:
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
         self.hosts.check(request.method, headers, upgrade is not None and upgrade.lower() == "websocket")
-        if self.tokens.required and request.path not in self.public:
+        if self.tokens.required and not self._is_public(request):
             self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+
+    def _is_public(self, request: web.Request) -> bool:
+        resource = request.match_info.route.resource
+        return (request.path if resource is None else resource.canonical) in self.public
 
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Return the one middleware of the application."""

@@ -13,16 +13,19 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("metrics", "processes")
+ROOMS = ("hosts", "metrics", "processes")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
 MOST_POSITIONAL = 6
 
-VOCABULARY = {"__init__", "events", "machine", "migrations", "model", "protocol", "routes", "service", "store"}
+VOCABULARY = {
+    *("__init__", "events", "machine", "migrations", "model", "protocol", "room", "routes", "service", "store"),
+}
 """What a module of a room may be called: one meaning for each name, in every room."""
 
 ROLES = {
+    "hosts": {"guardian", "sampler", "session"},
     "processes": {
         *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),
         # What the preparer is made of, from the source's address to the command.
@@ -105,6 +108,7 @@ def test_every_module_has_its_tests() -> None:
 
 _TESTED_ELSEWHERE = {
     "events": "a room's events are tested by its service",
+    "room": "a room is put together by the tests of its routes",
 }
 
 

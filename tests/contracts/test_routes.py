@@ -12,7 +12,9 @@ from smartmob.app import build
 from smartmob.kernel.openapi import documented_path
 from smartmob.settings import Settings
 
-_OWN_ERRORS: frozenset[str] = frozenset()
+_OWN_ERRORS = frozenset(
+    ("/client", "/client/", "/client/{username}", "/client/{username}/time", "/client/{username}/time/report")
+)
 """Paths whose errors a seed's protocol defines."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from smartmob import __version__
 from smartmob.kernel.db import Database
-from smartmob.kernel.prometheus import CONTENT_TYPE, Figures, http_metrics, task_metrics, writer_metrics
+from smartmob.kernel.prometheus import CONTENT_TYPE, Figures, Gauge, gauges, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import BUCKETS, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
@@ -122,3 +122,21 @@ def test_two_services_in_one_process() -> None:
 def test_the_media_type() -> None:
     """It is the one of the text format."""
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_gauges() -> None:
+    """A room's figures are read anew each time; one with a label has a value for each."""
+    level = {"": 1.0}
+
+    def read() -> Iterator[Gauge]:
+        yield Gauge("level", "How high.", level)
+        yield Gauge("core_percent", "How busy.", {"0": 5.0, "1": 7.5}, "core")
+        yield Gauge("nothing", "Not there.", {}, "sensor")
+
+    assert {key: value for key, value in _read(gauges(read)).items() if not key[0].startswith("process_")} == {
+        ("level", ()): 1.0,
+        ("core_percent", (("core", "0"),)): 5.0,
+        ("core_percent", (("core", "1"),)): 7.5,
+    }
+    level[""] = 2.0
+    assert _read(gauges(read))["level", ()] == 2.0

@@ -200,6 +200,15 @@ class TestAdmission:
         assert (await client.get("/plain?x=/hello")).status == 200
         assert (await client.get("/plain/")).status == 401
 
+    async def test_public_addresses_with_places(self, serving: Any) -> None:
+        """Whatever stands in the place of a public address, it needs no token, and no other address gets in by it."""
+        client, _, _ = await serving(token="abc")
+
+        for path in ("/open/a", "/open/a%2Fb", "/open/{name}"):
+            assert (await client.get(URL(path, encoded=True))).status == 200
+        for path in ("/part/a", "/part/{name}", "/open/a/b", "/open/"):
+            assert (await client.get(URL(path, encoded=True))).status == 401
+
     @pytest.mark.parametrize(
         ("headers", "moved"), [(HTML, True), ({"Accept": "application/json"}, False), ({"Accept": "*/*"}, False)]
     )

@@ -76,6 +76,7 @@ class Tiny:
             ("GET", "/stream"): self.streamed,
             ("GET", "/search"): self.search,
             ("GET", "/part/{name}"): self.part,
+            ("GET", "/open/{name}"): self.part,
             ("GET", "/wait"): self.wait,
             ("GET", "/go"): self.release,
             ("GET", "/socket"): self.socket,
@@ -83,7 +84,15 @@ class Tiny:
             ("POST", "/things"): self.things,
         }
         routes = [
-            Route(method, path, handler, path, "It is what it is.", {200: answer(dict)}, public=path == "/plain")
+            Route(
+                method,
+                path,
+                handler,
+                path,
+                "It is what it is.",
+                {200: answer(dict)},
+                public=path in ("/plain", "/open/{name}"),
+            )
             for (method, path), handler in paths.items()
         ]
         return RouteTable("tiny", tuple(routes))

@@ -1,0 +1,197 @@
+"""`smartmob hosts`: machines and their load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from smartmob.cli import output
+from smartmob.cli.connection import talks_to_server
+from smartmob.client.http import Lab
+from smartmob.errors import InvalidInput
+from smartmob.kernel import clock
+
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MEGABYTE = 2**20
+_BAR = 20
+_SILENT_SECONDS = 10.0
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_SHOWN_POINTS = 60
+
+
+@click.group("hosts")
+def command() -> None:
+    """Machines and their load: list, show, watch."""
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@command.command()
+@as_json
+@talks_to_server
+async def ls(lab: Lab, as_json: bool) -> None:
+    """List machines with their newest sample."""
+    hosts = await _hosts(lab)
+    if as_json:
+        output.print_json(hosts)
+        return
+    output.print_table("Machines", _COLUMNS, (_row(host, clock.epoch()) for host in hosts))
+
+
+@command.command()
+@click.argument("name")
+@click.option("--last", default="1h", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
+@as_json
+@talks_to_server
+async def show(lab: Lab, name: str, last: str, as_json: bool) -> None:
+    """Show what a machine was doing."""
+    end = clock.epoch()
+    path = f"/hosts/{quote(name, safe='')}"
+    host = await lab.get(path)
+    span = {"from": f"{end - _seconds(last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
+    history = await lab.get(f"{path}/samples", **span)
+    if as_json:
+        output.print_json({"host": host, "history": history})
+        return
+    output.print_table("Machine", _COLUMNS, [_row(host, end)])
+    output.print_table(f"The last {last}", ("", ">Least", ">Mean", ">Most", "Course"), _figures(history["points"]))
+
+
+@command.command()
+@click.option(
+    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between looks."
+)
+@click.option("--times", type=click.IntRange(1), help="Look so many times and end; without it, until CTRL-C.")
+@talks_to_server
+async def watch(lab: Lab, interval: float, times: int | None) -> None:
+    """Watch the load of all machines: a live table on a terminal."""
+    looked = 0
+    with Live(console=output.console(), auto_refresh=False, transient=False) as live:
+        while True:
+            live.update(_table(await _hosts(lab)), refresh=True)
+            looked += 1
+            if looked == times:
+                return
+            await asyncio.sleep(interval)
+
+
+async def _hosts(lab: Lab) -> list[dict[str, Any]]:
+    page = await lab.get("/hosts/")
+    hosts = list(page["hosts"])
+    while "next_url" in page:
+        page = await lab.get(page["next_url"])
+        hosts += page["hosts"]
+    return hosts
+
+
+_COLUMNS = ("Machine", "Last sample", ">CPU", ">Memory", ">Storage", ">Load", "Clock off by")
+
+
+def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
+    latest = host["latest"] or {}
+    offset = host["clock"]["offset"] if host["clock"] else None
+    return (
+        host["name"] + (" (this service)" if host["own"] else ""),
+        _ago(latest.get("time"), now),
+        _number(latest.get("cpu"), "{:.1f} %"),
+        _number(latest.get("mem"), "{:,.0f} MB"),
+        _number(latest.get("storage"), "{:,.0f} MB"),
+        _number(latest.get("load"), "{:.2f}"),
+        None if offset is None else output.seconds(offset),
+    )
+
+
+def _table(hosts: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Machine", "Last sample", "CPU", "Memory", "Disk r/w", "Net in/out"):
+        table.add_column(name, no_wrap=True)
+    now = clock.epoch()
+    for host in hosts:
+        latest = host["latest"] or {}
+        cells = (
+            host["name"],
+            _ago(latest.get("time"), now),
+            _bar(latest.get("cpu")),
+            _number(latest.get("mem"), "{:,.0f} MB"),
+            _two(latest.get("disk_read"), latest.get("disk_write")),
+            _two(latest.get("net_received"), latest.get("net_sent")),
+        )
+        silent = not latest or now - _epoch(latest["time"]) > _SILENT_SECONDS
+        table.add_row(*(output.plain(cell) for cell in cells), style="dim" if silent else None)
+    return table
+
+
+def _figures(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    forms: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("cpu", "CPU", "{:.1f} %".format),
+        ("mem", "Memory", "{:,.0f} MB".format),
+        ("storage", "Storage", "{:,.0f} MB".format),
+        ("load", "Load", "{:.2f}".format),
+        ("swap", "Swap", "{:,.0f} MB".format),
+        ("disk_read", "Disk read", _rate),
+        ("disk_write", "Disk written", _rate),
+        ("net_received", "Net received", _rate),
+        ("net_sent", "Net sent", _rate),
+    )
+    for name, title, form in forms:
+        # Weighted, since a span at the edge has fewer samples.
+        bands = [(point[name], point["samples"]) for point in points if point[name] is not None]
+        if not bands:
+            continue
+        mean = sum(band["avg"] * samples for band, samples in bands) / sum(samples for _, samples in bands)
+        least, most = min(band["min"] for band, _ in bands), max(band["max"] for band, _ in bands)
+        top = 100.0 if name == "cpu" else most
+        yield title, form(least), form(mean), form(most), _course([band["avg"] for band, _ in bands], top)
+
+
+def _course(values: Sequence[float], top: float) -> str:
+    return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * min(1.0, value / top))] if top else " " for value in values)
+
+
+def _bar(percent: float | None) -> str | None:
+    if percent is None:
+        return None
+    filled = round(_BAR * min(100.0, percent) / 100)
+    return f"{'█' * filled}{'·' * (_BAR - filled)} {percent:5.1f} %"
+
+
+def _two(first: float | None, second: float | None) -> str | None:
+    return None if first is None or second is None else f"{_rate(first)} / {_rate(second)}"
+
+
+def _rate(value: float) -> str:
+    return f"{value / _MEGABYTE:,.1f} MB/s" if value >= _MEGABYTE / 10 else f"{value / 1024:,.1f} KB/s"
+
+
+def _number(value: float | None, form: str) -> str | None:
+    return None if value is None else form.format(value)
+
+
+def _ago(time: str | None, now: float) -> str | None:
+    if time is None:
+        return None
+    seconds = now - _epoch(time)
+    return "now" if seconds < 3 else f"{output.span(seconds)} ago"
+
+
+def _epoch(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+def _seconds(text: str) -> float:
+    unit = _SPANS.get(text[-1:], 0)
+    try:
+        value = float(text[:-1]) * unit
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e10:
+        raise InvalidInput(f"--last {text}: expected a span such as 90s, 15m, 6h or 14d")
+    return value

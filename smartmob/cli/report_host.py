@@ -1,0 +1,110 @@
+"""`smartmob report-host`: reports the load of this machine to a service. It loads nothing of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import platformdirs
+
+from smartmob.errors import SettingsError, StartupError
+from smartmob.settings import PREFIX, environment, secret
+
+_BACKLOG_MB = 64
+
+
+@click.command("report-host")
+@click.option("--to", "url", metavar="URL", required=True, envvar=PREFIX + "SERVER", help="Address of the service.")
+@click.option("--name", help="Name of this machine.  [default: the machine's name]")
+@click.option(
+    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds between samples."
+)
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    help="File that holds the machine's password.  [default: one is made]",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar=PREFIX + "TOKEN_FILE",
+    help="File that holds the service's token, where registering needs it (or set SMARTMOB_TOKEN).",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the password and of samples that wait.  [default: the platform's user state folder]",
+)
+@click.option(
+    "--backlog-mb",
+    default=_BACKLOG_MB,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="MB of samples to keep while the service is away.",
+)
+def command(
+    url: str,
+    name: str | None,
+    interval: float,
+    password_file: Path | None,
+    token_file: Path | None,
+    state_dir: Path | None,
+    backlog_mb: int,
+) -> None:
+    """Report the load of this machine to a service until CTRL-C, SIGINT or SIGTERM.
+
+    The machine registers itself. While the service is away samples wait on disk, and are sent when it is back.
+    """
+    from smartmob.client.backlog import Backlog
+    from smartmob.client.reporter import Account, Clocks, Reporter
+    from smartmob.kernel import clock
+
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"--to {url}: expected an address such as http://lab:8080")
+    token = secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
+    name = name or socket.gethostname()
+    folder = (state_dir or Path(platformdirs.user_state_path("smartmob"))) / "report-host" / quote(name, safe="")
+    password = secret(password_file, "--password-file") if password_file else _own_password(folder)
+    account = Account(url, name, password, token)
+    backlog = Backlog(folder / "backlog", backlog_mb * 1_000_000)
+
+    async def run() -> None:
+        reporter = Reporter(account, backlog, Clocks(clock.epoch, clock.steady), interval, _say)
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            await reporter.run()
+        except asyncio.CancelledError:
+            _say("stopped")
+
+    asyncio.run(run())
+
+
+def _say(text: str) -> None:
+    click.echo(f"smartmob report-host: {text}", err=True)
+
+
+def _own_password(folder: Path) -> str:
+    """Return the password of this machine, which is made the first time."""
+    path = folder / "password"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return secret(path, str(path))
+        with os.fdopen(descriptor, "w") as file:
+            file.write(password := secrets.token_urlsafe(24))
+        return password
+    except OSError as error:
+        raise StartupError(
+            f"{path} cannot be written: {error.strerror}. Name another folder with --state-dir."
+        ) from None

@@ -1,0 +1,252 @@
+"""The reporting agent: looks at the machine it runs on and tells a service, over one WebSocket.
+
+It runs alone: no database, no server. While the service is away the samples wait on disk; when it is back, what waits
+is delivered in the pauses between the fresh ones. Times are the service's: the agent measures by an exchange of four
+timestamps (RFC 5905 section 8) how far its clock is off, and counts on by a clock that nobody sets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from smartmob import __version__
+from smartmob.client.backlog import Backlog
+from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
+from smartmob.hosts.model import sample_fields
+from smartmob.hosts.sampler.sweep import Sweeper
+
+_ANSWER_SECONDS = 10.0
+_EXCHANGES = 5
+_MEASURE_SECONDS = 600.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
+_MOST_HELD = 10
+_CHUNK_SAMPLES, _CHUNK_BYTES = 500, 96 * 1024
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clock of the machine in seconds since 1970, and one that nobody sets."""
+
+    wall: Callable[[], float]
+    steady: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where to report to, as whom; `token` is the service's, needed where registration is closed."""
+
+    url: str
+    name: str
+    password: str
+    token: str | None = None
+
+    @property
+    def client_id(self) -> str:
+        """Return what proves that a sample comes from this machine."""
+        return base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
+
+
+class _Refused(Exception):
+    """The service will never take this."""
+
+
+class Reporter:
+    """Reports until cancelled. `say` is told what a person should know."""
+
+    def __init__(self, account: Account, backlog: Backlog, clocks: Clocks, interval: float, say: Say) -> None:
+        self._account = account
+        self._backlog = backlog
+        self._clocks = clocks
+        self._interval = interval
+        self._say = say
+        self._base = clocks.wall() - clocks.steady()
+        self._held: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._connected = False
+        self._sweeper = Sweeper()
+        self._numbers = secrets.randbits(60)
+        self._random = secrets.SystemRandom()
+        self.delivered = 0
+
+    async def run(self) -> None:
+        """Report until cancelled; raises NotAuthenticated or NotAllowed when the service does not want us."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._look_for_ever())
+                group.create_task(self._deliver_for_ever())
+        except* (NotAuthenticated, NotAllowed, RemoteError) as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._shelve()
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    async def _look_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        before, due = loop.time(), loop.time()
+        while True:
+            due += self._interval
+            now = loop.time()
+            if due < now - self._interval:
+                due = now  # the machine slept
+            await asyncio.sleep(due - now)
+            now = loop.time()
+            self._numbers += 1
+            fields = sample_fields(self._sweeper.look(0.0, max(0.001, now - before)))
+            before = now
+            time = round(self._clocks.steady() + self._base, 3)
+            self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))
+            if not self._connected or len(self._held) > _MOST_HELD:
+                self._shelve()
+            self._news.set()
+
+    def _shelve(self) -> None:
+        """Put what is not delivered on disk."""
+        lost = self._backlog.lost
+        try:
+            self._backlog.add(list(self._held))
+        except OSError as error:
+            self._say(f"{len(self._held)} samples are lost: the backlog cannot be written: {error.strerror}")
+        self._held.clear()
+        if self._backlog.lost > lost and not lost:
+            self._say("the backlog is full: the oldest samples are lost from now on")
+
+    # -- delivering -----------------------------------------------------------------------------------------------
+
+    async def _deliver_for_ever(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+        headers = {"User-Agent": f"smartmob/{__version__}"}
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            delay = _FIRST_DELAY
+            while True:
+                started = self.delivered
+                try:
+                    await self._register(session)
+                    async with session.ws_connect(
+                        URL(self._account.url) / "echo", timeout=aiohttp.ClientWSTimeout(ws_close=_ANSWER_SECONDS)
+                    ) as socket:
+                        await self._converse(socket)
+                except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
+                    if self._connected or delay == _FIRST_DELAY:
+                        self._say(
+                            f"{self._account.url} is away ({str(error) or 'no answer in time'}); samples are kept"
+                        )
+                finally:
+                    self._connected = False
+                    self._shelve()
+                delay = _FIRST_DELAY if self.delivered > started else min(delay * 2, _LONGEST_DELAY)
+                # Not all at once: a service that restarts gets back hundreds of agents.
+                await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
+
+    async def _register(self, session: aiohttp.ClientSession) -> None:
+        account = self._account
+        headers = {"Authorization": f"Bearer {account.token}"} if account.token else {}
+        document = {"username": account.name, "password": account.password}
+        async with session.post(URL(account.url) / "client", json=document, headers=headers) as response:
+            if response.status == 200:
+                return
+            said = (await response.text())[:500]
+            if response.status == 401:
+                raise NotAuthenticated(
+                    f"the service knows a machine {account.name!r} with another password, or does not allow the name. "
+                    "Choose another --name, or give its password with --password-file."
+                )
+            if response.status == 403:
+                raise NotAllowed(f"the service does not let this machine in: {said}. Give --token-file.")
+            raise RemoteError(f"the service answered {response.status}: {said}", response.status)
+
+    async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await self._ask(socket, {"type": "HELLO"})
+        measured = await self._measure(socket)
+        self._connected = True
+        self._say(f"reporting to {self._account.url} as {self._account.name}")
+        while True:
+            while self._held:
+                sample = self._held[0]
+                await self._send_fresh(socket, sample)
+                self.delivered += 1
+                # It may have been put on disk meanwhile; then it is sent twice and stored once.
+                if self._held and self._held[0] is sample:
+                    self._held.popleft()
+            if self._backlog:
+                await self._send_backlog(socket)
+                continue
+            drift = abs(self._clocks.wall() - self._clocks.steady() - measured[1])
+            if drift > 1.0 or self._clocks.steady() - measured[0] > _MEASURE_SECONDS:
+                measured = await self._measure(socket)
+            self._news.clear()
+            if not self._held:
+                await self._news.wait()
+
+    async def _send_fresh(self, socket: aiohttp.ClientWebSocketResponse, sample: bytes) -> None:
+        message = {"type": "CLIENT_DATA", "data": msgspec.Raw(sample), "client_id": self._account.client_id}
+        try:
+            await self._ask(socket, {**message, "interval": self._interval})
+        except _Refused as error:
+            self._say(f"a sample was refused: {error}")
+
+    async def _send_backlog(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        samples = self._backlog.take(_CHUNK_SAMPLES, _CHUNK_BYTES)
+        if not samples:
+            return
+        message = {
+            "type": "BACKFILL",
+            "samples": [msgspec.Raw(sample) for sample in samples],
+            "client_id": self._account.client_id,
+        }
+        try:
+            payload = await self._ask(socket, message)
+        except _Refused as error:
+            self._say(f"{len(samples)} samples of the backlog were refused: {error}")
+        else:
+            if payload["refused"]:
+                refused = payload["refused"]
+                self._say(f"{len(refused)} samples of the backlog were refused, the first because: {refused[0]}")
+            self.delivered += payload["stored"]
+        self._backlog.done()
+
+    async def _measure(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[float, float]:
+        """Measure how far the clock is off and tell the service; return when that was, and by which clocks."""
+        wall, steady = self._clocks.wall, self._clocks.steady
+        found: list[tuple[float, float]] = []
+        for _ in range(_EXCHANGES):
+            apart = wall() - steady()
+            sent = steady() + apart
+            told = await self._ask(socket, {"type": "CLOCK", "sent": sent})
+            back = steady() + apart
+            delay = (back - sent) - (told["answered"] - told["received"])
+            found.append((max(0.0, delay), ((told["received"] - sent) + (told["answered"] - back)) / 2))
+        # The quickest exchange was disturbed least.
+        delay, offset = min(found)
+        self._base = apart + offset
+        message = {"type": "CLOCK_OFFSET", "offset": offset, "delay": delay, "client_id": self._account.client_id}
+        await self._ask(socket, message)
+        if abs(offset) > 1.0:
+            self._say(f"the clock of this machine is {offset:+.1f} s off; samples are sent by the service's clock")
+        return steady(), apart
+
+    async def _ask(self, socket: aiohttp.ClientWebSocketResponse, message: dict[str, Any]) -> Any:
+        """Send a message and return what its answer brings; raises _Refused or RemoteError."""
+        await socket.send_str(msgspec.json.encode(message).decode())
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            answer = await socket.receive()
+        if answer.type is not aiohttp.WSMsgType.TEXT:
+            raise RemoteError("the connection was closed")
+        document = msgspec.json.decode(answer.data)
+        if document["type"] != "ERROR":
+            return document["payload"]
+        if document.get("problem") == "invalid-input":
+            raise _Refused(document["reason"])
+        raise RemoteError(document["reason"])

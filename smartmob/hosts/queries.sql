@@ -1,0 +1,138 @@
+-- The SQL of the room `hosts`. `{...}` is filled in by the store with the columns of each figure.
+
+-- name: insert_host
+INSERT INTO hosts (name, own, salt, secret, registered_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: select_secret
+SELECT own, salt, secret FROM hosts WHERE name = $1;
+
+-- name: delete_host
+DELETE FROM hosts WHERE name = $1 AND NOT own;
+
+-- name: delete_samples
+DELETE FROM host_samples WHERE host = $1;
+
+-- name: delete_minutes
+DELETE FROM host_minutes WHERE host = $1;
+
+-- name: delete_clocks
+DELETE FROM host_clocks WHERE host = $1;
+
+-- name: insert_samples
+INSERT INTO host_samples (
+    host, at, n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail
+)
+SELECT host, to_timestamp(at), n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail::json
+FROM unnest(
+    $1::text[], $2::double precision[], $3::bigint[], $4::double precision[], $5::double precision[],
+    $6::double precision[], $7::double precision[], $8::double precision[], $9::double precision[],
+    $10::double precision[], $11::double precision[], $12::double precision[], $13::text[]
+) AS s (host, at, n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail)
+ON CONFLICT (host, at, n) DO NOTHING;
+
+-- name: insert_offset
+INSERT INTO host_clocks (host, at, offset_seconds, delay_seconds) VALUES ($1, $2, $3, $4)
+ON CONFLICT (host, at) DO NOTHING;
+
+-- name: select_hosts
+SELECT h.name, h.own, h.registered_at, s.at, {figures}, s.detail, c.at AS clock_at, c.offset_seconds, c.delay_seconds
+FROM hosts AS h
+LEFT JOIN LATERAL (
+    SELECT * FROM host_samples WHERE host = h.name ORDER BY at DESC, n DESC LIMIT 1
+) AS s ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM host_clocks WHERE host = h.name ORDER BY at DESC LIMIT 1
+) AS c ON true;
+
+-- name: sample_span
+SELECT min(at) AS first, max(at) AS last FROM host_samples WHERE host = $1;
+
+-- name: report
+SELECT concat(
+    '{{"cpu":', coalesce(cpu::text, 'null'), ',"mem":', coalesce(mem::text, 'null'),
+    ',"storage":', coalesce(storage::text, 'null'), ',"unix_time":', date_part('epoch', at), '}}'
+)
+FROM host_samples WHERE host = $1 AND at >= $2 AND at <= $3 ORDER BY at, n;
+
+-- name: count_samples
+SELECT count(*) FROM (
+    SELECT FROM host_samples WHERE host = $1 AND at >= $2 AND at < $3 LIMIT $4
+) AS found;
+
+-- name: select_samples
+SELECT at, {figures}, detail FROM host_samples AS s WHERE host = $1 AND at >= $2 AND at < $3 ORDER BY at, n;
+
+-- name: bucket_samples
+SELECT date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, count(*) AS samples, {raw_bands}
+FROM host_samples WHERE host = $1 AND at >= $2 AND at < $3
+GROUP BY 1 ORDER BY 1;
+
+-- name: bucket_minutes
+-- Minutes that are not rolled up yet come from the samples themselves.
+WITH rolled AS (
+    SELECT date_bin('1 minute', until, timestamptz 'epoch') AS until FROM host_progress WHERE name = 'minutes'
+), parts AS (
+    SELECT at, samples, {minute_columns}
+    FROM host_minutes
+    WHERE host = $1 AND at >= $2 AND at < $3 AND at < (SELECT until FROM rolled)
+    UNION ALL
+    SELECT date_bin('1 minute', at, timestamptz 'epoch'), count(*), {aggregates}
+    FROM host_samples
+    WHERE host = $1 AND at >= greatest($2, (SELECT until FROM rolled)) AND at < $3
+    GROUP BY 1
+)
+SELECT date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, sum(samples)::bigint AS samples, {minute_bands}
+FROM parts GROUP BY 1 ORDER BY 1;
+
+-- name: host_loads
+SELECT host, count(*) AS samples, min(cpu) AS cpu_min, avg(cpu) AS cpu_avg, max(cpu) AS cpu_max
+FROM host_samples WHERE host IN (SELECT name FROM hosts) AND at >= $1 AND at < $2
+GROUP BY host ORDER BY host;
+
+-- name: lock_progress
+SELECT until, now() - make_interval(secs => $1) AS settled FROM host_progress WHERE name = 'minutes' FOR UPDATE;
+
+-- name: first_arrival
+SELECT min(received_at) FROM host_samples;
+
+-- name: roll_up
+WITH touched AS (
+    SELECT DISTINCT host, date_bin('1 minute', at, timestamptz 'epoch') AS minute
+    FROM host_samples WHERE received_at > $1 AND received_at <= $2
+)
+INSERT INTO host_minutes (host, at, samples, {minute_columns})
+SELECT t.host, t.minute, count(*), {aggregates}
+FROM touched AS t
+JOIN host_samples AS s ON s.host = t.host AND s.at >= t.minute AND s.at < t.minute + interval '1 minute'
+GROUP BY t.host, t.minute
+ON CONFLICT (host, at) DO UPDATE SET samples = excluded.samples, rolled_at = now(), {minute_updates}
+WHERE excluded.samples >= host_minutes.samples;
+
+-- name: move_progress
+UPDATE host_progress SET until = $1 WHERE name = 'minutes';
+
+-- name: partitions
+SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::text::regclass;
+
+-- name: make_partition
+CREATE TABLE {{name}} (LIKE {{table}} INCLUDING DEFAULTS);
+WITH moved AS (DELETE FROM {{table}}_rest WHERE at >= '{{start}}' AND at < '{{end}}' RETURNING *)
+INSERT INTO {{name}} SELECT * FROM moved;
+ALTER TABLE {{table}} ATTACH PARTITION {{name}} FOR VALUES FROM ('{{start}}') TO ('{{end}}');
+
+-- name: drop_partition
+DROP TABLE {{name}};
+
+-- name: lock_partitions
+SELECT pg_advisory_xact_lock(7330461121);
+
+-- name: expire_rest_samples
+DELETE FROM host_samples_rest WHERE received_at < $1;
+
+-- name: expire_rest_minutes
+DELETE FROM host_minutes_rest WHERE rolled_at < $1;
+
+-- name: expire_clocks
+DELETE FROM host_clocks WHERE at < $1;

@@ -1,0 +1,106 @@
+"""The WebSocket /echo: carries the messages of a session."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from smartmob.errors import NotAuthenticated, Unavailable
+from smartmob.hosts.service import HostsService
+from smartmob.hosts.session import Session, Watchers
+from smartmob.kernel.auth import COOKIE, Tokens
+from smartmob.kernel.events import ServiceStopping
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.settings import HostsSettings
+
+_CLOSE_SECONDS = 2.0
+
+
+class _Line:
+    """A client's WebSocket."""
+
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        self.send = socket.send_str
+        self._transport = transport
+
+    def unread(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def drop(self) -> None:
+        self._transport.abort()
+
+
+class EchoRoute:
+    """The handler of /echo, and the sockets that are open."""
+
+    def __init__(
+        self, service: HostsService, watchers: Watchers, tokens: Tokens, settings: HostsSettings, tasks: TaskRegistry
+    ) -> None:
+        self._service = service
+        self._watchers = watchers
+        self._tokens = tokens
+        self._settings = settings
+        self._tasks = tasks
+        self._open: set[web.WebSocketResponse] = set()
+        self._closing = False
+
+    @property
+    def connections(self) -> int:
+        """Return how many clients are connected."""
+        return len(self._open)
+
+    async def echo(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(
+            timeout=_CLOSE_SECONDS, compress=False, max_msg_size=self._settings.max_message, decode_text=True
+        )
+        if not socket.can_prepare(request).ok:
+            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
+        if self._closing or len(self._open) >= self._settings.connections:
+            raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
+        trusted = self._settings.open_monitor or self._has_token(request)
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        session = Session(
+            *(self._service, self._watchers, _Line(socket, transport)),
+            rate=self._settings.message_rate,
+            trusted=trusted,
+        )
+        self._open.add(socket)
+        try:
+            await _converse(socket, session)
+        except ConnectionError:
+            pass  # the client has left
+        finally:
+            self._open.discard(socket)
+            session.end()
+        return socket
+
+    def stopping(self, _: ServiceStopping) -> None:
+        """Begin to say farewell: the service waits for requests under way, and each socket is one."""
+        self._tasks.start("hosts-farewell", self.close())
+
+    async def close(self) -> None:
+        """Take no more connections and end those that are open."""
+        self._closing = True
+        closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service stops") for socket in self._open)
+        await asyncio.gather(*tuple(closing), return_exceptions=True)
+
+    def _has_token(self, request: web.Request) -> bool:
+        try:
+            self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+        except NotAuthenticated:
+            return False
+        return True
+
+
+async def _converse(socket: web.WebSocketResponse, session: Session) -> None:
+    receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
+    while True:
+        message = await receive()
+        if message.type is text or message.type is binary:
+            await session.receive(message.data)
+        else:
+            return

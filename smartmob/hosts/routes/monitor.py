@@ -1,0 +1,151 @@
+"""Handlers of the load of the service's own machine: all of them answer from the one sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import psutil
+from aiohttp import web
+
+from smartmob import __version__
+from smartmob.errors import InvalidInput
+from smartmob.hosts import protocol
+from smartmob.hosts.sampler.ticking import Sampler
+from smartmob.hosts.service import HostsService
+from smartmob.kernel import clock
+from smartmob.kernel.web import json_response, query
+
+UNITS = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}
+
+
+class UnitsQuery(msgspec.Struct, frozen=True):
+    """The unit of the figures."""
+
+    units: str = "GB"
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How busy the processors are, in percent."""
+
+    load: float
+
+
+class Processors(msgspec.Struct, frozen=True):
+    """The processors; the frequencies (now, least, most) are in MHz, and empty where they are not known."""
+
+    physical: int | None = msgspec.field(name="physical cores count")
+    logical: int | None = msgspec.field(name="logical cores count")
+    frequency: list[float] = msgspec.field(name="cores frequency")
+
+
+class MemoryInfo(msgspec.Struct, frozen=True):
+    """Memory in a unit, rounded down."""
+
+    total: int
+    available: int
+    percent: float
+    used: int
+    free: int
+    active: int
+    inactive: int
+    buffers: int
+    cached: int
+    shared: int
+    slab: int
+
+
+class MemoryTotal(msgspec.Struct, frozen=True):
+    """All of the memory in a unit, rounded down."""
+
+    total: int
+    units: str
+
+
+class StorageInfo(msgspec.Struct, frozen=True):
+    """The disk in a unit, rounded down."""
+
+    total: int
+    used: int
+    percent: float
+    free: int
+    units: str
+
+
+class StorageTotal(msgspec.Struct, frozen=True):
+    """All of the disk in a unit, rounded down."""
+
+    total: int
+    used: int
+    units: str
+
+
+class About(msgspec.Struct, frozen=True):
+    """What answers here."""
+
+    name: str
+    version: str
+
+
+class StartTime(msgspec.Struct, frozen=True):
+    """Since when the service works, and its time now."""
+
+    start_work: str
+    actual_time: str
+
+
+class WorkTime(msgspec.Struct, frozen=True):
+    """A WORK_TIME message of the echo protocol."""
+
+    type: str
+    payload: StartTime
+
+
+class Monitor:
+    """Handlers of what is asked about the service's machine."""
+
+    def __init__(self, service: HostsService, sampler: Sampler) -> None:
+        self._service = service
+        self._sampler = sampler
+
+    async def cpu_load(self, _: web.Request) -> web.StreamResponse:
+        return json_response(Load(self._sampler.latest.cpu))
+
+    async def cpu_info(self, _: web.Request) -> web.StreamResponse:
+        frequency: Any = psutil.cpu_freq()  # None where the platform does not tell
+        found = list(frequency or ())
+        return json_response(Processors(psutil.cpu_count(logical=False), psutil.cpu_count(), found))
+
+    async def memory_info(self, request: web.Request) -> web.StreamResponse:
+        _, unit = _unit(request)
+        figures = msgspec.structs.asdict(self._sampler.latest.memory).items()
+        return json_response(MemoryInfo(**{n: value if n == "percent" else value // unit for n, value in figures}))
+
+    async def memory_total(self, request: web.Request) -> web.StreamResponse:
+        units, unit = _unit(request)
+        return json_response(MemoryTotal(self._sampler.latest.memory.total // unit, units))
+
+    async def storage_info(self, request: web.Request) -> web.StreamResponse:
+        units, unit = _unit(request)
+        return json_response(StorageInfo(**self._storage(unit), units=units))
+
+    async def storage_total(self, request: web.Request) -> web.StreamResponse:
+        units, unit = _unit(request)
+        storage = self._storage(unit)
+        return json_response(StorageTotal(storage["total"], storage["used"], units))
+
+    async def about(self, _: web.Request) -> web.StreamResponse:
+        return json_response(About("system monitor", __version__))
+
+    async def start_time(self, _: web.Request) -> web.StreamResponse:
+        return json_response(protocol.work_time(self._service.started, clock.now()))
+
+    def _storage(self, unit: int) -> dict[str, Any]:
+        return protocol.storage_in(self._sampler.latest.storage, unit)
+
+
+def _unit(request: web.Request) -> tuple[str, int]:
+    units = query(request, UnitsQuery).units
+    if units not in UNITS:
+        raise InvalidInput.at("units", f"Bad units provided: expected one of {', '.join(UNITS)}, got {units!r}")
+    return units, UNITS[units]

@@ -1,0 +1,244 @@
+"""Handlers of the machines' own routes: register, send samples, ask what was stored.
+
+Errors have the shape of seed 001, `{"error": text}`, where its clients know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import hdrs, web
+
+from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated
+from smartmob.hosts import model
+from smartmob.hosts.service import HostsService, UnsupportableName
+from smartmob.kernel.auth import COOKIE, Tokens
+from smartmob.kernel.db import Record
+from smartmob.kernel.routing import JSON, Handler
+from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
+
+_UNAUTHORIZED = "authorization error"
+_UNSUPPORTABLE = "unsupportable username"
+_EMPTY = "incorrect data size"
+_VALUE = "value error"
+_LOG_EMPTY = "log is empty"
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Name and password of a machine; some clients call the password `pass`."""
+
+    username: str
+    password: str | None = None
+    pass_: str | None = msgspec.field(default=None, name="pass")
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A sample; numbers may stand in quotation marks. One of `time` and `unix_time` must be there."""
+
+    cpu_load: float | str | None = None
+    cpu: float | str | None = None
+    mem: float | str | None = None
+    storage: float | str | None = None
+    time: float | str | None = None
+    unix_time: float | str | None = None
+    load: float | str | None = None
+    swap: float | str | None = None
+    disk_read: float | str | None = None
+    disk_write: float | str | None = None
+    net_received: float | str | None = None
+    net_sent: float | str | None = None
+    id: int | str | None = None
+    cores: list[float | str] | None = None
+    temperatures: dict[str, float | str] | None = None
+
+
+class Registered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The id with which a machine authenticates; `registration` is its name if it is new."""
+
+    client_id: str
+    registration: str | None = None
+
+
+class WrittenTime(msgspec.Struct, frozen=True):
+    """The times of the first and the last sample."""
+
+    start: float
+    end: float
+
+
+class ReportRow(msgspec.Struct, frozen=True):
+    """A sample in a report."""
+
+    cpu: float | None
+    mem: float | None
+    storage: float | None
+    unix_time: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The samples of a span, in the order of time."""
+
+    payload: list[ReportRow]
+
+
+class ReportQuery(msgspec.Struct, frozen=True):
+    """Both ends of a span in seconds since 1970; empty means open."""
+
+    start: str = ""
+    end: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An error as the clients of seed 001 know it."""
+
+    error: str
+
+
+_CREDENTIALS = msgspec.json.Decoder(Credentials)
+_SAMPLE = msgspec.json.Decoder(model.SampleData, strict=False)
+
+
+def _refuses(handler: Handler) -> Handler:
+    """Return a handler whose refusals have the seed's shape."""
+
+    @wraps(handler)
+    async def refusing(*arguments: Any) -> web.StreamResponse:
+        try:
+            return await handler(*arguments)
+        except UnsupportableName:
+            return _refusal(401, _UNSUPPORTABLE)
+        except NotAuthenticated:
+            return _refusal(401, _UNAUTHORIZED)
+        except NotAllowed as error:
+            return _refusal(403, str(error))
+        except InvalidInput as error:
+            if type(error) is not InvalidInput:
+                raise
+            return _refusal(400, str(error))
+
+    return refusing
+
+
+def _refusal(status: int, said: str) -> web.StreamResponse:
+    return json_response(Refusal(said), status)
+
+
+class Reporting:
+    """Handlers of what machines send. `registration` None means: open unless the service has a token."""
+
+    def __init__(self, service: HostsService, bodies: BodyReader, tokens: Tokens, registration: bool | None) -> None:
+        self._service = service
+        self._bodies = bodies
+        self._tokens = tokens
+        self._open = not tokens.required if registration is None else registration
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Return the handlers by name."""
+        methods: tuple[Callable[[web.Request], Awaitable[web.StreamResponse]], ...] = (
+            *(self.register, self.sample, self.written_time, self.report),
+        )
+        return {method.__name__: _refuses(method) for method in methods}
+
+    async def register(self, request: web.Request) -> web.StreamResponse:
+        given = decode(_CREDENTIALS, _as_json(await self._bodies.read(request)))
+        password = given.password if given.password is not None else given.pass_
+        if not model.is_name(given.username):
+            raise UnsupportableName
+        if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
+            raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
+        client_id, is_new = await self._service.register(
+            given.username, password, may_register=self._open or self._has_token(request)
+        )
+        return json_response(Registered(client_id, given.username if is_new else None))
+
+    async def sample(self, request: web.Request) -> web.StreamResponse:
+        name = await self._name(request)
+        body = await self._bodies.read(request)
+        if _is_empty(body):
+            return _refusal(400, _EMPTY)
+        data = model.form_data(_form(body)) if _is_form(body) else decode(_SAMPLE, body)
+        await self._service.take(name, (data,))
+        return json_response(model.as_numbers(data), 202)
+
+    async def written_time(self, request: web.Request) -> web.StreamResponse:
+        span = await self._service.sample_span(await self._name(request))
+        if span is None:
+            return _refusal(406, _LOG_EMPTY)
+        start, end = (model.plain_number(moment.timestamp()) for moment in span)
+        return json_response(WrittenTime(start, end))
+
+    async def report(self, request: web.Request) -> web.StreamResponse:
+        name = await self._name(request)
+        asked = query(request, ReportQuery)
+        try:
+            first, last = _bound(asked.start), _bound(asked.end)
+        except InvalidInput:
+            return _refusal(400, _VALUE)
+        return await stream(request, _payload(self._service.report(name, first, last)), JSON)
+
+    async def _name(self, request: web.Request) -> str:
+        """Return the machine of the path if the request proves to come from it, or from who has the token."""
+        name = parameter(request, "username")
+        given = request.headers.get(hdrs.AUTHORIZATION)
+        if self._has_token(request):
+            await self._service.host(name)
+        else:
+            await self._service.authenticate(model.authorization_id(given), name)
+        return name
+
+    def _has_token(self, request: web.Request) -> bool:
+        if not self._tokens.required:
+            return False
+        try:
+            self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+        except NotAuthenticated:
+            return False
+        return True
+
+
+def _is_empty(body: bytes) -> bool:
+    text = body.strip()
+    return text in (b"", b"{}", b"[]", b"null") or (text[:1] == b"{" and text[1:-1].isspace())
+
+
+def _is_form(body: bytes) -> bool:
+    """Return whether a body is a form; JSON may come under any Content-Type, as with `curl --data`."""
+    return not body.lstrip().startswith((b"{", b"["))
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
+    except ValueError:
+        raise InvalidInput("the form is not URL-encoded text") from None
+
+
+def _as_json(body: bytes) -> bytes:
+    """Return the fields of a form as JSON; what is JSON stays as it is."""
+    return msgspec.json.encode(_form(body)) if _is_form(body) and body.strip() else body
+
+
+def _bound(text: str) -> datetime | None:
+    if not text.strip():
+        return None
+    try:
+        return model.from_seconds("start", float(text))
+    except ValueError:
+        raise InvalidInput(_VALUE) from None
+
+
+async def _payload(batches: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
+    held = '{"payload":['
+    async for rows in batches:
+        yield (held + ",".join([row[0] for row in rows])).encode()
+        held = ","
+    yield b"]}" if held == "," else b'{"payload":[]}'

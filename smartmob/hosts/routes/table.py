@@ -1,0 +1,117 @@
+"""The routes of the room `hosts`: those of seed 001, and our own below /hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from smartmob.hosts import model
+from smartmob.hosts.routes import history, monitor, reporting
+from smartmob.hosts.routes.echo import EchoRoute
+from smartmob.hosts.routes.history import Histories
+from smartmob.hosts.routes.monitor import Monitor
+from smartmob.hosts.routes.reporting import FORM, Reporting
+from smartmob.hosts.sampler.ticking import Sampler
+from smartmob.hosts.service import HostsService
+from smartmob.kernel.auth import Tokens
+from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer
+from smartmob.kernel.web import BodyReader
+from smartmob.settings import Settings
+
+_NOT_FOUND = Answer("There is no such machine.")
+
+
+def table(
+    service: HostsService, sampler: Sampler, echo: EchoRoute, bodies: BodyReader, tokens: Tokens, settings: Settings
+) -> RouteTable:
+    """Return the routes of the room. Machines authenticate by their client id, so their routes ask for no token."""
+    reports = Reporting(service, bodies, tokens, settings.registration)
+    socket = Route(
+        *("GET", "/echo", echo.echo, "echo", "The WebSocket of the echo protocol."),
+        {101: Answer("The conversation begins."), 426: Answer("The request is not one for a WebSocket.")},
+        public=True,
+    )
+    monitors = _monitor(Monitor(service, sampler), settings.hosts.open_monitor)
+    routes = (*_reporting(reports), *monitors, *_history(Histories(service)), socket)
+    return RouteTable("hosts", routes)
+
+
+def _refusals(*further: int) -> dict[int, Answer]:
+    words = {
+        400: "The data does not fit; nothing was stored.",
+        401: "The name, the password or the client id is wrong.",
+        403: "Registration is closed.",
+        406: "The machine has sent no sample yet.",
+    }
+    return {status: answer(reporting.Refusal, words[status]) for status in (401, *further)}
+
+
+def _reporting(h: Reporting) -> Iterator[Route]:
+    handlers = h.handlers
+    credentials = Body({JSON: reporting.Credentials, FORM: reporting.Credentials})
+    sample = Body({JSON: reporting.Sample, FORM: reporting.Sample})
+    registered = {200: answer(reporting.Registered), **_refusals(400, 403)}
+    for path, name in (("/client/", "register_host"), ("/client", "register_host_no_slash")):
+        summary = "Register a machine, or learn its client id."
+        yield Route("POST", path, handlers["register"], name, summary, registered, credentials, public=True)
+    yield Route(
+        *("POST", "/client/{username}", handlers["sample"], "send_sample", "Store a sample of a machine."),
+        {202: answer(dict[str, Any], "What was stored, as numbers."), **_refusals(400)},
+        sample,
+        public=True,
+    )
+    for method in ("GET", "POST"):
+        suffix = "" if method == "GET" else "_by_post"
+        yield Route(
+            *(method, "/client/{username}/time", handlers["written_time"], f"written_time{suffix}"),
+            "The times of the first and the last sample.",
+            {200: answer(reporting.WrittenTime), **_refusals(400, 406)},
+            public=True,
+        )
+        yield Route(
+            *(method, "/client/{username}/time/report", handlers["report"], f"report{suffix}"),
+            "The samples of a span, both ends included.",
+            {200: answer(reporting.Report), **_refusals(400)},
+            query=reporting.ReportQuery,
+            public=True,
+        )
+
+
+def _monitor(h: Monitor, public: bool) -> Iterator[Route]:
+    found: tuple[tuple[str, Handler, str, type, type | None], ...] = (
+        ("cpu/load", h.cpu_load, "How busy the processors are.", monitor.Load, None),
+        ("cpu/info", h.cpu_info, "The processors.", monitor.Processors, None),
+        ("memory/info", h.memory_info, "The memory.", monitor.MemoryInfo, monitor.UnitsQuery),
+        ("memory/total", h.memory_total, "How much memory there is.", monitor.MemoryTotal, monitor.UnitsQuery),
+        ("storage/info", h.storage_info, "The disk.", monitor.StorageInfo, monitor.UnitsQuery),
+        ("storage/total", h.storage_total, "How large the disk is.", monitor.StorageTotal, monitor.UnitsQuery),
+    )
+    for prefix, mark in (("/monitor", "monitor"), ("/api/monitor", "api_monitor")):
+        for path, handler, summary, kind, asked in found:
+            name = f"{mark}_{path.replace('/', '_')}"
+            answers = {200: answer(kind)}
+            yield Route("GET", f"{prefix}/{path}", handler, name, summary, answers, query=asked, public=public)
+    about = {200: answer(monitor.About)}
+    yield Route("GET", "/api/", h.about, "api", "What answers here.", about, public=public)
+    yield Route("GET", "/api", h.about, "api_no_slash", "What answers here.", about, public=public)
+    since = {200: answer(monitor.WorkTime)}
+    yield Route("GET", "/api/start_time", h.start_time, "start_time", "Since when it works.", since, public=public)
+
+
+def _history(h: Histories) -> Iterator[Route]:
+    listed = {200: answer(history.Hosts)}
+    for path, name in (("/hosts/", "hosts"), ("/hosts", "hosts_no_slash")):
+        yield Route("GET", path, h.hosts, name, "All machines.", listed, query=history.HostsQuery)
+    yield Route(
+        *("GET", "/hosts/{name}", h.host, "host", "A machine with its newest sample."),
+        {200: answer(model.Host), 404: _NOT_FOUND},
+    )
+    yield Route(
+        *("DELETE", "/hosts/{name}", h.remove, "remove_host", "Remove a machine with its samples."),
+        {200: answer(history.Removed), 404: _NOT_FOUND},
+    )
+    yield Route(
+        *("GET", "/hosts/{name}/samples", h.samples, "host_samples", "What a machine was doing in a span."),
+        {200: Answer("The points.", {JSON: history.History, NDJSON: model.Point, CSV: str}), 404: _NOT_FOUND},
+        query=history.SamplesQuery,
+    )

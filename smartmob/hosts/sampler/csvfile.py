@@ -1,0 +1,60 @@
+"""`server_system_load.csv`: the load of the service's own machine, a line a second, as the seed's server writes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from smartmob.hosts.model import MEGABYTE, Sweep
+
+log = structlog.get_logger()
+
+NAME = "server_system_load.csv"
+HEAD = "time;cpu load;memory load;storage\n"
+_LONGEST_LINE = 128
+
+
+class LoadFile:
+    """Appends to the file; one that is full is renamed (`.1` is the newest old one) and the oldest is removed."""
+
+    def __init__(self, folder: Path, most_bytes: int, kept: int) -> None:
+        self._path = folder / NAME
+        self._most = most_bytes
+        self._kept = kept
+        self._fails = False
+
+    def write(self, sweep: Sweep) -> None:
+        """Append a line: when it was (UTC), the processors in percent, memory and storage in use in MB."""
+        when = datetime.fromtimestamp(sweep.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        used, stored = sweep.memory.used // MEGABYTE, sweep.storage.used // MEGABYTE
+        try:
+            self._append(f"{when};{sweep.cpu};{used};{stored}\n")
+            self._fails = False
+        except OSError as error:
+            # Said once: a full disk would fill the log as well.
+            if not self._fails:
+                log.warning("hosts.load_file_failed", path=str(self._path), reason=error.strerror)
+            self._fails = True
+
+    def _append(self, line: str) -> None:
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size + _LONGEST_LINE > self._most:
+            self._rotate()
+            size = 0
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line if size else HEAD + line)
+
+    def _rotate(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            old = self._path.with_name(f"{NAME}.{number}")
+            if old.exists():
+                old.replace(self._path.with_name(f"{NAME}.{number + 1}"))
+        if self._kept:
+            self._path.replace(self._path.with_name(f"{NAME}.1"))
+        else:
+            self._path.unlink()

@@ -1,0 +1,207 @@
+"""Conversations in the echo protocol: does what the protocol says is to be done, over whatever carries the messages."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from smartmob.errors import InvalidInput, SmartmobError, Unavailable
+from smartmob.hosts import protocol
+from smartmob.hosts.model import Sweep
+from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
+from smartmob.hosts.sampler.ticking import SECOND, Sampler
+from smartmob.hosts.service import HostsService
+from smartmob.kernel import clock
+
+log = structlog.get_logger()
+
+MOST_UNREAD = 32 * 1024
+"""Bytes that a client may leave unread before its next event; then it is dropped."""
+
+_TURN = 100
+_LATE = 0.02
+
+
+class Line(Protocol):
+    """What carries the messages of one client."""
+
+    async def send(self, text: str) -> None:
+        """Send a message; raises ConnectionError when the client has left."""
+
+    def unread(self) -> int:
+        """Return how many bytes wait because the client does not read."""
+
+    def drop(self) -> None:
+        """End the connection at once."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    line: Line
+    subscription: Subscription
+    due: float
+
+
+class Watchers:
+    """Everybody who has subscribed to the load of the service's machine: all are told from the same sweeps."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._watches: dict[tuple[int, bytes], _Watch] = {}
+        self._news = asyncio.Event()
+        self._looked = 0.0
+        self.dropped = 0
+        sampler.each_look.append(self._looked_at)
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    async def add(self, line: Line, subscription: Subscription) -> None:
+        """Send an event at once and one each interval."""
+        await line.send(protocol.event(subscription, protocol.event_parts(self._sampler.latest)))
+        due = asyncio.get_running_loop().time() + subscription.interval
+        self._watches[id(line), subscription.request_id] = _Watch(line, subscription, due)
+        self._set_pace()
+
+    def remove(self, line: Line, request_id: bytes) -> None:
+        """Send no more events for one subscription."""
+        if self._watches.pop((id(line), request_id), None) is not None:
+            self._set_pace()
+
+    def remove_all(self, line: Line) -> None:
+        """Send no more events to a client."""
+        gone = [key for key in self._watches if key[0] == id(line)]
+        for key in gone:
+            del self._watches[key]
+        if gone:
+            self._set_pace()
+
+    async def tell_for_ever(self) -> None:
+        """Send events until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.tell(self._sampler.latest, self._looked)
+
+    async def tell(self, sweep: Sweep, now: float) -> None:
+        """Send an event to everybody who is due."""
+        parts = protocol.event_parts(sweep)
+        due = [(key, watch) for key, watch in self._watches.items() if watch.due <= now + _LATE]
+        for number, (key, watch) in enumerate(due, start=1):
+            if self._watches.get(key) is not watch:
+                continue  # ended while the others were told
+            interval = watch.subscription.interval
+            # Kept in step where that is possible: what was missed is not sent later.
+            watch.due = max(watch.due + interval, now + interval / 2)
+            if watch.line.unread() > MOST_UNREAD:
+                self.dropped += 1
+                log.info("hosts.watcher_dropped", unread=watch.line.unread())
+                self.remove_all(watch.line)
+                watch.line.drop()
+                continue
+            try:
+                await watch.line.send(protocol.event(watch.subscription, parts))
+            except ConnectionError:
+                self.remove_all(watch.line)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+
+    def _looked_at(self, sweep: Sweep, now: float) -> None:
+        self._looked = now
+        if self._watches:
+            self._news.set()
+
+    def _set_pace(self) -> None:
+        """Let the sampler look as often as the most impatient needs it."""
+        steps = [watch.subscription.interval % SECOND or SECOND for watch in self._watches.values()]
+        wanted = min(steps, default=SECOND)
+        self._sampler.look_every(max(protocol.SHORTEST_INTERVAL, wanted))
+
+
+class Session:
+    """One client's conversation. A `trusted` one may subscribe without proving to be a machine."""
+
+    def __init__(self, service: HostsService, watchers: Watchers, line: Line, *, rate: float, trusted: bool) -> None:
+        self._service = service
+        self._watchers = watchers
+        self._line = line
+        self._trusted = trusted
+        self._echo = Echo(rate)
+        self._loop = asyncio.get_running_loop()
+
+    async def receive(self, message: str | bytes) -> None:
+        """Do what a message asks for; raises ConnectionError when the client has left."""
+        for action in self._echo.handle(message, self._loop.time(), clock.epoch()):
+            if isinstance(action, Store):
+                await self._store(action)
+            elif isinstance(action, Send):
+                await self._line.send(action.text)
+            else:
+                await self._do(action)
+
+    def end(self) -> None:
+        """Forget what the client has asked for: it has left."""
+        self._watchers.remove_all(self._line)
+
+    async def _do(self, action: protocol.Action) -> None:
+        match action:
+            case Pause():
+                await asyncio.sleep(action.seconds)
+            case Start():
+                await self._subscribe(action)
+            case Stop():
+                self._watchers.remove(self._line, action.request_id)
+                await self._line.send(action.text)
+            case StoreOffset():
+                await self._store_offset(action)
+            case protocol.TellWorkTime():
+                await self._line.send(protocol.text(protocol.work_time(self._service.started, clock.now())))
+            case protocol.TellClock():
+                await self._line.send(protocol.clock(action.sent, action.received, clock.epoch()))
+
+    async def _store(self, action: Store) -> None:
+        try:
+            name = self._service.known(action.client_id) or await self._service.verify(action.client_id)
+            if name is None:
+                await self._line.send(protocol.ERROR_CREDENTIALS)
+                return
+            self._trusted = True
+            if action.text is not None:
+                await self._service.take(name, action.samples)
+                await self._line.send(action.text)
+            else:
+                stored, refused = await self._service.backfill(name, action.samples)
+                await self._line.send(protocol.backfilled(stored, refused))
+        except InvalidInput as error:
+            await self._line.send(protocol.refusal(error))
+        except Unavailable as error:
+            await self._line.send(protocol.failure(str(error), "unavailable"))
+
+    async def _store_offset(self, action: StoreOffset) -> None:
+        try:
+            name = await self._service.verify(action.client_id)
+            if name is None:
+                await self._line.send(protocol.ERROR_CREDENTIALS)
+                return
+            await self._service.keep_offset(name, action.offset, action.delay)
+            await self._line.send(protocol.OFFSET_STORED)
+        except SmartmobError as error:
+            await self._line.send(protocol.failure(str(error), "unavailable"))
+
+    async def _subscribe(self, action: Start) -> None:
+        if not self._trusted:
+            try:
+                self._trusted = bool(action.client_id) and await self._service.verify(action.client_id) is not None
+            except Unavailable as error:
+                self._echo.forget(action.subscription.request_id)
+                await self._line.send(protocol.failure(str(error), "unavailable"))
+                return
+        if not self._trusted:
+            self._echo.forget(action.subscription.request_id)
+            await self._line.send(protocol.ERROR_CREDENTIALS)
+            return
+        await self._line.send(action.text)
+        await self._watchers.add(self._line, action.subscription)

@@ -1,0 +1,87 @@
+"""The partitions of the room's time series: made ahead, and dropped when all that they hold has been kept for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from smartmob.hosts.store.reader import load_queries
+from smartmob.kernel.db import Connection, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A partitioned table; a partition holds the times that `form` writes alike."""
+
+    table: str
+    form: str
+    ahead: timedelta
+
+    def name(self, start: datetime) -> str:
+        """Return the name of the partition that begins at `start`."""
+        return f"{self.table}_{start.strftime(self.form)}"
+
+    def start(self, name: str) -> datetime | None:
+        """Return when a partition begins, or None for one that has no time."""
+        try:
+            return datetime.strptime(name.removeprefix(f"{self.table}_"), self.form).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    def of(self, moment: datetime) -> tuple[datetime, datetime]:
+        """Return the beginning and the end of the partition for a moment."""
+        start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        if "%d" in self.form:
+            return start, start + timedelta(days=1)
+        start = start.replace(day=1)
+        return start, (start + timedelta(days=32)).replace(day=1)
+
+    def wanted(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """Yield the partitions from now until `ahead`."""
+        start, end = self.of(now)
+        while start <= now + self.ahead:
+            yield start, end
+            start, end = self.of(end)
+
+
+SAMPLES = Series("host_samples", "%Y%m%d", timedelta(days=3))
+MINUTES = Series("host_minutes", "%Y%m", timedelta(days=31))
+
+
+class Partitions:
+    """Keeps the partitions of all series."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = load_queries()
+
+    async def keep(self, series: Series, now: datetime, before: datetime) -> tuple[list[str], list[str]]:
+        """Make what is needed soon and drop what ends before a time; return the names of both."""
+
+        async def keep(connection: Connection) -> tuple[list[str], list[str]]:
+            async with connection.transaction():
+                await connection.execute(self._sql["lock_partitions"])
+                there = {row["name"] for row in await connection.fetch(self._sql["partitions"], series.table)}
+                made = []
+                for start, end in series.wanted(now):
+                    if (name := series.name(start)) not in there:
+                        await _make(connection, self._sql["make_partition"], name, (start, end))
+                        made.append(name)
+                dropped = []
+                for name in sorted(there):
+                    begins = series.start(name)
+                    if begins is not None and series.of(begins)[1] <= before:
+                        await connection.execute(self._sql["drop_partition"].format(name=name))
+                        dropped.append(name)
+                return made, dropped
+
+        return await self._database.run(keep)
+
+
+async def _make(connection: Connection, statements: str, name: str, span: tuple[datetime, datetime]) -> None:
+    """Add a partition; what came for its time before it was there moves in."""
+    start, end = span
+    text = statements.format(table=name.rpartition("_")[0], name=name, start=start.isoformat(), end=end.isoformat())
+    for statement in text.split(";\n"):
+        await connection.execute(statement)

@@ -1,0 +1,115 @@
+"""Writes the tables of the room `hosts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import asyncpg
+
+from smartmob.hosts.model import FIGURES, SampleRow
+from smartmob.hosts.store.reader import load_queries
+from smartmob.kernel.db import Connection, Database
+from smartmob.kernel.writer import Submission
+
+_COLUMNS = ("host", "at", "n", *FIGURES, "detail")
+_ROLLED_AT_ONCE = timedelta(minutes=10)
+
+
+class HostsWriter:
+    """Writes machines, their samples and the roll-ups."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = load_queries()
+
+    async def insert_host(
+        self, name: str, now: datetime, *, own: bool, salt: bytes | None = None, secret: bytes | None = None
+    ) -> bool:
+        """Add a machine; return whether there was none of that name."""
+
+        async def insert(connection: Connection) -> bool:
+            return (await connection.execute(self._sql["insert_host"], name, own, salt, secret, now)).endswith(" 1")
+
+        return await self._database.run(insert)
+
+    async def delete_host(self, name: str) -> bool:
+        """Remove a machine with everything that is known of it; return whether it was there."""
+
+        async def delete(connection: Connection) -> bool:
+            async with connection.transaction():
+                status = await connection.execute(self._sql["delete_host"], name)
+                if status.endswith(" 0"):
+                    return False
+                for query in ("delete_samples", "delete_minutes", "delete_clocks"):
+                    await connection.execute(self._sql[query], name)
+                return True
+
+        return await self._database.run(delete)
+
+    async def insert_offset(self, name: str, now: datetime, offset: float, delay: float) -> None:
+        """Keep how far a clock is from ours."""
+        await self._database.run(
+            lambda connection: connection.execute(self._sql["insert_offset"], name, now, offset, delay)
+        )
+
+    async def commit(self, connection: Connection, submissions: Sequence[Submission[SampleRow]]) -> None:
+        """Write the samples of all submissions in one transaction; see `smartmob.kernel.writer.Commit`."""
+        rows = [row for submission in submissions for row in submission.rows]
+        again = submissions[0].mark is not None
+        for submission in submissions:
+            submission.mark = True
+        if not again:
+            try:
+                await _copy(connection, rows)
+            except asyncpg.UniqueViolationError:
+                # A sample was sent twice: the slower way passes over those that are there.
+                again = True
+        if again:
+            await connection.execute(self._sql["insert_samples"], *map(list, zip(*rows, strict=True)))
+
+    async def roll_up(self, lag: float) -> int:
+        """Bring the minutes up to date with what arrived until `lag` seconds ago; return how many were touched.
+
+        Of many services on one database, one at a time does it.
+        """
+
+        async def step(connection: Connection, width: timedelta) -> tuple[int, bool]:
+            async with connection.transaction():
+                row = await connection.fetchrow(self._sql["lock_progress"], lag)
+                assert row is not None
+                since, settled = row["until"], row["settled"]
+                if since.year == datetime.min.year:
+                    first = await connection.fetchval(self._sql["first_arrival"])
+                    since = settled if first is None else first - timedelta(seconds=1)
+                until = min(settled, since + width)
+                if until <= since:
+                    return 0, True
+                status = await connection.execute(self._sql["roll_up"], since, until)
+                await connection.execute(self._sql["move_progress"], until)
+                return int(status.rpartition(" ")[2]), until == settled
+
+        minutes, done, width = 0, False, _ROLLED_AT_ONCE
+        while not done:
+            touched, done = await self._database.run(partial(step, width=width))
+            minutes += touched
+            # A time in which nothing arrived is passed over in growing strides.
+            width = _ROLLED_AT_ONCE if touched else width * 2
+        return minutes
+
+    async def expire(self, samples_before: datetime, minutes_before: datetime) -> None:
+        """Remove what no partition of its own holds and arrived before a time."""
+
+        async def expire(connection: Connection) -> None:
+            await connection.execute(self._sql["expire_rest_samples"], samples_before)
+            await connection.execute(self._sql["expire_rest_minutes"], minutes_before)
+            await connection.execute(self._sql["expire_clocks"], minutes_before)
+
+        await self._database.run(expire)
+
+
+async def _copy(connection: Connection, rows: Sequence[SampleRow]) -> None:
+    from_seconds = datetime.fromtimestamp
+    records = [(row[0], from_seconds(row[1], UTC), *row[2:]) for row in rows]
+    await connection.copy_records_to_table("host_samples", records=records, columns=_COLUMNS)

@@ -1,0 +1,20 @@
+"""How the room `processes` is put together of what the house gives it."""
+
+from __future__ import annotations
+
+from smartmob.kernel.rooms import House, Room
+from smartmob.processes import routes
+from smartmob.processes.preparer import Preparer
+from smartmob.processes.service import ProcessesService
+from smartmob.processes.store import ProcessStore
+
+
+def build(house: House) -> Room:
+    """Return the room; its processes end when the service begins to stop."""
+    settings, store = house.settings.processes, ProcessStore(house.database)
+    live = house.writer("processes", store.commit)
+    preparer = Preparer(house.settings.data_dir / "processes", house.nursery, house.tasks, settings)
+    service = ProcessesService(store, live, preparer, house, settings)
+    works = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
+    table = routes.table(service, house.bodies, house.tasks, settings.viewer_bytes)
+    return Room(table, live, works, service.start, service.close, service.stop)

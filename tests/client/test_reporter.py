@@ -1,0 +1,139 @@
+"""The reporting agent against a running service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.client.backlog import Backlog
+from smartmob.client.reporter import Account, Clocks, Reporter
+from smartmob.errors import NotAllowed, NotAuthenticated
+from smartmob.kernel import clock
+from tests.hosts.samples import client_id, register, report
+from tests.waiting import until
+
+CLOCKS = Clocks(clock.epoch, clock.steady)
+
+
+@pytest.fixture(name="reporting")
+def _reporting(tmp_path: Path) -> Callable[..., Any]:
+    """Return the maker of a context in which an agent reports: the agent and what it says."""
+
+    @asynccontextmanager
+    async def make(
+        url: str, name: str = "rack7", clocks: Clocks = CLOCKS, token: str | None = None
+    ) -> AsyncIterator[tuple[Reporter, list[str]]]:
+        said: list[str] = []
+        reporter = Reporter(Account(url, name, "123", token), Backlog(tmp_path / name, 10**6), clocks, 0.1, said.append)
+        task = asyncio.get_running_loop().create_task(reporter.run())
+        try:
+            yield reporter, said
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return make
+
+
+def _url(client: Any) -> str:
+    return f"http://127.0.0.1:{client.server.port}"
+
+
+async def test_it_reports(client: Any, reporting: Callable[..., Any]) -> None:
+    """It registers itself, measures its clock, and sends samples with all figures."""
+    async with reporting(_url(client)) as (reporter, said):
+        await until(lambda: reporter.delivered >= 5)
+    assert said == [f"reporting to {_url(client)} as rack7"]
+    rows = await report(client, "rack7", client_id("rack7"))
+    assert len(rows) >= 5
+    async with client.get("/hosts/rack7") as response:
+        host = await response.json()
+    assert abs(host["clock"]["offset"]) < 1
+    assert host["latest"]["cores"]
+    assert all(host["latest"][name] is not None for name in ("cpu", "mem", "storage", "load", "swap", "net_sent"))
+
+
+async def test_while_the_service_is_away(client: Any, reporting: Callable[..., Any], tmp_path: Path) -> None:
+    """Samples wait on disk, and the next agent with this folder delivers them."""
+    async with reporting("http://127.0.0.1:9", "rack7") as (_, said):
+        await until(lambda: Backlog(tmp_path / "rack7", 10**6).size > 1000)
+    assert "is away" in said[0]
+    assert len(said) == 1
+    waiting = len(Backlog(tmp_path / "rack7", 10**6).take(1000, 10**6))
+    async with reporting(_url(client)) as (reporter, _):
+        await until(lambda: reporter.delivered > waiting)
+    rows = await report(client, "rack7", client_id("rack7"))
+    assert len(rows) > waiting
+    times = [row["unix_time"] for row in rows]
+    assert times == sorted(set(times))
+
+
+async def test_a_clock_that_is_wrong(client: Any, reporting: Callable[..., Any]) -> None:
+    """Samples have the times of the service although the machine's clock is a day behind and then steps."""
+    wrong = -86_400.0
+    clocks = Clocks(lambda: clock.epoch() + wrong, clock.steady)
+    before = clock.epoch()
+    async with reporting(_url(client), clocks=clocks) as (reporter, said):
+        await until(lambda: reporter.delivered >= 3)
+        wrong = 3600.0
+        there = reporter.delivered
+        await until(lambda: reporter.delivered >= there + 3)
+    assert any("s off" in line for line in said)
+    rows = await report(client, "rack7", client_id("rack7"))
+    # The samples before the first exchange have the machine's own time.
+    right = [row["unix_time"] for row in rows if row["unix_time"] > before - 100]
+    assert len(right) >= 5
+    assert all(before - 1 <= time <= clock.epoch() + 1 for time in right)
+    async with client.get("/hosts/rack7") as response:
+        offset = (await response.json())["clock"]["offset"]
+    assert round(offset) in (86_400, -3600)
+
+
+async def test_another_machine_of_that_name(client: Any, tmp_path: Path) -> None:
+    """It gives up and says what to do."""
+    await register(client, "rack7", "other")
+    reporter = Reporter(Account(_url(client), "rack7", "123"), Backlog(tmp_path, 1000), CLOCKS, 0.1, lambda _: None)
+    with pytest.raises(NotAuthenticated, match="--name"):
+        await asyncio.wait_for(reporter.run(), 20)
+
+
+async def test_closed_registration(with_settings: Any, reporting: Callable[..., Any], tmp_path: Path) -> None:
+    """Without the token it gives up and says what to do; with it, it registers and reports."""
+    client = await with_settings(token="abc")
+    account = Account(_url(client), "rack7", "123")
+    with pytest.raises(NotAllowed, match="--token-file"):
+        await asyncio.wait_for(Reporter(account, Backlog(tmp_path / "x", 1000), CLOCKS, 0.1, lambda _: None).run(), 20)
+    async with reporting(_url(client), token="abc") as (reporter, _):
+        await until(lambda: reporter.delivered >= 2)
+
+
+async def test_a_database_that_is_away(client: Any, reporting: Callable[..., Any], database_url: str) -> None:
+    """What the service cannot store it gets again later: there is no gap in what is stored."""
+    import asyncpg
+
+    async with reporting(_url(client)) as (reporter, _):
+        await until(lambda: reporter.delivered >= 3)
+        breaker = await asyncpg.connect(database_url)
+        for _ in range(3):
+            await breaker.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            there = reporter.delivered
+            await until(lambda there=there: reporter.delivered >= there + 3)
+        await breaker.close()
+    times = [row["unix_time"] for row in await report(client, "rack7", client_id("rack7"))]
+    assert len(times) == len(set(times)) >= reporter.delivered - 1
+
+
+async def test_an_account() -> None:
+    """Its id is the one of seed 001."""
+    account = Account("http://x", "wood", "123")
+    assert account.client_id == client_id("wood", "123")
+    assert replace(account, name="a").client_id != account.client_id

@@ -1,0 +1,47 @@
+"""Samples as the store writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from smartmob.hosts.model import SampleData, SampleRow, Span, sample_row
+from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.store.writer import HostsWriter
+from smartmob.kernel.db import Database
+from smartmob.kernel.writer import Submission
+
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
+START = DAY.timestamp()
+
+
+def row(time: float, number: int = 0, host: str = "a", **figures: Any) -> SampleRow:
+    """Return a sample `time` seconds after the beginning of `DAY`."""
+    return sample_row(host, SampleData(time=START + time, **figures), number)
+
+
+def submission(rows: Sequence[SampleRow]) -> Submission[SampleRow]:
+    """Return rows that one caller wants to have committed."""
+    return Submission(rows, asyncio.get_running_loop().create_future(), 0.0)
+
+
+async def store(database: Database, writer: HostsWriter, *rows: SampleRow) -> None:
+    """Commit rows."""
+    connection = await database.connect()
+    await writer.commit(connection, [submission(rows)])
+    await connection.close()
+
+
+def span(start: float, end: float) -> Span:
+    """Return a span by its seconds after the beginning of `DAY`."""
+    return Span(datetime.fromtimestamp(START + start, UTC), datetime.fromtimestamp(START + end, UTC))
+
+
+async def buckets(reader: HostsReader, width: int, end: float = 86_400.0, host: str = "a") -> list[tuple[Any, ...]]:
+    """Return the buckets of a day: seconds, samples, and the least, mean and greatest load of the processors."""
+    found = [row async for rows in reader.buckets(host, span(0, end), width) for row in rows]
+    return [
+        (row["at"].timestamp() - START, row["samples"], row["cpu_min"], row["cpu_avg"], row["cpu_max"]) for row in found
+    ]

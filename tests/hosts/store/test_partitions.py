@@ -1,0 +1,82 @@
+"""The partitions: made ahead, filled with what came before them, dropped in time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions, Series
+from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.store.writer import HostsWriter
+from smartmob.kernel.db import Database
+from tests.hosts.store.rows import DAY, row, span, store
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("series", "moment", "name", "days"),
+    [
+        (SAMPLES, datetime(2026, 11, 20, 23, 59, tzinfo=UTC), "host_samples_20261120", 1),
+        (MINUTES, datetime(2026, 11, 20, tzinfo=UTC), "host_minutes_202611", 30),
+        (MINUTES, datetime(2026, 12, 31, 23, tzinfo=UTC), "host_minutes_202612", 31),
+        (MINUTES, datetime(2028, 2, 29, tzinfo=UTC), "host_minutes_202802", 29),
+    ],
+)
+def test_their_names(series: Series, moment: datetime, name: str, days: int) -> None:
+    """A name tells which time a partition is for, and leads back to it."""
+    start, end = series.of(moment)
+    assert start <= moment < end
+    assert end - start == timedelta(days=days)
+    assert series.name(start) == name
+    assert series.start(name) == start
+    assert series.start(f"{series.table}_rest") is None
+
+
+async def _partitions(database: Database) -> list[str]:
+    rows = await database.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
+    return [one["name"] for one in rows if "idx" not in one["name"] and "pkey" not in one["name"]]
+
+
+async def test_made_ahead(database: Database) -> None:
+    """Those of the next days and months are there, and asking again makes none."""
+    partitions = Partitions(database)
+    made, dropped = await partitions.keep(SAMPLES, DAY, LONG_AGO)
+    assert made == [f"host_samples_202611{day}" for day in (20, 21, 22, 23)]
+    assert dropped == []
+    assert await partitions.keep(SAMPLES, DAY, LONG_AGO) == ([], [])
+    assert (await partitions.keep(MINUTES, DAY, LONG_AGO))[0] == ["host_minutes_202611", "host_minutes_202612"]
+
+
+async def test_two_services_at_once(database: Database) -> None:
+    """One makes them and the other finds them."""
+    partitions = Partitions(database)
+    outcomes = await asyncio.gather(*(partitions.keep(SAMPLES, DAY, LONG_AGO) for _ in range(4)))
+    assert sorted(len(made) for made, _ in outcomes) == [0, 0, 0, 4]
+
+
+async def test_what_came_before_them(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """Samples of a day that had no partition move into it when it is made."""
+    await store(database, writer, row(5, 1, cpu=1.0), row(-86_400, 2))
+    await Partitions(database).keep(SAMPLES, DAY, LONG_AGO)
+    assert await database.fetchval("SELECT count(*) FROM host_samples_20261120") == 1
+    assert await database.fetchval("SELECT count(*) FROM host_samples_rest") == 1
+    assert await reader.count_samples("a", span(-1e6, 1e6), 10) == 2
+    await store(database, writer, row(5, 1), row(6, 3))
+    assert await database.fetchval("SELECT count(*) FROM host_samples_20261120") == 2
+
+
+async def test_dropped_in_time(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """One goes when all that it may hold is old enough, and not before."""
+    partitions = Partitions(database)
+    await partitions.keep(SAMPLES, DAY, LONG_AGO)
+    await store(database, writer, row(5, 1), row(86_405, 2))
+    later = DAY + timedelta(days=10)
+    _, dropped = await partitions.keep(SAMPLES, later, DAY + timedelta(days=1, seconds=-1))
+    assert dropped == []
+    _, dropped = await partitions.keep(SAMPLES, later, DAY + timedelta(days=1))
+    assert dropped == ["host_samples_20261120"]
+    assert await reader.count_samples("a", span(-1e6, 1e6), 10) == 1
+    assert "host_samples_rest" in await _partitions(database)

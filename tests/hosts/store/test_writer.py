@@ -1,0 +1,124 @@
+"""How samples are written and rolled up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.store.writer import HostsWriter
+from smartmob.kernel.db import Database
+from tests.hosts.store.rows import DAY, buckets, row, span, store, submission
+
+EVERYTHING = span(-1e6, 1e6)
+
+
+async def _count(reader: HostsReader) -> int:
+    return await reader.count_samples("a", EVERYTHING, 1_000)
+
+
+async def test_an_attempt_that_is_repeated(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """When only the answer to a commit was lost, the same submissions change nothing; else they are stored."""
+    connection = await database.connect()
+    first, second = submission([row(1, 1), row(1, 2)]), submission([row(2, 3, cpu=5.0, cores=[1.0])])
+    await writer.commit(connection, [first, second])
+    await writer.commit(connection, [second])
+    await writer.commit(connection, [first, second])
+    assert await _count(reader) == 3
+
+    late = submission([row(3, 4)])
+    broken = await database.connect()
+    await broken.close()
+    with pytest.raises(asyncpg.InterfaceError):
+        await writer.commit(broken, [late])
+    await writer.commit(connection, [late])
+    assert await _count(reader) == 4
+    await connection.close()
+
+
+async def test_a_sample_that_is_sent_twice(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """It is stored once, also within one batch and beside new ones."""
+    await store(database, writer, row(1, 7), row(2, 8))
+    await store(database, writer, row(1, 7), row(1, 9), row(3, 7), row(3, 7))
+    assert await _count(reader) == 4
+
+
+async def test_machines(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """A name is given once, and is removed with all its samples; the service's own machine stays."""
+    assert await writer.insert_host("a", DAY, own=False, salt=b"s", secret=b"x")
+    assert not await writer.insert_host("a", DAY, own=False, salt=b"t", secret=b"y")
+    assert await writer.insert_host("own", DAY, own=True)
+    stored = await reader.secret("a")
+    assert stored is not None
+    assert stored["secret"] == b"x"
+    await store(database, writer, row(1, 1), row(1, 1, host="b"))
+    await writer.insert_offset("a", DAY, 0.5, 0.1)
+    assert await writer.delete_host("a")
+    assert not await writer.delete_host("a")
+    assert not await writer.delete_host("own")
+    assert await _count(reader) == 0
+    assert await reader.count_samples("b", EVERYTHING, 10) == 1
+    assert await database.fetchval("SELECT count(*) FROM host_clocks") == 0
+
+
+class TestRollUps:
+    """One-minute roll-ups."""
+
+    async def test_of_each_minute(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+        """Least, mean and greatest of each figure, over those samples that have it."""
+        await store(
+            database, writer, *(row(n, n, cpu=float(n)) for n in range(120)), row(60, 999, mem=5.0), row(5, 1, host="b")
+        )
+        assert await writer.roll_up(0) == 3
+        assert await buckets(reader, 60) == [(0.0, 60, 0.0, 29.5, 59.0), (60.0, 61, 60.0, 89.5, 119.0)]
+        assert await buckets(reader, 120) == [(0.0, 121, 0.0, 59.5, 119.0)]
+        assert await writer.roll_up(0) == 0
+
+    async def test_what_comes_late(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+        """A sample of a minute that is rolled up already is in it after the next time."""
+        await store(database, writer, row(1, 1, cpu=1.0))
+        await writer.roll_up(0)
+        await store(database, writer, row(30, 2, cpu=3.0))
+        assert await writer.roll_up(0) == 1
+        assert await buckets(reader, 60) == [(0.0, 2, 1.0, 2.0, 3.0)]
+
+    async def test_what_outlives_its_samples(
+        self, database: Database, reader: HostsReader, writer: HostsWriter
+    ) -> None:
+        """A late sample of a minute whose other samples are gone does not replace what they came to."""
+        await store(database, writer, row(1, 1, cpu=1.0), row(2, 2, cpu=3.0))
+        await writer.roll_up(0)
+        await database.fetchval("DELETE FROM host_samples")
+        await store(database, writer, row(3, 3, cpu=99.0))
+        await writer.roll_up(0)
+        assert await buckets(reader, 60) == [(0.0, 2, 1.0, 2.0, 3.0)]
+
+    async def test_what_is_too_young(self, database: Database, writer: HostsWriter) -> None:
+        """What may still be under way to its commit waits for the next time."""
+        await store(database, writer, row(1, 1))
+        assert await writer.roll_up(3600.0) == 0
+        assert await writer.roll_up(0) == 1
+
+    async def test_after_a_long_time(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+        """What arrived over hours while nobody rolled up is done in steps, and nothing is left out."""
+        await store(database, writer, *(row(60 * n, n, cpu=1.0) for n in range(60)))
+        await writer.roll_up(0)
+        await database.fetchval("UPDATE host_samples SET received_at = now() - interval '5 hours' + (at - $1) * 4", DAY)
+        await database.fetchval("DELETE FROM host_minutes")
+        await database.fetchval("UPDATE host_progress SET until = now() - interval '6 hours'")
+        assert await writer.roll_up(0) == 60
+        assert len(await buckets(reader, 60)) == 60
+
+
+async def test_what_is_kept_for_long_enough(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """What lies outside all partitions goes by its arrival, whatever its own time is."""
+    await store(database, writer, row(-1e6, 1), row(0, 2))
+    await database.fetchval("UPDATE host_samples SET received_at = $1 WHERE n = 1", DAY - timedelta(days=30))
+    await writer.roll_up(0)
+    await writer.insert_offset("a", DAY - timedelta(days=400), 0.5, 0.1)
+    await writer.expire(DAY - timedelta(days=14), DAY - timedelta(days=365))
+    assert await database.fetchval("SELECT array_agg(n) FROM host_samples") == [2]
+    assert await database.fetchval("SELECT count(*) FROM host_clocks") == 0
+    assert await database.fetchval("SELECT count(*) FROM host_minutes") >= 1

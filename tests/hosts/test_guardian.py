@@ -1,0 +1,101 @@
+"""Passwords, and what is remembered of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from smartmob.errors import Unavailable
+from smartmob.hosts.guardian import Guardian, scrypt
+from tests.hosts.samples import client_id
+
+
+class _Book:
+    """What is stored, and how often somebody asked."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] = {}
+        self.asked: list[str] = []
+
+    async def find(self, name: str) -> Any:
+        """Return what is stored for a name."""
+        self.asked.append(name)
+        await asyncio.sleep(0)
+        found = self.stored.get(name)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture(name="book")
+def _book() -> _Book:
+    """Return a book with the machine `a` and its password `123`, and the service's own machine."""
+    book = _Book()
+    book.stored = {
+        "a": {"salt": b"s" * 16, "secret": scrypt("123", b"s" * 16)},
+        "own": {"salt": None, "secret": None},
+    }
+    return book
+
+
+async def test_right_and_wrong(book: _Book) -> None:
+    """The right password proves the name; a wrong one, an unknown name and what is no client id prove nothing."""
+    guardian = Guardian(book.find)
+    assert await guardian.verify(client_id("a")) == "a"
+    for wrong in (client_id("a", "124"), client_id("b"), client_id("own", ""), "x", ""):
+        assert await guardian.verify(wrong) is None
+
+
+async def test_once_for_each(book: _Book) -> None:
+    """What was verified is known at once, and what was wrong is not asked for again."""
+    guardian = Guardian(book.find)
+    assert guardian.known(client_id("a")) is None
+    for _ in range(3):
+        assert await guardian.verify(client_id("a")) == "a"
+        assert await guardian.verify(client_id("a", "x")) is None
+    assert guardian.known(client_id("a")) == "a"
+    assert guardian.known(client_id("a", "x")) is None
+    assert book.asked == ["a", "a"]
+
+
+async def test_at_the_same_time(book: _Book) -> None:
+    """Many who ask for the same wait for one answer."""
+    guardian = Guardian(book.find)
+    assert await asyncio.gather(*(guardian.verify(client_id("a")) for _ in range(20))) == ["a"] * 20
+    assert book.asked == ["a"]
+
+
+async def test_forgotten(book: _Book) -> None:
+    """A machine that was removed or registered is asked for anew; the others stay known."""
+    guardian = Guardian(book.find)
+    await guardian.verify(client_id("a"))
+    assert await guardian.verify(client_id("b", "new")) is None
+    book.stored["b"] = {"salt": b"t" * 16, "secret": scrypt("new", b"t" * 16)}
+    del book.stored["a"]
+    guardian.forget("b")
+    assert await guardian.verify(client_id("b", "new")) == "b"
+    assert await guardian.verify(client_id("a")) == "a"
+    guardian.forget("a")
+    assert await guardian.verify(client_id("a")) is None
+
+
+async def test_when_it_cannot_be_asked(book: _Book) -> None:
+    """Who waits for the same is told to try again, and nothing is remembered."""
+    book.stored["a"] = Unavailable("the database is away")
+    guardian = Guardian(book.find)
+    outcomes = await asyncio.gather(*(guardian.verify(client_id("a")) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+    book.stored["a"] = {"salt": b"s" * 16, "secret": scrypt("123", b"s" * 16)}
+    assert await guardian.verify(client_id("a")) == "a"
+
+
+async def test_a_new_password(book: _Book) -> None:
+    """It is hashed with a salt of its own."""
+    guardian = Guardian(book.find)
+    (one, first), (two, second) = await guardian.hashed("x"), await guardian.hashed("x")
+    assert one != two
+    assert first != second
+    assert scrypt("x", one) == first
+    assert b"x" not in (first, second)

@@ -1,0 +1,341 @@
+"""The echo protocol: each message and each error of it, and whatever else may come."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.errors import InvalidInput
+from smartmob.hosts import protocol
+from smartmob.hosts.model import SampleData
+from smartmob.hosts.protocol import (
+    Echo,
+    Pause,
+    Send,
+    Start,
+    Stop,
+    Store,
+    StoreOffset,
+    TellClock,
+    TellWorkTime,
+    Throttle,
+)
+from tests.hosts.samples import CLIENT_ID, sweep
+
+DATA_TYPE = {"type": "ERROR", "reason": "Data type incorrect, please use json"}
+DATA_SIZE = {"type": "ERROR", "reason": "incorrect data size"}
+TYPES = ("HELLO", "CLIENT_DATA", "SUBSCRIBE", "UNSUBSCRIBE", "WORK_TIME", "BACKFILL", "CLOCK", "CLOCK_OFFSET")
+
+
+def _greeted() -> Echo:
+    echo = Echo(0)
+    assert _one(echo, {"type": "HELLO"}) == Send(protocol.WELCOME)
+    return echo
+
+
+def _one(echo: Echo, message: Any) -> Any:
+    """Return the one action for a message."""
+    text = message if isinstance(message, str | bytes) else json.dumps(message)
+    (action,) = echo.handle(text, 1.0, 1000.0)
+    return action
+
+
+def _said(echo: Echo, message: Any) -> dict[str, Any]:
+    """Return what is answered at once."""
+    action = _one(echo, message)
+    assert isinstance(action, Send), action
+    return dict(json.loads(action.text))
+
+
+class TestGreeting:
+    """HELLO comes first."""
+
+    def test_welcome(self) -> None:
+        """The answer is the same each time, to the byte: some clients compare the text."""
+        echo = Echo(0)
+        for _ in range(3):
+            assert _one(echo, {"type": "HELLO"}).text == '{"type": "WELCOME", "payload": {"welcome": "WELCOME"}}'
+
+    @pytest.mark.parametrize("kind", TYPES[1:])
+    def test_before_it(self, kind: str) -> None:
+        """Anything else is answered as by the seed's server, whatever it holds."""
+        message = {"type": kind, "data": {"cpu": 1}, "request_id": 1, "interval": 1, "sent": 1, "samples": []}
+        assert _said(Echo(0), message) == DATA_TYPE
+        assert _said(Echo(0), {"type": kind}) == DATA_TYPE
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            *("", "x", "{", "[]", '"HELLO"', "1", "null", "{}", '{"type": null}', '{"type": 1}', '{"type": "HALLO"}'),
+            *(
+                '{"type": ["HELLO"]}',
+                '{"typ": "HELLO"}',
+                "[" * 100_000,
+                '{"type": "HELLO"',
+                b"\xff\xfe",
+                b'{"a": "\xff"}',
+            ),
+        ],
+    )
+    def test_what_is_no_message(self, message: str | bytes) -> None:
+        """What is not JSON, no object, without a type or of an unknown type: the same error before and after HELLO."""
+        assert _said(Echo(0), message) == DATA_TYPE
+        assert _said(_greeted(), message) == DATA_TYPE
+
+
+class TestClientData:
+    """Samples."""
+
+    def test_a_sample(self) -> None:
+        """It is to be stored, and then returned exactly as it came."""
+        raw = '{ "cpu": 18, "mem": 8513,\n "storage": 81720, "unix_time": 1651155333, "more": [1, {"x": "\\u00e9"}] }'
+        action = _one(
+            _greeted(), f'{{"type": "CLIENT_DATA", "data": {raw}, "interval": 1, "client_id": "{CLIENT_ID}"}}'
+        )
+        assert action.client_id == CLIENT_ID
+        assert action.samples == (SampleData(cpu=18.0, mem=8513.0, storage=81720.0, unix_time=1651155333.0),)
+        assert action.text == f'{{"type": "DATA_RETURN", "payload": {{"data": {raw}}}}}'
+        assert json.loads(action.text)["payload"]["data"] == json.loads(raw)
+
+    def test_the_bytes_of_the_existing_server(self) -> None:
+        """What Python's json writes comes back as Python's json writes it."""
+        data = {"cpu_load": 25.9, "mem": 6172, "storage": 95888, "time": 1646650624}
+        action = _one(_greeted(), {"type": "CLIENT_DATA", "data": data, "client_id": "x"})
+        assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": data}})
+
+    @pytest.mark.parametrize("data", ["{}", "{ \n}", "null", "[]", '""'])
+    def test_nothing_in_it(self, data: str) -> None:
+        """Empty data has the seed's error."""
+        assert _said(_greeted(), f'{{"type": "CLIENT_DATA", "data": {data}}}') == DATA_SIZE
+        assert _said(_greeted(), '{"type": "CLIENT_DATA"}') == DATA_SIZE
+
+    @pytest.mark.parametrize(
+        "data", ["[1]", '"x"', "7", "true", '{"mem": "x"}', '{"mem": {}}', '{"time": [1]}', '{"id": -1}']
+    )
+    def test_what_is_no_sample(self, data: str) -> None:
+        """Lists where objects belong and numbers that are none get an error of their own."""
+        said = _said(_greeted(), f'{{"type": "CLIENT_DATA", "data": {data}}}')
+        assert (said["type"], said["problem"]) == ("ERROR", "invalid-input")
+        assert said["reason"].startswith("value error: ")
+
+    def test_numbers_in_quotation_marks(self) -> None:
+        """They are numbers."""
+        action = _one(_greeted(), {"type": "CLIENT_DATA", "data": {"mem": "6172", "time": "1.5"}})
+        assert action.samples == (SampleData(mem=6172.0, time=1.5),)
+
+    def test_a_client_id_that_is_no_text(self) -> None:
+        """The bad field is named."""
+        assert (
+            "`$.client_id`" in _said(_greeted(), {"type": "CLIENT_DATA", "data": {"cpu": 1}, "client_id": 5})["reason"]
+        )
+
+
+class TestSubscriptions:
+    """Events."""
+
+    def _subscribe(self, **changes: Any) -> dict[str, Any]:
+        return {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU"], "interval": 1} | changes
+
+    @pytest.mark.parametrize("request_id", ["1", 'é"', 1, 1.5, -3, ""])
+    def test_start_and_stop(self, request_id: Any) -> None:
+        """A request id is any text or number, and comes back as it was."""
+        echo = _greeted()
+        start = _one(echo, self._subscribe(request_id=request_id))
+        assert json.loads(start.text) == {"type": "SUBSCRIBED", "payload": {"request_id": request_id}}
+        event = protocol.event(start.subscription, protocol.event_parts(sweep()))
+        assert json.loads(event)["payload"]["request"] == request_id
+        stop = _one(echo, {"type": "UNSUBSCRIBE", "request_id": request_id})
+        assert isinstance(stop, Stop)
+        assert stop.request_id == start.subscription.request_id
+        assert json.loads(stop.text) == {"type": "UNSUBSCRIBED", "payload": {"request_id": request_id}}
+
+    def test_collision(self) -> None:
+        """An id that this connection uses is refused until its subscription ends or was not granted."""
+        echo, message = _greeted(), self._subscribe()
+        assert isinstance(_one(echo, message), Start)
+        assert _said(echo, message) == {"type": "ERROR", "reason": "request id collision"}
+        assert isinstance(_one(echo, self._subscribe(request_id=1)), Start)
+        _one(echo, {"type": "UNSUBSCRIBE", "request_id": "1"})
+        assert isinstance(_one(echo, message), Start)
+        echo.forget(b'"1"')
+        assert isinstance(_one(echo, message), Start)
+
+    def test_each_connection_for_itself(self) -> None:
+        """The same id on two connections is no collision."""
+        assert isinstance(_one(_greeted(), self._subscribe()), Start)
+        assert isinstance(_one(_greeted(), self._subscribe()), Start)
+
+    @pytest.mark.parametrize(
+        ("given", "seconds"),
+        [(1, 1.0), ("1", 1.0), (0.5, 0.5), ("2.5", 2.5), (0, 0.1), (-5, 0.1), (0.01, 0.1), (1e9, 86_400.0)],
+    )
+    def test_intervals(self, given: Any, seconds: float) -> None:
+        """A text or a fraction; below 0.1 s it is raised to that."""
+        assert _one(_greeted(), self._subscribe(interval=given)).subscription.interval == seconds
+
+    @pytest.mark.parametrize(
+        ("data", "kinds"),
+        [(["CPU", "MEM", "STORAGE"], ("CPU", "MEM", "STORAGE")), ("MEM", ("MEM",)), ("CPU,MEM", ("CPU", "MEM"))],
+    )
+    def test_what_is_wanted(self, data: Any, kinds: tuple[str, ...]) -> None:
+        """A list, or a text as some clients send it."""
+        assert _one(_greeted(), self._subscribe(data=data)).subscription.kinds == kinds
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"data": ["CPU", "X"]}, "there is no 'X'"),
+            ({"data": 5}, "value error"),
+            ({"data": [1]}, "value error"),
+            ({"interval": "soon"}, "value error"),
+            ({"interval": None}, "value error"),
+            ({"interval": "nan"}, "interval"),
+            ({"request_id": None}, "request_id"),
+            ({"request_id": [1]}, "request_id"),
+            ({"request_id": {"a": 1}}, "request_id"),
+            ({"request_id": True}, "request_id"),
+            ({"request_id": "x" * 300}, "request_id"),
+        ],
+    )
+    def test_refused(self, changes: dict[str, Any], words: str) -> None:
+        """What does not fit is told; the seed's server says nothing or hangs up."""
+        said = _said(_greeted(), self._subscribe(**changes))
+        assert (said["type"], said["problem"]) == ("ERROR", "invalid-input")
+        assert words in said["reason"]
+
+    @pytest.mark.parametrize("field", ["interval", "request_id", "data"])
+    def test_missing(self, field: str) -> None:
+        """So is what is missing."""
+        message = self._subscribe()
+        del message[field]
+        assert f"`{field}`" in _said(_greeted(), message)["reason"]
+
+    def test_nothing_wanted(self) -> None:
+        """An empty list has the seed's error."""
+        assert _said(_greeted(), self._subscribe(data=[])) == DATA_SIZE
+
+    def test_not_too_many(self) -> None:
+        """A connection has a bounded number of subscriptions."""
+        echo = _greeted()
+        for number in range(protocol.MOST_SUBSCRIPTIONS):
+            assert isinstance(_one(echo, self._subscribe(request_id=number)), Start)
+        assert "at most" in _said(echo, self._subscribe(request_id="more"))["reason"]
+
+    def test_an_event(self) -> None:
+        """Eleven figures of the memory in MB and four of the disk in GB, rounded down; null for what is not wanted."""
+        parts = protocol.event_parts(sweep())
+        everything = protocol.Subscription(b"7", ("CPU", "MEM", "STORAGE"), 1.0)
+        payload = json.loads(protocol.event(everything, parts))["payload"]
+        assert payload["cpu"] == 12.5
+        assert list(payload["mem"]) == [
+            *("total", "available", "percent", "used", "free", "active", "inactive", "buffers", "cached", "shared"),
+            "slab",
+        ]
+        assert (payload["mem"]["total"], payload["mem"]["percent"], payload["mem"]["slab"]) == (8192, 50.0, 0)
+        assert payload["storage"] == {"total": 100, "percent": 25.5, "used": 25, "free": 75}
+        nothing = json.loads(protocol.event(protocol.Subscription(b'"a"', (), 1.0), parts))["payload"]
+        assert nothing == {"request": "a", "cpu": None, "mem": None, "storage": None}
+
+
+class TestOurs:
+    """The messages of the reporting agent, and the time of work."""
+
+    def test_backfill(self) -> None:
+        """Many samples in one message, not too many, and none is the seed's error."""
+        action = _one(
+            _greeted(), {"type": "BACKFILL", "client_id": "x", "samples": [{"cpu": 1, "time": 5, "id": 3}] * 2}
+        )
+        assert isinstance(action, Store)
+        assert (action.text, len(action.samples), action.samples[0].id) == (None, 2, 3)
+        assert _said(_greeted(), {"type": "BACKFILL", "samples": []}) == DATA_SIZE
+        many = {"type": "BACKFILL", "samples": [{"time": 1}] * (protocol.MOST_BACKFILL + 1)}
+        assert "at most" in _said(_greeted(), many)["reason"]
+        assert json.loads(protocol.backfilled(1, ["why"])) == {
+            "type": "BACKFILLED",
+            "payload": {"stored": 1, "refused": ["why"]},
+        }
+
+    def test_clock(self) -> None:
+        """The time at which the question came is taken before anything else."""
+        assert _one(_greeted(), {"type": "CLOCK", "sent": 12.5}) == TellClock(12.5, 1000.0)
+        assert json.loads(protocol.clock(1.5, 2.5, 3.5))["payload"] == {"sent": 1.5, "received": 2.5, "answered": 3.5}
+        assert _said(_greeted(), {"type": "CLOCK", "sent": "nan"})["type"] == "ERROR"
+
+    def test_offset(self) -> None:
+        """It is to be stored when it is one."""
+        message = {"type": "CLOCK_OFFSET", "offset": -0.5, "delay": 0.25, "client_id": "x"}
+        assert _one(_greeted(), message) == StoreOffset("x", -0.5, 0.25)
+        for wrong in ({"delay": -1}, {"offset": "inf"}, {"delay": "nan"}, {"offset": None}):
+            assert _said(_greeted(), message | wrong)["problem"] == "invalid-input"
+
+    def test_work_time(self) -> None:
+        """Two texts of different form."""
+        assert isinstance(_one(_greeted(), {"type": "WORK_TIME"}), TellWorkTime)
+        moment = datetime(2022, 11, 11, 9, 25, 21, tzinfo=UTC)
+        assert protocol.work_time(moment, moment)["payload"] == {
+            "start_work": "Fri, 11 Nov 2022 09:25:21",
+            "actual_time": "11 Nov 2022 09:25:21",
+        }
+
+    def test_a_refusal(self) -> None:
+        """It has the name that the same error has over HTTP."""
+        assert json.loads(protocol.refusal(InvalidInput.at("time", "is wrong"))) == {
+            **{"type": "ERROR", "reason": "time: is wrong"},
+            "problem": "invalid-input",
+        }
+
+
+class TestThrottle:
+    """How fast a client may send."""
+
+    def test_a_burst_and_then_the_rate(self) -> None:
+        """As many as a second's worth at once, then each waits its turn; after a rest there is room again."""
+        throttle = Throttle(10)
+        assert [throttle.take(5.0) for _ in range(10)] == [0.0] * 10
+        assert throttle.take(5.0) == pytest.approx(0.1)
+        assert throttle.take(5.0) == pytest.approx(0.2)
+        assert throttle.take(100.0) == 0.0
+
+    def test_nothing_is_dropped(self) -> None:
+        """A message too many is done like the others, after a pause."""
+        echo = Echo(2)
+        actions = [echo.handle('{"type": "HELLO"}', 1.0, 0.0) for _ in range(3)]
+        assert actions[0] == actions[1] == (Send(protocol.WELCOME),)
+        assert isinstance(actions[2][0], Pause)
+        assert actions[2][1:] == (Send(protocol.WELCOME),)
+
+    def test_without_a_rate(self) -> None:
+        """Zero means any."""
+        throttle = Throttle(0)
+        assert not any(throttle.take(0.0) for _ in range(1000))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = ("data", "request_id", "interval", "client_id", "samples", "sent", "offset", "delay")
+_MESSAGES = st.builds(
+    lambda kind, fields: fields | {"type": kind},
+    st.sampled_from(TYPES),
+    st.dictionaries(st.sampled_from(_FIELDS), _JSON),
+).map(json.dumps)
+
+
+@given(st.lists(_MESSAGES | st.text() | st.binary(max_size=30) | _JSON.map(json.dumps), max_size=6))
+def test_whatever_comes(messages: list[str | bytes]) -> None:
+    """Each message has exactly one answer, and all that is sent at once is JSON with a type."""
+    echo = _greeted()
+    for message in messages:
+        action = _one(echo, message)
+        text = getattr(action, "text", None)
+        if text is not None:
+            assert json.loads(text)["type"] in {
+                *("WELCOME", "ERROR", "DATA_RETURN", "SUBSCRIBED", "UNSUBSCRIBED"),
+            }

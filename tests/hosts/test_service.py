@@ -1,0 +1,210 @@
+"""The room's use cases: who is who, what is told on the bus, and the care it takes of its tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from smartmob.app import build
+from smartmob.errors import InvalidInput, NotAuthenticated, NotFound
+from smartmob.hosts.events import HostRegistered, HostSampled, SamplesStored
+from smartmob.hosts.model import SampleData, Span
+from smartmob.hosts.service import HostsService, RegistrationClosed, UnsupportableName
+from smartmob.hosts.store.partitions import Partitions
+from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.store.writer import HostsWriter
+from smartmob.kernel import clock
+from smartmob.kernel.db import Database
+from smartmob.kernel.events import EventBus
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.settings import HostsSettings, Settings
+from tests.conftest import running
+from tests.hosts.samples import register, sample, sweep
+from tests.waiting import until
+
+
+@pytest.fixture(name="room")
+async def _room(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> AsyncIterator[Callable[..., HostsService]]:
+    """Return the maker of the room's service by its settings."""
+    tasks = TaskRegistry()
+    live = GroupCommitWriter("hosts", database, writer.commit)
+    await live.start(tasks)
+
+    def make(bus: EventBus | None = None, **changes: Any) -> HostsService:
+        settings = replace(HostsSettings(), **changes)
+        return HostsService(reader, writer, Partitions(database), live, bus or EventBus(), settings)
+
+    yield make
+    await tasks.close()
+    await live.close()
+
+
+async def test_registration(room: Callable[..., HostsService]) -> None:
+    """A name is given once; who has the password gets the same id again, and a closed door stays closed."""
+    service = room()
+    client_id, is_new = await service.register("a", "x", may_register=True)
+    assert is_new
+    assert await service.register("a", "x", may_register=False) == (client_id, False)
+    with pytest.raises(NotAuthenticated):
+        await service.register("a", "y", may_register=True)
+    with pytest.raises(RegistrationClosed):
+        await service.register("b", "x", may_register=False)
+    with pytest.raises(UnsupportableName):
+        await service.register("1", "x", may_register=True)
+
+
+async def test_a_race(room: Callable[..., HostsService]) -> None:
+    """Of many who register the same name at once one is new; those with another password are refused."""
+    service = room()
+    same = await asyncio.gather(*(service.register("a", "x", may_register=True) for _ in range(4)))
+    assert sum(is_new for _, is_new in same) == 1
+    other = await asyncio.gather(
+        *(service.register("b", password, may_register=True) for password in "xyz"), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in other if isinstance(outcome, Exception)] == [NotAuthenticated] * 2
+
+
+async def test_the_own_machine(room: Callable[..., HostsService], database: Database) -> None:
+    """It has a name of its own with which nobody can log in; where a client has it, another is taken."""
+    service = room(name="rack7")
+    await service.start()
+    await room(name="rack7").start()
+    assert service.own_name == "rack7"
+    assert (await service.host("rack7")).own
+    with pytest.raises(NotAuthenticated):
+        await service.register("rack7", "x", may_register=True)
+    with pytest.raises(NotFound):
+        await service.remove("rack7")
+
+    await service.register("rack8", "x", may_register=True)
+    second = room(name="rack8")
+    await second.start()
+    assert second.own_name == "rack8-service"
+    await service.register("rack9", "x", may_register=True)
+    await service.register("rack9-service", "x", may_register=True)
+    with pytest.raises(InvalidInput, match="--hosts-name"):
+        await room(name="rack9").start()
+
+
+async def test_a_machine_that_is_removed(room: Callable[..., HostsService]) -> None:
+    """Its password proves nothing any more, and its name can be given again."""
+    service = room()
+    client_id, _ = await service.register("a", "x", may_register=True)
+    await service.remove("a")
+    assert service.known(client_id) is None
+    with pytest.raises(NotAuthenticated):
+        await service.authenticate(client_id, "a")
+    assert (await service.register("a", "y", may_register=True))[1]
+
+
+async def test_own_samples_wait_for_the_database(room: Callable[..., HostsService], database: Database) -> None:
+    """Sweeps that come at once or while the database is away are all stored, once."""
+    bus = EventBus()
+    heard: list[HostSampled] = []
+    bus.subscribe(HostSampled, heard.append)
+    service, tasks = room(bus, name="rack7"), TaskRegistry()
+    await service.start()
+    now = clock.epoch()
+    for second in range(3):
+        service.keep_own(sweep(at=now + second))
+    tasks.start("own", service.store_own_for_ever())
+    service.keep_own(sweep(at=now + 3))
+
+    async def stored() -> bool:
+        return bool(await database.fetchval("SELECT count(*) FROM host_samples") == 4)
+
+    await until(stored)
+    assert [event.host for event in heard] == ["rack7"] * 4
+    await tasks.close()
+
+
+async def test_an_own_sample_that_cannot_be_stored(room: Callable[..., HostsService], database: Database) -> None:
+    """It is logged as the mistake that it is, and the next ones are stored."""
+    service, tasks = room(name="rack7"), TaskRegistry()
+    await service.start()
+    await database.run(lambda connection: connection.execute("ALTER TABLE host_samples ADD CHECK (cpu < 50)"))
+    with structlog.testing.capture_logs() as logs:
+        tasks.start("own", service.store_own_for_ever())
+        service.keep_own(sweep(at=clock.epoch(), cpu=77.0))
+        await until(lambda: logs)
+    assert logs[0]["event"] == "hosts.own_samples_failed"
+    service.keep_own(sweep(at=clock.epoch(), cpu=7.0))
+
+    async def stored() -> bool:
+        return bool(await database.fetchval("SELECT count(*) FROM host_samples") == 1)
+
+    await until(stored)
+    await tasks.close()
+
+
+async def test_points(room: Callable[..., HostsService]) -> None:
+    """Raw samples where they fit, else buckets; minutes where the samples are not kept any more."""
+    service = room(keep_days=1.0, oldest_days=30.0)
+    await service.register("a", "x", may_register=True)
+    now = clock.now().replace(microsecond=0)
+    times = [now.timestamp() - second for second in range(100)]
+    await service.take("a", [SampleData(time=time, cpu=5.0) for time in times])
+    hour = Span(now - timedelta(hours=1), now + timedelta(seconds=1))
+
+    width, batches = await service.points("a", hour, 100)
+    assert width == 0
+    assert len([point async for points in batches for point in points]) == 100
+
+    width, batches = await service.points("a", hour, 99)
+    found = [point async for points in batches for point in points]
+    assert width == 60
+    assert sum(point.samples for point in found) == 100
+    assert all(point.width == 60 for point in found)
+
+    old = Span(now - timedelta(days=3), now - timedelta(days=3) + timedelta(seconds=50))
+    assert (await service.points("a", old, 1000))[0] == 60
+    with pytest.raises(NotFound):
+        await service.points("z", hour, 10)
+
+
+async def test_how_busy(room: Callable[..., HostsService]) -> None:
+    """Whoever wants to know whether a machine was busy gets an answer for each."""
+    service = room()
+    await service.register("a", "x", may_register=True)
+    now = clock.now()
+    await service.take("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
+    (load,) = await service.busy(Span(now - timedelta(seconds=10), now))
+    assert (load.host, load.samples, load.cpu and load.cpu.max) == ("a", 3, 30.0)
+
+
+async def test_maintenance(room: Callable[..., HostsService], database: Database) -> None:
+    """Samples are rolled up before they are dropped, and there is a partition for what comes."""
+    service = room(keep_days=14.0)
+    await service.register("a", "x", may_register=True)
+    now = clock.now()
+    await service.take("a", [SampleData(time=now.timestamp(), cpu=10.0)])
+    assert await service.roll_up(0) == 1
+    later = now + timedelta(days=16)
+    await service.keep_partitions(now)
+    await service.keep_partitions(later)
+    assert await database.fetchval("SELECT count(*) FROM host_samples") == 0
+    assert await database.fetchval("SELECT samples FROM host_minutes") == 1
+    assert await database.fetchval("SELECT to_regclass($1) IS NOT NULL", f"host_samples_{later:%Y%m%d}")
+
+
+async def test_what_is_told(settings: Settings) -> None:
+    """Registrations, stored samples and each look at the own machine are told on the bus."""
+    service = build(settings)
+    heard: list[object] = []
+    for kind in (HostRegistered, SamplesStored, HostSampled):
+        service.bus.subscribe(kind, heard.append)
+    async with running(service) as client:
+        ident = await register(client)
+        await client.post("/client/wood", json=sample(), headers={"Authorization": ident})
+        await until(lambda: any(isinstance(event, HostSampled) for event in heard))
+    assert HostRegistered("wood") in heard
+    assert SamplesStored(1) in heard
