@@ -54,9 +54,10 @@ class Service:
         return self.kernel.document
 
     def stopping(self) -> None:
-        """Tell everybody that the service takes no more work."""
-        self.readiness.stopping = True
-        self.bus.publish(ServiceStopping())
+        """Tell everybody, once, that the service takes no more work."""
+        if not self.readiness.stopping:
+            self.readiness.stopping = True
+            self.bus.publish(ServiceStopping())
 
     async def end(self) -> None:
         """Return when the rooms have ended what goes on for ever."""
