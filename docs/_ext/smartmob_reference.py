@@ -46,11 +46,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def settings() -> str:
     """Return the settings: a section for each group."""
     groups = dict.fromkeys(option.group for option in OPTIONS)
-    titles = {"": "The service", "database": "The database", "metrics": "The room `metrics`"}
+    titles = {"": "The service", "database": "The database"}
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)
-        parts.append(f"## {titles.get(name, name)}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
+        title = titles.get(name, f"The room `{name}`")
+        parts.append(f"## {title}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
     return "\n\n".join(parts)
 
 
@@ -113,12 +114,14 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def routes(room: str) -> str:
-    """Return the routes of a room: a table for each first word of the path."""
+    """Return the routes of a room: a table for each first word of the path, or one where all of these differ."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for method, path, operation in operations():
         if operation["tags"] == [room]:
             first = path.split("/")[1] if room != "service" else ""
             groups.setdefault(first, []).append(_route(method, path, operation))
+    if all(len(rows) == 1 for rows in groups.values()):
+        groups = {"": [row for rows in groups.values() for row in rows]}
     head = ("Route", "What it is for", "Takes", "Answers")
     return "\n\n".join((f"### `/{first}`\n\n" if first else "") + _table(head, rows) for first, rows in groups.items())
 
