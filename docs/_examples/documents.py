@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,12 +20,12 @@ from sybil.parsers.myst.lexers import DirectiveLexer
 from docs._examples.stage import ExampleError, Stage
 
 COMMENT = re.compile(
-    r"^[ ]*<!-- example: (?P<verb>exit|file|copy|use|alone)(?: (?P<argument>[^ ]+))? -->$", re.MULTILINE
+    r"^[ ]*<!-- example: (?P<verb>exit|file|copy|folder|use|alone|soon)(?: (?P<argument>[^ ]+))? -->$", re.MULTILINE
 )
 SQL, CONSOLE, PYTHON = "sql", "console", "python"
 
 _PLUGIN = re.compile(r"^\$ (?:\w+=\S+ )*pytest\b", re.MULTILINE)
-_python, _doctest = PythonEvaluator(), DocTestEvaluator()
+_python, _doctest = PythonEvaluator(), DocTestEvaluator(doctest.ELLIPSIS)
 
 
 class Page:
@@ -33,6 +34,7 @@ class Page:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.code = 0
+        self.soon = False
         self.file: str | None = None
 
 
@@ -45,6 +47,10 @@ def _comment(example: Example) -> None:
         page.file = argument
     elif verb == "copy":
         page.stage.copy(argument)
+    elif verb == "folder":
+        page.stage.copy_folder(argument)
+    elif verb == "soon":
+        page.soon = True
     elif verb == "use":
         page.stage.use_python(argument)
     else:
@@ -56,10 +62,11 @@ def _block(example: Example) -> None:
     language, source = example.parsed
     file, page.file = page.file, None
     code, page.code = page.code, 0
+    soon, page.soon = page.soon, False
     if file is not None:
         page.stage.write(file, source)
     elif language == CONSOLE:
-        page.stage.console(source, code)
+        page.stage.console(source, code, soon)
     elif language == SQL:
         page.stage.execute(source)
     elif language == PYTHON:
@@ -71,9 +78,15 @@ def _included(example: Example) -> None:
     example.namespace["page"].stage.copy(example.parsed)
 
 
+def _prompted(sybil_example: Example) -> str:
+    real, example = sybil_example.namespace["page"].stage.real, sybil_example.parsed
+    example.source, example.want = real(example.source), real(example.want)
+    return _doctest(sybil_example)
+
+
 def _pycon(document: Document, block: Region) -> Iterator[Region]:
     source = block.lexemes["source"]
-    for region in DocTestStringParser(_doctest)(source, document.path):
+    for region in DocTestStringParser(_prompted)(source, document.path):
         region.adjust(block, source)
         yield region
 

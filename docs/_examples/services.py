@@ -1,4 +1,4 @@
-"""What the examples talk to: a service of the real command, and a PostgreSQL server that is not the service's own."""
+"""What the examples talk to: a service of the real command, and servers of files and of PostgreSQL beside it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import asyncio
 import http.client
 import os
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,13 +46,31 @@ def until(condition: Callable[[], T | None], what: str) -> T:
     raise TimeoutError(f"{what}: not within {_SECONDS:g} s")
 
 
-class Service:
-    """A running `smartmob serve`; `port` is where it listens. After use you must `stop`."""
+def interrupt(process: subprocess.Popen[bytes]) -> int:
+    """Press CTRL-C, and return the exit code; what does not end is killed."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
 
-    def __init__(self, shell: Shell, folder: Path, command: str) -> None:
+
+class Service:
+    """A running `smartmob serve`; `port` is where it listens. After use you must `stop`.
+
+    Its programs get ports from `base_port` on.
+    """
+
+    def __init__(self, shell: Shell, folder: Path, command: str, base_port: int) -> None:
         self._data = folder / "data"
         self._output = folder / "service.out"
-        variables = {"SMARTMOB_PORT": "0", "SMARTMOB_DATA_DIR": str(self._data)}
+        variables = {
+            "SMARTMOB_PORT": "0",
+            "SMARTMOB_DATA_DIR": str(self._data),
+            "SMARTMOB_PROCESSES_BASE_PORT": str(base_port),
+        }
         self._process = shell.start(command, self._output, variables)
         try:
             self.port = until(self._listening, "the service listens")
@@ -64,13 +86,8 @@ class Service:
 
     def stop(self) -> int:
         """Press CTRL-C, and return the exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
         try:
-            return self._process.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            return self._process.wait()
+            return interrupt(self._process)
         finally:
             kill_postgres(self._data)
 
@@ -92,6 +109,69 @@ class Service:
             return None
         finally:
             connection.close()
+
+
+FILES = "http://files.example.com"
+"""What pages call the server of the home folder's files."""
+
+
+class Files:
+    """A server of the files of a folder. After use you must `stop`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder)))
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let go of everybody and end."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing."""
+
+
+class Ports:
+    """The ports of the programs: pages say 5000 and up, and the tests of a machine must not be in each other's way."""
+
+    _SHOWN, _MANY, _CHECKED = 5000, 400, 3
+
+    def __init__(self) -> None:
+        self.base = until(self._free, "there are free ports")
+
+    def real(self, text: str) -> str:
+        """Return text of a page with the ports that are there."""
+        return re.sub(r"\b127\.0\.0\.1:(5[0-3]\d\d)\b", lambda m: f"127.0.0.1:{int(m[1]) + self._moved}", text)
+
+    def shown(self, text: str) -> str:
+        """Return output with the ports that pages show."""
+
+        def replace(match: re.Match[str]) -> str:
+            inside = 0 <= int(match[0]) - self.base < self._MANY
+            return str(int(match[0]) - self._moved) if inside else match[0]
+
+        return re.sub(r"(?i:(?<=port[ =:])|(?<=port\":)|(?<=port\": )|(?<=127\.0\.0\.1:)|(?<= )(?=\d+ *$))\d{5}\b",
+                      replace, text, flags=re.MULTILINE)  # fmt: skip
+
+    @property
+    def _moved(self) -> int:
+        return self.base - self._SHOWN
+
+    def _free(self) -> int | None:
+        # Below those that the system itself hands out.
+        base = 20_000 + self._MANY * secrets.randbelow(30)
+        try:
+            for port in (*range(base, base + self._CHECKED), *range(base + 100, base + 100 + self._CHECKED)):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return base
 
 
 class Outside:

@@ -37,7 +37,12 @@ class Shell:
         for made in (self.home, self._programs):
             made.mkdir()
         self._exported.touch()
-        inherited = {name: value for name, value in environment().items() if name in _INHERITED}
+        inherited = {
+            name: value
+            for name, value in environment().items()
+            # Where pip finds its packages is a matter of the machine.
+            if name in _INHERITED or name.startswith("PIP_")
+        }
         path = (str(self._programs), str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))
         self.variables = inherited | {
             "PATH": os.pathsep.join(path),

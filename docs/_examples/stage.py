@@ -7,12 +7,12 @@ import shutil
 import socket
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from docs._examples.matching import fits
-from docs._examples.services import Outside, Service, serves
-from docs._examples.shell import Shell
+from docs._examples.services import FILES, Files, Outside, Ports, Service, interrupt, serves, until
+from docs._examples.shell import Ended, Shell
 from tests.interop.environments import MONITOR_API, PLUGIN, python_with
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,10 @@ HOME = "/home/me"
 _ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
 _OUTSIDE = re.compile(r"@db\.example\.com(?::5432)?/(\w+)(\?)?")
 _PYTHONS = {"pytest-monitor": PLUGIN, "monitor-api": MONITOR_API}
+_ASKS = re.compile(r"\bsmartmob (?:tests|hosts|run|ps|logs|attach|restart|stop)\b")
 _INTERRUPTED = "^C"
+_INDEX = "index"
+"""What a page uses that installs packages; it only makes the page one that needs an index."""
 
 
 class ExampleError(Exception):
@@ -48,6 +51,8 @@ class Stage:
             self._shell.add_program("curl", sys.executable, Path(__file__).with_name("curl.py"))
         self._service: Service | None = None
         self._outside: Outside | None = None
+        self._files: Files | None = None
+        self._ports = Ports()
         # Bound but not listening: the address of a service that is not there.
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))
@@ -59,7 +64,7 @@ class Stage:
         with ExitStack() as ends:
             ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
             ends.callback(self._nobody.close)
-            for running in (self._outside, self._service):
+            for running in (self._outside, self._files, self._service):
                 if running is not None:
                     ends.callback(running.stop)
 
@@ -67,6 +72,8 @@ class Stage:
 
     def use_python(self, name: str) -> None:
         """Let `python` (for the plugin: `pytest`) be the one of an environment that has a third-party client."""
+        if name == _INDEX:
+            return
         python = python_with(_PYTHONS[name])
         if name == "pytest-monitor":
             self._shell.add_program("pytest", python, "-m", "pytest")
@@ -86,6 +93,10 @@ class Stage:
         else:
             shutil.copy(source, self._shell.cwd)
 
+    def copy_folder(self, name: str) -> None:
+        """Copy a folder of the repository, under its own name, into the present folder."""
+        shutil.copytree(ROOT / name, self._shell.cwd / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
+
     def write(self, name: str, text: str) -> None:
         """Write a file in the present folder."""
         path = self._shell.cwd / name
@@ -96,15 +107,21 @@ class Stage:
         """Execute SQL as the administrator of the PostgreSQL server outside."""
         self._away().execute(text)
 
-    def console(self, text: str, code: int) -> None:
-        """Run the commands of a console and compare what they print; the last one must end with `code`."""
+    def console(self, text: str, code: int, soon: bool = False) -> None:
+        """Run the commands of a console and compare what they print; the last one must end with `code`.
+
+        With `soon` each is repeated until it prints what the page shows.
+        """
         commands = _commands(text)
         for number, (line, command, shown) in enumerate(commands, start=1):
             expected = code if number == len(commands) else 0
             if serves(command) and not expected:
                 self._serve(line, command, shown)
                 continue
-            ended = self._shell.run(self.real(command))
+            if _INTERRUPTED in shown.splitlines():
+                self._interrupt(line, command, shown)
+                continue
+            ended = self._run_until(command, shown) if soon else self._shell.run(self.real(command))
             if ended.code != expected:
                 raise ExampleError(line, f"$ {command}\nended with {ended.code}, not {expected}:\n{ended.output}")
             self._compare(line, command, shown, ended.output)
@@ -114,15 +131,20 @@ class Stage:
     def real(self, text: str) -> str:
         """Return `text` of a page with what is there in place of what the page calls it."""
         text = _OUTSIDE.sub(lambda match: self._away().url(match[1]) + ("&" if match[2] else ""), text)
-        if _ADDRESS.search(text) or re.search(r"\bsmartmob (?:tests|hosts)\b", text):
+        if _ADDRESS.search(text) or _ASKS.search(text):
             text = _ADDRESS.sub(f"127.0.0.1:{self._present()}", text)
-        return text.replace(HOME, str(self._shell.home))
+        if FILES in text:
+            text = text.replace(FILES, self._file_server().address)
+        return self._ports.real(text).replace(HOME, str(self._shell.home))
 
     def shown(self, text: str) -> str:
         """Return output as a page shows it."""
         if self._port:
             text = text.replace(f"127.0.0.1:{self._port}", "127.0.0.1:8080")
             text = re.sub(rf"\bport(=|\": ?|', port=){self._port}\b", r"port\g<1>8080", text)
+        if self._files is not None:
+            text = text.replace(self._files.address, FILES)
+        text = self._ports.shown(text)
         for name in {socket.getfqdn(), socket.gethostname()}:
             text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", MACHINE, text)
         return text.replace(str(self._shell.home), HOME)
@@ -132,6 +154,49 @@ class Stage:
         if shown and not fits(shown, self.shown(printed)):
             raise ExampleError(line, f"$ {command}\nprinted\n{self.shown(printed)}\nwhere the page shows\n{shown}")
 
+    def _run_until(self, command: str, shown: str) -> Ended:
+        """Run a command again and again, until it prints what the page shows or that is hopeless."""
+        ended = self._shell.run(self.real(command))
+
+        def fitting() -> bool | None:
+            nonlocal ended
+            if not shown or fits(shown, self.shown(ended.output)):
+                return True
+            ended = self._shell.run(self.real(command))
+            return None
+
+        with suppress(TimeoutError):
+            until(fitting, "a command prints what the page shows")
+        return ended
+
+    def _interrupt(self, line: int, command: str, shown: str) -> None:
+        """Press CTRL-C once the command has printed what the page shows before."""
+        before, _, after = (part.strip() for part in shown.partition(_INTERRUPTED))
+        before = before.removesuffix("\n...")
+        output = self._folder / "command.out"
+        process = self._shell.start(self.real(command), output, {})
+
+        def printed() -> str:
+            return output.read_text(errors="replace")
+
+        def ready() -> bool | None:
+            return True if fits(f"{before}...", self.shown(printed())) or process.poll() is not None else None
+
+        try:
+            until(ready, "the command prints what the page shows")
+        except TimeoutError:
+            self._compare(line, command, before, printed())
+        finally:
+            interrupt(process)
+        if process.returncode:
+            raise ExampleError(line, f"$ {command}\nended with {process.returncode}:\n{printed()}")
+        self._compare(line, command, f"{before}...{after}", printed())
+
+    def _file_server(self) -> Files:
+        if self._files is None:
+            self._files = Files(self._shell.home)
+        return self._files
+
     def _serve(self, line: int, command: str, shown: str) -> None:
         if self._service is not None:
             self._service.stop()
@@ -139,7 +204,7 @@ class Stage:
         # No test listens where others can connect.
         started = re.sub(r"--host \S+", "--host 127.0.0.1", self.real(command))
         try:
-            self._service = Service(self._shell, self._folder, started)
+            self._service = Service(self._shell, self._folder, started, self._ports.base)
         except (ChildProcessError, TimeoutError) as error:
             raise ExampleError(line, f"$ {command}\n{error}") from None
         self._alone = False
@@ -158,7 +223,7 @@ class Stage:
     def _present(self) -> int:
         """Return the port of the service; one with the default settings is started where there is none."""
         if self._service is None and not self._alone:
-            self._service = Service(self._shell, self._folder, "smartmob serve")
+            self._service = Service(self._shell, self._folder, "smartmob serve", self._ports.base)
             self._move(self._service.port)
         return self._port
 

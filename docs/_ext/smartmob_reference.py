@@ -114,12 +114,14 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def routes(room: str) -> str:
-    """Return the routes of a room: a table for each first word of the path."""
+    """Return the routes of a room: a table for each first word of the path, or one where all of these differ."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for method, path, operation in operations():
         if operation["tags"] == [room]:
             first = path.split("/")[1] if room != "service" else ""
             groups.setdefault(first, []).append(_route(method, path, operation))
+    if all(len(rows) == 1 for rows in groups.values()):
+        groups = {"": [row for rows in groups.values() for row in rows]}
     head = ("Route", "What it is for", "Takes", "Answers")
     return "\n\n".join((f"### `/{first}`\n\n" if first else "") + _table(head, rows) for first, rows in groups.items())
 

@@ -86,6 +86,10 @@ def check_url(url: str) -> URL:
         raise DownloadError(f"{url!r} is not an address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
+    try:
+        parsed.host.encode("idna")
+    except UnicodeError:
+        raise DownloadError(f"{parsed.host!r} is no name of a host") from None
     return parsed
 
 

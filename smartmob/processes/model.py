@@ -60,7 +60,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a process, for the timeline.
 
-    `kind` is created, started, exited, failed, stopped, restarted or deleted; `detail` says more, by name.
+    `kind` is created, started, restarted, exited, backoff, failed, stopping, stopped or deleted; `detail` says more.
     """
 
     slug: str

@@ -117,7 +117,6 @@ class Preparer:
 
     async def _download(self, supervisor: Supervisor) -> str:
         definition = supervisor.definition
-        supervisor.advance(model.DOWNLOADING, (0, None))
         try:
             stored = await self._releases.fetch(
                 definition.source_url,

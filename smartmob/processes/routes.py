@@ -56,7 +56,7 @@ def _of_the_seed(h: _Handlers) -> list[Route]:
         Route(
             *("GET", "/attach-console/{slug}", h.attach, "attach_console"),
             "A WebSocket with each line of output as a text frame.",
-            {101: Answer("The WebSocket is open."), 404: _NONE},
+            {101: Answer("The WebSocket is open."), 404: _NONE, 426: Answer("This is no WebSocket.")},
             query=protocol.AttachQuery,
         ),
     ]
@@ -141,6 +141,8 @@ class _Handlers:
     async def attach(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, protocol.AttachQuery)
         channel = self._service.channel(parameter(request, "slug"))
+        if not web.WebSocketResponse().can_prepare(request).ok:
+            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
         session = Session(request, channel, self._tasks, self._viewer_bytes)
         return await session.run(wanted)
 

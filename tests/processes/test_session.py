@@ -209,7 +209,9 @@ async def test_bad_arguments_are_refused_before_the_handshake(agent: Agent, quer
 async def test_a_plain_request_is_told_that_it_is_a_websocket(agent: Agent) -> None:
     """Not a bug, not a hanging connection."""
     await agent.create(agent.app(f"web: {SLEEP}\n"))
-    assert (await agent.client.get("/attach-console/app.web.0")).status == 400
+    async with agent.client.get("/attach-console/app.web.0") as response:
+        assert "ws://" in (await response.json(content_type=None))["detail"]
+    assert response.status == 426
 
 
 async def test_what_viewers_send_is_passed_over(agent: Agent) -> None:

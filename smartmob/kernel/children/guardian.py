@@ -401,12 +401,32 @@ def kill_tree(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[tuple[int, int
                     ended.append(result)
 
 
+def kill_session(leader: int) -> None:
+    """Kill the members of the session that the process `leader` made: what is known of a tree without a keeper."""
+    while members := [pid for pid in _pids() if pid != os.getpid() and _session(pid) == leader]:
+        for pid in members:
+            _signal(pid, _SIGKILL)
+
+
+def _session(pid: int) -> int:
+    """Return the session of a process that lives; 0 for one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, _, session = file.read().rpartition(b")")[2].split()[:4]
+    except OSError:
+        return 0
+    return 0 if state in b"ZX" else int(session)
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
 def parents() -> Iterator[tuple[int, int]]:
     """Yield (pid, parent) of every process, for kernels that keep no lists of children."""
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                yield int(name), int(file.read().rpartition(b")")[2].split()[1])
+    for pid in _pids():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+            yield pid, int(file.read().rpartition(b")")[2].split()[1])
 
 
 def _signal(pid: int, number: int) -> None:

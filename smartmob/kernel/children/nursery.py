@@ -83,7 +83,9 @@ class Child:
     It is over when `gone` returns: then no descendant is left. Nobody has to wait for it; the guardian does.
     """
 
-    def __init__(self, control: socket.socket, bury: Callable[[int], Awaitable[None]], tasks: TaskRegistry) -> None:
+    def __init__(
+        self, control: socket.socket, bury: Callable[[int, int], Awaitable[None]], tasks: TaskRegistry
+    ) -> None:
         self.pid = 0
         self._keeper = 0
         self._control = control
@@ -196,7 +198,7 @@ class Child:
 
     async def _be_buried(self) -> None:
         try:
-            await self._bury(self._keeper)
+            await self._bury(self._keeper, self.pid)
         finally:
             self._end()
 
@@ -230,7 +232,7 @@ class Nursery:
         self._children: set[Child] = set()
         self._guardian: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._burials: deque[asyncio.Future[None]] = deque()
+        self._burials: deque[asyncio.Future[bool]] = deque()
         self._closed = False
 
     @property
@@ -249,11 +251,11 @@ class Nursery:
         for child in tuple(self._children):
             child.kill()
         await asyncio.gather(*(child.gone() for child in tuple(self._children)))
-        guardian = self._guardian
+        running = self._guardian
         self._hang_up()
-        if guardian is not None:
+        if running is not None:
             # It ends as soon as it sees the end of file; a thread of its own waits without a timer.
-            await asyncio.to_thread(guardian.wait)
+            await asyncio.to_thread(running.wait)
 
     async def spawn(self, spec: Spec) -> Child:
         """Start a program and return when it runs.
@@ -288,13 +290,16 @@ class Nursery:
             await asyncio.get_running_loop().sock_sendall(ours, data)
         return child
 
-    async def _bury(self, keeper: int) -> None:
+    async def _bury(self, keeper: int, child: int) -> None:
+        """Have the guardian end what a killed keeper leaves; without it, end what can be told by its session."""
         if self._socket is None:
-            return  # keepers that saw the guardian die have killed their trees themselves
+            await asyncio.to_thread(guardian.kill_session, child)
+            return
         done = asyncio.get_running_loop().create_future()
         self._burials.append(done)
         await self._send(b"B" + keeper.to_bytes(4, "big"), ())
-        await done
+        if not await done:
+            await asyncio.to_thread(guardian.kill_session, child)
 
     async def _send(self, word: bytes, fds: Sequence[int]) -> None:
         """Send to the guardian; a new one is started when it has died."""
@@ -346,7 +351,7 @@ class Nursery:
         except OSError:
             data = b""
         for _ in data:
-            self._burials.popleft().set_result(None)
+            self._burials.popleft().set_result(True)
         if not data:
             log.error("guardian.died", hint="its children end with it; a new one is started for the next")
             if self._guardian is not None:
@@ -359,4 +364,4 @@ class Nursery:
             self._socket.close()
             self._socket = None
         while self._burials:
-            self._burials.popleft().set_result(None)
+            self._burials.popleft().set_result(False)

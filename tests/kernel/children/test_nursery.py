@@ -214,6 +214,22 @@ async def test_a_killed_guardian_takes_all_with_it_and_is_replaced(run: Run) -> 
     assert run.nursery.guardian_pid not in (None, before)
 
 
+async def test_a_guardian_and_a_keeper_killed_together_leave_no_session(run: Run) -> None:
+    """Nobody keeps the tree then, but those in the program's session are known and ended before it counts as gone."""
+    child = await run("sh", "-c", "sleep 62 & sleep 62")
+    await until(lambda: len(psutil.Process(child.pid).children()) == 2)
+    members = [child.pid, *(process.pid for process in psutil.Process(child.pid).children())]
+    keeper = psutil.Process(child.pid).parent()
+    guardian = run.nursery.guardian_pid
+    assert keeper is not None
+    assert guardian is not None
+    os.kill(guardian, signal.SIGSTOP)  # so that it cannot act in between
+    keeper.kill()
+    os.kill(guardian, signal.SIGKILL)
+    await child.gone()
+    assert living(members) == []
+
+
 async def test_many_start_at_once(run: Run) -> None:
     """Nobody waits for anybody, and each gets its own report."""
     children = await asyncio.gather(*(run("sh", "-c", f"exit {n}") for n in range(100)))
