@@ -15,7 +15,7 @@ from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.events import EventBus
+from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.kernel.health import Readiness, database_check, disk_check
 from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.routes import KernelRoutes
@@ -29,10 +29,16 @@ from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import Settings
+from smartmob.turrets.hq import Hq
+from smartmob.turrets.keeper import Keeper
+from smartmob.turrets.routes import table as turrets_routes
+from smartmob.turrets.service import TurretsService
+from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
 
 log = structlog.get_logger()
 
-MIGRATED_ROOMS = ("smartmob.metrics",)
+MIGRATED_ROOMS = ("smartmob.metrics", "smartmob.turrets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Service:
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
         self.readiness.stopping = True
+        self.bus.publish(ServiceStopping())
 
     async def finish(self, seconds: float) -> None:
         """Return when the requests under way have been answered, or the time is up."""
@@ -83,16 +90,22 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     )
     metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
 
+    turrets_reader, turrets_writer = TurretsReader(database), TurretsWriter(database)
+    live_turrets = GroupCommitWriter("turrets", database, turrets_writer.commit)
+    keeper = Keeper(turrets_reader, turrets_writer)
+    hq = Hq(str(settings.data_dir), settings.turrets, live_turrets, keeper, bus, insecure=settings.insecure)
+    turrets = TurretsService(hq, turrets_reader, turrets_writer, bus, settings.turrets)
+
     figures = Figures()
     figures.add(http_metrics(traffic))
-    figures.add(writer_metrics(live_metrics))
+    figures.add(writer_metrics(live_metrics, live_turrets))
     figures.add(task_metrics(tasks))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
 
     tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
-    tables = (kernel.table(), metrics_routes.table(metrics, bodies))
+    tables = (kernel.table(), metrics_routes.table(metrics, bodies), turrets_routes.table(turrets, bodies))
     kernel.describe(tables)
 
     hosts = HostRules(settings.host, settings.allow_host)
@@ -126,8 +139,15 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         maintenance.cancel()
         await live_metrics.close()
 
+    async def run_turrets(_: web.Application) -> AsyncIterator[None]:
+        await live_turrets.start(tasks)
+        await turrets.open(tasks)
+        yield
+        await turrets.close()
+        await live_turrets.close()
+
     # Started in this order and stopped in the reverse one.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics, run_turrets))
     return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
 
 
