@@ -22,9 +22,9 @@ _COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _COPY_TAIL = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _HEAD = struct.Struct(">hi16siq")
-_FIXED = struct.Struct(">iiiqididid")
+_FIGURES = struct.Struct(">iiiqididid")
+_ORDINARY = struct.Struct(">iiiqidididiiii")
 _LENGTH = struct.Struct(">i")
-_ORDINARY_TAIL = _LENGTH.pack(0) + 3 * _NULL
 _CHUNK_ROWS = 2_000
 
 RESULT_COLUMNS = (
@@ -109,7 +109,7 @@ def encode_results(batch: Batch) -> Iterator[bytes]:
     The driver's own way, column by column through its codecs, takes three times as long (benchmarks/turrets.py).
     """
     head = _HEAD.pack(len(RESULT_COLUMNS), 16, batch.run.bytes, 8, batch.number)
-    fixed, tails = _FIXED.pack, _tail
+    ordinary, figures = _ORDINARY.pack, _FIGURES.pack
     yield _COPY_HEAD
     for start in range(0, len(batch.results), _CHUNK_ROWS):
         parts: list[bytes] = []
@@ -117,24 +117,25 @@ def encode_results(batch: Batch) -> Iterator[bytes]:
         rows = zip(batch.results[start : start + _CHUNK_ROWS], batch.moments[start : start + _CHUNK_ROWS], strict=True)
         for seq, (result, moment) in enumerate(rows, start):
             at = int((moment - _EPOCH_2000) * 1_000_000)
+            elapsed, epoch, took = result.elapsed, result.epoch, result.scriptrun_time
             add(head)
-            add(fixed(4, seq, 8, at, 8, result.elapsed, 8, result.epoch, 8, result.scriptrun_time))
-            add(tails(result))
+            if result.error or result.custom_timers or result.turret_name or result.uuid:
+                add(figures(4, seq, 8, at, 8, elapsed, 8, epoch, 8, took))
+                add(_texts(result))
+            else:
+                add(ordinary(4, seq, 8, at, 8, elapsed, 8, epoch, 8, took, 0, -1, -1, -1))
         yield b"".join(parts)
     yield _COPY_TAIL
 
 
-def _tail(result: Result) -> bytes:
+def _texts(result: Result) -> bytes:
     """Return the columns that most results leave empty."""
-    name, uuid = result.turret_name, result.uuid
-    if not result.error and not result.custom_timers and not name and not uuid:
-        return _ORDINARY_TAIL
     timers = msgspec.json.encode(result.custom_timers) if result.custom_timers else None
     fields: Sequence[bytes | None] = (
         text(result.error or "").encode(),
         timers,
-        text(name).encode() if isinstance(name, str) else None,
-        text(uuid).encode() if isinstance(uuid, str) else None,
+        text(result.turret_name).encode() if isinstance(result.turret_name, str) else None,
+        text(result.uuid).encode() if isinstance(result.uuid, str) else None,
     )
     return b"".join(_NULL if value is None else _LENGTH.pack(len(value)) + value for value in fields)
 
