@@ -16,6 +16,9 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 _COMMANDS = {
     "serve": ("smartmob.cli.serve", "Run the service."),
     "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
+    "turret": ("smartmob.cli.turret", "Be a turret: fire for a headquarters, on any machine."),
+    "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
+    "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
     "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
 }
 
@@ -29,7 +32,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
