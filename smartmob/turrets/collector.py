@@ -17,10 +17,10 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
+from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
 from smartmob.turrets.slices import TRANSACTION, Distribution, check_histogram
-from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 
 BATCH_ROWS = 10_000
 MOST_TIMERS = 1_000

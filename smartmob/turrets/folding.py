@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 
 from smartmob.kernel.db import Record
-from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.batch import Batch, SliceRow
+from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 

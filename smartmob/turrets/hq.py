@@ -20,6 +20,7 @@ from smartmob.kernel.events import EventBus
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.settings import TurretsSettings
+from smartmob.turrets.batch import Batch
 from smartmob.turrets.channel import Channel
 from smartmob.turrets.collector import Collector, Totals
 from smartmob.turrets.events import RunFinished, RunStarted, TurretSilent
@@ -45,7 +46,6 @@ from smartmob.turrets.hq_machine import Headquarters
 from smartmob.turrets.keeper import Keeper
 from smartmob.turrets.model import ENDED, Counters, Member
 from smartmob.turrets.protocol import encode_order
-from smartmob.turrets.batch import Batch
 
 log = structlog.get_logger()
 

@@ -241,7 +241,17 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
 
 
-class TurretList(msgspec.Struct, frozen=True):
-    """The turrets that the headquarters has heard lately."""
+class Ports(msgspec.Struct, frozen=True):
+    """Where the headquarters listens: for orders' subscribers, for results, and where it passes results on."""
 
+    host: str
+    publish_port: int
+    rc_port: int
+    external_port: int
+
+
+class TurretList(msgspec.Struct, frozen=True):
+    """The headquarters, if the service is one, and the turrets that it has heard lately."""
+
+    headquarters: Ports | None
     turrets: list[Member]

@@ -27,9 +27,11 @@ from smartmob.turrets.model import (
     Counters,
     LiveFrame,
     Member,
+    Ports,
     Run,
     RunDetails,
     Summary,
+    TurretList,
 )
 from smartmob.turrets.project import Project
 from smartmob.turrets.report.findings import Findings
@@ -126,9 +128,10 @@ class TurretsService:
         else:
             yield _last_frame(known)
 
-    def turrets(self) -> list[Member]:
-        """Return the turrets that were heard lately."""
-        return self._hq.machine.members()
+    def turrets(self) -> TurretList:
+        """Return where the headquarters listens, and the turrets that were heard lately."""
+        ports = Ports(self._settings.hq_host, *self._hq.channel.ports) if self._settings.hq else None
+        return TurretList(ports, self._hq.machine.members())
 
     def _check_hq(self) -> None:
         if not self._settings.hq:

@@ -19,7 +19,7 @@ from smartmob.kernel import paging
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import CSV, HTML, NDJSON
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
-from smartmob.turrets.model import LiveFrame, RunList, TurretList
+from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
 from smartmob.turrets.service import TurretsService
 
@@ -114,7 +114,7 @@ class Handlers:
         return web.Response(body=await self._service.package(ident), content_type=GZIP, headers=headers)
 
     async def turrets(self, _: web.Request) -> web.StreamResponse:
-        return json_response(TurretList(self._service.turrets()))
+        return json_response(self._service.turrets())
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         await self._service.run(parameter(request, "id"))

@@ -11,9 +11,9 @@ import msgspec
 from smartmob.kernel import queries
 from smartmob.kernel.db import Connection, Database
 from smartmob.kernel.writer import Submission
+from smartmob.turrets.batch import RESULT_COLUMNS, Batch, SliceRow, encode_results, text
 from smartmob.turrets.hq_events import RunState
 from smartmob.turrets.model import Counters, Member
-from smartmob.turrets.batch import RESULT_COLUMNS, Batch, SliceRow, encode_results, text
 from smartmob.turrets.store.partitions import Partitions
 
 PACKAGE = "smartmob.turrets"
