@@ -19,6 +19,10 @@ _COMMANDS = {
     "turret": ("smartmob.cli.turret", "Be a turret: fire for a headquarters, on any machine."),
     "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
+    "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
+    "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
+    "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
+    "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Make the figures of a load test anew."),
     "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
 }
 
