@@ -160,6 +160,7 @@ class TurretMachine:
     reason: str = ""
     run: _Run | None = None
     _done: tuple[str, int, int] | None = None
+    _past: set[str] = field(default_factory=set)
     _context: dict[str, Any] = field(default_factory=dict)
     _exit: int | None = None
     _heard: float = -math.inf
@@ -221,7 +222,10 @@ class TurretMachine:
         if order.command == "kill":
             self._end(0, actions)
             return
-        if brief is not None:
+        if self._exit is not None:
+            if brief is not None:
+                self._take_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
+        elif brief is not None:
             self._follow(brief.run, now, actions)
             self._take_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
         elif self.run is not None and self.run.id is not None:
@@ -229,7 +233,7 @@ class TurretMachine:
             self._abandon(actions)
         elif order.command == "start" and self.state == "ready":
             self.run = _Run(None, now, math.inf, "raw", dict(self._context))
-            self._fire(actions)
+            self._fire(now, actions)
         elif order.command == "stop" and self.state == "firing":
             self._cease(actions, at_once=False)
         elif order.command == "set_transaction_context" and isinstance(order.msg, dict):
@@ -243,20 +247,20 @@ class TurretMachine:
             if self.state != "ceasing" or not run.abandoned:
                 self._abandon(actions)
             return
-        if wanted is None or self.state == "ended" or (self._done is not None and self._done[0] == wanted.id):
+        if wanted is None or wanted.id in self._past:
             return
         start = now + wanted.starts_in
         if run is None:
-            if wanted.stopped or start + wanted.run_time <= now:
-                self._done = (wanted.id, 0, 0)
-                return
             context = dict(self._context) | wanted.context
-            self.run = _Run(wanted.id, start, wanted.run_time, wanted.results, context, moved_at=now)
+            self.run = _Run(wanted.id, start, wanted.run_time, wanted.results, context)
             self.state = "armed"
+            if wanted.stopped or start + wanted.run_time <= now:
+                self._forget()
+                return
         elif self.state == "armed":
             run.start = min(run.start, start)
         if wanted.stopped and self.state == "armed":
-            self.run, self.state, self._done = None, "ready", (wanted.id, 0, 0)
+            self._forget()
         elif wanted.stopped and self.state == "firing":
             self._cease(actions, at_once=False)
         self._come_to_start(now, actions)
@@ -286,7 +290,8 @@ class TurretMachine:
                 Discard(lost=True),
             ]
             self._forget()
-        if run is not None and run.id is not None and now - run.moved_at >= run.repeat_after:
+        numbered = run is not None and run.id is not None and self.state != "armed"
+        if run is not None and numbered and now - run.moved_at >= run.repeat_after:
             # What is not behind needs no repetition: the shell has nothing left to repeat then.
             run.moved_at, run.repeat_after = now, min(run.repeat_after * 2, LONGEST_REPEAT)
             actions.append(Repeat())
@@ -295,7 +300,7 @@ class TurretMachine:
 
     def _come_to_start(self, now: float, actions: list[Action]) -> None:
         if self.state == "armed" and self.run is not None and now >= self.run.start - FIRE_AHEAD:
-            self._fire(actions)
+            self._fire(now, actions)
 
     def _connect(self, connected: bool, now: float, actions: list[Action]) -> None:
         if connected == self._connected:
@@ -316,10 +321,10 @@ class TurretMachine:
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
-    def _fire(self, actions: list[Action]) -> None:
+    def _fire(self, now: float, actions: list[Action]) -> None:
         run = self.run
         assert run is not None
-        self.state = "firing"
+        self.state, run.moved_at = "firing", now
         numbered = run.id is not None
         actions.append(Fire(run.id, run.start, run.end, run.results == "raw", numbered, run.context))
         actions.append(SendStatus())
@@ -343,6 +348,8 @@ class TurretMachine:
     def _cease_fire(self, sequence: int, now: float, actions: list[Action]) -> None:
         run = self.run
         if self._exit is not None or run is None:
+            if run is not None:
+                run.sequence = sequence
             actions.append(Exit(self._exit or 0))
         elif run.id is None:
             actions += [Flush(), SendStatus()]
@@ -368,6 +375,7 @@ class TurretMachine:
         run = self.run
         if run is not None and run.id is not None:
             self._done = (run.id, run.sequence or run.acknowledged, run.acknowledged)
+            self._past.add(run.id)
         self.run, self.state = None, "ready"
 
     def _end(self, code: int, actions: list[Action]) -> None:

@@ -215,7 +215,8 @@ class Battery:
     def _gather(self) -> None:
         """Count what threads have done."""
         hits, start, add = self._hits, self._plan.start, self._tally.add
-        while hits:
+        # Not until there are none: threads add more meanwhile.
+        for _ in range(len(hits)):
             ended, duration, error, timers, late = hits.popleft()
             add(ended - start, duration, error, timers, late)
 
