@@ -20,7 +20,7 @@ from smartmob.turrets import protocol
 from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
-from smartmob.turrets.slices import TRANSACTION, Distribution, check_histogram
+from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
 
 BATCH_ROWS = 10_000
 MOST_TIMERS = 1_000
@@ -256,7 +256,7 @@ class Collector:
     def _keep_slices(self, message: Slices) -> None:
         # Before the number is taken: what cannot be read later would spoil every summary of the run.
         for part in message.slices:
-            check_histogram(part.histogram)
+            read_histogram(part.histogram, part.count)
             if part.second > self._passed + _AHEAD_SECONDS:
                 raise InvalidInput.at("$.slices", f"second {part.second} has not come yet")
         if self._run is None:

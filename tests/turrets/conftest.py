@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smartmob.settings import TurretsSettings
-from tests.turrets.stored import Store, opened
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.stored import Store, opened
 
 QUICK = TurretsSettings(
     hq=True,

@@ -158,7 +158,7 @@ async def test_a_port_that_is_taken(caplog: pytest.LogCaptureFixture) -> None:
 async def test_an_open_address_without_keys() -> None:
     """It is refused with three ways to go on, and can be insisted on."""
     everywhere = replace(QUICK, hq_host="0.0.0.0")
-    with pytest.raises(StartupError, match="--hq-curve-key-file.*--insecure"):
+    with pytest.raises(StartupError, match=r"--hq-curve-key-file.*--insecure"):
         Channel(everywhere, False, lambda _: None).open()
     channel = Channel(everywhere, True, lambda _: None)
     channel.open()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.conftest import running
 from tests.kernel.proxy import proxy_to
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
-from tests.turrets.runs import ask, get, until_over, until_state
+from tests.turrets.runs import ask, get, until_over
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.waiting import until
 

@@ -92,7 +92,7 @@ class TestWaiting:
         history.ask(transaction_context={"user": "me"})
         actions = history.tell(stock("ready"))
         assert orders(actions) == ["set_transaction_context", "start"]
-        assert [action.order.msg for action in actions if isinstance(action, Publish)][0] == {"user": "me"}
+        assert next(action.order.msg for action in actions if isinstance(action, Publish)) == {"user": "me"}
 
     def test_turrets_that_do_not_come(self) -> None:
         """After its patience the run fails, and says how many came."""

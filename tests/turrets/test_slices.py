@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.slices import DIGITS, HIGHEST, LOWEST, Distribution, check_histogram
+from smartmob.turrets.slices import DIGITS, HIGHEST, LOWEST, Distribution, read_histogram
 
 
 def _recorded(values: list[float]) -> Distribution:
@@ -133,12 +133,12 @@ class TestHostileSlices:
     def test_they_are_refused(self, text: str) -> None:
         """Before the library unpacks them, so that a few bytes cannot take all memory."""
         with pytest.raises(InvalidInput):
-            check_histogram(text)
+            read_histogram(text, 1)
 
     def test_a_bomb_is_not_unpacked(self) -> None:
         """Half a gigabyte in half a megabyte is refused after the first half megabyte."""
         with pytest.raises(InvalidInput, match="longer than a histogram"):
-            check_histogram(_packed(bytes(20_000_000)))
+            read_histogram(_packed(bytes(20_000_000)), 1)
 
     @given(st.binary(max_size=40))
     def test_any_content(self, body: bytes) -> None:
