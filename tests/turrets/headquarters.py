@@ -7,6 +7,7 @@ import json
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import zmq
 import zmq.asyncio
 
@@ -126,6 +127,10 @@ class OwnHeadquarters:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Go away."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,11 +144,17 @@ class OwnHeadquarters:
         self.starts = asyncio.get_running_loop().time() + (run.starts_in if run else 0.0)
         await self.order("status_request", None)
 
+    async def stop(self) -> None:
+        """Say from now on that the run was stopped."""
+        assert self.run is not None
+        self.run = msgspec.structs.replace(self.run, stopped=True)
+        await self.order("stop", "premature stop")
+
     async def order(self, command: str, msg: object) -> None:
         """Send an order with the present briefing."""
         run = self.run
         if run is not None:
-            run = protocol.msgspec.structs.replace(run, starts_in=self.starts - asyncio.get_running_loop().time())
+            run = msgspec.structs.replace(run, starts_in=self.starts - asyncio.get_running_loop().time())
         brief = Briefing(protocol=protocol.PROTOCOL, headquarters="test", run=run, acknowledged=dict(self.acknowledged))
         await self._publisher.send(protocol.encode_order(Order(command=command, msg=msg, smartmob=brief)))
 
@@ -152,13 +163,11 @@ class OwnHeadquarters:
         """Return how many transactions came in, by slices or one by one."""
         return len(self.results) + sum(part.count for batch in self.slices for part in batch.slices if part.timer == "")
 
-    def reports(self, uuid: str | None = None) -> list[protocol.Report]:
-        """Return the reports of statuses, of one turret or of all."""
-        return [
-            status.smartmob
-            for status in self.statuses
-            if isinstance(status.smartmob, protocol.Report) and uuid in (None, status.uuid)
-        ]
+    @property
+    def report(self) -> protocol.Report:
+        """Return the last report that came, or an empty one."""
+        reports = [status.smartmob for status in self.statuses if isinstance(status.smartmob, protocol.Report)]
+        return reports[-1] if reports else protocol.Report(protocol=0, version="", host="", run=None)
 
     async def complete(self, turrets: int = 1) -> None:
         """Return when so many turrets have said that they delivered everything, and it is all there."""

@@ -81,12 +81,9 @@ class Turret:
         """Serve the headquarters until the end; return the exit code."""
         self._exit = asyncio.get_running_loop().create_future()
         self._lag.start()
-        reason = await self._prepare()
         try:
-            self._wire.open(self.uuid)
-        except zmq.ZMQError as error:
-            raise InvalidInput.at("$.hq_address", f"cannot connect to {self._settings.hq_address!r}: {error}") from None
-        try:
+            reason = await self._prepare()
+            self._connect()
             if reason:
                 self._say(reason)
                 self._feed(machine.Failed(reason))
@@ -94,7 +91,7 @@ class Turret:
                 self._feed(machine.Tick())
                 self._say(f"turret {self._settings.name} waits for orders from {self._settings.hq_address}")
             code = await self._exit
-            await self._last_words()
+            await self._last_words(code)
             return code
         finally:
             await self._close()
@@ -152,6 +149,12 @@ class Turret:
             case machine.Exit(code):
                 if self._exit is not None and not self._exit.done():
                     self._exit.set_result(code)
+
+    def _connect(self) -> None:
+        try:
+            self._wire.open(self.uuid)
+        except zmq.ZMQError as error:
+            raise InvalidInput.at("$.hq_address", f"cannot connect to {self._settings.hq_address!r}: {error}") from None
 
     async def _prepare(self) -> str:
         """Load the script, here or in worker processes; return why that cannot be done, or ""."""
@@ -282,11 +285,14 @@ class Turret:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    async def _last_words(self) -> None:
-        """Say the final status and deliver what there is, for a bounded time."""
+    async def _last_words(self, code: int) -> None:
+        """Say the final status and deliver what there is, for a bounded time.
+
+        A turret that was aborted waits for a headquarters to tell it to; one that was asked to end does not.
+        """
         self._send_status()
         end = time.monotonic() + _LAST_WORDS_SECONDS
-        while not self._wire.idle and time.monotonic() < end:
+        while not self._wire.idle and time.monotonic() < end and (code or self._wire.connected):
             await asyncio.sleep(0.01)
             self._wire.pump()
 

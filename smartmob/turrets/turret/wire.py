@@ -93,8 +93,8 @@ class Wire:
 
     @property
     def idle(self) -> bool:
-        """Tell whether everything was handed to ZeroMQ, or there is nobody to hand it to."""
-        return not self.connected or (self._status is None and self._outbox.next() is None)
+        """Tell whether everything was handed to ZeroMQ."""
+        return self._status is None and self._outbox.next() is None
 
     def use(self, outbox: Outbox) -> None:
         """Send the messages of this outbox from now on."""
