@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import Settings
+from smartmob.turrets.batch import Batch
 from smartmob.turrets.hq import Hq
 from smartmob.turrets.keeper import Keeper
 from smartmob.turrets.routes import table as turrets_routes
@@ -90,12 +91,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     )
     metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
 
-    turrets_reader, turrets_writer = TurretsReader(database), TurretsWriter(database)
-    live_turrets = GroupCommitWriter("turrets", database, turrets_writer.commit)
-    keeper = Keeper(turrets_reader, turrets_writer)
-    hq = Hq(str(settings.data_dir), settings.turrets, live_turrets, keeper, bus, insecure=settings.insecure)
-    turrets = TurretsService(hq, turrets_reader, turrets_writer, bus, settings.turrets)
-
+    turrets, live_turrets = _turrets(settings, database, bus)
     figures = Figures()
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(live_metrics, live_turrets))
@@ -139,16 +135,27 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         maintenance.cancel()
         await live_metrics.close()
 
-    async def run_turrets(_: web.Application) -> AsyncIterator[None]:
-        await live_turrets.start(tasks)
+    # Started in this order and stopped in the reverse one.
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics, _running(turrets, tasks)))
+    return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
+
+
+def _turrets(settings: Settings, database: Database, bus: EventBus) -> tuple[TurretsService, GroupCommitWriter[Batch]]:
+    """Return the room `turrets`, and what writes its results."""
+    reader, writer = TurretsReader(database), TurretsWriter(database)
+    live = GroupCommitWriter("turrets", database, writer.commit)
+    keeper = Keeper(reader, writer)
+    hq = Hq(str(settings.data_dir), settings.turrets, live, keeper, bus, insecure=settings.insecure)
+    return TurretsService(hq, reader, writer, bus, settings.turrets), live
+
+
+def _running(turrets: TurretsService, tasks: TaskRegistry) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(_: web.Application) -> AsyncIterator[None]:
         await turrets.open(tasks)
         yield
         await turrets.close()
-        await live_turrets.close()
 
-    # Started in this order and stopped in the reverse one.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics, run_turrets))
-    return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
+    return run
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

@@ -256,6 +256,8 @@ def _options() -> Iterator[Option]:
 
 OPTIONS: tuple[Option, ...] = tuple(_options())
 _BY_NAME = {option.name: option for option in OPTIONS}
+_BY_PLACE = {f"{option.group}_{option.attribute}": option.name for option in OPTIONS if option.group}
+"""Names as tables of the file make them: those of most settings, and of a few that have a shorter one."""
 
 
 def environment() -> dict[str, str]:
@@ -349,7 +351,8 @@ def _from_file(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     values = {}
-    for name, given in _flatten(document):
+    for key, given in _flatten(document):
+        name = _BY_PLACE.get(key, key)
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -90,6 +90,7 @@ class Hq:
 
     async def open(self, tasks: TaskRegistry) -> None:
         """Take up the run that was on when the service ended, and listen."""
+        await self._live.start(tasks)
         await self._keeper.make_partitions()
         found = await self._keeper.resume(self.machine.name)
         self.channel.open()
@@ -112,6 +113,7 @@ class Hq:
         ticking, committing = self._tasks
         ticking.cancel()
         await asyncio.gather(ticking, committing, return_exceptions=True)
+        await self._live.close()
 
     @property
     def pending(self) -> int:
