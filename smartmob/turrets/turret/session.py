@@ -143,6 +143,10 @@ class Turret:
                 count = self._outbox.discard()
                 self._dropped += count if lost else 0
             case machine.Flush():
+                self._wire.pump()
+                if lost := self._outbox.discard():
+                    # Whoever listens next must not get them for results of its own run.
+                    self._say(f"{lost} results could not be sent: nobody listens any more")
                 self._wire.flush()
             case machine.Say(text):
                 self._say(text)

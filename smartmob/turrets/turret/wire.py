@@ -18,7 +18,9 @@ from smartmob.turrets.turret.outbox import Outbox
 
 _HEARTBEAT_MS = 5_000
 _SILENCE_MS = 20_000
-_RECONNECT_MS, _SLOWEST_RECONNECT_MS = 100, 2_000
+_RECONNECT_MS = 100
+"""A headquarters of OCT gives turrets one second before it orders fire, once."""
+
 _QUEUE = 5_000
 _ORDERS_AT_ONCE = 100
 _FRAMES_AT_ONCE = 500
@@ -111,7 +113,8 @@ class Wire:
         if results is None:
             return
         try:
-            if self._status is not None:
+            # Who hears of a turret gives it orders: it must be able to hear them.
+            if self._status is not None and self.connected:
                 results.send(self._status, zmq.NOBLOCK)
                 self._status = None
             for _ in range(_FRAMES_AT_ONCE):
@@ -138,7 +141,6 @@ class Wire:
             zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
             zmq.HEARTBEAT_TIMEOUT: _SILENCE_MS,
             zmq.RECONNECT_IVL: _RECONNECT_MS,
-            zmq.RECONNECT_IVL_MAX: _SLOWEST_RECONNECT_MS,
             zmq.SNDHWM: _QUEUE,
             # Nothing is queued for a headquarters that is not there: it would get old statuses when it comes.
             zmq.IMMEDIATE: 1,
@@ -192,6 +194,7 @@ class Wire:
                 return
             self.connected = event == zmq.Event.HANDSHAKE_SUCCEEDED
             self._changed(self.connected)
+            self.pump()
 
     def _soon(self) -> None:
         """Go on in the next turn of the loop: others have their turn in between."""
