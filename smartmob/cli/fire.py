@@ -90,7 +90,7 @@ async def fire(
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
 @talks_to_server
 async def report(lab: Lab, run: str, against: str | None, target: Path | None) -> None:
-    """Write the report of RUN, a page that brings everything with it; `last` is the last run."""
+    """Write the report of RUN, a page that brings everything with it; last is the last run."""
     run = await _find(lab, run)
     query = {"against": await _find(lab, against)} if against is not None else {}
     await _save(lab, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)

@@ -54,7 +54,7 @@ def new_project(folder: Path, url: str) -> None:
               help="Configuration to use, instead of config.json of the project.")  # fmt: skip
 @click.option("--python", is_flag=True, help="Put a setup.py with `turrets_requirements` into each package.")
 def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
-    """Make the package NAME.tar.gz of each turret in the folder of the project, for `smartmob turret --tar`."""
+    """Make the package NAME.tar.gz of each turret in the folder of the project, for smartmob turret --tar."""
     from smartmob.turrets.turret import configuration, package
 
     source = config_file or project / package.CONFIG

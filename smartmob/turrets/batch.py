@@ -57,7 +57,8 @@ class SliceRow(msgspec.Struct, frozen=True):
 class Batch:
     """Rows of one run; `folded` of the results that came one by one are in its slices.
 
-    `moments` are the places of the results in time, in seconds since 1970, as `started` is.
+    It was `tried` when an attempt to commit it was made, whose outcome nobody may know. `moments` are the places of
+    the results in time, in seconds since 1970, as `started` is.
     """
 
     run: UUID
@@ -71,6 +72,7 @@ class Batch:
     transactions: int = 0
     errors: int = 0
     folded: int = 0
+    tried: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.results or self.slices or self.health or self.progress)

@@ -73,9 +73,10 @@ class TurretsWriter:
         await self._partitions.ensure(connection, {day for batch in batches for day in batch.days()})
         async with connection.transaction():
             for batch in batches:
-                # A batch is given again after an attempt whose outcome nobody knows.
-                if not await connection.fetchval(self._sql["batch_exists"], batch.run, batch.number):
-                    await self._write(connection, batch)
+                if batch.tried and await connection.fetchval(self._sql["batch_exists"], batch.run, batch.number):
+                    continue
+                batch.tried = True
+                await self._write(connection, batch)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
         await connection.execute(
