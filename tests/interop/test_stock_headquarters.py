@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import tarfile
 from collections.abc import AsyncIterator
@@ -171,6 +172,20 @@ async def test_hostile_orders(tmp_path: Path) -> None:
             await until(lambda: len(hq.results) >= 10)
             await hq.publish("kill", "", channel=hq.statuses[-1]["uuid"])
             assert await process.wait() == 0
+        assert hq.complaints == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    """It ends the cannons; what they did until then arrives, the last status says Killed, and the exit is good."""
+    async with StockHeadquarters() as hq:
+        async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
+            await hq.wait_turrets(1)
+            await hq.start()
+            await until(lambda: len(hq.results) >= 20)
+            process.send_signal(number)
+            assert await process.wait() == 0
+        await until(lambda: hq.conditions[-1] == "Killed")
         assert hq.complaints == []
 
 

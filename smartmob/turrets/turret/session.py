@@ -20,7 +20,7 @@ from smartmob.turrets.protocol import PROTOCOL, Report, Slices, Status, decode_o
 from smartmob.turrets.turret.battery import Battery, Plan, Shots
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.script import Script, ScriptError, load
+from smartmob.turrets.turret.script import Script, ScriptError, describe, load
 from smartmob.turrets.turret.tally import Counts
 from smartmob.turrets.turret.watch import LagMeter, Watch
 from smartmob.turrets.turret.wire import Keys, Wire
@@ -192,9 +192,11 @@ class Turret:
         plan = Plan(start=fire.start, end=min(fire.end, fire.start + 1e9), raw=fire.raw, context=fire.context)
         try:
             await guns.fire(plan)
-        except RuntimeError as error:
-            self._say(str(error))
-            self._feed(machine.Failed(str(error)))
+        except Exception as error:
+            # Whatever it is, the headquarters is told before the turret dies.
+            reason = describe(error)
+            self._say(reason)
+            self._feed(machine.Failed(reason))
             guns.cease(at_once=True)
         gathering.cancel()
         self._guns = None
@@ -206,7 +208,12 @@ class Turret:
     async def _gathering(self, guns: Guns) -> None:
         while True:
             await asyncio.sleep(_GATHER_SECONDS)
-            self._deliver(guns.take())
+            try:
+                self._deliver(guns.take())
+            except Exception as error:
+                self._say(f"a bug: {describe(error)}")
+                self._feed(machine.Failed(describe(error)))
+                raise
 
     def _deliver(self, shots: Shots) -> None:
         """Number what is new and send it."""

@@ -138,9 +138,8 @@ class TestLosses:
         """The turret gives up what nobody takes, says so, and is ready again."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, patience=0.5)) as made:
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1000))
+            await hq.announce(_run(2.0))
             await until(lambda: hq.report.users > 0)
-            await hq.stop()
             await hq.close()
             await until(lambda: any("is lost" in text for text in made.said))
 

@@ -1,9 +1,8 @@
-"""Worker processes, their pipe, and the loop that they run on."""
+"""Worker processes."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import psutil
 import pytest
 
 from smartmob.kernel.tasks import TaskRegistry
-from smartmob.turrets.turret import loops, pipe
 from smartmob.turrets.turret.battery import Plan
 from smartmob.turrets.turret.script import ScriptError
 from smartmob.turrets.turret.workers import WorkerDied, Workers
@@ -102,23 +100,3 @@ async def test_they_end_with_the_turret(workers: Workers, tmp_path: Path) -> Non
     assert not any(process.is_running() for process in processes)
     with pytest.raises(RuntimeError):
         await task
-
-
-async def test_the_pipe() -> None:
-    """Messages come as they went, one after the other, and the end of one side is told to the other."""
-    ours, theirs = socket.socketpair()
-    one, other = await pipe.Pipe.of(ours), await pipe.Pipe.of(theirs)
-    sent = [pipe.Cease(at_once=True), pipe.Loaded("x" * 100_000), pipe.Fire(_plan())]
-    for message in sent:
-        one.send(message)
-    await one.drained()
-    assert [await other.receive() for _ in sent] == sent
-    await one.close()
-    assert await other.receive() is None
-    await other.close()
-
-
-def test_the_loop() -> None:
-    """It is uvloop's where that is installed."""
-    with loops.runner() as runner:
-        assert type(runner.get_loop()).__module__.startswith("uvloop")
