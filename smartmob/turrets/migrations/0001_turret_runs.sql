@@ -63,7 +63,7 @@ CREATE TABLE turret_results (
     turret_name text,
     uuid text
 ) PARTITION BY RANGE (at);
-CREATE INDEX turret_results_by_batch ON turret_results USING brin (batch);
+CREATE INDEX turret_results_by_batch ON turret_results USING BRIN (batch);
 
 -- What one timer measured in one second of a run: count, sum, sum of squares, extremes (seconds), and the histogram (an
 -- HdrHistogram as base64). `uuid` is the turret that sent it, or empty where results were folded here.
