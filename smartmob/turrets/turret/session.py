@@ -28,6 +28,7 @@ from smartmob.turrets.turret.workers import Workers
 
 _GATHER_SECONDS = 0.25
 _SLICES_IN_A_MESSAGE = 200
+_MOST_COMPLAINTS = 10
 _LAST_WORDS_SECONDS = 5.0
 """How long what is left to say may take at the end of the program."""
 
@@ -68,6 +69,7 @@ class Turret:
         self._outbox = Outbox()
         self._counts = Counts()
         self._dropped = 0
+        self._misunderstood = 0
         self._watch, self._lag = Watch(), LagMeter()
         self._longest_lag = 0.0
         self._script: Script | None = None
@@ -106,7 +108,9 @@ class Turret:
         try:
             channel, order = decode_order(frame)
         except InvalidInput as error:
-            self._say(f"not understood: {error}")
+            self._misunderstood += 1
+            if self._misunderstood <= _MOST_COMPLAINTS:
+                self._say(f"not understood: {error}")
             return
         if channel in ("", self.uuid):
             self._feed(machine.OrderCame(order))
@@ -144,9 +148,9 @@ class Turret:
                 self._dropped += count if lost else 0
             case machine.Flush():
                 self._wire.pump()
-                if lost := self._outbox.discard():
+                if unsent := self._outbox.discard():
                     # Whoever listens next must not get them for results of its own run.
-                    self._say(f"{lost} results could not be sent: nobody listens any more")
+                    self._say(f"{unsent} results could not be sent: nobody listens any more")
                 self._wire.flush()
             case machine.Say(text):
                 self._say(text)

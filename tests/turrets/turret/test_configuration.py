@@ -60,7 +60,7 @@ def test_what_is_needed(key: str) -> None:
         ({"hq_rc": 70000}, "hq_rc"),
         ({"rate": 5}, "rampup"),
         ({"rampup": 0, "rate": []}, "rate"),
-        ({"rampup": 0, "rate": [{"sceonds": 1}]}, "rate"),
+        ({"rampup": 0, "rate": [{"secs": 1}]}, "rate"),
         ({"processes": 51}, "processes"),
         ({"hq_public_key": "short"}, "hq_public_key"),
         ({"cannon_class": "my.Cannon"}, "cannon_class"),
