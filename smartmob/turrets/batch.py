@@ -7,11 +7,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
-from smartmob.turrets.protocol import Result, Slice
+from smartmob.turrets.protocol import Slice
 
 _RANDOM_BITS = 10
 _EPOCH_2000 = 946_684_800.0
@@ -31,6 +32,25 @@ RESULT_COLUMNS = (
     *("run_id", "batch", "seq", "at", "elapsed", "epoch", "scriptrun_time", "error", "custom_timers", "turret_name"),
     "uuid",
 )
+
+
+class AnyResult(Protocol):
+    """What is stored of a result, whatever it was decoded as."""
+
+    @property
+    def elapsed(self) -> float: ...
+    @property
+    def epoch(self) -> float: ...
+    @property
+    def scriptrun_time(self) -> float: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def custom_timers(self) -> dict[str, float] | None: ...
+    @property
+    def turret_name(self) -> str | msgspec.UnsetType | None: ...
+    @property
+    def uuid(self) -> str | msgspec.UnsetType: ...
 
 
 class HealthRow(msgspec.Struct, frozen=True):
@@ -64,7 +84,7 @@ class Batch:
     run: UUID
     started: float
     number: int = 0
-    results: list[Result] = field(default_factory=list)
+    results: list[AnyResult] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
     slices: list[SliceRow] = field(default_factory=list)
     health: list[HealthRow] = field(default_factory=list)
@@ -112,13 +132,16 @@ def encode_results(batch: Batch) -> Iterator[bytes]:
     """
     head = _HEAD.pack(len(RESULT_COLUMNS), 16, batch.run.bytes, 8, batch.number)
     ordinary, figures = _ORDINARY.pack, _FIGURES.pack
+    before, at = -1.0, 0
     yield _COPY_HEAD
     for start in range(0, len(batch.results), _CHUNK_ROWS):
         parts: list[bytes] = []
         add = parts.append
         rows = zip(batch.results[start : start + _CHUNK_ROWS], batch.moments[start : start + _CHUNK_ROWS], strict=True)
         for seq, (result, moment) in enumerate(rows, start):
-            at = int((moment - _EPOCH_2000) * 1_000_000)
+            # Turrets of OCT tell whole seconds, so most moments are the one before.
+            if moment != before:
+                before, at = moment, int((moment - _EPOCH_2000) * 1_000_000)
             elapsed, epoch, took = result.elapsed, result.epoch, result.scriptrun_time
             add(head)
             if result.error or result.custom_timers or result.turret_name or result.uuid:
@@ -130,7 +153,7 @@ def encode_results(batch: Batch) -> Iterator[bytes]:
     yield _COPY_TAIL
 
 
-def _texts(result: Result) -> bytes:
+def _texts(result: AnyResult) -> bytes:
     """Return the columns that most results leave empty."""
     timers = msgspec.json.encode(result.custom_timers) if result.custom_timers else None
     fields: Sequence[bytes | None] = (

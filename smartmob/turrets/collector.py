@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 from uuid import UUID
 
 import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
-from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
+from smartmob.turrets.batch import AnyResult, Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
 from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
@@ -35,8 +36,17 @@ _AHEAD_SECONDS = 60.0
 _SLICE_BYTES_PER_ROW = 100
 
 
-class _Plain(Result, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A result with the documented keys and nothing else."""
+class _Plain(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A result with the documented keys and nothing else; like `Result`, it has no number then."""
+
+    elapsed: float
+    epoch: float
+    scriptrun_time: float
+    error: str = ""
+    custom_timers: dict[str, float] = {}
+    turret_name: str | None = None
+
+    uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET
 
 
 _PLAIN = msgspec.json.Decoder(_Plain)
@@ -135,9 +145,10 @@ class Collector:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return self._take_slowly(frames, now, wall)
         # Two halves of a message in two frames could make up a whole one.
-        if len(plain) != len(frames):
+        if len(plain) != len(frames) or not plain:
             return self._take_slowly(frames, now, wall)
-        return Taken(results=frames, stock=self._keep(plain, now))
+        self._keep_plain(plain, now)
+        return Taken(results=frames, stock=True)
 
     def _take_slowly(self, frames: Iterable[bytes], now: float, wall: datetime) -> Taken:
         statuses: list[Status] = []
@@ -163,20 +174,42 @@ class Collector:
         stock = self._keep(results, now)
         return Taken(statuses, result_frames, stock)
 
-    def _keep(self, results: Sequence[Result], now: float) -> bool:
+    def _keep_plain(self, results: list[_Plain], now: float) -> None:
+        """Keep results without a number, all at once where none is out of the ordinary: three times as fast."""
+        moments = [result.epoch for result in results]
+        low, high, horizon = min(moments), max(moments), self._passed + _STALE_SECONDS
+        if low < self._started:
+            # Whole seconds: the first one began before the run.
+            low = self._started
+            moments = [max(moment, low) for moment in moments]
+            high = max(high, low)
+        first, last = int(low - self._started), int(high - self._started)
+        if self._run is None or high > now or first != last or max([result.elapsed for result in results]) > horizon:
+            self._keep(results, now)
+            return
+        slot = self._second(first)
+        slot.fresh[TRANSACTION] += [result.scriptrun_time for result in results]
+        for error in [result.error for result in results if result.error]:
+            self._count_error(slot, error)
+        for timers in [result.custom_timers for result in results if result.custom_timers]:
+            self._keep_timers(slot, first, timers)
+        self._add_rows(results, moments)
+        slot.settle()
+
+    def _keep(self, results: Sequence[Result | _Plain], now: float) -> bool:
         """Keep results; return whether there were any without a number."""
         if self._run is None:
             self.counters.stale += len(results)
             return False
         started, latest = self._started, max(now, self._started)
         horizon = self._passed + _STALE_SECONDS
-        kept: list[Result] = []
+        kept: list[Result | _Plain] = []
         moments: list[float] = []
         stock = False
         current, fresh, slot = -1, [], _Second()
         for result in results:
             elapsed = result.elapsed
-            if result.sequence is msgspec.UNSET:
+            if isinstance(result, _Plain) or result.sequence is msgspec.UNSET:
                 stock = True
                 if elapsed > horizon:
                     # It began before this run did.
@@ -240,7 +273,7 @@ class Collector:
         assert self._current is not None
         self._current.errors += 1
 
-    def _add_rows(self, results: list[Result], moments: list[float]) -> None:
+    def _add_rows(self, results: Sequence[AnyResult], moments: list[float]) -> None:
         self.totals.transactions += len(results)
         counts = self.totals.timers
         counts[TRANSACTION] = counts.get(TRANSACTION, 0) + len(results)
