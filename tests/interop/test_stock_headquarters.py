@@ -120,15 +120,17 @@ async def test_a_run(way: str, tmp_path: Path) -> None:
 
 async def test_it_is_gone_right_after_stop(tmp_path: Path) -> None:
     """OCT stops listening for results as soon as it has ordered the end: the turret does not hang, and ends."""
-    async with StockHeadquarters() as hq:
-        async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
-            await hq.wait_turrets(1)
-            await hq.start()
-            await until(lambda: len(hq.results) >= 20)
-            await hq.stop()
-            hq.unbind_results()
-            await hq.publish("kill", "")
-            assert await process.wait() == 0
+    async with (
+        StockHeadquarters() as hq,
+        _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process,
+    ):
+        await hq.wait_turrets(1)
+        await hq.start()
+        await until(lambda: len(hq.results) >= 20)
+        await hq.stop()
+        hq.unbind_results()
+        await hq.publish("kill", "")
+        assert await process.wait() == 0
 
 
 async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
