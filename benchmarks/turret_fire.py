@@ -32,6 +32,7 @@ CACHE = ROOT / ".cache" / "benchmarks"
 OURS, STOCK, LOCUST = "smartmob turret", "oct-turrets 0.2.8", "Locust"
 REQUIREMENTS = {STOCK: ("setuptools<80", "oct-turrets==0.2.8"), LOCUST: ("locust==2.47.0",)}
 TASK_MS = 10.0
+_PATIENCE, _QUIET_PERCENT = 8.0, 15.0
 _WARM = 4.0
 """Seconds after the start that are not counted: stock turrets start their cannons over this time."""
 
@@ -168,6 +169,7 @@ class _Headquarters:
 
     def __init__(self, *, ours: bool) -> None:
         self._ours = ours
+        self._acknowledged: dict[str, int] = {}
         self._context = zmq.Context()
         self._publisher, self._collector = self._context.socket(zmq.PUB), self._context.socket(zmq.PULL)
         self._collector.set_hwm(0)
@@ -195,7 +197,11 @@ class _Headquarters:
             if self._ours and now - told > 0.5:
                 told = now
                 run = RunBriefing(id="bench", starts_in=-now, run_time=length)
-                self._order("status_request", None, Briefing(protocol=1, headquarters="bench", run=run))
+                self._order(
+                    "status_request",
+                    None,
+                    Briefing(protocol=1, headquarters="bench", run=run, acknowledged=self._acknowledged),
+                )
             if used is None and now >= _WARM:
                 used, at = _used(process), now
             elif used is not None and not cores and now >= _WARM + seconds:
@@ -223,7 +229,8 @@ class _Headquarters:
                 return
             if isinstance(message, Result) and _WARM <= message.elapsed < _WARM + seconds:
                 whole.record(message.scriptrun_time)
-            elif isinstance(message, Slices):
+            elif isinstance(message, Slices) and message.sequence == self._acknowledged.get(message.uuid, 0) + 1:
+                self._acknowledged[message.uuid] = message.sequence
                 for part in message.slices:
                     if not part.timer and _WARM <= part.second < _WARM + seconds:
                         whole.merge(part)
@@ -289,6 +296,17 @@ def _environment(name: str) -> Path:
 
 Measure = Callable[[], Shots]
 
+_BUSY: list[float] = []
+"""How busy the machine was before each measurement, in percent."""
+
+
+def _noise() -> str:
+    """Return a remark on how quiet the machine was."""
+    busy = sum(1 for percent in _BUSY if percent > _QUIET_PERCENT)
+    return (
+        f"Before {busy} of {len(_BUSY)} measurements more than {_QUIET_PERCENT:.0f} % of it were busy with other work."
+    )
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the report."""
@@ -305,8 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     around = surroundings(Locust=REQUIREMENTS[LOCUST][0].partition("==")[2])
     how = (
         f"Medians of {options.rounds} rounds (least to greatest), in which the candidates took turns; "
-        f"{options.seconds} s for each measurement, after a warm-up. One process each. The machine was shared with "
-        "other work."
+        f"{options.seconds} s for each measurement, after a warm-up. One process each. {_noise()}"
     )
     goals = [goal for section in sections for goal in section.goals]
     texts = [section.text() for section in sections]
@@ -342,8 +359,17 @@ def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple
     for number in range(rounds):
         for key, measure in measures.items():
             print(f"-- round {number + 1}: {key[0]}, {key[1]} users", file=sys.stderr)
+            _wait_until_quiet()
             found[key].append(measure())
     return found
+
+
+def _wait_until_quiet() -> None:
+    """Wait for a moment in which the processors are idle, for a while: what others run here is to meet nobody."""
+    deadline = time.monotonic() + _PATIENCE
+    while (busy := psutil.cpu_percent(0.5)) > _QUIET_PERCENT and time.monotonic() < deadline:
+        pass
+    _BUSY.append(busy)
 
 
 def _rows(found: dict[tuple[str, int], list[Shots]]) -> Iterator[tuple[str, ...]]:
