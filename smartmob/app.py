@@ -28,8 +28,9 @@ from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.metrics import room as metrics
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
+from smartmob.turrets import room as turrets
 
-ROOMS = (metrics, hosts, processes)
+ROOMS = (metrics, hosts, processes, turrets)
 """In the order in which they are started."""
 
 MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))

@@ -37,9 +37,13 @@ def _setting(
     choices: tuple[str, ...] = (),
     shown: str = "",
     secret: bool = False,
+    name: str = "",
 ) -> T:
-    """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help."""
-    metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown}
+    """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help.
+
+    `name` is that of the setting where it is not the field's own behind that of its group.
+    """
+    metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown, "name": name}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -114,6 +118,36 @@ class HostsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TurretsSettings:
+    """Settings of the room `turrets`: the headquarters of load tests, and how patient it is."""
+
+    hq: bool = _setting(False, "Be the headquarters of load tests: listen for turrets.", name="hq")
+    hq_host: str = _setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")
+    hq_publish_port: int = _setting(
+        5000, "Port of the headquarters' orders; 0 takes a free one.", low=0, high=65535, name="hq_publish_port"
+    )
+    hq_rc_port: int = _setting(
+        5001, "Port of the headquarters for results and statuses.", low=0, high=65535, name="hq_rc_port"
+    )
+    hq_external_port: int = _setting(
+        5002, "Port on which the headquarters passes results on.", low=0, high=65535, name="hq_external_port"
+    )
+    hq_curve_key_file: Path | None = _setting(
+        None, "File that holds the headquarters' secret CURVE key; turrets need the public one.",
+        name="hq_curve_key_file",
+    )  # fmt: skip
+    lost_after: float = _setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)
+    quiet: float = _setting(
+        3.0, "Seconds without a result after which turrets of OCT count as finished.", low=0.05, high=3600
+    )
+    drain: float = _setting(60.0, "Seconds that the results of a run get to come in.", low=0.1, high=86_400)
+    wait: float = _setting(600.0, "Seconds that a run waits for its turrets.", low=0.1, high=86_400)
+    keep_days: float | None = _setting(
+        None, "Days after which load tests and their results are removed.", low=0.01, shown="for ever"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one service."""
 
@@ -143,6 +177,7 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     processes: ProcessesSettings = field(default_factory=ProcessesSettings)
     hosts: HostsSettings = field(default_factory=HostsSettings)
+    turrets: TurretsSettings = field(default_factory=TurretsSettings)
     token: str | None = field(default=None, repr=False)
 
 
@@ -253,15 +288,16 @@ def _options() -> Iterator[Option]:
                 optional = isinstance(hint, types.UnionType)
                 kind = typing.get_args(hint)[0] if optional else hint
                 repeatable = typing.get_origin(kind) is tuple
+                metadata = dict(item.metadata)
                 yield Option(
-                    name=f"{group}_{item.name}" if group else item.name,
+                    name=metadata.pop("name") or (f"{group}_{item.name}" if group else item.name),
                     group=group,
                     attribute=item.name,
                     kind=str if repeatable else kind,
                     optional=optional,
                     repeatable=repeatable,
                     default=item.default,
-                    **item.metadata,
+                    **metadata,
                 )
 
     yield from walk(Settings, "")
@@ -269,6 +305,8 @@ def _options() -> Iterator[Option]:
 
 OPTIONS: tuple[Option, ...] = tuple(_options())
 _BY_NAME = {option.name: option for option in OPTIONS}
+_BY_PLACE = {f"{option.group}_{option.attribute}": option.name for option in OPTIONS if option.group}
+"""Names as tables of the file make them: those of most settings, and of a few that have a shorter one."""
 
 
 def environment() -> dict[str, str]:
@@ -310,6 +348,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         metrics=MetricsSettings(**nested.get("metrics", {})),
         processes=ProcessesSettings(**nested.get("processes", {})),
         hosts=HostsSettings(**nested.get("hosts", {})),
+        turrets=TurretsSettings(**nested.get("turrets", {})),
         token=token,
     )
 
@@ -363,7 +402,8 @@ def _from_file(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     values = {}
-    for name, given in _flatten(document):
+    for key, given in _flatten(document):
+        name = _BY_PLACE.get(key, key)
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -1,17 +1,20 @@
 """Directives that write the reference from the code: what is not in the code cannot be in the reference.
 
-`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}` and `{smartmob-routes} ROOM` take
-no content. Each is Markdown that a function below makes, parsed as if it stood in the page.
+`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}`, `{smartmob-turret-messages}`
+and `{smartmob-routes} ROOM` take no content. Each is Markdown that a function below makes, parsed as if it stood in the
+page.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -22,6 +25,9 @@ from smartmob.cli.serve import command as serve_command
 from smartmob.kernel import problems
 from smartmob.kernel.routing import JSON
 from smartmob.settings import OPTIONS, Option, Settings
+from smartmob.turrets import protocol
+from smartmob.turrets.turret.configuration import TurretConfiguration
+from smartmob.turrets.turret.schedule import Stage
 
 _EVERYWHERE = {"400", "401", "403", "408", "413", "500", "503"}
 _NAMES = {bool: "true or false", int: "whole number", float: "number", Path: "path", str: "text"}
@@ -197,7 +203,47 @@ def figures() -> str:
     return _table(("Metric", "Kind", "Meaning"), ((f"`{name}`", kinds[name], text) for name, text in helps.items()))
 
 
+def turret_messages() -> str:
+    """Return the messages between headquarters and turrets: a table of keys for each."""
+    parts = []
+    for kind in _MESSAGES:
+        schema = msgspec.json.schema(kind)
+        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        described = " ".join((inspect.getdoc(kind) or "").split("\n"))
+        parts.append(f"### `{kind.__name__}`\n\n{described}")
+        required = schema.get("required", ())
+        rows = (
+            (f"`{key}`", _form(form), "yes" if key in required else "no")
+            for key, form in schema.get("properties", {}).items()
+        )
+        parts.append(_table(("Key", "Type", "Required"), rows))
+    return "\n\n".join(parts)
+
+
+_MESSAGES = (
+    *(protocol.Order, protocol.Status, protocol.Result),
+    *(protocol.Briefing, protocol.RunBriefing, protocol.Report, protocol.Health, protocol.Slices, protocol.Slice),
+    *(TurretConfiguration, Stage),
+)
+
+
+def _form(schema: dict[str, Any]) -> str:
+    """Return a schema in a few words, with the names of other messages as they are."""
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rpartition('/')[2]}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_form(part) for part in schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {_form(schema['items'])}"
+    if "enum" in schema:
+        return " or ".join(f'`"{value}"`' for value in schema["enum"])
+    if isinstance(schema.get("additionalProperties"), dict) and schema["additionalProperties"]:
+        return f"object of {_form(schema['additionalProperties'])}s"
+    return _kind(schema)
+
+
 _WRITERS: dict[str, Callable[[], str]] = {
+    "smartmob-turret-messages": turret_messages,
     "smartmob-settings": settings,
     "smartmob-commands": commands,
     "smartmob-types": types,

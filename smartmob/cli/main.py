@@ -23,6 +23,13 @@ _COMMANDS = {
     "stop": ("smartmob.cli.processes:stop", "Stop processes."),
     "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
+    "turret": ("smartmob.cli.turret:command", "Be a turret: fire for a headquarters, on any machine."),
+    "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
+    "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
+    "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
+    "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
+    "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
+    "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Make the figures of a load test anew."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }

@@ -62,6 +62,28 @@ class Lab:
         async with self._request("POST", path, {}, json=document) as response:
             return await _document(response)
 
+    async def post_bytes(self, path: str, data: bytes, media_type: str) -> Any:
+        """Send bytes of a media type and return the answer."""
+        async with self._request("POST", path, {}, data=data, headers={"Content-Type": media_type}) as response:
+            return await _document(response)
+
+    async def frames(self, path: str) -> AsyncIterator[Any]:
+        """Yield the documents that come over the WebSocket at `path` until the service closes it."""
+        assert self._session is not None
+        try:
+            async with self._session.ws_connect(
+                URL(self.url + path, encoded=True), max_msg_size=_LONGEST_LINE
+            ) as socket:
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        yield orjson.loads(message.data)
+                if socket.close_code != aiohttp.WSCloseCode.OK:
+                    raise RemoteError(f"the connection to {self.url} broke")
+        except aiohttp.WSServerHandshakeError as error:
+            raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None
+
     async def delete(self, path: str) -> Any:
         """Remove what is at `path` and return the answer."""
         async with self._request("DELETE", path, {}) as response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _NUMBER = re.compile(r"(\d{1,5})$")
 _PER_TYPE = 100
@@ -13,11 +14,12 @@ class Ports:
     """Gives each process a port of its own: `base`, 100 for each process type before its own, and its number.
 
     The number is what the node's name ends with, so that `web.3` of a Procfile's first type gets `base` + 3 again and
-    again. A port that another process of this service has is passed over.
+    again. A port that another process of this service has, or the service itself (`reserved`), is passed over.
     """
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int, reserved: Collection[int] = ()) -> None:
         self._base = base
+        self._reserved = frozenset(reserved)
         self._taken: dict[int, str] = {}
 
     def take(self, slug: str, node: str, type_index: int) -> int:
@@ -27,7 +29,7 @@ class Ports:
         port = self._base + _PER_TYPE * type_index + (int(found[1]) if found else 0)
         if port > _HIGHEST:
             port = self._base
-        while port in self._taken:
+        while port in self._taken or port in self._reserved:
             port = port + 1 if port < _HIGHEST else self._base
         self._taken[port] = slug
         return port

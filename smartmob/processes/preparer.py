@@ -34,11 +34,13 @@ _FOR_PIP = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|PIP_\w+|(?:https?|no|all)_p
 class Preparer:
     """Prepares processes; what it keeps is in `folder`. After `open` you must `close`."""
 
-    def __init__(self, folder: Path, nursery: Nursery, tasks: TaskRegistry, settings: ProcessesSettings) -> None:
+    def __init__(
+        self, folder: Path, nursery: Nursery, tasks: TaskRegistry, ports: Ports, settings: ProcessesSettings
+    ) -> None:
         self._nursery = nursery
         ours = environment()
         self._inherited = {name: ours[name] for name in _INHERITED if name in ours}
-        self._ports = Ports(settings.base_port)
+        self._ports = ports
         self._releases = Releases(
             folder,
             tasks,

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("hosts", "metrics", "processes")
+ROOMS = ("hosts", "metrics", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -26,6 +26,11 @@ VOCABULARY = {
 
 ROLES = {
     "hosts": {"guardian", "sampler", "session"},
+    "turrets": {
+        # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.
+        *("hq", "hq_events", "hq_machine", "channel", "collector", "batch", "keeper", "folding", "viewers", "project"),
+        *("report", "slices", "turret", "turret_machine", "scripting"),
+    },
     "processes": {
         *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),
         # What the preparer is made of, from the source's address to the command.
@@ -109,6 +114,7 @@ def test_every_module_has_its_tests() -> None:
 _TESTED_ELSEWHERE = {
     "events": "a room's events are tested by its service",
     "room": "a room is put together by the tests of its routes",
+    "hq_events": "what a machine takes and gives is tested by the machine",
 }
 
 

@@ -22,6 +22,12 @@ def _monitor_python() -> Path:
     return environments.python_with(environments.MONITOR_API)
 
 
+@pytest.fixture(scope="session", name="turret_python")
+def _turret_python() -> Path:
+    """Return a Python that has the turrets of OCT."""
+    return environments.python_with(environments.OCT_TURRETS, interpreter=environments.python_311())
+
+
 @pytest.fixture(name="suite")
 def _suite(plugin_python: Path, tmp_path: Path) -> Suite:
     """Return an empty suite."""

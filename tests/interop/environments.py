@@ -24,6 +24,12 @@ MONITOR_API: Installs = (
     ("--no-deps", "--no-build-isolation", "monitor-server-api==1.1.0"),
 )
 
+OCT_TURRETS: Installs = (
+    ("setuptools<80", "wheel"),
+    ("--no-build-isolation", "oct-turrets==0.2.8"),
+)
+"""Turrets of OCT, which need a module of the standard library that Python 3.12 no longer has."""
+
 _LAST_LINES = 25
 
 
@@ -31,10 +37,20 @@ class InstallationError(Exception):
     """An environment could not be made."""
 
 
-def python_with(installs: Installs, cache: Path = CACHE) -> Path:
+def python_311() -> str:
+    """Return a Python that is not newer than 3.11; raises InstallationError."""
+    if sys.version_info < (3, 12):
+        return sys.executable
+    found = shutil.which("python3.11")
+    if found is None:
+        raise InstallationError("there is no python3.11, which turrets of OCT need")
+    return found
+
+
+def python_with(installs: Installs, cache: Path = CACHE, interpreter: str = sys.executable) -> Path:
     """Return the Python of an environment that has everything of `installs`; raises InstallationError.
 
-    Several processes may ask for it at once: one makes it and the others wait.
+    The environment is one of `interpreter`. Several processes may ask for it at once: one makes it and the others wait.
     """
     folder = cache / digest(installs)
     python, complete = folder / "bin" / "python", folder / "complete"
@@ -44,7 +60,7 @@ def python_with(installs: Installs, cache: Path = CACHE) -> Path:
         # The interpreter behind the link may have been removed since.
         if not (complete.exists() and python.exists()):
             shutil.rmtree(folder, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", str(folder)])
+            _run([interpreter, "-m", "venv", str(folder)])
             for arguments in installs:
                 _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments])
             complete.touch()

@@ -29,3 +29,9 @@ def test_numbers_stay_within_what_a_port_can_be() -> None:
     taken = [ports.take(f"app.{n}", node, 3) for n, node in enumerate(["web.99999", "x", "y.65535", "no number"])]
     assert len(set(taken)) == 4
     assert all(65530 <= port <= 65535 for port in taken)
+
+
+def test_a_port_of_the_service_is_never_given() -> None:
+    """The headquarters of load tests has the ports from 5000 on by default."""
+    ports = Ports(5000, {5000, 5001, 5002})
+    assert [ports.take(f"app.web.{n}", f"web.{n}", 0) for n in range(3)] == [5003, 5004, 5005]

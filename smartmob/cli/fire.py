@@ -1,0 +1,250 @@
+"""`smartmob fire`, `report`, `results-to-csv` and `rebuild-results`: load tests by a headquarters."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import signal
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import orjson
+
+from smartmob.cli import output, thresholds
+from smartmob.cli.connection import talks_to_server
+from smartmob.cli.live import Display
+from smartmob.client.http import Lab
+from smartmob.errors import InvalidInput, RemoteError, SmartmobError
+
+RUNS = "/turret-runs"
+_CONFIG = "config.json"
+_LEFT_OUT = ("results", "__pycache__", "templates")
+_MOST_BYTES = 12 * 1024 * 1024
+_AGAIN_AFTER = 1.0
+_ATTEMPTS = 60
+_HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
+_KEYS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
+
+
+class RunFailed(SmartmobError):
+    """The load test did not go well."""
+
+
+@click.command("fire")
+@click.argument("project", type=click.Path(exists=True, path_type=Path))
+@click.option("--config-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Configuration to use, instead of config.json of the project.")  # fmt: skip
+@click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION",
+              help="End with 1 if it is met: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
+@click.option("-o", "--report", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the report there.")  # fmt: skip
+@click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@talks_to_server
+async def fire(
+    lab: Lab,
+    project: Path,
+    config_file: Path | None,
+    conditions: tuple[str, ...],
+    target: Path | None,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Fire the load test PROJECT: a folder with config.json, or a package of one.
+
+    Turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
+    ends it before its time, a second one leaves without waiting.
+    """
+    limits = [thresholds.parse(text) for text in conditions]
+    package = await asyncio.to_thread(pack_project, project, config_file)
+    run = await lab.post_bytes(RUNS, package, "application/gzip")
+    await _tell_of_ports(lab, run["config"])
+    if no_wait:
+        click.echo(run["id"])
+        return
+    state = await _follow(lab, run["id"])
+    summary = await lab.get(f"{RUNS}/{run['id']}/summary")
+    if target is not None:
+        await _save(lab, f"{RUNS}/{run['id']}/report", target)
+    if as_json:
+        output.print_json(summary)
+    else:
+        print_summary(summary)
+    said = [text for limit in limits if (text := limit.said_of(summary)) is not None]
+    if said:
+        raise RunFailed("; ".join(said))
+    if state != "finished":
+        raise RunFailed(f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
+
+
+@click.command("report")
+@click.argument("run", metavar="RUN")
+@click.option("--against", metavar="RUN", help="Another run to compare with, side by side.")
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the page there; the default is report-RUN.html.")  # fmt: skip
+@talks_to_server
+async def report(lab: Lab, run: str, against: str | None, target: Path | None) -> None:
+    """Write the report of RUN, a page that brings everything with it; last is the last run."""
+    run = await _find(lab, run)
+    query = {"against": await _find(lab, against)} if against is not None else {}
+    await _save(lab, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
+
+
+@click.command("results-to-csv")
+@click.argument("run", metavar="RUN")
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-d", "--delimiter", default=";", show_default=True, help="What stands between two columns.")
+@talks_to_server
+async def results_to_csv(lab: Lab, run: str, target: Path, delimiter: str) -> None:
+    """Write the results of RUN that came one by one as CSV, with the columns that OCT gives them."""
+    run = await _find(lab, run)
+    summary = await lab.get(f"{RUNS}/{run}/summary")
+    timers = [name for name in summary["timers"] if name != thresholds.ALL]
+    rows = 0
+    try:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter)
+            writer.writerow((*_HEADERS, *timers))
+            async for line in lab.lines(f"{RUNS}/{run}/results"):
+                result = orjson.loads(line)
+                given = [result["custom_timers"].get(name) for name in timers]
+                writer.writerow((*(result[key] for key in _KEYS), *given))
+                rows += 1
+    except (OSError, TypeError, csv.Error) as error:
+        raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
+    if not rows and summary["transactions"]:
+        output.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
+    output.say(f"{target}: {rows} results")
+
+
+@click.command("rebuild-results")
+@click.argument("run", metavar="RUN")
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the report there; the default is report-RUN.html.")  # fmt: skip
+@talks_to_server
+async def rebuild_results(lab: Lab, run: str, target: Path | None) -> None:
+    """Make the figures of RUN anew from its stored results, and write its report."""
+    run = await _find(lab, run)
+    summary = await lab.post(f"{RUNS}/{run}/rebuild", {})
+    output.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
+    await _save(lab, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
+
+
+def pack_project(project: Path, config_file: Path | None = None) -> bytes:
+    """Return a project as a package; one that is a package already is taken as it is. Raises InvalidInput."""
+    try:
+        if project.is_file():
+            return project.read_bytes()
+        config = config_file or project / _CONFIG
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            # First, since who reads the package looks for it.
+            archive.add(config, _CONFIG)
+            for path in sorted(project.rglob("*")):
+                name = path.relative_to(project)
+                hidden = any(part.startswith(".") or part in _LEFT_OUT for part in name.parts)
+                if path.is_file() and not hidden and path.suffix not in (".gz", ".pyc") and str(name) != _CONFIG:
+                    archive.add(path, str(name))
+                if packed.tell() > _MOST_BYTES:
+                    raise InvalidInput(f"{project} has more than {_MOST_BYTES} bytes packed; move data elsewhere")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {error.filename or project}: {error.strerror}") from None
+    return packed.getvalue()
+
+
+async def _tell_of_ports(lab: Lab, config: Mapping[str, Any]) -> None:
+    """Warn when the turrets of a project would look for the headquarters elsewhere."""
+    there = (await lab.get("/turrets"))["headquarters"]
+    for key in ("publish_port", "rc_port"):
+        if there is not None and config.get(key) is not None and config[key] != there[key]:
+            output.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
+
+
+async def _follow(lab: Lab, run: str) -> str:
+    """Show a run until it is over; return the state in which it ended. The first CTRL-C ends it before its time."""
+    path = f"{RUNS}/{run}"
+    with Display() as display, _interrupts() as interrupted:
+        for attempt in range(_ATTEMPTS):
+            try:
+                async for frame in lab.frames(f"{path}/live"):
+                    display.show(frame)
+                    if frame["state"] in ("finished", "failed", "stopped"):
+                        return str(frame["state"])
+                    if interrupted.is_set():
+                        interrupted.clear()
+                        output.say("stopping; once more to leave without waiting")
+                        await lab.post(f"{path}/stop", {})
+            except RemoteError as error:
+                # The service may have been restarted: the run goes on.
+                if error.status is not None or attempt == _ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(_AGAIN_AFTER)
+    raise RemoteError(f"the run {run} cannot be followed any longer; ask for it with smartmob report {run}")
+
+
+@contextmanager
+def _interrupts() -> Iterator[asyncio.Event]:
+    """Give an event that the first SIGINT sets; the next one ends the command as usual."""
+    loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        interrupted.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _find(lab: Lab, ident: str) -> str:
+    """Return the id of a run from its id, or `last`."""
+    if ident != "last":
+        return quote(ident, safe="")
+    runs = (await lab.get(RUNS, limit=1))["runs"]
+    if not runs:
+        raise InvalidInput("there is no run yet; smartmob fire PROJECT makes one")
+    return str(runs[0]["id"])
+
+
+async def _save(lab: Lab, path: str, target: Path, **query: str) -> None:
+    try:
+        with target.open("wb") as file:
+            async for chunk in lab.chunks(path, "text/html", **query):
+                file.write(chunk)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
+    output.say(f"{target} is written")
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the figures of a run, its errors, and what speaks against it."""
+    title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
+    output.print_table(
+        f"{title}, {summary['rate']:,.1f}/s",
+        ("Timer", ">Count", ">Errors", ">Min", ">Avg", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">Max", ">Stdev"),
+        (
+            (
+                *(name, f"{row['count']:,}", f"{row['errors']:,}", *map(output.seconds, (row["min"], row["avg"]))),
+                *(output.seconds(row["percentiles"].get(share)) for share in ("50", "90", "95", "99", "99.9")),
+                *map(output.seconds, (row["max"], row["stdev"])),
+            )
+            for name, row in summary["timers"].items()
+        ),
+    )
+    if summary["error_texts"]:
+        rows = ((f"{error['count']:,}", error["text"]) for error in summary["error_texts"][:10])
+        output.print_table("Errors", (">Count", "Error"), rows)
+    trust = summary["trust"]
+    if trust["doubts"]:
+        rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
+        output.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
+    else:
+        click.echo("Can this run be trusted? Yes: nothing speaks against it.")

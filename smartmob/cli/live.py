@@ -1,0 +1,79 @@
+"""What `smartmob fire` shows while a load test is on: a table and a bar on a terminal, elsewhere a line a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from smartmob.cli import output
+
+_BAR_WIDTH = 40
+_MOST_TIMERS = 15
+
+
+class Display:
+    """The present state of a run on standard error; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._state = ""
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def show(self, frame: Mapping[str, Any]) -> None:
+        """Show one frame."""
+        if self._console.is_terminal:
+            self._live.update(picture(frame), refresh=True)
+        elif frame["state"] != self._state:
+            output.say(headline(frame))
+        self._state = frame["state"]
+
+
+def headline(frame: Mapping[str, Any]) -> str:
+    """Return in one line how a run is."""
+    if frame["state"] == "waiting":
+        alive = sum(1 for turret in frame["turrets"] if turret["alive"])
+        return f"waiting for turrets: {alive} of {frame['min_turrets']} are there (smartmob turret --tar PACKAGE)"
+    said = f"{frame['state']}: {frame['elapsed']:.0f} of {frame['run_time']:g} s"
+    return f"{said}, {frame['transactions']:,} transactions, {frame['errors']:,} errors"
+
+
+def picture(frame: Mapping[str, Any]) -> Group:
+    """Return the table and the bar of a frame."""
+    parts: list[Any] = [output.plain(headline(frame))]
+    if frame["state"] != "waiting":
+        parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("Timer")
+        for name in ("Total", "per s", "errors/s", "p50", "p95", "p99", "max"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, row in list(frame["timers"].items())[:_MOST_TIMERS]:
+            shares = [output.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
+            counts = [f"{row[key]:,}" for key in ("total", "count", "errors")]
+            table.add_row(*map(output.plain, (name, *counts, *shares, output.seconds(row["max"]))))
+        parts.append(table)
+    alive = [turret for turret in frame["turrets"] if turret["alive"]]
+    text = f"turrets: {len(alive)}"
+    lost = [turret["name"] for turret in frame["turrets"] if not turret["alive"]]
+    busy = [turret["busiest"] for turret in alive if turret["busiest"] is not None]
+    text += f", the busiest at {max(busy):.0%} of a core" if busy else ""
+    text += f", lost: {', '.join(lost)}" if lost else ""
+    parts.append(output.plain(text))
+    return Group(*parts, Text())

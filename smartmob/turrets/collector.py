@@ -1,0 +1,386 @@
+"""Takes what turrets send: tells kinds of messages apart, counts what is wrong, and gathers what is to be stored.
+
+Results that come one by one are kept as rows and folded into slices like those that our turrets send. A second is
+folded as long as results of it may still come; one that comes later makes a further slice of the same second. No I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets import protocol
+from smartmob.turrets.batch import AnyResult, Batch, BatchNumbers, HealthRow, SliceRow
+from smartmob.turrets.model import Counters
+from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
+from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
+
+BATCH_ROWS = 10_000
+MOST_TIMERS = 1_000
+MOST_ERROR_TEXTS = 200
+OTHER_ERRORS = "(other errors)"
+LONGEST_NAME = 200
+
+_OPEN_SECONDS = 3
+_STALE_SECONDS = 2.0
+_LIVE_SECONDS = 8
+_AHEAD_SECONDS = 60.0
+_SLICE_BYTES_PER_ROW = 100
+
+
+class _Plain(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A result with the documented keys and nothing else; like `Result`, it has no number then."""
+
+    elapsed: float
+    epoch: float
+    scriptrun_time: float
+    error: str = ""
+    custom_timers: dict[str, float] = {}
+    turret_name: str | None = None
+
+    uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET
+
+
+_PLAIN = msgspec.json.Decoder(_Plain)
+
+Live = dict[int, dict[str, list[Distribution | Slice]]]
+"""The last seconds of a run: what came of each timer."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was in some frames besides what is kept: statuses, and the results that came one by one as they came."""
+
+    statuses: list[Status] = field(default_factory=list)
+    results: Sequence[bytes] = ()
+    stock: bool = False
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has come to, by timer too."""
+
+    transactions: int = 0
+    errors: int = 0
+    timers: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Second:
+    """What is folded of one second, by timer; `fresh` holds values that are still to be recorded."""
+
+    distributions: dict[str, Distribution] = field(default_factory=dict)
+    fresh: dict[str, list[float]] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Record the fresh values."""
+        for timer, values in self.fresh.items():
+            if values:
+                self.distributions[timer].record_many(values)
+                values.clear()
+
+
+class Collector:
+    """What is gathered for one run at a time; `complain` is told of a badly formed message and why it is one."""
+
+    def __init__(self, complain: Callable[[bytes, str], None]) -> None:
+        self.counters = Counters()
+        self.totals = Totals()
+        self.live: Live = {}
+        self.weight = 0
+        self._complain = complain
+        self._numbers = BatchNumbers()
+        self._run: UUID | None = None
+        self._run_name = ""
+        self._started = 0.0
+        self._passed = 0.0
+        self._next: dict[str, int] = {}
+        self._seconds: dict[int, _Second] = {}
+        self._current: Batch | None = None
+        self._ready: deque[Batch] = deque()
+
+    def begin(self, run: str, started: float, progress: Mapping[str, int], totals: Totals, counters: Counters) -> None:
+        """Gather for a run that starts at `started` (seconds since 1970) and has come so far."""
+        self._run, self._run_name, self._started = UUID(run), run, started
+        self._next = {uuid: sequence + 1 for uuid, sequence in progress.items()}
+        self.totals, self.counters = totals, counters
+        self.live = {}
+        self._seconds = {}
+        self._current = Batch(self._run, started)
+
+    def end(self) -> None:
+        """Gather for no run: what was gathered is ready, whatever comes now is too late."""
+        if self._current is not None:
+            self._close_all(math.inf)
+        self._run, self._current = None, None
+
+    @property
+    def pending(self) -> int:
+        """Return how many rows are not handed out yet, those of seconds that are still folded included."""
+        waiting = sum(len(batch.results) + len(batch.slices) for batch in self._ready)
+        if self._current is not None:
+            waiting += len(self._current.results) + len(self._current.slices) + len(self._current.progress)
+        return waiting + len(self._seconds)
+
+    @property
+    def full(self) -> bool:
+        """Return whether there is a batch of full size."""
+        return bool(self._ready)
+
+    # -- taking ---------------------------------------------------------------------------------------------------
+
+    def take(self, frames: Sequence[bytes], now: float, wall: datetime, passed: float) -> Taken:
+        """Keep what is in `frames`; `now` is the time of day in seconds since 1970, `passed` that of the run."""
+        self._passed = passed
+        try:
+            plain = _PLAIN.decode_lines(b"\n".join(frames))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return self._take_slowly(frames, now, wall)
+        # Two halves of a message in two frames could make up a whole one.
+        if len(plain) != len(frames) or not plain:
+            return self._take_slowly(frames, now, wall)
+        self._keep_plain(plain, now)
+        return Taken(results=frames, stock=True)
+
+    def _take_slowly(self, frames: Iterable[bytes], now: float, wall: datetime) -> Taken:
+        statuses: list[Status] = []
+        results: list[Result] = []
+        result_frames: list[bytes] = []
+        for frame in frames:
+            try:
+                message = protocol.decode(frame)
+                if isinstance(message, Result):
+                    results.append(message)
+                    result_frames.append(frame)
+                elif isinstance(message, Slices):
+                    # In the order of arrival: numbers of one turret run over both kinds.
+                    self._keep(results, now)
+                    results = []
+                    self._keep_slices(message)
+                else:
+                    statuses.append(message)
+                    self._keep_health(message, wall)
+            except InvalidInput as error:
+                self.counters.malformed += 1
+                self._complain(frame, str(error))
+        stock = self._keep(results, now)
+        return Taken(statuses, result_frames, stock)
+
+    def _keep_plain(self, results: list[_Plain], now: float) -> None:
+        """Keep results without a number, all at once where none is out of the ordinary: three times as fast."""
+        moments = [result.epoch for result in results]
+        low, high, horizon = min(moments), max(moments), self._passed + _STALE_SECONDS
+        if low < self._started:
+            # Whole seconds: the first one began before the run.
+            low = self._started
+            moments = [max(moment, low) for moment in moments]
+            high = max(high, low)
+        first, last = int(low - self._started), int(high - self._started)
+        if self._run is None or high > now or first != last or max([result.elapsed for result in results]) > horizon:
+            self._keep(results, now)
+            return
+        slot = self._second(first)
+        slot.fresh[TRANSACTION] += [result.scriptrun_time for result in results]
+        for error in [result.error for result in results if result.error]:
+            self._count_error(slot, error)
+        for timers in [result.custom_timers for result in results if result.custom_timers]:
+            self._keep_timers(slot, first, timers)
+        self._add_rows(results, moments)
+        slot.settle()
+
+    def _keep(self, results: Sequence[Result | _Plain], now: float) -> bool:
+        """Keep results; return whether there were any without a number."""
+        if self._run is None:
+            self.counters.stale += len(results)
+            return False
+        started, latest = self._started, max(now, self._started)
+        horizon = self._passed + _STALE_SECONDS
+        kept: list[Result | _Plain] = []
+        moments: list[float] = []
+        stock = False
+        current, fresh, slot = -1, [], _Second()
+        for result in results:
+            elapsed = result.elapsed
+            if isinstance(result, _Plain) or result.sequence is msgspec.UNSET:
+                stock = True
+                if elapsed > horizon:
+                    # It began before this run did.
+                    self.counters.stale += 1
+                    continue
+                moment = result.epoch
+                moment = started if moment < started else latest if moment > latest else moment
+            else:
+                if not self._is_next(result.uuid, result.run, result.sequence):
+                    continue
+                moment = started + (elapsed if 0.0 < elapsed < horizon else 0.0 if elapsed <= 0.0 else horizon)
+            kept.append(result)
+            moments.append(moment)
+            second = int(moment - started)
+            if second != current:
+                current, slot = second, self._second(second)
+                fresh = slot.fresh[TRANSACTION]
+            fresh.append(result.scriptrun_time)
+            if result.error:
+                self._count_error(slot, result.error)
+            if result.custom_timers:
+                self._keep_timers(slot, second, result.custom_timers)
+        self._add_rows(kept, moments)
+        for slot in self._seconds.values():
+            slot.settle()
+        return stock
+
+    def _second(self, second: int) -> _Second:
+        slot = self._seconds.get(second)
+        if slot is None:
+            slot = self._seconds[second] = _Second()
+            self._open_timer(slot, second, TRANSACTION)
+        return slot
+
+    def _open_timer(self, slot: _Second, second: int, timer: str) -> list[float]:
+        distribution = slot.distributions[timer] = Distribution()
+        values = slot.fresh[timer] = []
+        self._show(second, timer, distribution)
+        return values
+
+    def _keep_timers(self, slot: _Second, second: int, timers: Mapping[str, float]) -> None:
+        counts = self.totals.timers
+        for name, value in timers.items():
+            name = name[:LONGEST_NAME] or "(no name)"
+            if name not in counts and len(counts) >= MOST_TIMERS:
+                self.counters.dropped += 1
+                continue
+            counts[name] = counts.get(name, 0) + 1
+            values = slot.fresh.get(name)
+            if values is None:
+                values = self._open_timer(slot, second, name)
+            values.append(value)
+
+    def _count_error(self, slot: _Second, error: str) -> None:
+        self.totals.errors += 1
+        distribution = slot.distributions[TRANSACTION]
+        text = error[:LONGEST_ERROR]
+        if text not in distribution.errors and len(distribution.errors) >= MOST_ERROR_TEXTS:
+            text = OTHER_ERRORS
+        distribution.fail(text)
+        assert self._current is not None
+        self._current.errors += 1
+
+    def _add_rows(self, results: Sequence[AnyResult], moments: list[float]) -> None:
+        self.totals.transactions += len(results)
+        counts = self.totals.timers
+        counts[TRANSACTION] = counts.get(TRANSACTION, 0) + len(results)
+        self.weight += len(results)
+        batch = self._current
+        assert batch is not None
+        batch.transactions += len(results)
+        batch.results += results
+        batch.moments += moments
+        if len(batch.results) >= BATCH_ROWS:
+            self._close_current()
+
+    def _keep_slices(self, message: Slices) -> None:
+        # Before the number is taken: what cannot be read later would spoil every summary of the run.
+        for part in message.slices:
+            read_histogram(part.histogram, part.count)
+            if part.second > self._passed + _AHEAD_SECONDS:
+                raise InvalidInput.at("$.slices", f"second {part.second} has not come yet")
+        if self._run is None:
+            self.counters.stale += 1
+            return
+        if not self._is_next(message.uuid, message.run, message.sequence):
+            return
+        assert self._current is not None
+        for part in message.slices:
+            self._count_slice(part)
+            self._current.slices.append(SliceRow(message.uuid, part))
+            self._show(part.second, part.timer, part)
+            self.weight += 1 + len(part.histogram) // _SLICE_BYTES_PER_ROW
+        if len(self._current.slices) >= BATCH_ROWS:
+            self._close_current()
+
+    def _count_slice(self, part: Slice) -> None:
+        counts = self.totals.timers
+        counts[part.timer] = counts.get(part.timer, 0) + part.count
+        if part.timer == TRANSACTION:
+            errors = sum(part.errors.values())
+            self.totals.transactions += part.count
+            self.totals.errors += errors
+            assert self._current is not None
+            self._current.transactions += part.count
+            self._current.errors += errors
+
+    def _is_next(self, uuid: object, run: object, sequence: object) -> bool:
+        """Take the number of a message if it is the next one of its turret."""
+        if run != self._run_name or not isinstance(uuid, str) or not isinstance(sequence, int):
+            self.counters.stale += 1
+            return False
+        wanted = self._next.get(uuid, 1)
+        if sequence != wanted:
+            self.counters.again += sequence < wanted
+            return False
+        self._next[uuid] = wanted + 1
+        assert self._current is not None
+        self._current.progress[uuid] = sequence
+        return True
+
+    def _keep_health(self, status: Status, wall: datetime) -> None:
+        report = status.smartmob
+        if self._current is None or not isinstance(report, Report) or report.run != self._run_name:
+            return
+        if (health := report.health) is not None:
+            self._current.health.append(
+                HealthRow(
+                    *(wall, status.identity, report.users, health.cpu, health.busiest, health.lag, health.memory),
+                    report.late_starts,
+                )
+            )
+
+    def _show(self, second: int, timer: str, part: Distribution | Slice) -> None:
+        self.live.setdefault(second, {}).setdefault(timer, []).append(part)
+        if len(self.live) > _LIVE_SECONDS:
+            del self.live[min(self.live)]
+
+    # -- handing out ----------------------------------------------------------------------------------------------
+
+    def cut(self, now: float, passed: float, *, everything: bool) -> Batch | None:
+        """Return what is to be committed next; with `everything` also what is still folded."""
+        if not self._ready and self._current is not None:
+            self._close_all(math.inf if everything else passed - _OPEN_SECONDS)
+        if not self._ready:
+            return None
+        batch = self._ready.popleft()
+        if not batch.number:
+            batch.number = self._numbers.next(now)
+        return batch
+
+    def committed(self, batch: Batch) -> None:
+        """Take note that a batch is stored."""
+        self.weight -= len(batch.results)
+        self.weight -= sum(1 + len(row.slice.histogram) // _SLICE_BYTES_PER_ROW for row in batch.slices if row.uuid)
+
+    def _close_all(self, limit: float) -> None:
+        for second in [second for second in self._seconds if second < limit]:
+            self._close_second(second)
+        if self._current:
+            self._close_current()
+
+    def _close_second(self, second: int) -> None:
+        slot = self._seconds.pop(second)
+        assert self._current is not None
+        for timer, distribution in slot.distributions.items():
+            if distribution.count:
+                self._current.slices.append(SliceRow("", distribution.slice(second, timer)))
+        self._current.folded += slot.distributions[TRANSACTION].count
+
+    def _close_current(self) -> None:
+        assert self._run is not None and self._current is not None
+        self._ready.append(self._current)
+        self._current = Batch(self._run, self._started)

@@ -1,0 +1,257 @@
+"""What the headquarters stores and says: load tests ("runs"), the turrets that fired in them, and their figures.
+
+Durations are in seconds, times are aware UTC times, `cpu` is a share of one core (0.66 means 66 %). This module does no
+I/O.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from smartmob.turrets.protocol import Report
+
+TRANSACTION = "All transactions"
+"""Under this name the figures of the transactions as such stand beside those of the timers."""
+
+STATES = ("waiting", "running", "draining", "finished", "failed", "stopped")
+ENDED = ("finished", "failed", "stopped")
+
+PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+
+State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One turret of a project; further keys go to its script. `canons` is how the protocol's text spells `cannons`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    script: str = ""
+    cannons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+    canons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+    rampup: Seconds = 0.0
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of a project (its `config.json`); the keys of the original, and others are kept."""
+
+    run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    results_ts_interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0
+    min_turrets: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    turrets: list[TurretConfig | str] = []
+    progress_bar: bool = True
+    console_logging: bool = False
+    testing: bool = False
+    publish_port: Port | None = None
+    rc_port: Port | None = None
+    turrets_requirements: list[str] = []
+    extra_turret_config: dict[str, Any] = {}
+    results: Literal["slices", "raw"] = "slices"
+    transaction_context: dict[str, Any] = {}
+    wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """A time in which a turret was silent; it has not come back while `until` is null."""
+
+    since: datetime
+    until: datetime | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A turret in a run. `lost` tells when it was silent for too long; `report` is the last one of a turret of ours.
+
+    `busiest` and `lag` are the worst that it reported: cores that its busiest process used, and seconds for which its
+    event loop kept a due call waiting. `received` of its `expected` numbered messages are stored; `twice` tells that
+    two turrets use its uuid.
+    """
+
+    uuid: str
+    name: str
+    script: str
+    cannons: int | None
+    rampup: float | None
+    status: str
+    status_at: datetime
+    first_seen: datetime
+    ours: bool
+    alive: bool = True
+    lost: list[Absence] = []
+    twice: bool = False
+    expected: int | None = None
+    received: int = 0
+    busiest: float = 0.0
+    lag: float = 0.0
+    report: Report | None = None
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What came besides the results of a run: badly formed messages, results of an earlier run, numbers sent twice."""
+
+    malformed: int = 0
+    stale: int = 0
+    again: int = 0
+    dropped: int = 0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A load test. It fires from `started_at` to `ceased_at` and is over at `ended_at`; `reason` says why it failed."""
+
+    id: str
+    name: str
+    state: State
+    reason: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ceased_at: datetime | None
+    ended_at: datetime | None
+    run_time: float
+    min_turrets: int
+    results: str
+    transactions: int
+    errors: int
+    counters: Counters
+    package: bool
+    summary: str
+    report: str
+    live: str
+
+
+class RunDetails(Run, frozen=True, kw_only=True):
+    """A load test with its turrets and its configuration as it was given."""
+
+    turrets: list[Member]
+    config: dict[str, Any]
+
+
+class RunList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Load tests, newest first."""
+
+    runs: list[Run]
+    next_url: str | None = None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one timer; `late` counts those whose start came too late, which their latency includes."""
+
+    count: int
+    errors: int
+    rate: float
+    min: float | None
+    avg: float | None
+    percentiles: dict[str, float]
+    max: float | None
+    stdev: float | None
+    late: int = 0
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one timer from `at` (seconds after the start) to the next interval."""
+
+    at: float
+    figures: Figures
+
+
+class ErrorText(msgspec.Struct, frozen=True):
+    """How often an error was told in the same words."""
+
+    text: str
+    count: int
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """Something that speaks against a run's figures: `level` is `warning` or `bad`."""
+
+    level: Literal["warning", "bad"]
+    what: str
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """Can this run be trusted? `verdict` is `yes`, `with care` or `no`, `doubts` tell why."""
+
+    verdict: Literal["yes", "with care", "no"]
+    doubts: list[Doubt]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run found. `duration` is the time in which it fired, `rate` transactions in each second of it."""
+
+    id: str
+    name: str
+    state: State
+    reason: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration: float
+    interval: float
+    transactions: int
+    errors: int
+    rate: float
+    timers: dict[str, Figures]
+    intervals: dict[str, list[Interval]]
+    error_texts: list[ErrorText]
+    turrets: list[Member]
+    counters: Counters
+    trust: Trust
+
+
+class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
+    """A turret as a live frame shows it."""
+
+    uuid: str
+    name: str
+    status: str
+    alive: bool
+    cannons: int | None
+    users: int | None
+    busiest: float | None
+    lag: float | None
+
+
+class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
+    """A timer in the last second that is complete, and its count since the start."""
+
+    total: int
+    count: int
+    errors: int
+    percentiles: dict[str, float]
+    max: float | None
+
+
+class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """One second of a run: `elapsed` since its start, `rate` and `error_rate` in the last complete second."""
+
+    id: str
+    state: State
+    reason: str | None
+    elapsed: float
+    run_time: float
+    min_turrets: int
+    transactions: int
+    errors: int
+    rate: int
+    error_rate: int
+    timers: dict[str, LiveTimer]
+    turrets: list[LiveTurret]
+    counters: Counters
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Where the headquarters listens: for orders' subscribers, for results, and where it passes results on."""
+
+    host: str
+    publish_port: int
+    rc_port: int
+    external_port: int
+
+
+class TurretList(msgspec.Struct, frozen=True):
+    """The headquarters, if the service is one, and the turrets that it has heard lately."""
+
+    headquarters: Ports | None
+    turrets: list[Member]

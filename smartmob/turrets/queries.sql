@@ -1,0 +1,110 @@
+-- The SQL of the room `turrets`.
+
+-- name: insert_run
+INSERT INTO turret_runs (
+    run_id, headquarters, name, state, stop_asked, config, created_at, transactions, errors, counters, package
+) VALUES ($1, $2, $3, 'waiting', false, $4, $5, 0, 0, '{}', $6);
+
+-- name: update_run
+UPDATE turret_runs
+SET state = $2, reason = $3, stop_asked = $4, started_at = $5, ceased_at = $6, ended_at = $7,
+    transactions = $8, errors = $9, counters = $10
+WHERE run_id = $1;
+
+-- name: keep_summary
+UPDATE turret_runs SET summary = $2 WHERE run_id = $1;
+
+-- name: select_runs
+SELECT
+    run_id, name, state, reason, stop_asked, config, created_at, started_at, ceased_at, ended_at, transactions, errors,
+    counters, package IS NOT NULL AS package
+FROM turret_runs;
+
+-- name: select_summary
+SELECT summary FROM turret_runs WHERE run_id = $1;
+
+-- name: select_package
+SELECT package FROM turret_runs WHERE run_id = $1;
+
+-- name: delete_run
+WITH batches AS (
+    DELETE FROM turret_batches WHERE run_id = $1
+), progress AS (
+    DELETE FROM turret_progress WHERE run_id = $1
+), members AS (
+    DELETE FROM turret_members WHERE run_id = $1
+), health AS (
+    DELETE FROM turret_health WHERE run_id = $1
+), slices AS (
+    DELETE FROM turret_slices WHERE run_id = $1
+), results AS (
+    DELETE FROM turret_results WHERE run_id = $1
+)
+DELETE FROM turret_runs WHERE run_id = $1;
+
+-- name: old_runs
+SELECT run_id FROM turret_runs WHERE created_at < $1 AND state IN ('finished', 'failed', 'stopped');
+
+-- name: upsert_member
+INSERT INTO turret_members (run_id, uuid, member) VALUES ($1, $2, $3)
+ON CONFLICT (run_id, uuid) DO UPDATE SET member = excluded.member;
+
+-- name: select_members
+SELECT member FROM turret_members WHERE run_id = $1 ORDER BY uuid;
+
+-- name: select_progress
+SELECT uuid, sequence FROM turret_progress WHERE run_id = $1;
+
+-- name: upsert_progress
+INSERT INTO turret_progress (run_id, uuid, sequence) SELECT $1, * FROM unnest($2::text[], $3::bigint[])
+ON CONFLICT (run_id, uuid) DO UPDATE SET sequence = greatest(turret_progress.sequence, excluded.sequence);
+
+-- name: insert_batch
+INSERT INTO turret_batches (run_id, batch, transactions, errors, results, folded) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: batch_exists
+SELECT EXISTS (SELECT FROM turret_batches WHERE run_id = $1 AND batch = $2);
+
+-- name: insert_health
+INSERT INTO turret_health (run_id, at, uuid, users, cpu, busiest, lag, memory, late_starts)
+SELECT $1, * FROM unnest(
+    $2::timestamptz[], $3::text[], $4::integer[], $5::float8[], $6::float8[], $7::float8[], $8::bigint[], $9::bigint[]
+)
+ON CONFLICT (run_id, at, uuid) DO NOTHING;
+
+-- name: select_totals
+SELECT
+    coalesce(sum(transactions), 0)::bigint AS transactions, coalesce(sum(errors), 0)::bigint AS errors,
+    coalesce(sum(results), 0)::bigint AS results, coalesce(sum(folded), 0)::bigint AS folded
+FROM turret_batches WHERE run_id = $1;
+
+-- name: select_timer_counts
+SELECT timer, sum(count)::bigint AS count FROM turret_slices WHERE run_id = $1 GROUP BY timer;
+
+-- name: select_batches
+SELECT batch, results FROM turret_batches WHERE run_id = $1 AND results > 0 ORDER BY batch;
+
+-- name: select_results
+SELECT at, elapsed, epoch, scriptrun_time, error, custom_timers, turret_name, uuid
+FROM turret_results
+WHERE run_id = $1 AND batch BETWEEN $2 AND $3
+ORDER BY batch, seq;
+
+-- name: select_slices
+SELECT second, timer, count, total, squares, minimum, maximum, errors, late, histogram
+FROM turret_slices WHERE run_id = $1 ORDER BY second;
+
+-- name: forget_folded
+DELETE FROM turret_slices WHERE run_id = $1 AND uuid = '';
+
+-- name: mark_folded
+UPDATE turret_batches SET folded = results WHERE run_id = $1;
+
+-- name: select_health
+SELECT at, uuid, users, cpu, busiest, lag, memory, late_starts
+FROM turret_health WHERE run_id = $1 ORDER BY at;
+
+-- name: partitions
+SELECT c.relname AS partition
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::regclass;

@@ -1,0 +1,131 @@
+"""The report of a run, or of two side by side, as one page that brings everything with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import orjson
+
+from smartmob import __version__
+from smartmob.turrets.model import TRANSACTION, Figures, Summary
+from smartmob.turrets.report import charts
+from smartmob.turrets.report.charts import Chart, Found
+from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.trust import worst
+from smartmob.turrets.slices import TRANSACTION as OWN
+
+COLUMNS = ("50", "80", "90", "95", "99", "99.9", "99.99")
+NOTHING = "-"
+_MOST_TIMERS = 100
+_SAME = 0.005
+"""A share by which two figures may differ and still count as the same."""
+
+
+def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page of one run."""
+    return _page([(summary, findings, health)])
+
+
+def compare(first: Found, second: Found) -> str:
+    """Return the page of two runs side by side, `first` being A and `second` B."""
+    return _page([first, second])
+
+
+def _page(runs: Sequence[Found]) -> str:
+    names = _timer_names(runs)
+    drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(runs)}
+    for number, name in enumerate(names):
+        drawn[f"latency-{number}"] = charts.latency(name, runs)
+    for number, found in enumerate(runs):
+        drawn[f"heat-{number}"] = charts.heat(found[1])
+        if found[2]:
+            drawn[f"cpu-{number}"] = charts.turret_health(found, "busiest", 100.0, "% of a core")
+            drawn[f"lag-{number}"] = charts.turret_health(found, "lag", 1000.0, "ms")
+            drawn[f"memory-{number}"] = charts.turret_health(found, "memory", 1 / 2**20, "MiB")
+    return str(
+        _template().render(
+            version=__version__,
+            summaries=[summary for summary, _, _ in runs],
+            healthy=[bool(health) for _, _, health in runs],
+            levels=[worst(summary.trust.doubts) for summary, _, _ in runs],
+            timers=[name or TRANSACTION for name in names],
+            columns=COLUMNS,
+            plotly=_plotly(),
+            charts=as_script(drawn),
+        )
+    )
+
+
+def _timer_names(runs: Sequence[Found]) -> list[str]:
+    found = {name for _, findings, _ in runs for name in findings.timers}
+    return [OWN, *sorted(found - {OWN})][:_MOST_TIMERS]
+
+
+def as_script(document: object) -> str:
+    """Return a document as JSON that can stand in a script element, whatever texts are in it."""
+    text = orjson.dumps(document).decode()
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text
+
+
+@cache
+def _plotly() -> str:
+    """Return plotly's JavaScript, as its package brings it, so that it can stand in a script element."""
+    text = resources.files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("smartmob.turrets.report"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "seconds": seconds, "time": _time, "change": change, "number": _number, "share": _share, "figures": _figures,
+    }  # fmt: skip
+    return environment.get_template("report.html")
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration with the unit that suits it."""
+    if value is None:
+        return NOTHING
+    if value >= 10:
+        return f"{value:,.1f} s"
+    if value >= 1:
+        return f"{value:.2f} s"
+    if value >= 0.001:
+        return f"{value * 1e3:.4g} ms"
+    return f"{value * 1e6:.0f} µs"
+
+
+def change(new: float | None, old: float | None) -> str:
+    """Return by how much a figure has changed."""
+    if new is None or not old:
+        return ""
+    share = new / old - 1
+    return "same" if abs(share) < _SAME else f"{share:+.1%}"
+
+
+def _time(moment: datetime | None) -> str:
+    return NOTHING if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.2%}" if whole else NOTHING
+
+
+def _figures(summary: Summary, timer: str) -> Figures | None:
+    return summary.timers.get(timer)

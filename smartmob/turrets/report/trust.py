@@ -1,0 +1,100 @@
+"""Can this run be trusted? What speaks against its figures, in words. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from smartmob.turrets.model import Counters, Doubt, Member, Trust
+
+BUSY, VERY_BUSY = 0.85, 0.97
+"""Share of one core from which a turret's own figures begin to suffer, and from which they do."""
+LAG, LONG_LAG = 0.05, 0.5
+LATE, VERY_LATE = 0.01, 0.05
+
+
+def judge(members: Sequence[Member], counters: Counters, transactions: int, reason: str | None, damaged: int) -> Trust:
+    """Return the verdict on a run."""
+    doubts = [*_of_run(counters, transactions, reason, damaged), *_of_turrets(members)]
+    levels = {doubt.level for doubt in doubts}
+    return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
+
+
+def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: int) -> Iterator[Doubt]:
+    if reason:
+        yield Doubt("bad", f"The run did not go as planned: {reason}.")
+    if not transactions:
+        yield Doubt("bad", "There is no result.")
+    if counters.dropped or damaged:
+        yield Doubt("bad", f"{_count(counters.dropped + damaged, 'result')} could not be stored or read.")
+    if counters.malformed:
+        yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
+    if counters.stale:
+        yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
+
+
+def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
+    for member in members:
+        who = f"{member.name} ({member.uuid[:8]})"
+        yield from _of_turret(member, who)
+    stock = sum(1 for member in members if not member.ours)
+    if stock:
+        yield Doubt(
+            "warning",
+            f"{_count(stock, 'turret')} of OCT took part. Such a turret tells neither its load nor its last result, "
+            "and starts a transaction only when the one before is over: while the target is frozen, it measures less.",
+        )
+
+
+def _of_turret(member: Member, who: str) -> Iterator[Doubt]:
+    for absence in member.lost:
+        until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
+        yield Doubt("bad", f"{who} was lost from {absence.since:%H:%M:%S} UTC{until}.")
+    if member.status.strip().lower() in ("aborted", "killed"):
+        said = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
+        yield Doubt("bad", f"{who} ended as {member.status}{said}.")
+    if member.twice:
+        yield Doubt("bad", f"Two turrets used the uuid of {who}.")
+    if member.expected is not None and member.received < member.expected:
+        missing = member.expected - member.received
+        yield Doubt("bad", f"{_count(missing, 'message')} of {who} did not arrive.")
+    if member.ours and member.expected is None:
+        yield Doubt("bad", f"{who} did not tell that it had sent everything.")
+    yield from _of_health(member, who)
+
+
+def _of_health(member: Member, who: str) -> Iterator[Doubt]:
+    if member.busiest >= BUSY:
+        level, says = ("bad", "measured itself") if member.busiest >= VERY_BUSY else ("warning", "was near its limit")
+        yield _doubt(level, f"{who} {says}: it used {member.busiest:.0%} of a core.")
+    if member.lag >= LAG:
+        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{who} stood still for {member.lag:.3g} s.")
+    report = member.report
+    if report is None:
+        return
+    if report.late_starts:
+        share = report.late_starts / max(report.transactions, 1)
+        level = "bad" if share >= VERY_LATE else "warning"
+        if share >= LATE:
+            yield _doubt(
+                level, f"{who} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
+            )
+    if report.never_started:
+        yield Doubt("bad", f"{who} had no free cannon for {_count(report.never_started, 'transaction')}.")
+    if report.dropped:
+        yield Doubt("bad", f"{who} had to drop {_count(report.dropped, 'result')}.")
+    if report.paused:
+        yield Doubt("warning", f"{who} had to pause for {report.paused:.3g} s, since its results were not stored.")
+
+
+def _doubt(level: str, what: str) -> Doubt:
+    return Doubt("bad" if level == "bad" else "warning", what)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def worst(doubts: Iterable[Doubt]) -> str:
+    """Return the level of the worst doubt, or `fine`."""
+    levels = {doubt.level for doubt in doubts}
+    return "bad" if "bad" in levels else "warning" if levels else "fine"

@@ -1,0 +1,24 @@
+"""How the room `turrets` is put together of what the house gives it."""
+
+from __future__ import annotations
+
+from smartmob.kernel.rooms import House, Room
+from smartmob.turrets.hq import Hq
+from smartmob.turrets.keeper import Keeper
+from smartmob.turrets.routes import table as routes
+from smartmob.turrets.service import TurretsService
+from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
+
+
+def build(house: House) -> Room:
+    """Return the room; the headquarters listens when the setting `hq` says so."""
+    settings = house.settings
+    reader, writer = TurretsReader(house.database), TurretsWriter(house.database)
+    live = house.writer("turrets", writer.commit)
+    hq = Hq(
+        *(str(settings.data_dir), settings.turrets, live, Keeper(reader, writer), house.bus),
+        insecure=settings.insecure,
+    )
+    service = TurretsService(hq, reader, writer, house.bus, settings.turrets)
+    return Room(routes.table(service, house.bodies), live, start=lambda: service.open(house.tasks), close=service.close)

@@ -1,0 +1,184 @@
+"""Handlers of the room `turrets`: parse, call the service, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel import paging
+from smartmob.kernel.db import Record
+from smartmob.kernel.routing import CSV, HTML, NDJSON
+from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
+from smartmob.turrets.model import LiveFrame, RunList
+from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.service import TurretsService
+
+GZIP = "application/gzip"
+TAR = "application/x-tar"
+_PACKAGES = (GZIP, TAR, "application/x-gzip", "application/octet-stream")
+_FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffffffffff")
+_HEARTBEAT = 20.0
+_COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
+
+# The page brings everything with it: nothing is loaded from anywhere, and nothing is sent.
+_REPORT_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class RunsQuery(msgspec.Struct, frozen=True):
+    """Which runs to list."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    before: str | None = None
+
+
+class ReportQuery(msgspec.Struct, frozen=True):
+    """The run to compare with."""
+
+    against: str | None = None
+
+
+class Handlers:
+    """The handlers."""
+
+    def __init__(self, service: TurretsService, bodies: BodyReader) -> None:
+        self._service = service
+        self._bodies = bodies
+
+    async def fire(self, request: web.Request) -> web.StreamResponse:
+        data = await self._bodies.read(request)
+        package = None
+        if request.content_type in _PACKAGES:
+            package, data = data, await asyncio.to_thread(find_config, data)
+        where = "config.json: $" if package is not None else "$"
+        run = await self._service.fire(Project(decode(DECODER, data, where), data, package))
+        answer = json_response(run, 201)
+        answer.headers["Location"] = f"/turret-runs/{run.id}"
+        return answer
+
+    async def runs(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, RunsQuery)
+        runs = await self._service.runs(_before(asked.before), asked.limit)
+        link = None
+        if len(runs) == asked.limit:
+            place = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
+            link = f"{request.rel_url.raw_path}?limit={asked.limit}&before={place}"
+        return json_response(RunList(runs, link))
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.run(parameter(request, "id")))
+
+    async def stop(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.stop(parameter(request, "id"), "stopped by request"))
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        await self._service.delete(parameter(request, "id"))
+        return web.Response(status=204)
+
+    async def rebuild(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.rebuild(parameter(request, "id")))
+
+    async def summary(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.summary(parameter(request, "id")))
+
+    async def results(self, request: web.Request) -> web.StreamResponse:
+        ident = parameter(request, "id")
+        timers = await self._service.timers(ident)
+        records = self._service.results(ident)
+        if CSV in request.headers.get("Accept", ""):
+            return await stream(request, _as_csv(records, timers), f"{CSV}; charset=utf-8", f"results-{ident}.csv")
+        return await stream(request, _as_ndjson(records), NDJSON)
+
+    async def report(self, request: web.Request) -> web.StreamResponse:
+        page = await self._service.report(parameter(request, "id"), query(request, ReportQuery).against)
+        return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_REPORT_HEADERS)
+
+    async def package(self, request: web.Request) -> web.StreamResponse:
+        ident = parameter(request, "id")
+        headers = {"Content-Disposition": f'attachment; filename="project-{ident}.tar.gz"'}
+        return web.Response(body=await self._service.package(ident), content_type=GZIP, headers=headers)
+
+    async def turrets(self, _: web.Request) -> web.StreamResponse:
+        return json_response(self._service.turrets())
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        await self._service.run(parameter(request, "id"))
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=1024)
+        if not socket.can_prepare(request).ok:
+            raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
+        await socket.prepare(request)
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(_send(socket, self._service.watch(parameter(request, "id"))))
+            # Nothing is expected of the viewer but that it leaves.
+            async for _ in socket:
+                pass
+            sending.cancel()
+        return socket
+
+
+async def _send(socket: web.WebSocketResponse, frames: AsyncIterator[LiveFrame]) -> None:
+    try:
+        async for frame in frames:
+            await socket.send_str(msgspec.json.encode(frame).decode())
+        await socket.close()
+    except ConnectionError:
+        return  # the viewer has left
+
+
+async def _as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
+    async for some in records:
+        yield b"".join(orjson.dumps(_document(record), option=orjson.OPT_APPEND_NEWLINE) for record in some)
+
+
+def _document(record: Record) -> dict[str, object]:
+    """Return a result as turrets send it."""
+    timers = record["custom_timers"]
+    return {
+        **{name: record[name] for name in _COLUMNS},
+        "custom_timers": orjson.loads(timers) if timers is not None else {},
+        **({"uuid": record["uuid"]} if record["uuid"] is not None else {}),
+    }
+
+
+async def _as_csv(records: AsyncIterator[list[Record]], timers: list[str]) -> AsyncIterator[bytes]:
+    yield _csv([[*_COLUMNS, *timers]])
+    async for some in records:
+        documents = [_document(record) for record in some]
+        yield _csv([[*_cells(document, timers)] for document in documents])
+
+
+def _cells(document: dict[str, object], timers: list[str]) -> list[object]:
+    given = document["custom_timers"]
+    assert isinstance(given, dict)
+    return [*(document[name] for name in _COLUMNS), *(given.get(name) for name in timers)]
+
+
+def _csv(rows: list[list[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _before(cursor: str | None) -> tuple[datetime, str]:
+    if cursor is None:
+        return _FAR_FUTURE
+    moment, ident = paging.parse_cursor(cursor, 2)
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC), str(UUID(ident))
+    except ValueError:
+        raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url") from None

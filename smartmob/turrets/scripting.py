@@ -1,0 +1,60 @@
+"""What test scripts import: the class that they derive from, and a timer. Scripts for OCT find it as `oct_turrets`.
+
+A script is a module with a class `Transaction`. Each cannon makes one object of it and then, until the run ends, calls
+`setup()`, `run()` and `tear_down()` in this order; only `run()` is timed. With `async def run()` the cannons are
+coroutines, thousands in one process; `setup` and `tear_down` may then be coroutines, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from smartmob.turrets.turret.http_client import Answer, Http, HttpError
+
+__all__ = ["Answer", "BaseTransaction", "CustomTimer", "Http", "HttpError"]
+
+
+class BaseTransaction:
+    """The base of the transactions of a script.
+
+    `config` is the turret's configuration, `context` what the headquarters gave to all turrets of the run. What stands
+    in `custom_timers` after `run` (seconds by name) is sent with the result; it is empty again before the next `setup`.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None, context: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.context = context or {}
+        self.custom_timers: dict[str, float] = {}
+
+    def setup(self) -> Any:
+        """Prepare one `run`; not timed. May be `async def` if `run` is."""
+
+    def run(self) -> Any:
+        """Do what is measured. An exception becomes the error of the result, and firing goes on."""
+
+    def tear_down(self) -> Any:
+        """Clean up after one `run`; not timed. May be `async def` if `run` is."""
+
+
+class CustomTimer:
+    """Times a part of `run`: `with CustomTimer(self, "login"): …`."""
+
+    def __init__(self, transaction: Any, name: str) -> None:
+        if not hasattr(transaction, "custom_timers"):
+            transaction.custom_timers = {}
+        self.transaction = transaction
+        self.name = name
+        self.start: float | None = None
+
+    def __enter__(self) -> CustomTimer:
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.start is not None:
+            self.transaction.custom_timers[self.name] = time.perf_counter() - self.start

@@ -1,0 +1,94 @@
+"""The configuration of one turret: the keys of the seed, those of OCT, and ours. The rest belongs to its script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.turret.schedule import Arrivals, Duration, Rate, Stage
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Cannons = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)]
+Key = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
+
+_CLASSES = {"turret_class": "oct_turrets.turret.Turret", "cannon_class": "oct_turrets.cannon.Cannon"}
+"""Classes of its own that a configuration of OCT may name, with the default."""
+
+
+class TurretConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration file of a turret.
+
+    `cannons` (or `canons`): users at a time; with `rate`: at most. `rampup`: seconds over which all start. `rate`:
+    arrivals per second (the open model), a number or a list of stages. `processes`: how many share the cannons.
+    `grace`: seconds that transactions under way get when the run ends. `patience`: seconds without a headquarters
+    after which firing ends. `hq_public_key`: the CURVE key of the headquarters, `curve_key_file`: a certificate of
+    this turret.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    script: Annotated[str, msgspec.Meta(min_length=1)]
+    hq_address: Annotated[str, msgspec.Meta(min_length=1)]
+    hq_publisher: Port
+    hq_rc: Port
+    cannons: Cannons
+    rampup: Seconds = 0.0
+    rate: Rate | list[Stage] | None = None
+    processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    grace: Seconds = 10.0
+    patience: Duration = 60.0
+    hq_public_key: Key | None = None
+    curve_key_file: str | None = None
+
+    def arrivals(self) -> Arrivals | None:
+        """Return the intended starts of the open model, or None for the closed one."""
+        return None if self.rate is None else Arrivals.of(self.rate)
+
+
+def parse(given: Mapping[str, Any]) -> TurretConfiguration:
+    """Return the configuration; raises InvalidInput that names the key. Numbers may be texts, as in the seed."""
+    document = dict(given)
+    if "cannons" not in document and "canons" in document:
+        document["cannons"] = document["canons"]
+    if document.get("rampup") is None:
+        document.pop("rampup", None)
+    for key, usual in _CLASSES.items():
+        if document.get(key) not in (None, "", usual):
+            raise InvalidInput.at(f"$.{key}", "own classes of OCT cannot be run here; leave the key out")
+    try:
+        configuration = msgspec.convert(document, TurretConfiguration, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+    if configuration.rate is not None and configuration.rampup:
+        raise InvalidInput.at("$.rampup", "with a rate, a ramp is a stage of the rate; leave rampup out")
+    if configuration.processes > configuration.cannons:
+        raise InvalidInput.at("$.processes", "there must be at least one cannon for each process")
+    configuration.arrivals()
+    return configuration
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the document of a configuration file; raises InvalidInput."""
+    try:
+        document = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{path} must hold a JSON object")
+    return document
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidInput:
+    """Return the error with the key in front: a missing one is named by the library in its text."""
+    message, _, where = str(error).partition(" - at `")
+    if missing := re.search(r"missing required field `(\w+)`", message):
+        return InvalidInput.at(f"$.{missing[1]}", "this key is required")
+    return InvalidInput.at(where.rstrip("`") or "$", message)

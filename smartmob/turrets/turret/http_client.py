@@ -1,0 +1,345 @@
+"""A lean HTTP/1.1 client for scripts: what a load generator needs, at a fraction of the time of a general one.
+
+One user keeps one connection to each host and asks one thing at a time. There are no cookies, redirects, compression or
+proxies; a script that needs them uses aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+LONGEST_HEAD = 64 * 1024
+LONGEST_BODY = 64 * 1024 * 1024
+
+_SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_MOST_REMEMBERED = 1000
+
+
+class HttpError(Exception):
+    """The request got no usable answer."""
+
+
+class Answer:
+    """An answer: its status, its headers as they came, and its body."""
+
+    __slots__ = ("_head", "body", "status")
+
+    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+        self.status = status
+        self._head = head
+        self.body = body
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers by their names in lower case; of several with one name, the last."""
+        lines = self._head.decode("latin-1").split("\r\n")[1:]
+        pairs = (line.partition(":") for line in lines if line)
+        return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+    @property
+    def text(self) -> str:
+        """Return the body as text."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """Return the JSON document of the body."""
+        return json.loads(self.body)
+
+    def expect(self, *statuses: int) -> Answer:
+        """Return this answer if its status is one of these (without any: below 400); raises HttpError."""
+        if self.status not in statuses if statuses else self.status >= 400:
+            raise HttpError(f"HTTP {self.status}")
+        return self
+
+
+class Http:
+    """The connections of one user. `timeout`: seconds within which an answer must be complete.
+
+    `context` is used for https (the default checks certificates). Every method raises HttpError.
+    """
+
+    def __init__(
+        self,
+        timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._headers = dict(headers or {})
+        self._context = context
+        self._connections: dict[tuple[str, str, int], _Connection] = {}
+        self._heads: dict[tuple[str, str], tuple[tuple[str, str, int], bytes]] = {}
+
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for a resource."""
+        return await self.request("GET", url, headers=headers)
+
+    async def post(
+        self, url: str, body: bytes | str = b"", document: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a body, or `document` as JSON."""
+        if document is not None:
+            body, headers = json.dumps(document), {"Content-Type": "application/json"} | dict(headers or {})
+        return await self.request("POST", url, body, headers)
+
+    async def request(
+        self, method: str, url: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request and return its answer."""
+        known = self._heads.get((method, url))
+        if known is None:
+            known = self._head(method, url)
+        place, head = known
+        data = body.encode() if isinstance(body, str) else body
+        if headers or data:
+            lines = [f"{name}: {_clean(value)}\r\n" for name, value in (headers or {}).items()]
+            if data or method in ("POST", "PUT", "PATCH"):
+                lines.append(f"Content-Length: {len(data)}\r\n")
+            head = head + "".join(lines).encode("latin-1")
+        request = head + b"\r\n" + data
+        kept = self._connections.get(place)
+        if kept is not None and kept.open:
+            try:
+                return await kept.ask(request, method, self._timeout)
+            except _ClosedWhileIdle:
+                # The server had ended the connection before it saw the request.
+                if method not in _SAFE_TO_REPEAT:
+                    raise HttpError("the server closed the connection") from None
+        self._connections[place] = made = await self._connect(place)
+        try:
+            return await made.ask(request, method, self._timeout)
+        except _ClosedWhileIdle:
+            raise HttpError("the server closed the connection without an answer") from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def _head(self, method: str, url: str) -> tuple[tuple[str, str, int], bytes]:
+        """Return where a URL leads and the beginning of its request."""
+        parts = urlsplit(url)
+        try:
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        except (KeyError, ValueError):
+            raise HttpError(f"{url!r} is no http or https address") from None
+        if not parts.hostname:
+            raise HttpError(f"{url!r} has no host")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        host = parts.netloc.rpartition("@")[2]
+        lines = [f"{method} {_clean(path)} HTTP/1.1", f"Host: {_clean(host)}", "User-Agent: smartmob-turret"]
+        lines += [f"{name}: {_clean(value)}" for name, value in self._headers.items()]
+        head = "".join(line + "\r\n" for line in lines).encode("latin-1", errors="replace")
+        if len(self._heads) >= _MOST_REMEMBERED:
+            self._heads.clear()
+        made = self._heads[method, url] = ((parts.scheme, parts.hostname, port), head)
+        return made
+
+    async def _connect(self, place: tuple[str, str, int]) -> _Connection:
+        scheme, host, port = place
+        secure = (self._context or ssl.create_default_context()) if scheme == "https" else None
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, connection = await asyncio.get_running_loop().create_connection(_Connection, host, port, ssl=secure)
+        except TimeoutError:
+            raise HttpError(f"cannot connect to {host}:{port} within {self._timeout:g} s") from None
+        except OSError as error:
+            raise HttpError(f"cannot connect to {host}:{port}: {error.strerror or error}") from None
+        return connection
+
+
+class _ClosedWhileIdle(Exception):
+    """The connection ended before the first byte of an answer."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, and the answer that is awaited on it."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self._bodiless = False
+        self._buffer = bytearray()
+        self._body: _Body | None = None
+        self._head = b""
+        self._status = 0
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def ask(self, request: bytes, method: str, timeout: float) -> Answer:
+        """Send a request and return its answer; the connection is of no use any more after an error."""
+        assert self._transport is not None
+        self._answer = self._loop.create_future()
+        self._bodiless = method == "HEAD"
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None:
+            # One timer for many requests: it looks again when the deadline has moved meanwhile.
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        self._transport.write(request)
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._answer = None
+
+    def close(self) -> None:
+        """Close at once."""
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.open = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._body is not None and self._body.until_close and error is None:
+            self._finish(self._body.data())
+        elif self._buffer or self._body is not None:
+            self._fail(HttpError("the connection broke in the middle of an answer"))
+        else:
+            self._fail(_ClosedWhileIdle())
+
+    def eof_received(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            # Nothing was asked: what comes belongs to nothing.
+            self.close()
+            return
+        try:
+            self._take(data)
+        except (ValueError, IndexError):
+            self._fail(HttpError("the answer is not HTTP/1.1"))
+            self.close()
+
+    def _take(self, data: bytes) -> None:
+        if self._body is None:
+            # The usual answer comes in one piece.
+            head, found, rest = (bytes(self._buffer) + data if self._buffer else data).partition(b"\r\n\r\n")
+            if not found:
+                self._buffer += data
+                if len(self._buffer) > LONGEST_HEAD:
+                    raise ValueError
+                return
+            self._buffer.clear()
+            self._status = int(head[9:12])
+            if self._status < 200:
+                self._take(rest)
+                return
+            self._head = head
+            self._body = _body(head, self._status, self._bodiless)
+            data = rest
+        if self._body.add(data):
+            self._finish(self._body.data())
+
+    def _finish(self, body: bytes) -> None:
+        made, self._body = self._body, None
+        assert made is not None
+        if made.last:
+            self.open = False
+            if self._transport is not None:
+                self._transport.close()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(Answer(self._status, self._head, body))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._answer is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._fail(HttpError("no complete answer in time"))
+            self.close()
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+
+class _Body:
+    """A body of a known length, in chunks, or until the connection is closed; `last`: nothing can follow it."""
+
+    def __init__(self, length: int | None, *, chunked: bool, last: bool) -> None:
+        self.until_close = length is None and not chunked
+        self.last = last or self.until_close
+        self._length = length
+        self._chunked = chunked
+        self._data = b""
+        self._rest = bytearray()
+        self._parts: list[bytes] = []
+
+    def add(self, data: bytes) -> bool:
+        """Take bytes; return whether the body is complete. Raises ValueError for what is no chunk, or too much."""
+        if self._chunked:
+            self._rest += data
+            return self._chunks()
+        self._data = self._data + data if self._data else data
+        if len(self._data) > LONGEST_BODY:
+            raise ValueError
+        if self._length is not None and len(self._data) > self._length:
+            raise ValueError
+        return self._length is not None and len(self._data) == self._length
+
+    def data(self) -> bytes:
+        """Return the body."""
+        return b"".join(self._parts) if self._chunked else self._data
+
+    def _chunks(self) -> bool:
+        rest = self._rest
+        while (end := rest.find(b"\r\n")) >= 0:
+            size = int(rest[:end].partition(b";")[0], 16)
+            if not size:
+                # Trailers end with an empty line.
+                return rest.endswith(b"\r\n\r\n")
+            if size > LONGEST_BODY:
+                raise ValueError
+            if len(rest) < end + 2 + size + 2:
+                return False
+            self._parts.append(bytes(rest[end + 2 : end + 2 + size]))
+            del rest[: end + 2 + size + 2]
+        return False
+
+
+def _body(head: bytes, status: int, bodiless: bool) -> _Body:
+    """Return how the body behind this head is delimited (RFC 9112, section 6.3)."""
+    lower = head.lower()
+    last = lower.startswith(b"http/1.0") and b"keep-alive" not in lower
+    chunked, length = False, None
+    for line in lower.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name == b"content-length":
+            length = int(value)
+            if length < 0 or length > LONGEST_BODY:
+                raise ValueError
+        elif name == b"transfer-encoding":
+            chunked = b"chunked" in value
+        elif name == b"connection" and b"close" in value:
+            last = True
+    if bodiless or status in (204, 304):
+        return _Body(0, chunked=False, last=last)
+    return _Body(None if chunked else length, chunked=chunked, last=last)
+
+
+def _clean(text: str) -> str:
+    """Return a text for a head; raises HttpError for one that would begin another line."""
+    if any(mark in text for mark in "\r\n\0"):
+        raise HttpError(f"{text!r} cannot stand in the head of a request")
+    return text

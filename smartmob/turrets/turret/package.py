@@ -1,0 +1,138 @@
+"""Turret packages: a tar with `config.json` and the script. Making them from a project, and unpacking them safely."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.turret import configuration
+
+MOST_FILES = 10_000
+MOST_BYTES = 1024 * 1024 * 1024
+"""Of an unpacked package."""
+
+CONFIG = "config.json"
+
+_NOT_FOR_TURRETS = ("turrets_requirements",)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What a turret runs: its configuration as given and as understood, its script, and where its modules are."""
+
+    given: dict[str, Any]
+    configuration: configuration.TurretConfiguration
+    script: Path
+    folders: tuple[Path, ...]
+
+
+def from_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Package:
+    """Return what a configuration file describes; the script stands relative to it. Raises InvalidInput."""
+    given = configuration.read(path) | dict(overrides or {})
+    understood = configuration.parse(given)
+    folder = path.resolve().parent
+    return Package(given, understood, folder / understood.script, (folder,))
+
+
+def from_tar(path: Path, folder: Path, overrides: Mapping[str, Any] | None = None) -> Package:
+    """Unpack a package into `folder` and return what it describes; raises InvalidInput."""
+    unpack(path, folder)
+    if not (folder / CONFIG).is_file():
+        raise InvalidInput(f"{path} has no {CONFIG}; make packages with `smartmob pack-turrets`")
+    return from_config(folder / CONFIG, overrides)
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack a tar; nothing leaves the folder, and size and number of files are limited. Raises InvalidInput."""
+    try:
+        with tarfile.open(path) as tar:
+            members = []
+            size = 0
+            for member in tar:
+                members.append(member)
+                size += member.size
+                if len(members) > MOST_FILES or size > MOST_BYTES:
+                    raise InvalidInput(f"{path} holds more than {MOST_FILES} files or {MOST_BYTES} bytes")
+            tar.extractall(folder, members, filter="data")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise InvalidInput(f"{path} is no turret package: {error}") from None
+
+
+def turrets(project: Path, config_file: Path | None = None) -> list[dict[str, Any]]:
+    """Return the configurations of the turrets of a project, complete with what they have in common.
+
+    Raises InvalidInput that names what is wrong.
+    """
+    whole = configuration.read(config_file or project / CONFIG)
+    entries = whole.get("turrets")
+    if not isinstance(entries, list) or not entries:
+        raise InvalidInput.at("$.turrets", "must be a list of turrets")
+    further = whole.get("extra_turret_config") or {}
+    if not isinstance(further, dict):
+        raise InvalidInput.at("$.extra_turret_config", "must be an object")
+    shared = {
+        "hq_address": whole.get("hq_address", "127.0.0.1"),
+        "hq_publisher": whole.get("publish_port") or 5000,
+        "hq_rc": whole.get("rc_port") or 5001,
+    }
+    found = []
+    for index, entry in enumerate(entries):
+        turret = configuration.read(project / entry) if isinstance(entry, str) else entry
+        if not isinstance(turret, dict):
+            raise InvalidInput.at(f"$.turrets[{index}]", "must be an object, or the path of a JSON file")
+        document = {key: value for key, value in (turret | shared | further).items() if key not in _NOT_FOR_TURRETS}
+        try:
+            configuration.parse(document)
+        except InvalidInput as error:
+            raise InvalidInput(f"turret {index + 1} of {len(entries)}: {error}") from None
+        found.append(document)
+    names = [turret["name"] for turret in found]
+    if len(set(names)) < len(names):
+        raise InvalidInput.at("$.turrets", "the names of turrets must differ: each is the name of a package")
+    return found
+
+
+def pack(project: Path, turret: Mapping[str, Any], target: Path, setup: str | None = None) -> list[str]:
+    """Write the package of one turret; return the names of what is in it. Raises InvalidInput.
+
+    A path in `extra_files` (a file or a folder) is taken with its last name only, as OCT does.
+    """
+    documents = {CONFIG: json.dumps(dict(turret), indent=2)} | ({"setup.py": setup} if setup is not None else {})
+    paths = dict(_paths(project, turret))
+    for name, path in paths.items():
+        if not path.exists():
+            raise InvalidInput(f"turret {turret['name']}: there is no {path} ({name})")
+    try:
+        with tarfile.open(target, "w:gz") as tar:
+            for name, text in documents.items():
+                info = tarfile.TarInfo(name)
+                data = text.encode()
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            for name, path in paths.items():
+                tar.add(path, arcname=name, filter=_without_caches)
+            return tar.getnames()
+    except OSError as error:
+        raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
+
+
+def _paths(project: Path, turret: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield the names in the package and the paths of the files of a turret."""
+    extra = turret.get("extra_files", [])
+    if not isinstance(extra, list) or not all(isinstance(path, str) for path in extra):
+        raise InvalidInput.at("$.extra_files", "must be a list of paths")
+    yield turret["script"], project / turret["script"]
+    for path in extra:
+        yield Path(path).name, project / path
+
+
+def _without_caches(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if "__pycache__" in Path(info.name).parts else info

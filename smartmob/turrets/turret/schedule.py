@@ -1,0 +1,93 @@
+"""When cannons start, and when transactions of the open model do: pure arithmetic on seconds since the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+
+Rate = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
+Duration = Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stage of the open model: `seconds` at a steady `rate`, or from the rate `from` to the rate `to`, evenly.
+
+    Only the last one may leave `seconds` out. The rate at its end holds for the rest of the run.
+    """
+
+    seconds: Duration | None = None
+    rate: Rate | None = None
+    first: Rate | None = msgspec.field(default=None, name="from")
+    last: Rate | None = msgspec.field(default=None, name="to")
+
+
+def rampup(index: int, cannons: int, seconds: float) -> float:
+    """Return when the cannon with this index (from 0) starts: at even distances within `seconds`, the first at 0."""
+    return index * seconds / cannons
+
+
+class Arrivals:
+    """The intended starts of the open model: arrival k (from 0) is when k transactions are to have been started."""
+
+    def __init__(self, stages: Sequence[tuple[float, float, float]]) -> None:
+        """Take stages of seconds, rate at the begin and rate at the end; the last rate holds for ever."""
+        self._stages: list[tuple[float, float, float, float, float]] = []
+        begin, before = 0.0, 0.0
+        for seconds, first, last in stages:
+            self._stages.append((begin, before, seconds, first, last))
+            begin, before = begin + seconds, before + seconds * (first + last) / 2
+        self._stages.append((begin, before, math.inf, stages[-1][2], stages[-1][2]))
+
+    @classmethod
+    def of(cls, rate: float | Sequence[Stage]) -> Arrivals:
+        """Return the arrivals for the setting `rate`; raises InvalidInput that names the stage."""
+        if isinstance(rate, int | float):
+            return cls([(0.0, rate, rate)])
+        if not rate:
+            raise InvalidInput.at("$.rate", "at least one stage is needed")
+        stages = []
+        for index, stage in enumerate(rate):
+            where = f"$.rate[{index}]"
+            if stage.seconds is None and index < len(rate) - 1:
+                raise InvalidInput.at(where, "only the last stage may leave out seconds")
+            if stage.rate is not None and stage.first is None and stage.last is None:
+                stages.append((stage.seconds or 0.0, stage.rate, stage.rate))
+            elif stage.rate is None and stage.first is not None and stage.last is not None and stage.seconds:
+                stages.append((stage.seconds, stage.first, stage.last))
+            else:
+                raise InvalidInput.at(where, 'a stage has either "rate", or "seconds", "from" and "to"')
+        return cls(stages)
+
+    def due(self, seconds: float) -> int:
+        """Return how many are due before this time: the index of the first arrival that is not."""
+        if seconds <= 0:
+            return 0
+        begin, before, length, first, last = next(
+            stage for stage in reversed(self._stages) if stage[0] < seconds or stage[0] == 0.0
+        )
+        inside = seconds - begin
+        slope = 0.0 if math.isinf(length) or not length else (last - first) / length
+        return math.ceil(round(before + inside * (first + slope * inside / 2), 9))
+
+    def from_index(self, index: int, step: int = 1) -> Iterator[float]:
+        """Yield the times of the arrivals index, index + step, …; ends where the rate is 0 for ever."""
+        for stage, (begin, before, length, first, last) in enumerate(self._stages):
+            after = self._stages[stage + 1][1] if stage + 1 < len(self._stages) else math.inf
+            slope = 0.0 if math.isinf(length) or not length else (last - first) / length
+            # An arrival exactly at the end of a stage is the first one of the next stage that has any.
+            while index < after and (first or slope):
+                inside = _inverse(index - before, first, slope)
+                yield begin + min(inside, length)
+                index += step
+
+
+def _inverse(wanted: float, first: float, slope: float) -> float:
+    """Return when first * t + slope * t² / 2 has come to `wanted`."""
+    wanted = max(wanted, 0.0)
+    root = math.sqrt(max(first * first + 2 * slope * wanted, 0.0))
+    return 2 * wanted / (first + root) if first + root else 0.0

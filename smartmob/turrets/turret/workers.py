@@ -1,0 +1,147 @@
+"""The worker processes of a turret with `"processes": N`: together they are what a battery is."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.turrets.turret import pipe
+from smartmob.turrets.turret.battery import Plan, Shots
+from smartmob.turrets.turret.script import ScriptError
+from smartmob.turrets.turret.tally import Counts
+
+_END_SECONDS = 5.0
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended by itself."""
+
+
+class _Child:
+    """A worker process, its pipe, and what it has told of the run."""
+
+    def __init__(self, process: subprocess.Popen[bytes], line: pipe.Pipe) -> None:
+        self.process = process
+        self.line = line
+        self.counts = Counts()
+        self.lag = 0.0
+        self.loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+
+class Workers:
+    """Starts the processes once; they fire together, run after run. After use you must `close`."""
+
+    def __init__(self, tasks: TaskRegistry) -> None:
+        self._tasks = tasks
+        self._children: list[_Child] = []
+        self._new: list[Shots] = []
+        self._closing = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the process ids."""
+        return [child.process.pid for child in self._children]
+
+    async def start(self, number: int, config: Mapping[str, Any], script: str, folders: list[str]) -> None:
+        """Start the processes and return when each has loaded the script; raises ScriptError."""
+        for index in range(number):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = _spawn(theirs.fileno())
+            child = _Child(process, await pipe.Pipe.of(ours))
+            self._children.append(child)
+            self._tasks.start("worker", self._listen(child))
+            child.line.send(pipe.Load(dict(config), script, folders, (index, number)))
+        for child in self._children:
+            if reason := await child.loaded:
+                raise ScriptError(reason)
+
+    async def fire(self, plan: Plan) -> None:
+        """Fire until `cease`; return when all have ended. Raises RuntimeError when a process cannot, or dies."""
+        loop = asyncio.get_running_loop()
+        for child in self._children:
+            child.counts, child.ended = Counts(), loop.create_future()
+            if child.process.poll() is not None:
+                raise WorkerDied(_obituary(child))
+            child.line.send(pipe.Fire(plan))
+        for reason in await asyncio.gather(*(child.ended for child in self._children)):
+            if reason:
+                raise RuntimeError(reason)
+
+    def cease(self, *, at_once: bool) -> None:
+        """Start no more transactions."""
+        self._tell(pipe.Cease(at_once))
+
+    def pause(self) -> None:
+        """Begin no transaction until `resume`."""
+        self._tell(pipe.Pause(paused=True))
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._tell(pipe.Pause(paused=False))
+
+    def take(self, *, everything: bool = False) -> Shots:
+        """Return what has come from the processes since the last time."""
+        counts = Counts()
+        for child in self._children:
+            counts.add(child.counts)
+        new, self._new = self._new, []
+        lag = max((child.lag for child in self._children), default=0.0)
+        for child in self._children:
+            child.lag = 0.0
+        return Shots(
+            counts=counts,
+            slices=[part for shots in new for part in shots.slices],
+            frames=[frame for shots in new for frame in shots.frames],
+            lag=lag,
+        )
+
+    async def close(self) -> None:
+        """End the processes: at the end of their pipe, or by force."""
+        self._closing = True
+        for child in self._children:
+            await child.line.close()
+        for child in self._children:
+            try:
+                await asyncio.to_thread(child.process.wait, _END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                await asyncio.to_thread(child.process.wait)
+
+    def _tell(self, message: pipe.Message) -> None:
+        for child in self._children:
+            child.line.send(message)
+
+    async def _listen(self, child: _Child) -> None:
+        while (message := await child.line.receive()) is not None:
+            match message:
+                case pipe.Loaded(reason):
+                    child.loaded.set_result(reason)
+                case pipe.Fired(shots, ended, reason):
+                    self._new.append(shots)
+                    child.counts, child.lag = shots.counts, max(child.lag, shots.lag)
+                    if ended and not child.ended.done():
+                        child.ended.set_result(reason)
+        if not self._closing:
+            await asyncio.to_thread(child.process.wait)
+        for future in (child.loaded, child.ended):
+            if not future.done():
+                future.set_result(_obituary(child))
+
+
+def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "smartmob.turrets.turret.worker", str(descriptor)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _obituary(child: _Child) -> str:
+    return f"the worker process {child.process.pid} ended with {child.process.returncode}"

@@ -1,0 +1,199 @@
+"""`smartmob fire` and its like: the real commands against a running headquarters and a turret on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import signal
+import tarfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.cli.fire import pack_project
+from smartmob.errors import InvalidInput
+from tests.acceptance.commands import PROGRAMS, environment, run
+from tests.turrets.conftest import Recruit, _lab, _recruit
+from tests.turrets.runs import get
+
+__all__ = ["_lab", "_recruit"]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Path:
+    """Return a project that fires for a second."""
+    folder = tmp_path / "project"
+    (folder / "test_scripts").mkdir(parents=True)
+    (folder / "test_scripts" / "v_user.py").write_text("pass\n")
+    (folder / "config.json").write_text(json.dumps({"run_time": 1, "name": "night", "turrets": []}))
+    return folder
+
+
+@pytest.fixture(name="smartmob")
+async def _smartmob(lab: Any) -> Any:
+    """Return the caller of `smartmob` with the address of the headquarters: exit code, output, errors."""
+    address = f"http://127.0.0.1:{lab.server.port}"
+
+    async def call(*arguments: str | Path) -> tuple[int, str, str]:
+        return await run(*arguments, SMARTMOB_SERVER=address)
+
+    return call
+
+
+async def _fire(lab: Any, recruit: Recruit, smartmob: Any, *arguments: str | Path) -> tuple[int, str, str]:
+    """Return how `fire` ended, under which a turret sent ten results, one of them an error."""
+    turret = await recruit(lab)
+
+    async def shoot() -> None:
+        await turret.until_told("start")
+        await turret.fire(*({"scriptrun_time": 0.1} for _ in range(9)), {"scriptrun_time": 0.4, "error": "boom"})
+
+    shooting = asyncio.create_task(shoot())
+    ended: tuple[int, str, str] = await smartmob("fire", *arguments)
+    await shooting
+    return ended
+
+
+class TestFire:
+    """The whole way."""
+
+    async def test_the_summary(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path, tmp_path: Path) -> None:
+        """Figures, errors and the verdict on standard output; the report in a file."""
+        page = tmp_path / "report.html"
+        code, output, errors = await _fire(lab, recruit, smartmob, project, "-o", page, "--fail-if", "p99>1s")
+        assert code == 0, errors
+        assert "10 transactions, 1 errors" in output
+        assert "boom" in output
+        assert "Can this run be trusted? With care" in output
+        assert "finished: 1 of 1 s" in errors
+        assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+    async def test_a_condition_that_is_met(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path) -> None:
+        """The exit code is 1 and the reason is told, also with the figures as JSON."""
+        conditions = ("--fail-if", "errors>5%", "--fail-if", "p50>1s", "--json")
+        code, output, errors = await _fire(lab, recruit, smartmob, project, *conditions)
+        assert (code, errors.splitlines()[-1]) == (1, "smartmob: errors>5%: it is 10.00%")
+        assert json.loads(output)["transactions"] == 10
+
+    async def test_a_condition_that_is_none(self, lab: Any, smartmob: Any, project: Path) -> None:
+        """Wrong usage, before anything is fired."""
+        code, _, errors = await smartmob("fire", project, "--fail-if", "p99>fast")
+        assert (code, "is no condition" in errors) == (2, True)
+        assert (await get(lab, "/turret-runs"))["runs"] == []
+
+    async def test_ctrl_c(self, lab: Any, recruit: Recruit, project: Path) -> None:
+        """The run is stopped, its figures are shown, and the exit code says that it did not end by itself."""
+        (project / "config.json").write_text(json.dumps({"run_time": 600}))
+        turret = await recruit(lab)
+        process = await asyncio.create_subprocess_exec(
+            *(PROGRAMS / "smartmob", "fire", project),
+            env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await turret.until_told("start")
+        await turret.fire({})
+        assert process.stderr is not None
+        while b"running" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        output, errors = await process.communicate()
+        assert process.returncode == 1
+        assert b"1 transactions" in output
+        assert b"the run is stopped: stopped by request" in errors
+
+    async def test_without_waiting(self, lab: Any, smartmob: Any, project: Path) -> None:
+        """The id of the run is all that is printed."""
+        code, output, _ = await smartmob("fire", project, "--no-wait")
+        assert code == 0
+        assert (await get(lab, f"/turret-runs/{output.strip()}"))["name"] == "night"
+
+    async def test_ports_that_differ(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path) -> None:
+        """A project whose turrets would look elsewhere is fired with a warning."""
+        (project / "config.json").write_text(json.dumps({"run_time": 1, "rc_port": 5001}))
+        _, _, errors = await _fire(lab, recruit, smartmob, project)
+        ports = (await get(lab, "/turrets"))["headquarters"]
+        assert f"config.json says rc_port 5001, but the headquarters has {ports['rc_port']}" in errors
+
+    async def test_nobody_answers(self, project: Path) -> None:
+        """The exit code tells that it was the network."""
+        code, _, errors = await run("fire", project, SMARTMOB_SERVER="http://127.0.0.1:1")
+        assert (code, "cannot connect" in errors) == (3, True)
+
+
+class TestAfterwards:
+    """What can be had of a run that is over."""
+
+    async def test_csv_report_and_rebuilding(
+        self, lab: Any, recruit: Recruit, smartmob: Any, project: Path, tmp_path: Path
+    ) -> None:
+        """The columns of OCT's own command, a page for one run and for two, and the same figures made anew."""
+        await _fire(lab, recruit, smartmob, project)
+        table, page = tmp_path / "results.csv", tmp_path / "page.html"
+
+        code, _, errors = await smartmob("results-to-csv", "last", table)
+        assert (code, errors) == (0, f"{table}: 10 results\n")
+        rows = list(csv.reader(table.read_text().splitlines(), delimiter=";"))
+        assert rows[0] == ["elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error"]
+        assert [row[3:] for row in rows[-2:]] == [["0.1", ""], ["0.4", "boom"]]
+
+        for arguments in (("report", "last"), ("report", "last", "--against", "last"), ("rebuild-results", "last")):
+            page.unlink(missing_ok=True)
+            code, _, errors = await smartmob(*arguments, "-o", page)
+            assert (code, page.exists()) == (0, True), errors
+        assert "10 transactions, 1 errors" in errors
+
+    async def test_there_is_no_run(self, smartmob: Any) -> None:
+        """It says how one comes to be."""
+        code, _, errors = await smartmob("report", "last")
+        assert (code, "smartmob fire PROJECT" in errors) == (1, True)
+
+    async def test_an_unknown_run(self, smartmob: Any, tmp_path: Path) -> None:
+        """Nothing is written."""
+        code, _, errors = await smartmob("report", "a/b", "-o", tmp_path / "x.html")
+        assert (code, "there is no run a/b" in errors) == (3, True)
+
+    async def test_a_file_that_cannot_be_written(
+        self, lab: Any, recruit: Recruit, smartmob: Any, project: Path
+    ) -> None:
+        """It is said which and why."""
+        await _fire(lab, recruit, smartmob, project)
+        code, _, errors = await smartmob("report", "last", "-o", "/nowhere/x.html")
+        assert (code, errors) == (1, "smartmob: cannot write /nowhere/x.html: No such file or directory\n")
+
+
+class TestPackage:
+    """What is sent of a project."""
+
+    def test_a_folder(self, project: Path) -> None:
+        """The configuration comes first; results, packages and hidden files stay where they are."""
+        for name in ("results/x/results.html", ".git/config", "nav.tar.gz", "templates/a.html", "turrets/nav.json"):
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_text("x")
+        with tarfile.open(fileobj=BytesIO(pack_project(project))) as archive:
+            assert archive.getnames() == ["config.json", "test_scripts/v_user.py", "turrets/nav.json"]
+
+    def test_another_configuration(self, project: Path, tmp_path: Path) -> None:
+        """It goes under the usual name."""
+        other = tmp_path / "other.json"
+        other.write_text('{"run_time": 7}')
+        with tarfile.open(fileobj=BytesIO(pack_project(project, other))) as archive:
+            file = archive.extractfile("config.json")
+            assert file is not None
+            assert json.load(file) == {"run_time": 7}
+
+    def test_a_package(self, project: Path, tmp_path: Path) -> None:
+        """It is sent as it is."""
+        packed = tmp_path / "project.tar.gz"
+        packed.write_bytes(pack_project(project))
+        assert pack_project(packed) == packed.read_bytes()
+
+    def test_no_project(self, tmp_path: Path) -> None:
+        """The error names the file that is missing."""
+        with pytest.raises(InvalidInput, match=r"config\.json: No such file"):
+            pack_project(tmp_path)

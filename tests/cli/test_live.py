@@ -1,0 +1,73 @@
+"""What is shown of a load test while it is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from smartmob.cli.live import Display, headline, picture
+
+FRAME: dict[str, Any] = {
+    **{"id": "r", "state": "running", "reason": None, "elapsed": 7.2, "run_time": 30.0, "min_turrets": 2},
+    **{"transactions": 12345, "errors": 6, "rate": 1700, "error_rate": 1, "counters": {}},
+    "timers": {
+        "All transactions": {
+            **{"total": 12345, "count": 1700, "errors": 1, "max": 0.5},
+            "percentiles": {"50": 0.01, "95": 0.1, "99": 0.2},
+        },
+        "\x1b[31m[red]page": {"total": 5, "count": 0, "errors": 0, "percentiles": {}, "max": None},
+    },
+    "turrets": [
+        {"uuid": "a", "name": "nav", "alive": True, "busiest": 0.42, "lag": 0.0},
+        {"uuid": "b", "name": "old", "alive": False, "busiest": None, "lag": None},
+    ],
+}
+
+
+def _drawn(frame: dict[str, Any]) -> str:
+    console = Console(width=120, record=True, force_terminal=False)
+    with console.capture() as capture:
+        console.print(picture(frame))
+    return capture.get()
+
+
+def test_the_table() -> None:
+    """Totals, the last second, percentiles, and what is wrong with turrets."""
+    drawn = _drawn(FRAME)
+    for part in (
+        "running: 7 of 30 s",
+        "12,345",
+        "1,700",
+        "10.0 ms",
+        "200.0 ms",
+        "turrets: 1",
+        "42% of a core",
+        "lost: old",
+    ):
+        assert part in drawn, part
+
+
+def test_names_are_texts() -> None:
+    """What a terminal or the drawing library would obey is shown instead."""
+    drawn = _drawn(FRAME)
+    assert "\x1b" not in drawn
+    assert "[31m[red]page" in drawn
+
+
+def test_waiting() -> None:
+    """It says who is missing and how one comes to be there."""
+    said = headline(FRAME | {"state": "waiting"})
+    assert said == "waiting for turrets: 1 of 2 are there (smartmob turret --tar PACKAGE)"
+    assert "Timer" not in _drawn(FRAME | {"state": "waiting"})
+
+
+def test_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each state, on standard error."""
+    with Display() as display:
+        for state in ("waiting", "waiting", "running", "running", "finished"):
+            display.show(FRAME | {"state": state})
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert [line.split(":")[0] for line in errors.splitlines()] == ["waiting for turrets", "running", "finished"]

@@ -1,0 +1,34 @@
+"""A web server that is fired at, and counts for itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+class Target:
+    """What was asked for at each path, by the target's own count."""
+
+    def __init__(self) -> None:
+        self.hits: Counter[str] = Counter()
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Count a request and answer it."""
+        self.hits[request.path] += 1
+        return web.Response(text="hello")
+
+
+@asynccontextmanager
+async def target() -> AsyncIterator[Target]:
+    """Give a target that answers until the end of the block."""
+    place = Target()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", place.answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        place.url = f"http://127.0.0.1:{server.port}"
+        yield place

@@ -1,0 +1,106 @@
+"""The turrets of OCT as they are on PyPI (oct-turrets 0.2.8) under our headquarters, with a real target."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.stock_turrets import package, stock_turret
+from tests.interop.target import target
+from tests.turrets.conftest import _lab
+from tests.turrets.runs import ask, get, post, results, until_over, until_state
+from tests.turrets.scripted import where
+from tests.waiting import until
+
+__all__ = ["_lab"]
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
+
+
+async def _ports(lab: Any) -> tuple[int, int]:
+    _, publish, rc = await where(lab)
+    return publish, rc
+
+
+async def test_a_whole_run(lab: Any, turret_python: Path, tmp_path: Path) -> None:
+    """Every transaction that the target saw is in the figures, once, with its timer."""
+    async with target() as place:
+        packed = package(tmp_path, await _ports(lab), place.url)
+        run = await ask(lab, run_time=3.0, name="stock")
+        async with stock_turret(turret_python, packed, tmp_path):
+            over = await until_over(lab, run["id"])
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        stored = await results(lab, run["id"])
+        hits = place.hits["/"]
+
+    assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
+    assert hits > 100
+    own, page = summary["timers"]["All transactions"], summary["timers"]["page"]
+    assert len(stored) == own["count"] == page["count"] == summary["transactions"] == hits
+    assert 0.01 <= own["min"] <= own["percentiles"]["50"] <= own["max"]
+    (member,) = summary["turrets"]
+    assert (member["name"], member["cannons"], member["script"], member["ours"]) == ("nav", 4, "v_user.py", False)
+
+
+async def test_errors_of_a_script(lab: Any, turret_python: Path, tmp_path: Path) -> None:
+    """They are the errors of its results, with the text of the exception, and firing goes on."""
+    packed = package(tmp_path, await _ports(lab), "http://127.0.0.1:1/status")
+    run = await ask(lab, run_time=1.5)
+    async with stock_turret(turret_python, packed, tmp_path):
+        over = await until_over(lab, run["id"])
+    assert over["transactions"] == over["errors"] > 10
+    summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+    assert "Connection refused" in summary["error_texts"][0]["text"]
+
+
+async def test_killed_and_started_again(lab: Any, turret_python: Path, tmp_path: Path) -> None:
+    """One of two is killed while it fires and one is started in its place: it joins, and the dead one is told of."""
+    async with target() as place:
+        packed = package(tmp_path, await _ports(lab), place.url, cannons=2)
+        run = await ask(lab, run_time=9.0, min_turrets=2)
+        path = f"/turret-runs/{run['id']}"
+
+        async def firing(wanted: int) -> bool:
+            members = (await get(lab, path))["turrets"]
+            return sum(1 for member in members if member["alive"] and member["status"] == "Running") == wanted
+
+        async with (
+            stock_turret(turret_python, packed, tmp_path),
+            stock_turret(turret_python, packed, tmp_path) as second,
+        ):
+            await until(lambda: firing(2))
+            await second.kill()
+            async with stock_turret(turret_python, packed, tmp_path):
+                await until(lambda: firing(2))
+                over = await until_over(lab, run["id"])
+        hits = place.hits["/"]
+
+    assert (over["state"], len(over["turrets"])) == ("finished", 3)
+    # What the dead one had under way is nobody's: at most a transaction of each of its cannons, and what it had not
+    # sent yet.
+    assert hits - 200 < over["transactions"] <= hits
+    summary = await get(lab, f"{path}/summary")
+    assert summary["trust"]["verdict"] == "no"
+    assert sum("was lost from" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
+
+
+async def test_several_runs(lab: Any, turret_python: Path, tmp_path: Path) -> None:
+    """The same turret fires for one run after the other, one of them stopped, and each has its own results."""
+    async with target() as place:
+        packed = package(tmp_path, await _ports(lab), place.url)
+        counts = []
+        async with stock_turret(turret_python, packed, tmp_path):
+            for stopped in (False, True, False):
+                run = await ask(lab, run_time=600 if stopped else 1.0)
+                if stopped:
+                    await until_state(lab, run["id"], "running")
+                    await asyncio.sleep(0.5)  # some time in which it fires, whatever comes of it
+                    await post(lab, f"/turret-runs/{run['id']}/stop")
+                over = await until_over(lab, run["id"])
+                assert over["state"] == ("stopped" if stopped else "finished")
+                counts.append(over["transactions"])
+        assert min(counts) > 0
+        assert sum(counts) == place.hits["/"]

@@ -1,0 +1,52 @@
+"""What the tests of load tests share: a headquarters, and turrets that do what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from smartmob.settings import TurretsSettings
+from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.stored import Store, opened
+
+QUICK = TurretsSettings(
+    hq=True,
+    hq_publish_port=0,
+    hq_rc_port=0,
+    hq_external_port=0,
+    lost_after=3.0,
+    quiet=0.3,
+    drain=10.0,
+    wait=20.0,
+)
+"""A headquarters on free ports that is not patient."""
+
+
+@pytest.fixture(name="lab")
+async def _lab(with_settings: Callable[..., Awaitable[Any]]) -> Any:
+    """Return a client of a service that is a headquarters."""
+    return await with_settings(turrets=QUICK)
+
+
+Recruit = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(name="recruit")
+async def _recruit() -> AsyncIterator[Recruit]:
+    """Return the maker of turrets: `await recruit(client)` is a stock one, `await recruit(client, OwnTurret)` ours."""
+    async with AsyncExitStack() as stack:
+
+        async def make(client: Any, kind: type[StockTurret] | type[OwnTurret] = StockTurret, **options: Any) -> Any:
+            return await stack.enter_async_context(connected(kind(*await where(client), **options)))
+
+        yield make
+
+
+@pytest.fixture(name="store")
+async def _store(database_url: str) -> AsyncIterator[Store]:
+    """Return the open tables of a database of the test's own."""
+    async with opened(database_url) as store:
+        yield store

@@ -1,0 +1,48 @@
+"""Messages as turrets send them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.slices import Distribution
+
+
+def stock_result(**changes: Any) -> bytes:
+    """Return a result with exactly the keys that a turret of OCT sends."""
+    result = {"elapsed": 0.5, "epoch": 1_795_422_133.0, "scriptrun_time": 0.01, "error": "", "custom_timers": {}}
+    return json.dumps(result | changes).encode()
+
+
+def stock_status(status: str, uuid: str = "u1", **changes: Any) -> bytes:
+    """Return a status with exactly the keys that a turret of OCT sends."""
+    told = {"turret": "nav", "status": status, "uuid": uuid, "rampup": 0, "script": "v_user.py", "cannons": 2}
+    return json.dumps(told | changes).encode()
+
+
+def slice_of(
+    second: int, values: Sequence[float], timer: str = "", errors: Mapping[str, int] | None = None, late: int = 0
+) -> Slice:
+    """Return the slice of some values."""
+    distribution = Distribution()
+    distribution.record_many(values)
+    for text, times in (errors or {}).items():
+        distribution.fail(text, times)
+    distribution.late = late
+    return distribution.slice(second, timer)
+
+
+def slices(run: str, sequence: int, parts: Sequence[Slice], uuid: str = "u1") -> bytes:
+    """Return a numbered message of a turret of ours."""
+    message = {"slices": parts, "turret": "nav", "uuid": uuid, "run": run, "sequence": sequence}
+    return msgspec.json.encode(message)
+
+
+def own_status(status: str, run: str | None, uuid: str = "u1", **report: Any) -> bytes:
+    """Return a status of a turret of ours."""
+    told = {"protocol": 1, "version": "1", "host": "rack7", "run": run} | report
+    return stock_status(status, uuid, smartmob=told)

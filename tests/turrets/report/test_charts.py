@@ -1,0 +1,96 @@
+"""The charts: plotly itself takes them, and they show what was found."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import plotly.graph_objects as go
+
+from smartmob.turrets.model import Counters, Member, Summary, Trust
+from smartmob.turrets.report import charts
+from smartmob.turrets.report.charts import Found
+from smartmob.turrets.report.findings import Findings
+from tests.turrets.messages import slice_of
+from tests.turrets.report.test_trust import FINE
+
+STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOSTILE = "</script><script>alert(1)</script><b>&amp;"
+
+
+def found(name: str = "night", timer: str = "page", **changes: Any) -> Found:
+    """Return a run of ten seconds with a timer, an error and the health of a turret."""
+    findings = Findings(10.0, 5.0)
+    for second in range(10):
+        findings.add(
+            [slice_of(second, [0.01, 0.02 * (second + 1)], errors={HOSTILE: 1}), slice_of(second, [0.005], timer)]
+        )
+    findings.close()
+    health = [
+        {"at": STARTED + timedelta(seconds=second), "uuid": FINE.uuid, "users": second, "cpu": 0.5, "busiest": 0.4,
+         "lag": 0.001, "memory": 30 * 2**20, "late_starts": 0}
+        for second in range(1, 11)
+    ]  # fmt: skip
+    summary = Summary(
+        id="01a20788", name=name, state="finished", reason=None, started_at=STARTED,
+        ended_at=STARTED + timedelta(seconds=12), duration=10.0, interval=5.0, transactions=20, errors=10, rate=2.0,
+        timers=findings.all_figures(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
+        turrets=[FINE], counters=Counters(), trust=Trust("yes", []),
+    )  # fmt: skip
+    return msgspec.structs.replace(summary, **changes), findings, health
+
+
+def _all(runs: list[Found]) -> list[charts.Chart]:
+    drawn = [charts.throughput(runs), charts.curves(runs), charts.latency("", runs), charts.latency("page", runs)]
+    drawn += [charts.heat(runs[0][1])]
+    return drawn + [charts.turret_health(runs[0], column, 1.0, "s") for column in ("busiest", "lag", "memory")]
+
+
+def test_plotly_takes_them() -> None:
+    """Each trace and layout has only what plotly knows, for one run, for two, and for one without anything."""
+    empty: Found = (found()[0], Findings(0.0, 5.0), [])
+    for runs in ([found()], [found(), found()], [empty], [found(), empty]):
+        for chart in _all(runs):
+            go.Figure(data=chart["data"], layout=chart["layout"])
+
+
+def test_only_traces_of_svg() -> None:
+    """They print sharply and need no program that is made at run time."""
+    kinds = {trace["type"] for chart in _all([found()]) for trace in chart["data"]}
+    assert kinds == {"scatter", "heatmap"}
+
+
+def test_throughput() -> None:
+    """Transactions, errors and cannons over time."""
+    rate, errors, users = charts.throughput([found()])["data"]
+    assert (rate["y"], errors["y"]) == ([2.0] * 10, [1.0] * 10)
+    assert (users["x"], users["y"]) == ([float(n) for n in range(1, 11)], list(range(1, 11)))
+
+
+def test_the_rampup_of_stock_turrets() -> None:
+    """They do not tell how many cannons fire, so the plan is shown."""
+    member: Member = msgspec.structs.replace(FINE, ours=False, cannons=10, rampup=5.0)
+    summary, findings, _ = found(turrets=[member])
+    users = charts.throughput([(summary, findings, [])])["data"][2]
+    assert (users["y"][0], users["y"][-1], users["x"][-1]) == (1, 10, 10.0)
+    assert users["y"] == sorted(users["y"])
+
+
+def test_latency_in_milliseconds() -> None:
+    """The longest of each second."""
+    longest = charts.latency("", [found()])["data"][3]
+    assert longest["y"] == [20.0 * (second + 1) for second in range(10)]
+
+
+def test_two_runs() -> None:
+    """Their lines are told apart by name and by dash."""
+    data = charts.latency("", [found(), found()])["data"]
+    assert [trace["name"] for trace in data[::4]] == ["p50 A", "p50 B"]
+    assert {trace["line"]["dash"] for trace in data} == {"solid", "dot"}
+
+
+def test_names_are_texts() -> None:
+    """Plotly takes tags in names for formatting: none reaches it."""
+    for chart in (charts.curves([found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
+        assert not any("<" in trace["name"] for trace in chart["data"])

@@ -1,0 +1,109 @@
+"""The page of a report: complete, on its own, and safe whatever texts are in it."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from smartmob.turrets.model import Doubt, Trust
+from smartmob.turrets.report.page import as_script, change, compare, render, seconds
+from tests.turrets.report.test_charts import HOSTILE, found
+
+
+class _Page(HTMLParser):
+    """Gathers the elements and texts of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif data.strip() and self._inside != "style":
+            self.texts.append(data.strip())
+
+
+@pytest.fixture(name="page", scope="module")
+def _page() -> _Page:
+    return _Page(render(*found()))
+
+
+def test_it_has_everything(page: _Page) -> None:
+    """Figures of each timer, intervals, errors, turrets, health, and a place for each chart."""
+    for text in ("All transactions", "page", "Errors", "Turrets", "Can I trust this run?", "p99.99", "from", "nav"):
+        assert any(text in found for found in page.texts), text
+    charts = json.loads(page.scripts[1])
+    places = {attributes.get("id") for _, attributes in page.elements}
+    assert set(charts) <= places
+    assert set(charts) >= {"throughput", "curves", "heat-0", "latency-0", "latency-1", "cpu-0", "lag-0", "memory-0"}
+
+
+def test_it_needs_nothing_else(page: _Page) -> None:
+    """No element loads anything, and the page forbids it as well."""
+    assert not [name for _, attributes in page.elements for name in attributes if name in ("src", "href", "srcset")]
+    assert [tag for tag, _ in page.elements if tag in ("link", "iframe", "object", "embed", "img", "form")] == []
+    policy = next(attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv"))
+    assert str(policy).startswith("default-src 'none'")
+    assert len(page.scripts[0]) > 1_000_000
+
+
+def test_hostile_texts() -> None:
+    """Whatever a name or an error text holds, it is shown and nothing else."""
+    trust = Trust("no", [Doubt("bad", HOSTILE)])
+    page = _Page(render(*found(name=HOSTILE, timer=HOSTILE, reason=HOSTILE, trust=trust)))
+    assert len(page.scripts) == 3
+    assert sum(HOSTILE in text for text in page.texts) >= 5
+    assert not any("alert" in str(value) for _, attributes in page.elements for value in attributes.values())
+    json.loads(page.scripts[1])
+
+
+def test_two_runs_side_by_side() -> None:
+    """Both verdicts, both figures, and by how much they differ."""
+    page = _Page(compare(found("before"), found("after", timer="other")))
+    assert {"A: before", "B: after"} <= set(page.texts)
+    assert sum("Can I trust this run?" in text for text in page.texts) == 2
+    assert {"page", "other", "same"} <= set(page.texts)
+    assert {"heat-0", "heat-1", "cpu-1"} <= set(json.loads(page.scripts[1]))
+
+
+def test_data_in_a_script() -> None:
+    """It is the same data, and has no character that could end a script."""
+    document = {"a": HOSTILE, "b": "\u2028<!--\u2029"}
+    text = as_script(document)
+    assert json.loads(text) == document
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0, "0 µs"), (0.00025, "250 µs"), (0.01234, "12.34 ms"), (1.5, "1.50 s"), (1234.5, "1,234.5 s")],
+)
+def test_durations(value: float | None, shown: str) -> None:
+    """Each has the unit that suits it."""
+    assert seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "shown"),
+    [(1.1, 1.0, "+10.0%"), (0.5, 1.0, "-50.0%"), (1.001, 1.0, "same"), (1.0, 0.0, ""), (None, 1.0, "")],
+)
+def test_changes(new: float | None, old: float | None, shown: str) -> None:
+    """A share of the old figure."""
+    assert change(new, old) == shown

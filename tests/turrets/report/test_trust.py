@@ -1,0 +1,80 @@
+"""What speaks against a run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from smartmob.turrets.model import Absence, Counters, Member, Trust
+from smartmob.turrets.protocol import Report
+from smartmob.turrets.report.trust import judge, worst
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+REPORT = Report(protocol=1, version="1", host="rack7", run="r", transactions=1000, final=True)
+FINE = Member(
+    uuid="0123456789", name="nav", script="v.py", cannons=5, rampup=0.0, status="ready", status_at=NOON,
+    first_seen=NOON, ours=True, expected=4, received=4, busiest=0.3, lag=0.002, report=REPORT,
+)  # fmt: skip
+
+
+def _judge(counters: Counters | None = None, transactions: int = 1000, **changes: Any) -> Trust:
+    report = msgspec.structs.replace(REPORT, **changes.pop("report", {}))
+    member = msgspec.structs.replace(FINE, report=report, **changes)
+    return judge([member], counters or Counters(), transactions, None, 0)
+
+
+def test_nothing_speaks_against_it() -> None:
+    """A run of turrets of ours that had time is trusted."""
+    assert _judge() == Trust("yes", [])
+    assert worst([]) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "words"),
+    [
+        ({"busiest": 0.9}, "with care", "near its limit: it used 90% of a core"),
+        ({"busiest": 0.99}, "no", "measured itself: it used 99% of a core"),
+        ({"lag": 0.1}, "with care", "stood still for 0.1 s"),
+        ({"lag": 2.0}, "no", "stood still for 2 s"),
+        ({"lost": [Absence(NOON)]}, "no", "was lost from 12:00:00 UTC."),
+        ({"lost": [Absence(NOON, NOON.replace(minute=5))]}, "no", "from 12:00:00 UTC until 12:05:00"),
+        ({"status": "Aborted", "report": {"reason": "no memory"}}, "no", "ended as Aborted: no memory"),
+        ({"twice": True}, "no", "Two turrets used the uuid of nav (01234567)"),
+        ({"received": 3}, "no", "1 message of nav (01234567) did not arrive"),
+        ({"expected": None}, "no", "did not tell that it had sent everything"),
+        ({"report": {"late_starts": 9}}, "yes", ""),
+        (
+            {"report": {"late_starts": 20, "lateness": 0.5}},
+            "with care",
+            "2.0% of its transactions late, by up to 0.5 s",
+        ),
+        ({"report": {"late_starts": 200}}, "no", "20.0% of its transactions late"),
+        ({"report": {"never_started": 2}}, "no", "no free cannon for 2 transactions"),
+        ({"report": {"dropped": 1}}, "no", "had to drop 1 result."),
+        ({"report": {"paused": 1.5}}, "with care", "pause for 1.5 s"),
+        ({"ours": False, "report": {}, "expected": None}, "with care", "1 turret of OCT took part"),
+        ({"transactions": 0}, "no", "There is no result"),
+        ({"counters": Counters(malformed=1)}, "with care", "1 message could not be understood"),
+        ({"counters": Counters(stale=1200)}, "with care", "1,200 results of an earlier run"),
+        ({"counters": Counters(dropped=5)}, "no", "5 results could not be stored or read"),
+    ],
+)
+def test_doubts(changes: dict[str, Any], verdict: str, words: str) -> None:
+    """Each has its weight, and says what happened to whom."""
+    trust = _judge(**changes)
+    assert trust.verdict == verdict
+    assert words in " ".join(doubt.what for doubt in trust.doubts)
+
+
+def test_a_run_that_failed() -> None:
+    """Its reason is the first doubt."""
+    trust = judge([], Counters(), 5, "ended early", 3)
+    assert trust.verdict == "no"
+    assert [doubt.what for doubt in trust.doubts] == [
+        "The run did not go as planned: ended early.",
+        "3 results could not be stored or read.",
+    ]
+    assert worst(trust.doubts) == "bad"

@@ -1,0 +1,167 @@
+"""Turrets that do what a test says, on real sockets: one speaks as those of OCT do, the other as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import zmq
+import zmq.asyncio
+
+from smartmob.turrets.protocol import Slice
+from tests.turrets.messages import own_status, slices, stock_result, stock_status
+
+
+class ScriptedTurret:
+    """A connection to a headquarters. It keeps all orders; `answer` says what it tells after each."""
+
+    def __init__(self, host: str, publish_port: int, rc_port: int) -> None:
+        self.orders: list[dict[str, Any]] = []
+        self.frames: list[bytes] = []
+        self.run: str | None = None
+        self.acknowledged = 0
+        self._context = zmq.asyncio.Context()
+        self._subscriber = self._context.socket(zmq.SUB)
+        self._subscriber.connect(f"tcp://{host}:{publish_port}")
+        self._subscriber.subscribe("")
+        self._pusher = self._context.socket(zmq.PUSH)
+        self._pusher.setsockopt(zmq.LINGER, 0)
+        self._pusher.connect(f"tcp://{host}:{rc_port}")
+        self._news = asyncio.Condition()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        self._reader = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Go away without a word."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        self._context.destroy(linger=0)
+
+    async def send(self, *frames: bytes) -> None:
+        """Send messages."""
+        for frame in frames:
+            await self._pusher.send(frame)
+
+    async def until_told(self, command: str, after: int = 0) -> dict[str, Any]:
+        """Return the first order with a command from the `after`-th order on; wait for it."""
+
+        def found() -> dict[str, Any] | None:
+            return next((order for order in self.orders[after:] if order["command"] == command), None)
+
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(lambda: found() is not None)
+        order = found()
+        assert order is not None
+        return order
+
+    async def until_acknowledged(self, number: int) -> None:
+        """Return when everything up to a number is stored."""
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(lambda: self.acknowledged >= number)
+
+    async def answer(self, order: dict[str, Any]) -> None:
+        """Tell what is to be told after an order."""
+        raise NotImplementedError
+
+    async def _listen(self) -> None:
+        while True:
+            frame = await self._subscriber.recv()
+            assert frame.startswith(b" ")
+            order = json.loads(frame)
+            self._note(order)
+            await self.answer(order)
+            async with self._news:
+                self.frames.append(frame)
+                self.orders.append(order)
+                self._news.notify_all()
+
+    def _note(self, order: dict[str, Any]) -> None:
+        """Take note of what is said to turrets of ours."""
+
+
+class StockTurret(ScriptedTurret):
+    """Speaks as oct-turrets 0.2.8: a status after each order, another for each question, none unasked here."""
+
+    def __init__(self, *where: Any, uuid: str = "stock-1") -> None:
+        super().__init__(*where)
+        self.uuid = uuid
+        self.status = "ready"
+
+    async def answer(self, order: dict[str, Any]) -> None:
+        if order["command"] == "start" and self.status == "ready":
+            self.status = "Running"
+        elif order["command"] == "stop" and self.status == "Running":
+            self.status = "ready"
+        elif order["command"] == "set_transaction_context":
+            dict.update({}, order["msg"])  # a stock turret dies here of what is no object
+        await self.send(stock_status(self.status, self.uuid))
+
+    async def fire(self, *results: dict[str, Any]) -> None:
+        """Send results."""
+        await self.send(*(stock_result(**result) for result in results))
+
+
+class OwnTurret(ScriptedTurret):
+    """Speaks as ours: numbers what it sends, and tells the last number at the end."""
+
+    def __init__(self, *where: Any, uuid: str = "own-1") -> None:
+        super().__init__(*where)
+        self.uuid = uuid
+        self.status = "ready"
+        self.sequence = 0
+        self.final = False
+        self.health: dict[str, Any] | None = None
+
+    def _note(self, order: dict[str, Any]) -> None:
+        briefing = order["smartmob"]
+        run = briefing.get("run")
+        self.acknowledged = briefing.get("acknowledged", {}).get(self.uuid, self.acknowledged)
+        if run is None:
+            self.run, self.status, self.sequence, self.final = None, "ready", 0, False
+            return
+        if run["id"] != self.run:
+            self.run, self.sequence, self.final, self.acknowledged = run["id"], 0, False, 0
+        self.status = "Running"
+        if run.get("stopped"):
+            self.final = True
+
+    async def answer(self, order: dict[str, Any]) -> None:
+        report = {"sequence": self.sequence, "final": self.final, "transactions": self.sequence}
+        if self.health is not None:
+            report["health"] = self.health
+        await self.send(own_status(self.status, self.run, self.uuid, **report))
+
+    async def deliver(self, *parts: Slice) -> None:
+        """Send slices under the next number."""
+        self.sequence += 1
+        await self.repeat(self.sequence, parts)
+
+    async def repeat(self, number: int, parts: Sequence[Slice]) -> None:
+        """Send slices under a number."""
+        assert self.run is not None
+        await self.send(slices(self.run, number, parts, self.uuid))
+
+
+@asynccontextmanager
+async def connected(turret: Any) -> AsyncIterator[Any]:
+    """Let a turret listen until the end of the block."""
+    await turret.open()
+    try:
+        yield turret
+    finally:
+        await turret.close()
+
+
+async def where(client: Any) -> tuple[str, int, int]:
+    """Return where the headquarters of a service listens."""
+    async with client.get("/turrets") as response:
+        ports = orjson.loads(await response.read())["headquarters"]
+    return ports["host"], ports["publish_port"], ports["rc_port"]

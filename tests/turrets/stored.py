@@ -1,0 +1,43 @@
+"""The tables of load tests without a service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from smartmob.kernel.db import Database
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.settings import DatabaseSettings
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
+
+
+class Store:
+    """The reader, the writer, and the group commit of a database."""
+
+    def __init__(self, url: str, patience: float) -> None:
+        self.database = Database(DatabaseSettings(url=url, patience=patience), None)
+        self.reader, self.writer = TurretsReader(self.database), TurretsWriter(self.database)
+        self.live = GroupCommitWriter("turrets", self.database, self.writer.commit)
+
+    async def slices(self, run: UUID) -> list[Slice]:
+        """Return the slices of a run by second and timer."""
+        found = [part async for some in self.reader.slices(run) for part in some]
+        return sorted(found, key=lambda part: (part.second, part.timer))
+
+
+@asynccontextmanager
+async def opened(url: str, patience: float = 5.0) -> AsyncIterator[Store]:
+    """Give an open store."""
+    store, tasks = Store(url, patience), TaskRegistry()
+    await store.database.open()
+    await store.live.start(tasks)
+    try:
+        yield store
+    finally:
+        await store.live.close()
+        await tasks.close()
+        await store.database.close()

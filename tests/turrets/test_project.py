@@ -1,0 +1,74 @@
+"""The configuration in a package: found, and only that is taken out."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from smartmob.errors import InvalidInput, TooLarge
+from smartmob.turrets.project import find_config
+
+CONFIG = json.dumps({"run_time": 5, "turrets": []}).encode()
+
+
+def package(*files: tuple[str, bytes], mode: str = "w:gz") -> bytes:
+    """Return a tar of some files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("name", ["config.json", "./config.json", "project/config.json"])
+def test_it_is_found(name: str, mode: str) -> None:
+    """In the package itself or in the one folder in it, however it is compressed."""
+    assert find_config(package(("a/b/config.json", b"no"), ("v_user.py", b"x"), (name, CONFIG), mode=mode)) == CONFIG
+
+
+def test_a_link_is_no_configuration() -> None:
+    """It could point anywhere."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        link = tarfile.TarInfo("config.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    with pytest.raises(InvalidInput, match=r"no config\.json"):
+        find_config(packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", package(("config.json", CONFIG))[:60], b"\x1f\x8b" + b"\0" * 50], ids=range(4)
+)
+def test_what_is_no_package(data: bytes) -> None:
+    """The error says so."""
+    with pytest.raises(InvalidInput, match=r"no tar archive|no config\.json"):
+        find_config(data)
+
+
+def test_a_bomb() -> None:
+    """A file that says that it is huge is not unpacked."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        huge = tarfile.TarInfo("zeros")
+        huge.size = 0
+        archive.addfile(huge)
+    data = bytearray(packed.getvalue())
+    data[124:136] = b"%011o\0" % (600 * 1024 * 1024)
+    header = data[:512]
+    header[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(header)
+    with pytest.raises(TooLarge):
+        find_config(bytes(data))
+
+
+def test_a_configuration_that_is_too_long() -> None:
+    """No project has one of megabytes."""
+    with pytest.raises(TooLarge, match=r"config\.json has more than"):
+        find_config(package(("config.json", b" " * (1024 * 1024 + 1))))

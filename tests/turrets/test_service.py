@@ -1,0 +1,309 @@
+"""Load tests from the request to the figures, with turrets on real sockets and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from smartmob.app import build
+from smartmob.settings import Settings
+from tests.conftest import running
+from tests.turrets.conftest import QUICK, Recruit
+from tests.turrets.messages import slice_of, stock_result
+from tests.turrets.runs import ask, get, post, results, until_over, until_state
+from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def _transactions(client: Any, run: str) -> int:
+    return int((await get(client, f"/turret-runs/{run}"))["transactions"])
+
+
+class TestStockTurret:
+    """A run with a turret that speaks as those of OCT."""
+
+    async def test_from_the_request_to_the_figures(self, lab: Any, recruit: Recruit) -> None:
+        """Every result is stored, folded and counted, also one whose error text has the word status."""
+        turret = await recruit(lab)
+        run = await ask(lab, name="first", min_turrets=1, results_ts_interval=1)
+        assert (run["name"], run["config"]["results_ts_interval"]) == ("first", 1)
+        await turret.until_told("start")
+        await turret.fire(
+            *({"elapsed": 0.01 * n, "scriptrun_time": n / 1000, "custom_timers": {"page": 0.002}} for n in range(100)),
+            {"error": 'the "status" was 503'},
+        )
+        over = await until_over(lab, run["id"])
+
+        assert (over["state"], over["transactions"], over["errors"]) == ("finished", 101, 1)
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        own, page = summary["timers"]["All transactions"], summary["timers"]["page"]
+        assert (summary["transactions"], summary["errors"], own["count"], page["count"]) == (101, 1, 101, 100)
+        assert own["percentiles"]["50"] == pytest.approx(0.05, abs=0.002)
+        assert (own["min"], own["max"]) == (0.0, 0.099)
+        assert page["avg"] == pytest.approx(0.002)
+        assert summary["error_texts"] == [{"text": 'the "status" was 503', "count": 1}]
+        assert sum(row["figures"]["count"] for row in summary["intervals"]["All transactions"]) == 101
+        assert [member["status"] for member in summary["turrets"]] == ["ready"]
+        stored = await results(lab, run["id"])
+        assert [result["scriptrun_time"] for result in stored] == [*(n / 1000 for n in range(100)), 0.01]
+        assert stored[0]["custom_timers"] == {"page": 0.002}
+
+    async def test_orders_that_it_survives(self, lab: Any, recruit: Recruit) -> None:
+        """Each frame begins with a blank and has a message; questions come at most once a second."""
+        turret = await recruit(lab)
+        run = await ask(lab, transaction_context={"user": "me"})
+        await until_over(lab, run["id"])
+        assert all(frame.startswith(b" {") for frame in turret.frames)
+        assert all("msg" in order for order in turret.orders)
+        commands = [order["command"] for order in turret.orders]
+        assert commands.index("set_transaction_context") < commands.index("start") < commands.index("stop")
+        assert commands.count("status_request") <= 5
+
+    async def test_stopped_before_its_time(self, lab: Any, recruit: Recruit) -> None:
+        """The turret is stopped at once, what it sends afterwards still counts, and a second stop changes nothing."""
+        turret = await recruit(lab)
+        run = await ask(lab, run_time=600)
+        await turret.until_told("start")
+        await turret.fire({}, {})
+        assert (await post(lab, f"/turret-runs/{run['id']}/stop"))["state"] == "draining"
+        await turret.until_told("stop")
+        await turret.fire({})
+        over = await until_over(lab, run["id"])
+        assert (over["state"], over["reason"], over["transactions"]) == ("stopped", "stopped by request", 3)
+        assert (await post(lab, f"/turret-runs/{run['id']}/stop"))["ended_at"] == over["ended_at"]
+
+    async def test_bad_messages(self, lab: Any, recruit: Recruit) -> None:
+        """They are counted, nothing else suffers, and the verdict tells of them."""
+        turret = await recruit(lab)
+        run = await ask(lab)
+        await turret.until_told("start")
+        await turret.send(b"", b"nonsense", b'{"elapsed": "soon"}', stock_result(), b"\xff" * 1000)
+        await until_over(lab, run["id"])
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        assert (summary["transactions"], summary["counters"]["malformed"]) == (1, 4)
+        assert "4 messages could not be understood" in orjson.dumps(summary["trust"]).decode()
+
+    async def test_two_at_a_time(self, lab: Any, recruit: Recruit) -> None:
+        """The second is refused with what to do, and can be had when the first is over."""
+        await recruit(lab)
+        run = await ask(lab)
+        async with lab.post("/turret-runs", json={"run_time": 1}) as response:
+            problem = await response.json(content_type=None)
+        assert (response.status, problem["type"]) == (409, "urn:smartmob:problem:conflict")
+        assert f"/turret-runs/{run['id']}/stop" in problem["detail"]
+        await until_over(lab, run["id"])
+        second = await ask(lab)
+        await until_over(lab, second["id"])
+        listed = (await get(lab, "/turret-runs"))["runs"]
+        assert [each["id"] for each in listed] == [second["id"], run["id"]]
+
+    async def test_many_who_ask_at_once(self, lab: Any) -> None:
+        """One gets the run, the others are refused, and no other is left over."""
+
+        async def attempt() -> int:
+            async with lab.post("/turret-runs", json={"run_time": 1}) as response:
+                return int(response.status)
+
+        statuses = await asyncio.gather(*(attempt() for _ in range(8)))
+        assert sorted(statuses) == [201] + [409] * 7
+        assert len((await get(lab, "/turret-runs"))["runs"]) == 1
+
+
+class TestOwnTurret:
+    """A run with a turret that speaks as ours."""
+
+    async def test_the_counted_end(self, lab: Any, recruit: Recruit) -> None:
+        """Repetitions count once, what comes after a gap waits for it, and the run ends with the last number."""
+        turret = await recruit(lab, OwnTurret)
+        turret.health = {"cpu": 0.5, "busiest": 0.5, "cores": 2, "lag": 0.001, "memory": 50_000_000}
+        run = await ask(lab, run_time=2.0)
+        await turret.until_told("start")
+        first = [slice_of(0, [0.01] * 10, errors={"boom": 2}), slice_of(0, [0.005] * 10, "page")]
+        await turret.deliver(*first)
+        await turret.repeat(1, first)
+        await turret.repeat(3, [slice_of(1, [0.5])])
+        await turret.deliver(slice_of(1, [0.03] * 5))
+        await turret.until_acknowledged(2)
+        over = await until_over(lab, run["id"])
+        assert (over["state"], over["transactions"], over["errors"], over["counters"]["again"]) == (
+            "finished",
+            15,
+            2,
+            1,
+        )
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        assert summary["timers"]["page"]["count"] == 10
+        assert summary["trust"] == {"verdict": "yes", "doubts": []}
+        (member,) = summary["turrets"]
+        assert (member["ours"], member["expected"], member["received"]) == (True, 2, 2)
+        assert await results(lab, run["id"]) == []
+
+    async def test_what_is_missing_is_told(self, lab: Any, recruit: Recruit) -> None:
+        """A turret that says more than came is waited for, and then the verdict is no."""
+        turret = await recruit(lab, OwnTurret)
+        run = await ask(lab)
+        await turret.until_told("start")
+        turret.sequence = 5
+        await until_state(lab, run["id"], "draining")
+        await turret.close()
+        await until_over(lab, run["id"])
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        assert summary["trust"]["verdict"] == "no"
+
+    async def test_numbered_results(self, lab: Any, recruit: Recruit) -> None:
+        """A run that wants each result gets each once, with the turret that sent it."""
+        turret = await recruit(lab, OwnTurret)
+        run = await ask(lab, results="raw")
+        await turret.until_told("start")
+        assert next(o for o in turret.orders if o["smartmob"].get("run"))["smartmob"]["run"]["results"] == "raw"
+        own = {"uuid": turret.uuid, "run": run["id"], "turret_name": "nav"}
+        await turret.send(*(stock_result(sequence=number, **own) for number in (1, 2, 2, 3, 1)))
+        turret.sequence = 3
+        await until_over(lab, run["id"])
+        stored = await results(lab, run["id"])
+        assert [(result["turret_name"], result["uuid"]) for result in stored] == [("nav", "own-1")] * 3
+
+
+class TestRestart:
+    """The service ends in the middle of a run and is started again."""
+
+    async def test_the_run_goes_on(self, settings: Settings, recruit: Recruit) -> None:
+        """The same ports, the same run; what was acknowledged is there, and numbers go on where they were."""
+        async with running(build(replace(settings, turrets=QUICK))) as first:
+            host, publish, rc = await where(first)
+            turret = await recruit(first, OwnTurret)
+            run = await ask(first, run_time=4.0)
+            await turret.until_told("start")
+            await turret.deliver(slice_of(0, [0.01] * 10))
+            await turret.until_acknowledged(1)
+        fixed = replace(QUICK, hq_publish_port=publish, hq_rc_port=rc)
+        async with running(build(replace(settings, turrets=fixed))) as second:
+            assert (await get(second, f"/turret-runs/{run['id']}"))["state"] == "running"
+            await turret.until_told("status_request", after=len(turret.orders))
+            await turret.repeat(1, [slice_of(0, [0.01] * 10)])
+            await turret.deliver(slice_of(1, [0.02] * 10))
+            over = await until_over(second, run["id"])
+            assert (over["state"], over["transactions"]) == ("finished", 20)
+            assert (await get(second, f"/turret-runs/{run['id']}/summary"))["transactions"] == 20
+
+    async def test_results_whose_slices_were_lost(
+        self, settings: Settings, database_url: str, recruit: Recruit
+    ) -> None:
+        """After a kill the slices are made again from the results, which are stored first."""
+        async with running(build(replace(settings, turrets=QUICK))) as first:
+            turret = await recruit(first)
+            run = await ask(first, run_time=3.0)
+            await turret.until_told("start")
+            await turret.fire(*({"scriptrun_time": 0.02, "custom_timers": {"page": 0.01}} for _ in range(50)))
+            await until(lambda: _stored(database_url, 50))
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("DELETE FROM turret_slices")
+        await connection.execute("UPDATE turret_batches SET folded = 0")
+        await connection.close()
+        async with running(build(replace(settings, turrets=QUICK))) as second:
+            over = await until_over(second, run["id"])
+            summary = await get(second, f"/turret-runs/{run['id']}/summary")
+            assert (over["transactions"], summary["transactions"]) == (50, 50)
+            assert summary["timers"]["page"]["count"] == 50
+
+    async def test_it_waited(self, settings: Settings, recruit: Recruit) -> None:
+        """A run that had not begun begins then."""
+        async with running(build(replace(settings, turrets=QUICK))) as first:
+            run = await ask(first)
+        async with running(build(replace(settings, turrets=QUICK))) as second:
+            await recruit(second)
+            assert (await until_over(second, run["id"]))["state"] == "finished"
+
+
+async def _stored(database_url: str, rows: int) -> bool:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM turret_results")) == rows
+    finally:
+        await connection.close()
+
+
+class TestKeeping:
+    """What is kept, made again, and removed."""
+
+    async def test_made_again(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """Slices and summary come out the same when they are made from the stored results."""
+        run = await _short_run(lab, recruit)
+        before = await get(lab, f"/turret-runs/{run}/summary")
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("DELETE FROM turret_slices")
+        await connection.close()
+        after = await post(lab, f"/turret-runs/{run}/rebuild")
+        assert (after["timers"], after["intervals"]) == (before["timers"], before["intervals"])
+        assert await get(lab, f"/turret-runs/{run}/summary") == after
+
+    async def test_removed(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """Nothing of a run is left in any table."""
+        run = await _short_run(lab, recruit)
+        async with lab.delete(f"/turret-runs/{run}") as response:
+            assert response.status == 204
+        await get(lab, f"/turret-runs/{run}", 404)
+        connection = await asyncpg.connect(database_url)
+        for table in ("runs", "members", "progress", "batches", "results", "slices", "health"):
+            assert await connection.fetchval(f"SELECT count(*) FROM turret_{table}") == 0, table
+        await connection.close()
+
+    async def test_not_while_it_is_on(self, lab: Any) -> None:
+        """A run that waits is neither removed nor made again."""
+        run = (await ask(lab))["id"]
+        for method, path in (("DELETE", f"/turret-runs/{run}"), ("POST", f"/turret-runs/{run}/rebuild")):
+            async with lab.request(method, path) as response:
+                assert response.status == 409
+
+    async def test_expired(self, settings: Settings, database_url: str, recruit: Recruit) -> None:
+        """What is older than `keep_days` goes with its partitions; what is younger stays."""
+        day = datetime.now(UTC) - timedelta(days=3)
+        async with running(build(replace(settings, turrets=QUICK))) as client:
+            old, young = await _short_run(client, recruit), await _short_run(client, recruit)
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE turret_runs SET created_at = now() - interval '2 days' WHERE run_id = $1", old)
+        await connection.execute(
+            f"CREATE TABLE turret_slices_{day:%Y%m%d} PARTITION OF turret_slices "
+            f"FOR VALUES FROM ('{day:%Y-%m-%d} 00:00+00') TO ('{day:%Y-%m-%d} 24:00+00')"
+        )
+        async with running(build(replace(settings, turrets=replace(QUICK, keep_days=1.0)))) as client:
+
+            async def gone() -> bool:
+                async with client.get(f"/turret-runs/{old}") as response:
+                    return bool(response.status == 404)
+
+            await until(gone)
+            assert (await get(client, f"/turret-runs/{young}/summary"))["transactions"] == 1
+            name = f"turret_slices_{day:%Y%m%d}"
+            await until(lambda: _is_missing(connection, name))
+        await connection.close()
+
+    async def test_no_headquarters(self, client: Any) -> None:
+        """A service that was not started as one says how to, and still shows what is stored."""
+        async with client.post("/turret-runs", json={"run_time": 1}) as response:
+            problem = await response.json(content_type=None)
+        assert (response.status, "--hq" in problem["detail"]) == (409, True)
+        assert await get(client, "/turret-runs") == {"runs": []}
+        assert await get(client, "/turrets") == {"headquarters": None, "turrets": []}
+
+
+async def _is_missing(connection: Any, table: str) -> bool:
+    return await connection.fetchval("SELECT to_regclass($1)", table) is None
+
+
+async def _short_run(client: Any, recruit: Recruit) -> str:
+    """Return the id of a run that is over and has one result."""
+    async with connected(StockTurret(*await where(client), uuid=f"s{id(client)}")) as turret:
+        run = await ask(client, run_time=0.5)
+        await turret.until_told("start")
+        await turret.fire({"custom_timers": {"page": 0.25}, "error": "boom"})
+        await until_over(client, run["id"])
+    return str(run["id"])

@@ -1,0 +1,125 @@
+"""The tables of load tests: partitions for each day, and rows that come back as they went in."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+from smartmob.turrets.batch import Batch, HealthRow, SliceRow
+from smartmob.turrets.protocol import Result
+from smartmob.turrets.store.partitions import PARTITIONED, Partitions
+from tests.turrets.messages import slice_of
+from tests.turrets.stored import Store
+
+STARTED = datetime(2031, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)
+
+
+async def _partitions(connection: Any) -> set[str]:
+    rows = await connection.fetch(
+        "SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE relkind = 'r'"
+    )
+    return {row["name"] for row in rows}
+
+
+async def test_partitions_are_made_ahead(store: Store) -> None:
+    """Today's and those of the next days, once, whoever makes them and how often."""
+    other = Partitions()
+    connections = [await store.database.connect() for _ in range(2)]
+    await asyncio.gather(
+        store.writer.make_partitions(STARTED),
+        *(other.ensure_ahead(connection, STARTED) for connection in connections),
+    )
+    days = ("20310228", "20310301", "20310302")
+    assert await _partitions(connections[0]) == {f"{table}_{day}" for table in PARTITIONED for day in days}
+    for connection in connections:
+        await connection.close()
+
+
+async def test_partitions_that_a_batch_needs(store: Store) -> None:
+    """A clock that was set far ahead costs a partition, not the results."""
+    batch = Batch(uuid4(), STARTED.timestamp(), number=1)
+    batch.results = [Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="a\0b", custom_timers={"t": 1.5})]
+    batch.moments = [STARTED.timestamp() + 1]
+    batch.slices = [SliceRow("u", slice_of(0, [0.1])), SliceRow("u", slice_of(7, [0.2], "page", {"x": 1}, late=2))]
+    batch.health = [HealthRow(STARTED, "u", 3, 1.5, 0.75, 0.01, 12345, 2)]
+    batch.progress = {"u": 9}
+    await store.live.put((batch,))
+
+    (record,) = [record async for some in store.reader.results(batch.run) for record in some]
+    assert tuple(record)[1:6] == (1.0, 2.0, 0.25, "a\ufffdb", '{"t":1.5}')
+    assert record["at"] == STARTED + timedelta(seconds=1)
+    assert await store.slices(batch.run) == [row.slice for row in batch.slices]
+    assert await store.reader.progress(batch.run) == {"u": 9}
+    (health,) = await store.reader.health(batch.run)
+    assert tuple(health) == (STARTED, "u", 3, 1.5, 0.75, 0.01, 12345, 2)
+
+
+async def test_progress_only_grows(store: Store) -> None:
+    """An older number that is written later changes nothing."""
+    run = uuid4()
+    for number, sequence in enumerate((5, 3), start=1):
+        await store.live.put((Batch(run, STARTED.timestamp(), number=number, progress={"u": sequence}),))
+    assert await store.reader.progress(run) == {"u": 5}
+
+
+async def test_a_partition_that_others_made(store: Store) -> None:
+    """A restored database has others than were known; the batch is stored all the same."""
+    await store.writer.make_partitions(STARTED)
+    connection = await store.database.connect()
+    await connection.execute("DROP TABLE turret_slices_20310228")
+    await connection.close()
+    assert store.live._connection is not None
+    store.live._connection.terminate()
+    run = uuid4()
+    batch = Batch(run, STARTED.timestamp(), number=1, slices=[SliceRow("u", slice_of(0, [0.1]))])
+    await store.live.put((batch,))
+    assert len(await store.slices(run)) == 1
+
+
+async def test_old_partitions_are_dropped(store: Store) -> None:
+    """Those whose day is over before the time; tables that are no partitions of a day stay."""
+    partitions, connection = Partitions(), await store.database.connect()
+    await partitions.ensure(connection, [date(2031, 2, 26), date(2031, 2, 27)])
+    await connection.execute(
+        "CREATE TABLE turret_slices_odd PARTITION OF turret_slices FOR VALUES FROM ('2000-01-01') TO ('2000-01-02')"
+    )
+    runs, dropped = await store.writer.expire(datetime(2031, 2, 27, 12, tzinfo=UTC))
+    assert (runs, dropped) == (0, 3)
+    left = {f"{table}_20310227" for table in PARTITIONED} | {"turret_slices_odd"}
+    assert await _partitions(connection) == left
+    await partitions.ensure(connection, [date(2031, 2, 26)])
+    await connection.close()
+
+
+async def test_tables_can_be_distributed(store: Store) -> None:
+    """Each key begins with the run, so that a table can be spread by it."""
+    connection = await store.database.connect()
+    keys = await connection.fetch(
+        "SELECT c.relname AS name, a.attname AS first FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid "
+        "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] "
+        "WHERE i.indisprimary AND c.relname LIKE 'turret%'"
+    )
+    assert {row["first"] for row in keys} == {"run_id"}
+    with_key = {row["name"] for row in keys}
+    assert {"turret_runs", "turret_members", "turret_progress", "turret_batches", "turret_slices"} <= with_key
+    await connection.close()
+
+
+async def test_an_error_is_told_as_it_is(store: Store) -> None:
+    """What the database refuses reaches whoever wrote it, and nothing of it is stored."""
+    connection = await store.database.connect()
+    await connection.execute("ALTER TABLE turret_slices ADD CONSTRAINT odd CHECK (count < 3)")
+    run = uuid4()
+    batch = Batch(run, STARTED.timestamp(), number=1, slices=[SliceRow("u", slice_of(0, [0.1] * 5))], progress={"u": 1})
+    try:
+        await store.live.put((batch,))
+    except asyncpg.CheckViolationError:
+        pass
+    else:
+        raise AssertionError("the constraint did not hold")
+    assert await store.reader.progress(run) == {}
+    await connection.close()

@@ -1,0 +1,54 @@
+"""Those who watch: a slow one gets the latest, and everybody is let go at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from smartmob.app import build
+from smartmob.settings import Settings
+from smartmob.turrets.viewers import _Viewer
+from tests.conftest import running
+from tests.turrets.conftest import QUICK
+from tests.turrets.runs import ask
+
+
+async def test_the_latest_frame() -> None:
+    """Of what comes before a viewer looks only the last is kept, and the last of all is never lost."""
+    viewer = _Viewer()
+    for frame in ("a", "b"):
+        viewer.show(frame, over=False)
+    assert viewer.frame == "b"
+    viewer.show("end", over=True)
+    viewer.show("more", over=False)
+    assert (viewer.frame, viewer.over, viewer.news.is_set()) == ("end", True, True)
+
+
+async def test_many_watch(lab: Any) -> None:
+    """Each gets frames of its own connection, and a frame a second."""
+    run = await ask(lab)
+    path = f"/turret-runs/{run['id']}/live"
+
+    async def watch() -> list[str]:
+        async with lab.ws_connect(path) as socket:
+            return [orjson.loads((await socket.receive(timeout=20)).data)["state"] for _ in range(2)]
+
+    assert await asyncio.gather(*(watch() for _ in range(20))) == [["waiting", "waiting"]] * 20
+
+
+async def test_the_service_stops(settings: Settings) -> None:
+    """Nobody who watches holds it up: the connection is closed in the regular way."""
+    service = build(replace(settings, turrets=QUICK))
+    async with running(service) as client:
+        run = await ask(client)
+        async with client.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
+            await socket.receive(timeout=20)
+            service.stopping()
+            await service.finish(20.0)
+            async with asyncio.timeout(20):
+                async for _ in socket:
+                    pass
+            assert socket.close_code == 1000

@@ -1,0 +1,78 @@
+"""Batteries for tests: scripts as classes, and what they fired."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.slices import TRANSACTION, Distribution
+from smartmob.turrets.turret import configuration
+from smartmob.turrets.turret.battery import Battery, Plan
+from smartmob.turrets.turret.script import Script
+from smartmob.turrets.turret.tally import Counts
+
+
+class Firing:
+    """A battery that fires, and everything that it has told."""
+
+    def __init__(self, transaction: type, tasks: TaskRegistry, **settings: Any) -> None:
+        given = {
+            **{"name": "n", "script": "s.py", "cannons": 1, "hq_address": "h", "hq_publisher": 1, "hq_rc": 2},
+            **settings,
+        }
+        self.battery = Battery(Script(transaction), given, configuration.parse(given), tasks)
+        self.slices: list[Slice] = []
+        self.frames: list[bytes] = []
+        self._tasks = tasks
+        self._fire: asyncio.Task[None] | None = None
+        self.start = 0.0
+
+    def begin(self, *, ahead: float = 0.0, seconds: float = 1e6, raw: bool = False) -> None:
+        """Begin `ahead` seconds from now (negative: the run began before)."""
+        self.start = time.monotonic() + ahead
+        plan = Plan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
+        self._fire = self._tasks.start("fire", self.battery.fire(plan))
+
+    def look(self) -> Counts:
+        """Take what is there."""
+        shots = self.battery.take()
+        self.slices += shots.slices
+        self.frames += shots.frames
+        return shots.counts
+
+    async def end(self, *, at_once: bool = False) -> Counts:
+        """Cease, and return what it came to."""
+        self.battery.cease(at_once=at_once)
+        return await self.ended()
+
+    async def ended(self) -> Counts:
+        """Return when it has ended by itself."""
+        assert self._fire is not None
+        await self._fire
+        shots = self.battery.take(everything=True)
+        self.slices += shots.slices
+        self.frames += shots.frames
+        return shots.counts
+
+    def whole(self, timer: str = TRANSACTION) -> Distribution:
+        """Return all values of a timer."""
+        made = Distribution()
+        for part in self.slices:
+            if part.timer == timer:
+                made.merge(part)
+        return made
+
+
+@asynccontextmanager
+async def firing(transaction: type, **settings: Any) -> AsyncIterator[Firing]:
+    """Give a battery, and end its tasks."""
+    tasks = TaskRegistry()
+    try:
+        yield Firing(transaction, tasks, **settings)
+    finally:
+        await tasks.close()

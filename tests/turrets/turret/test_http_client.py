@@ -1,0 +1,253 @@
+"""The HTTP client for scripts, against scripted servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from smartmob.turrets.turret import http_client
+from smartmob.turrets.turret.http_client import Http, HttpError
+from tests.waiting import until
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _server(talk: Talk) -> AsyncIterator[str]:
+    """Serve each connection by a script."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await talk(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def _saying(*answers: bytes, requests: list[bytes] | None = None) -> AsyncIterator[str]:
+    """Serve one answer for each request, in pieces of the given bytes, and close after the last one."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if requests is not None:
+                requests.append(head)
+            for piece in answer.split(b"|"):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    async with _server(talk) as url:
+        yield url
+
+
+class TestAnswers:
+    """How a body is delimited."""
+
+    @pytest.mark.parametrize(
+        ("answer", "body"),
+        [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+            (b"HTTP/1.1 200 OK\r\nContent-Le|ngth: 5\r\n\r|\nhe|llo", b"hello"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", b"hello"),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r|\nh|el\r\n2\r\nlo\r\n0\r\nT: x\r\n|\r\n",
+                b"hello",
+            ),
+            (b"HTTP/1.1 200 OK\r\n\r\nhel|lo", b"hello"),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        ],
+    )
+    async def test_bodies(self, answer: bytes, body: bytes) -> None:
+        """By length, in chunks, or up to the end of the connection, however it is cut into pieces."""
+        async with _saying(answer) as url:
+            http = Http()
+            found = await http.get(url)
+            http.close()
+        assert (found.status, found.body) == (200, body)
+
+    async def test_no_body(self) -> None:
+        """HEAD, 204 and 304 have none, whatever their head says."""
+        heads = [b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n"]
+        async with _saying(*heads, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as url:
+            http = Http()
+            assert [(await http.get(url)).status, (await http.get(url)).status] == [204, 304]
+            assert (await http.request("HEAD", url)).headers == {"content-length": "5"}
+            http.close()
+
+    async def test_what_an_answer_offers(self) -> None:
+        """Headers, text, JSON, and an error for a status that is not expected."""
+        async with _saying(b'HTTP/1.1 404 No\r\nX-Name: v\r\nContent-Length: 7\r\n\r\n{"a":1}') as url:
+            http = Http()
+            found = await http.get(url)
+            http.close()
+        assert (found.headers["x-name"], found.text, found.json()) == ("v", '{"a":1}', {"a": 1})
+        assert found.expect(404) is found
+        for expected in ((), (200, 201)):
+            with pytest.raises(HttpError, match="HTTP 404"):
+                found.expect(*expected)
+
+
+class TestConnections:
+    """One connection serves many requests."""
+
+    async def test_a_real_server(self) -> None:
+        """A body and headers arrive; a second request uses the same connection."""
+        seen = []
+
+        async def handle(request: web.Request) -> web.Response:
+            assert request.transport is not None
+            seen.append((request.transport.get_extra_info("peername"), request.headers["X-User"], await request.text()))
+            return web.json_response({"path": request.path_qs})
+
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", handle)
+        async with TestServer(app) as server:
+            http = Http(headers={"X-User": "7"})
+            url = str(server.make_url("/a?b=c"))
+            assert (await http.post(url, document={"x": 1})).json() == {"path": "/a?b=c"}
+            assert (await http.post(url, "text", headers={"X-Other": "1"})).status == 200
+            assert (await http.get(url)).status == 200
+            http.close()
+        assert len({place for place, _, _ in seen}) == 1
+        assert [body for _, _, body in seen] == ['{"x": 1}', "text", ""]
+
+    async def test_closed_while_idle(self) -> None:
+        """A server that closes kept connections is asked again on a new one, unless that could do something twice."""
+        async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            http = Http()
+            for _ in range(3):
+                assert (await http.get(url)).status == 200
+            http.close()
+
+    async def test_an_answer_that_says_so(self) -> None:
+        """After `Connection: close` the connection is not used again, though the server leaves it open."""
+        connections = 0
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+
+        async with _server(talk) as url:
+            http = Http()
+            await http.get(url)
+            await http.get(url)
+            http.close()
+        assert connections == 2
+
+    async def test_the_request(self) -> None:
+        """It is what HTTP wants: the host with its port, and no length where there is no body."""
+        requests: list[bytes] = []
+        async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", requests=requests) as url:
+            http = Http()
+            await http.get(url + "?q=1#part")
+            http.close()
+        place = url.removeprefix("http://")
+        assert requests == [f"GET /?q=1 HTTP/1.1\r\nHost: {place}\r\nUser-Agent: smartmob-turret\r\n\r\n".encode()]
+
+
+class TestErrors:
+    """Every failure is an HttpError that says what happened."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"nothing that is HTTP\r\n\r\n",
+            b"HTTP/1.1 xxx\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ntoo much",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"x" * http_client.LONGEST_HEAD,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
+            b"",
+        ],
+    )
+    async def test_answers_that_are_none(self, answer: bytes) -> None:
+        """What is not HTTP, or ends before it is complete."""
+        async with _saying(answer) as url:
+            http = Http()
+            with pytest.raises(HttpError, match="answer"):
+                await http.get(url)
+            http.close()
+
+    async def test_no_answer_in_time(self) -> None:
+        """The time is up, also when the server goes on sending; the next request gets a new connection."""
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+            await reader.read()
+
+        async with _server(talk) as url:
+            http = Http(timeout=0.05)
+            for _ in range(2):
+                with pytest.raises(HttpError, match="in time"):
+                    await http.get(url)
+            http.close()
+
+    async def test_nobody_there(self, unused_tcp_port: int) -> None:
+        """The address is named."""
+        with pytest.raises(HttpError, match=f"cannot connect to 127.0.0.1:{unused_tcp_port}"):
+            await Http().get(f"http://127.0.0.1:{unused_tcp_port}/")
+
+    @pytest.mark.parametrize(
+        "url", ["ftp://127.0.0.1/", "http://", "http://a:port/", "no address", "http://h/\r\nX: y"]
+    )
+    async def test_addresses_that_are_none(self, url: str) -> None:
+        """They are refused before anything is sent."""
+        with pytest.raises(HttpError):
+            await Http().get(url)
+
+    async def test_a_line_in_a_header(self) -> None:
+        """A value cannot begin another header."""
+        with pytest.raises(HttpError, match="head of a request"):
+            await Http().get("http://127.0.0.1:1/", headers={"X": "a\r\nY: b"})
+
+    async def test_a_post_is_not_repeated(self) -> None:
+        """When the server closed the kept connection, it may have seen it."""
+        async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"") as url:
+            http = Http()
+            await http.get(url)
+            with pytest.raises(HttpError, match="closed the connection"):
+                await http.post(url)
+            http.close()
+
+    async def test_a_cancelled_request(self) -> None:
+        """Its connection is not used again: the answer of the old request would be taken for that of the next."""
+        asked = asyncio.Event()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            if not asked.is_set():
+                asked.set()
+                await reader.read()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        async with _server(talk) as url:
+            http = Http()
+            task = asyncio.create_task(http.get(url))
+            await until(asked.is_set)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await http.get(url)).status == 200
+            http.close()

@@ -1,0 +1,144 @@
+"""Turret packages."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.turret import package
+
+PROJECT: dict[str, Any] = {
+    "run_time": 30,
+    "publish_port": 6000,
+    "turrets": [{"name": "first", "cannons": 2, "rampup": 0, "script": "scripts/v_user.py"}, "second.json"],
+    "turrets_requirements": ["requests"],
+    "extra_turret_config": {"shared": 1},
+}
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Path:
+    """Return a project with two turrets, one of them in a file of its own."""
+    folder = tmp_path / "project"
+    (folder / "scripts" / "__pycache__").mkdir(parents=True)
+    (folder / "scripts" / "v_user.py").write_text("class Transaction: pass\n")
+    (folder / "data").mkdir()
+    (folder / "data" / "users.csv").write_text("a\n")
+    second = {"name": "second", "canons": 3, "script": "scripts/v_user.py", "extra_files": ["data", "scripts"]}
+    (folder / "second.json").write_text(json.dumps(second))
+    (folder / "scripts" / "__pycache__" / "x.pyc").write_text("")
+    (folder / "config.json").write_text(json.dumps(PROJECT))
+    return folder
+
+
+def _tar(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def test_the_turrets_of_a_project(project: Path) -> None:
+    """Each is complete with where the headquarters is and with what they share, and without what is not for it."""
+    first, second = package.turrets(project)
+    assert first == PROJECT["turrets"][0] | {
+        "hq_address": "127.0.0.1",
+        "hq_publisher": 6000,
+        "hq_rc": 5001,
+        "shared": 1,
+    }
+    assert second["name"] == "second"
+
+
+def test_packed_and_unpacked(project: Path, tmp_path: Path) -> None:
+    """What is packed can be run: configuration, script and further files are where they belong."""
+    target = tmp_path / "second.tar.gz"
+    names = package.pack(project, package.turrets(project)[1], target, setup="# setup")
+    assert not any("__pycache__" in name for name in names)
+    made = package.from_tar(target, tmp_path / "unpacked", {"hq_rc": 7000})
+    assert (made.configuration.cannons, made.configuration.hq_rc, made.given["shared"]) == (3, 7000, 1)
+    assert made.script.read_text() == "class Transaction: pass\n"
+    assert (tmp_path / "unpacked" / "data" / "users.csv").exists()
+    assert (tmp_path / "unpacked" / "setup.py").read_text() == "# setup"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"turrets": []}, r"\$\.turrets"),
+        ({"turrets": [5]}, r"\$\.turrets\[0\]"),
+        ({"turrets": ["absent.json"]}, "absent.json"),
+        ({"turrets": [{"name": "x", "script": "s"}]}, "turret 1 of 1: .*cannons"),
+        ({"turrets": [PROJECT["turrets"][0]] * 2}, "names of turrets must differ"),
+        ({"extra_turret_config": 5}, "extra_turret_config"),
+    ],
+)
+def test_projects_that_are_none(change: dict[str, Any], said: str, project: Path) -> None:
+    """The error names what is wrong."""
+    (project / "config.json").write_text(json.dumps(PROJECT | change))
+    with pytest.raises(InvalidInput, match=said):
+        package.turrets(project)
+
+
+@pytest.mark.parametrize("change", [{"script": "absent.py"}, {"extra_files": ["absent"]}, {"extra_files": 5}])
+def test_files_that_are_not_there(change: dict[str, Any], project: Path, tmp_path: Path) -> None:
+    """Nothing is packed without them."""
+    with pytest.raises(InvalidInput, match=r"there is no|extra_files"):
+        package.pack(project, package.turrets(project)[0] | change, tmp_path / "x.tar.gz")
+    assert not (tmp_path / "x.tar.gz").exists()
+
+
+class TestHostilePackages:
+    """Nothing leaves the folder, and nothing fills the disk."""
+
+    @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/tmp/smartmob-outside"])
+    def test_paths(self, name: str, tmp_path: Path) -> None:
+        """A path that leads out is refused, or stays inside."""
+        archive = _tar(tmp_path / "x.tar.gz", (name, b"x"))
+        try:
+            package.unpack(archive, tmp_path / "inside")
+        except InvalidInput:
+            pass
+        assert not (tmp_path / "outside").exists()
+        assert not Path("/tmp/smartmob-outside").exists()
+
+    def test_links(self, tmp_path: Path) -> None:
+        """A link that leads out is refused."""
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "../../etc"
+        with pytest.raises(InvalidInput, match="is no turret package"):
+            package.unpack(_tar(tmp_path / "x.tar.gz", link), tmp_path / "inside")
+
+    def test_size(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """More bytes or more files than allowed are refused before anything is written."""
+        archive = _tar(tmp_path / "x.tar.gz", ("a", b"x" * 50), ("b", b"x" * 60))
+        for name, limit in (("MOST_BYTES", 100), ("MOST_FILES", 1)):
+            with monkeypatch.context() as patch:
+                patch.setattr(package, name, limit)
+                with pytest.raises(InvalidInput, match="more than"):
+                    package.unpack(archive, tmp_path / "inside")
+        assert not (tmp_path / "inside").exists()
+
+    @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8b\x08\x00rest"])
+    def test_what_is_no_package(self, content: bytes, tmp_path: Path) -> None:
+        """The error names the file; so it does when it is not there, or has no configuration."""
+        path = tmp_path / "x.tar"
+        with pytest.raises(InvalidInput, match=str(path)):
+            package.unpack(path, tmp_path / "inside")
+        path.write_bytes(content)
+        with pytest.raises(InvalidInput, match=str(path)):
+            package.unpack(path, tmp_path / "inside")
+        _tar(path, ("v_user.py", b""))
+        with pytest.raises(InvalidInput, match=r"has no config\.json"):
+            package.from_tar(path, tmp_path / "inside")

@@ -1,0 +1,66 @@
+"""One worker process, by what comes out of its pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from smartmob.turrets.turret import pipe
+from smartmob.turrets.turret.battery import Plan
+from tests.turrets.turret.turrets import COROUTINE, THREAD, package
+
+
+@asynccontextmanager
+async def _worker() -> AsyncIterator[tuple[pipe.Pipe, asyncio.subprocess.Process]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = (sys.executable, "-m", "smartmob.turrets.turret.worker", str(theirs.fileno()))
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),))
+    line = await pipe.Pipe.of(ours)
+    try:
+        yield line, process
+    finally:
+        await line.close()
+        await process.wait()
+
+
+def _load(folder: Path, script: str) -> pipe.Load:
+    made = package(folder, (1, 1), script, cannons=4, processes=2)
+    return pipe.Load(made.given, str(made.script), [str(folder)], (1, 2))
+
+
+async def test_a_life(tmp_path: Path) -> None:
+    """It loads, fires its share, tells what it did, and ends with the pipe; CTRL-C is the turret's affair."""
+    async with _worker() as (line, process):
+        line.send(_load(tmp_path, THREAD))
+        assert await line.receive() == pipe.Loaded()
+        process.send_signal(signal.SIGINT)
+        line.send(pipe.Fire(Plan(start=time.monotonic(), end=time.monotonic() + 1e6, raw=True, context={})))
+        frames = 0
+        while frames < 20:
+            fired = await line.receive()
+            assert isinstance(fired, pipe.Fired)
+            frames += len(fired.shots.frames)
+        assert fired.shots.counts.users == 2
+        line.send(pipe.Cease(at_once=False))
+        while not fired.ended:
+            fired = await line.receive()
+            assert isinstance(fired, pipe.Fired)
+            frames += len(fired.shots.frames)
+        assert frames == fired.shots.counts.transactions
+    assert process.returncode == 0
+
+
+async def test_a_script_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """The reason is told, and another script can be loaded."""
+    async with _worker() as (line, _):
+        line.send(_load(tmp_path, "x = 1"))
+        assert await line.receive() == pipe.Loaded("v_user.py has no class Transaction")
+        line.send(_load(tmp_path, COROUTINE))
+        assert await line.receive() == pipe.Loaded()

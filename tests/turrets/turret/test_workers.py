@@ -1,0 +1,102 @@
+"""Worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.turrets.turret.battery import Plan
+from smartmob.turrets.turret.script import ScriptError
+from smartmob.turrets.turret.workers import WorkerDied, Workers
+from tests.turrets.turret.turrets import COROUTINE, package
+from tests.waiting import until
+
+
+@pytest.fixture(name="workers")
+async def _workers() -> AsyncIterator[Workers]:
+    """Return workers that are not started, and end them."""
+    tasks = TaskRegistry()
+    made = Workers(tasks)
+    yield made
+    await made.close()
+    await tasks.close()
+
+
+def _plan() -> Plan:
+    start = time.monotonic()
+    return Plan(start=start, end=start + 1e6, raw=False, context={})
+
+
+async def _start(workers: Workers, folder: Path, script: str = COROUTINE) -> None:
+    made = package(folder, (1, 1), script, cannons=4, processes=2)
+    await workers.start(2, made.given, str(made.script), [str(folder)])
+
+
+async def test_they_fire_together(workers: Workers, tmp_path: Path) -> None:
+    """Run after run, and everything that they counted has come when they have ended."""
+    await _start(workers, tmp_path)
+    for _ in range(2):
+        fire = asyncio.create_task(workers.fire(_plan()))
+        seen = 0
+
+        def look() -> bool:
+            nonlocal seen
+            shots = workers.take()
+            seen += sum(part.count for part in shots.slices)
+            return shots.counts.users == 4
+
+        await until(look)
+        workers.cease(at_once=False)
+        await fire
+        shots = workers.take(everything=True)
+        assert seen + sum(part.count for part in shots.slices) == shots.counts.transactions > 0
+
+
+async def test_pause(workers: Workers, tmp_path: Path) -> None:
+    """It reaches all of them."""
+    await _start(workers, tmp_path)
+    fire = asyncio.create_task(workers.fire(_plan()))
+    await until(lambda: workers.take().counts.users == 4)
+    workers.pause()
+    workers.resume()
+    workers.cease(at_once=True)
+    await fire
+    assert workers.take().counts.paused > 0
+
+
+async def test_a_script_that_cannot_be_loaded(workers: Workers, tmp_path: Path) -> None:
+    """The reason comes from the process that tried."""
+    with pytest.raises(ScriptError, match="no class Transaction"):
+        await _start(workers, tmp_path, "x = 1")
+
+
+async def test_one_that_dies(workers: Workers, tmp_path: Path) -> None:
+    """The run fails with its exit status, and so does the next one."""
+    await _start(workers, tmp_path)
+    fire = asyncio.create_task(workers.fire(_plan()))
+    await until(lambda: workers.take().counts.users == 4)
+    psutil.Process(workers.pids[0]).kill()
+    await until(lambda: workers._children[0].ended.done())
+    workers.cease(at_once=True)
+    with pytest.raises(RuntimeError, match="ended with -9"):
+        await fire
+    with pytest.raises(WorkerDied, match="ended with -9"):
+        await workers.fire(_plan())
+
+
+async def test_they_end_with_the_turret(workers: Workers, tmp_path: Path) -> None:
+    """The end of the pipe is the end of the process, whatever it is doing."""
+    await _start(workers, tmp_path)
+    processes = [psutil.Process(pid) for pid in workers.pids]
+    task = asyncio.create_task(workers.fire(_plan()))
+    await until(lambda: workers.take().counts.users == 4)
+    await workers.close()
+    assert not any(process.is_running() for process in processes)
+    with pytest.raises(RuntimeError):
+        await task
