@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
@@ -155,14 +155,20 @@ def encode_results(batch: Batch) -> Iterator[bytes]:
 
 def _texts(result: AnyResult) -> bytes:
     """Return the columns that most results leave empty."""
-    timers = msgspec.json.encode(result.custom_timers) if result.custom_timers else None
-    fields: Sequence[bytes | None] = (
-        text(result.error or "").encode(),
-        timers,
-        text(result.turret_name).encode() if isinstance(result.turret_name, str) else None,
-        text(result.uuid).encode() if isinstance(result.uuid, str) else None,
-    )
-    return b"".join(_NULL if value is None else _LENGTH.pack(len(value)) + value for value in fields)
+    error = text(result.error).encode() if result.error else b""
+    columns = _LENGTH.pack(len(error)) + error
+    if result.custom_timers:
+        timers = msgspec.json.encode(result.custom_timers)
+        columns += _LENGTH.pack(len(timers)) + timers
+    else:
+        columns += _NULL
+    for given in (result.turret_name, result.uuid):
+        if isinstance(given, str):
+            known = text(given).encode()
+            columns += _LENGTH.pack(len(known)) + known
+        else:
+            columns += _NULL
+    return columns
 
 
 def text(value: str) -> str:

@@ -60,7 +60,7 @@ class Distribution:
         self.maximum = 0.0
         self.errors: dict[str, int] = {}
         self.late = 0
-        self._recorded: dict[int, int] = {}
+        self._recorded: Counter[int] = Counter()
 
     def record(self, seconds: float) -> None:
         """Add one value. One below 0 (a clock that was set) counts as 0, one above an hour keeps only its maximum."""
@@ -87,13 +87,12 @@ class Distribution:
         if not given:
             return
         self._add(len(given), sum(given), sum(map(operator.mul, given, given)), min(given), max(given))
-        recorded = self._recorded
-        for value, count in Counter([int(seconds * _MICROSECONDS + 0.5) for seconds in given]).items():
-            kept = min(value, HIGHEST)
-            shift = kept.bit_length() - _MAGNITUDE
-            if shift > 0:
-                kept = kept >> shift << shift
-            recorded[kept] = recorded.get(kept, 0) + count
+        whole = [int(seconds * _MICROSECONDS + 0.5) for seconds in given]
+        if max(whole) > HIGHEST:
+            whole = [min(value, HIGHEST) for value in whole]
+        self._recorded.update(
+            [value >> shift << shift if (shift := value.bit_length() - _MAGNITUDE) > 0 else value for value in whole]
+        )
 
     def fail(self, error: str, times: int = 1) -> None:
         """Count an error by its text."""
