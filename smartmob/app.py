@@ -9,13 +9,18 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from smartmob.commands.routes import table as command_routes
+from smartmob.commands.service import CommandsService
+from smartmob.commands.stock.door import StockDoor
+from smartmob.commands.store import JobStore
 from smartmob.errors import Unavailable
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
+from smartmob.kernel.children.nursery import Nursery
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.events import EventBus
+from smartmob.kernel.events import EventBus, StopBegan
 from smartmob.kernel.health import Readiness, database_check, disk_check
 from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.routes import KernelRoutes
@@ -28,11 +33,11 @@ from smartmob.metrics.routes import table as metrics_routes
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.settings import Settings
+from smartmob.settings import Settings, inherited
 
 log = structlog.get_logger()
 
-MIGRATED_ROOMS = ("smartmob.metrics",)
+MIGRATED_ROOMS = ("smartmob.metrics", "smartmob.commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Service:
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
         self.readiness.stopping = True
+        self.bus.publish(StopBegan())
 
     async def finish(self, seconds: float) -> None:
         """Return when the requests under way have been answered, or the time is up."""
@@ -83,16 +89,24 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     )
     metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
 
+    nursery, job_store = Nursery(tasks), JobStore(database)
+    job_records = GroupCommitWriter("jobs", database, job_store.commit)
+    commands = CommandsService(
+        *(job_store, job_records, nursery, tasks, bus, settings.commands),
+        folder=settings.data_dir / "commands", environment=inherited(),
+    )  # fmt: skip
+    stock_door = StockDoor(commands, settings.conplyent, tasks)
+
     figures = Figures()
     figures.add(http_metrics(traffic))
-    figures.add(writer_metrics(live_metrics))
+    figures.add(writer_metrics(live_metrics, job_records))
     figures.add(task_metrics(tasks))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
 
     tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
-    tables = (kernel.table(), metrics_routes.table(metrics, bodies))
+    tables = (kernel.table(), metrics_routes.table(metrics, bodies), command_routes.table(commands, bodies))
     kernel.describe(tables)
 
     hosts = HostRules(settings.host, settings.allow_host)
@@ -126,8 +140,17 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         maintenance.cancel()
         await live_metrics.close()
 
+    async def run_commands(_: web.Application) -> AsyncIterator[None]:
+        await nursery.start()
+        await commands.start()
+        await stock_door.start()
+        yield
+        await stock_door.close()
+        await commands.close()
+        await nursery.close()
+
     # Started in this order and stopped in the reverse one.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics))
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics, run_commands))
     return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
 
 

@@ -18,8 +18,8 @@ DEFAULT_SERVER = "http://127.0.0.1:8080"
 T = TypeVar("T")
 
 
-def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
-    """Make an async command that is given a Lab into one with the options --server and --token-file."""
+def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
+    """Make an async command that is given an address and a token into one with --server and --token-file."""
 
     @click.option(
         "--server",
@@ -38,9 +38,20 @@ def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
         token = secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
 
         async def connected() -> T:
-            async with Lab(server, token) as lab:
-                return await command(lab, *args, **kwargs)
+            return await command(server, token, *args, **kwargs)
 
         return asyncio.run(connected())
+
+    return run
+
+
+def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
+    """Make an async command that is given a Lab into one with the options --server and --token-file."""
+
+    @has_server
+    @wraps(command)
+    async def run(server: str, token: str | None, *args: Any, **kwargs: Any) -> T:
+        async with Lab(server, token) as lab:
+            return await command(lab, *args, **kwargs)
 
     return run

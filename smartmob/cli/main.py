@@ -15,6 +15,11 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve", "Run the service."),
+    "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
+    "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
+    "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
+    "kill": ("smartmob.cli.commands:kill_command", "End a job."),
+    "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
     "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
     "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
 }
@@ -29,7 +34,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
