@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,10 @@ from smartmob.commands.store import JobStore
 from smartmob.errors import Unavailable
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
-from smartmob.kernel.children.nursery import Nursery
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.events import EventBus, StopBegan
+from smartmob.kernel.events import EventBus
 from smartmob.kernel.health import Readiness, database_check, disk_check
 from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.routes import KernelRoutes
@@ -33,7 +33,7 @@ from smartmob.metrics.routes import table as metrics_routes
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.settings import Settings, inherited
+from smartmob.settings import Settings
 
 log = structlog.get_logger()
 
@@ -51,6 +51,7 @@ class Service:
     traffic: Traffic
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
+    endings: tuple[Callable[[], Awaitable[None]], ...]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -60,10 +61,10 @@ class Service:
     def stopping(self) -> None:
         """Tell everybody who asks that the service takes no more work."""
         self.readiness.stopping = True
-        self.bus.publish(StopBegan())
 
     async def finish(self, seconds: float) -> None:
-        """Return when the requests under way have been answered, or the time is up."""
+        """Return when the rooms have ended what they run, and requests are answered or their time is up."""
+        await asyncio.gather(*(end() for end in self.endings))
         await self.traffic.finish(seconds)
 
     def stop_at_once(self) -> None:
@@ -89,17 +90,14 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     )
     metrics = MetricsService(MetricsReader(database), metrics_writer, live_metrics, bus, settings.metrics)
 
-    nursery, job_store = Nursery(tasks), JobStore(database)
-    job_records = GroupCommitWriter("jobs", database, job_store.commit)
-    commands = CommandsService(
-        *(job_store, job_records, nursery, tasks, bus, settings.commands),
-        folder=settings.data_dir / "commands", environment=inherited(),
-    )  # fmt: skip
+    job_store = JobStore(database)
+    job_writer = GroupCommitWriter("jobs", database, job_store.commit)
+    commands = CommandsService(job_store, job_writer, bus, tasks, settings.commands, folder=folder.path / "commands")
     stock_door = StockDoor(commands, settings.conplyent, tasks)
 
     figures = Figures()
     figures.add(http_metrics(traffic))
-    figures.add(writer_metrics(live_metrics, job_records))
+    figures.add(writer_metrics(live_metrics, job_writer))
     figures.add(task_metrics(tasks))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
@@ -114,16 +112,50 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     mount(app, tables)
 
-    async def run_folder(_: web.Application) -> AsyncIterator[None]:
+    async def run_metrics(_: web.Application) -> AsyncIterator[None]:
+        await live_metrics.start(tasks)
+        maintenance = tasks.start("metrics-maintenance", metrics.maintain_for_ever())
+        yield
+        maintenance.cancel()
+        await live_metrics.close()
+
+    async def run_commands(_: web.Application) -> AsyncIterator[None]:
+        try:
+            await commands.start()
+            await stock_door.start()
+            yield
+        finally:
+            await stock_door.close()
+            await commands.close()
+
+    # Started in this order and stopped in the reverse one.
+    lower = (_hold(folder), _end(tasks), _open(database, readiness))
+    app.cleanup_ctx.extend((*lower, run_metrics, run_commands))
+    return Service(app, bus, tasks, readiness, traffic, embedded, kernel, (commands.end,))
+
+
+Life = Callable[[web.Application], AsyncIterator[None]]
+
+
+def _hold(folder: DataDirectory) -> Life:
+    async def run(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
         yield
         folder.release()
 
-    async def run_tasks(_: web.Application) -> AsyncIterator[None]:
+    return run
+
+
+def _end(tasks: TaskRegistry) -> Life:
+    async def run(_: web.Application) -> AsyncIterator[None]:
         yield
         await tasks.close()
 
-    async def run_database(_: web.Application) -> AsyncIterator[None]:
+    return run
+
+
+def _open(database: Database, readiness: Readiness) -> Life:
+    async def run(_: web.Application) -> AsyncIterator[None]:
         try:
             await database.open()
             await _migrate(database, readiness)
@@ -133,25 +165,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         yield
         await database.close()
 
-    async def run_metrics(_: web.Application) -> AsyncIterator[None]:
-        await live_metrics.start(tasks)
-        maintenance = tasks.start("metrics-maintenance", metrics.maintain_for_ever())
-        yield
-        maintenance.cancel()
-        await live_metrics.close()
-
-    async def run_commands(_: web.Application) -> AsyncIterator[None]:
-        await nursery.start()
-        await commands.start()
-        await stock_door.start()
-        yield
-        await stock_door.close()
-        await commands.close()
-        await nursery.close()
-
-    # Started in this order and stopped in the reverse one.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, run_metrics, run_commands))
-    return Service(app, bus, tasks, readiness, traffic, embedded, kernel)
+    return run
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

@@ -265,6 +265,8 @@ def _options() -> Iterator[Option]:
 
 OPTIONS: tuple[Option, ...] = tuple(_options())
 _BY_NAME = {option.name: option for option in OPTIONS}
+# A setting with a name of its own also stands in the table of its room.
+_BY_KEY = {f"{option.group}_{option.attribute}": option for option in OPTIONS} | _BY_NAME
 
 
 def environment() -> dict[str, str]:
@@ -365,11 +367,11 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     values = {}
     for name, given in _flatten(document):
-        if name not in _BY_NAME:
+        if name not in _BY_KEY:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise SettingsError(f"{file}: there is no setting {name}{hint}")
-        values[name] = _BY_NAME[name].parse(given, f"{file}: {name}")
+        values[_BY_KEY[name].name] = _BY_KEY[name].parse(given, f"{file}: {name}")
     return values
 
 

@@ -14,14 +14,14 @@ from smartmob.errors import RemoteError, SettingsError, SmartmobError
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
-    "serve": ("smartmob.cli.serve", "Run the service."),
+    "serve": ("smartmob.cli.serve:command", "Run the service."),
     "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
     "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
     "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
     "kill": ("smartmob.cli.commands:kill_command", "End a job."),
     "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
-    "tests": ("smartmob.cli.tests", "What test suites measured: list, show, import, export."),
-    "demo": ("smartmob.cli.demo", "Show the service with a real test suite, in under a minute."),
+    "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
+    "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 
 
@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name or "command")
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

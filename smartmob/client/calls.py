@@ -50,6 +50,9 @@ class Line(Protocol):
     def forget(self, call_id: int) -> None:
         """Take note that a call is over."""
 
+    def moved(self, cwd: str) -> None:
+        """Take note of the connection's working directory, to ask for it again on the next connection."""
+
 
 class RemoteCall:
     """A call. It survives the loss of the connection if it is a job: then it goes on where its output ended."""
@@ -69,6 +72,7 @@ class RemoteCall:
         self._in = Receiving()
         self._out = Sending()
         self._credited = asyncio.Event()
+        self._last_text: str | None = None
 
     # -- to the server ------------------------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class RemoteCall:
                 self.number = message.number
             self._taker.started(message.number, message.job)
         elif isinstance(message, Says):
-            self._taker.values([protocol.from_json(value) for value in message.values])
+            self._values(message.values)
         elif isinstance(message, Gap):
             self._in.skip(message.last)
             self._taker.gap(message.first, message.last)
@@ -135,8 +139,16 @@ class RemoteCall:
             self._credited.set()
         elif isinstance(message, Done):
             if message.values:
-                self._taker.values([protocol.from_json(value) for value in message.values])
+                self._values(message.values)
+            if self._name == "cd" and message.exit_code == 0 and self._last_text is not None:
+                self._line.moved(self._last_text)
             self._finish(lambda: self._taker.done(message))
+
+    def _values(self, values: list[Any]) -> None:
+        found = [protocol.from_json(value) for value in values]
+        if isinstance(found[-1], str):
+            self._last_text = found[-1]
+        self._taker.values(found)
 
     def receive_piece(self, piece: Piece) -> None:
         """Pass on bytes; raises InvalidInput for a gap or a repeat."""

@@ -46,7 +46,7 @@ class Channel:
     ) -> None:
         self.url = url.rstrip("/")
         self.commands: dict[str, CommandDescription] = {}
-        self.cwd: str | None = None
+        self._cwd: str | None = None
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -145,7 +145,7 @@ class Channel:
             self._http = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=0, compress=0)
         try:
-            hello = Hello(f"{_user()}@{socket.gethostname()}", self.cwd)
+            hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
             await opened.send_frame(protocol.encode(hello), WSMsgType.TEXT)
             welcome = protocol.from_server(await opened.receive_str())
             if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
@@ -195,6 +195,10 @@ class Channel:
         call = self._calls.pop(call_id, None)
         if call is not None:
             self._intervals.pop(call, None)
+
+    def moved(self, cwd: str) -> None:
+        """Take note of the working directory, which the next connection begins with."""
+        self._cwd = cwd
 
     async def ping(self, timeout: float | None = None) -> bool:
         """Return whether the server answers within `timeout` seconds."""

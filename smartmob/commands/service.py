@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,39 +26,42 @@ from smartmob.commands.supervisor import RunningJob, Supervisor, inputs
 from smartmob.errors import NotFound, SmartmobError
 from smartmob.kernel import clock
 from smartmob.kernel.children.nursery import Nursery
-from smartmob.kernel.events import EventBus, StopBegan
+from smartmob.kernel.events import EventBus
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.settings import CommandsSettings
+from smartmob.settings import CommandsSettings, inherited
 
 log = structlog.get_logger()
 
 CHUNK = 256 * 1024
 _MAINTENANCE_SECONDS = 3600.0
 _MOST_KEYS = 10_000
+_END_SECONDS = 5.0
 
 
 class CommandsService:
-    """The use cases of the room. Give it what it needs, `start` it once the database is open, and `close` it."""
+    """The use cases of the room. `start` it once the database is open, and `close` it before that is closed.
+
+    `environment` is what programs inherit, by default the service's own without its settings.
+    """
 
     def __init__(
         self,
         store: JobStore,
         records: GroupCommitWriter[Job],
-        nursery: Nursery,
-        tasks: TaskRegistry,
         bus: EventBus,
+        tasks: TaskRegistry,
         settings: CommandsSettings,
         *,
         folder: Path,
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
-        self.nursery = nursery
-        self.environment = environment
+        self.nursery = Nursery(tasks)
+        self.environment = inherited() if environment is None else environment
+        self.tasks = tasks
         self._store = store
         self._records = records
-        self.tasks = tasks
         self._bus = bus
         self._folder = folder
         self.registry = Registry(COMMANDS)
@@ -72,14 +75,14 @@ class CommandsService:
         self._keys: dict[str, int] = {}
         self._unrecorded: list[int] = []
         self._maintenance: asyncio.Task[None] | None = None
-        self._last_jobs: asyncio.Task[None] | None = None
+        self._ended: asyncio.Task[None] | None = None
         self.connections: set[Callable[[], object]] = set()
-        bus.subscribe(StopBegan, lambda _: self._begin_stop())
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Find what is kept, and say of the jobs of a service that died that they are lost."""
+        await self.nursery.start()
         self._outputs.open()
         self._store.keeper = _identity(self._folder / "id")
         await self._refill()
@@ -90,12 +93,14 @@ class CommandsService:
             await self._records.put([self._as_lost(job) for job in lost])
         self._maintenance = self.tasks.start("commands-maintenance", self._maintain_for_ever())
 
-    def _begin_stop(self) -> None:
+    async def end(self) -> None:
         """End the jobs while their clients are still connected, and then leave the clients."""
-        self._last_jobs = self.tasks.start("commands-stop", self._end_jobs())
+        if self._ended is None:
+            self._ended = self.tasks.start("commands-end", self._end_jobs())
+        await self._ended
 
     async def _end_jobs(self) -> None:
-        await self.supervisor.close(self.settings.kill_grace + 5)
+        await self.supervisor.close(self.settings.kill_grace + _END_SECONDS)
         for leave in tuple(self.connections):
             leave()
 
@@ -103,11 +108,9 @@ class CommandsService:
         """End the jobs, record how they ended, and close the files."""
         if self._maintenance is not None:
             self._maintenance.cancel()
-        if self._last_jobs is None:
-            self._begin_stop()
-        assert self._last_jobs is not None
-        await self._last_jobs
+        await self.end()
         await self._records.close()
+        await self.nursery.close()
         self._outputs.close()
 
     def session(self, client: str) -> Session:
@@ -214,13 +217,16 @@ class CommandsService:
             return await self.follow(known, 0, sink, hold=True)
         if key is not None:
             self._remember(key, number)
-        sink.acknowledge(number, job=True)
         record = self._record(number, session, command, values)
+        starting = self.supervisor.start(record, lambda job: self._work(job, session, command, values, sink))
         try:
-            job = await self.supervisor.start(record, lambda job: self._work(job, session, command, values, sink))
-        except BaseException:
+            # A client that leaves at this moment finds its job again by the key or in the list.
+            job = await asyncio.shield(self.tasks.start(f"job-{number}-start", starting))
+        except Exception:
             self._keys.pop(key or "", None)
+            sink.acknowledge(number, job=False)
             raise
+        sink.acknowledge(number, job=True)
         return await self.follow_running(job, 0, sink, hold=True)
 
     async def _work(
@@ -376,17 +382,17 @@ class CommandsService:
     async def _maintain_for_ever(self) -> None:
         while True:
             try:
-                await self.maintain()
+                await self.maintain(clock.now())
             except Exception as error:
                 log.warning("commands.maintenance_failed", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)
 
-    async def maintain(self) -> int:
+    async def maintain(self, now: datetime) -> int:
         """Remove the jobs that have been kept long enough; return how many."""
         forgotten, self._unrecorded = self._unrecorded, []
         if forgotten:
             await self._store.forget_output(forgotten)
-        expired = await self._store.expire(clock.now() - timedelta(days=self.settings.keep_days))
+        expired = await self._store.expire(now - timedelta(days=self.settings.keep_days))
         for job_id in expired:
             self._outputs.remove(job_id)
         if expired:

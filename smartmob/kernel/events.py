@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -11,11 +10,6 @@ import structlog
 log = structlog.get_logger()
 
 E = TypeVar("E")
-
-
-@dataclass(frozen=True, slots=True)
-class StopBegan:
-    """The service takes no more work; who holds a connection that never ends by itself closes it."""
 
 
 class EventBus:

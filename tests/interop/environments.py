@@ -24,6 +24,8 @@ MONITOR_API: Installs = (
     ("--no-deps", "--no-build-isolation", "monitor-server-api==1.1.0"),
 )
 
+CONPLYENT: Installs = (("conplyent==0.2.17",),)
+
 _LAST_LINES = 25
 
 

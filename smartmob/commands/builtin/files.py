@@ -6,6 +6,7 @@ Their messages are those of the stock server, to the letter, since programs read
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import hashlib
 import os
@@ -37,11 +38,12 @@ def cwd(call: Call) -> int:
 @command
 def cd(call: Call, dest: str) -> int:
     """Change the connection's working directory, and say the new one. Other connections keep theirs."""
-    path = call.path(dest).resolve(strict=True)
-    if not path.is_dir():
-        raise NotADirectoryError(20, os.strerror(20), str(path))
+    path = call.path(dest)
+    # Opened as a folder, so that whatever hinders tells itself.
+    os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     if not os.access(path, os.X_OK):
-        raise PermissionError(13, os.strerror(13), str(path))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    path = path.resolve()
     call.session.cwd = path
     call.say(str(path))
     return GOOD
@@ -197,7 +199,7 @@ async def put(call: Call, path: str, size: Offset, sha256: str | None = None, mo
     """
     target = call.path(path)
     if target.is_dir():
-        raise IsADirectoryError(21, os.strerror(21), str(target))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f"{target.name}.{size}{_PART}")
     digest = hashlib.sha256()
     with part.open("a+b") as file:
@@ -208,7 +210,7 @@ async def put(call: Call, path: str, size: Offset, sha256: str | None = None, mo
         found = digest.digest()
     if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
         part.unlink()
-        raise OSError(5, "the content is not what was sent: its SHA-256 differs. Send it again.", str(target))
+        raise OSError(errno.EIO, "the content is not what was sent: its SHA-256 differs. Send it again.", str(target))
     if mode is not None:
         part.chmod(mode)
     part.replace(target)
@@ -243,7 +245,9 @@ async def _take(call: Call, file: Any, missing: int, digest: Any) -> bytes:
         while missing:
             data = await call.receive()
             if data is None:
-                raise ConnectionAbortedError(103, f"the content ended {missing} bytes too early; send the rest")
+                raise ConnectionAbortedError(
+                    errno.ECONNABORTED, f"the content ended {missing} bytes too early; send the rest"
+                )
             body, trailer = data[:missing], data[missing:]
             missing -= len(body)
             if writing is not None:
@@ -252,11 +256,12 @@ async def _take(call: Call, file: Any, missing: int, digest: Any) -> bytes:
     finally:
         if writing is not None:
             await writing
-    while (data := await call.receive()) is not None:
+    while len(trailer) <= digest.digest_size:
+        data = await call.receive()
+        if data is None:
+            return trailer
         trailer += data
-        if len(trailer) > digest.digest_size:
-            raise InvalidInput("more came than the file's content and its SHA-256")
-    return trailer
+    raise InvalidInput("more came than the file's content and its SHA-256")
 
 
 def _write(file: Any, digest: Any, data: bytes) -> None:
