@@ -92,8 +92,8 @@ class CommandsSettings:
     )
     most_jobs: int = _setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
     kill_grace: float = _setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
-    reboot: str = _setting("/sbin/reboot", "Program of the command `reboot`; empty switches it off.")
-    shutdown: str = _setting("/sbin/shutdown now", "Program of the command `shutdown`; empty switches it off.")
+    reboot: str = _setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
+    shutdown: str = _setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
 
 
 @dataclass(frozen=True, slots=True)

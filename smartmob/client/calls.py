@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -69,18 +70,29 @@ class RemoteCall:
         self._args = args
         self._kwargs = kwargs
         self._key = uuid4().hex if resumable else None
-        self._in = Receiving()
-        self._out = Sending()
-        self._credited = asyncio.Event()
         self._last_text: str | None = None
+
+    # Most commands say a line and end, so what streams of bytes need is made for those that have them.
+
+    @cached_property
+    def _in(self) -> Receiving:
+        return Receiving()
+
+    @cached_property
+    def _out(self) -> Sending:
+        return Sending()
+
+    @cached_property
+    def _credited(self) -> asyncio.Event:
+        return asyncio.Event()
 
     # -- to the server ------------------------------------------------------------------------------------------
 
     def begin(self, call_id: int) -> None:
         """Ask for the command, or after the loss of a connection for the rest of it."""
         self.id = call_id
-        offset = self._in.offset
         if self.number is not None:
+            offset = self._in.offset
             self._in = Receiving(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
             self._line.send(protocol.Call(call_id, "attach", [], kwargs))

@@ -11,6 +11,7 @@ import getpass
 import itertools
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -21,7 +22,7 @@ from smartmob.client.calls import RemoteCall, Taker, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
-from smartmob.commands.protocol import Hello, Ping, Pong, Refused, Welcome
+from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
 from smartmob.errors import InvalidInput
 
 HEARTBEAT_SECONDS = 10.0
@@ -60,11 +61,13 @@ class Channel:
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = itertools.count(1)
         self._outgoing: deque[tuple[bytes, WSMsgType]] = deque()
-        self._sending = asyncio.Lock()
+        self._held_back = False
         self._intervals: dict[RemoteCall, float] = {}
         self._running: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+        self._shorter = asyncio.Event()
+        self._heard = False
         self._connected = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -79,6 +82,14 @@ class Channel:
         if self._socket is not None:
             return
         await self._stop_running()
+        try:
+            await self._open(timeout)
+        except BaseException:
+            await self._close_http()
+            raise
+        self._running = asyncio.get_running_loop().create_task(self._run(), name="smartmob-channel")
+
+    async def _open(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         delay = _FIRST_DELAY
@@ -86,7 +97,7 @@ class Channel:
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._connect()
-                break
+                return
             except TimeoutError:
                 raise NotConnected(f"{self.url} did not answer within {timeout:g} s") from None
             except (aiohttp.WSServerHandshakeError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
@@ -96,7 +107,6 @@ class Channel:
                     raise NotConnected(f"cannot connect to {self.url}: {_reason(error)}") from None
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
-        self._running = loop.create_task(self._run(), name="smartmob-channel")
 
     async def disconnect(self) -> None:
         """Leave the server. Jobs go on there; calls of jobs go on here with the next `open`."""
@@ -107,9 +117,12 @@ class Channel:
         """Leave the server for good; what still waits for an answer fails."""
         await self.disconnect()
         self._abandon(NotConnected("the connection was closed"))
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+        await self._close_http()
+
+    async def _close_http(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
 
     async def _stop_running(self) -> None:
         running, self._running = self._running, None
@@ -163,6 +176,16 @@ class Channel:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
+    async def call_now(self, *args: Any, **kwargs: Any) -> RemoteCall:
+        """Do what `call` does, and send it within this task, which is quicker than to wake the sender."""
+        self._held_back = True
+        try:
+            call = self.call(*args, **kwargs)
+        finally:
+            self._held_back = False
+        await self.flush()
+        return call
+
     def call(
         self, name: str, args: list[Any], kwargs: dict[str, Any], taker: Taker, *, max_interval: float | None = None
     ) -> RemoteCall:
@@ -178,7 +201,7 @@ class Channel:
         )  # fmt: skip
         if max_interval:
             self._intervals[call] = max_interval
-            self._news.set()
+            self._shorter.set()
         if self._socket is None:
             self._orphans.append(call)
         else:
@@ -219,7 +242,8 @@ class Channel:
         """Send a message, in its turn; dropped while there is no connection."""
         if self._socket is not None:
             self._outgoing.append((protocol.encode(message), WSMsgType.TEXT))
-            self._news.set()
+            if not self._held_back:
+                self._news.set()
 
     def send_piece(self, kind: int, call_id: int, offset: int, data: bytes | memoryview) -> None:
         """Send bytes, in their turn; dropped while there is no connection."""
@@ -229,13 +253,13 @@ class Channel:
 
     async def flush(self) -> None:
         """Return when what was sent is on its way, at the server's speed."""
-        async with self._sending:
-            while self._outgoing and self._socket is not None:
-                content, kind = self._outgoing.popleft()
-                try:
-                    await self._socket.send_frame(content, kind)
-                except (ConnectionError, aiohttp.ClientError):
-                    return  # the reader finds out, and what was lost is asked for again
+        while self._outgoing and self._socket is not None:
+            # A frame is written before anything is waited for, so several tasks may be here and the order is kept.
+            content, kind = self._outgoing.popleft()
+            try:
+                await self._socket.send_frame(content, kind)
+            except (ConnectionError, aiohttp.ClientError):
+                return  # the reader finds out, and what was lost is asked for again
 
     async def _send_for_ever(self) -> None:
         while True:
@@ -246,7 +270,7 @@ class Channel:
     async def _run(self) -> None:
         """Read until the connection is lost, make it again, and so on."""
         while True:
-            await self._read_until_lost()
+            await self._read()
             if self._sender is not None:
                 self._sender.cancel()
             await self._hang_up()
@@ -255,18 +279,9 @@ class Channel:
 
     async def _read_until_lost(self) -> None:
         assert self._socket is not None
-        waiting = False
         while True:
-            try:
-                async with asyncio.timeout(self._patience()):
-                    message = await self._socket.receive()
-            except TimeoutError:
-                if waiting:
-                    return  # a whole interval without a sign of life, although it was asked for
-                waiting = True
-                self.send(Ping(0))
-                continue
-            waiting = False
+            message = await self._socket.receive()
+            self._heard = True
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                 try:
                     self._take(message)
@@ -275,9 +290,36 @@ class Channel:
             elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
 
-    def _patience(self) -> float:
-        """Return after how many silent seconds the server is asked; after twice that it is lost."""
-        return min((self._heartbeat, *self._intervals.values())) / 2
+    async def _watch(self, reading: asyncio.Task[None]) -> None:
+        """Ask for a sign of life after half an interval of silence, and give the connection up after the other half."""
+        asked = False
+        while True:
+            self._heard = False
+            self._shorter.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min((self._heartbeat, *self._intervals.values())) / 2):
+                    await self._shorter.wait()
+                    continue
+            if self._heard:
+                asked = False
+            elif asked:
+                reading.cancel()
+                return
+            else:
+                asked = True
+                self.send(Ping(0))
+
+    async def _read(self) -> None:
+        """Read until the connection is lost or given up."""
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read_until_lost(), name="smartmob-reader")
+        watching = loop.create_task(self._watch(reading), name="smartmob-watch")
+        try:
+            await asyncio.wait({reading})
+        finally:
+            for task in (reading, watching):
+                task.cancel()
+            await asyncio.gather(reading, watching, return_exceptions=True)
 
     def _take(self, message: aiohttp.WSMessage) -> None:
         if message.type is WSMsgType.BINARY:
@@ -286,7 +328,10 @@ class Channel:
                 call.receive_piece(piece)
             return
         said = protocol.from_server(message.data)
-        if isinstance(said, Pong):
+        if isinstance(said, Done | Says | Started):
+            if (call := self._calls.get(said.id)) is not None:
+                call.receive(said)
+        elif isinstance(said, Pong):
             waiting = self._pings.pop(said.n, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)

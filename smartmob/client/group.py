@@ -39,6 +39,8 @@ class Group:
     def __init__(self, urls: tuple[str, ...], token: str | None = None, connect_timeout: float = 10.0) -> None:
         if not urls:
             raise ValueError("a group needs at least one server")
+        if len(set(urls)) < len(urls):
+            raise ValueError("a group has each server once")
         self._connect_timeout = connect_timeout
         self._labs = {_label(url, urls): Lab(url, token) for url in urls}
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from smartmob.client import messages, transfer
-from smartmob.client.calls import RemoteCall
+from smartmob.client.calls import RemoteCall, Taker
 from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
 from smartmob.client.messages import Lines, ServerMethod
@@ -33,7 +33,7 @@ class Listener:
         self.gaps: list[tuple[int, int]] = []
         self.call: RemoteCall | None = None
         self._binary = binary
-        self._lines = Lines()
+        self._lines: Lines | None = None
         self._held: deque[tuple[Any, int]] = deque()
         self._news = asyncio.Event()
         self._failure: Exception | None = None
@@ -72,6 +72,9 @@ class Listener:
             if self.ended is not None:
                 return _END
             self._news.clear()
+            if self.max_interval is None:
+                await self._news.wait()
+                continue
             try:
                 async with asyncio.timeout(self.max_interval):
                     await self._news.wait()
@@ -110,6 +113,10 @@ class Listener:
         if self.call is not None:
             self.call.cancel()
 
+    def taker(self) -> Taker:
+        """Return who gets what the call tells."""
+        return _Taker(self)
+
     # -- what the call tells ------------------------------------------------------------------------------------
 
     def started(self, number: int, job: bool) -> None:
@@ -124,6 +131,7 @@ class Listener:
         if self._binary:
             self._held.append((data, len(data)))
         else:
+            self._lines = self._lines or Lines()
             lines = self._lines.add(data)
             self._held += [(line, 0) for line in lines[:-1]]
             if lines:
@@ -136,7 +144,8 @@ class Listener:
         self.gaps.append((first, last))
 
     def finished(self, done: Done) -> None:
-        self._held += [(line, 0) for line in self._lines.end()]
+        if self._lines is not None:
+            self._held += [(line, 0) for line in self._lines.end()]
         self.error = messages.error_of(done)
         if self.error is not None:
             self._held.append((self.error, 0))
@@ -163,6 +172,41 @@ class _Taker:
         self._listener.output_came(data)
 
 
+class _Answer:
+    """Gathers what a command says."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+        self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self.call: RemoteCall | None = None
+        self._lines: Lines | None = None
+
+    def started(self, number: int, job: bool) -> None:
+        pass  # the end is all that is waited for
+
+    def values(self, values: list[Any]) -> None:
+        self.found += [messages.presented(value) for value in values]
+
+    def output(self, offset: int, data: bytes) -> None:
+        self._lines = self._lines or Lines()
+        self.found += self._lines.add(data)
+        if self.call is not None:
+            self.call.taken(len(data))
+
+    def gap(self, first: int, last: int) -> None:
+        self.found.append(messages.lost_output(first, last))
+
+    def done(self, done: Done) -> None:
+        if self._lines is not None:
+            self.found += self._lines.end()
+        if not self.ended.done():
+            self.ended.set_result(done)
+
+    def failed(self, error: Exception) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+
 class Lab:
     """A service's commands for asyncio: after `connect` each of them is a method.
 
@@ -186,6 +230,8 @@ class Lab:
     async def connect(self, timeout: float | None = None) -> None:
         """Connect; raises NotConnected."""
         await self.channel.open(timeout)
+        for name in self.channel.commands:
+            self.__dict__.pop(name, None)  # made again when it is wanted; it may be another one now
 
     async def disconnect(self) -> None:
         """Leave the server for a while; jobs go on, and so do their listeners after the next `connect`."""
@@ -224,7 +270,16 @@ class Lab:
         """Call a command and return its listener at once."""
         positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
         listener = Listener(max_interval=max_interval, binary=binary)
-        listener.call = self.channel.call(name, positional, named, _Taker(listener), max_interval=max_interval)
+        listener.call = self.channel.call(name, positional, named, listener.taker(), max_interval=max_interval)
+        return listener
+
+    async def _start_now(
+        self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any
+    ) -> Listener:
+        positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
+        listener = Listener(max_interval=max_interval, binary=binary)
+        taker = listener.taker()
+        listener.call = await self.channel.call_now(name, positional, named, taker, max_interval=max_interval)
         return listener
 
     async def attach(
@@ -246,17 +301,21 @@ class Lab:
         **options: Any,
     ) -> Any:
         """Call a command; raises ClientTimeout when it takes longer than `timeout` seconds."""
-        listener = self.start(name, *args, **options)
         described = self.channel.commands.get(name)
+        background = described is not None and described.background
         if complete is None:
-            complete = not (described is not None and described.background)
+            complete = not background
+        plain = timeout is None and not echo_response and not options.keys() & {"binary", "max_interval"}
+        if plain and complete and not background:
+            return await self._ask(name, args, options, raise_error=raise_error)
+        listener = await self._start_now(name, *args, **options)
+        found: list[Any] = []
         try:
             async with asyncio.timeout(timeout):
                 if not complete:
                     await listener.taken_by_server()
                     return listener
-                found: list[Any] = []
-                async for message in listener:
+                while (message := await listener.next()) is not _END:
                     found.append(message)
                     if echo_response:
                         messages.echo(message)
@@ -266,6 +325,23 @@ class Lab:
         if raise_error and listener.ended is not None:
             messages.raise_for(listener.ended, listener.error, found)
         return found
+
+    async def _ask(self, name: str, args: Any, kwargs: dict[str, Any], *, raise_error: bool) -> list[Any]:
+        """Return all that a command says, where nobody wants any of it before the end."""
+        positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
+        answer = _Answer()
+        answer.call = await self.channel.call_now(name, positional, named, answer)
+        try:
+            ended = await answer.ended
+        except asyncio.CancelledError:
+            answer.call.cancel()
+            raise
+        error = messages.error_of(ended)
+        if error is not None:
+            answer.found.append(error)
+        if raise_error:
+            messages.raise_for(ended, error, answer.found)
+        return answer.found
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         channel = self.__dict__.get("channel")
@@ -279,6 +355,7 @@ class Lab:
         method.__name__ = method.__qualname__ = name
         method.__doc__ = description.text
         vars(method)["__signature__"] = messages.signature(description)
+        self.__dict__[name] = method
         return method
 
 

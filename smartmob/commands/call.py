@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     from smartmob.commands.supervisor import RunningJob
 
 
-class Sink(Protocol):
+class Speaker(Protocol):
+    """The client's end of a command that is answered at once."""
+
+    def say(self, value: object) -> None:
+        """One message. Who says many waits for `room` between them."""
+
+    def done(self, outcome: Outcome) -> None:
+        """The command has ended; the last thing that is said."""
+
+
+class Sink(Speaker, Protocol):
     """The client's end of one command: what a door must do with what the command says."""
 
     def acknowledge(self, number: int, job: bool) -> None:
         """The command is taken; its number, and whether that is a job's."""
-
-    def say(self, value: object) -> None:
-        """One message. Who says many waits for `room` between them."""
 
     async def room(self) -> None:
         """Return when the client has room for more."""
@@ -35,9 +42,6 @@ class Sink(Protocol):
 
     async def receive(self) -> bytes | None:
         """Return the next bytes that the client sends to the command, or None at their end."""
-
-    def done(self, outcome: Outcome) -> None:
-        """The command has ended; the last thing that is said."""
 
 
 class Session:

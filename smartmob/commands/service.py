@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import msgspec
@@ -16,7 +16,7 @@ import structlog
 
 from smartmob.commands import model
 from smartmob.commands.builtin import COMMANDS
-from smartmob.commands.call import Call, Session, Sink
+from smartmob.commands.call import Call, Session, Sink, Speaker
 from smartmob.commands.events import CloseAsked
 from smartmob.commands.model import CommandDescription, Job, Outcome
 from smartmob.commands.registry import Command, Registry, Where, load
@@ -160,7 +160,7 @@ class CommandsService:
         self.registry.find(name).bind(*arguments, native=False)
 
     def call_inline(
-        self, session: Session, name: str, arguments: tuple[Sequence[Any], Mapping[str, Any]], sink: Sink
+        self, session: Session, name: str, arguments: tuple[Sequence[Any], Mapping[str, Any]], sink: Speaker
     ) -> bool:
         """Run a command that is answered at once; return False, having done nothing, for any other one."""
         try:
@@ -171,7 +171,8 @@ class CommandsService:
             return False
         try:
             values = command.bind(*arguments, native=False)
-            code = command.function(Call(0, session, sink, self), **values)
+            # An inline command waits for nothing, so it needs no more of its client than a Speaker.
+            code = command.function(Call(0, session, cast(Sink, sink), self), **values)
             outcome = Outcome(exit_code=code or model.GOOD)
         except Exception as error:
             outcome = Outcome(exit_code=model.ERROR, error=error)

@@ -20,7 +20,7 @@ from smartmob.errors import InvalidInput, SmartmobError, TooLarge
 
 log = structlog.get_logger()
 
-_MOST_HELD = 4 * 1024 * 1024
+_SURELY_SMALL = 100_000
 
 
 class Wire(Protocol):
@@ -43,25 +43,29 @@ class Connection:
         self._calls: dict[int, _SocketSink] = {}
         self._outgoing: deque[tuple[bool, bytes]] = deque()
         self._held = 0
-        self._sending = asyncio.Lock()
         self._news = asyncio.Event()
         self._broken = False
+        self._held_back = False
         self._sender = service.tasks.start("commands-sender", self._send_for_ever())
 
     # -- frames in ----------------------------------------------------------------------------------------------
 
     async def text(self, content: str) -> None:
         """Handle a text frame."""
+        # What is said at once goes out from here, which is quicker than to wake the sender.
+        self._held_back = True
         try:
             message = protocol.from_client(content)
-        except InvalidInput as error:
-            self.refuse(error, None)
-        else:
             if isinstance(message, CallMessage):
                 self._begin(message)
             else:
                 self._tell(message)
-        await self.flush()
+        except InvalidInput as error:
+            self.refuse(error, None)
+        finally:
+            self._held_back = False
+        if self._outgoing:
+            await self.flush()
 
     async def binary(self, content: bytes) -> None:
         """Handle a binary frame."""
@@ -86,10 +90,10 @@ class Connection:
             said = "a call with this id is open" if message.id in self._calls else "too many calls are open"
             self.refuse(InvalidInput(said), message.id)
             return
-        sink = _SocketSink(self, message.id)
         arguments = (message.args, message.kwargs)
-        if self.service.call_inline(self.session, message.name, arguments, sink):
+        if self.service.call_inline(self.session, message.name, arguments, _InlineSink(self, message.id)):
             return
+        sink = _SocketSink(self, message.id)
         self._calls[message.id] = sink
         work = self.service.call(self.session, message.name, arguments, sink, key=message.key)
         sink.task = self.service.tasks.start("command-call", work)
@@ -139,25 +143,19 @@ class Connection:
             return
         self._outgoing.append((binary, content))
         self._held += len(content)
-        self._news.set()
+        if not self._held_back:
+            self._news.set()
 
     async def flush(self) -> None:
         """Return when all that was sent so far is on its way, at the client's speed."""
-        async with self._sending:
-            while self._outgoing and not self._broken:
-                binary, content = self._outgoing.popleft()
-                self._held -= len(content)
-                try:
-                    await (self._wire.send_binary(content) if binary else self._wire.send_text(content))
-                except ConnectionError:
-                    self._broken = True
-        if not self._outgoing:
-            self._news.clear()
-
-    async def room(self) -> None:
-        """Return when not too much waits."""
-        if self._held > _MOST_HELD or self._sending.locked():
-            await self.flush()
+        while self._outgoing and not self._broken:
+            # A frame is written before anything is waited for, so several tasks may be here and the order is kept.
+            binary, content = self._outgoing.popleft()
+            self._held -= len(content)
+            try:
+                await (self._wire.send_binary(content) if binary else self._wire.send_text(content))
+            except ConnectionError:
+                self._broken = True
 
     def forget(self, call_id: int) -> None:
         """Take note that a call is over."""
@@ -166,7 +164,24 @@ class Connection:
     async def _send_for_ever(self) -> None:
         while True:
             await self._news.wait()
+            self._news.clear()
             await self.flush()
+
+
+class _InlineSink:
+    """The client's end of a command that is answered at once, by one message."""
+
+    def __init__(self, connection: Connection, call_id: int) -> None:
+        self._connection = connection
+        self._id = call_id
+        self._values: list[Any] = []
+
+    def say(self, value: object) -> None:
+        self._values.append(_encodable(value))
+
+    def done(self, outcome: Outcome) -> None:
+        error = None if outcome.error is None else travelling(outcome.error)
+        self._connection.send(Done(self._id, outcome.exit_code, self._values, error))
 
 
 class _SocketSink:
@@ -290,6 +305,8 @@ class _SocketSink:
 
 
 def _encodable(value: object) -> object:
+    if type(value) is str and len(value) < _SURELY_SMALL:
+        return value
     try:
         value = protocol.as_json(value)
         size = len(protocol.encode(Says(0, [value])))

@@ -63,3 +63,5 @@ def test_no_servers() -> None:
     """A group of nobody is a mistake."""
     with pytest.raises(ValueError, match="at least one"):
         Group(())
+    with pytest.raises(ValueError, match="each server once"):
+        Group(("http://a:1", "http://a:1"))

@@ -64,10 +64,8 @@ class Driver:
 
     def do_count(self, key: str) -> Any:
         """Return how many messages come until the end, and the last one."""
-        count, last = 0, None
-        for last in iter(self.listeners[key].next, None):
-            count += 1
-        return [count, last]
+        found = list(iter(self.listeners[key].next, None))
+        return [len(found), found[-1]]
 
     def do_on(self, name: str, key: str, *args: Any) -> Any:
         """Call a command with a job's number first."""

@@ -24,6 +24,7 @@ from smartmob.kernel.web import BodyReader, decode, json_response, parameter, qu
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
 _MOST_CONNECTIONS = 1_000
 _LINES_HELD = 64
+_HEARTBEAT_SECONDS = 30.0
 _NEVER = 2**62
 
 
@@ -116,7 +117,9 @@ class CommandHandlers:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if len(self._service.connections) >= _MOST_CONNECTIONS:
             raise Unavailable(f"{_MOST_CONNECTIONS} clients are connected already")
-        socket = web.WebSocketResponse(max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, autoping=True)
+        socket = web.WebSocketResponse(
+            max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
+        )
         if not socket.can_prepare(request):
             raise InvalidInput("this is no proper WebSocket handshake")
         await socket.prepare(request)
