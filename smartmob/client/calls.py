@@ -181,7 +181,7 @@ class RemoteCall:
         """Take note that the connection is lost; return whether the call goes on with the next one."""
         if self.number is not None or self._key is not None:
             return True
-        self.refused(NotConnected(f"the connection broke while {self._name} ran; it may have been done or not"))
+        self.refused(broke(self._name))
         return False
 
     def _finish(self, tell: Callable[[], None]) -> None:
@@ -190,6 +190,63 @@ class RemoteCall:
             self._credited.set()
             self._line.forget(self.id)
             tell()
+
+
+class Question:
+    """A call of which nothing is wanted before its end: all its messages, then `ended`. It is not repeated."""
+
+    __slots__ = ("_args", "_kwargs", "_line", "_name", "ended", "found", "id")
+
+    def __init__(self, line: Line, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+        self.id = 0
+        self.found: list[Any] = []
+        self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._line = line
+        self._name = name
+        self._args = args
+        self._kwargs = kwargs
+
+    def begin(self, call_id: int) -> None:
+        """Ask for the command."""
+        self.id = call_id
+        self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
+
+    def receive(self, message: FromServer) -> None:
+        """Gather what the command says."""
+        if isinstance(message, Done | Says):
+            self.found += [protocol.from_json(value) for value in message.values]
+        if isinstance(message, Done):
+            self._line.forget(self.id)
+            if self._name == "cd" and message.exit_code == 0 and self.found:
+                self._line.moved(self.found[-1])
+            if not self.ended.done():
+                self.ended.set_result(message)
+
+    def receive_piece(self, piece: Piece) -> None:
+        """Gather a message that is bytes; other bytes are not asked for, so there is no credit for more."""
+        if piece.kind == protocol.VALUE:
+            self.found.append(piece.data)
+
+    def cancel(self) -> None:
+        """Give the command up."""
+        self._line.send(protocol.Cancel(self.id))
+        self._line.forget(self.id)
+
+    def refused(self, error: Exception) -> None:
+        """Take note that the outcome will never be known."""
+        self._line.forget(self.id)
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def lost(self) -> bool:
+        """Take note that the connection is lost."""
+        self.refused(broke(self._name))
+        return False
+
+
+def broke(name: str) -> NotConnected:
+    """Return the error for a command that cannot be repeated."""
+    return NotConnected(f"the connection broke while {name} ran; it may have been done or not")
 
 
 def check_piece(content: bytes) -> Piece:

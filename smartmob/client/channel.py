@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from smartmob import __version__
-from smartmob.client.calls import RemoteCall, Taker, check_piece
+from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
@@ -55,8 +55,8 @@ class Channel:
         self._reconnect_for = reconnect_for
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._calls: dict[int, RemoteCall] = {}
-        self._orphans: list[RemoteCall] = []
+        self._calls: dict[int, RemoteCall | Question] = {}
+        self._orphans: list[RemoteCall | Question] = []
         self._ids = itertools.count(1)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = itertools.count(1)
@@ -176,6 +176,27 @@ class Channel:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
+    async def ask(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Question:
+        """Call a command of which nothing is wanted before its end; raises NotConnected."""
+        if self._socket is None:
+            await self._until_connected()
+        question = Question(self, name, args, kwargs)
+        self._held_back = True
+        self._begin(question)
+        self._held_back = False
+        await self.flush()
+        return question
+
+    async def _until_connected(self) -> None:
+        """Return when a connection that was lost has been made again; raises NotConnected."""
+        if self._running is None:
+            raise NotConnected(f"there is no connection to {self.url}; call connect first")
+        connected = asyncio.get_running_loop().create_task(self._connected.wait())
+        await asyncio.wait({connected, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        if not connected.done():
+            connected.cancel()
+            raise NotConnected(f"the connection to {self.url} was lost")
+
     async def call_now(self, *args: Any, **kwargs: Any) -> RemoteCall:
         """Do what `call` does, and send it within this task, which is quicker than to wake the sender."""
         self._held_back = True
@@ -208,7 +229,7 @@ class Channel:
             self._begin(call)
         return call
 
-    def _begin(self, call: RemoteCall) -> None:
+    def _begin(self, call: RemoteCall | Question) -> None:
         call_id = next(self._ids) & 0xFFFFFFFF
         self._calls[call_id] = call
         call.begin(call_id)
@@ -216,7 +237,7 @@ class Channel:
     def forget(self, call_id: int) -> None:
         """Take note that a call is over."""
         call = self._calls.pop(call_id, None)
-        if call is not None:
+        if self._intervals and isinstance(call, RemoteCall):
             self._intervals.pop(call, None)
 
     def moved(self, cwd: str) -> None:

@@ -17,6 +17,8 @@ from smartmob.client.messages import Lines, ServerMethod
 from smartmob.commands.protocol import Done
 
 _END = object()
+_STREAMS = ("attach", "get", "put")
+"""Commands whose bytes are not messages, so that a listener must take them."""
 
 
 class Listener:
@@ -172,41 +174,6 @@ class _Taker:
         self._listener.output_came(data)
 
 
-class _Answer:
-    """Gathers what a command says."""
-
-    def __init__(self) -> None:
-        self.found: list[Any] = []
-        self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self.call: RemoteCall | None = None
-        self._lines: Lines | None = None
-
-    def started(self, number: int, job: bool) -> None:
-        pass  # the end is all that is waited for
-
-    def values(self, values: list[Any]) -> None:
-        self.found += [messages.presented(value) for value in values]
-
-    def output(self, offset: int, data: bytes) -> None:
-        self._lines = self._lines or Lines()
-        self.found += self._lines.add(data)
-        if self.call is not None:
-            self.call.taken(len(data))
-
-    def gap(self, first: int, last: int) -> None:
-        self.found.append(messages.lost_output(first, last))
-
-    def done(self, done: Done) -> None:
-        if self._lines is not None:
-            self.found += self._lines.end()
-        if not self.ended.done():
-            self.ended.set_result(done)
-
-    def failed(self, error: Exception) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
-
-
 class Lab:
     """A service's commands for asyncio: after `connect` each of them is a method.
 
@@ -305,7 +272,12 @@ class Lab:
         background = described is not None and described.background
         if complete is None:
             complete = not background
-        plain = timeout is None and not echo_response and not options.keys() & {"binary", "max_interval"}
+        plain = (
+            timeout is None
+            and not echo_response
+            and name not in _STREAMS
+            and (not options or not options.keys() & {"binary", "max_interval"})
+        )
         if plain and complete and not background:
             return await self._ask(name, args, options, raise_error=raise_error)
         listener = await self._start_now(name, *args, **options)
@@ -328,20 +300,24 @@ class Lab:
 
     async def _ask(self, name: str, args: Any, kwargs: dict[str, Any], *, raise_error: bool) -> list[Any]:
         """Return all that a command says, where nobody wants any of it before the end."""
-        positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
-        answer = _Answer()
-        answer.call = await self.channel.call_now(name, positional, named, answer)
+        positional, named = (
+            messages.arguments(self.channel.commands.get(name), args, kwargs) if args or kwargs else ([], {})
+        )
+        question = await self.channel.ask(name, positional, named)
         try:
-            ended = await answer.ended
+            ended = await question.ended
         except asyncio.CancelledError:
-            answer.call.cancel()
+            question.cancel()
             raise
+        found = question.found
+        if ended.error is None and ended.exit_code == 0:
+            return found
         error = messages.error_of(ended)
         if error is not None:
-            answer.found.append(error)
+            found.append(error)
         if raise_error:
-            messages.raise_for(ended, error, answer.found)
-        return answer.found
+            messages.raise_for(ended, error, found)
+        return found
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         channel = self.__dict__.get("channel")

@@ -36,14 +36,14 @@ _HEAD = struct.Struct(">BIQ")
 CallId = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class Hello(msgspec.Struct, frozen=True, tag="hello", omit_defaults=True):
     """The client's first message: who it is, and the working directory that it had on a connection before."""
 
     client: Annotated[str, msgspec.Meta(max_length=200)] = ""
     cwd: str | None = None
 
 
-class Call(msgspec.Struct, frozen=True, tag="call"):
+class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     """Run a command. Of a call that is repeated with the same `key` on another connection the job is not run again."""
 
     id: CallId
@@ -53,38 +53,38 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     key: Annotated[str, msgspec.Meta(min_length=8, max_length=64)] | None = None
 
 
-class Credit(msgspec.Struct, frozen=True, tag="credit"):
+class Credit(msgspec.Struct, frozen=True, tag="credit", omit_defaults=True):
     """The sender has room for so many bytes more."""
 
     id: CallId
     bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 
 
-class End(msgspec.Struct, frozen=True, tag="end"):
+class End(msgspec.Struct, frozen=True, tag="end", omit_defaults=True):
     """The client sends no more bytes to the command."""
 
     id: CallId
 
 
-class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+class Cancel(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True):
     """The client no longer listens. A job goes on; any other command is given up."""
 
     id: CallId
 
 
-class Ping(msgspec.Struct, frozen=True, tag="ping"):
+class Ping(msgspec.Struct, frozen=True, tag="ping", omit_defaults=True):
     """Does the other end live?"""
 
     n: int = 0
 
 
-class Pong(msgspec.Struct, frozen=True, tag="pong"):
+class Pong(msgspec.Struct, frozen=True, tag="pong", omit_defaults=True):
     """It does."""
 
     n: int = 0
 
 
-class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+class Welcome(msgspec.Struct, frozen=True, tag="welcome", omit_defaults=True):
     """The answer to `hello`: what there is."""
 
     version: int
@@ -92,7 +92,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     commands: list[CommandDescription]
 
 
-class Started(msgspec.Struct, frozen=True, tag="started"):
+class Started(msgspec.Struct, frozen=True, tag="started", omit_defaults=True):
     """A command has begun; its number, which is a job's if `job`."""
 
     id: CallId
@@ -100,14 +100,14 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
     job: bool
 
 
-class Says(msgspec.Struct, frozen=True, tag="says"):
+class Says(msgspec.Struct, frozen=True, tag="says", omit_defaults=True):
     """Messages of a command. A time is `{"$time": "ISO 8601"}`."""
 
     id: CallId
     values: list[Any]
 
 
-class Gap(msgspec.Struct, frozen=True, tag="gap"):
+class Gap(msgspec.Struct, frozen=True, tag="gap", omit_defaults=True):
     """The output from `first` to `last` is no longer kept."""
 
     id: CallId
@@ -115,7 +115,7 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
     last: Offset
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
     """A command has ended, with its last messages. `state` and `end` (the length of the output) are a job's."""
 
     id: CallId
@@ -126,7 +126,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     end: int | None = None
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class Refused(msgspec.Struct, frozen=True, tag="refused", omit_defaults=True):
     """A message was not understood or not taken; `problem` is the name of an HTTP problem of the service."""
 
     problem: str
