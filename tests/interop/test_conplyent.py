@@ -28,6 +28,7 @@ def step(name: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...], di
     return name, args, kwargs
 
 
+FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
 CONNECT = step("connect", timeout=20)
 
 
@@ -74,7 +75,7 @@ async def test_every_quick_command(stock: Stock) -> None:
         (step("write", "b/f", " two", append=True), ["Finished writing data to b/f"]),
         (step("rdfile", "b/f"), ["Contents of b/f", {"bytes": b"one two".hex()}]),
         (step("ls", str(home / "b")), [f"Listing of Directory {home / 'b'}:\n\nd c\nf f\nf t"]),
-        (step("rm", "b"), ["Non-Empty Directory... Pass recursive to recursivly remove directory"]),
+        (step("rm", "b"), [FULL]),
         (step("rm", "b", recursive=True), ["Removed directory b"]),
         (step("jobs"), ["No jobs running."]),
         (step("is_alive", 1), [False]),

@@ -24,6 +24,8 @@ from smartmob.errors import Conflict, InvalidInput
 _CHUNK = 1024 * 1024
 _PART = ".smartmob-part"
 
+_FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
+
 Limit = Annotated[int, msgspec.Meta(ge=1, le=4 * 1024 * 1024)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -109,7 +111,7 @@ def rm(call: Call, path: str, recursive: bool = False) -> int:
         return BAD_PARAMETER
     if target.is_dir() and not target.is_symlink():
         if not recursive and any(target.iterdir()):
-            call.say("Non-Empty Directory... Pass recursive to recursivly remove directory")
+            call.say(_FULL)
             return BAD_PARAMETER
         shutil.rmtree(target)
         call.say(f"Removed directory {path}")
