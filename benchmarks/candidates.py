@@ -116,8 +116,8 @@ class Service(Candidate):
 
 
 @contextmanager
-def smartmob(data_dir: Path) -> Iterator[Service]:
-    """Run the installed command with its defaults; the access log goes to a file."""
+def smartmob(data_dir: Path, **further: str) -> Iterator[Service]:
+    """Run the installed command with its defaults and further variables; the access log goes to a file."""
     program = Path(sysconfig.get_path("scripts")) / "smartmob"
     if not program.exists():
         raise CannotMeasure(f"{program} is missing: install the project with `{sys.executable} -m pip install -e .`")
@@ -126,8 +126,8 @@ def smartmob(data_dir: Path) -> Iterator[Service]:
     started = time.perf_counter()
     command = [str(program), "serve", "--port", "0", "--data-dir", str(data_dir)]
     try:
-        with _running(command, log, defaults) as process:
-            port = _port(process, log, rb"event=bind .*port=(\d+)")
+        with running(command, log, defaults | further) as process:
+            port = port_of(process, log, rb"event=bind .*port=(\d+)")
             _until_answered(process, log, port, "/health")
             yield Service(SMARTMOB, port, "", process.pid, data_dir, time.perf_counter() - started)
     finally:
@@ -138,8 +138,8 @@ def smartmob(data_dir: Path) -> Iterator[Service]:
 def bare(folder: Path) -> Iterator[Candidate]:
     """Run the bare handler."""
     log = folder / "bare.log"
-    with _running([sys.executable, "-m", "benchmarks.bare"], log, dict(os.environ)) as process:
-        yield Candidate(BARE, _port(process, log, rb"port=(\d+)"), "", process.pid)
+    with running([sys.executable, "-m", "benchmarks.bare"], log, dict(os.environ)) as process:
+        yield Candidate(BARE, port_of(process, log, rb"port=(\d+)"), "", process.pid)
 
 
 @contextmanager
@@ -152,19 +152,19 @@ def monitor_server(folder: Path) -> Iterator[Candidate]:
         "monitor_server.uwsgi:WSGI_SERVER",
     ]
     database = f"sqlite:///{folder / 'monitor.db'}"
-    environment = os.environ | {"FLASK_ENV": "prod", "MONITOR_SERVER_DATABASE_URI": database}
-    with _running(command, log, environment) as process:
-        port = _port(process, log, rb"Listening at: http://127\.0\.0\.1:(\d+)")
+    variables = os.environ | {"FLASK_ENV": "prod", "MONITOR_SERVER_DATABASE_URI": database}
+    with running(command, log, variables) as process:
+        port = port_of(process, log, rb"Listening at: http://127\.0\.0\.1:(\d+)")
         _until_answered(process, log, port, "/api/v1/metrics/count")
         yield Candidate(MONITOR, port, "/api/v1", process.pid)
 
 
 @contextmanager
-def _running(command: Sequence[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], log: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process until the block ends. CTRL-C reaches only us, who then stop it in order."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment, start_new_session=True
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=variables, start_new_session=True
         )
     try:
         yield process
@@ -187,13 +187,13 @@ def _end_postgres(data_dir: Path) -> None:
         os.kill(pid, signal.SIGQUIT)
 
 
-def _port(process: subprocess.Popen[bytes], log: Path, pattern: bytes) -> int:
+def port_of(process: subprocess.Popen[bytes], log: Path, pattern: bytes) -> int:
     """Return the port that the process says it listens on."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if found := re.search(pattern, log.read_bytes()):
             return int(found[1])
-        _check_alive(process, log)
+        check_alive(process, log)
         time.sleep(_POLL_SECONDS)
     raise CannotMeasure(f"{process.args!r} did not start in {_START_SECONDS:g} s; it says:\n{_tail(log)}")
 
@@ -210,12 +210,12 @@ def _until_answered(process: subprocess.Popen[bytes], log: Path, port: int, path
             pass  # not yet
         finally:
             connection.close()
-        _check_alive(process, log)
+        check_alive(process, log)
         time.sleep(_POLL_SECONDS)
     raise CannotMeasure(f"{process.args!r} did not answer in {_START_SECONDS:g} s; it says:\n{_tail(log)}")
 
 
-def _check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
+def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
     if process.poll() is not None:
         raise CannotMeasure(f"{process.args!r} ended with {process.returncode}; it says:\n{_tail(log)}")
 
@@ -229,28 +229,23 @@ def _monitor_environment() -> Path:
     interpreter = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which(_MONITOR_PYTHON)
     if interpreter is None:
         raise CannotMeasure(f"{MONITOR} needs {_MONITOR_PYTHON}, which is not on the PATH")
-    name = hashlib.sha256(repr((MONITOR_REQUIREMENTS, interpreter)).encode()).hexdigest()[:12]
-    folder = ROOT / ".cache" / "benchmarks" / f"monitor-server-api-{name}"
+    return environment(MONITOR, interpreter, MONITOR_REQUIREMENTS, "--only-binary", "numpy,pandas")
+
+
+def environment(name: str, interpreter: str, requirements: Sequence[str], *options: str) -> Path:
+    """Return the Python of a virtual environment with these requirements; it is made the first time."""
+    key = hashlib.sha256(repr((requirements, interpreter)).encode()).hexdigest()[:12]
+    folder = ROOT / ".cache" / "benchmarks" / f"{name}-{key}"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        say(f"Installing {MONITOR_REQUIREMENTS[0]} into {folder.relative_to(ROOT)} (the first time only)")
-        _install(interpreter, folder)
+        say(f"Installing {requirements[0]} into {folder.relative_to(ROOT)} (the first time only)")
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for command in ([interpreter, "-m", "venv", "--clear", str(folder)], [*pip, *options, *requirements]):
+            done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if done.returncode:
+                raise CannotMeasure(f"{name} could not be installed: {done.stdout.strip()[-500:]}")
         (folder / "complete").touch()
     return python
-
-
-def _install(interpreter: str, folder: Path) -> None:
-    steps = (
-        [interpreter, "-m", "venv", "--clear", str(folder)],
-        [
-            *(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--only-binary", "numpy,pandas", *MONITOR_REQUIREMENTS),
-        ],
-    )
-    for command in steps:
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise CannotMeasure(f"{MONITOR} could not be installed: {done.stdout.strip()[-500:]}")
 
 
 def say(text: str) -> None:

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.seconds = options.seconds or (1 if options.quick else 5)
     options.rounds = options.rounds or (1 if options.quick else 5)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         with open_folder() as folder:
             sections, raw = _run(_plan(options, folder), options.only)
@@ -111,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ingest", description="Measure ingest, and print a report in Markdown."
     )
-    parser.add_argument("--seconds", type=_positive, metavar="N", help="seconds of each run of wrk (default 5)")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="rounds of each benchmark (default 3)")
+    parser.add_argument("--seconds", type=positive, metavar="N", help="seconds of each run of wrk (default 5)")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="rounds of each benchmark (default 3)")
     parser.add_argument("--quick", action="store_true", help="one short round of everything, with small sizes")
     parser.add_argument(
         "--only", type=_names, default=tuple(BENCHMARKS), metavar="NAME,...", help=f"some of {', '.join(BENCHMARKS)}"
@@ -121,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a whole number from 1, for an option."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
@@ -134,7 +135,7 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     """End as after CTRL-C, so that everything that was started is stopped."""
     raise KeyboardInterrupt(number)
 

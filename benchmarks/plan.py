@@ -16,22 +16,19 @@ from benchmarks.load import Wrk
 
 _QUIET = 15.0
 _QUIET_SAMPLE_SECONDS = 0.3
-_QUIET_WAIT_SECONDS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The sizes of one run. `raw` takes what was measured, by benchmark."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of benchmarks: where, how long and how often. `raw` takes what was measured, by benchmark.
 
-    wrk: Wrk
+    `patience` is how many seconds to wait for a quiet machine.
+    """
+
     folder: Path
     seconds: int
     rounds: int
-    bulk_rows: int
-    stored_rows: int
-    page_requests: int
-    starts: int
-    settle_seconds: float
+    patience: float = 20.0
     raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def keep(self, benchmark: str, **figures: Any) -> None:
@@ -43,7 +40,7 @@ class Plan:
 
         What somebody else runs here, and what the candidate before left to be written, is to meet nobody.
         """
-        deadline = time.monotonic() + _QUIET_WAIT_SECONDS
+        deadline = time.monotonic() + self.patience
         while (busy := psutil.cpu_percent(_QUIET_SAMPLE_SECONDS)) > _QUIET and time.monotonic() < deadline:
             pass
         self.keep("quiet", percent_busy=busy)
@@ -54,7 +51,7 @@ class Plan:
         busy = sum(1 for percent in found if percent > _QUIET)
         return (
             f"Before {busy} of {len(found)} measurements the machine was busy with something else (more than "
-            f"{_QUIET:.0f} % of its processors) and did not become quiet within {_QUIET_WAIT_SECONDS:.0f} s."
+            f"{_QUIET:.0f} % of its processors) and did not become quiet within {self.patience:.0f} s."
         )
 
     @contextmanager
@@ -62,6 +59,18 @@ class Plan:
         """Give a folder for one benchmark; it is gone afterwards."""
         with open_folder(self.folder) as folder:
             yield folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Run):
+    """The sizes of a run of the benchmark `ingest`."""
+
+    wrk: Wrk
+    bulk_rows: int
+    stored_rows: int
+    page_requests: int
+    starts: int
+    settle_seconds: float
 
 
 @contextmanager

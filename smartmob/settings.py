@@ -112,6 +112,27 @@ class ConplyentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessesSettings:
+    """Settings of the room `processes`."""
+
+    grace: float = _setting(10.0, "Seconds that a process gets to end after SIGTERM.", low=0, high=3600)
+    base_port: int = _setting(5000, "First of the ports that processes get in PORT.", low=1, high=65535)
+    console_bytes: int = _setting(
+        1024 * 1024, "Bytes of each process's output that are kept for those who attach later.", low=1024
+    )
+    viewer_bytes: int = _setting(
+        4 * 1024 * 1024, "Bytes that may wait for one slow viewer before it misses lines.", low=65536
+    )
+    sample_seconds: float = _setting(5.0, "Seconds between two samples of what processes use.", low=0.1, high=3600)
+    keep_events_days: float = _setting(30.0, "Days after which what happened to processes is removed.", low=0.01)
+    max_archive: int = _setting(1024**3, "Bytes that a source archive may have.", low=1024)
+    max_unpacked: int = _setting(2 * 1024**3, "Bytes that may come out of a source archive.", low=1024)
+    max_files: int = _setting(100_000, "Files that may come out of a source archive.", low=1)
+    download_timeout: float = _setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
+    stall_timeout: float = _setting(30.0, "Seconds without a byte after which a download is given up.", low=0.1)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one service."""
 
@@ -130,6 +151,7 @@ class Settings:
     stop_timeout: float = _setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
     log_format: str = _setting("kv", "Format of log lines.", choices=("kv", "json"))
     utc: bool = _setting(False, "Write log times in UTC.")
+    no_restore: bool = _setting(False, "Leave the processes of the last time stopped.")
     logging_endpoint: str = _setting(
         "file:///dev/stdout", "Where log lines go: file:///PATH or fluent://HOST:PORT/APP."
     )
@@ -137,6 +159,7 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     commands: CommandsSettings = field(default_factory=CommandsSettings)
     conplyent: ConplyentSettings = field(default_factory=ConplyentSettings)
+    processes: ProcessesSettings = field(default_factory=ProcessesSettings)
     token: str | None = field(default=None, repr=False)
 
 
@@ -313,6 +336,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         metrics=MetricsSettings(**nested.get("metrics", {})),
         commands=CommandsSettings(**nested.get("commands", {})),
         conplyent=ConplyentSettings(**nested.get("conplyent", {})),
+        processes=ProcessesSettings(**nested.get("processes", {})),
         token=token,
     )
 

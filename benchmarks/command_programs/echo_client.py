@@ -22,7 +22,7 @@ async def main(port: str, what: str, count: str) -> dict[str, object]:
             await socket.send_str(orjson.dumps(message).decode())
             orjson.loads(await socket.receive_str())
             times.append(time.perf_counter() - started)
-    return {"times": times}
+    return {"p50": sorted(times)[len(times) // 2], "p99": sorted(times)[len(times) * 99 // 100]}
 
 
 print(json.dumps(uvloop.run(main(*sys.argv[1:]))))

@@ -290,7 +290,7 @@ async def _send(lab: Lab, src: Path, dest: str) -> None:
     if dest.endswith("/") or dest in (".", ".."):
         dest = f"{dest.rstrip('/')}/{src.resolve().name}"
     total = sum(path.stat().st_size for path, _ in files)
-    with output.byte_progress() as bars:
+    with output.transfer() as bars:
         task = bars.add_task(src.name, total=total)
         before = 0
         for path, inner in files:
@@ -314,7 +314,7 @@ async def _fetch(lab: Lab, src: str, dest: Path) -> None:
     listed = await lab.run("find_files", src, raise_error=True)
     if dest.is_dir():
         dest = dest / Path(src).name
-    with output.byte_progress() as bars:
+    with output.transfer() as bars:
         task = bars.add_task(Path(src).name, total=sum(found["size"] for found in listed))
         before = 0
         for found in listed:

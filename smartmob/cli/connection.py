@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from smartmob.client.http import Lab
+from smartmob.processes.protocol import without_password
 from smartmob.settings import PREFIX, environment, secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
@@ -18,7 +22,10 @@ DEFAULT_SERVER = "http://127.0.0.1:8080"
 T = TypeVar("T")
 
 
-def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
     """Make an async command that is given an address and a token into one with --server and --token-file."""
 
     @click.option(
@@ -34,18 +41,22 @@ def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
         help="File that holds the token (or set SMARTMOB_TOKEN).",
     )  # fmt: skip
     @wraps(command)
-    def run(*args: Any, server: str, token_file: Path | None, **kwargs: Any) -> T:
-        token = secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
-
+    def run(*args: Any, server: str, token_file: Path | None, **kwargs: Any) -> T | None:
         async def connected() -> T:
-            return await command(server, token, *args, **kwargs)
+            return await command(server, token_of(token_file), *args, **kwargs)
 
-        return asyncio.run(connected())
+        try:
+            return asyncio.run(connected())
+        except BrokenPipeError:
+            # The reader of our output has seen enough; click would take it for a failure. What is still held back
+            # goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
 
     return run
 
 
-def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
+def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
     """Make an async command that is given a Lab into one with the options --server and --token-file."""
 
     @has_server
@@ -55,3 +66,20 @@ def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T]:
             return await command(lab, *args, **kwargs)
 
     return run
+
+
+def token_of(token_file: Path | None) -> str | None:
+    """Return the token, which is in a file or in the environment."""
+    return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
+
+
+def connect(server: str, token_file: Path | None) -> Lab:
+    """Return the client for a service; the token is in a file or in the environment."""
+    return Lab(server, token_of(token_file))
+
+
+def again(lab: Lab, *words: str) -> str:
+    """Return the command line of a further command to the same service, for a person to type."""
+    usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
+    server = () if lab.url == usual else ("--server", without_password(lab.url))
+    return shlex.join(("smartmob", *words, *server))

@@ -20,6 +20,12 @@ _COMMANDS = {
     "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
     "kill": ("smartmob.cli.commands:kill_command", "End a job."),
     "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
+    "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
+    "ps": ("smartmob.cli.processes:ps", "List processes."),
+    "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
+    "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
+    "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
+    "stop": ("smartmob.cli.processes:stop", "Stop processes."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }

@@ -14,6 +14,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -31,13 +32,16 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; columns whose name begins with `>` are aligned to the right."""
+    """Print a table; columns whose name begins with `>` are aligned to the right.
+
+    A cell that is a Text keeps its style; `plain` makes one that is safe.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
-        table.add_row(*(plain(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
     _console().print(table)
 
 
@@ -46,30 +50,39 @@ def say(text: str) -> None:
     Console(stderr=True, highlight=False, markup=False).print(text, soft_wrap=True)
 
 
+def print_lines(lines: Iterable[Text]) -> None:
+    """Print lines that are not cut and not broken."""
+    console = _console()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
 def progress() -> Progress:
     """Return a progress bar on standard error, which shows nothing unless that is a terminal."""
+    return _progress(MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def transfer() -> Progress:
+    """Return a progress bar like `progress` that counts bytes, and is gone at the end."""
+    return _progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), transient=True)
+
+
+def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *columns,
         console=console,
+        transient=transient,
         disable=not console.is_terminal,
     )
 
 
-def byte_progress() -> Progress:
-    """Return a progress bar for bytes on standard error, which shows nothing unless that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-
-
-def plain(cell: object) -> Text:
+def plain(cell: object, style: str = "") -> Text:
     """Return a cell without what a terminal would obey: names come from whoever sends them."""
     text = NOTHING if cell is None or cell == "" else str(cell)
-    return Text("".join(mark if mark.isprintable() else "\ufffd" for mark in text))
+    return Text("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
 
 
 def local_time(text: str) -> str:
@@ -86,6 +99,33 @@ def seconds(value: float | None) -> str:
     if abs(value) >= 1:
         return f"{value:.2f} s"
     return f"{value * 1000:.1f} ms"
+
+
+def span(value: float | None) -> str:
+    """Return how long something has lasted, in its two largest units."""
+    if value is None:
+        return NOTHING
+    rest = int(value)
+    parts: list[str] = []
+    for size, unit in _SPANS:
+        number, rest = divmod(rest, size)
+        if number or parts:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+_SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def size(value: float | None) -> str:
+    """Return a number of bytes with the unit that suits it."""
+    if value is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
 
 
 def _console() -> Console:

@@ -5,8 +5,9 @@ It runs alone on any machine: it needs aiohttp's client and nothing of the serve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,10 @@ from smartmob import __version__
 from smartmob.errors import RemoteError
 
 NDJSON = "application/x-ndjson"
+OCTETS = "application/octet-stream"
 _CONNECT_SECONDS = 10.0
+_GOODBYE_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 30.0
 _LONGEST_LINE = 4 * 1024 * 1024
 
 
@@ -68,6 +72,29 @@ class Lab:
         async with self._request("POST", path, query, data=lines, headers={"Content-Type": NDJSON}) as response:
             return await _document(response)
 
+    async def upload(self, path: str, chunks: AsyncIterable[bytes], size: int) -> Any:
+        """Send a file of `size` bytes as it comes; return the answer."""
+        headers = {"Content-Type": OCTETS, "Content-Length": str(size)}
+        async with self._request("POST", path, {}, data=chunks, headers=headers) as response:
+            return await _document(response)
+
+    @asynccontextmanager
+    async def socket(self, path: str, **query: object) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Give the WebSocket at `path` until the end of the block; a server that is gone is noticed by a heartbeat."""
+        assert self._session is not None
+        timeout = aiohttp.ClientWSTimeout(ws_close=_GOODBYE_SECONDS)
+        with self._failures():
+            try:
+                socket = await self._session.ws_connect(
+                    self._address(path, query), timeout=timeout, heartbeat=_HEARTBEAT_SECONDS, autoclose=False
+                )
+            except aiohttp.WSServerHandshakeError as error:
+                # What a refused handshake says is lost; the same request without one is told.
+                await self.get(path, **query)
+                raise RemoteError(f"the server opened no WebSocket: it answered {error.status}", error.status) from None
+        async with socket:
+            yield socket
+
     async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
         """Yield the documents of a listing as lines of JSON, as they come."""
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
@@ -85,20 +112,36 @@ class Lab:
         self, method: str, path: str, query: Mapping[str, object], **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None
-        url = URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
-        try:
-            async with self._session.request(method, url, **options) as response:
+        with self._failures():
+            async with self._session.request(method, self._address(path, query), **options) as response:
                 if response.status >= 400:
                     raise RemoteError(await _complaint(response), response.status)
                 yield response
+
+    def _address(self, path: str, query: Mapping[str, object]) -> URL:
+        return URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Say in one line what goes wrong on the way to the server."""
+        try:
+            yield
         except aiohttp.ClientConnectorError as error:
             raise RemoteError(
-                f"cannot connect to {self.url}: {error.os_error.strerror or error}. Is the service running there?"
+                f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"
             ) from None
         except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
             raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.os_error
+    # asyncio puts addresses into its messages; what is wrong with names and TLS has numbers of its own.
+    if cause.errno is None or cause.errno <= 0 or isinstance(error, aiohttp.ClientSSLError):
+        return cause.strerror or str(cause)
+    return os.strerror(cause.errno)
 
 
 async def _document(response: aiohttp.ClientResponse) -> Any:

@@ -40,7 +40,7 @@ _END_SECONDS = 5.0
 
 
 class CommandsService:
-    """The use cases of the room. `start` it once the database is open, and `close` it before that is closed.
+    """The use cases of the room. `start` it once `records` is written, and `close` it before that ends.
 
     `environment` is what programs inherit, by default the service's own without its settings.
     """
@@ -49,6 +49,7 @@ class CommandsService:
         self,
         store: JobStore,
         records: GroupCommitWriter[Job],
+        nursery: Nursery,
         bus: EventBus,
         tasks: TaskRegistry,
         settings: CommandsSettings,
@@ -57,7 +58,7 @@ class CommandsService:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
-        self.nursery = Nursery(tasks)
+        self.nursery = nursery
         self.environment = inherited() if environment is None else environment
         self.tasks = tasks
         self._store = store
@@ -74,7 +75,6 @@ class CommandsService:
         self._numbering = asyncio.Lock()
         self._keys: dict[str, int] = {}
         self._unrecorded: list[int] = []
-        self._maintenance: asyncio.Task[None] | None = None
         self._ended: asyncio.Task[None] | None = None
         self.connections: set[Callable[[], object]] = set()
 
@@ -82,16 +82,13 @@ class CommandsService:
 
     async def start(self) -> None:
         """Find what is kept, and say of the jobs of a service that died that they are lost."""
-        await self.nursery.start()
         self._outputs.open()
         self._store.keeper = _identity(self._folder / "id")
         await self._refill()
-        await self._records.start(self.tasks)
         lost = await self._store.left_running()
         if lost:
             log.warning("jobs.lost", jobs=len(lost))
             await self._records.put([self._as_lost(job) for job in lost])
-        self._maintenance = self.tasks.start("commands-maintenance", self._maintain_for_ever())
 
     async def end(self) -> None:
         """End the jobs while their clients are still connected, and then leave the clients."""
@@ -106,11 +103,7 @@ class CommandsService:
 
     async def close(self) -> None:
         """End the jobs, record how they ended, and close the files."""
-        if self._maintenance is not None:
-            self._maintenance.cancel()
         await self.end()
-        await self._records.close()
-        await self.nursery.close()
         self._outputs.close()
 
     def session(self, client: str) -> Session:
@@ -380,7 +373,8 @@ class CommandsService:
         self._unrecorded.append(job_id)
         log.info("job.output_dropped", job=job_id)
 
-    async def _maintain_for_ever(self) -> None:
+    async def maintain_for_ever(self) -> None:
+        """Remove what has been kept long enough, every hour."""
         while True:
             try:
                 await self.maintain(clock.now())

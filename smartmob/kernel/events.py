@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -10,6 +11,11 @@ import structlog
 log = structlog.get_logger()
 
 E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStopping:
+    """The service takes no more work; what is under way is finished, and what goes on for ever has to end."""
 
 
 class EventBus:

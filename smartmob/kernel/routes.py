@@ -21,7 +21,7 @@ from smartmob.kernel.health import Readiness
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.prometheus import CONTENT_TYPE, Figures
 from smartmob.kernel.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader, json_response, wants_html
+from smartmob.kernel.web import BodyReader, json_response
 
 # 'unsafe-inline' for styles only: the pages carry their few rules with them and load nothing.
 _PAGE_HEADERS = {
@@ -98,7 +98,6 @@ class KernelRoutes:
                     {200: answer(dict[str, Any])},
                 ),
                 Route("GET", "/docs", self.docs, "docs", "This document as a page.", {200: page}),
-                Route("GET", "/", self.index, "index", "Where to go.", {200: answer(dict[str, str]), 303: moved}),
                 Route(
                     "GET", "/login", self.login_page, "login_page", "The page to sign in with the token.",
                     {200: page}, query=LoginQuery, public=True,
@@ -139,11 +138,6 @@ class KernelRoutes:
 
     async def docs(self, _: web.Request) -> web.StreamResponse:
         return _page("docs.html", document=self.document, phrases=_phrases())
-
-    async def index(self, request: web.Request) -> web.StreamResponse:
-        if wants_html(request):
-            return web.Response(status=303, headers={"Location": "/docs"})
-        return json_response({"docs": "/docs", "openapi": "/openapi.json", "health": "/health"})
 
     async def login_page(self, request: web.Request) -> web.StreamResponse:
         return _page("login.html", next=_local(request.query.get("next", "/")), wrong=False)

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from smartmob.cli.connection import talks_to_server
+from smartmob.cli.connection import again, talks_to_server
 from smartmob.client.http import Lab
 from smartmob.errors import SettingsError
 
@@ -50,3 +50,20 @@ def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
     """It is an error, not an attempt without a token."""
     with pytest.raises(SettingsError, match="--token-file: cannot read"):
         _said("--token-file", str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("server", "usual", "said"),
+    [
+        ("http://127.0.0.1:8080/", None, "smartmob stop 'my app.web.0'"),
+        ("http://lab:1", None, "smartmob stop 'my app.web.0' --server http://lab:1"),
+        ("http://lab:1", "http://lab:1/", "smartmob stop 'my app.web.0'"),
+        ("http://ci:s3cret@lab:1", None, "smartmob stop 'my app.web.0' --server 'http://***@lab:1'"),
+    ],
+)
+def test_a_further_command(server: str, usual: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be typed as it stands, names the server where that is not the usual one, and shows no password."""
+    monkeypatch.delenv("SMARTMOB_SERVER", raising=False)
+    if usual is not None:
+        monkeypatch.setenv("SMARTMOB_SERVER", usual)
+    assert again(Lab(server), "stop", "my app.web.0") == said

@@ -16,6 +16,24 @@ def test_durations(value: float | None, text: str) -> None:
     assert output.seconds(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.4, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7200, "2 h 0 min"), (200_000, "2 d 7 h")],
+)
+def test_spans(value: float | None, text: str) -> None:
+    """How long something lasts is told in its two largest units."""
+    assert output.span(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (5e12, "5000.0 GB")],
+)
+def test_sizes(value: float | None, text: str) -> None:
+    """Bytes come with the unit that suits them."""
+    assert output.size(value) == text
+
+
 def test_a_cell_cannot_command_the_terminal() -> None:
     """Control characters of a name that somebody sent are not passed on, and markup is text."""
     assert output.plain("a\x1b[31mb\x07[red]c").plain == "a\ufffd[31mb\ufffd[red]c"

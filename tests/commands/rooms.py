@@ -13,6 +13,7 @@ from smartmob.commands.call import Session
 from smartmob.commands.model import Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.commands.store import JobStore
+from smartmob.kernel.children.nursery import Nursery
 from smartmob.kernel.db import Database
 from smartmob.kernel.events import EventBus
 from smartmob.kernel.tasks import TaskRegistry
@@ -113,15 +114,21 @@ async def room(database_url: str, folder: Path, **settings: Any) -> AsyncIterato
     await database.open()
     store = JobStore(database)
     records = GroupCommitWriter("jobs", database, store.commit)
+    nursery = Nursery(tasks)
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     service = CommandsService(
-        store, records, bus, tasks, CommandsSettings(**{"kill_grace": 1.0, **settings}), folder=folder / "commands"
+        *(store, records, nursery, bus, tasks, CommandsSettings(**{"kill_grace": 1.0, **settings})),
+        folder=folder / "commands",
     )
+    await nursery.start()
+    await records.start(tasks)
     await service.start()
     try:
         yield Room(service, store, bus, tasks, home)
     finally:
         await service.close()
+        await records.close()
+        await nursery.close()
         await tasks.close()
         await database.close()

@@ -13,17 +13,25 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("commands", "metrics")
+ROOMS = ("commands", "metrics", "processes")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
 MOST_POSITIONAL = 6
 
-VOCABULARY = {
-    *("__init__", "events", "machine", "migrations", "model", "protocol", "routes", "service", "store"),
-    *("builtin", "call", "failures", "program", "registry", "session", "spool", "stock", "supervisor"),
-}
+VOCABULARY = {"__init__", "events", "machine", "migrations", "model", "protocol", "routes", "service", "store"}
 """What a module of a room may be called: one meaning for each name, in every room."""
+
+ROLES = {
+    "commands": {"builtin", "call", "failures", "program", "registry", "session", "spool", "stock", "supervisor"},
+    "processes": {
+        *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),
+        # What the preparer is made of, from the source's address to the command.
+        *("archive", "command", "download", "envfile", "environments", "flight", "folders", "ports", "procfile"),
+        "releases",
+    },
+}
+"""The nouns of a room for what does its work, and the formats that only it reads."""
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
 
@@ -74,7 +82,7 @@ def test_rooms_keep_to_the_vocabulary(room: str) -> None:
     """The same name means the same thing in every room; a folder of that name is the same thing in parts."""
     modules = {path.stem for path in (PACKAGE / room).glob("*.py")}
     folders = {path.name for path in (PACKAGE / room).iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert modules | folders <= VOCABULARY
+    assert modules | folders <= VOCABULARY | ROLES.get(room, set())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

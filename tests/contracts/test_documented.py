@@ -242,6 +242,8 @@ class TestMatching:
         [
             ("a  b\nc", "a b   \nc\n"),
             ("first\n...\nlast", "first\n1\n2\nlast"),
+            ("first\n...\nlast", "first\nlast"),
+            ("web.0 running 4711 3 s, started, pid 4711", "web.0  running  13  1 s, started, pid 13"),
             ("2026-11-23 09:14:07  rack7  1.25 s", "2030-01-02 03:04:05 rack7 17.0 ms"),
             ('{"h":"0123456789abcdef","time":0.5}', '{"h":"fedcba9876543210","time":0.0625}'),
             ("▇▇ 8 %", "▇▇▇▇ 104 %"),

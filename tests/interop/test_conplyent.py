@@ -57,7 +57,7 @@ async def _stock(database_url: str, tmp_path: Path) -> AsyncIterator[Stock]:
         door = StockDoor(commands.service, ConplyentSettings(port=0), commands.tasks)
         await door.start()
         yield Stock(commands, door, python, tmp_path)
-        await door.close()
+        door.shut()
 
 
 async def test_every_quick_command(stock: Stock) -> None:

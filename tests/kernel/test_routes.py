@@ -171,16 +171,6 @@ class TestDescription:
         for name in document["components"]["schemas"]:
             assert f'id="{name}"' in page
 
-    async def test_the_start(self, kernel: Any) -> None:
-        """A browser is led to the page, a program is told where to look."""
-        client = await kernel()
-
-        moved = await client.get("/", headers=HTML, allow_redirects=False)
-
-        assert (moved.status, moved.headers["Location"]) == (303, "/docs")
-        for path in (await (await client.get("/")).json()).values():
-            assert (await client.get(path)).status == 200
-
     async def test_pages_are_closed_to_the_outside(self, kernel: Any) -> None:
         """A page loads nothing, sits in no frame, runs no script and is kept by no cache."""
         client = await kernel()

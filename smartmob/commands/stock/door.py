@@ -50,8 +50,13 @@ class StockDoor:
         """Return the port that is listened on; 0 when the door is closed."""
         return self._server.sockets[0].getsockname()[1] if self._server is not None else 0
 
+    async def open(self) -> None:
+        """Start the room, and begin to listen; raises StartupError."""
+        await self.service.start()
+        await self.start()
+
     async def start(self) -> None:
-        """Begin to listen; raises StartupError."""
+        """Begin to listen, if a port is set; raises StartupError."""
         host, port = self._settings.host, self._settings.port
         if port is None:
             return
@@ -66,6 +71,11 @@ class StockDoor:
             )
 
     async def close(self) -> None:
+        """Shut the door, and close the room."""
+        self.shut()
+        await self.service.close()
+
+    def shut(self) -> None:
         """Take no more clients and leave those that there are."""
         if self._server is not None:
             self._server.close()

@@ -21,6 +21,7 @@ import structlog
 
 from smartmob.errors import SmartmobError, Unavailable
 from smartmob.kernel.children import guardian
+from smartmob.kernel.children.output import Sweeper
 from smartmob.kernel.tasks import TaskRegistry
 
 log = structlog.get_logger()
@@ -100,6 +101,11 @@ class Child:
         """Return whether the program itself has not ended yet; descendants may outlive it."""
         return not self._exited.done()
 
+    @property
+    def is_gone(self) -> bool:
+        """Return whether nothing is left of the program and its descendants."""
+        return self._gone.done()
+
     async def started(self) -> None:
         """Return when the program runs; raises SpawnFailed."""
         error = await asyncio.shield(self._started)
@@ -113,6 +119,10 @@ class Child:
     async def gone(self) -> None:
         """Return when nothing is left of the program and its descendants."""
         await asyncio.shield(self._gone)
+
+    def when_exited(self, act: Callable[[Exit], object]) -> None:
+        """Call `act` as soon as the program has ended."""
+        self._exited.add_done_callback(lambda future: act(future.result()))
 
     def when_gone(self, act: Callable[[Child], object]) -> None:
         """Call `act` with this child as soon as it is gone."""
@@ -208,9 +218,13 @@ class GuardianDied(SpawnFailed):
 
 
 class Nursery:
-    """Starts children. `start` it with the service; `close` ends every child that is left."""
+    """Starts children. `start` it with the service; `close` ends every child that is left.
+
+    `sweeper` reads what they write.
+    """
 
     def __init__(self, tasks: TaskRegistry) -> None:
+        self.sweeper = Sweeper()
         self._tasks = tasks
         self._lock = asyncio.Lock()
         self._children: set[Child] = set()

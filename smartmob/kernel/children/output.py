@@ -20,6 +20,8 @@ _READS_AT_ONCE = 4
 _SWEEP_SECONDS = 0.005
 _BUSY_WAKEUPS = 3
 _SILENT_SWEEPS = 20
+_AIM_BYTES = PIPE_BYTES // 4
+_SHORTEST = 0.0005
 
 
 class Pipe:
@@ -50,10 +52,10 @@ class Sweeper:
     """Reads the pipes of all children. It needs no task of its own; `close` a pipe when nobody reads it any more."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._busy: dict[Pipe, int] = {}
         self._last: dict[Pipe, tuple[float, int]] = {}
         self._timer: asyncio.Handle | None = None
+        self._swept = 0.0
 
     @property
     def busy(self) -> int:
@@ -63,7 +65,7 @@ class Sweeper:
     def add(self, pipe: Pipe) -> None:
         """Begin to read `pipe`."""
         self._last[pipe] = (0.0, 0)
-        self._loop.add_reader(pipe.fd, self._woken, pipe)
+        asyncio.get_running_loop().add_reader(pipe.fd, self._woken, pipe)
 
     def drain(self, pipe: Pipe) -> None:
         """Read what is in the pipe now, for somebody who needs the order of output and events."""
@@ -77,27 +79,30 @@ class Sweeper:
         pipe.closed = True
         pipe.hand_over()
         if self._busy.pop(pipe, None) is None and pipe in self._last:
-            self._loop.remove_reader(pipe.fd)
+            asyncio.get_running_loop().remove_reader(pipe.fd)
         self._last.pop(pipe, None)
         os.close(pipe.fd)
         pipe.ended()
 
     def _woken(self, pipe: Pipe) -> None:
-        now = self._loop.time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         before, wakeups = self._last[pipe]
         wakeups = wakeups + 1 if now - before < _SWEEP_SECONDS else 0
         self._last[pipe] = (now, wakeups)
         self._read(pipe)
         if wakeups >= _BUSY_WAKEUPS and not pipe.closed:
-            self._loop.remove_reader(pipe.fd)
+            loop.remove_reader(pipe.fd)
             self._busy[pipe] = 0
             if self._timer is None:
-                self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+                self._swept = now
+                self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Read every busy pipe; those with more than one read's worth go on at once, the others in a while."""
-        self._timer = None
-        more = False
+        """Read every busy pipe, and come again before the fastest of them has filled its pipe by a quarter."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        fastest = 0
         for pipe in tuple(self._busy):
             size = 0
             for _ in range(_READS_AT_ONCE):
@@ -107,15 +112,19 @@ class Sweeper:
                     break
             if pipe.closed:
                 continue
-            more = more or size >= _READ_BYTES
+            fastest = max(fastest, size)
             silent = 0 if size else self._busy[pipe] + 1
             self._busy[pipe] = silent
             if silent > _SILENT_SWEEPS:
                 del self._busy[pipe]
                 self._last[pipe] = (0.0, 0)
-                self._loop.add_reader(pipe.fd, self._woken, pipe)
+                loop.add_reader(pipe.fd, self._woken, pipe)
+        rate = fastest / max(now - self._swept, _SHORTEST)
+        self._swept = now
+        self._timer = None
         if self._busy:
-            self._timer = self._loop.call_later(0 if more else _SWEEP_SECONDS, self._sweep)
+            pause = min(_SWEEP_SECONDS, _AIM_BYTES / rate) if rate else _SWEEP_SECONDS
+            self._timer = loop.call_later(pause if pause > _SHORTEST else 0, self._sweep)
 
     def _read(self, pipe: Pipe) -> int:
         """Hand one chunk over; return its size, 0 when there is none now."""

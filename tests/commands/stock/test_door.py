@@ -118,7 +118,7 @@ async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[Door]:
         door = StockDoor(commands.service, settings, commands.tasks)
         await door.start()
         yield Door(commands, door)
-        await door.close()
+        door.shut()
 
 
 async def test_heartbeat_and_sync(door: Door) -> None:
@@ -250,4 +250,4 @@ async def test_no_port(door: Door) -> None:
     closed = StockDoor(door.commands.service, ConplyentSettings(), door.commands.tasks)
     await closed.start()
     assert closed.port == 0
-    await closed.close()
+    closed.shut()

@@ -43,17 +43,17 @@ WAYS = {
 }
 
 
-def _start(folder: Path, count: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", SERVICE, FAMILY, str(folder), str(count)]
+def _start(folder: Path, count: int, *prefix: str) -> subprocess.Popen[bytes]:
+    command = [*prefix, sys.executable, "-c", SERVICE, FAMILY, str(folder), str(count)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process
 
 
-async def _service(folder: Path, count: int) -> tuple[subprocess.Popen[bytes], list[int]]:
+async def _service(folder: Path, count: int, *prefix: str) -> tuple[subprocess.Popen[bytes], list[int]]:
     """Start a service with families; return it and every process that it is responsible for."""
-    process = _start(folder, count)
+    process = _start(folder, count, *prefix)
     pids = [pid for number in range(count) for pid in await family(folder / str(number))]
     keeping = int((folder / "guardian").read_text())
     keepers = [child.pid for child in psutil.Process(keeping).children()]
@@ -75,6 +75,15 @@ async def test_nothing_outlives_the_service(tmp_path: Path, signals: tuple[signa
     process, pids = await _service(tmp_path, 3)
     assert len(living(pids)) == 3 * 4 + 3 + 1
     _end(process, signals)
+    await until(lambda: living(pids) == [])
+
+
+async def test_it_needs_no_privileges(tmp_path: Path) -> None:
+    """What root may do more than others is taken away here; for others there is nothing to take."""
+    ordinary = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs") if os.geteuid() == 0 else ()
+    process, pids = await _service(tmp_path, 2, *ordinary)
+    assert "CapEff:\t0000000000000000" in Path(f"/proc/{process.pid}/status").read_text()
+    _end(process, (signal.SIGKILL,))
     await until(lambda: living(pids) == [])
 
 

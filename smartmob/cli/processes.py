@@ -1,0 +1,198 @@
+"""`smartmob ps`, `logs`, `attach`, `restart` and `stop`: processes that the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import click
+from rich.text import Text
+
+from smartmob.cli import output
+from smartmob.cli.connection import again, as_json, talks_to_server
+from smartmob.cli.console import Follower
+from smartmob.cli.main import FAILED, GOOD, REMOTE
+from smartmob.cli.screen import Screen
+from smartmob.cli.selection import Status, complete, listed, select
+from smartmob.client.console import ALL_LINES, console
+from smartmob.client.http import Lab
+from smartmob.errors import RemoteError
+from smartmob.processes import machine, model
+
+_ATTACHED_LINES = 20
+_STYLES = {model.RUNNING: "green", model.BACKOFF: "yellow", model.STOPPED: "dim"}
+_REFUSALS = (404, 409)
+
+slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=True, shell_complete=complete)
+
+
+@click.command()
+@as_json
+@talks_to_server
+async def ps(lab: Lab, as_json: bool) -> None:
+    """List processes with their state, and what they use of the processor and of memory."""
+    processes = await listed(lab)
+    if as_json:
+        output.print_json(processes)
+        return
+    if not processes:
+        output.say(f"There are no processes; `{again(lab, 'run', 'FOLDER')}` starts some")
+        return
+    output.print_table(
+        "Processes",
+        ("Slug", "State", ">PID", ">Uptime", ">Restarts", ">CPU", ">Memory", ">Port"),
+        (
+            (
+                process["slug"],
+                output.plain(process["state"], style_of(process["state"])),
+                process["pid"],
+                output.span(process["uptime"]),
+                process["restarts"],
+                None if process["cpu_percent"] is None else f"{process['cpu_percent']:.1f} %",
+                output.size(process["memory"]),
+                process["port"],
+            )
+            for process in processes
+        ),
+    )
+    output.print_lines(line for process in processes for line in remarks(process))
+
+
+def style_of(state: str) -> str:
+    """Return how a state is shown."""
+    return "red" if state in model.FAILURES else _STYLES.get(state, "cyan")
+
+
+def remarks(process: Status) -> Iterator[Text]:
+    """Yield lines that say why a process does not run, and what it or its preparation wrote last."""
+    what = _reason(process)
+    if not what:
+        return
+    yield Text("")
+    yield Text.assemble(output.plain(process["slug"], "bold"), f"  {process['state']}: ", output.plain(what))
+    for line in process["output"]:
+        yield Text.assemble("  ", output.plain(line or " ", "dim"))
+
+
+def _reason(process: Status) -> str:
+    if process["state"] in model.FAILURES:
+        return str(process["detail"] or "")
+    if process["state"] == model.BACKOFF:
+        next_try = f"next try at {output.local_time(process['next_try_at'])}" if process["next_try_at"] else ""
+        return ", ".join(filter(None, (process["detail"] or _end(process), next_try)))
+    if process["download"] is not None:
+        total = process["download"]["total"]
+        return output.size(process["download"]["received"]) + (f" of {output.size(total)}" if total else "")
+    return ""
+
+
+def _end(process: Status) -> str:
+    """Return how the process ended the last time, in the words of its console."""
+    status, signal = process["exit_status"], process["exit_signal"]
+    return "" if status is signal is None else machine.describe(status if signal is None else -signal)
+
+
+@click.command()
+@slugs_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until CTRL-C.")
+@click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
+              help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
+@as_json
+@talks_to_server
+async def logs(lab: Lab, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
+    """Show what processes wrote; SLUG may also be an application, for all its processes.
+
+    The service keeps the last lines of each. With several processes each line begins with the name of its process.
+    With --json each is an object with `slug` and `line`.
+    """
+    names = {process["slug"]: process["slug"] for process in await select(lab, slugs)}
+    screen = Screen(names, as_json=as_json)
+    if follow:
+        return await _follow(Follower(lab, screen, events=False), list(names), tail, "")
+    for slug in names:
+        async with console(lab, slug, tail=tail, follow=False) as lines:
+            async for line in lines:
+                screen.show(slug, line)
+    screen.flush()
+    return GOOD
+
+
+@click.command()
+@click.argument("slug", shell_complete=complete)
+@click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=_ATTACHED_LINES, show_default=True,
+              help="The last N lines first.")  # fmt: skip
+@as_json
+@talks_to_server
+async def attach(lab: Lab, slug: str, tail: int, as_json: bool) -> int:
+    """Follow what a process writes and what happens to it, until CTRL-C, which leaves it running.
+
+    Lines about the process itself begin with `[smartmob]`. With --json each line is an object with `slug` and either
+    `line` or `event`.
+    """
+    processes = await select(lab, (slug,))
+    for process in processes:
+        output.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
+    names = {process["slug"]: process["slug"] for process in processes}
+    follower = Follower(lab, Screen(names, as_json=as_json), events=True)
+    return await _follow(follower, list(names), tail, f"Detached; `{again(lab, 'attach', slug)}` comes back")
+
+
+async def _follow(follower: Follower, slugs: list[str], tail: int, goodbye: str) -> int:
+    """Follow until the end or CTRL-C, which is answered with `goodbye`; return the exit code."""
+    try:
+        return GOOD if await follower.follow(slugs, tail) else REMOTE
+    except asyncio.CancelledError:
+        # Behind the ^C that the terminal shows.
+        output.say(f"\n{goodbye}".rstrip("\n"))
+        return GOOD
+
+
+@click.command()
+@slugs_argument
+@as_json
+@talks_to_server
+async def restart(lab: Lab, slugs: tuple[str, ...], as_json: bool) -> int:
+    """Stop processes that run, and start them again; also those that failed, wait or were stopped.
+
+    SLUG may also be an application, for all its processes.
+    """
+    return await _each(lab, slugs, "restart-process", "is started again", as_json=as_json)
+
+
+@click.command()
+@slugs_argument
+@click.option("--remove", is_flag=True, help="Forget them, too.")
+@as_json
+@talks_to_server
+async def stop(lab: Lab, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
+    """Stop processes with all that they started; return when nothing of them is left.
+
+    They stay in the list, for `smartmob restart`, unless --remove is given. SLUG may also be an application, for all
+    its processes.
+    """
+    if remove:
+        return await _each(lab, slugs, "delete-process", "is stopped and removed", as_json=as_json)
+    return await _each(lab, slugs, "stop-process", "is stopped", as_json=as_json)
+
+
+async def _each(lab: Lab, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
+    """Do it to all of them at once, and say so of each; return the exit code."""
+    codes = {GOOD}
+
+    async def act(process: Status) -> Status | None:
+        slug = process["slug"]
+        try:
+            answer = await lab.post(f"/{action}/{quote(slug, safe='')}", {})
+        except RemoteError as error:
+            output.say(f"smartmob: {slug}: {error}")
+            codes.add(FAILED if error.status in _REFUSALS else REMOTE)
+            return None
+        if not as_json:
+            output.say(f"{slug} {said}")
+        return answer or {"slug": slug, "removed": True}
+
+    done = await asyncio.gather(*map(act, await select(lab, names)))
+    if as_json:
+        output.print_json([document for document in done if document is not None])
+    return max(codes)

@@ -1,0 +1,102 @@
+"""Lines of several processes on one screen: each with its name in its colour, or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+from collections.abc import Mapping
+
+import orjson
+from rich.console import Console
+
+from smartmob.processes.protocol import NOTE
+
+EVENT = NOTE.decode()
+"""What a line about the process itself begins with."""
+
+_COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
+_ESCAPE = b"\x1b"
+_PLAIN = b"\x1b[0m"
+_AT_ONCE = 64 * 1024
+
+
+class Screen:
+    """Writes lines to standard output. `names` are the names to show, by the slug; a single one is not shown.
+
+    What is written is sent at the end of the event loop's round, so that a flood costs few system calls and a single
+    line does not wait.
+    """
+
+    def __init__(self, names: Mapping[str, str], *, as_json: bool) -> None:
+        console = Console()
+        self._coloured = console.color_system is not None and not console.no_color and not as_json
+        self._as_json = as_json
+        self._heads = {} if as_json or len(names) < 2 else self._named(names)
+        self._held: list[bytes] = []
+        self._size = 0
+        self._loop = asyncio.get_running_loop()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+
+    def show(self, slug: str, line: str) -> None:
+        """Write a line of a process; raises BrokenPipeError when nobody reads any more."""
+        event = line.startswith(EVENT)
+        if self._as_json:
+            what = {"event": line.removeprefix(EVENT)} if event else {"line": line}
+            text = orjson.dumps({"slug": slug, **what})
+        else:
+            text = line.encode(errors="replace")
+            if self._coloured and event:
+                text = b"\x1b[2m" + text + _PLAIN
+            elif self._coloured and _ESCAPE in text:
+                # The colour that a program leaves on is not for the next line.
+                text += _PLAIN
+            text = self._heads.get(slug, b"") + text
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(text)
+        self._size += len(text)
+        if self._size > _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held back; raises BrokenPipeError when nobody reads any more."""
+        held, self._held, self._size = self._held, [], 0
+        if held:
+            sys.stdout.buffer.write(b"\n".join(held) + b"\n")
+            sys.stdout.buffer.flush()
+
+    async def broken(self) -> None:
+        """Raise BrokenPipeError when nobody reads any more; until then wait."""
+        await self._broken
+
+    def _send(self) -> None:
+        try:
+            self.flush()
+        except OSError as error:
+            if not self._broken.done():
+                self._broken.set_exception(error)
+
+    def _named(self, names: Mapping[str, str]) -> dict[str, bytes]:
+        width = max(map(len, names.values()))
+        colours = _colours(names)
+        heads = {}
+        for slug, name in names.items():
+            text = f"{name:<{width}} | ".encode()
+            heads[slug] = b"\x1b[" + colours[slug] + b"m" + text + _PLAIN if self._coloured else text
+        return heads
+
+
+def _colours(slugs: Mapping[str, str]) -> dict[str, bytes]:
+    """Return a colour for each: the same for a name each time, and a different one for each as long as there are any.
+
+    Who comes later in the alphabet gives way.
+    """
+    chosen: dict[str, bytes] = {}
+    free: list[bytes] = []
+    for slug in sorted(slugs):
+        free = free or list(_COLOURS)
+        wanted = _COLOURS[zlib.crc32(slug.encode()) % len(_COLOURS)]
+        chosen[slug] = wanted if wanted in free else free[0]
+        free.remove(chosen[slug])
+    return chosen

@@ -1,0 +1,66 @@
+"""Which processes a person means: by slug, or all of an application by its name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import click
+from click.shell_completion import CompletionItem
+
+from smartmob.cli.connection import DEFAULT_SERVER, connect
+from smartmob.client.http import Lab
+from smartmob.errors import NotFound, SmartmobError
+
+Status: TypeAlias = dict[str, Any]
+"""A process as the service tells of it."""
+
+_PATIENCE_SECONDS = 3.0
+
+
+async def listed(lab: Lab) -> list[Status]:
+    """Return all processes, in the order of their creation; raises RemoteError."""
+    processes: list[Status] = (await lab.get("/list-processes"))["processes"]
+    return processes
+
+
+async def select(lab: Lab, names: Sequence[str]) -> list[Status]:
+    """Return the processes of these names, each once; raises NotFound and RemoteError."""
+    processes = await listed(lab)
+    found: dict[str, Status] = {}
+    for name in names:
+        meant = [p for p in processes if p["slug"] == name] or [p for p in processes if p["app"] == name]
+        if not meant:
+            raise NotFound(f"there is no process {name}{_hint(name, processes)}")
+        found |= {p["slug"]: p for p in meant}
+    return list(found.values())
+
+
+def _hint(name: str, processes: Sequence[Status]) -> str:
+    near = get_close_matches(name, [p["slug"] for p in processes], n=1)
+    return f"; is it {near[0]}?" if near else "; `smartmob ps` lists them"
+
+
+def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the slugs and applications for a shell that completes a word; none when the service does not say."""
+    try:
+        processes = asyncio.run(_ask(context.params.get("server"), context.params.get("token_file")))
+    except (SmartmobError, TimeoutError):
+        return []
+    given = context.params.get(parameter.name or "") or ()
+    items = {p["slug"]: p["state"] for p in processes}
+    for app in dict.fromkeys(p["app"] for p in processes):
+        items.setdefault(app, f"all of {app}")
+    return [
+        CompletionItem(name, help=text)
+        for name, text in items.items()
+        if name.startswith(incomplete) and name not in given
+    ]
+
+
+async def _ask(server: str | None, token_file: Path | None) -> list[Status]:
+    async with asyncio.timeout(_PATIENCE_SECONDS), connect(server or DEFAULT_SERVER, token_file) as lab:
+        return await listed(lab)

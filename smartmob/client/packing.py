@@ -1,0 +1,187 @@
+"""Packing a program's folder into an archive to upload. It needs nothing of the server.
+
+What `.slugignore` names, in the language of `.gitignore`, stays out, and so do `.git`, `__pycache__` and `.venv`
+wherever they are. The same content gives the same bytes, and so the same digest: names are sorted, and times and
+owners left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from pathspec import GitIgnoreSpec
+
+from smartmob.errors import InvalidInput
+
+Progress = Callable[[int, int], None]
+"""Is told how many bytes of how many have been packed."""
+
+IGNORE_FILE = ".slugignore"
+PROCFILE = "Procfile"
+_ALWAYS_OUT = frozenset({".git", "__pycache__", ".venv"})
+_LEVEL = 6
+_TIME = 315_532_800  # 1980, before which a zip made of these files could not be
+
+
+class PackingError(InvalidInput):
+    """The folder cannot be packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An archive at `path`: its SHA-256 in hexadecimal digits, its bytes, and how many files are in it."""
+
+    path: Path
+    digest: str
+    size: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    path: str
+    about: os.stat_result
+
+
+@contextmanager
+def packed(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[Packed]:
+    """Pack `folder` into a temporary file, which is removed at the end.
+
+    Raises PackingError: the folder has no Procfile, a link leads out of it, something is no file, folder or link,
+    cannot be read, or changes meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="smartmob-") as place:
+        path = Path(place) / "source.tar.gz"
+        try:
+            entries = _entries(folder)
+            with path.open("xb") as file:
+                _write(entries, file, progress)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise PackingError(f"{error.filename or folder}: {error.strerror or error}") from None
+        files = sum(stat.S_ISREG(entry.about.st_mode) for entry in entries)
+        yield Packed(path, digest, path.stat().st_size, files)
+
+
+def _entries(folder: Path) -> list[_Entry]:
+    """Return what is to be packed, in the order of the names, each folder before what is in it."""
+    if not folder.is_dir():
+        raise PackingError(f"{folder} is no folder")
+    ignored = _ignored(folder)
+    inside = os.path.realpath(folder)
+    entries = sorted(_walk(folder, "", ignored, inside), key=lambda entry: entry.name.split("/"))
+    if not any(entry.name == PROCFILE for entry in entries):
+        out = f" that {IGNORE_FILE} lets in" if (folder / PROCFILE).exists() else ""
+        raise PackingError(f"{folder} has no {PROCFILE}{out}, which says what to run: `web: python app.py` for example")
+    return entries
+
+
+def _walk(folder: Path | str, above: str, ignored: GitIgnoreSpec, inside: str) -> Iterator[_Entry]:
+    with os.scandir(folder) as found:
+        for item in found:
+            name = above + item.name
+            about = item.stat(follow_symlinks=False)
+            is_folder = stat.S_ISDIR(about.st_mode)
+            if item.name in _ALWAYS_OUT or ignored.match_file(f"{name}/" if is_folder else name):
+                continue
+            if stat.S_ISLNK(about.st_mode):
+                _check_link(name, item.path, inside)
+            elif not is_folder and not stat.S_ISREG(about.st_mode):
+                raise PackingError(f"{item.path} is neither a file nor a folder nor a link; name it in {IGNORE_FILE}")
+            yield _Entry(name, item.path, about)
+            if is_folder:
+                yield from _walk(item.path, f"{name}/", ignored, inside)
+
+
+def _check_link(name: str, path: str, inside: str) -> None:
+    to, end = os.readlink(path), os.path.realpath(path)
+    depth, lowest = name.count("/"), 0
+    for part in to.split("/"):
+        depth += {"..": -1, "": 0, ".": 0}.get(part, 1)
+        lowest = min(lowest, depth)
+    if to.startswith("/") or lowest < 0 or not (end == inside or end.startswith(inside + os.sep)):
+        raise PackingError(
+            f"{path} is a link out of the folder, to {to}, where nothing is on the other machine; "
+            f"put what it leads to in its place, or name it in {IGNORE_FILE}"
+        )
+
+
+def _ignored(folder: Path) -> GitIgnoreSpec:
+    try:
+        lines = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except UnicodeDecodeError:
+        raise PackingError(f"{folder / IGNORE_FILE} is no text in UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except ValueError:
+            raise PackingError(f"{folder / IGNORE_FILE}, line {number}: {line!r} is no pattern") from None
+    return GitIgnoreSpec.from_lines(lines)
+
+
+def _write(entries: list[_Entry], file: BinaryIO, progress: Progress) -> None:
+    total = sum(entry.about.st_size for entry in entries if stat.S_ISREG(entry.about.st_mode))
+    done = 0
+    progress(done, total)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    with (
+        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar,
+    ):
+        for entry in entries:
+            _add(tar, entry, advance)
+
+
+def _add(tar: tarfile.TarFile, entry: _Entry, advance: Callable[[int], None]) -> None:
+    info = tarfile.TarInfo(entry.name)
+    info.mtime = _TIME
+    mode = entry.about.st_mode
+    info.mode = 0o755 if stat.S_ISDIR(mode) or mode & 0o111 else 0o644
+    if stat.S_ISDIR(mode):
+        info.type = tarfile.DIRTYPE
+        tar.addfile(info)
+    elif stat.S_ISLNK(mode):
+        info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, os.readlink(entry.path)
+        tar.addfile(info)
+    else:
+        info.size = entry.about.st_size
+        # A file that was replaced by a link since is not followed.
+        with open(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as content:
+            tar.addfile(info, cast(IO[bytes], _Watched(content, entry, advance)))
+            if content.read(1):
+                raise PackingError(f"{entry.path} has grown while it was being packed; try again")
+
+
+class _Watched:
+    """A file that is read to be packed, of which the progress is told and which must not end early."""
+
+    def __init__(self, content: BinaryIO, entry: _Entry, advance: Callable[[int], None]) -> None:
+        self._content = content
+        self._entry = entry
+        self._advance = advance
+
+    def read(self, size: int, /) -> bytes:
+        data = self._content.read(size)
+        if len(data) < size:
+            raise PackingError(f"{self._entry.path} has shrunk while it was being packed; try again")
+        self._advance(len(data))
+        return data

@@ -1,0 +1,234 @@
+"""Downloading a source: an http or https address streamed to a file, within limits of size and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+from yarl import URL
+
+from smartmob import __version__
+from smartmob.errors import SmartmobError, TooLarge
+
+Progress = Callable[[int, int | None], None]
+"""Is told the bytes that have come and, where the server says it, how many there will be."""
+
+_SCHEMES = ("http", "https")
+_WRITE_FROM = 512 * 1024
+_REDIRECTS = (
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLimits:
+    """What a download may cost: bytes, seconds to connect, seconds without a byte, seconds in all, redirects."""
+
+    bytes: int = 1024**3
+    connect_seconds: float = 10.0
+    stall_seconds: float = 30.0
+    total_seconds: float = 3600.0
+    redirects: int = 5
+
+
+class DownloadError(SmartmobError):
+    """The source cannot be downloaded."""
+
+
+class NotModified(DownloadError):
+    """The source is what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a server calls the version of what it sends: the entity tag (RFC 9110) of an address, redirects followed."""
+
+    address: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was written: the SHA-256 in hexadecimal digits, and the bytes; the version, if there is a name for it."""
+
+    digest: str
+    size: int
+    version: Version | None = field(default=None, compare=False)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment."""
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"smartmob/{__version__}"},
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+def check_url(url: str) -> URL:
+    """Return the address; raises DownloadError when it is none of http or https."""
+    try:
+        url.encode()
+        parsed = URL(url)
+    except ValueError:
+        raise DownloadError(f"{url!r} is not an address") from None
+    if parsed.scheme not in _SCHEMES or not parsed.host:
+        raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
+    return parsed
+
+
+def shown(url: URL) -> str:
+    """Return the address as it may be told to anybody: without password and query, which may be secrets."""
+    return str(url.with_query(None).with_fragment(None).with_user(None)) if url.host else str(url.with_query(None))
+
+
+async def download(
+    session: aiohttp.ClientSession,
+    url: str,
+    path: Path,
+    limits: DownloadLimits,
+    *,
+    request_id: str | None = None,
+    progress: Progress = lambda _done, _total: None,
+    known: Version | None = None,
+) -> Stored:
+    """Write what is at `url` to the new file `path`, and tell `progress` on the way.
+
+    Raises NotModified when the server says that it is the version `known`, and DownloadError with a reason for people;
+    what was written till then is left to the caller.
+    """
+    where = [check_url(url)]
+    headers = {"Accept-Encoding": "identity"}
+    if request_id is not None:
+        headers["X-Request-Id"] = request_id
+    try:
+        async with asyncio.timeout(limits.total_seconds), _answer(session, where, headers, limits, known) as response:
+            # What the transport packs is counted as it comes out.
+            total = None if "Content-Encoding" in response.headers else response.content_length
+            if total is not None and total > limits.bytes:
+                raise TooLarge(f"{_too_many(limits.bytes)} ({total})")
+            stored = await store(response.content.iter_any(), path, limits.bytes, total=total, progress=progress)
+            tag = response.headers.get("ETag")
+            return replace(stored, version=Version(str(where[-1]), tag) if tag else None)
+    except (aiohttp.ClientError, OSError, ValueError, TooLarge) as error:
+        # TimeoutError is an OSError.
+        raise DownloadError(f"{shown(where[-1])}: {_reason(error, limits)}") from None
+
+
+@asynccontextmanager
+async def _answer(
+    session: aiohttp.ClientSession,
+    where: list[URL],
+    headers: dict[str, str],
+    limits: DownloadLimits,
+    known: Version | None,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Give the answer with the content at the last address of `where`, to which each redirect adds one."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.stall_seconds)
+    while True:
+        address = where[-1]
+        # A tag says nothing of another address.
+        asked = {"If-None-Match": known.tag} if known is not None and known.address == str(address) else {}
+        async with session.get(address, headers=headers | asked, timeout=timeout, allow_redirects=False) as response:
+            if response.status in _REDIRECTS and "Location" in response.headers:
+                if len(where) > limits.redirects:
+                    raise DownloadError(f"{shown(where[0])}: more than {limits.redirects} redirects")
+                where.append(_next(response))
+                continue
+            if asked and response.status == HTTPStatus.NOT_MODIFIED:
+                raise NotModified
+            if response.status != HTTPStatus.OK:
+                said = f"{response.status} {response.reason or ''}".strip()
+                raise DownloadError(f"{shown(address)}: the server answered {said}")
+            yield response
+            return
+
+
+def _next(response: aiohttp.ClientResponse) -> URL:
+    location = response.headers["Location"]
+    try:
+        address = response.url.join(URL(location))
+        return check_url(str(address))
+    except (ValueError, DownloadError):
+        place = location.partition("?")[0][:200]
+        raise DownloadError(
+            f"{shown(response.url)}: redirects to {place!r}, and only http and https are followed"
+        ) from None
+
+
+async def store(
+    chunks: AsyncIterable[bytes],
+    path: Path,
+    most: int,
+    *,
+    total: int | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> Stored:
+    """Write a stream to the new file `path`, which is on the disk when this returns; raises TooLarge above `most`."""
+    digest = hashlib.sha256()
+    done, waiting = 0, bytearray()
+    with path.open("xb") as file:
+        async for chunk in chunks:
+            done += len(chunk)
+            if done > most:
+                raise TooLarge(_too_many(most))
+            progress(done, total)
+            waiting += chunk
+            if len(waiting) >= _WRITE_FROM:
+                piece, waiting = waiting, bytearray()
+                await asyncio.to_thread(_append, file, digest, piece)
+        await asyncio.to_thread(_settle, file, digest, waiting)
+    return Stored(digest.hexdigest(), done)
+
+
+def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray) -> None:
+    digest.update(piece)
+    file.write(piece)
+
+
+def _settle(file: BinaryIO, digest: hashlib._Hash, piece: bytearray) -> None:
+    _append(file, digest, piece)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _too_many(most: int) -> str:
+    return f"there are more than {most} bytes"
+
+
+def _reason(error: Exception, limits: DownloadLimits) -> str:
+    """Say what went wrong in words for people."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection within {limits.connect_seconds:g} s"
+        case aiohttp.ServerTimeoutError():
+            return f"stalled: nothing came for {limits.stall_seconds:g} s"
+        case TimeoutError():
+            return f"not complete after {limits.total_seconds:g} s"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the host {error.host!r} is not known"
+        case aiohttp.ClientSSLError():
+            return f"no secure connection: {error}"
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case aiohttp.ClientPayloadError():
+            return "the connection ended before the body was complete"
+        case aiohttp.ClientResponseError():
+            return f"the answer is no HTTP: {error.message}"
+        case OSError():
+            return error.strerror or str(error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,278 @@
+"""The messages of seed 002 and wire: requests, statuses, and the frames of an attached console. No I/O."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+from smartmob.processes.model import Happening, Snapshot
+
+LONGEST_LINE = 1024 * 1024
+"""A longer line is delivered in pieces of so many bytes."""
+
+NOTE = b"[smartmob] "
+"""What a line about the process itself begins with; also the line that tells how many lines were skipped."""
+
+LONGEST_GRACE = 3600.0
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# One part of an address: without slashes and what cannot be printed.
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^/\\{}\x00-\x1f\x7f]+$")]
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A process to create (seed 002); `grace` is ours: seconds that it gets to end after SIGTERM."""
+
+    app: _Name
+    node: _Name
+    process_type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    source_url: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+    env: dict[str, str] = {}
+    grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
+
+    @property
+    def slug(self) -> str:
+        """Return the unique name of the process."""
+        return f"{self.app}.{self.node}"
+
+
+class SignalRequest(msgspec.Struct, frozen=True):
+    """A signal to send, by its name (`HUP` or `SIGHUP`) or number."""
+
+    signal: str | int
+
+
+class Empty(msgspec.Struct, frozen=True):
+    """An empty document; a request may hold anything."""
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go from the root."""
+
+    create: str
+    list: str
+
+
+class Download(msgspec.Struct, frozen=True):
+    """How far a download is, in bytes; `total` is null where the server does not say."""
+
+    received: int
+    total: int | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as it is now. Addresses are absolute; times are ISO 8601 in UTC; of `env` only names are shown."""
+
+    app: str
+    node: str
+    slug: str
+    state: str
+    attach: str
+    status: str
+    details: str
+    delete: str
+    restart: str
+    stop: str
+    signal: str
+    process_type: str
+    source_url: str
+    digest: str | None
+    created_at: datetime
+    env: list[str]
+    grace: float
+    detail: str | None
+    output: list[str]
+    download: Download | None
+    pid: int | None
+    port: int | None
+    started_at: datetime | None
+    uptime: float | None
+    restarts: int
+    exit_status: int | None
+    exit_signal: int | None
+    next_try_at: datetime | None
+    cpu_percent: float | None
+    memory: int | None
+    processes: int | None
+    viewers: int
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """All processes."""
+
+    processes: list[Status]
+
+
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored source archive: `source_url` is for create requests; the digest is SHA-256."""
+
+    source_url: str
+    digest: str
+    size: int
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a process."""
+
+    slug: str
+    at: datetime
+    kind: str
+    detail: dict[str, Any]
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of events, oldest first; `next` is the value of `after` for the page behind it."""
+
+    events: list[Event]
+    next: str | None = None
+
+
+class AttachQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """How to attach: the last so many lines first, with or without lines about the process itself (`events`).
+
+    Without `follow` the connection ends after the kept lines.
+    """
+
+    tail: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    events: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    follow: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events: of one process, from and until a time (ISO 8601), behind a page's `next`."""
+
+    slug: str | None = None
+    since: str | None = None
+    until: str | None = None
+    after: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
+
+
+CREATE = msgspec.json.Decoder(CreateRequest)
+SIGNAL = msgspec.json.Decoder(SignalRequest)
+
+
+def check(request: CreateRequest) -> None:
+    """Raise InvalidInput for what the types cannot tell."""
+    for field, value in (("app", request.app), ("node", request.node)):
+        if value.endswith("\n"):  # which `$` in a pattern passes over
+            raise InvalidInput.at(f"$.{field}", "a name cannot end with a line end")
+    scheme = request.source_url.partition("://")[0].lower()
+    if scheme not in ("http", "https"):
+        raise InvalidInput.at("$.source_url", "expected an http:// or https:// address")
+    for name, value in request.env.items():
+        if _VARIABLE.fullmatch(name) is None:
+            raise InvalidInput.at("$.env", f"{name!r} is no name of an environment variable")
+        if "\0" in value:
+            raise InvalidInput.at(f"$.env.{name}", "a value cannot contain the NUL character")
+
+
+def status(process: Snapshot, base: str) -> Status:
+    """Return the status document of a process; `base` is the address under which the client knows the service."""
+    definition, ended, sample = process.definition, process.last_status, process.sample
+    slug = quote(definition.slug, safe="")
+    details = f"{base}/process-status/{slug}"
+    return Status(
+        app=definition.app,
+        node=definition.node,
+        slug=definition.slug,
+        state=process.state,
+        attach=f"ws{base.removeprefix('http')}/attach-console/{slug}",
+        status=details,
+        details=details,
+        delete=f"{base}/delete-process/{slug}",
+        restart=f"{base}/restart-process/{slug}",
+        stop=f"{base}/stop-process/{slug}",
+        signal=f"{base}/signal-process/{slug}",
+        process_type=definition.process_type,
+        source_url=without_password(definition.source_url),
+        digest=definition.digest,
+        created_at=definition.created_at,
+        env=sorted(definition.env),
+        grace=definition.grace,
+        detail=process.detail or None,
+        output=process.output,
+        download=None if process.downloaded is None else Download(*process.downloaded),
+        pid=process.pid,
+        port=process.port,
+        started_at=process.started_at,
+        uptime=None if process.uptime is None else round(process.uptime, 3),
+        restarts=process.restarts,
+        exit_status=ended if ended is not None and ended >= 0 else None,
+        exit_signal=-ended if ended is not None and ended < 0 else None,
+        next_try_at=process.next_try_at,
+        cpu_percent=None if sample is None else sample.cpu_percent,
+        memory=None if sample is None else sample.memory,
+        processes=None if sample is None else sample.processes,
+        viewers=process.viewers,
+    )
+
+
+def event(happening: Happening) -> Event:
+    """Return an event's document."""
+    return Event(slug=happening.slug, at=happening.at, kind=happening.kind, detail=happening.detail)
+
+
+def without_password(url: str) -> str:
+    """Return an address whose user and password are not shown."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}***@{authority.rpartition('@')[2]}{slash}{path}" if "@" in authority else url
+
+
+def encode_lines(block: bytes) -> tuple[bytes, int]:
+    """Return a text frame for each line of `block` (without a line end behind the last), and how many they are.
+
+    What is not UTF-8 is replaced, a carriage return at the end of a line is taken away, and a line that is too long
+    comes in several frames.
+    """
+    if not block.isascii():
+        block = _valid(block)
+    lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if b"\r" in block else block.split(b"\n")
+    try:
+        heads = [_SHORT[len(line)] for line in lines]
+    except IndexError:
+        lines = [piece for line in lines for piece in _pieces(line)]
+        heads = [_head(len(line)) for line in lines]
+    parts = [b""] * (2 * len(lines))
+    parts[0::2] = heads
+    parts[1::2] = lines
+    return b"".join(parts), len(lines)
+
+
+def _head(size: int) -> bytes:
+    """Return the head of an unmasked text frame with so many bytes (RFC 6455, section 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
+
+
+_SHORT = [_head(size) for size in range(1024)]
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    """Return a line in pieces that are not too long, and that cut no character in two."""
+    pieces = []
+    while len(line) > LONGEST_LINE:
+        cut = LONGEST_LINE
+        while line[cut] & 0xC0 == 0x80:
+            cut -= 1
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
+
+
+def _valid(block: bytes) -> bytes:
+    """Return the block with what is not UTF-8 replaced, line by line."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return b"\n".join(line.decode(errors="replace").encode() for line in block.split(b"\n"))
+    return block

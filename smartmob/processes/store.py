@@ -1,0 +1,114 @@
+"""The tables of the room `processes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from smartmob.kernel import queries
+from smartmob.kernel.db import Connection, Database, Record
+from smartmob.kernel.writer import Submission
+from smartmob.processes.model import Definition, Happening
+
+PACKAGE = "smartmob.processes"
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A process is no more."""
+
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A happening with its key."""
+
+    id: UUID
+    happening: Happening
+
+
+Change: TypeAlias = Definition | Forget | Kept
+
+
+class ProcessStore:
+    """Reads and writes what is wanted of processes, and what happened to them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = queries.load(PACKAGE)
+
+    async def definitions(self) -> list[Definition]:
+        """Return all processes in the order of their creation."""
+        rows = await self._database.fetch(self._sql["select_processes"])
+        return [Definition(**{**dict(row), "env": orjson.loads(row["env"])}) for row in rows]
+
+    async def events(
+        self,
+        slug: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        after: tuple[datetime, UUID] | None,
+        limit: int,
+    ) -> list[Kept]:
+        """Return events in the order of time, behind the key `after`."""
+        rows = await self._database.fetch(
+            self._sql["select_events"], slug, since, until, *(after or (None, None)), limit
+        )
+        return [_kept(row) for row in rows]
+
+    async def expire(self, before: datetime) -> None:
+        """Remove the events from before a time."""
+        await self._database.fetch(self._sql["expire_events"], before)
+
+    async def commit(self, connection: Connection, submissions: Sequence[Submission[Change]]) -> None:
+        """Write the changes of all submissions, in their order; see `smartmob.kernel.writer.Commit`.
+
+        Each is the last word on its process, so that it does no harm to write it twice.
+        """
+        last: dict[str, Definition | Forget] = {}
+        events: list[Kept] = []
+        for submission in submissions:
+            for change in submission.rows:
+                if isinstance(change, Kept):
+                    events.append(change)
+                else:
+                    last[change.slug] = change
+        put = [change for change in last.values() if isinstance(change, Definition)]
+        gone = [change.slug for change in last.values() if isinstance(change, Forget)]
+        async with connection.transaction():
+            if gone:
+                await connection.execute(self._sql["delete_processes"], gone)
+            if put:
+                await connection.execute(self._sql["put_processes"], *_columns(put))
+            if events:
+                await connection.execute(self._sql["insert_events"], *_event_columns(events))
+
+
+def _columns(rows: Sequence[Definition]) -> list[list[object]]:
+    columns = []
+    for name in Definition.__struct_fields__:
+        values = [getattr(row, name) for row in rows]
+        columns.append([orjson.dumps(value).decode() for value in values] if name == "env" else values)
+    return columns
+
+
+def _event_columns(rows: Sequence[Kept]) -> list[list[object]]:
+    return [
+        [row.happening.slug for row in rows],
+        [row.happening.at for row in rows],
+        [row.id for row in rows],
+        [row.happening.kind for row in rows],
+        [msgspec.json.encode(row.happening.detail).decode() for row in rows],
+    ]
+
+
+def _kept(row: Record) -> Kept:
+    happening = Happening(slug=row["slug"], at=row["at"], kind=row["kind"], detail=orjson.loads(row["detail"]))
+    return Kept(row["id"], happening)

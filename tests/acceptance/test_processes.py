@@ -1,0 +1,172 @@
+"""The process runner as it is installed: it leaves nothing behind, and comes back with what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.acceptance.commands import RunningCommand, connected, serving
+from tests.kernel.children.families import FAMILY, family, living
+from tests.processes.archives import make_archive
+from tests.processes.file_server import FileServer, running_file_server
+from tests.waiting import until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+RUNNING = "running"
+
+
+class Client:
+    """A client of a running service."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url
+
+    async def create(self, source: str, node: str = "web.0", **more: Any) -> None:
+        wanted = {"app": "app", "node": node, "process_type": "web", "source_url": source, **more}
+        async with self.session.post(f"{self.url}/create-process", json=wanted) as response:
+            assert response.status == 201, await response.text()
+
+    async def states(self) -> dict[str, str]:
+        async with self.session.get(f"{self.url}/list-processes") as response:
+            return {process["node"]: process["state"] for process in (await response.json())["processes"]}
+
+    async def are(self, **states: str) -> None:
+        """Wait until the processes web_0 and so on have these states."""
+        wanted = {name.replace("_", "."): state for name, state in states.items()}
+
+        async def there() -> bool:
+            return await self.states() == wanted
+
+        await until(there, 60)
+
+
+@asynccontextmanager
+async def agent(data: Path, url: str, *arguments: str) -> AsyncIterator[tuple[RunningCommand, Client]]:
+    """Run the seed's command, and give a client for it."""
+    options = ("--database-url", url, *arguments)
+    async with serving(data, *options, program="smartmob-agent") as command, aiohttp.ClientSession() as session:
+        yield command, Client(session, command.url)
+
+
+@pytest.fixture(name="files")
+async def _files() -> AsyncIterator[FileServer]:
+    async with running_file_server() as server:
+        yield server
+
+
+def _families(files: FileServer, folder: Path) -> str:
+    procfile = f"web: exec python3 family.py {folder}/$PORT\n"
+    return files.file("/family.tar.gz", make_archive("tar.gz", {"Procfile": procfile, "family.py": FAMILY}))
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGSTOP, signal.SIGKILL]], ids=["killed", "stopped"])
+async def test_a_killed_agent_leaves_no_process(
+    database_url: str, tmp_path: Path, files: FileServer, signals: list[signal.Signals]
+) -> None:
+    """Neither grandchildren, nor those with sessions of their own, nor daemons; the next one brings them back."""
+    async with agent(tmp_path / "data", database_url) as (command, client):
+        source = _families(files, tmp_path)
+        for number in range(3):
+            await client.create(source, f"web.{number}", grace=0.2)
+        pids = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
+        keepers = [psutil.Process(pid).ppid() for pid in pids]
+        for number in signals:
+            command.process.send_signal(number)
+        await command.wait()
+        await until(lambda: living([*pids, *keepers]) == [])
+    for port in range(5000, 5003):
+        (tmp_path / str(port)).unlink()
+    async with agent(tmp_path / "data", database_url) as (_, client):
+        await client.are(web_0=RUNNING, web_1=RUNNING, web_2=RUNNING)
+        again = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
+        assert len(living(again)) == 12
+    assert living(again) == []
+    assert files.asked_for("/family.tar.gz") <= 3
+
+
+async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_path: Path, files: FileServer) -> None:
+    """While it downloads, unpacks, installs, starts, runs and stops: what was created is there and comes to run."""
+    data = tmp_path / "data"
+    stalled = files.stall("/stalled", b"PK")
+    project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
+    slow = {"Procfile": "web: exec sleep 600\n", "pyproject.toml": project, "slow.py": "import time\ntime.sleep(600)"}
+    good = files.file("/good", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    stubborn = files.file(
+        "/stubborn", make_archive("zip", {"Procfile": "web: trap '' TERM; while :; do sleep 1; done\n"})
+    )
+    async with agent(data, database_url) as (command, client):
+        await client.create(stalled, "web.0")
+        await client.create(files.file("/slow", make_archive("zip", slow)), "web.1")
+        await client.create(good, "web.2")
+        await client.create(stubborn, "web.3", grace=60)
+        await client.are(web_0="downloading", web_1="processing", web_2=RUNNING, web_3=RUNNING)
+        async with client.session.post(
+            f"{client.url}/stop-process/web.3", timeout=aiohttp.ClientTimeout(60)
+        ) as missing:
+            assert missing.status == 404
+        stopping = asyncio.ensure_future(client.session.post(f"{client.url}/stop-process/app.web.3"))
+        await client.are(web_0="downloading", web_1="processing", web_2=RUNNING, web_3="stopping")
+        await client.create(good, "web.4")
+        command.process.kill()
+        await command.wait()
+        await asyncio.gather(stopping, return_exceptions=True)
+    files.file("/stalled", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    async with agent(data, database_url) as (_, client):
+        await client.are(web_0=RUNNING, web_1="processing", web_2=RUNNING, web_3="stopped", web_4=RUNNING)
+
+
+async def test_an_agent_that_is_interrupted_waits_for_its_children(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """CTRL-C asks all at once, waits for their own ends, tells viewers with 1001, and exits with 0."""
+    script = "trap 'sleep 0.5; echo ended >> $FILE; exit' TERM; echo started; while :; do sleep 0.01; done"
+    source = files.file("/app", make_archive("zip", {"Procfile": f"web: {script}\n"}))
+    ended = tmp_path / "ended"
+    async with agent(tmp_path / "data", database_url) as (command, client):
+        for number in range(6):
+            await client.create(source, f"web.{number}", env={"FILE": str(ended)})
+        consoles = []
+        for number in range(6):
+            console = await client.session.ws_connect(f"{client.url}/attach-console/app.web.{number}?tail=1")
+            assert await console.receive_str(timeout=20) == "started"
+            consoles.append(console)
+        command.process.send_signal(signal.SIGINT)
+        codes = []
+        for console in consoles:
+            async for _ in console:
+                pass
+            codes.append(console.close_code)
+        assert codes == [1001] * 6
+        assert await command.wait() == 0
+        assert ended.read_text() == "ended\n" * 6
+
+
+async def test_a_viewer_that_does_not_read_does_not_hold_the_agents_stop_up(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """It is cut off after a moment."""
+    flood = "import os\nwhile True: os.write(1, b'x' * 99 + b'\\n')"
+    data = make_archive("zip", {"Procfile": "web: python3 main.py\n", "main.py": flood})
+    async with agent(tmp_path / "data", database_url) as (command, client):
+        await client.create(files.file("/app", data))
+        await client.are(web_0=RUNNING)
+        async with connected(client.url) as (reader, writer):
+            host = client.url.removeprefix("http://")
+            writer.write(
+                f"GET /attach-console/app.web.0 HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n"
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
+            )
+            await reader.readuntil(b"\r\n\r\n")
+            command.process.send_signal(signal.SIGTERM)
+            assert await command.wait() == 0

@@ -1,0 +1,235 @@
+"""`smartmob ps`, `logs`, `attach`, `restart` and `stop`: the real commands against a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from smartmob.cli.processes import remarks, style_of
+from smartmob.client.http import Lab
+from smartmob.client.packing import packed
+from smartmob.processes import model
+from tests.acceptance.commands import run
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(120)
+
+PROCFILE = """\
+web: for n in 1 2 3; do echo "web $n"; done; exec sleep 1000
+worker: for n in 1 2; do echo "work $n"; done; exec sleep 1000
+"""
+
+
+async def _create(lab: Lab, folder: Any, *slugs: str, **more: Any) -> None:
+    """Create processes of a folder, and wait until each has written what it writes at its start."""
+
+    async def chunks() -> Any:
+        yield archive.path.read_bytes()
+
+    with packed(folder) as archive:
+        source_url = (await lab.upload("/upload-archive", chunks(), archive.size))["source_url"]
+    for slug in slugs:
+        app, process_type, number = slug.split(".")
+        node = f"{process_type}.{number}"
+        await lab.post(
+            "/create-process",
+            {"app": app, "node": node, "process_type": process_type, "source_url": source_url, **more},
+        )
+    await until(lambda: _all_run(lab, slugs))
+
+
+async def _all_run(lab: Lab, slugs: tuple[str, ...]) -> bool:
+    return all([(await lab.get(f"/process-status/{slug}"))["state"] == "running" for slug in slugs])
+
+
+async def _kept(smartmob: Any, slug: str, count: int) -> None:
+    """Wait until so many lines of a process are kept."""
+
+    async def enough() -> bool:
+        return len((await smartmob("logs", slug))[1].splitlines()) >= count
+
+    await until(enough)
+
+
+class TestPs:
+    """The list of processes."""
+
+    async def test_nothing_yet(self, smartmob: Any) -> None:
+        """It says how to start something."""
+        code, output, errors = await smartmob("ps")
+        assert (code, output) == (0, "")
+        assert "`smartmob run FOLDER`" in errors
+        assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
+
+    async def test_a_table_and_json(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """One line for each, in the order of their creation, with what a person wants to know."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        await lab.post("/stop-process/myapp.worker.0", {})
+
+        code, output, _ = await smartmob("ps")
+        assert code == 0
+        head, web, worker = [line.split() for line in output.splitlines()[1:]]
+        assert head == ["Slug", "State", "PID", "Uptime", "Restarts", "CPU", "Memory", "Port"]
+        status = await lab.get("/process-status/myapp.web.0")
+        assert (web[:3], web[-1]) == (["myapp.web.0", "running", str(status["pid"])], "5000")
+        assert worker == ["myapp.worker.0", "stopped", "-", "-", "0", "-", "-", "5100"]
+        told = json.loads((await smartmob("ps", "--json"))[1])
+        assert [(process["slug"], process["state"]) for process in told] == [
+            ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")
+        ]  # fmt: skip
+
+    async def test_why_one_does_not_run(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """What failed stands below the table with the reason and the last lines."""
+        folder = program("myapp", "web: echo help; exit 7\n")
+        await _create(lab, folder)
+        code, _, _ = await smartmob("run", folder, "--detach")
+        await until(lambda: _has_state(lab, "myapp.web.0", "backoff"))
+
+        output = (await smartmob("ps"))[1]
+
+        assert "\nmyapp.web.0  backoff: exited 7, next try at 20" in output
+        assert "\n  help\n" in output
+
+    def test_what_is_said_of_each_state(self) -> None:
+        """A failure's detail, how a download comes on, and nothing that could command the terminal."""
+        status: dict[str, Any] = {"slug": "a.b", "detail": None, "output": [], "download": None}
+
+        def said(**changes: Any) -> str:
+            return Text("\n").join(remarks(status | changes)).plain
+
+        assert said(state="running") == ""
+        assert said(state="no procfile", detail="the \x1b source", output=["x\x07", ""]) == (
+            "\na.b  no procfile: the \ufffd source\n  x\ufffd\n   "
+        )
+        waiting = {"state": "backoff", "exit_status": None, "next_try_at": None}
+        assert said(**waiting, exit_signal=9) == "\na.b  backoff: ended by signal 9"
+        download = {"received": 1_500_000, "total": None}
+        assert said(state="downloading", download=download) == "\na.b  downloading: 1.5 MB"
+        assert said(state="downloading", download=download | {"total": 3_000_000}).endswith("1.5 MB of 3.0 MB")
+        assert {style_of(state) for state in model.FAILURES} == {"red"}
+        assert style_of("running") == "green"
+
+
+async def _has_state(lab: Lab, slug: str, state: str) -> bool:
+    return bool((await lab.get(f"/process-status/{slug}"))["state"] == state)
+
+
+class TestLogs:
+    """What processes wrote."""
+
+    async def test_what_is_kept(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """It prints it and ends; names only with several; JSON for programs."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        await _kept(smartmob, "myapp.web.0", 3)
+        await _kept(smartmob, "myapp.worker.0", 2)
+
+        assert await smartmob("logs", "myapp.web.0") == (0, "web 1\nweb 2\nweb 3\n", "")
+        assert await smartmob("logs", "--tail", "1", "myapp.web.0") == (0, "web 3\n", "")
+        assert (await smartmob("logs", "--tail", "0", "myapp.web.0"))[1] == ""
+        assert (await smartmob("logs", "--tail", "1", "myapp"))[1] == (
+            "myapp.web.0    | web 3\nmyapp.worker.0 | work 2\n"
+        )
+        told = (await smartmob("logs", "--json", "--tail", "1", "myapp.worker.0", "myapp.web.0"))[1]
+        assert [json.loads(line) for line in told.splitlines()] == [
+            {"slug": "myapp.worker.0", "line": "work 2"}, {"slug": "myapp.web.0", "line": "web 3"}
+        ]  # fmt: skip
+
+    async def test_following_on_a_terminal(self, start: Any, lab: Lab, program: Any, smartmob: Any) -> None:
+        """New lines come as they are written, each name in a colour that stays the same; CTRL-C ends it."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        colours = []
+        for _ in range(2):
+            async with start("logs", "-f", "--tail", "1", "myapp", terminal=True) as command:
+                await command.says("myapp.web.0    | web 3", "myapp.worker.0 | work 2")
+                await smartmob("restart", "myapp.web.0")
+                await command.says("myapp.web.0    | web 1\n")
+                assert await command.interrupt() == 0
+            colours.append({line.split(" ")[0] for line in command.output.splitlines() if " | " in line})
+        assert colours[0] == colours[1]
+        assert len(colours[0]) == 2
+        assert all(colour.startswith("\x1b[") for colour in colours[0])
+        assert "[smartmob]" not in command.text
+
+    async def test_a_reader_that_has_seen_enough(self, start: Any, lab: Lab, program: Any) -> None:
+        """A pipe that is closed ends it quietly, also while it follows."""
+        await _create(lab, program("myapp", "web: while :; do echo x; sleep 0.01; done\n"), "myapp.web.0")
+        ours, theirs = os.pipe()
+        async with start("logs", "-f", "myapp.web.0", output=theirs) as command:
+            os.close(theirs)
+            assert await asyncio.to_thread(os.read, ours, 1) == b"x"
+            os.close(ours)
+            assert await command.wait() == 0
+        assert command.errors == ""
+
+    async def test_what_is_not_there(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """It is exit code 1 with what might be meant."""
+        assert await smartmob("logs", "nothing") == (
+            1, "", "smartmob: there is no process nothing; `smartmob ps` lists them\n"
+        )  # fmt: skip
+        assert (await smartmob("logs"))[0] == 2
+        assert (await smartmob("logs", "--tail", "-1", "x"))[0] == 2
+        assert (await run("logs", "x", "--server", "http://127.0.0.1:1"))[0] == 3
+
+
+class TestAttach:
+    """One process that is looked at."""
+
+    async def test_what_is_written_and_what_happens(self, start: Any, lab: Lab, program: Any, smartmob: Any) -> None:
+        """Both come, until the process is deleted; CTRL-C only detaches."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
+        async with start("attach", "myapp.web.0") as command, start("attach", "--json", "myapp.web.0") as other:
+            await command.says("web 3\n", "Attached to myapp.web.0, which is running")
+            await other.says("web 3")
+            assert await command.interrupt() == 0
+            assert "smartmob attach myapp.web.0` comes back" in command.errors
+
+            assert (await smartmob("stop", "--remove", "myapp.web.0"))[0] == 0
+            assert await other.wait() == 0
+        assert "myapp.web.0 was deleted" in other.errors
+        told = [json.loads(line) for line in other.output.splitlines()]
+        assert [list(line)[1] for line in told] == ["event"] + 3 * ["line"] + 3 * ["event"]
+        assert told[-1] == {"slug": "myapp.web.0", "event": "stopped"}
+
+
+class TestRestartAndStop:
+    """Processes that are told what to do."""
+
+    async def test_some_and_all(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """By slug or by application; each is told of, and stopping returns when nothing is left."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        first = await lab.get("/process-status/myapp.web.0")
+
+        assert await smartmob("restart", "myapp.web.0") == (0, "", "myapp.web.0 is started again\n")
+        await until(lambda: _restarted(lab, "myapp.web.0", first["pid"]))
+
+        code, output, errors = await smartmob("stop", "myapp", "--json")
+        assert (code, errors) == (0, "")
+        assert {(process["slug"], process["state"]) for process in json.loads(output)} == {
+            ("myapp.web.0", "stopped"), ("myapp.worker.0", "stopped")
+        }  # fmt: skip
+
+        assert (await smartmob("restart", "myapp.worker.0", "--json"))[0] == 0
+        await until(lambda: _all_run(lab, ("myapp.worker.0",)))
+
+        code, output, errors = await smartmob("stop", "--remove", "myapp.web.0", "myapp.worker.0")
+        assert (code, output) == (0, "")
+        assert "myapp.worker.0 is stopped and removed\n" in errors
+        assert (await smartmob("ps", "--json"))[1] == "[]\n"
+
+    async def test_what_is_not_there(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """Nothing is done to anything when one name is wrong."""
+        await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
+        code, output, errors = await smartmob("stop", "myapp.web.0", "myapp.web.1")
+        assert (code, output) == (1, "")
+        assert errors == "smartmob: there is no process myapp.web.1; is it myapp.web.0?\n"
+        assert await _all_run(lab, ("myapp.web.0",))
+
+
+async def _restarted(lab: Lab, slug: str, pid: int) -> bool:
+    status = await lab.get(f"/process-status/{slug}")
+    return status["pid"] not in (None, pid)

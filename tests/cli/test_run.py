@@ -1,0 +1,217 @@
+"""`smartmob run`: the real command against a running service, with real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from smartmob.client.http import Lab
+from smartmob.settings import ProcessesSettings
+from tests.acceptance.commands import run
+from tests.cli.terminal import typed
+
+pytestmark = pytest.mark.timeout(120)
+
+PROCFILE = """\
+web: echo "listening on $PORT, $GREETING"; exec sleep 1000
+worker: echo "working"; exec sleep 1000
+"""
+
+
+async def _states(lab: Lab) -> dict[str, str]:
+    return {process["slug"]: process["state"] for process in (await lab.get("/list-processes"))["processes"]}
+
+
+class TestFollowing:
+    """A run that is looked at."""
+
+    async def test_one_of_each_until_ctrl_c(self, start: Any, lab: Lab, program: Any) -> None:
+        """All output comes with its node's name; CTRL-C leaves all running and says how to come back and to stop."""
+        folder = program("myapp", PROCFILE)
+
+        async with start("run", folder, "--env", "GREETING=hello you") as command:
+            await command.says("listening on", "working")
+            assert await command.interrupt() == 0
+
+        lines = command.output.splitlines()
+        assert "web.0    | listening on 5000, hello you" in lines
+        assert "worker.0 | working" in lines
+        assert sum("[smartmob] started, pid" in line for line in lines) == 2
+        for said in (
+            "Uploaded 1 file, ",
+            "myapp.web.0 runs with PORT=5000",
+            "myapp.worker.0 runs with PORT=5100",
+            "come back: smartmob logs -f myapp.web.0 myapp.worker.0\n",
+            "smartmob stop myapp.web.0 myapp.worker.0\n",
+        ):
+            assert said in command.errors
+        assert await _states(lab) == {"myapp.web.0": "running", "myapp.worker.0": "running"}
+
+    async def test_a_single_process_needs_no_name(self, address: str, program: Any) -> None:
+        """And what is said in the end names the server when that is not the usual one."""
+        folder = program("x", "web: echo hello; exec sleep 1000\nother: true\n")
+
+        async with typed("run", folder, "--scale", "web=1", "--app", "solo", "--server", address) as command:
+            await command.says("hello")
+            assert await command.interrupt() == 0
+
+        assert "hello" in command.output.splitlines()
+        assert f"smartmob stop solo.web.0 --server {address}\n" in command.errors
+
+    async def test_on_a_terminal(self, start: Any, program: Any) -> None:
+        """There is a progress bar, and each name has a colour; with NO_COLOR there is none."""
+        folder = program("myapp", PROCFILE, big="x" * 100_000)
+
+        async with start("run", folder, terminal=True) as command:
+            await command.says("listening on", "working")
+            await command.interrupt()
+        assert "Uploading ━" in command.text
+        named = [line for line in command.output.splitlines() if line.endswith((" 5000, ", "working"))]
+        assert len({line.split("m", 1)[0] for line in named}) == 2
+        assert all(line.startswith("\x1b[") for line in named)
+
+        async with start("run", folder, "--replace", terminal=True, NO_COLOR="1") as command:
+            await command.says("listening on", "working")
+            await command.interrupt()
+        assert "worker.0 | working" in command.output.splitlines()
+
+    async def test_json(self, start: Any, program: Any) -> None:
+        """Each line is an object, and what happens to the process is told apart."""
+        async with start("run", program("myapp", "web: echo hello; exec sleep 1000\n"), "--json") as command:
+            await command.says("hello")
+            await command.interrupt()
+
+        told = [json.loads(line) for line in command.output.splitlines()]
+        assert {"slug": "myapp.web.0", "line": "hello"} in told
+        assert told[0]["event"].startswith("started, pid ")
+
+    async def test_it_ends_when_somebody_deletes_them(self, start: Any, program: Any, smartmob: Any) -> None:
+        """Nothing more can come then, and that is no failure."""
+        async with start("run", program("myapp", PROCFILE)) as command:
+            await command.says("listening on", "working")
+            assert (await smartmob("stop", "--remove", "myapp"))[0] == 0
+            assert await command.wait() == 0
+        assert "myapp.web.0 was deleted" in command.errors
+
+
+class TestFailing:
+    """Programs that cannot be run."""
+
+    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, lab: Lab) -> None:
+        """Its output was shown; the reason stands at the end, with what to do, and the exit code is 1."""
+        folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n")
+
+        code, output, errors = await smartmob("run", folder, "--scale", "web=1")
+
+        assert code == 1
+        assert "nothing-of-that-name" in output
+        assert "myapp.web.0  pip install failure: " in errors
+        assert "--replace" in errors
+        assert "nothing-of-that-name" not in errors  # what was shown is not shown twice
+        assert await _states(lab) == {"myapp.web.0": "pip install failure"}
+
+    async def test_what_cannot_be_unpacked(self, smartmob: Any, program: Any) -> None:
+        """A detached run shows the reason, too, for each process."""
+        folder = program("myapp", PROCFILE, **{".env": "this is no assignment\n"})
+
+        code, output, errors = await smartmob("run", folder, "--detach")
+
+        assert (code, output) == (1, "")
+        assert "myapp.web.0  unpack failure: .env, line 1" in errors
+        assert "smartmob stop --remove myapp.web.0 myapp.worker.0" in errors
+
+    async def test_a_command_that_is_not_there(self, smartmob: Any, program: Any) -> None:
+        """A detached run tells which processes could not be started, and which go on."""
+        folder = program("myapp", "web: exec sleep 1000\nbad: no-such-program\n")
+
+        code, _, errors = await smartmob("run", folder, "-d")
+
+        assert code == 1
+        assert "myapp.web.0 runs with PORT=5000" in errors
+        assert "myapp.bad.0  backoff: cannot start" in errors
+        assert "What goes on: myapp.web.0" in errors
+
+    async def test_what_is_wrong(self, smartmob: Any, program: Any) -> None:
+        """It says so in one line, and nothing is created."""
+        cases: list[tuple[str | None, tuple[str, ...], int, str]] = [
+            (None, (), 1, "has no Procfile"),
+            ("", (), 1, "the Procfile is empty"),
+            ("hello\n", (), 1, "Procfile, line 1"),
+            ("web: true\n", ("--scale", "web=0"), 1, "asks for none"),
+            ("web: true\n", ("--scale", "wob=1"), 1, "has no wob; it has web"),
+            ("web: true\n", ("--scale", "web=1001"), 1, "more than 1000"),
+            ("web: true\n", ("--scale", "web"), 2, "expected TYPE=NUMBER"),
+            ("web: true\n", ("--env", "1A=2"), 2, "expected NAME=VALUE"),
+            ("web: true\n", ("--env", "A"), 2, "expected NAME=VALUE"),
+            ("web: true\n", ("--grace", "-1"), 2, "--grace"),
+            ("web: true\n", ("--app", "a/b"), 3, "$.app"),
+        ]
+        calls = [
+            smartmob("run", program(f"app{number}", procfile), *options)
+            for number, (procfile, options, *_) in enumerate(cases)
+        ]
+
+        for (procfile, options, code, said), done in zip(cases, await asyncio.gather(*calls), strict=True):
+            assert (done[0], done[1], said in done[2]) == (code, "", True), (procfile, options, done)
+        assert (await smartmob("ps", "--json"))[1] == "[]\n"
+
+    async def test_no_service_and_no_folder(self, program: Any, smartmob: Any) -> None:
+        """Exit code 3 and 2."""
+        code, _, errors = await run("run", program("myapp", PROCFILE), "--server", "http://127.0.0.1:1")
+        assert (code, errors.startswith("smartmob: cannot connect to http://127.0.0.1:1: ")) == (3, True)
+        assert (await smartmob("run", "no-such-folder"))[0] == 2
+
+    async def test_an_archive_that_is_too_large(self, with_settings: Any, program: Any) -> None:
+        """The service's own words are shown."""
+        client = await with_settings(processes=ProcessesSettings(max_archive=1024))
+        noise = "".join(f"{number**7:x}" for number in range(400_000))
+
+        code, _, errors = await run(
+            "run", program("myapp", PROCFILE, noise=noise), SMARTMOB_SERVER=f"http://127.0.0.1:{client.server.port}"
+        )
+
+        assert code == 3
+        assert "1024 bytes" in errors, errors
+
+
+class TestDetached:
+    """A run that is not looked at."""
+
+    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, lab: Lab) -> None:
+        """With as many of each as was asked for, and their ports; so many are named by their application."""
+        folder = program("myapp", PROCFILE)
+
+        code, output, errors = await smartmob(
+            *("run", folder, "--scale", "web=5", "--scale", "worker=0", "--grace", "2.5", "--env", "A=1"),
+            *("--detach", "--json"),
+        )
+
+        assert code == 0
+        told = json.loads(output)
+        assert [(p["slug"], p["state"], p["port"]) for p in told] == [
+            (f"myapp.web.{number}", "running", 5000 + number) for number in range(5)
+        ]
+        assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
+        assert "come back: smartmob logs -f myapp\n" in errors
+
+    async def test_what_is_there_already(self, smartmob: Any, program: Any, lab: Lab) -> None:
+        """It is left alone unless it is to be replaced; the error says how to go on."""
+        folder = program("myapp", PROCFILE)
+        assert (await smartmob("run", folder, "-d", "--scale", "web=1"))[0] == 0
+        first = await lab.get("/process-status/myapp.web.0")
+
+        code, _, errors = await smartmob("run", folder, "-d")
+        assert code == 1
+        assert "there is already myapp.web.0 (running)" in errors
+        assert all(way in errors for way in ("--replace", "smartmob stop --remove myapp.web.0", "--app"))
+        assert (await lab.get("/process-status/myapp.web.0"))["pid"] == first["pid"]
+        assert await _states(lab) == {"myapp.web.0": "running"}
+
+        (folder / "Procfile").write_text("web: echo second; exec sleep 1000\n")
+        assert (await smartmob("run", folder, "-d", "--replace"))[0] == 0
+        second = await lab.get("/process-status/myapp.web.0")
+        assert second["digest"] != first["digest"]
+        assert (await smartmob("logs", "myapp.web.0"))[1] == "second\n"

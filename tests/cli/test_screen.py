@@ -1,0 +1,73 @@
+"""Lines of several processes on one screen."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+
+import pytest
+
+from smartmob.cli.screen import Screen, _colours
+
+
+async def test_lines_go_out_at_the_end_of_a_round(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A single line does not wait, and what cannot be text comes as a replacement."""
+    screen = Screen({"a.b": "b"}, as_json=False)
+    screen.show("a.b", "one")
+    screen.show("a.b", "t\udcffo")
+    assert capfdbinary.readouterr().out == b""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert capfdbinary.readouterr().out == b"one\nt?o\n"
+
+
+async def test_a_flood_is_not_held_back(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What is held has a bound, whatever a round brings."""
+    screen = Screen({"a.b": "b"}, as_json=False)
+    for _ in range(100):
+        screen.show("a.b", "x" * 10_000)
+    assert len(capfdbinary.readouterr().out) > 900_000
+    screen.flush()
+    assert len(capfdbinary.readouterr().out) < 100_000
+
+
+async def test_names(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """They are as wide as the longest, and without colours where there is no terminal."""
+    screen = Screen({"a.web.0": "web.0", "a.worker.10": "worker.10"}, as_json=False)
+    screen.show("a.web.0", "\x1b[31mred")
+    screen.show("a.worker.10", "[smartmob] exited 1")
+    screen.flush()
+    assert capfdbinary.readouterr().out == b"web.0     | \x1b[31mred\nworker.10 | [smartmob] exited 1\n"
+
+
+async def test_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """An object for each line, told apart from what happens to the process."""
+    screen = Screen({"a.b": "b"}, as_json=True)
+    screen.show("a.b", 'say "x"')
+    screen.show("a.b", "[smartmob] exited 1")
+    screen.flush()
+    assert capfdbinary.readouterr().out == (b'{"slug":"a.b","line":"say \\"x\\""}\n{"slug":"a.b","event":"exited 1"}\n')
+
+
+async def test_a_reader_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it is told, although the write that failed was nobody's."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb", buffering=0) as pipe:
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(pipe, write_through=True))
+        screen = Screen({"a.b": "b"}, as_json=False)
+        screen.show("a.b", "one")
+        with pytest.raises(BrokenPipeError):
+            await screen.broken()
+
+
+def test_colours_are_stable_and_differ() -> None:
+    """A name has its colour in whatever company as long as there is no clash, and few names never share one."""
+    names = {f"app.web.{number}": "" for number in range(8)}
+    assert len(set(_colours(names).values())) == 8
+    assert _colours(names) == _colours(dict(reversed(names.items())))
+    assert len(_colours({f"app.web.{number}": "" for number in range(100)})) == 100
+    alone = {name: _colours({name: ""})[name] for name in names}
+    assert alone == {name: _colours({name: ""})[name] for name in names}
+    assert len(set(alone.values())) > 1

@@ -1,0 +1,76 @@
+"""The client of an attached console."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from smartmob.client.console import ALL_LINES, DELETED, console
+from smartmob.client.http import Lab
+from smartmob.client.packing import packed
+from smartmob.errors import RemoteError
+
+
+@pytest.fixture(name="lab")
+async def _lab(client: Any) -> AsyncIterator[Lab]:
+    async with Lab(f"http://127.0.0.1:{client.server.port}") as lab:
+        yield lab
+
+
+async def _create(lab: Lab, folder: Any, procfile: str) -> None:
+    (folder / "Procfile").write_text(procfile)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield archive.path.read_bytes()
+
+    with packed(folder) as archive:
+        stored = await lab.upload("/upload-archive", chunks(), archive.size)
+        assert (stored["digest"], stored["size"]) == (archive.digest, archive.size)
+    await lab.post(
+        "/create-process",
+        {"app": "app", "node": "web 1", "process_type": "web", "source_url": stored["source_url"]},
+    )
+
+
+async def test_a_life(lab: Lab, tmp_path: Any) -> None:
+    """Lines and events come in order until the process is deleted, and the code tells that."""
+    await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
+    found = []
+    async with console(lab, "app.web 1", tail=ALL_LINES, events=True) as lines:
+        async for line in lines:
+            found.append(line)
+            if line == "two":
+                await lab.post("/delete-process/app.web%201", {})
+    assert found[0].startswith("[smartmob] started")
+    assert found[1:] == ["one", "two", "[smartmob] stopping", "[smartmob] ended by signal 15", "[smartmob] stopped"]
+    assert lines.code == DELETED
+
+
+async def test_what_is_kept(lab: Lab, tmp_path: Any) -> None:
+    """Without `follow` it ends behind the last line."""
+    await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
+    async with console(lab, "app.web 1", tail=ALL_LINES) as lines:
+        assert [line async for line in _first(lines, 2)] == ["one", "two"]
+    async with console(lab, "app.web 1", tail=1, follow=False) as lines:
+        assert [line async for line in lines] == ["two"]
+
+
+async def _first(lines: Any, count: int) -> AsyncIterator[str]:
+    async for line in lines:
+        yield line
+        count -= 1
+        if count == 0:
+            return
+
+
+async def test_a_handshake_that_is_refused(lab: Lab) -> None:
+    """The server's own words are told, as for every other request."""
+    with pytest.raises(RemoteError, match="there is no process nothing") as refused:
+        async with console(lab, "nothing"):
+            raise AssertionError("it was opened")
+    assert refused.value.status == 404
+    with pytest.raises(RemoteError, match="no WebSocket"):
+        async with lab.socket("/health"):
+            raise AssertionError("it was opened")

@@ -1,0 +1,215 @@
+"""From an address to a running program: every way in which that can fail, and what is done only once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from smartmob.settings import ProcessesSettings
+from tests.processes.archives import File, HardLink, Link, make_archive, wheel
+from tests.processes.conftest import SLEEP, Agent, lines, until_line
+from tests.processes.file_server import FileServer
+from tests.waiting import until
+
+GOOD = {"Procfile": f"web: {SLEEP}\n"}
+BOMB = make_archive("tar.gz", {"Procfile": f"web: {SLEEP}\n", "zeros": File(bytes(300_000_000), 0o644)})
+
+FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
+    "nobody listens": (lambda f: "http://127.0.0.1:1/app.zip", "download failure", "no connection"),
+    "no such host": (lambda f: "http://no-such-host.invalid/app.zip", "download failure", "no-such-host.invalid"),
+    "not there": (lambda f: f.url("/nothing"), "download failure", "404"),
+    "server error": (lambda f: f.status("/app", 500), "download failure", "500"),
+    "truncated": (lambda f: f.truncate("/app", b"PK", 1000), "download failure", ""),
+    "stalled": (lambda f: f.stall("/app", b"PK"), "download failure", "0.3 s"),
+    "silent": (lambda f: f.silence("/app"), "download failure", "0.3 s"),
+    "endless": (lambda f: f.endless("/app"), "download failure", "1000000 bytes"),
+    "redirect to a file": (lambda f: f.redirect("/app", "file:///etc/passwd"), "download failure", "only http"),
+    "a page": (lambda f: f.file("/app", b"<html>hello</html>"), "unpack failure", "HTML"),
+    "nothing": (lambda f: f.file("/app", b""), "unpack failure", ""),
+    "a broken zip": (lambda f: f.file("/app", b"PK\x03\x04" + b"x" * 100), "unpack failure", ""),
+    "zip slip": (
+        lambda f: f.file("/app", make_archive("zip", {**GOOD, "../../evil": "x"})), "unpack failure", "evil",
+    ),
+    "an absolute name": (
+        lambda f: f.file("/app", make_archive("tar", {**GOOD, "/tmp/evil": "x"})), "unpack failure", "evil",
+    ),
+    "a link that leads out": (
+        lambda f: f.file("/app", make_archive("tar", {**GOOD, "out": Link("../../../etc")})), "unpack failure", "out",
+    ),
+    "through a link": (
+        lambda f: f.file("/app", make_archive("tar", [*GOOD.items(), ("out", Link("/tmp")), ("out/evil", "x")])),
+        "unpack failure",
+        "out",
+    ),
+    "a hard link that leads out": (
+        lambda f: f.file("/app", make_archive("tar", {**GOOD, "p": HardLink("/etc/passwd")})), "unpack failure", "p",
+    ),
+    "a bomb": (lambda f: f.file("/app", BOMB), "unpack failure", ""),
+    "no Procfile": (lambda f: f.file("/app", make_archive("zip", {"main": "x"})), "no procfile", "no Procfile"),
+    "a bad line": (
+        lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: x\nnonsense\n"})), "no procfile", "line 2",
+    ),
+    "an open quote": (
+        lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: echo 'x\n"})), "no procfile", "quot",
+    ),
+    "no such type": (
+        lambda f: f.file("/app", make_archive("zip", {"Procfile": "worker: x\n"})), "unknown process type", "worker",
+    ),
+    "a bad .env": (
+        lambda f: f.file("/app", make_archive("zip", {**GOOD, ".env": "A=secret\nnonsense\n"})),
+        "unpack failure",
+        ".env, line 2",
+    ),
+    "requirements that cannot be met": (
+        lambda f: f.file("/app", make_archive("zip", {**GOOD, "requirements.txt": "--no-index\nno-such-thing==1.0\n"})),
+        "pip install failure",
+        "ended with 1",
+    ),
+}  # fmt: skip
+
+LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=0.3)
+
+
+@pytest.mark.parametrize(("serve", "state", "reason"), FAILURES.values(), ids=FAILURES)
+async def test_every_failure_has_a_state_and_a_reason(
+    agent_with: Any, serve: Callable[[FileServer], str], state: str, reason: str, tmp_path: Path
+) -> None:
+    """A person sees what to do; nothing is started and nothing leaves its folder; a restart tries again."""
+    agent: Agent = await agent_with(processes=LIMITS)
+    await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
+    status = await until(lambda: _failed(agent), 50)
+    assert status["state"] == state
+    assert reason in status["detail"]
+    assert "wonderland" not in json.dumps(status)
+    assert "secret" not in status["detail"]
+    assert not list(tmp_path.rglob("evil"))
+    if state == "pip install failure":
+        assert any("no-such-thing" in line for line in status["output"])
+        return
+    await agent.post("restart", "app.web.0")
+    await until(lambda: _failed(agent))
+    await agent.post("delete", "app.web.0")
+
+
+async def _failed(agent: Agent) -> dict[str, Any] | None:
+    status = await agent.status("app.web.0")
+    assert status["state"] not in ("running", "backoff")
+    ended = status["state"].endswith("failure") or status["state"] in ("no procfile", "unknown process type")
+    return status if ended else None
+
+
+async def test_a_failure_can_be_mended_and_tried_again(agent: Agent) -> None:
+    """What was created stays, so that nobody has to create it again."""
+    await agent.create(agent.app("worker: true\n"))
+    await until(lambda: _failed(agent))
+    agent.app(f"web: {SLEEP}\n")
+    await agent.post("delete", "app.web.0")
+    await agent.create(agent.files.url("/app.tar.gz"))
+    await agent.become("app.web.0", "running")
+
+
+async def test_progress_is_shown(agent: Agent) -> None:
+    """How much has come, and of how much."""
+    await agent.create(agent.files.stall("/app", b"PK" * 500, promised=4000))
+
+    async def there() -> bool:
+        status = await agent.status("app.web.0")
+        return status["state"] == "downloading" and status["download"] == {"received": 1000, "total": 4000}
+
+    await until(there)
+
+
+async def test_delete_during_download(agent: Agent) -> None:
+    """The download is given up, and the answer comes soon."""
+    await agent.create(agent.files.stall("/app", b"PK"))
+    await agent.become("app.web.0", "downloading")
+    await agent.post("delete", "app.web.0")
+    async with agent.client.get("/list-processes") as response:
+        assert await response.json() == {"processes": []}
+
+
+async def test_delete_during_pip_install(agent: Agent, tmp_path: Path) -> None:
+    """Its whole tree is ended first."""
+    setup = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
+    await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "slow.py": setup}))
+    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 50)
+    assert (await agent.status("app.web.0"))["state"] == "processing"
+    pid = int((tmp_path / "pid").read_text())
+    await agent.post("delete", "app.web.0")
+    assert not psutil.pid_exists(pid)
+
+
+async def test_ten_nodes_share_everything_but_their_copies(agent: Agent, tmp_path: Path) -> None:
+    """One download, one unpacked source, one environment; each has a folder of its own."""
+    package = wheel("greeting", "1.0", {"greeting.py": "TEXT = 'hello from a package'\n"})
+    url = agent.files.file("/greeting-1.0-py3-none-any.whl", package)
+    main = "import greeting, os; print(greeting.TEXT, os.environ['VIRTUAL_ENV'], os.getcwd(), flush=True)"
+    more = {"requirements.txt": f"greeting @ {url}\n", "main.py": main + "\nimport time; time.sleep(600)"}
+    source = agent.app("web: python main.py\n", more)
+    agent.files.gate.clear()
+    await asyncio.gather(*(agent.create(source, node=f"web.{n}") for n in range(10)))
+    consoles = [await agent.attach(f"app.web.{n}", tail=1000) for n in range(10)]
+    agent.files.gate.set()
+    told = [await until_line(console, "hello from a package") for console in consoles]
+    assert agent.files.asked_for("/app.tar.gz") == 1
+    assert agent.files.asked_for("/greeting-1.0-py3-none-any.whl") == 1
+    last = [found[-1].split() for found in told]
+    assert len({words[-2] for words in last}) == 1
+    assert len({words[-1] for words in last}) == 10
+    # What pip says is on everybody's console.
+    assert all(any("Successfully installed greeting" in line for line in found) for found in told)
+    [environment] = [p for p in (tmp_path / "data" / "processes" / "environments").iterdir() if p.is_dir()]
+    assert environment.name in last[0][-2]
+
+
+async def test_without_requirements_no_environment_is_made(agent: Agent, tmp_path: Path) -> None:
+    """It would cost seconds and megabytes for nothing."""
+    await agent.run("env; exec sleep 600")
+    console = await agent.attach(tail=100)
+    assert not any(line.startswith("VIRTUAL_ENV=") for line in await until_line(console, "PORT="))
+    assert not list((tmp_path / "data" / "processes" / "environments").iterdir())
+
+
+async def test_the_service_keeps_its_secrets(agent_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a program nor the build of a package sees the service's own environment."""
+    monkeypatch.setenv("SMARTMOB_TOKEN", "wonderland")
+    monkeypatch.setenv("DATABASE_URL", "wonderland")
+    agent: Agent = await agent_with()
+    backend = (
+        "import os\nprint('SEEN', sorted(os.environ))\n"
+        "def build_wheel(*a, **k): raise SystemExit('SEEN ' + ' '.join(os.environ.values()))\n"
+    )
+    project = "[build-system]\nrequires = []\nbuild-backend = 'peek'\nbackend-path = ['.']\n"
+    await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "peek.py": backend}))
+    await until(lambda: _failed(agent), 50)
+    console = await agent.attach(tail=1000, follow=0)
+    told = "\n".join([message.data async for message in console])
+    assert "SEEN" in told
+    assert "wonderland" not in told
+
+
+async def test_many_at_once(agent: Agent) -> None:
+    """A hundred creates are answered at once, and all of them come to run."""
+    source = agent.app(f"web: {SLEEP}\n")
+    await asyncio.gather(*(agent.create(source, node=f"web.{n}", grace=0) for n in range(100)))
+
+    async def all_run() -> bool:
+        async with agent.client.get("/list-processes") as response:
+            return {p["state"] for p in (await response.json())["processes"]} == {"running"}
+
+    await until(all_run)
+    assert agent.files.asked_for("/app.tar.gz") == 1
+
+
+async def test_signals_reach_a_program_behind_a_shell_that_expands(agent: Agent) -> None:
+    """`exec` replaces the shell, so that the process id is the program's."""
+    status = await agent.run("python3 -c 'import time; time.sleep(600)' $PORT")
+    assert psutil.Process(status["pid"]).cmdline()[-1] == "5000"
+    assert await lines(await agent.attach(tail=0, follow=0), 0) == []

@@ -1,0 +1,58 @@
+"""Documents and frames."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.processes.protocol import LONGEST_LINE, encode_lines, without_password
+from tests.processes.frames import texts
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1023, 1024, 65535, 65536, 200_000])
+def test_a_frame_of_any_size(size: int) -> None:
+    """Each of the three ways to write a length, at its borders."""
+    line = b"x" * size
+    assert texts(encode_lines(line)[0]) == [line.decode()]
+
+
+@given(st.lists(st.text().filter(lambda text: "\n" not in text and "\r" not in text), min_size=1))
+def test_each_line_is_a_frame(lines: list[str]) -> None:
+    """In order, with all its characters."""
+    frames, count = encode_lines("\n".join(lines).encode())
+    assert (texts(frames), count) == (lines, len(lines))
+
+
+@given(st.binary())
+def test_any_bytes_make_valid_frames(data: bytes) -> None:
+    """One for each line at least."""
+    frames, count = encode_lines(data)
+    assert len(texts(frames)) == count == data.count(b"\n") + 1
+
+
+def test_carriage_returns_before_a_line_end_go() -> None:
+    """Those within a line stay: a progress bar is drawn with them."""
+    assert texts(encode_lines(b"one\r\ntwo\rthree\r\n\rfour\r")[0]) == ["one", "two\rthree", "\rfour"]
+
+
+def test_a_line_that_is_too_long_comes_in_pieces() -> None:
+    """None is too long, none cuts a character, and together they are the line."""
+    line = "é" * LONGEST_LINE + "x"
+    pieces = texts(encode_lines(f"a\n{line}\nb".encode())[0])
+    assert (pieces[0], pieces[-1], "".join(pieces[1:-1])) == ("a", "b", line)
+    assert max(len(piece.encode()) for piece in pieces) <= LONGEST_LINE
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://host/path", "http://host/path"),
+        ("http://me:secret@host:80/a@b", "http://***@host:80/a@b"),
+        ("https://token@host", "https://***@host"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_passwords_in_addresses_are_not_shown(url: str, shown: str) -> None:
+    """Nor names that stand before an @, which may be tokens."""
+    assert without_password(url) == shown

@@ -1,0 +1,64 @@
+"""Keeping what happens: nobody waits, and a database that is away for a while loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.processes.model import Happening
+from smartmob.processes.recorder import Recorder
+from tests.waiting import until
+
+
+class Writer:
+    """Stands where the group-commit writer stands, and is away for as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.refused = asyncio.Event()
+        self.stored: list[Any] = []
+
+    async def put(self, rows: Any) -> None:
+        if self.away:
+            self.refused.set()
+            raise Unavailable
+        self.stored += [row.happening.detail["n"] for row in rows]
+
+
+def _happening(number: int) -> Happening:
+    return Happening(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
+
+
+async def test_everything_is_written_in_order() -> None:
+    """Also what came while the database was away, and what waits at the end."""
+    tasks, writer = TaskRegistry(), Writer()
+    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    recorder.start()
+    recorder.add(_happening(0))
+    await until(lambda: writer.stored == [0])
+    writer.away = True
+    for number in range(1, 3000):
+        recorder.add(_happening(number))
+    await writer.refused.wait()
+    writer.away = False
+    await until(lambda: len(writer.stored) == 3000)
+    recorder.add(_happening(3000))
+    await recorder.close()
+    assert writer.stored == list(range(3001))
+    await tasks.close()
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_is_away() -> None:
+    """What could not be written is named in the log, and the service ends."""
+    tasks, writer = TaskRegistry(), Writer()
+    writer.away = True
+    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    recorder.start()
+    recorder.add(_happening(0))
+    await writer.refused.wait()
+    await recorder.close()
+    assert writer.stored == []
+    await tasks.close()

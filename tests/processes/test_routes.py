@@ -1,0 +1,386 @@
+"""The routes of the room: seed 002 word for word, and what is beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from smartmob.settings import ProcessesSettings
+from tests.kernel.children.families import FAMILY, family, living
+from tests.processes.archives import KINDS, File, make_archive
+from tests.processes.conftest import SLEEP, Agent, lines, until_line
+from tests.waiting import until
+
+
+async def test_the_root_names_two_addresses(agent: Agent) -> None:
+    """Exactly these two, absolute, for whoever does not ask for a page."""
+    base = str(agent.client.make_url("")).rstrip("/")
+    async with agent.client.get("/") as response:
+        assert await response.json() == {"create": f"{base}/create-process", "list": f"{base}/list-processes"}
+
+
+async def test_a_browser_is_sent_to_a_page(agent: Agent) -> None:
+    """It asks for HTML."""
+    async with agent.client.get("/", headers={"Accept": "text/html"}, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/docs")
+
+
+async def test_addresses_are_those_under_which_the_client_knows_us(agent: Agent) -> None:
+    """The Host header says which; anything else would lead elsewhere."""
+    async with agent.client.get("/", headers={"Host": "localhost:1234"}) as response:
+        assert (await response.json())["list"] == "http://localhost:1234/list-processes"
+
+
+async def test_a_created_process_has_the_fields_of_the_seed(agent: Agent) -> None:
+    """It is pending, it has its addresses, and it appears in the listing."""
+    agent.files.gate.clear()
+    url = agent.app(f"web: {SLEEP}\n")
+    # As the seed's own example sends it: without a Content-Type of JSON.
+    wanted = {"app": "myapp", "source_url": url, "process_type": "web", "node": "web.0"}
+    async with agent.client.post("/create-process", data=json.dumps(wanted)) as response:
+        status = await response.json()
+        assert response.status == 201
+    base = str(agent.client.make_url("")).rstrip("/")
+    expected = {
+        "app": "myapp",
+        "attach": f"ws{base.removeprefix('http')}/attach-console/myapp.web.0",
+        "delete": f"{base}/delete-process/myapp.web.0",
+        "details": f"{base}/process-status/myapp.web.0",
+        "status": f"{base}/process-status/myapp.web.0",
+        "node": "web.0",
+        "slug": "myapp.web.0",
+        "state": "pending",
+    }
+    assert {name: status[name] for name in expected} == expected
+    async with agent.client.get("/list-processes") as response:
+        [listed] = (await response.json())["processes"]
+    assert listed["slug"] == "myapp.web.0"
+    agent.files.gate.set()
+    await agent.become("myapp.web.0", "running")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_type_of_archive_runs(agent: Agent, kind: Any) -> None:
+    """Told by its content, whatever the server calls it."""
+    data = make_archive(kind, {"Procfile": "web: ./main one\n", "main": File("#!/bin/sh\necho $1; exec sleep 600\n")})
+    url = agent.files.file("/source", data, content_type="text/html")
+    await agent.create(url)
+    status = await agent.become("app.web.0", "running")
+    assert status["digest"] == hashlib.sha256(data).hexdigest()
+    assert await lines(await agent.attach(tail=1), 1) == ["one"]
+
+
+async def test_the_environment_has_its_order(agent: Agent) -> None:
+    """The request before the command, the command before .env, that before what the agent gives."""
+    env = "A=file\nB=file\nC=file\nD = with blanks  \n"
+    command = "A=command B=command PORT_WAS=$PORT sh -c 'env | sort; exec sleep 600'"
+    await agent.create(agent.app(f"web: {command}\n", {".env": env}), env={"A": "request", "E": "é ß"})
+    console = await agent.attach(tail=100)
+    await agent.become("app.web.0", "running")
+    found = dict([line.split("=", 1) async for line in _until_ended(console, "PWD=")])
+    assert {name: found[name] for name in "ABCDE"} == {
+        "A": "request",
+        "B": "command",
+        "C": "file",
+        "D": "with blanks",
+        "E": "é ß",
+    }
+    assert found["PORT"] == found["PORT_WAS"] == "5000"
+    assert found["PATH"].split(":") == os.environ["PATH"].split(":")
+    assert set(found) <= {*"ABCDE", "PORT", "PORT_WAS", "PATH", "HOME", "LANG", "PYTHONUNBUFFERED", "PWD", "_", "SHLVL"}
+
+
+async def _until_ended(console: Any, last: str) -> Any:
+    while True:
+        line = await console.receive_str(timeout=20)
+        yield line
+        if line.startswith(last):
+            # `sort` has PYTHONUNBUFFERED behind PWD; everything that follows comes with it.
+            while True:
+                try:
+                    yield await console.receive_str(timeout=0.3)
+                except TimeoutError:
+                    return
+
+
+async def test_names_of_variables_are_shown_and_values_are_not(agent: Agent) -> None:
+    """They may be secrets."""
+    status = await agent.run(SLEEP, env={"PASSWORD": "wonderland"})
+    assert status["env"] == ["PASSWORD"]
+    async with agent.client.get("/list-processes") as response:
+        assert "wonderland" not in await response.text()
+    assert "wonderland" not in json.dumps(await agent.events())
+
+
+async def test_an_address_is_shown_without_its_password(agent: Agent) -> None:
+    """The download needs it, nobody else does."""
+    url = agent.app(f"web: {SLEEP}\n").replace("http://", "http://me:wonderland@")
+    status = await agent.create(url)
+    assert "wonderland" not in json.dumps(status)
+    await agent.become("app.web.0", "running")
+    [(_, headers)] = agent.files.requests
+    assert headers["Authorization"].startswith("Basic ")
+
+
+async def test_the_request_id_travels_with_the_download(agent: Agent) -> None:
+    """So that both logs can be laid side by side."""
+    url = agent.app(f"web: {SLEEP}\n")
+    wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": url}
+    async with agent.client.post("/create-process", json=wanted, headers={"X-Request-Id": "trace-me"}) as response:
+        assert response.status == 201
+    await agent.become("app.web.0", "running")
+    assert agent.files.requests[0][1]["X-Request-Id"] == "trace-me"
+
+
+async def test_each_node_gets_a_port(agent: Agent) -> None:
+    """100 for each type before its own, and the node's number; the status shows it."""
+    url = agent.app(f"web: {SLEEP}\nworker: {SLEEP}\n")
+    for process_type, node in (("web", "web.0"), ("web", "web.3"), ("worker", "worker.1"), ("worker", "second.1")):
+        await agent.create(url, process_type, node)
+    for slug, port in (("web.0", 5000), ("web.3", 5003), ("worker.1", 5101), ("second.1", 5102)):
+        status = await agent.become(f"app.{slug}", "running")
+        assert status["port"] in ({port} if "." not in slug or port < 5100 else {5101, 5102})
+
+
+async def test_a_slug_exists_once(agent: Agent) -> None:
+    """The second is told what to do; after the first was deleted the name is free again."""
+    await agent.run(SLEEP)
+    wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": agent.files.url("/app.tar.gz")}
+    async with agent.client.post("/create-process", json=wanted) as response:
+        problem = await response.json(content_type=None)
+    assert response.status == 409
+    assert "delete it first" in problem["detail"]
+    assert await agent.post("delete", "app.web.0") == {}
+    await agent.create(wanted["source_url"])
+    await agent.become("app.web.0", "running")
+
+
+async def test_of_two_at_once_one_wins(agent: Agent) -> None:
+    """Neither both nor none."""
+    url = agent.app(f"web: {SLEEP}\n")
+    wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": url}
+    answers = await asyncio.gather(*(agent.client.post("/create-process", json=wanted) for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 7
+
+
+BAD = {
+    "no JSON": b"{",
+    "a list": b"[]",
+    "no app": {"app": None},
+    "a slash": {"app": "a/b"},
+    "an empty node": {"node": ""},
+    "a control character": {"node": "a\n"},
+    "no text": {"process_type": 5},
+    "an address of a file": {"source_url": "file:///etc/passwd"},
+    "no address": {"source_url": "somewhere"},
+    "env is a list": {"env": ["A=1"]},
+    "env with a number": {"env": {"A": 1}},
+    "env with a bad name": {"env": {"A=B": "1"}},
+    "env with an empty name": {"env": {"": "1"}},
+    "env with NUL": {"env": {"A": "\0"}},
+    "negative grace": {"grace": -1},
+    "endless grace": {"grace": 1e9},
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_a_bad_request_creates_nothing(agent: Agent, bad: Any) -> None:
+    """It is told which field does not fit."""
+    wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": "http://127.0.0.1:1/"}
+    data = bad if isinstance(bad, bytes) else json.dumps({**wanted, **bad})
+    async with agent.client.post("/create-process", data=data) as response:
+        problem = await response.json(content_type=None)
+    assert response.status == 400
+    assert isinstance(bad, bytes) or next(iter(bad)) in problem["detail"]
+    async with agent.client.get("/list-processes") as response:
+        assert await response.json() == {"processes": []}
+
+
+@pytest.mark.parametrize("verb", ["delete", "stop", "restart"])
+async def test_what_is_not_there_is_not_found(agent: Agent, verb: str) -> None:
+    """Whatever is to be done with it."""
+    problem = await agent.post(verb, "app.web.9", status=404)
+    assert problem["detail"] == "there is no process app.web.9"
+    assert (await agent.client.get("/process-status/app.web.9")).status == 404
+    assert (await agent.client.get("/attach-console/app.web.9")).status == 404
+    await agent.post("signal", "app.web.9", {"signal": "TERM"}, status=404)
+
+
+async def test_delete_answers_when_nothing_is_left(agent: Agent, tmp_path: Any) -> None:
+    """Of the whole family, which ignores every signal that it can."""
+    await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY}, grace=0.2)
+    pids = await family(tmp_path / "pids")
+    assert len(living(pids)) == 4
+    await agent.post("delete", "app.web.0")
+    assert living(pids) == []
+    assert (await agent.client.get("/process-status/app.web.0")).status == 404
+
+
+async def test_delete_needs_no_body(agent: Agent) -> None:
+    """The document is always empty, so that none is as good."""
+    await agent.run(SLEEP)
+    async with agent.client.post("/delete-process/app.web.0") as response:
+        assert (response.status, await response.json()) == (200, {})
+
+
+async def test_two_who_delete_at_once_both_see_it_gone(agent: Agent) -> None:
+    """Neither is told that it failed."""
+    await agent.run("trap 'sleep 0.2; exit' TERM; while :; do sleep 0.01; done")
+    answers = await asyncio.gather(*(agent.client.post("/delete-process/app.web.0") for _ in range(5)))
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_slow_delete_holds_nobody_up(agent: Agent) -> None:
+    """Operations on one process never wait for another."""
+    await agent.run("trap '' TERM; while :; do sleep 0.05; done", grace=30)
+    deleting = asyncio.ensure_future(agent.client.post("/delete-process/app.web.0"))
+    await agent.become("app.web.0", "stopping")
+    await agent.create(agent.app(f"web: {SLEEP}\n", path="/other.tar.gz"), node="web.1")
+    await agent.become("app.web.1", "running")
+    await agent.post("restart", "app.web.1")
+    await agent.post("delete", "app.web.1")
+    await agent.post("restart", "app.web.0", status=409)
+    assert not deleting.done()
+    await agent.post("signal", "app.web.0", {"signal": "KILL"})
+    assert (await deleting).status == 200
+
+
+async def test_a_stopped_process_stays_and_can_be_started(agent: Agent) -> None:
+    """Stop keeps it, restart starts it."""
+    before = await agent.run(SLEEP)
+    stopped = await agent.post("stop", "app.web.0")
+    assert (stopped["state"], stopped["pid"], stopped["exit_signal"]) == ("stopped", None, 15)
+    assert living([before["pid"]]) == []
+    await agent.post("restart", "app.web.0")
+    after = await agent.become("app.web.0", "running")
+    assert after["pid"] != before["pid"]
+
+
+async def test_restart_replaces_a_running_process(agent: Agent) -> None:
+    """At once, and it is counted."""
+    before = await agent.run(SLEEP)
+    await agent.post("restart", "app.web.0")
+
+    async def replaced() -> bool:
+        status = await agent.status("app.web.0")
+        return status["pid"] not in (None, before["pid"]) and status["restarts"] == 1
+
+    await until(replaced)
+
+
+@pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1", 10, "10"])
+async def test_signals_go_by_name_and_number(agent: Agent, name: Any) -> None:
+    """To the whole group."""
+    await agent.run("trap 'echo got it' USR1; echo ready; while :; do sleep 0.01; done")
+    console = await agent.attach(tail=1)
+    assert await lines(console, 1) == ["ready"]
+    await agent.post("signal", "app.web.0", {"signal": name})
+    # The shell may say first that the signal ended its sleep, which is of the same group.
+    await until_line(console, "got it")
+
+
+@pytest.mark.parametrize("name", ["NONSENSE", 0, 99, -1, ""])
+async def test_an_unknown_signal_is_refused(agent: Agent, name: Any) -> None:
+    """With examples of good ones."""
+    await agent.run(SLEEP)
+    assert "USR1" in (await agent.post("signal", "app.web.0", {"signal": name}, status=400))["detail"]
+
+
+async def test_a_signal_needs_a_running_process(agent: Agent) -> None:
+    """The answer says what it is instead."""
+    await agent.run(SLEEP)
+    await agent.post("stop", "app.web.0")
+    problem = await agent.post("signal", "app.web.0", {"signal": "HUP"}, status=409)
+    assert "it is stopped" in problem["detail"]
+
+
+async def test_an_uploaded_archive_can_be_created_of(agent: Agent) -> None:
+    """Without any other server; the address works as a source here, and gives the archive to others."""
+    data = make_archive("zip", {"Procfile": f"web: {SLEEP}\n"})
+    async with agent.client.post("/upload-archive", data=data) as response:
+        uploaded = await response.json()
+    assert response.status == 201
+    assert (uploaded["digest"], uploaded["size"]) == (hashlib.sha256(data).hexdigest(), len(data))
+    async with agent.client.session.get(uploaded["source_url"]) as response:
+        assert await response.read() == data
+    assert (await agent.create(uploaded["source_url"]))["digest"] == uploaded["digest"]
+    await agent.become("app.web.0", "running")
+    assert (await agent.client.get("/archives/nothing")).status == 404
+
+
+async def test_an_upload_that_is_too_large_is_refused(agent_with: Any) -> None:
+    """While it comes, and nothing is kept."""
+    agent = await agent_with(processes=ProcessesSettings(max_archive=10_000))
+    async with agent.client.post("/upload-archive", data=b"x" * 20_000) as response:
+        problem = await response.json(content_type=None)
+    assert response.status == 413
+    assert "10000 bytes" in problem["detail"]
+
+
+async def test_events_tell_the_story(agent: Agent) -> None:
+    """In order, with times, also when the process is no more; by process, by time and page by page."""
+    await agent.run("sleep 0.2; exit 3")
+    await agent.become("app.web.0", "backoff")
+    await agent.post("delete", "app.web.0")
+
+    await until(lambda: _has(agent, "deleted"))
+    events = await agent.events("app.web.0")
+    kinds = [event["kind"] for event in events]
+    assert kinds[:5] == ["created", "started", "exited", "restarted", "exited"]
+    assert "deleted" in kinds
+    assert events[2]["detail"]["status"] == 3
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    assert await agent.events("app.web.1") == []
+
+    found, after = [], None
+    while True:
+        params = {"limit": "2", **({"after": after} if after else {})}
+        async with agent.client.get("/process-events", params=params) as response:
+            page = await response.json()
+        found += page["events"]
+        after = page["next"]
+        if after is None:
+            break
+    assert found == await agent.events()
+
+    async with agent.client.get("/process-events", params={"since": events[3]["at"]}) as response:
+        assert (await response.json())["events"][0] == events[3]
+    async with agent.client.get("/process-events", params={"until": events[1]["at"]}) as response:
+        assert (await response.json())["events"] == events[:1]
+
+
+async def _has(agent: Agent, kind: str) -> bool:
+    return kind in [event["kind"] for event in await agent.events("app.web.0")]
+
+
+@pytest.mark.parametrize(
+    "query", [{"since": "yesterday"}, {"until": "2026-01-01"}, {"after": "x"}, {"limit": "0"}, {"limit": "many"}]
+)
+async def test_bad_questions_about_events_are_refused(agent: Agent, query: dict[str, str]) -> None:
+    """Naming the argument."""
+    async with agent.client.get("/process-events", params=query) as response:
+        problem = await response.json(content_type=None)
+    assert response.status == 400
+    assert next(iter(query)) in problem["detail"] or "before" in problem["detail"]
+
+
+async def test_names_may_be_in_any_language(agent: Agent) -> None:
+    """Addresses are escaped."""
+    url = agent.app(f"web: {SLEEP}\n")
+    status = await agent.create(url, node="wêb 1?#%", app="größe")
+    async with agent.client.session.get(status["details"]) as response:
+        assert (await response.json())["slug"] == "größe.wêb 1?#%"
+    await until(lambda: _runs(agent, status["details"]))
+    async with agent.client.session.post(status["delete"]) as response:
+        assert response.status == 200
+
+
+async def _runs(agent: Agent, url: str) -> bool:
+    async with agent.client.session.get(URL(url, encoded=True)) as response:
+        return bool((await response.json())["state"] == "running")

@@ -1,0 +1,46 @@
+"""What processes use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from smartmob.processes.sampler import Sampler
+from tests.waiting import until
+
+BUSY = "import os, time\nos.fork()\nx = bytearray(20_000_000)\nwhile True: pass"
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True)
+    yield process
+    subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
+    process.wait()
+
+
+async def test_a_sample_is_of_the_whole_tree(busy: subprocess.Popen[bytes]) -> None:
+    """Processor time since the sample before, memory, and how many they are."""
+    sampler, moment = Sampler(), 0.0
+    assert sampler.sweep({"a": busy.pid}, moment)["a"].cpu_percent == 0
+
+    def used() -> bool:
+        nonlocal moment
+        moment += 0.001
+        sample = sampler.sweep({"a": busy.pid}, moment).get("a")
+        return sample is not None and sample.cpu_percent > 0 and sample.processes == 2 and sample.memory > 40_000_000
+
+    await until(used)
+
+
+def test_what_has_ended_has_no_sample() -> None:
+    """And does not disturb the others."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    sampler = Sampler()
+    samples = sampler.sweep({"gone": process.pid, "own": os.getpid()}, 1.0)
+    assert list(samples) == ["own"]

@@ -1,0 +1,260 @@
+"""What is wanted survives: restarts of programs, of the service, and of the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+
+from smartmob.app import build
+from smartmob.errors import InvalidInput
+from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
+from smartmob.processes.service import signal_number
+from smartmob.settings import DatabaseSettings, ProcessesSettings, Settings
+from tests.conftest import running
+from tests.kernel.children.families import FAMILY, family, living
+from tests.kernel.proxy import proxy_to
+from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
+from tests.processes.file_server import FileServer
+from tests.waiting import until
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_a_killed_program_is_started_again_at_once(agent: Agent, number: signal.Signals) -> None:
+    """With the same port, and what killed it is shown."""
+    before = await agent.run(SLEEP)
+    os.kill(before["pid"], number)
+
+    async def again() -> dict[str, Any] | None:
+        status = await agent.status("app.web.0")
+        return status if status["restarts"] == 1 and status["pid"] else None
+
+    after = await until(again)
+    assert (after["exit_signal"], after["exit_status"], after["port"]) == (number, None, before["port"])
+    assert after["pid"] != before["pid"]
+
+
+async def test_a_program_that_ends_well_is_started_again(agent: Agent) -> None:
+    """Until somebody asks for its end (seed 002)."""
+    await agent.run("echo done; sleep 0.05")
+    console = await agent.attach(tail=100)
+    assert await lines(console, 3) == ["done"] * 3
+
+
+async def test_what_keeps_dying_backs_off(agent: Agent) -> None:
+    """The status says when it is tried next, and shows the last words."""
+    await agent.create(agent.app("web: echo last words; exit 7\n"))
+    status = await agent.become("app.web.0", "backoff")
+    assert (status["exit_status"], status["pid"], status["output"][-1]) == (7, None, "last words")
+    assert status["next_try_at"] is not None
+    assert status["restarts"] <= 10
+
+
+async def test_a_command_that_is_not_there_backs_off(agent: Agent) -> None:
+    """With the reason."""
+    await agent.create(agent.app("web: no-such-program --now\n"))
+    status = await agent.become("app.web.0", "backoff")
+    assert "No such file" in status["detail"]
+
+
+async def test_what_a_dead_program_leaves_is_ended_before_its_successor(agent: Agent, tmp_path: Path) -> None:
+    """A daemon that holds a port would keep the successor from it."""
+    before = await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY})
+    pids = await family(tmp_path / "pids")
+    os.kill(before["pid"], signal.SIGKILL)
+    await until(lambda: not living(pids))
+    await until(lambda: (tmp_path / "pids").read_text().count("\n") == 8)
+    await agent.post("delete", "app.web.0")
+
+
+async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(agent: Agent) -> None:
+    """The pipe stays open, and the program is started again all the same."""
+    await agent.run("setsid sleep 601 & echo started; exit 0")
+    assert await lines(await agent.attach(tail=100), 2) == ["started"] * 2
+
+
+async def test_a_restarted_service_brings_its_processes_back(settings: Settings, files: FileServer) -> None:
+    """Without downloading again, with the same copy; what was stopped stays stopped, what was deleted is gone."""
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        source = agent.app("web: date >> runs; wc -l < runs; exec sleep 600\n")
+        for node in ("web.0", "web.1", "web.2"):
+            await agent.create(source, node=node, env={"A": "1"})
+            await agent.become(f"app.{node}", "running")
+        await agent.post("stop", "app.web.1")
+        await agent.post("delete", "app.web.2")
+        before = await agent.status("app.web.0")
+    assert living([before["pid"]]) == []
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        await agent.become("app.web.0", "running")
+        console = await agent.attach(tail=10)
+        assert [line.strip() for line in await lines(console, 1)] == ["2"]
+        assert (await agent.status("app.web.1"))["state"] == "stopped"
+        assert (await client.get("/process-status/app.web.2")).status == 404
+        status = await agent.status("app.web.0")
+        assert (status["env"], status["created_at"]) == (before["env"], before["created_at"])
+    assert files.asked_for("/app.tar.gz") == 1 + 2  # one for each create, none for the restart
+
+
+async def test_a_service_can_be_told_not_to_restore(settings: Settings, files: FileServer) -> None:
+    """What is wanted is kept, and can be started by hand or by the next service."""
+    async with running(build(settings)) as client:
+        await Agent(client, files).run(SLEEP)
+    async with running(build(replace(settings, no_restore=True))) as client:
+        assert (await Agent(client, files).status("app.web.0"))["state"] == "stopped"
+    async with running(build(settings)) as client:
+        await Agent(client, files).become("app.web.0", "running")
+
+
+async def test_a_failed_process_is_tried_again_by_the_next_service(settings: Settings, files: FileServer) -> None:
+    """Perhaps its source is there by then."""
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        await agent.create(files.url("/later.tar.gz"))
+        await until(lambda: _state(agent, "download failure"))
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        agent.app(f"web: {SLEEP}\n", path="/later.tar.gz")
+        await agent.become("app.web.0", "running", "download failure")
+        await agent.post("restart", "app.web.0")
+        await agent.become("app.web.0", "running")
+
+
+async def _state(agent: Agent, state: str) -> bool:
+    return bool((await agent.status("app.web.0"))["state"] == state)
+
+
+async def test_a_stopping_service_ends_all_at_once(settings: Settings, files: FileServer) -> None:
+    """In parallel, with their last words, and viewers are told with 1001."""
+    service = build(settings)
+    async with running(service) as client:
+        agent = Agent(client, files)
+        source = agent.app("web: trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done\n")
+        for number in range(5):
+            await agent.create(source, node=f"web.{number}")
+        consoles = [await agent.attach(f"app.web.{n}", tail=1) for n in range(5)]
+        for console in consoles:
+            await until_line(console, "ready")
+        await service.end()
+        for console in consoles:
+            found, code = await to_the_end(console)
+            assert "bye" in found
+            assert code == 1001
+        wanted = {"app": "app", "node": "web.9", "process_type": "web", "source_url": source}
+        assert (await client.post("/create-process", json=wanted)).status == 503
+
+
+async def test_without_a_database_nothing_is_created_or_deleted(
+    settings: Settings, files: FileServer, database_url: str
+) -> None:
+    """503 and the truth: what was not stored does not run, what could not be forgotten runs on."""
+    async with proxy_to(database_url) as proxy:
+        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=0.2))
+        async with running(build(away)) as client:
+            agent = Agent(client, files)
+            before = await agent.run(SLEEP)
+            proxy.cut()
+            wanted = {"app": "app", "node": "web.1", "process_type": "web", "source_url": files.url("/app.tar.gz")}
+            async with client.post("/create-process", json=wanted) as response:
+                assert response.status == 503
+                assert "Retry-After" in response.headers
+            assert (await client.get("/process-status/app.web.1")).status == 404
+            await agent.post("delete", "app.web.0", status=503)
+            assert (await agent.status("app.web.0"))["pid"] == before["pid"]
+            # Programs are looked after all the same, and what happens is stored later.
+            os.kill(before["pid"], signal.SIGKILL)
+            await until(lambda: _restarted(agent))
+            proxy.up = True
+            await until(lambda: _event(agent, "restarted"))
+            await agent.post("delete", "app.web.0")
+
+
+async def _restarted(agent: Agent) -> bool:
+    return bool((await agent.status("app.web.0"))["restarts"])
+
+
+async def _event(agent: Agent, kind: str) -> bool:
+    async with agent.client.get("/process-events") as response:
+        return response.status == 200 and kind in [event["kind"] for event in (await response.json())["events"]]
+
+
+async def test_samples_are_shown(with_settings: Callable[..., Any], files: FileServer) -> None:
+    """Of the whole tree, and nothing when it does not run."""
+    agent = Agent(await with_settings(processes=ProcessesSettings(sample_seconds=0.1)), files)
+    await agent.run("sleep 600 & sleep 600 & wait")
+
+    async def sampled() -> bool:
+        status = await agent.status("app.web.0")
+        return status["processes"] == 3 and status["memory"] > 100_000 and status["cpu_percent"] is not None
+
+    await until(sampled)
+    stopped = await agent.post("stop", "app.web.0")
+    assert (stopped["processes"], stopped["memory"], stopped["cpu_percent"]) == (None, None, None)
+
+
+async def test_what_happens_is_told_on_the_bus(settings: Settings, files: FileServer) -> None:
+    """To other rooms."""
+    service = build(settings)
+    heard: list[Any] = []
+    for kind in (ProcessStarted, ProcessExited, ProcessDeleted):
+        service.bus.subscribe(kind, heard.append)
+    async with running(service) as client:
+        agent = Agent(client, files)
+        status = await agent.run(SLEEP)
+        await agent.post("delete", "app.web.0")
+    assert [type(event) for event in heard] == [ProcessStarted, ProcessExited, ProcessDeleted]
+    assert (heard[0].slug, heard[0].pid, heard[1].status) == ("app.web.0", status["pid"], -signal.SIGTERM)
+
+
+async def test_what_is_old_or_unused_is_removed(settings: Settings, files: FileServer, tmp_path: Path) -> None:
+    """Events after their days, working copies with their process."""
+    copies = tmp_path / "data" / "processes" / "copies"
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        await agent.run(SLEEP)
+        assert len(list(copies.iterdir())) == 1
+        await agent.post("delete", "app.web.0")
+        assert list(copies.iterdir()) == []
+        await until(lambda: _event(agent, "deleted"))
+    fleeting = replace(settings, processes=ProcessesSettings(keep_events_days=0.01))
+    connection = await asyncpg.connect(settings.database.url)
+    await connection.execute("UPDATE process_events SET at = at - interval '1 day'")
+    await connection.close()
+    async with running(build(fleeting)) as client:
+        agent = Agent(client, files)
+
+        async def none() -> bool:
+            return await agent.events() == []
+
+        await until(none)
+
+
+async def test_a_bug_ends_no_other_process(agent: Agent) -> None:
+    """A killed keeper is an end like any other."""
+    before = await agent.run(SLEEP)
+    keeper = psutil.Process(before["pid"]).parent()
+    assert keeper is not None
+    keeper.kill()
+
+    async def again() -> dict[str, Any] | None:
+        status = await agent.status("app.web.0")
+        return status if status["pid"] not in (None, before["pid"]) else None
+
+    await until(again)
+    assert living([before["pid"]]) == []
+
+
+def test_signals_by_name_and_number() -> None:
+    """In every spelling that people use."""
+    assert {signal_number(name) for name in ("TERM", "SIGTERM", "term", "sigterm", 15, "15")} == {15}
+    for name in ("", "X", "0", -5, 65, "SIG", "_DFL"):
+        with pytest.raises(InvalidInput, match="there is no signal"):
+            signal_number(name)

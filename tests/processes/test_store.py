@@ -1,0 +1,85 @@
+"""The tables of the room, and the last word on each process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from smartmob.kernel import ids
+from smartmob.kernel.db import Database
+from smartmob.kernel.writer import Submission
+from smartmob.processes.model import Definition, Happening
+from smartmob.processes.store import Change, Forget, Kept, ProcessStore
+from smartmob.settings import DatabaseSettings
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+WEB = Definition(
+    slug="app.web.0", app="app", node="web.0", process_type="web", source_url="http://host/a", env={"A": "ß\"'"},
+    grace=1.5, created_at=NOW, request_id="id",
+)  # fmt: skip
+
+
+@pytest.fixture(name="database")
+async def _database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(url=database_url), None)
+    await database.open()
+    yield database
+    await database.close()
+
+
+class Writing:
+    """A store, and commits as the writer makes them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = ProcessStore(database)
+
+    async def __call__(self, *batches: list[Change]) -> None:
+        submissions: list[Any] = [Submission(batch, None, 0.0) for batch in batches]  # type: ignore[arg-type]
+        async with self.database.acquire() as connection:
+            await self.store.commit(connection, submissions)
+
+
+@pytest.fixture(name="write")
+def _write(database: Database) -> Writing:
+    return Writing(database)
+
+
+async def test_a_definition_comes_back_as_it_was(write: Writing) -> None:
+    """With every field."""
+    later = msgspec.structs.replace(WEB, slug="app.web.1", created_at=NOW + timedelta(seconds=1), env={}, digest="d")
+    await write([later], [WEB])
+    assert await write.store.definitions() == [WEB, later]
+
+
+async def test_the_last_word_counts(write: Writing) -> None:
+    """Within a batch and after it, and to say it twice does no harm."""
+    changed = msgspec.structs.replace(WEB, wanted=False, digest="new")
+    await write([WEB], [changed])
+    await write([changed])
+    assert await write.store.definitions() == [changed]
+    await write([Forget(WEB.slug)], [WEB])
+    await write([Forget(WEB.slug), Forget("unknown")])
+    assert await write.store.definitions() == []
+
+
+async def test_events_are_kept_once_and_found(write: Writing) -> None:
+    """By process and by time, behind a key, in order."""
+    kept = [
+        Kept(
+            ids.uuid7(), Happening(slug=f"app.{n % 2}", at=NOW + timedelta(seconds=n), kind="started", detail={"n": n})
+        )
+        for n in range(10)
+    ]
+    await write(list(kept[:6]), list(kept[4:]))
+    find = write.store.events
+    assert await find(None, None, None, None, 100) == kept
+    assert await find("app.1", None, None, None, 100) == kept[1::2]
+    assert await find(None, NOW + timedelta(seconds=3), NOW + timedelta(seconds=5), None, 100) == kept[3:5]
+    assert await find(None, None, None, (kept[2].happening.at, kept[2].id), 3) == kept[3:6]
+    await write.store.expire(NOW + timedelta(seconds=8))
+    assert await find(None, None, None, None, 100) == kept[8:]

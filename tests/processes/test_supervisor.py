@@ -1,0 +1,145 @@
+"""One process and its supervisor, with real children and without the rest of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from smartmob.errors import Conflict
+from smartmob.kernel.children.nursery import Nursery
+from smartmob.kernel.tasks import TaskRegistry
+from smartmob.processes import model
+from smartmob.processes.supervisor import PreparationError, Supervisor, Surroundings
+from tests.kernel.children.families import living
+from tests.waiting import until
+
+DEFINITION = model.Definition(
+    slug="app.web.0", app="app", node="web.0", process_type="web", source_url="http://host/a", env={}, grace=5.0,
+    created_at=datetime(2026, 11, 23, tzinfo=UTC),
+)  # fmt: skip
+
+
+class Stage:
+    """A supervisor whose preparation the test decides."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tasks = TaskRegistry()
+        self.nursery = Nursery(self.tasks)
+        self.command = "echo hello; exec sleep 600"
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.prepared = 0
+        self.told: list[str] = []
+        around = Surroundings(self.nursery, self.tasks, self._prepare, lambda found: self.told.append(found.kind))
+        self.supervisor = Supervisor(DEFINITION, around, 10_000)
+        self._folder = folder
+
+    async def _prepare(self, supervisor: Supervisor) -> model.Ready:
+        supervisor.advance(model.DOWNLOADING, (1, 2))
+        self.prepared += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        argv = ["/bin/sh", "-c", self.command]
+        return model.Ready(argv=argv, env=dict(os.environ), folder=str(self._folder), port=1, digest="d")
+
+    async def become(self, state: str) -> model.Snapshot:
+        await until(lambda: self.supervisor.snapshot().state == state)
+        return self.supervisor.snapshot()
+
+    async def close(self) -> None:
+        self.supervisor.stop()
+        await self.supervisor.rested()
+        await self.nursery.close()
+        await self.tasks.close()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    await stage.close()
+
+
+async def test_starts_and_rests(stage: Stage) -> None:
+    """Who waits for rest gets it when nothing is left; several may wait."""
+    stage.supervisor.start()
+    running = await stage.become(model.RUNNING)
+    assert running.pid is not None
+    await until(lambda: stage.supervisor.channel.tail(1) == ["hello"])
+    stage.supervisor.stop()
+    await asyncio.gather(stage.supervisor.rested(), stage.supervisor.rested())
+    assert living([running.pid]) == []
+    assert stage.told == ["started", "stopping", "exited", "stopped"]
+    await stage.supervisor.rested()
+
+
+async def test_a_second_start_needs_no_second_preparation(stage: Stage) -> None:
+    """What is ready stays ready."""
+    stage.supervisor.start()
+    await stage.become(model.RUNNING)
+    stage.supervisor.stop()
+    await stage.supervisor.rested()
+    stage.supervisor.start()
+    await stage.become(model.RUNNING)
+    assert stage.prepared == 1
+
+
+async def test_a_stop_gives_up_a_preparation_that_hangs(stage: Stage) -> None:
+    """And a start after it begins anew."""
+    stage.gate.clear()
+    stage.supervisor.start()
+    assert (await stage.become(model.DOWNLOADING)).downloaded == (1, 2)
+    stage.supervisor.stop()
+    await stage.supervisor.rested()
+    assert stage.supervisor.snapshot().state == model.STOPPED
+    stage.gate.set()
+    stage.supervisor.start()
+    await stage.become(model.RUNNING)
+
+
+async def test_a_stop_before_the_preparation_has_begun(stage: Stage) -> None:
+    """In the same moment as the start."""
+    stage.supervisor.start()
+    stage.supervisor.stop()
+    await stage.supervisor.rested()
+    assert (stage.prepared, stage.supervisor.snapshot().state) == (0, model.STOPPED)
+
+
+async def test_a_start_and_a_stop_and_a_start_in_one_moment(stage: Stage) -> None:
+    """The last wish counts."""
+    stage.supervisor.start()
+    stage.supervisor.stop()
+    stage.supervisor.start()
+    await stage.become(model.RUNNING)
+
+
+async def test_a_failed_preparation_is_shown(stage: Stage) -> None:
+    """With its reason, until it is tried again."""
+    stage.error = PreparationError(model.NO_PROCFILE, "there is none")
+    stage.supervisor.start()
+    failed = await stage.become(model.NO_PROCFILE)
+    assert (failed.detail, failed.pid) == ("there is none", None)
+    stage.error = None
+    stage.supervisor.start(fresh=True)
+    await stage.become(model.RUNNING)
+
+
+async def test_a_bug_in_the_preparation_is_a_failure_like_others(stage: Stage) -> None:
+    """Nothing waits for ever for a task that has ended."""
+    stage.error = RuntimeError("a bug")
+    stage.supervisor.start()
+    failed = await stage.become(model.UNPACK_FAILURE)
+    assert "a bug" in failed.detail
+
+
+async def test_signals_need_a_living_program(stage: Stage) -> None:
+    """The refusal says what it is instead."""
+    with pytest.raises(Conflict, match="it is pending"):
+        stage.supervisor.signal(1)
