@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from uuid import uuid4
 
 from smartmob.client.failures import ClientError, NotConnected
 
@@ -28,7 +29,8 @@ async def upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> d
     folder = os.path.dirname(dest)
     if folder:
         await lab.run("mkdirs", folder, exist_ok=True, raise_error=True)
-    return await _again(lab, lambda: _upload(lab, src, dest, progress))
+    transfer = uuid4().hex
+    return await _again(lab, lambda: _upload(lab, (src, dest), transfer, progress))
 
 
 async def download(lab: Lab, src: str, dest: Path, progress: Progress | None) -> dict[str, Any]:
@@ -50,11 +52,12 @@ async def _again(lab: Lab, attempt: Callable[[], Any]) -> dict[str, Any]:
     raise NotConnected("the connection broke again and again")
 
 
-async def _upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> dict[str, Any]:
+async def _upload(lab: Lab, way: tuple[Path, str], transfer: str, progress: Progress | None) -> dict[str, Any]:
+    src, dest = way
     digest = hashlib.sha256()
     with src.open("rb") as file:
         status = os.fstat(file.fileno())
-        listener = lab.start("put", dest, status.st_size, mode=stat.S_IMODE(status.st_mode))
+        listener = lab.start("put", dest, status.st_size, mode=stat.S_IMODE(status.st_mode), transfer=transfer)
         try:
             first = await _answer(listener)
             there = int(first["offset"])

@@ -23,6 +23,7 @@ from smartmob.commands.registry import Command, Registry, Where, load
 from smartmob.commands.spool import Outputs
 from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import RunningJob, Supervisor, inputs
+from smartmob.commands.transfers import Transfers
 from smartmob.errors import NotFound, SmartmobError
 from smartmob.kernel import clock
 from smartmob.kernel.children.nursery import Nursery
@@ -71,6 +72,7 @@ class CommandsService:
                 self.registry.add(function)
         self._outputs = Outputs(folder / "output", settings.job_output, settings.total_output, self._forgotten)
         self.supervisor = Supervisor(self._outputs, records, tasks, bus, settings.most_jobs)
+        self.transfers = Transfers()
         self._numbers = iter(range(0))
         self._numbering = asyncio.Lock()
         self._keys: dict[str, int] = {}

@@ -23,7 +23,18 @@ VOCABULARY = {"__init__", "events", "machine", "migrations", "model", "protocol"
 """What a module of a room may be called: one meaning for each name, in every room."""
 
 ROLES = {
-    "commands": {"builtin", "call", "failures", "program", "registry", "session", "spool", "stock", "supervisor"},
+    "commands": {
+        "builtin",
+        "call",
+        "failures",
+        "program",
+        "registry",
+        "session",
+        "spool",
+        "stock",
+        "supervisor",
+        "transfers",
+    },
     "processes": {
         *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),
         # What the preparer is made of, from the source's address to the command.

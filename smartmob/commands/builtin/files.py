@@ -192,30 +192,40 @@ def _next(file: Any, digest: Any) -> bytes:
 
 
 @command
-async def put(call: Call, path: str, size: Offset, sha256: str | None = None, mode: Mode | None = None) -> int:
+async def put(
+    call: Call,
+    path: str,
+    size: Offset,
+    sha256: str | None = None,
+    mode: Mode | None = None,
+    transfer: str | None = None,
+) -> int:
     """Take a file: the bytes that the client sends, beginning where an earlier attempt ended.
 
     First it says `{"offset": N}`: that many bytes are there already, of an attempt with the same size that was cut off.
     The client sends the rest. The file appears under its name when all has come; its SHA-256 is said, and checked
-    against `sha256`, or against the one that the client sends as the last 32 bytes after the content.
+    against `sha256`, or against the one that the client sends as the last 32 bytes after the content. An attempt with
+    the same `transfer`, a text of the client's choice, ends an earlier one whose connection is lost.
     """
     target = call.path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f"{target.name}.{size}{_PART}")
     digest = hashlib.sha256()
-    with part.open("a+b") as file:
-        _lock(file, target)
-        there = await asyncio.to_thread(_digest_existing, file, size, digest)
-        await call.tell({"offset": there})
-        trailer = await _take(call, file, size - there, digest)
-        found = digest.digest()
-    if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
-        part.unlink()
-        raise OSError(errno.EIO, "the content is not what was sent: its SHA-256 differs. Send it again.", str(target))
-    if mode is not None:
-        part.chmod(mode)
-    part.replace(target)
+    async with call.service.transfers.only(part, transfer):
+        with part.open("a+b") as file:
+            _lock(file, target)
+            there = await asyncio.to_thread(_digest_existing, file, size, digest)
+            await call.tell({"offset": there})
+            trailer = await _take(call, file, size - there, digest)
+            found = digest.digest()
+        if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
+            part.unlink()
+            said = "the content is not what was sent: its SHA-256 differs. Send it again."
+            raise OSError(errno.EIO, said, str(target))
+        if mode is not None:
+            part.chmod(mode)
+        part.replace(target)
     await call.tell({"size": size, "sha256": found.hex()})
     return GOOD
 

@@ -1,19 +1,14 @@
-"""The commands that every service has, with the messages of the stock server."""
+"""Files and folders by command, with the messages of the stock server; and files as streams of bytes."""
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
-import sys
-from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smartmob.commands.events import CloseAsked
-from tests.commands.rooms import Room, Told, room
+from tests.commands.rooms import Room, Told
 from tests.waiting import until
 
 
@@ -178,101 +173,3 @@ class TestTransfers:
         """More bytes than were announced are an error."""
         told = await self._put(commands, b"a", b"a" + bytes(100), None)
         assert "more came" in str(told.error)
-
-
-class TestMachine:
-    """The machine itself."""
-
-    async def test_what_it_is(self, commands: Room) -> None:
-        """System, user, time and environment."""
-        assert (await commands.call("os_info")).said == ["linux"]
-        assert (await commands.call("user_name")).said == [getpass.getuser()]
-        (told,) = (await commands.call("get_time")).said
-        assert abs(datetime.now() - told) < timedelta(minutes=5)
-        assert (await commands.call("env", "PATH")).said == [os.environ["PATH"]]
-        assert (await commands.call("env")).said[0]["PATH"] == os.environ["PATH"]
-        assert type((await commands.call("env", "NO_SUCH_VARIABLE")).error) is KeyError
-
-    async def test_processes(self, commands: Room) -> None:
-        """Each process with what it uses, or those of a name."""
-        (own,) = [found for found in (await commands.call("ps")).said if found["pid"] == os.getpid()]
-        assert own["rss"] > 1_000_000
-        assert own["argv"]
-        assert (await commands.call("ps", "no process has this name")).said == []
-
-    async def test_sleeping(self, commands: Room) -> None:
-        """It is not offered, as by the stock server."""
-        assert type((await commands.call("sleep")).error) is NotImplementedError
-
-    @pytest.mark.parametrize("name", ["reboot", "shutdown"])
-    async def test_power(self, database_url: str, tmp_path: Path, name: str) -> None:
-        """The program of the setting is started, with its arguments; without one the command is refused."""
-        program = tmp_path / "power"
-        program.write_text(f"#!/bin/sh\necho $1 > {tmp_path}/asked\n")
-        program.chmod(0o755)
-        async with room(database_url, tmp_path, **{name: f"{program} now"}) as commands:
-            told = await commands.call(name)
-            assert (told.said, told.code) == ([f"Requesting os to {name}"], 0)
-            assert (tmp_path / "asked").read_text() == "now\n"
-        async with room(database_url, tmp_path, **{name: ""}) as commands:
-            assert f"--commands-{name}" in str((await commands.call(name)).error)
-
-
-class TestJobs:
-    """What can be done to jobs."""
-
-    @pytest.mark.parametrize(
-        "words",
-        [("send_input", 99, "x"), ("end_input", 99), ("kill", 99), ("signal", 99), ("resize", 99, 1, 1)],
-    )
-    async def test_unknown_jobs(self, commands: Room, words: Any) -> None:
-        """They are told in the words of the stock server, with -1."""
-        told = await commands.call(*words)
-        assert (told.said, told.code) == (["Job does not exist or has already completed..."], -1)
-
-    async def test_is_alive(self, commands: Room) -> None:
-        """True while it runs, False before and after."""
-        told = commands.begin("exec", ["cat"])
-        await until(lambda: told.number)
-        assert (await commands.call("is_alive", told.number)).said == [True]
-        assert (await commands.call("kill", told.number)).code is None
-        await told.ended.wait()
-        assert (await commands.call("is_alive", told.number)).said == [False]
-        assert (await commands.call("is_alive", -5)).said == [False]
-        assert (await commands.call("jobs")).said == ["No jobs running."]
-
-    @pytest.mark.parametrize("number", [10, "USR1", "sigusr1", "SIGUSR1"])
-    async def test_signals(self, commands: Room, number: Any) -> None:
-        """By number or by name."""
-        text = "import signal; signal.signal(10, lambda *_: print('got')); print('up'); signal.pause()"
-        told = commands.begin("exec", [sys.executable, "-u", "-c", text])
-        await until(lambda: told.data == b"up\n")
-        assert (await commands.call("signal", told.number, number)).said == [f"Sent SIGUSR1 to job {told.number}"]
-        await told.ended.wait()
-        assert told.data == b"up\ngot\n"
-
-    async def test_no_signal(self, commands: Room) -> None:
-        """A signal that does not exist is refused."""
-        told = commands.begin("exec", ["cat"])
-        await until(lambda: told.number)
-        for number in (0, 999, "NOTHING"):
-            assert "no signal" in str((await commands.call("signal", told.number, number)).error)
-
-    async def test_attaching(self, commands: Room) -> None:
-        """An ended job gives its output and its exit code."""
-        told = await commands.call("exec", "echo hi; exit 4")
-        later = await commands.call("attach", told.number, 1)
-        assert (later.data, later.code) == (b"i\n", 4)
-
-    async def test_closing(self, commands: Room) -> None:
-        """Jobs are ended and named, and whoever runs the service is told that a client wants it to stop."""
-        asked: list[Any] = []
-        commands.bus.subscribe(CloseAsked, asked.append)
-        job = commands.begin("exec", ["sleep", "600"])
-        await until(lambda: job.number)
-        told = await commands.call("close_server")
-        await job.ended.wait()
-
-        assert told.said == [f"Killing job {job.number}", "Closing Server"]
-        assert asked == [CloseAsked("test")]
-        assert job.code == -15
