@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob.commands import room as commands
 from smartmob.errors import Unavailable
 from smartmob.hosts import room as hosts
 from smartmob.kernel import migrations
@@ -30,7 +31,7 @@ from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
 
-ROOMS = (metrics, hosts, processes, turrets)
+ROOMS = (metrics, hosts, processes, commands, turrets)
 """In the order in which they are started."""
 
 MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))

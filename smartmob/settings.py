@@ -75,6 +75,43 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandsSettings:
+    """Settings of the room `commands`."""
+
+    modules: tuple[str, ...] = _setting(
+        (), "Module with commands of your own, as Python imports it; repeatable.", name="commands"
+    )
+    keep_days: float = _setting(30.0, "Days after their end when jobs and their output are removed.", low=0.01)
+    job_output: int = _setting(
+        256 * 1024 * 1024, "Bytes of output that are kept of one job; the beginning goes first.", low=64 * 1024
+    )
+    total_output: int = _setting(
+        4 * 1024 * 1024 * 1024,
+        "Bytes of output that are kept of all jobs; the first finished goes first.",
+        low=64 * 1024,
+    )
+    most_jobs: int = _setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
+    kill_grace: float = _setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
+    reboot: str = _setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
+    shutdown: str = _setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
+
+
+@dataclass(frozen=True, slots=True)
+class ConplyentSettings:
+    """Settings of the door for stock conplyent clients."""
+
+    port: int | None = _setting(
+        None,
+        "Port for stock conplyent clients, which send no token; 0 takes a free one.",
+        low=0,
+        high=65535,
+        shown="off",
+    )
+    host: str = _setting("127.0.0.1", "Address of that port: whoever reaches it runs commands.")
+    max_message: int = _setting(16 * 1024 * 1024, "Bytes that one message of a stock client may have.", low=64 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessesSettings:
     """Settings of the room `processes`."""
 
@@ -175,6 +212,8 @@ class Settings:
     )
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    commands: CommandsSettings = field(default_factory=CommandsSettings)
+    conplyent: ConplyentSettings = field(default_factory=ConplyentSettings)
     processes: ProcessesSettings = field(default_factory=ProcessesSettings)
     hosts: HostsSettings = field(default_factory=HostsSettings)
     turrets: TurretsSettings = field(default_factory=TurretsSettings)
@@ -314,6 +353,11 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment that programs inherit from the service: without its settings, which may be secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "DATABASE_URL"}
+
+
 def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Settings:
     """Return the settings: flags before `SMARTMOB_*` before the file before defaults.
 
@@ -346,6 +390,8 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         **nested.get("", {}),
         database=DatabaseSettings(**nested.get("database", {})),
         metrics=MetricsSettings(**nested.get("metrics", {})),
+        commands=CommandsSettings(**nested.get("commands", {})),
+        conplyent=ConplyentSettings(**nested.get("conplyent", {})),
         processes=ProcessesSettings(**nested.get("processes", {})),
         hosts=HostsSettings(**nested.get("hosts", {})),
         turrets=TurretsSettings(**nested.get("turrets", {})),

@@ -22,6 +22,9 @@ from sphinx.util.docutils import SphinxDirective
 from smartmob.app import build
 from smartmob.cli.main import group as root_command
 from smartmob.cli.serve import command as serve_command
+from smartmob.client import messages
+from smartmob.commands.builtin import COMMANDS
+from smartmob.commands.registry import Registry
 from smartmob.kernel import problems
 from smartmob.kernel.routing import JSON
 from smartmob.settings import OPTIONS, Option, Settings
@@ -52,7 +55,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def settings() -> str:
     """Return the settings: a section for each group."""
     groups = dict.fromkeys(option.group for option in OPTIONS)
-    titles = {"": "The service", "database": "The database"}
+    titles = {"": "The service", "database": "The database", "conplyent": "The port for stock conplyent clients"}
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)
@@ -242,12 +245,32 @@ def _form(schema: dict[str, Any]) -> str:
     return _kind(schema)
 
 
+def remote_commands() -> str:
+    """Return every command of the registry."""
+    parts = []
+    for command in Registry(COMMANDS):
+        described = command.description
+        head = messages.signature(described)
+        kind = " A background command: it is a job." if described.background else ""
+        parts.append(
+            f"## `{described.name}`\n\n```text\n{described.name}{_own_parameters(head)}\n```\n\n{described.text}{kind}"
+        )
+    return "\n\n".join(parts)
+
+
+def _own_parameters(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature without what every command has."""
+    own = [p for p in signature.parameters.values() if p.name not in messages.OPTIONS]
+    return signature.replace(parameters=own)
+
+
 _WRITERS: dict[str, Callable[[], str]] = {
     "smartmob-turret-messages": turret_messages,
     "smartmob-settings": settings,
     "smartmob-commands": commands,
     "smartmob-types": types,
     "smartmob-figures": figures,
+    "smartmob-remote-commands": remote_commands,
 }
 
 

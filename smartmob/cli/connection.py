@@ -25,8 +25,8 @@ T = TypeVar("T")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
-    """Make an async command that is given a Lab into one with the options --server and --token-file."""
+def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+    """Make an async command that is given an address and a token into one with --server and --token-file."""
 
     @click.option(
         "--server",
@@ -43,8 +43,7 @@ def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | N
     @wraps(command)
     def run(*args: Any, server: str, token_file: Path | None, **kwargs: Any) -> T | None:
         async def connected() -> T:
-            async with connect(server, token_file) as lab:
-                return await command(lab, *args, **kwargs)
+            return await command(server, token_of(token_file), *args, **kwargs)
 
         try:
             return asyncio.run(connected())
@@ -57,10 +56,26 @@ def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | N
     return run
 
 
+def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+    """Make an async command that is given a Lab into one with the options --server and --token-file."""
+
+    @has_server
+    @wraps(command)
+    async def run(server: str, token: str | None, *args: Any, **kwargs: Any) -> T:
+        async with Lab(server, token) as lab:
+            return await command(lab, *args, **kwargs)
+
+    return run
+
+
+def token_of(token_file: Path | None) -> str | None:
+    """Return the token, which is in a file or in the environment."""
+    return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
+
+
 def connect(server: str, token_file: Path | None) -> Lab:
     """Return the client for a service; the token is in a file or in the environment."""
-    token = secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
-    return Lab(server, token)
+    return Lab(server, token_of(token_file))
 
 
 def again(lab: Lab, *words: str) -> str:

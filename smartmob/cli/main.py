@@ -15,6 +15,11 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve:command", "Run the service."),
+    "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
+    "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
+    "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
+    "kill": ("smartmob.cli.commands:kill_command", "End a job."),
+    "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
     "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
     "ps": ("smartmob.cli.processes:ps", "List processes."),
     "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,13 @@ def command(config: Path | None, **flags: Any) -> None:
     check_bind(settings.host, settings.token, settings.insecure)
 
     from smartmob.app import build
+    from smartmob.commands.events import CloseAsked
     from smartmob.kernel import log, server
 
     logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
     service = build(settings, logs.access)
+
+    service.bus.subscribe(CloseAsked, lambda _: signal.raise_signal(signal.SIGTERM))
 
     def at_once() -> None:
         service.stop_at_once()

@@ -9,7 +9,7 @@ import secrets
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -175,14 +175,18 @@ def dumps(document: Any) -> bytes:
 
 
 async def stream(
-    request: web.Request, chunks: AsyncIterator[bytes], media_type: str, name: str | None = None
+    request: web.Request,
+    chunks: AsyncIterator[bytes],
+    media_type: str,
+    name: str | None = None,
+    further: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Send `chunks` as they come; with `name` a browser offers to save them.
+    """Send `chunks` as they come, with `further` headers; with `name` a browser offers to save them.
 
     What fails before the first chunk becomes an ordinary error. Later the connection is cut, so that the client does
     not take a part for the whole.
     """
-    headers = {"Content-Type": media_type, HEADER: REQUEST_ID.get() or ""}
+    headers = {"Content-Type": media_type, HEADER: REQUEST_ID.get() or "", **(further or {})}
     if name is not None:
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
     iterator = aiter(chunks)

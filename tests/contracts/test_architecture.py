@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("hosts", "metrics", "processes", "turrets")
+ROOMS = ("commands", "hosts", "metrics", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -25,6 +25,18 @@ VOCABULARY = {
 """What a module of a room may be called: one meaning for each name, in every room."""
 
 ROLES = {
+    "commands": {
+        "builtin",
+        "call",
+        "failures",
+        "program",
+        "registry",
+        "session",
+        "spool",
+        "stock",
+        "supervisor",
+        "transfers",
+    },
     "hosts": {"guardian", "sampler", "session"},
     "turrets": {
         # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.

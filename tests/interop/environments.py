@@ -29,6 +29,7 @@ OCT_TURRETS: Installs = (
     ("--no-build-isolation", "oct-turrets==0.2.8"),
 )
 """Turrets of OCT, which need a module of the standard library that Python 3.12 no longer has."""
+CONPLYENT: Installs = (("conplyent==0.2.17",),)
 
 _LAST_LINES = 25
 

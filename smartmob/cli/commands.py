@@ -1,0 +1,325 @@
+"""`smartmob exec`, `jobs`, `output`, `kill` and `cp`: commands and files on machines where a service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from rich.progress import Progress, TaskID
+
+from smartmob.cli import output
+from smartmob.cli.connection import has_server, talks_to_server
+from smartmob.client.group import Group, Result
+from smartmob.client.http import Lab as HttpLab
+from smartmob.client.lab import Lab, Listener
+from smartmob.errors import InvalidInput, RemoteError
+
+_CONNECT_SECONDS = 10.0
+_INTERRUPTED = 130
+_PORT = 8080
+
+
+def address(host: str) -> str:
+    """Return the address of a service for `name`, `name:port` or a whole address."""
+    if "://" in host:
+        return host
+    name = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+    return f"http://{name}" if urlsplit(f"//{name}").port else f"http://{name}:{_PORT}"
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("--on", "hosts", metavar="HOST,...", help="Run on these hosts, all at once; lines begin with the host.")
+@click.option("-t", "--tty", "terminal", is_flag=True, help="Run on a terminal, as an interactive program needs.")
+@click.option("-C", "--chdir", "cwd", metavar="PATH", help="Working directory there.")
+@click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End it after so many seconds.")
+@click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
+@click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@has_server
+async def exec_command(server: str, token: str | None, words: tuple[str, ...], **options: Any) -> int:
+    """Run a command on a machine, with its output as it comes and your input, and end with its exit code.
+
+    One word is a line for the shell there, several are a program and its arguments. CTRL-C interrupts the command;
+    pressed twice it leaves the command running and tells how to come back. A signal N ends with code 128 + N.
+    """
+    kwargs = _parameters(options)
+    cmd: Any = words[0] if len(words) == 1 else list(words)
+    if options["hosts"]:
+        if options["terminal"]:
+            raise click.UsageError("-t needs one host")
+        return await _on_many([address(host) for host in options["hosts"].split(",") if host], token, cmd, kwargs)
+    async with Lab(server, token, timeout=_CONNECT_SECONDS) as lab:
+        if options["terminal"]:
+            kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
+        listener = lab.start("exec", cmd, binary=True, **kwargs)
+        await listener.taken_by_server()
+        return await _Attached(lab, listener, terminal=options["terminal"]).run(with_input=not options["no_stdin"])
+
+
+def _parameters(options: dict[str, Any]) -> dict[str, Any]:
+    env = {}
+    for given in options["env"]:
+        name, separator, value = given.partition("=")
+        if not separator or not name:
+            raise click.UsageError(f"--env wants NAME=VALUE, got {given!r}")
+        env[name] = value
+    found = {"cwd": options["cwd"], "env": env or None, "timeout_": options["timeout"]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+async def _on_many(urls: list[str], token: str | None, cmd: Any, kwargs: dict[str, Any]) -> int:
+    group = Group(tuple(urls), token, _CONNECT_SECONDS)
+
+    def say(host: str, message: Any) -> None:
+        if isinstance(message, str):
+            click.echo(f"{host}: {message}", nl=not message.endswith("\n"))
+
+    try:
+        results = await group.gather("exec", (cmd,), kwargs, say)
+    finally:
+        await group.aclose()
+    for result in results.values():
+        if not result.good:
+            output.say(f"{result.host}: {_ending(result)}")
+    return max((_exit_code(result.exit_code) for result in results.values()), default=0)
+
+
+def _ending(result: Result) -> str:
+    return str(result.error) if result.error is not None else f"ended with {result.exit_code}"
+
+
+def _exit_code(code: int | None) -> int:
+    return 3 if code is None else 128 - code if code < 0 else code & 0xFF
+
+
+class _Attached:
+    """A job and this terminal: output and input, CTRL-C, and the size of the window."""
+
+    def __init__(self, lab: Lab, listener: Listener, *, terminal: bool) -> None:
+        self._lab = lab
+        self._listener = listener
+        self._terminal = terminal
+        self._detached = False
+        self._work: set[asyncio.Task[Any]] = set()
+
+    async def run(self, *, with_input: bool) -> int:
+        loop = asyncio.get_running_loop()
+        presses = 0
+
+        def interrupt() -> None:
+            nonlocal presses
+            presses += 1
+            if presses > 1:
+                self._detached = True
+                self._listener.failed(RemoteError("detached"))
+            else:
+                self._order("signal", self._listener.id, "SIGINT")
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        if self._terminal:
+            loop.add_signal_handler(signal.SIGWINCH, self._resize)
+        if with_input:
+            threading.Thread(target=self._pass_input, args=(loop,), daemon=True).start()
+        with _raw_terminal(self._terminal and sys.stdin.isatty()):
+            try:
+                return await self._show()
+            except RemoteError:
+                if not self._detached:
+                    raise
+        self._listener.cancel()
+        output.say(f"Job {self._listener.id} goes on. Come back with: smartmob output {self._listener.id} -f")
+        return _INTERRUPTED
+
+    async def _show(self) -> int:
+        async for message in self._listener:
+            if isinstance(message, bytes):
+                sys.stdout.buffer.write(message)
+                sys.stdout.buffer.flush()
+            elif isinstance(message, BaseException):
+                output.say(f"smartmob: {message}")
+        for first, last in self._listener.gaps:
+            output.say(f"smartmob: {last - first} bytes of output were no longer kept")
+        ended = self._listener.ended
+        if ended is not None and ended.state == "timed out":
+            output.say("smartmob: its time was up")
+        return _exit_code(self._listener.exit_code)
+
+    def _order(self, name: str, *args: Any) -> None:
+        work = asyncio.get_running_loop().create_task(self._lab.run(name, *args))
+        self._work.add(work)
+        work.add_done_callback(self._work.discard)
+
+    def _resize(self) -> None:
+        columns, rows = _window()
+        self._order("resize", self._listener.id, rows, columns)
+
+    def _pass_input(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Pass standard input on, in a thread: a read from a file cannot be waited for otherwise."""
+        fd = sys.stdin.fileno()
+        try:
+            while data := os.read(fd, 64 * 1024):
+                asyncio.run_coroutine_threadsafe(self._listener.write(data), loop).result()
+            loop.call_soon_threadsafe(self._listener.end_input)
+        except (OSError, RuntimeError):
+            pass  # the job or the loop has ended
+
+
+def _window() -> tuple[int, int]:
+    """Return the columns and rows of this terminal; the usual ones where it tells none."""
+    size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((0, 0))
+    return size.columns or 80, size.lines or 24
+
+
+@contextmanager
+def _raw_terminal(raw: bool) -> Iterator[None]:
+    if not raw:
+        yield
+        return
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    tty.setraw(fd)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@click.command("jobs")
+@click.option("--state", metavar="STATE", help="Only jobs in this state, such as running or exited.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@talks_to_server
+async def jobs_command(lab: HttpLab, state: str | None, limit: int, as_json: bool) -> None:
+    """List the jobs of a service, running and ended ones, newest first."""
+    asked = {"limit": limit, **({"state": state} if state else {})}
+    found = (await lab.get("/jobs", **asked))["jobs"]
+    if as_json:
+        output.print_json(found)
+        return
+    rows = (
+        (
+            job["id"],
+            job["state"],
+            job["exit_code"],
+            output.local_time(job["started_at"]),
+            job["output_bytes"],
+            job["client"],
+            " ".join(job["argv"]),
+        )
+        for job in found
+    )
+    output.print_table("Jobs", (">Job", "State", ">Code", "Began", ">Bytes", "Client", "Command"), rows)
+
+
+@click.command("output")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends, and end with its exit code.")
+@click.option("--from", "offset", type=click.IntRange(min=0), default=0, help="Begin at this byte.")
+@click.argument("job", type=click.IntRange(min=1))
+@talks_to_server
+async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> int | None:
+    """Print the output of a job, from its beginning or from a byte on."""
+    asked = {"from": offset, "follow": str(follow).lower()}
+    async for chunk in lab.chunks(f"/jobs/{job}/output", "text/plain", **asked):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    if not follow:
+        return None
+    return _exit_code((await lab.get(f"/jobs/{job}"))["exit_code"])
+
+
+@click.command("kill")
+@click.option("-s", "--signal", "name", metavar="SIGNAL", help="Send this signal instead, such as HUP.")
+@click.argument("job", type=click.IntRange(min=1))
+@has_server
+async def kill_command(server: str, token: str | None, job: int, name: str | None) -> int:
+    """Ask a job to end; what is left of it after a grace is killed."""
+    async with Lab(server, token, timeout=_CONNECT_SECONDS) as lab:
+        listener = lab.start("kill", job) if name is None else lab.start("signal", job, name)
+        said = await listener.output()
+    output.say("\n".join(str(line) for line in said))
+    return 1 if listener.exit_code else 0
+
+
+@click.command("cp")
+@click.argument("src")
+@click.argument("dest")
+@has_server
+async def cp_command(server: str, token: str | None, src: str, dest: str) -> None:
+    """Copy a file, or a folder with all that is in it, to a machine or from one.
+
+    What is there is written HOST:PATH, [HOST:PORT]:PATH, or :PATH for the service that --server names. Every file is
+    checked by its SHA-256; a copy that was cut off goes on where it ended when it is repeated.
+    """
+    there = [_remote(place, server) for place in (src, dest)]
+    if (there[0] is None) == (there[1] is None):
+        raise click.UsageError("one of the two must be HOST:PATH, the other one a path here")
+    url, path = there[0] or there[1] or ("", "")
+    async with Lab(url, token, timeout=_CONNECT_SECONDS) as lab:
+        if there[1] is not None:
+            await _send(lab, Path(src), path)
+        else:
+            await _fetch(lab, path, Path(dest))
+
+
+def _remote(place: str, server: str) -> tuple[str, str] | None:
+    """Return the address and the path that a place names, or None for a path here."""
+    if place.startswith("["):
+        host, separator, path = place[1:].partition("]:")
+        return (address(host), path or ".") if separator else None
+    host, separator, path = place.partition(":")
+    if not separator or "/" in host:
+        return None
+    return (address(host) if host else server), path or "."
+
+
+async def _send(lab: Lab, src: Path, dest: str) -> None:
+    if not src.exists():
+        raise InvalidInput(f"there is no {src} here")
+    files = [(src, "")] if src.is_file() else _files(src)
+    if dest.endswith("/") or dest in (".", ".."):
+        dest = f"{dest.rstrip('/')}/{src.resolve().name}"
+    total = sum(path.stat().st_size for path, _ in files)
+    with output.transfer() as bars:
+        task = bars.add_task(src.name, total=total)
+        before = 0
+        for path, inner in files:
+            target = f"{dest}/{inner}" if inner else dest
+            await lab.transfer(path, target, progress=_told(bars, task, before))
+            before += path.stat().st_size
+            bars.update(task, completed=before)
+
+
+def _told(bars: Progress, task: TaskID, before: int) -> Callable[[int, int], None]:
+    """Return what is told of the progress of one file, before which so many bytes were done."""
+    return lambda done, _: bars.update(task, completed=before + done)
+
+
+def _files(folder: Path) -> list[tuple[Path, str]]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(path, str(path.relative_to(folder))) for path in found]
+
+
+async def _fetch(lab: Lab, src: str, dest: Path) -> None:
+    listed = await lab.run("find_files", src, raise_error=True)
+    if dest.is_dir():
+        dest = dest / Path(src).name
+    with output.transfer() as bars:
+        task = bars.add_task(Path(src).name, total=sum(found["size"] for found in listed))
+        before = 0
+        for found in listed:
+            inner = found["path"]
+            origin, target = (f"{src}/{inner}", dest / inner) if inner else (src, dest)
+            await lab.fetch(origin, target, progress=_told(bars, task, before))
+            before += found["size"]
+            bars.update(task, completed=before)

@@ -1,0 +1,416 @@
+"""The connection of a client to a service's commands: one WebSocket, made again when it is lost.
+
+A lost connection is noticed by heartbeats. Then it is made again with growing pauses, and every job goes on at the
+byte where its output ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import itertools
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from smartmob import __version__
+from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
+from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.commands import protocol
+from smartmob.commands.model import CommandDescription
+from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
+from smartmob.errors import InvalidInput
+
+HEARTBEAT_SECONDS = 10.0
+RECONNECT_SECONDS = 120.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.05, 5.0
+_CONNECT_SECONDS = 10.0
+
+
+class Channel:
+    """A connection to the service at `url`. `open` it, and `close` it at the end; both in one loop.
+
+    `reconnect_for` is for how many seconds a lost connection is tried to be made again before its jobs are given up.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        reconnect_for: float = RECONNECT_SECONDS,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.commands: dict[str, CommandDescription] = {}
+        self._cwd: str | None = None
+        self._headers = {"User-Agent": f"smartmob/{__version__}"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._heartbeat = heartbeat
+        self._reconnect_for = reconnect_for
+        self._http: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._calls: dict[int, RemoteCall | Question] = {}
+        self._orphans: list[RemoteCall | Question] = []
+        self._ids = itertools.count(1)
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._ping_numbers = itertools.count(1)
+        self._outgoing: deque[tuple[bytes, WSMsgType]] = deque()
+        self._held_back = False
+        self._intervals: dict[RemoteCall, float] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._shorter = asyncio.Event()
+        self._heard = False
+        self._connected = asyncio.Event()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Return whether there is a connection now."""
+        return self._socket is not None
+
+    async def open(self, timeout: float | None = None) -> None:
+        """Connect, again and again until it works or the time is up; raises NotConnected."""
+        if self._socket is not None:
+            return
+        await self._stop_running()
+        try:
+            await self._open(timeout)
+        except BaseException:
+            await self._close_http()
+            raise
+        self._running = asyncio.get_running_loop().create_task(self._run(), name="smartmob-channel")
+
+    async def _open(self, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._connect()
+                return
+            except TimeoutError:
+                raise NotConnected(f"{self.url} did not answer within {timeout:g} s") from None
+            except (aiohttp.WSServerHandshakeError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+                raise NotConnected(_refusal(self.url, error)) from None
+            except (aiohttp.ClientError, OSError, InvalidInput) as error:
+                if timeout is None or (deadline is not None and loop.time() + delay > deadline):
+                    raise NotConnected(f"cannot connect to {self.url}: {_reason(error)}") from None
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    async def disconnect(self) -> None:
+        """Leave the server. Jobs go on there; calls of jobs go on here with the next `open`."""
+        await self._stop_running()
+        await self._hang_up()
+
+    async def close(self) -> None:
+        """Leave the server for good; what still waits for an answer fails."""
+        await self.disconnect()
+        self._abandon(NotConnected("the connection was closed"))
+        await self._close_http()
+
+    async def _close_http(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def _stop_running(self) -> None:
+        running, self._running = self._running, None
+        for task in (running, self._sender):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._sender = None
+
+    async def _hang_up(self) -> None:
+        old, self._socket = self._socket, None
+        self._connected.clear()
+        self._outgoing.clear()
+        for future in self._pings.values():
+            if not future.done():
+                future.set_exception(NotConnected())
+                future.exception()  # whoever pinged may have gone
+        self._pings.clear()
+        calls, self._calls = list(self._calls.values()), {}
+        self._orphans += [call for call in calls if call.lost()]
+        if old is not None:
+            await old.close()
+
+    def _abandon(self, error: Exception) -> None:
+        calls, self._orphans = self._orphans, []
+        for call in (*calls, *self._calls.values()):
+            call.refused(error)
+        self._calls.clear()
+
+    async def _connect(self) -> None:
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+            self._http = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=0, compress=0)
+        try:
+            hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
+            await opened.send_frame(protocol.encode(hello), WSMsgType.TEXT)
+            welcome = protocol.from_server(await opened.receive_str())
+            if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
+                raise InvalidInput("the server speaks another version of this protocol")
+        except BaseException:
+            await opened.close()
+            raise
+        self.commands = {command.name: command for command in welcome.commands}
+        self._socket = opened
+        self._sender = asyncio.get_running_loop().create_task(self._send_for_ever(), name="smartmob-sender")
+        calls, self._orphans = self._orphans, []
+        for call in calls:
+            self._begin(call)
+        self._connected.set()
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    async def ask(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Question:
+        """Call a command of which nothing is wanted before its end; raises NotConnected."""
+        if self._socket is None:
+            await self._until_connected()
+        question = Question(self, name, args, kwargs)
+        self._held_back = True
+        self._begin(question)
+        self._held_back = False
+        await self.flush()
+        return question
+
+    async def _until_connected(self) -> None:
+        """Return when a connection that was lost has been made again; raises NotConnected."""
+        if self._running is None:
+            raise NotConnected(f"there is no connection to {self.url}; call connect first")
+        connected = asyncio.get_running_loop().create_task(self._connected.wait())
+        await asyncio.wait({connected, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        if not connected.done():
+            connected.cancel()
+            raise NotConnected(f"the connection to {self.url} was lost")
+
+    async def call_now(self, *args: Any, **kwargs: Any) -> RemoteCall:
+        """Do what `call` does, and send it within this task, which is quicker than to wake the sender."""
+        self._held_back = True
+        try:
+            call = self.call(*args, **kwargs)
+        finally:
+            self._held_back = False
+        await self.flush()
+        return call
+
+    def call(
+        self, name: str, args: list[Any], kwargs: dict[str, Any], taker: Taker, *, max_interval: float | None = None
+    ) -> RemoteCall:
+        """Call a command; `taker` gets all that the server says. Raises NotConnected.
+
+        With `max_interval` a lost connection is noticed within so many seconds.
+        """
+        if self._socket is None and self._running is None:
+            raise NotConnected(f"there is no connection to {self.url}; call connect first")
+        described = self.commands.get(name)
+        call = RemoteCall(
+            self, taker, name, args, kwargs, resumable=described is not None and described.background
+        )  # fmt: skip
+        if max_interval:
+            self._intervals[call] = max_interval
+            self._shorter.set()
+        if self._socket is None:
+            self._orphans.append(call)
+        else:
+            self._begin(call)
+        return call
+
+    def _begin(self, call: RemoteCall | Question) -> None:
+        call_id = next(self._ids) & 0xFFFFFFFF
+        self._calls[call_id] = call
+        call.begin(call_id)
+
+    def forget(self, call_id: int) -> None:
+        """Take note that a call is over."""
+        call = self._calls.pop(call_id, None)
+        if self._intervals and isinstance(call, RemoteCall):
+            self._intervals.pop(call, None)
+
+    def moved(self, cwd: str) -> None:
+        """Take note of the working directory, which the next connection begins with."""
+        self._cwd = cwd
+
+    async def ping(self, timeout: float | None = None) -> bool:
+        """Return whether the server answers within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connected.wait()
+                number = next(self._ping_numbers)
+                self._pings[number] = asyncio.get_running_loop().create_future()
+                self.send(Ping(number))
+                await self._pings[number]
+        except (TimeoutError, ClientError):
+            return False
+        return True
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def send(self, message: protocol.FromClient) -> None:
+        """Send a message, in its turn; dropped while there is no connection."""
+        if self._socket is not None:
+            self._outgoing.append((protocol.encode(message), WSMsgType.TEXT))
+            if not self._held_back:
+                self._news.set()
+
+    def send_piece(self, kind: int, call_id: int, offset: int, data: bytes | memoryview) -> None:
+        """Send bytes, in their turn; dropped while there is no connection."""
+        if self._socket is not None:
+            self._outgoing.append((protocol.encode_piece(kind, call_id, offset, data), WSMsgType.BINARY))
+            self._news.set()
+
+    async def flush(self) -> None:
+        """Return when what was sent is on its way, at the server's speed."""
+        while self._outgoing and self._socket is not None:
+            # A frame is written before anything is waited for, so several tasks may be here and the order is kept.
+            content, kind = self._outgoing.popleft()
+            try:
+                await self._socket.send_frame(content, kind)
+            except (ConnectionError, aiohttp.ClientError):
+                return  # the reader finds out, and what was lost is asked for again
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.flush()
+
+    async def _run(self) -> None:
+        """Read until the connection is lost, make it again, and so on."""
+        while True:
+            await self._read()
+            if self._sender is not None:
+                self._sender.cancel()
+            await self._hang_up()
+            if not await self._reconnect():
+                return
+
+    async def _read_until_lost(self) -> None:
+        assert self._socket is not None
+        while True:
+            message = await self._socket.receive()
+            self._heard = True
+            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+                try:
+                    self._take(message)
+                except InvalidInput:
+                    return  # a gap or a repeat; a new connection begins at the right place
+            elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+
+    async def _watch(self, reading: asyncio.Task[None]) -> None:
+        """Ask for a sign of life after half an interval of silence, and give the connection up after the other half."""
+        asked = False
+        while True:
+            self._heard = False
+            self._shorter.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min((self._heartbeat, *self._intervals.values())) / 2):
+                    await self._shorter.wait()
+                    continue
+            if self._heard:
+                asked = False
+            elif asked:
+                reading.cancel()
+                return
+            else:
+                asked = True
+                self.send(Ping(0))
+
+    async def _read(self) -> None:
+        """Read until the connection is lost or given up."""
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read_until_lost(), name="smartmob-reader")
+        watching = loop.create_task(self._watch(reading), name="smartmob-watch")
+        try:
+            await asyncio.wait({reading})
+        finally:
+            for task in (reading, watching):
+                task.cancel()
+            await asyncio.gather(reading, watching, return_exceptions=True)
+
+    def _take(self, message: aiohttp.WSMessage) -> None:
+        if message.type is WSMsgType.BINARY:
+            piece = check_piece(message.data)
+            if (call := self._calls.get(piece.id)) is not None:
+                call.receive_piece(piece)
+            return
+        said = protocol.from_server(message.data)
+        if isinstance(said, Done | Says | Started):
+            if (call := self._calls.get(said.id)) is not None:
+                call.receive(said)
+        elif isinstance(said, Pong):
+            waiting = self._pings.pop(said.n, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        elif isinstance(said, Ping):
+            self.send(Pong(said.n))
+        elif isinstance(said, Refused):
+            call = self._calls.get(said.id) if said.id is not None else None
+            if call is not None:
+                call.refused(ClientError(said.detail))
+        elif not isinstance(said, Welcome) and (call := self._calls.get(said.id)) is not None:
+            call.receive(said)
+
+    async def _reconnect(self) -> bool:
+        """Make the connection again; return False, after telling all who wait, when it cannot be made in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._reconnect_for
+        delay = _FIRST_DELAY
+        said = "it was closed"
+        while loop.time() < deadline:
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await self._connect()
+                return True
+            except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
+                said = _reason(error)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+        self._abandon(NotConnected(f"the connection to {self.url} was lost: {said}"))
+        self._running = None
+        return False
+
+
+async def within(timeout: float | None, what: str, waiting: Any) -> Any:
+    """Return what `waiting` returns; raises ClientTimeout that says `what` when that takes too long."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await waiting
+    except TimeoutError:
+        raise ClientTimeout(f"{what} within {timeout:g} s") from None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "?"
+
+
+def _refusal(url: str, error: Exception) -> str:
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        if error.status == 401:
+            return f"{url} asks for a token"
+        return f"{url} does not offer commands: it answered {error.status}"
+    return f"{url!r} is not the address of a service, such as http://127.0.0.1:8080"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    os_error = getattr(error, "os_error", error)
+    return getattr(os_error, "strerror", None) or str(error) or type(error).__name__

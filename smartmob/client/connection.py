@@ -1,0 +1,369 @@
+"""The client for plain Python, usable from threads: the API of conplyent's client, over a service's WebSocket.
+
+One thread with a loop serves all connections of the process. The methods here hand work over to it and wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from smartmob.client import messages
+from smartmob.client.calls import RemoteCall
+from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.lab import Lab
+from smartmob.client.messages import Lines, ServerMethod
+from smartmob.commands.protocol import Done
+
+DEFAULT_PORT = 8080
+
+T = TypeVar("T")
+
+
+class _Background:
+    """The loop of all connections, in a thread of its own, which begins with the first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = _new_loop()
+                threading.Thread(target=self._loop.run_forever, name="smartmob-client", daemon=True).start()
+            return self._loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns in the loop."""
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's loop where it is installed: it answers a third quicker."""
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+background = _Background()
+_pool: dict[int, ClientConnection] = {}
+
+
+class ConnectionListener:
+    """Listens to one command. What is not read is held back at the server, so nothing is lost and memory is bounded."""
+
+    def __init__(self, max_interval: float | None) -> None:
+        self._max_interval = max_interval
+        self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._lines = Lines()
+        self._held: deque[Any] = deque()
+        self._ended: Done | None = None
+        self._done = False
+        self._number: int | None = None
+        self._error: BaseException | None = None
+        self._call: RemoteCall | None = None
+        self.gaps: list[tuple[int, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Listen no more; a job goes on."""
+        if not self._done and self._call is not None:
+            background.loop.call_soon_threadsafe(self._call.cancel)
+
+    @property
+    def id(self) -> int | None:
+        """Return the number of the command; a job is known to every client under it."""
+        return self._number
+
+    @property
+    def done(self) -> bool:
+        """Return whether the command has ended and everything was read."""
+        return self._done
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return how the command ended: 0 good, 1 error, -1 bad parameter, or a program's own; None before."""
+        return self._ended.exit_code if self._done and self._ended is not None else None
+
+    @property
+    def max_interval(self) -> float | None:
+        """Return how many seconds `next` waits for a message; None for ever."""
+        return self._max_interval
+
+    @max_interval.setter
+    def max_interval(self, value: float | None) -> None:
+        if value is not None and not value > 0:
+            raise ValueError("max_interval must be None or a number of seconds above 0")
+        self._max_interval = value
+
+    @property
+    def error(self) -> BaseException | None:
+        """Return the exception that the command raised, if it did and has ended."""
+        return self._error
+
+    def next(self) -> Any:
+        """Return the next message, or None when the command has ended.
+
+        Raises ClientTimeout when no message comes within `max_interval` seconds, NotConnected when the connection is
+        lost and cannot be made again.
+        """
+        while not self._held:
+            if self._done:
+                return None
+            self._wait(self._max_interval)
+        return self._held.popleft()
+
+    def __iter__(self) -> Any:
+        return iter(self.next, None)
+
+    def clear_messages(self) -> None:
+        """Pass over all messages until the command ends, or says nothing for `max_interval` seconds."""
+        try:
+            while self.next() is not None:
+                pass
+        except ClientTimeout:
+            return
+
+    def ended(self) -> Done | None:
+        """Return how the command ended."""
+        return self._ended
+
+    def wait_taken(self, timeout: float | None) -> None:
+        """Return when the server has taken the command; raises ClientTimeout."""
+        while self._number is None and self._ended is None:
+            self._wait(timeout)
+
+    def bind(self, call: RemoteCall) -> None:
+        """Take note of the call that is listened to."""
+        self._call = call
+
+    def _wait(self, timeout: float | None) -> None:
+        try:
+            kind, value = self._came.get(timeout=timeout)
+        except queue.Empty:
+            raise ClientTimeout(f"the server said nothing for {timeout:g} s") from None
+        if kind == "output":
+            self._held += self._lines.add(value)
+            call = self._call
+            if call is not None:
+                background.loop.call_soon_threadsafe(call.taken, len(value))
+        elif kind == "values":
+            self._held += [messages.presented(found) for found in value]
+        elif kind == "started":
+            self._number = value
+        elif kind == "done":
+            self._held += self._lines.end()
+            self._error = messages.error_of(value)
+            if self._error is not None:
+                self._held.append(self._error)
+            self._ended, self._done = value, True
+        elif kind == "failed":
+            self._done = True
+            raise value
+
+    # -- what the call tells, in the loop -----------------------------------------------------------------------
+
+    def taker(self) -> _Taker:
+        """Return who gets what the call tells."""
+        return _Taker(self._came, self.gaps)
+
+
+class _Taker:
+    def __init__(self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]]) -> None:
+        self._came = came
+        self._gaps = gaps
+
+    def started(self, number: int, job: bool) -> None:
+        self._came.put(("started", number))
+
+    def values(self, values: list[Any]) -> None:
+        self._came.put(("values", values))
+
+    def output(self, offset: int, data: bytes) -> None:
+        self._came.put(("output", data))
+
+    def gap(self, first: int, last: int) -> None:
+        self._gaps.append((first, last))
+
+    def done(self, done: Done) -> None:
+        self._came.put(("done", done))
+
+    def failed(self, error: Exception) -> None:
+        self._came.put(("failed", error))
+
+
+class ClientConnection:
+    """A connection to one server; after `connect` the server's commands are methods of it.
+
+    Each of them takes, besides its own parameters: `complete` (True: wait for the end and return the list of
+    messages; False: return the listener at once), `timeout` (seconds for the command to go through), `echo_response`
+    (print messages as they come), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
+    (raise here what the command raised there).
+    """
+
+    def __init__(self, url: str, token: str | None = None, enter_connect_timeout: float | None = None) -> None:
+        self.url = url
+        self._enter_connect_timeout = enter_connect_timeout
+        self._lab = Lab(url, token)
+        self._closed = False
+        self._last_cwd: str | None = None
+        _pool[id(self)] = self
+
+    def __enter__(self) -> Self:
+        self.connect(timeout=self._enter_connect_timeout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connect(self, timeout: float | None = None) -> None:
+        """Connect, trying for `timeout` seconds; raises NotConnected, which is a ConnectionError."""
+        if self._closed:
+            raise NotConnected("this connection was closed; add the server again")
+        background.run(self._lab.connect(timeout))
+        for name, description in self._lab.channel.commands.items():
+            if not hasattr(type(self), name):
+                setattr(self, name, self._method(name, description))
+
+    def disconnect(self) -> None:
+        """Leave the server for a while. Jobs go on there, and after `connect` their listeners go on here."""
+        background.run(self._lab.disconnect())
+
+    def close(self) -> None:
+        """Leave the server for good."""
+        if not self._closed:
+            self._closed = True
+            _pool.pop(id(self), None)
+            background.run(self._lab.close())
+
+    def server_methods(self) -> list[ServerMethod]:
+        """Return the names of the server's commands, each with its `signature` and its `text`, and `transfer`."""
+        return self._lab.server_methods()
+
+    def heartbeat(self, timeout: float | None = None) -> bool:
+        """Return whether the server answers within `timeout` seconds."""
+        return background.run(self._lab.heartbeat(timeout))
+
+    def transfer(
+        self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Send a file to the server, checked by its SHA-256; the folders of `dest` are made."""
+        return background.run(self._lab.transfer(src, dest, progress=progress))
+
+    def fetch(
+        self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Get a file from the server, checked by its SHA-256."""
+        return background.run(self._lab.fetch(src, dest, progress=progress))
+
+    def run(
+        self,
+        name: str,
+        *args: Any,
+        timeout: float | None = None,
+        complete: bool = True,
+        echo_response: bool = False,
+        max_interval: float | None = None,
+        raise_error: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the command `name`; see the class."""
+        listener = self._start(name, args, kwargs, max_interval)
+        if not complete:
+            listener.wait_taken(timeout if timeout is not None else max_interval)
+            return listener
+        found = []
+        loop = background.loop
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            while True:
+                if deadline is not None:
+                    left = max(0.001, deadline - loop.time())
+                    listener.max_interval = left if max_interval is None else min(left, max_interval)
+                message = listener.next()
+                if message is None:
+                    break
+                found.append(message)
+                if echo_response:
+                    messages.echo(message)
+        except BaseException:
+            with listener:
+                raise
+        ended = listener.ended()
+        if raise_error and ended is not None:
+            messages.raise_for(ended, listener.error, found)
+        return found
+
+    def _start(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], max_interval: float | None
+    ) -> ConnectionListener:
+        positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
+        listener = ConnectionListener(max_interval)
+        taker = listener.taker()
+
+        def begin() -> None:
+            try:
+                listener.bind(self._lab.channel.call(name, positional, named, taker, max_interval=max_interval))
+            except ClientError as error:
+                taker.failed(error)
+
+        background.loop.call_soon_threadsafe(begin)
+        return listener
+
+    def _method(self, name: str, description: Any) -> Callable[..., Any]:
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return self.run(name, *args, **kwargs)
+
+        method.__name__ = method.__qualname__ = name
+        method.__doc__ = description.text
+        vars(method)["__signature__"] = messages.signature(description)
+        return method
+
+    def __getattr__(self, name: str) -> Any:
+        raise messages.unknown(name, bool(self.__dict__.get("_lab") and self._lab.channel.commands))
+
+
+def add(
+    hostname: str, port: int = DEFAULT_PORT, *, enter_connect_timeout: float | None = None, token: str | None = None
+) -> ClientConnection:
+    """Add a server: its name or its whole address (`https://lab.example:8443`), not connected yet."""
+    url = hostname
+    if "://" not in hostname:
+        url = f"http://[{hostname}]:{port}" if ":" in hostname else f"http://{hostname}:{port}"
+    elif not urlsplit(hostname).hostname:
+        raise ValueError(f"{hostname!r} is no address of a service, such as http://127.0.0.1:8080")
+    return ClientConnection(url, token, enter_connect_timeout)
+
+
+def connections() -> list[ClientConnection]:
+    """Return the pool: the connections that were added and not closed."""
+    return list(_pool.values())
+
+
+def close_all() -> None:
+    """Close every connection of the pool."""
+    for connection in connections():
+        connection.close()

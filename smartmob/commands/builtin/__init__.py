@@ -1,0 +1,8 @@
+"""The commands that every service has."""
+
+from __future__ import annotations
+
+from smartmob.commands.builtin import files, jobs, machine
+from smartmob.commands.registry import functions_of
+
+COMMANDS = (*functions_of(files), *functions_of(jobs), *functions_of(machine))

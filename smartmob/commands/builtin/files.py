@@ -1,0 +1,281 @@
+"""Commands on files and folders. Paths begin at the connection's working directory.
+
+Their messages are those of the stock server, to the letter, since programs read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from smartmob.commands.call import Call
+from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
+from smartmob.commands.registry import command
+from smartmob.errors import Conflict, InvalidInput
+
+_CHUNK = 1024 * 1024
+_PART = ".smartmob-part"
+
+_FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=4 * 1024 * 1024)]
+Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
+
+
+@command(inline=True)
+def cwd(call: Call) -> int:
+    """Say the connection's working directory."""
+    call.say(str(call.session.cwd))
+    return GOOD
+
+
+@command
+def cd(call: Call, dest: str) -> int:
+    """Change the connection's working directory, and say the new one. Other connections keep theirs."""
+    path = call.path(dest)
+    # Opened as a folder, so that whatever hinders tells itself.
+    os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    if not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    path = path.resolve()
+    call.session.cwd = path
+    call.say(str(path))
+    return GOOD
+
+
+@command
+def ls(call: Call, src: str = ".") -> int:
+    """List a directory: one text with its folders (d), files (f) and links (l)."""
+    path = call.path(src)
+    if not path.is_dir():
+        call.say(f"{src}: No such directory")
+        return BAD_PARAMETER
+    entries = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
+    shown = sorted(
+        (("l" if entry.is_symlink() else "d" if entry.is_dir() else "f") + f" {entry.name}" for entry in entries),
+        key=lambda line: ("dfl".index(line[0]), line),
+    )
+    call.say(f"Listing of Directory {path if src == '.' else src}:\n\n" + "\n".join(shown))
+    return GOOD
+
+
+@command
+def find_files(call: Call, path: str) -> int:
+    """Say which files are below a path, with their sizes: `{"path", "size"}` each; of a file itself the path is ""."""
+    target = call.path(path)
+    if not target.is_dir():
+        call.say({"path": "", "size": target.stat().st_size})
+        return GOOD
+    for folder, _, names in os.walk(target):
+        for name in sorted(names):
+            found = Path(folder) / name
+            if found.is_file():
+                call.say({"path": str(found.relative_to(target)), "size": found.stat().st_size})
+    return GOOD
+
+
+@command
+def mkdir(call: Call, path: str, mode: Mode | None = None) -> int:
+    """Make a directory; it must not exist, and its parent must."""
+    target = call.path(path)
+    if os.path.lexists(target):
+        call.say(f"Directory or File {path} already exists")
+        return BAD_PARAMETER
+    target.mkdir(0o777 if mode is None else mode)
+    call.say(f"Created directory: {path}")
+    return GOOD
+
+
+@command
+def mkdirs(call: Call, path: str, exist_ok: bool = False) -> int:
+    """Make a directory and its parents; one that exists is an error unless `exist_ok`."""
+    call.path(path).mkdir(parents=True, exist_ok=exist_ok)
+    call.say(f"Created directory: {path}")
+    return GOOD
+
+
+@command
+def rm(call: Call, path: str, recursive: bool = False) -> int:
+    """Remove a file, a link or an empty directory; with `recursive` a directory with all that is in it."""
+    target = call.path(path)
+    if not os.path.lexists(target):
+        call.say(f"Directory or File {path} doesn't exist?")
+        return BAD_PARAMETER
+    if target.is_dir() and not target.is_symlink():
+        if not recursive and any(target.iterdir()):
+            call.say(_FULL)
+            return BAD_PARAMETER
+        shutil.rmtree(target)
+        call.say(f"Removed directory {path}")
+    else:
+        target.unlink()
+        call.say(f"Removed file {path}")
+    return GOOD
+
+
+@command
+def rdfile(call: Call, path: str, limit: Limit = 1024) -> int:
+    """Say the content of a file in pieces of `limit` bytes, after a line that names it; see `get` for large ones."""
+    target = call.path(path)
+    if not target.exists() or target.is_dir():
+        call.say(f"Unknown file: {path}")
+        return BAD_PARAMETER
+    with target.open("rb") as file:
+        call.say(f"Contents of {path}")
+        while piece := file.read(limit):
+            call.say(piece)
+    return GOOD
+
+
+@command
+def wrfile(call: Call, path: str, data: bytes, append: bool = False) -> int:
+    """Write a file, or `append` to it; see `put` for large ones."""
+    target = call.path(path)
+    if target.is_dir():
+        call.say("wrfile: Path exists as a directory.")
+        return BAD_PARAMETER
+    with target.open("ab" if append else "wb") as file:
+        file.write(data)
+    call.say(f"Finished writing data to {path}")
+    return GOOD
+
+
+@command
+def touch(call: Call, path: str) -> int:
+    """Make an empty file, or set the time of one that exists to now."""
+    target = call.path(path)
+    if target.is_dir():
+        call.say("wrfile: Path exists as a directory.")
+        return BAD_PARAMETER
+    target.touch()
+    call.say(f"Touched {path}")
+    return GOOD
+
+
+@command
+async def get(call: Call, path: str, offset: Offset = 0) -> int:
+    """Send a file as bytes from `offset` on, then its size and the SHA-256 of the whole file.
+
+    So a transfer that was cut off goes on where it ended, and still everything is checked.
+    """
+    target = call.path(path)
+    digest, sent = hashlib.sha256(), 0
+    with target.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if offset > size:
+            raise InvalidInput.at("offset", f"the file has {size} bytes only")
+        following = asyncio.get_running_loop().run_in_executor(None, _next, file, digest)
+        while piece := await following:
+            # The next piece is read and digested while this one is on its way.
+            following = asyncio.get_running_loop().run_in_executor(None, _next, file, digest)
+            end = sent + len(piece)
+            if end > offset:
+                first = max(sent, offset)
+                await call.send(first, piece[first - sent :])
+            sent = end
+    await call.tell({"size": sent, "sha256": digest.hexdigest(), "mode": target.stat().st_mode & 0o7777})
+    return GOOD
+
+
+def _next(file: Any, digest: Any) -> bytes:
+    piece: bytes = file.read(_CHUNK)
+    digest.update(piece)
+    return piece
+
+
+@command
+async def put(
+    call: Call,
+    path: str,
+    size: Offset,
+    sha256: str | None = None,
+    mode: Mode | None = None,
+    transfer: str | None = None,
+) -> int:
+    """Take a file: the bytes that the client sends, beginning where an earlier attempt ended.
+
+    First it says `{"offset": N}`: that many bytes are there already, of an attempt with the same size that was cut off.
+    The client sends the rest. The file appears under its name when all has come; its SHA-256 is said, and checked
+    against `sha256`, or against the one that the client sends as the last 32 bytes after the content. An attempt with
+    the same `transfer`, a text of the client's choice, ends an earlier one whose connection is lost.
+    """
+    target = call.path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    part = target.with_name(f"{target.name}.{size}{_PART}")
+    digest = hashlib.sha256()
+    async with call.service.transfers.only(part, transfer):
+        with part.open("a+b") as file:
+            _lock(file, target)
+            there = await asyncio.to_thread(_digest_existing, file, size, digest)
+            await call.tell({"offset": there})
+            trailer = await _take(call, file, size - there, digest)
+            found = digest.digest()
+        if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
+            part.unlink()
+            said = "the content is not what was sent: its SHA-256 differs. Send it again."
+            raise OSError(errno.EIO, said, str(target))
+        if mode is not None:
+            part.chmod(mode)
+        part.replace(target)
+    await call.tell({"size": size, "sha256": found.hex()})
+    return GOOD
+
+
+def _lock(file: Any, target: Path) -> None:
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict(f"{target} is being written by another transfer") from None
+
+
+def _digest_existing(file: Any, size: int, digest: Any) -> int:
+    file.seek(0)
+    there = 0
+    while piece := file.read(_CHUNK):
+        digest.update(piece)
+        there += len(piece)
+    if there > size:
+        raise Conflict("another file of that size was begun under this name")
+    return there
+
+
+async def _take(call: Call, file: Any, missing: int, digest: Any) -> bytes:
+    """Write what comes, and return the bytes after the content."""
+    loop = asyncio.get_running_loop()
+    writing: Any = None
+    trailer = b""
+    try:
+        while missing:
+            data = await call.receive()
+            if data is None:
+                raise ConnectionAbortedError(
+                    errno.ECONNABORTED, f"the content ended {missing} bytes too early; send the rest"
+                )
+            body, trailer = data[:missing], data[missing:]
+            missing -= len(body)
+            if writing is not None:
+                await writing
+            writing = loop.run_in_executor(None, _write, file, digest, body)
+    finally:
+        if writing is not None:
+            await writing
+    while len(trailer) <= digest.digest_size:
+        data = await call.receive()
+        if data is None:
+            return trailer
+        trailer += data
+    raise InvalidInput("more came than the file's content and its SHA-256")
+
+
+def _write(file: Any, digest: Any, data: bytes) -> None:
+    file.write(data)
+    digest.update(data)

@@ -1,0 +1,30 @@
+"""What happens in the room `commands`, as it is told on the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A job was recorded and begins."""
+
+    id: int
+    command: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job has ended."""
+
+    id: int
+    state: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """A client asked for the end of the service; the jobs have ended."""
+
+    client: str

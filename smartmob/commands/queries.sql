@@ -1,0 +1,45 @@
+-- The SQL of the room `commands`.
+
+-- name: reserve
+UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING next - $1;
+
+-- name: put_jobs
+-- The columns come as arrays; argv and env_names are JSON texts. Safe to repeat: a job's last state wins.
+INSERT INTO command_jobs (
+    job_id, keeper, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+)
+SELECT * FROM unnest(
+    $1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::text[], $15::float8[],
+    $16::float8[], $17::bigint[], $18::bigint[], $19::bigint[]
+)
+ON CONFLICT (job_id) DO UPDATE SET
+    state = excluded.state, ended_at = excluded.ended_at, pid = excluded.pid, exit_code = excluded.exit_code,
+    signal = excluded.signal, error = excluded.error, user_seconds = excluded.user_seconds,
+    system_seconds = excluded.system_seconds, max_rss = excluded.max_rss, output_bytes = excluded.output_bytes,
+    kept_from = excluded.kept_from;
+
+-- name: select_job
+SELECT
+    job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+FROM command_jobs WHERE job_id = $1;
+
+-- name: select_jobs
+SELECT
+    job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+FROM command_jobs WHERE job_id < $1 AND ($2::text IS NULL OR state = $2) ORDER BY job_id DESC LIMIT $3;
+
+-- name: select_lost
+SELECT
+    job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+FROM command_jobs WHERE keeper = $1 AND state = 'running';
+
+-- name: expire
+DELETE FROM command_jobs WHERE keeper = $1 AND ended_at < $2 RETURNING job_id;
+
+-- name: set_kept_from
+UPDATE command_jobs SET kept_from = output_bytes WHERE job_id = ANY ($1::bigint[]);

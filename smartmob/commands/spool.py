@@ -1,0 +1,217 @@
+"""The output of jobs on disk, found again by the offset of its bytes.
+
+A job's output is a row of segments, files named by the job and the offset of their first byte. So the beginning can be
+let go of while the end grows, and offsets never change. What is kept is bounded for a job and for all jobs together:
+the output of the jobs that ended first goes first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from smartmob.errors import NotFound
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
+
+
+class Spool:
+    """The output of one job: bytes from `start` to `end` are kept."""
+
+    def __init__(self, folder: Path, job_id: int, segments: list[int], end: int, segment_bytes: int) -> None:
+        self.job_id = job_id
+        self.end = end
+        self._segment_bytes = segment_bytes
+        self._folder = folder
+        self._segments = segments
+        self._writing: int | None = None
+        self._reading: tuple[int, int] | None = None
+        self._last = b""
+
+    @property
+    def start(self) -> int:
+        """Return the first offset that is kept; `end` when nothing is."""
+        return self._segments[0] if self._segments else self.end
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes are kept."""
+        return self.end - self.start
+
+    def append(self, data: bytes) -> None:
+        """Add `data` at the end; raises OSError, and then nothing was added."""
+        if self._writing is None or self.end - self._segments[-1] >= self._segment_bytes:
+            self._open_segment()
+        assert self._writing is not None
+        place = self.end - self._segments[-1]
+        view = memoryview(data)
+        while view:
+            # By place, so that an attempt after a failed one writes over what the failed one left.
+            written = os.pwrite(self._writing, view, place)
+            view, place = view[written:], place + written
+        self.end += len(data)
+        self._last = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset` on, which lies between `start` and `end`."""
+        if offset == self.end - len(self._last) and len(self._last) <= size:
+            return self._last
+        index = bisect_right(self._segments, offset) - 1
+        first = self._segments[index]
+        following = self._segments[index + 1] if index + 1 < len(self._segments) else self.end
+        if self._reading is None or self._reading[0] != first:
+            self._stop_reading()
+            self._reading = (first, os.open(self._path(first), os.O_RDONLY | os.O_CLOEXEC))
+        return os.pread(self._reading[1], min(size, following - offset), offset - first)
+
+    def drop_oldest(self) -> int:
+        """Let go of the oldest segment, but not of one that is written to; return how many bytes it had."""
+        if not self._segments or (self._writing is not None and len(self._segments) == 1):
+            return 0
+        before = self.size
+        first = self._segments.pop(0)
+        if self._reading is not None and self._reading[0] == first:
+            self._stop_reading()
+        self._path(first).unlink(missing_ok=True)
+        return before - self.size
+
+    def remove(self) -> int:
+        """Let go of everything; return how many bytes that were."""
+        self.close()
+        before = self.size
+        while self.drop_oldest():
+            pass
+        return before
+
+    def close(self) -> None:
+        """Close the files; it can be read on."""
+        self._stop_reading()
+        if self._writing is not None:
+            os.close(self._writing)
+            self._writing = None
+
+    def _open_segment(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        opened = os.open(self._path(self.end), flags, 0o600)
+        if self._writing is not None:
+            os.close(self._writing)
+        self._writing = opened
+        if not self._segments or self._segments[-1] != self.end:
+            self._segments.append(self.end)
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            os.close(self._reading[1])
+            self._reading = None
+
+    def _path(self, first: int) -> Path:
+        return self._folder / f"{self.job_id}.{first:016x}"
+
+
+class Outputs:
+    """The spools of all jobs, within `job_limit` bytes for one and `total_limit` for all.
+
+    `forgotten` is told of each finished job whose output had to go.
+    """
+
+    def __init__(
+        self, folder: Path, job_limit: int, total_limit: int, forgotten: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self.total = 0
+        self._folder = folder
+        self._job_limit = job_limit
+        # A quarter, so that what is let go of is never what a reader within half of the limit still wants.
+        self._segment_bytes = min(SEGMENT_BYTES, job_limit // 4)
+        self._total_limit = total_limit
+        self._forgotten = forgotten
+        self._running: dict[int, Spool] = {}
+        self._finished: OrderedDict[int, Spool] = OrderedDict()
+
+    @property
+    def allowance(self) -> int:
+        """Return how many bytes a job may write ahead of a reader that must not miss any."""
+        return self._job_limit // 2
+
+    def open(self) -> None:
+        """Find what earlier services have kept."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found: dict[int, list[tuple[int, int, float]]] = {}
+        for entry in os.scandir(self._folder):
+            if match := _NAME.fullmatch(entry.name):
+                stat = entry.stat()
+                found.setdefault(int(match[1]), []).append((int(match[2], 16), stat.st_size, stat.st_mtime))
+        last_touched = {job_id: max(mtime for _, _, mtime in segments) for job_id, segments in found.items()}
+        for job_id in sorted(found, key=lambda job_id: (last_touched[job_id], job_id)):
+            segments = sorted(found[job_id])
+            end = segments[-1][0] + segments[-1][1]
+            self._finished[job_id] = Spool(
+                self._folder, job_id, [first for first, _, _ in segments], end, self._segment_bytes
+            )
+            self.total += self._finished[job_id].size
+
+    def close(self) -> None:
+        """Close all files."""
+        for spool in (*self._running.values(), *self._finished.values()):
+            spool.close()
+
+    def begin(self, job_id: int) -> Spool:
+        """Return the empty spool of a new job."""
+        spool = self._running[job_id] = Spool(self._folder, job_id, [], 0, self._segment_bytes)
+        return spool
+
+    def append(self, spool: Spool, data: bytes) -> None:
+        """Add output, and let go of what is then too much; raises OSError when the disk takes nothing more."""
+        try:
+            spool.append(data)
+        except OSError:
+            # Perhaps the disk is full: what is finished must make room for what runs.
+            if not self._drop_finished():
+                raise
+            spool.append(data)
+        self.total += len(data)
+        while spool.size > self._job_limit and (dropped := spool.drop_oldest()):
+            self.total -= dropped
+        while self.total > self._total_limit:
+            if not self._drop_finished():
+                self.total -= (dropped := spool.drop_oldest())
+                if not dropped:
+                    break
+
+    def finish(self, spool: Spool) -> None:
+        """Take note that nothing more will come."""
+        spool.close()
+        del self._running[spool.job_id]
+        self._finished[spool.job_id] = spool
+
+    def find(self, job_id: int) -> Spool:
+        """Return the spool of a job; raises NotFound when nothing of it is kept."""
+        spool = self._running.get(job_id) or self._finished.get(job_id)
+        if spool is None:
+            raise NotFound(f"the output of job {job_id} is no longer kept")
+        return spool
+
+    def has(self, job_id: int) -> bool:
+        """Return whether there is a spool of a job."""
+        return job_id in self._running or job_id in self._finished
+
+    def remove(self, job_id: int) -> None:
+        """Let go of the output of a finished job."""
+        spool = self._finished.pop(job_id, None)
+        if spool is not None:
+            self.total -= spool.remove()
+
+    def _drop_finished(self) -> bool:
+        """Let go of the output of the job that ended first; return whether there was one."""
+        while self._finished:
+            job_id, spool = self._finished.popitem(last=False)
+            dropped = spool.remove()
+            self.total -= dropped
+            self._forgotten(job_id)
+            if dropped:
+                return True
+        return False

@@ -1,0 +1,113 @@
+"""The room as a process: a service that is killed or restarted under a job, and one that a client closes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smartmob.client.lab import Lab
+from tests.acceptance.commands import kill_postgres, launch, run, serving
+from tests.waiting import until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+
+async def test_killed_under_a_job(reachable_path: Path) -> None:
+    """The job ends with the service, to the last grandchild; afterwards the record says so and the output is kept."""
+    data = reachable_path / "data"
+    async with serving(data) as command:
+        async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
+            listener = await lab.exec("setsid sleep 600 & echo $!; sleep 600")
+            grandchild = int(await listener.next())
+            job = listener.id
+            command.process.send_signal(signal.SIGKILL)
+            await command.wait()
+        await until(lambda: not psutil.pid_exists(grandchild))
+    kill_postgres(data)
+    async with serving(data) as command, Lab(command.url, timeout=20) as lab:
+        code, output, _ = await run("jobs", "--server", command.url, "--json")
+        assert (code, '"state": "lost"' in output) == (0, True)
+        watcher = await lab.attach(job)
+        found = [message async for message in watcher]
+        assert found[0] == f"{grandchild}\n"
+        assert watcher.exit_code is None
+        assert "the service ended while the job ran" in str(found[-1])
+
+
+async def test_restarted_under_a_job(reachable_path: Path) -> None:
+    """A stop in order ends the job, tells its client how, and is done in time; the next service has the record."""
+    data = reachable_path / "data"
+    async with serving(data, "--commands-kill-grace", "1") as command:
+        async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
+            listener = await lab.exec("trap 'echo bye; exit 5' TERM; echo up; read x")
+            assert await listener.next() == "up\n"
+            command.process.send_signal(signal.SIGTERM)
+            assert await listener.next() == "bye\n"
+            assert [message async for message in listener] == []
+            assert listener.ended is not None
+            assert (listener.ended.state, listener.exit_code) == ("stopped", 5)
+        assert await command.wait() == 0
+    async with serving(data) as command, Lab(command.url, timeout=20) as lab:
+        assert await (await lab.attach(listener.id)).output() == ["up\n", "bye\n"]
+
+
+async def test_closed_by_a_client(reachable_path: Path) -> None:
+    """`close_server` ends the jobs and then the service, with exit code 0."""
+    async with serving(reachable_path / "data") as command:
+        async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
+            listener = await lab.exec("sleep 600")
+            assert await lab.close_server() == [f"Killing job {listener.id}", "Closing Server"]
+        assert await command.wait() == 0
+        assert any(event["event"] == "stop" for event in command.events)
+
+
+async def test_the_stock_port(reachable_path: Path) -> None:
+    """It is off unless asked for, and open to others only with a warning."""
+    async with serving(reachable_path / "data", "--conplyent-port", "0", "--conplyent-host", "0.0.0.0") as command:
+        await until(lambda: b"conplyent.open" in command.errors)
+        binds = [event for event in command.events if event["event"] == "bind"]
+        assert {event["transport"] for event in binds} == {"tcp", "conplyent"}
+    async with serving(reachable_path / "other") as command:
+        assert [event["transport"] for event in command.events if event["event"] == "bind"] == ["tcp"]
+
+
+async def test_a_module_of_commands(reachable_path: Path) -> None:
+    """`--commands my_module` brings commands of one's own; one that cannot be imported refuses to start."""
+    (reachable_path / "my_commands.py").write_text(
+        "from smartmob.commands.registry import command\n"
+        "@command\n"
+        "def double(call, value: int):\n"
+        "    'Say twice a number.'\n"
+        "    call.say(2 * value)\n"
+    )
+    path = os.pathsep.join([str(reachable_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    options = ("--commands", "my_commands")
+    async with (
+        serving(reachable_path / "data", *options, PYTHONPATH=path) as command,
+        Lab(command.url, timeout=20) as lab,
+    ):
+        assert await lab.double(21) == [42]
+    refused = await launch("--port", "0", "--data-dir", reachable_path / "data", "--commands", "no_such_module")
+    assert await refused.wait() == 2
+    assert b"--commands no_such_module: the module cannot be imported" in refused.errors
+
+
+async def test_a_gigabyte_is_bounded(reachable_path: Path) -> None:
+    """Output beyond the limits goes to the reader whole, and only its end stays on the disk."""
+    data = reachable_path / "data"
+    limits = ("--commands-job-output", str(4 * 1024 * 1024), "--commands-total-output", str(8 * 1024 * 1024))
+    async with serving(data, *limits) as command, Lab(command.url, timeout=20) as lab:
+        listener = await lab.exec(["head", "-c", "100000000", "/dev/zero"], binary=True)
+        assert sum([len(piece) async for piece in listener]) == 100_000_000
+        kept = sum(path.stat().st_size for path in (data / "commands" / "output").iterdir())
+        assert kept <= 5 * 1024 * 1024
+        memory = psutil.Process(command.process.pid).memory_info().rss
+        assert memory < 300_000_000
+        await asyncio.gather(*(lab.exec("head -c 3000000 /dev/zero", complete=True) for _ in range(5)))
+        kept = sum(path.stat().st_size for path in (data / "commands" / "output").iterdir())
+        assert kept <= 9 * 1024 * 1024

@@ -1,0 +1,197 @@
+"""`smartmob exec`, `jobs`, `output`, `kill` and `cp`: the real commands against a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.cli import commands
+from tests.acceptance.commands import PROGRAMS, environment
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Caller:
+    """Calls `smartmob` with the address of a service."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port = port
+        self.folder = folder
+
+    async def start(self, *arguments: str, stdin: Any = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
+        """Start a command."""
+        return await asyncio.create_subprocess_exec(
+            *(PROGRAMS / "smartmob", *arguments),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{self.port}"),
+        )
+
+    async def __call__(self, *arguments: str, given: bytes | None = None) -> tuple[int | None, str, str]:
+        """Return exit code, output and errors."""
+        stdin = asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE
+        process = await self.start(*arguments, stdin=stdin)
+        async with asyncio.timeout(60):
+            output, errors = await process.communicate(given)
+        return process.returncode, output.decode(), errors.decode()
+
+
+@pytest.fixture(name="smartmob")
+def _smartmob(client: Any, tmp_path: Path) -> Caller:
+    """Return the caller."""
+    return Caller(client.server.port, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("a", "http://a:8080"),
+        ("a:9000", "http://a:9000"),
+        ("::1", "http://[::1]:8080"),
+        ("[::1]:9000", "http://[::1]:9000"),
+        ("https://lab.example", "https://lab.example"),
+    ],
+)
+def test_addresses(host: str, address: str) -> None:
+    """A name, a name with a port, or a whole address."""
+    assert commands.address(host) == address
+
+
+async def test_output_input_and_exit_code(smartmob: Caller) -> None:
+    """What the command writes, reads and ends with is the same as here."""
+    assert await smartmob("exec", "--", "sh", "-c", "cat; exit 7", given=b"in\n") == (7, "in\n", "")
+    assert await smartmob("exec", "kill -9 $$") == (137, "", "")
+    code, output, _ = await smartmob("exec", "-C", "/tmp", "-e", "A=b c", "pwd; echo $A")
+    assert (code, output) == (0, "/tmp\nb c\n")
+    code, _, errors = await smartmob("exec", "-n", "--timeout", "0.2", "--", "sleep", "600")
+    assert (code, errors) == (143, "smartmob: its time was up\n")
+    code, _, errors = await smartmob("exec", "--", "/no/such/program", "x")
+    assert (code, "No such file" in errors) == (1, True)
+
+
+async def test_usage(smartmob: Caller) -> None:
+    """What makes no sense is said before anything is done; a service that is not there is 3."""
+    for words in (
+        ("exec",),
+        ("exec", "-e", "nothing", "x"),
+        ("exec", "-t", "--on", "a,b", "x"),
+        ("cp", "a", "b"),
+        ("cp", "h:a", "h:b"),
+    ):
+        assert (await smartmob(*words))[0] == 2, words
+    code, _, errors = await smartmob("exec", "--server", "http://127.0.0.1:1", "ls")
+    assert (code, "cannot connect" in errors) == (3, True)
+
+
+async def test_many_hosts(smartmob: Caller) -> None:
+    """Each line begins with its host; the worst exit code counts."""
+    hosts = f"127.0.0.1:{smartmob.port},localhost:{smartmob.port}"
+    code, output, errors = await smartmob("exec", "--on", hosts, "echo hi; exit 3")
+    assert (code, sorted(output.splitlines())) == (3, ["127.0.0.1: hi", "localhost: hi"])
+    assert errors.count("ended with 3") == 2
+    code, output, errors = await smartmob("exec", "--on", f"127.0.0.1:{smartmob.port},127.0.0.1:1", "echo hi")
+    assert (code, "cannot connect" in errors) == (3, True)
+
+
+async def test_interrupting(smartmob: Caller) -> None:
+    """CTRL-C once interrupts the command; twice leaves it, and says how to come back."""
+    process = await smartmob.start("exec", "-n", "trap 'echo got; exit 9' INT; echo up; while :; do sleep 0.05; done")
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = await process.communicate()
+    assert (process.returncode, output.splitlines()[-1]) == (9, b"got")
+
+    process = await smartmob.start("exec", "-n", "trap 'echo int' INT; echo up; while :; do sleep 0.05; done")
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    while await process.stdout.readline() != b"int\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    said = re.search(rb"Job (\d+) goes on. Come back with: smartmob output \1 -f", errors)
+    assert said, errors
+    assert process.returncode == 130
+    job = said[1].decode()
+    assert (await smartmob("output", job))[1].startswith("up\n")
+    assert (await smartmob("kill", "-s", "KILL", job))[0] == 0
+    assert (await smartmob("output", job, "-f"))[0] == 137
+
+
+async def test_jobs(smartmob: Caller) -> None:
+    """Jobs are listed for people and for programs, and their output is printed from any byte."""
+    await smartmob("exec", "echo hello; exit 4")
+    code, output, _ = await smartmob("jobs")
+    assert code == 0
+    assert re.search(r"1 +exited +4 .* echo hello; exit 4", output)
+    (job,) = json.loads((await smartmob("jobs", "--json", "--state", "exited"))[1])
+    assert (job["id"], job["exit_code"]) == (1, 4)
+    assert await smartmob("output", "1", "--from", "2") == (0, "llo\n", "")
+    assert (await smartmob("output", "1", "-f"))[:2] == (4, "hello\n")
+    assert (await smartmob("output", "99"))[0] == 3
+    code, _, errors = await smartmob("kill", "1")
+    assert (code, "does not exist" in errors) == (1, True)
+
+
+async def test_copying(smartmob: Caller, tmp_path: Path) -> None:
+    """Files and folders there and back, into folders that exist and such that do not."""
+    (tmp_path / "src" / "inner").mkdir(parents=True)
+    (tmp_path / "src" / "a").write_bytes(os.urandom(100_000))
+    (tmp_path / "src" / "inner" / "b").write_text("b")
+    here = f"[127.0.0.1:{smartmob.port}]"
+    assert (await smartmob("cp", "src", f":{tmp_path}/there"))[0] == 0
+    assert (tmp_path / "there" / "inner" / "b").read_text() == "b"
+    assert (await smartmob("cp", "src/a", f"{here}:{tmp_path}/new/"))[0] == 0
+    assert (tmp_path / "new" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
+    assert (await smartmob("cp", f"{here}:{tmp_path}/there", "back"))[0] == 0
+    assert (tmp_path / "back" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
+    assert (await smartmob("cp", f":{tmp_path}/there/a", "new"))[0] == 0
+    code, _, errors = await smartmob("cp", ":/no/such", "x")
+    assert (code, "No such file" in errors) == (1, True)
+    code, _, errors = await smartmob("cp", "missing", ":/tmp/x")
+    assert (code, "there is no missing here" in errors) == (1, True)
+
+
+async def test_a_terminal(smartmob: Caller) -> None:
+    """`-t` gives the program a terminal of the size of ours, raw, so that CTRL-C is the program's."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAMS / "smartmob", "exec", "-t", "--", "sh", "-c", "tty; stty size; cat; echo ended $?"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{smartmob.port}"),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal seen
+        try:
+            seen += os.read(ours, 65536)
+        except OSError:
+            pass
+        return text in seen
+
+    await until(lambda: shows(b"24 80"))
+    os.write(ours, b"typed\r")
+    await until(lambda: shows(b"typed\r\ntyped"))
+    os.write(ours, b"\x04")
+    await until(lambda: shows(b"ended 0"))
+    assert await process.wait() == 0
+    os.close(ours)
+    assert b"/dev/pts/" in seen

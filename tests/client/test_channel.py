@@ -1,0 +1,131 @@
+"""The connection: lost ones are noticed and made again, and jobs go on without a gap or a repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smartmob.client.channel import Channel
+from smartmob.client.failures import NotConnected
+from smartmob.client.lab import Lab
+from tests.client.servers import Wire
+from tests.waiting import until
+
+
+async def test_a_cut_in_the_middle_of_output(wire: Wire) -> None:
+    """Cut again and again, a job's output arrives whole: each line once, in order."""
+    async with Lab(wire.url, timeout=10) as lab:
+        wire.limit = 200_000
+        found = []
+        listener = await lab.exec("seq 300000")
+        async for line in listener:
+            found.append(int(line))
+            if len(found) % 70_000 == 0:
+                wire.limit = 50_000
+
+    assert found == list(range(1, 300_001))
+    assert listener.exit_code == 0
+    assert wire.connections > 3
+
+
+async def test_a_cut_before_the_answer(wire: Wire, tmp_path: Any) -> None:
+    """A job whose answer got lost is not run twice."""
+    async with Lab(wire.url, timeout=10) as lab:
+        wire.limit = 1
+        listener = lab.start("exec", f"echo run >> {tmp_path}/runs; echo done")
+        assert await listener.output() == ["done\n"]
+    assert (tmp_path / "runs").read_text() == "run\n"
+
+
+async def test_a_connection_that_falls_silent(wire: Wire) -> None:
+    """Nobody says that it is lost; the heartbeat finds out, and the job goes on over a new one."""
+    async with Lab(wire.url, timeout=10) as lab:
+        listener = await lab.exec("echo one; read x; echo two", max_interval=1.0)
+        assert await listener.next() == "one\n"
+        wire.hush()
+        listener.max_interval = 20.0
+        await until(lambda: wire.connections == 2)
+        assert await lab.send_input(listener.id, "x") == [f"Sent value to job {listener.id}"]
+        assert await listener.output() == ["two\n"]
+
+
+async def test_the_working_directory_comes_back(wire: Wire, tmp_path: Any) -> None:
+    """After a lost connection the client is where it was."""
+    async with Lab(wire.url, timeout=10) as lab:
+        await lab.cd(str(tmp_path))
+        wire.cut()
+        await until(lambda: wire.connections == 2)
+        assert await lab.heartbeat(10)
+        assert await lab.cwd() == [str(tmp_path)]
+
+
+async def test_what_cannot_be_repeated(wire: Wire, tmp_path: Any) -> None:
+    """A command that is no job fails when its connection is lost, and says that it may have been done."""
+    async with Lab(wire.url, timeout=10) as lab:
+        listener = lab.start("put", str(tmp_path / "f"), 10)
+        await listener.next()
+        wire.cut()
+        with pytest.raises(NotConnected, match="may have been done or not"):
+            await listener.next()
+
+
+async def test_a_server_that_does_not_come_back(wire: Wire) -> None:
+    """After its time is up, whoever waits is told; a later connect may find it again, with its jobs."""
+    lab = Lab(wire.url, reconnect_for=0.3)
+    await lab.connect(10)
+    listener = await lab.exec(["cat"])
+    wire.refuses = True
+    wire.cut()
+    with pytest.raises(NotConnected, match="was lost"):
+        await listener.output()
+    wire.refuses = False
+    await lab.connect(10)
+    assert await lab.is_alive(listener.id) == [True]
+    await lab.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1", "cannot connect to http://127.0.0.1:1"),
+        ("ftp://127.0.0.1", "not the address of a service"),
+        ("nonsense", "not the address of a service"),
+    ],
+)
+async def test_no_server(url: str, said: str) -> None:
+    """The error says where, and what the trouble is."""
+    channel = Channel(url)
+    with pytest.raises(NotConnected, match=said):
+        await channel.open(0.2)
+    with pytest.raises(NotConnected, match="call connect first"):
+        Lab(url).start("cwd")
+    await channel.close()
+
+
+async def test_a_token(with_settings: Any) -> None:
+    """A service that asks for a token says so, and takes the right one."""
+    client = await with_settings(token="secret")
+    url = f"http://127.0.0.1:{client.server.port}"
+    channel = Channel(url)
+    with pytest.raises(NotConnected, match="asks for a token"):
+        await channel.open(5)
+    await channel.close()
+    async with Lab(url, "secret") as lab:
+        assert await lab.os_info() == ["linux"]
+
+
+async def test_another_kind_of_server(client: Any) -> None:
+    """A server without commands is told apart."""
+    channel = Channel(f"http://127.0.0.1:{client.server.port}/docs")
+    with pytest.raises(NotConnected, match="does not offer commands: it answered 404"):
+        await channel.open(5)
+    await channel.close()
+
+
+async def test_heartbeats(wire: Wire) -> None:
+    """True from a server that answers, False in the given time from one that does not."""
+    async with Lab(wire.url, timeout=10) as lab:
+        assert await lab.heartbeat(10)
+        wire.hush()
+        assert not await lab.heartbeat(0.2)

@@ -1,0 +1,154 @@
+"""The client for plain Python: the API of the seed, to the letter, and from threads."""
+
+from __future__ import annotations
+
+import io
+import pydoc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from smartmob import client
+from smartmob.client import ClientError, ClientTimeout
+from smartmob.settings import Settings
+from tests.client.servers import Server, serving
+
+
+@pytest.fixture(name="connection")
+def _connection(server: Server) -> Iterator[client.ClientConnection]:
+    """Return a connection that is made as the seed does it."""
+    connection = client.add("127.0.0.1", port=server.port)
+    connection.connect(timeout=20)
+    yield connection
+    connection.close()
+
+
+def test_the_seeds_first_examples(server: Server) -> None:
+    """`add`, `connect`, commands, `close`; and the same by `with`."""
+    connection = client.add("127.0.0.1", port=server.port)
+    with pytest.raises(AttributeError, match="become methods by connect"):
+        connection.cwd()
+    connection.connect(timeout=20)
+    assert connection.os_info() == ["linux"]
+    connection.close()
+    with pytest.raises(ConnectionError, match="closed"):
+        connection.connect()
+    with client.add("127.0.0.1", port=server.port, enter_connect_timeout=20) as connection:
+        assert connection.os_info() == ["linux"]
+        assert connection in client.connections()
+    assert connection not in client.connections()
+
+
+def test_the_seeds_options(connection: client.ClientConnection) -> None:
+    """`complete`, `echo_response`, `raise_error`, `max_interval` and `timeout` on every command."""
+    assert connection.exec("echo one; echo two") == ["one\n", "two\n"]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        connection.exec("echo one; echo two", echo_response=True)
+    # The service of this test writes its log to the same place.
+    assert [line for line in printed.getvalue().splitlines() if "job." not in line] == ["one", "two"]
+    (error,) = connection.cd("/no/such")
+    assert isinstance(error, FileNotFoundError)
+    with pytest.raises(FileNotFoundError):
+        connection.cd("/no/such", raise_error=True)
+    with pytest.raises(ValueError, match="No such directory"):
+        connection.ls("/no/such", raise_error=True)
+    with pytest.raises(ClientError):
+        connection.exec("sleep 600", max_interval=0.2)
+    with pytest.raises(ClientTimeout):
+        connection.exec("sleep 600", timeout=0.2)
+
+
+def test_the_seeds_listener(connection: client.ClientConnection) -> None:
+    """`id`, `next`, `iter(listener.next, None)`, `done`, `exit_code`, `max_interval` and `with`."""
+    listener = connection.exec("echo one; read x; echo $x; exit 3", complete=False)
+    assert isinstance(listener.id, int)
+    assert listener.next() == "one\n"
+    assert (listener.done, listener.exit_code) == (False, None)
+    listener.max_interval = 0.1
+    with pytest.raises(ClientTimeout, match=r"nothing for 0\.1 s"):
+        listener.next()
+    listener.max_interval = None
+    connection.send_input(listener.id, "two")
+    assert list(iter(listener.next, None)) == ["two\n"]
+    assert (listener.done, listener.exit_code) == (True, 3)
+    assert listener.next() is None
+    with connection.exec("sleep 600", complete=False) as listener:
+        assert connection.is_alive(listener.id) == [True]
+    assert connection.is_alive(listener.id) == [True]
+    assert connection.kill(listener.id) == [f"Sent kill command to job {listener.id}"]
+    with pytest.raises(ValueError, match="above 0"):
+        listener.max_interval = 0
+
+
+def test_clearing_messages(connection: client.ClientConnection) -> None:
+    """All messages are passed over, until the end or until nothing comes."""
+    listener = connection.exec("seq 1000; read x", complete=False, max_interval=0.3)
+    listener.clear_messages()
+    assert not listener.done
+    connection.send_input(listener.id, "x")
+    listener.clear_messages()
+    assert listener.done
+
+
+def test_the_seeds_client_commands(connection: client.ClientConnection, tmp_path: Path) -> None:
+    """`heartbeat`, `transfer`, and `server_methods` with signatures and documentation; `help` shows them."""
+    assert connection.heartbeat(timeout=10) is True
+    (tmp_path / "a").write_bytes(b"content")
+    connection.transfer(str(tmp_path / "a"), str(tmp_path / "new" / "b"))
+    connection.fetch(str(tmp_path / "new" / "b"), tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"content"
+    methods = {str(method): method for method in connection.server_methods()}
+    assert methods["mkdir"].signature.startswith("mkdir(path: str")
+    assert methods["exec"].text.startswith("Run a program")
+    shown = pydoc.plain(pydoc.render_doc(connection.exec))
+    assert "exec(cmd: str | list[str]" in shown
+    assert "Run a program" in shown
+
+
+def test_disconnect_and_return(connection: client.ClientConnection) -> None:
+    """Jobs go on, and their listeners too; without a connection commands say so."""
+    listener = connection.exec("echo one; read x; echo two", complete=False)
+    assert listener.next() == "one\n"
+    connection.disconnect()
+    with pytest.raises(ConnectionError, match="call connect first"):
+        connection.cwd()
+    connection.connect(timeout=20)
+    connection.send_input(listener.id, "x")
+    assert list(listener) == ["two\n"]
+
+
+def test_threads(connection: client.ClientConnection, server: Server) -> None:
+    """Many threads use one connection, and several, at once."""
+    with client.add(server.url, enter_connect_timeout=20) as other, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: (connection, other)[n % 2].exec(f"echo {n}"), range(40)))
+    assert found == [[f"{number}\n"] for number in range(40)]
+
+
+def test_a_server_that_is_not_there(settings: Settings) -> None:
+    """Waiting for it ends in time, and with what to do about it."""
+    with serving(settings) as server:
+        port = server.port
+    connection = client.add("127.0.0.1", port=port)
+    with pytest.raises(ConnectionError, match="cannot connect to http"):
+        connection.connect(timeout=0.2)
+    connection.close()
+    with pytest.raises(ValueError, match="no address"):
+        client.add("http://")
+
+
+def test_much_output(connection: client.ClientConnection) -> None:
+    """Half a million lines arrive, each once and in order."""
+    lines = iter(connection.exec("seq 500000", complete=False).next, None)
+    assert all(int(line) == number for number, line in enumerate(lines, start=1))
+
+
+def test_closing_all(server: Server) -> None:
+    """The whole pool is closed at once."""
+    made = [client.add(server.url) for _ in range(3)]
+    made[0].connect(timeout=20)
+    client.close_all()
+    assert client.connections() == []

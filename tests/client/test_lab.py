@@ -1,0 +1,122 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.client.failures import ClientTimeout
+from smartmob.client.lab import Lab, connect
+from tests.waiting import until
+
+
+async def test_lines_as_they_come(lab: Lab) -> None:
+    """Each line is there before the next one is written."""
+    listener = await lab.exec("echo one; read x; echo $x; exit 3")
+    found = []
+    async for line in listener:
+        found.append(line)
+        if len(found) == 1:
+            assert not listener.done
+            await lab.send_input(listener.id, "two")
+    assert (found, listener.exit_code, listener.done) == (["one\n", "two\n"], 3, True)
+
+
+async def test_quick_commands(lab: Lab, tmp_path: Path) -> None:
+    """They give the list of what they say; a listener comes when it is asked for."""
+    assert await lab.cwd() == [str(tmp_path)]
+    listener = await lab.cwd(complete=False)
+    assert await listener.output() == [str(tmp_path)]
+    assert await lab.exec("echo hi", complete=True) == ["hi\n"]
+
+
+async def test_errors(lab: Lab) -> None:
+    """An error is the last message, and raised when that is asked for."""
+    (error,) = await lab.cd("/no/such")
+    assert isinstance(error, FileNotFoundError)
+    with pytest.raises(FileNotFoundError, match="/no/such"):
+        await lab.cd("/no/such", raise_error=True)
+    with pytest.raises(ValueError, match="No such directory"):
+        await lab.ls("/no/such", raise_error=True)
+    assert await lab.exec("exit 1", complete=True, raise_error=True) == []
+
+
+async def test_timeouts(lab: Lab) -> None:
+    """For the whole command, and between two messages; the job goes on."""
+    with pytest.raises(ClientTimeout, match="exec did not come to its end"):
+        await lab.exec("sleep 600", complete=True, timeout=0.2)
+    listener = await lab.exec("echo one; sleep 600", max_interval=0.2)
+    assert await listener.next() == "one\n"
+    with pytest.raises(ClientTimeout, match=r"nothing for 0\.2 s"):
+        await listener.next()
+    assert await lab.is_alive(listener.id) == [True]
+
+
+async def test_methods(lab: Lab) -> None:
+    """The server's commands are methods with signature and documentation; others do not exist."""
+    assert "exec" in lab.server_methods()
+    assert "cmd" in inspect.signature(lab.exec).parameters
+    assert (lab.exec.__doc__ or "").startswith("Run a program")
+    with pytest.raises(AttributeError, match="no command nothing"):
+        _ = lab.nothing
+    with pytest.raises(AttributeError, match="become methods by connect"):
+        _ = connect("http://127.0.0.1:1").exec
+
+
+async def test_attaching(lab: Lab, client: Any) -> None:
+    """Another client listens to a job from any byte on, while it runs and afterwards."""
+    listener = await lab.exec("echo one; read x; echo two")
+    assert await listener.next() == "one\n"
+    async with connect(f"http://127.0.0.1:{client.server.port}") as other:
+        watcher = await other.attach(listener.id, 2)
+        assert await watcher.next() == "e\n"
+        await lab.send_input(listener.id, "x")
+        assert await watcher.output() == ["two\n"]
+        assert await (await other.attach(listener.id)).output() == ["one\n", "two\n"]
+
+
+async def test_binary_output(lab: Lab) -> None:
+    """Bytes come as they are."""
+    listener = await lab.exec(["head", "-c", "3000000", "/dev/urandom"], binary=True)
+    assert sum([len(data) async for data in listener]) == 3_000_000
+
+
+async def test_bytes_to_a_command(lab: Lab) -> None:
+    """Input of any size goes to a program at its pace."""
+    listener = await lab.exec(["wc", "-c"])
+    data = os.urandom(5_000_000)
+    await listener.write(data)
+    listener.end_input()
+    assert await listener.output() == ["5000000\n"]
+
+
+async def test_a_client_that_does_not_read(lab: Lab, client: Any) -> None:
+    """What it does not read waits at the server, on the disk."""
+    listener = await lab.exec(["head", "-c", "50000000", "/dev/zero"], binary=True)
+    await until(lambda: len(listener._held) >= 4)
+    async with connect(f"http://127.0.0.1:{client.server.port}") as other:
+        await until(lambda: other.is_alive(listener.id))
+        assert await other.cwd()
+    assert sum(len(data) for data, _ in listener._held) <= 1024 * 1024
+    assert sum([len(data) async for data in listener]) == 50_000_000
+
+
+async def test_many_at_once(lab: Lab) -> None:
+    """Two hundred jobs on one connection."""
+    listeners = [lab.start("exec", ["echo", str(number)]) for number in range(200)]
+    assert [await listener.output() for listener in listeners] == [[f"{number}\n"] for number in range(200)]
+
+
+async def test_leaving_and_coming_back(lab: Lab) -> None:
+    """A job's listener goes on after a disconnect and a connect."""
+    listener = await lab.exec("echo one; read x; echo two")
+    assert await listener.next() == "one\n"
+    await lab.disconnect()
+    assert not lab.channel.connected
+    await lab.connect(10)
+    await lab.send_input(listener.id, "x")
+    assert await listener.output() == ["two\n"]

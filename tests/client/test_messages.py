@@ -1,0 +1,74 @@
+"""Output as lines, arguments as they are sent, signatures as people read them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.client import messages
+from smartmob.client.messages import Lines, ServerMethod
+from smartmob.commands.builtin import COMMANDS
+from smartmob.commands.registry import Registry
+
+DESCRIBED = {command.name: command.description for command in Registry(COMMANDS)}
+
+
+@given(st.text(alphabet="ab\n\r ü\x0b\x0c\x1c\x85\u2028", max_size=60), st.integers(1, 7))
+def test_lines(text: str, size: int) -> None:
+    """Cut anywhere, output becomes the lines that text mode reads: ends are LF, CR LF and CR, and nothing else."""
+    data, lines = text.encode(), Lines()
+    found = [line for at in range(0, len(data), size) for line in lines.add(data[at : at + size])] + lines.end()
+
+    assert "".join(found) == text.replace("\r\n", "\n").replace("\r", "\n")
+    assert all(line.endswith("\n") for line in found[:-1])
+    assert all("\n" not in line[:-1] for line in found)
+
+
+def test_bytes_that_are_no_text() -> None:
+    """They are shown as such, and the rest is read on."""
+    assert Lines().add(b"a\xffb\n") == ["a\ufffdb\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "sent"),
+    [
+        ("exec", ("ls",), {"timeout_": 5}, (["ls"], {"timeout": 5})),
+        ("wrfile", ("f", b"x"), {}, (["f", b"x"], {})),
+        ("wrfile", (), {"path": "f", "data": bytearray(b"x")}, ([], {"path": "f", "data": bytearray(b"x")})),
+        ("unknown", (1,), {"a_": 2}, ([1], {"a_": 2})),
+    ],
+)
+def test_arguments(name: str, args: Any, kwargs: Any, sent: Any) -> None:
+    """A parameter whose name the client uses itself is given with a `_` behind it."""
+    assert messages.arguments(DESCRIBED.get(name), args, kwargs) == sent
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [(("f", "text"), {}), (("f",), {"data": "text"})])
+def test_texts_for_bytes(args: Any, kwargs: Any) -> None:
+    """They are refused here, since the server would take them for base64."""
+    with pytest.raises(TypeError, match="data must be bytes, not str"):
+        messages.arguments(DESCRIBED["wrfile"], args, kwargs)
+
+
+def test_signatures() -> None:
+    """They show the server's parameters and the client's own."""
+    assert str(messages.signature(DESCRIBED["mkdir"])) == (
+        "(path: str, mode: Optional[int] = None, *, timeout=None, complete=True, echo_response=False, "
+        "max_interval=None, raise_error=False)"
+    )
+    assert "timeout_" in inspect.signature(_method("exec")).parameters
+    for description in DESCRIBED.values():
+        assert ServerMethod(description).signature.startswith(f"{description.name}(")
+        assert ServerMethod(description).text
+
+
+def _method(name: str) -> Any:
+    def method() -> None:
+        pass
+
+    vars(method)["__signature__"] = messages.signature(DESCRIBED[name])
+    return method

@@ -1,0 +1,27 @@
+"""Rooms for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.client.lab import Lab
+from tests.commands.rooms import Room, room
+
+
+@pytest.fixture(name="commands")
+async def _commands(database_url: str, tmp_path: Path) -> AsyncIterator[Room]:
+    """Return a running room."""
+    async with room(database_url, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(name="lab")
+async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Return a client's connection to a running service; its working directory is the test's own."""
+    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=10) as lab:
+        await lab.cd(str(tmp_path))
+        yield lab

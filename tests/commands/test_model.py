@@ -1,0 +1,25 @@
+"""The records of jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from smartmob.commands import model
+from smartmob.commands.model import Job
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [(["ls | wc"], "ls | wc"), (["ls", "a b"], "ls 'a b'"), (["ls", "-l"], "ls -l")],
+)
+def test_the_line_of_a_job(argv: list[str], line: str) -> None:
+    """It is what a person would type: a shell's line as it is, a list of arguments quoted where it must be."""
+    job = Job(
+        id=1, command="exec", argv=argv, cwd="/", env_names=[], client="me", state=model.RUNNING,
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+    assert job.line == line
+    assert job.running

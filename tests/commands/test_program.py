@@ -1,0 +1,208 @@
+"""Programs that run as jobs: their output, input, terminal, time limit, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.commands.rooms import Room
+from tests.waiting import until
+
+
+def _python(text: str) -> list[str]:
+    return [sys.executable, "-u", "-c", text]
+
+
+async def test_output_and_exit_code(commands: Room) -> None:
+    """Both streams come in the order of writing, with the program's own exit code."""
+    told = await commands.call("exec", "echo one; echo two >&2; echo three; exit 7")
+
+    assert (told.data, told.code, told.job) == (b"one\ntwo\nthree\n", 7, True)
+    record = await commands.service.job(told.number)
+    assert (record.state, record.exit_code, record.output_bytes) == ("exited", 7, 14)
+    assert record.pid is not None
+    assert record.user_seconds is not None
+    assert (record.max_rss or 0) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("cmd", "kwargs", "said"),
+    [
+        (["echo", "a b", "$HOME"], {}, "a b $HOME\n"),
+        ("echo 'a b' $(echo c)", {}, "a b c\n"),
+        ("echo 'a b' $X", {"shell": False}, "a b $X\n"),
+        ("echo $MORE", {"env": {"MORE": "much"}}, "much\n"),
+        ("pwd", {"cwd": "inner"}, "{home}/inner\n"),
+        ("pwd", {}, "{home}\n"),
+        ("cat", {"stdin": "given"}, "given"),
+        ("cat; exit 0", {"stdin": ""}, ""),
+    ],
+)
+async def test_ways_to_run(commands: Room, cmd: Any, kwargs: Any, said: str) -> None:
+    """A shell's line, a list of arguments, environment, folder and input."""
+    (commands.home / "inner").mkdir()
+    told = await commands.call("exec", cmd, **kwargs)
+
+    assert told.data.decode() == said.format(home=commands.home)
+    assert told.code == 0
+
+
+async def test_binary_output(commands: Room) -> None:
+    """Any bytes come through, and many of them."""
+    told = await commands.call("exec", _python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20_000)"))
+
+    assert told.data == bytes(range(256)) * 20_000
+    assert told.offsets[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("cmd", "kwargs", "kind"),
+    [
+        (["/no/such/program"], {}, FileNotFoundError),
+        (["no-such-program-here"], {}, FileNotFoundError),
+        (["./plain"], {}, PermissionError),
+        (["ls"], {"cwd": "missing"}, FileNotFoundError),
+        (["ls"], {"cwd": "/etc/hostname"}, NotADirectoryError),
+        (["./missing"], {}, FileNotFoundError),
+    ],
+)
+async def test_what_cannot_be_started(commands: Room, cmd: Any, kwargs: Any, kind: type) -> None:
+    """The error is typed, and the record tells it."""
+    (commands.home / "plain").write_text("no program")
+    told = await commands.call("exec", cmd, **kwargs)
+
+    assert type(told.error) is kind
+    assert told.code == 1
+    record = await commands.service.job(told.number)
+    assert record.state == "failed"
+    assert kind.__name__ in (record.error or "")
+
+
+@pytest.mark.parametrize("cmd", [[], "", "'"])
+async def test_nothing_to_run(commands: Room, cmd: Any) -> None:
+    """An empty command and one that cannot be split are refused with a reason."""
+    told = await commands.call("exec", cmd, shell=False if isinstance(cmd, str) else None)
+    assert "cmd" in str(told.error)
+
+
+async def test_signals(commands: Room) -> None:
+    """A program that a signal ended has the signal's negative number."""
+    told = await commands.call("exec", "kill -9 $$")
+    record = await commands.service.job(told.number)
+
+    assert (told.code, record.state, record.signal) == (-9, "signaled", 9)
+
+
+async def test_a_time_limit(commands: Room) -> None:
+    """When its time is up a program is asked to end, and the record says why it did."""
+    told = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=0.2)
+
+    assert (told.data, told.code) == (b"hi\nbye\n", 3)
+    assert (await commands.service.job(told.number)).state == "timed out"
+
+
+async def test_one_that_ignores_signals(commands: Room) -> None:
+    """After its grace it is killed, with all its children."""
+    told = commands.begin("exec", _python(
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['setsid', 'sleep', '600'])\n"
+        "print(child.pid)\n"
+        "time.sleep(600)\n"
+    ))  # fmt: skip
+    await until(lambda: told.data.endswith(b"\n"))
+    grandchild = int(told.data)
+    await commands.call("kill", told.number)
+    await told.ended.wait()
+
+    assert told.code == -signal.SIGKILL
+    assert not psutil.pid_exists(grandchild)
+
+
+async def test_what_is_left_behind(commands: Room) -> None:
+    """A job ends with its program: a daemon that it left behind ends, too."""
+    told = await commands.call("exec", "setsid sleep 600 > /dev/null 2>&1 & echo $!; exit 0")
+
+    assert told.code == 0
+    await until(lambda: not psutil.pid_exists(int(told.data)))
+
+
+async def test_output_after_the_end(commands: Room) -> None:
+    """What a child of the program still writes at its end is not lost."""
+    told = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
+    assert told.data == b"early\nlate\n"
+
+
+async def test_input(commands: Room) -> None:
+    """Input comes as it is sent, and its end is told."""
+    told = commands.begin("exec", ["cat"])
+    await until(lambda: told.number)
+    assert (await commands.call("send_input", told.number, "one")).said == [f"Sent value to job {told.number}"]
+    await until(lambda: told.data == b"one\n")
+    await commands.call("send_input", told.number, "two\n")
+    await commands.call("end_input", told.number)
+    await told.ended.wait()
+
+    assert (told.data, told.code) == (b"one\ntwo\n", 0)
+
+
+async def test_input_that_nobody_reads(commands: Room) -> None:
+    """A megabyte for a program that does not read waits, and ends with the program."""
+    told = commands.begin("exec", ["sleep", "600"])
+    await until(lambda: told.number)
+    sending = commands.begin("send_input", told.number, "x" * 1_000_000)
+    await commands.call("is_alive", told.number)
+    assert not sending.ended.is_set()
+    await commands.call("kill", told.number)
+    await sending.ended.wait()
+
+    assert "no more input" in str(sending.error)
+
+
+async def test_a_terminal(commands: Room) -> None:
+    """A program on a terminal sees its size and its changes, and gets what is typed, CTRL-D and all."""
+    told = commands.begin("exec", "tty; stty size; cat; stty size", terminal={"rows": 30, "columns": 90})
+    await until(lambda: b"30 90\r\n" in told.data)
+    assert told.data.startswith(b"/dev/pts/")
+    await commands.call("resize", told.number, 40, 100)
+    await commands.call("send_input", told.number, "typed")
+    await until(lambda: told.data.count(b"typed\r\n") == 2)
+    await commands.call("end_input", told.number)
+    await told.ended.wait()
+
+    assert told.data.endswith(b"40 100\r\n")
+    assert told.code == 0
+
+
+async def test_no_terminal(commands: Room) -> None:
+    """Only a job with a terminal has a size."""
+    told = commands.begin("exec", ["sleep", "600"])
+    await until(lambda: told.number)
+    assert "no terminal" in str((await commands.call("resize", told.number, 1, 1)).error)
+
+
+async def test_secrets_of_the_service(commands: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs get the service's environment without its own settings, and records have names of variables only."""
+    told = await commands.call("exec", "env", env={"SECRET": "hidden-value"})
+    record = await commands.service.job(told.number)
+
+    assert b"SMARTMOB_" not in told.data
+    assert b"SECRET=hidden-value" in told.data
+    assert record.env_names == ["SECRET"]
+    assert "hidden-value" not in repr(record)
+
+
+async def test_descriptors(commands: Room) -> None:
+    """Nothing stays open behind a job, good or bad."""
+    await commands.call("exec", ["true"])
+    before = len(os.listdir("/proc/self/fd"))
+    for cmd in (["true"], ["/no/such"], "exit 3"):
+        await commands.call("exec", cmd)
+    await commands.call("exec", "tty", terminal={})
+
+    assert len(os.listdir("/proc/self/fd")) == before

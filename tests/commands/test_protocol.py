@@ -1,0 +1,126 @@
+"""The messages of the WebSocket: both ends understand each other, and credit is never overdrawn."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.commands import protocol
+from smartmob.commands.protocol import Call, Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Receiving, Sending
+from smartmob.errors import InvalidInput, TooLarge
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Hello("me", "/tmp"),
+        Call(1, "exec", ["ls"], {"cwd": "/"}, "0123456789"),
+        Credit(1, 5),
+        End(1),
+        Cancel(2),
+        Ping(3),
+        Pong(3),
+    ],
+)
+def test_a_clients_messages(message: Any) -> None:
+    """They arrive as they were sent."""
+    assert protocol.from_client(protocol.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        protocol.Welcome(1, "smartmob", []),
+        protocol.Started(1, 7, True),
+        protocol.Says(1, ["a", {"b": [1]}]),
+        Gap(1, 0, 5),
+        Credit(1, 5),
+        Done(1, exit_code=None, values=[1], state="exited", end=5),
+        protocol.Refused("not-found", "no", 1),
+    ],
+)
+def test_a_servers_messages(message: Any) -> None:
+    """They arrive as they were sent."""
+    assert protocol.from_server(protocol.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "nonsense", "[]", "{}", '{"type":"nothing"}', '{"type":"call","id":-1,"name":"x"}', '{"type":"credit","id":1}',
+     '{"type":"credit","id":1,"bytes":0}', '{"type":"call","id":1,"name":"x","args":{}}', "\ud800"],
+)  # fmt: skip
+def test_what_is_not_understood(text: str) -> None:
+    """It is refused with a reason."""
+    data = text.encode("utf-8", "surrogatepass")
+    with pytest.raises(InvalidInput, match="not understood"):
+        protocol.from_client(data)
+    with pytest.raises(InvalidInput, match="not understood"):
+        protocol.from_server(data)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.binary(max_size=100))
+def test_pieces(call_id: int, offset: int, data: bytes) -> None:
+    """Bytes arrive with the call that they belong to and their place."""
+    found = protocol.piece(protocol.encode_piece(protocol.OUTPUT, call_id, offset, data))
+    assert (found.kind, found.id, found.offset, found.data) == (protocol.OUTPUT, call_id, offset, data)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01\0\0\0\x01", b"\x09" + bytes(12)])
+def test_bad_pieces(content: bytes) -> None:
+    """Frames without a head, or of an unknown kind, are refused."""
+    with pytest.raises(InvalidInput):
+        protocol.piece(content)
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 11, 23, 8, 1), datetime(2026, 1, 1, tzinfo=UTC), "x", {"a": 1}, [1]])
+def test_times(value: object) -> None:
+    """A time that a command says is one again at the client; everything else is left alone."""
+    sent = msgspec.json.decode(msgspec.json.encode(protocol.as_json(value)))
+    assert protocol.from_json(sent) == value
+
+
+@pytest.mark.parametrize("value", [{"$time": "no"}, {"$time": 5}, {"$time": "2026-01-01", "b": 1}])
+def test_what_only_looks_like_a_time(value: object) -> None:
+    """It stays what it is."""
+    assert protocol.from_json(value) == value
+
+
+@given(st.lists(st.integers(1, 400_000), max_size=30), st.randoms(use_true_random=False))
+def test_credit(sizes: list[int], random: Any) -> None:
+    """Bytes arrive whole and in order, whatever the pace of the reader, and never beyond what it has room for."""
+    sending, receiving, sent, taken = Sending(), Receiving(), 0, 0
+    for size in sizes:
+        rest = memoryview(bytes(size))
+        while rest:
+            place = sending.offset
+            part = sending.take(rest)
+            rest = rest[len(part) :]
+            if part:
+                receiving.receive(protocol.Piece(protocol.OUTPUT, 1, place, bytes(part)))
+                sent += len(part)
+            if not part or random.random() < 0.5:
+                while receiving.held:
+                    data = receiving.held.popleft()
+                    taken += len(data)
+                    if credit := receiving.taken(len(data)):
+                        sending.add(credit)
+            assert sent - taken <= protocol.WINDOW
+    assert sent == sum(sizes) == receiving.offset
+
+
+def test_a_gap_a_repeat_and_too_much() -> None:
+    """The end that takes notices what the other must not do."""
+    receiving = Receiving(100)
+    receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 100, b"x" * 50))
+    for offset in (100, 149, 151):
+        with pytest.raises(InvalidInput, match="expected were those from 150"):
+            receiving.receive(protocol.Piece(protocol.OUTPUT, 1, offset, b"x"))
+    with pytest.raises(TooLarge):
+        receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 150, bytes(protocol.WINDOW)))
+    receiving.skip(500)
+    assert receiving.offset == 500

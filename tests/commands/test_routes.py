@@ -1,0 +1,176 @@
+"""The room over HTTP and its WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import WSMsgType
+
+from smartmob.app import build
+from smartmob.settings import Settings
+from tests.conftest import running
+
+
+async def _lines(client: Any, name: str, arguments: Any = None) -> list[Any]:
+    async with client.post(f"/commands/{name}", json=arguments) as response:
+        assert response.status == 200, await response.text()
+        assert response.content_type == "application/x-ndjson"
+        return [orjson.loads(line) for line in (await response.read()).splitlines()]
+
+
+async def test_the_list(client: Any) -> None:
+    """Each command with its parameters and what it is for."""
+    async with client.get("/commands") as response:
+        found = {described["name"]: described for described in await response.json()}
+
+    assert found["exec"]["background"]
+    (path,) = found["mkdirs"]["parameters"][:1]
+    assert (path["name"], path["required"], path["schema"]) == ("path", True, {"type": "string"})
+
+
+async def test_one_shot(client: Any) -> None:
+    """A command by one request: by name, by position, without arguments; what it says comes as lines."""
+    (number, said, ended) = await _lines(client, "env", {"name": "PATH"})
+    assert number["job"] is False
+    assert said["value"]
+    assert ended == {"ended": True, "exit_code": 0}
+    assert (await _lines(client, "ls", ["/no/such"]))[1:] == [
+        {"value": "/no/such: No such directory"},
+        {"ended": True, "exit_code": -1},
+    ]
+    (_, ended) = await _lines(client, "cd", {"dest": "/no/such"})
+    assert ended["error"]["type"] == "FileNotFoundError"
+    async with client.post("/commands/cwd") as response:
+        assert response.status == 200
+
+
+async def test_a_job(client: Any) -> None:
+    """Output as text at its offset, as base64 where it is no text, and how the job ended."""
+    number, output, ended = await _lines(client, "exec", {"cmd": "echo hällo; exit 3"})
+    assert (number["job"], output) == (True, {"offset": 0, "text": "hällo\n"})
+    assert ended == {"ended": True, "exit_code": 3, "state": "exited", "end": 7}
+
+    found = await _lines(client, "exec", {"cmd": ["printf", "\\377\\376ok"]})
+    assert base64.b64decode(found[1]["base64"]) == b"\xff\xfeok"
+
+
+async def test_text_that_is_cut(client: Any) -> None:
+    """A character whose bytes come apart is still text, and one that never ends is bytes."""
+    found = await _lines(client, "exec", {"cmd": "printf '\\303'; sleep 0.2; printf '\\244'; printf '\\303'"})
+    data = b"".join(
+        line["text"].encode() if "text" in line else base64.b64decode(line["base64"])
+        for line in found
+        if "text" in line or "base64" in line
+    )
+    assert data == "ä".encode() + b"\xc3"
+    assert found[1] == {"offset": 0, "text": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status"),
+    [
+        ("nothing", b"", 404),
+        ("cd", b"", 400),
+        ("cd", b'{"dest":5}', 400),
+        ("cd", b"5", 400),
+        ("cd", b"{", 400),
+        ("cwd", b'{"a":1}', 400),
+    ],
+)
+async def test_refusals(client: Any, name: str, body: bytes, status: int) -> None:
+    """What does not fit is refused before anything begins."""
+    async with client.post(f"/commands/{name}", data=body) as response:
+        assert (response.status, response.content_type) == (status, "application/problem+json")
+
+
+async def test_jobs(client: Any) -> None:
+    """Jobs are listed page by page, found one by one, and their output is read from any byte."""
+    ids = [(await _lines(client, "exec", {"cmd": f"echo {text}"}))[0]["number"] for text in ("one", "two", "three")]
+    async with client.get("/jobs", params={"limit": 2, "state": "exited"}) as response:
+        page = await response.json()
+    assert [job["id"] for job in page["jobs"]] == [ids[2], ids[1]]
+    async with client.get(page["next_url"]) as response:
+        assert [job["id"] for job in (await response.json())["jobs"]] == [ids[0]]
+    async with client.get(f"/jobs/{ids[1]}") as response:
+        assert (await response.json())["argv"] == ["echo two"]
+    async with client.get(f"/jobs/{ids[1]}/output", params={"from": 1}) as response:
+        assert (await response.read(), response.headers["X-Output-From"]) == (b"wo\n", "1")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/jobs/99", "/jobs/x", "/jobs/0", "/jobs/99/output", "/jobs/-1/output"])
+async def test_unknown_jobs(client: Any, path: str) -> None:
+    """They are not found."""
+    async with client.get(path) as response:
+        assert response.status == 404
+
+
+async def test_following(client: Any) -> None:
+    """The output of a running job is read as it comes, and its client may leave without ending it."""
+    response = await client.post("/commands/exec", json={"cmd": "echo up; read x; echo $x"})
+    number = orjson.loads(await response.content.readline())["number"]
+    await response.content.readline()
+    response.close()
+    async with client.get(f"/jobs/{number}/output", params={"follow": "true"}) as following:
+        assert await following.content.readline() == b"up\n"
+        await _lines(client, "send_input", {"job_num": number, "value": "later"})
+        assert await following.read() == b"later\n"
+
+
+async def test_the_websocket(client: Any) -> None:
+    """Calls and answers; what is not understood is refused and the connection lives on."""
+    async with client.ws_connect("/commands") as socket:
+        await socket.send_str('{"type":"hello"}')
+        assert (await socket.receive_json())["type"] == "welcome"
+        await socket.send_str("nonsense")
+        assert (await socket.receive_json())["problem"] == "invalid-input"
+        await socket.send_str('{"type":"call","id":1,"name":"exec","args":["echo hi"]}')
+        assert (await socket.receive_json())["type"] == "started"
+        piece = await socket.receive()
+        assert (piece.type, piece.data[13:]) == (WSMsgType.BINARY, b"hi\n")
+        assert (await socket.receive_json())["exit_code"] == 0
+
+
+async def test_a_foreign_page(client: Any) -> None:
+    """A page of another site cannot open the WebSocket or call a command."""
+    headers = {"Origin": "http://evil.example"}
+    async with client.get(
+        "/commands", headers={**headers, "Upgrade": "websocket", "Connection": "Upgrade"}
+    ) as response:
+        assert response.status == 403
+    async with client.post("/commands/cwd", headers=headers) as response:
+        assert response.status == 403
+
+
+async def test_no_handshake(client: Any) -> None:
+    """Who asks for a WebSocket without the rest of the handshake is told so."""
+    async with client.get("/commands", headers={"Upgrade": "websocket", "Connection": "Upgrade"}) as response:
+        assert response.status == 400
+
+
+async def test_a_token(with_settings: Any) -> None:
+    """With a token, nothing of the room answers without it."""
+    client = await with_settings(token="secret")
+    for method, path in (("GET", "/commands"), ("POST", "/commands/cwd"), ("GET", "/jobs"), ("GET", "/jobs/1/output")):
+        async with client.request(method, path) as response:
+            assert response.status == 401
+    async with client.ws_connect("/commands", headers={"Authorization": "Bearer secret"}) as socket:
+        await socket.send_str('{"type":"ping","n":3}')
+        assert await socket.receive_json() == {"type": "pong", "n": 3}
+
+
+async def test_leaving_at_the_stop(settings: Settings) -> None:
+    """When the service ends what it runs, its clients are told how their jobs ended and are left in order."""
+    service = build(settings)
+    async with running(service) as client, client.ws_connect("/commands") as socket:
+        await socket.send_str('{"type":"call","id":1,"name":"exec","args":[["sleep","600"]]}')
+        assert (await socket.receive_json())["type"] == "started"
+        ending = asyncio.create_task(service.finish(10))
+        done = await socket.receive_json()
+        assert (done["type"], done["state"]) == ("done", "stopped")
+        assert (await socket.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
+        await ending

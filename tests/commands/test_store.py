@@ -1,0 +1,102 @@
+"""The records of jobs in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from smartmob.commands import model
+from smartmob.commands.model import Job
+from smartmob.commands.store import JobStore
+from smartmob.kernel.db import Database
+from smartmob.kernel.writer import Submission
+from smartmob.settings import DatabaseSettings
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+def _job(number: int, **changes: Any) -> Job:
+    job = Job(
+        id=number, command="exec", argv=["ls", "ü"], cwd="/tmp", env_names=["A"], client="me", state=model.RUNNING,
+        started_at=NOW,
+    )  # fmt: skip
+    return msgspec.structs.replace(job, **changes)
+
+
+@pytest.fixture(name="store")
+async def _store(database_url: str) -> Any:
+    """Return a store, and the function that commits jobs."""
+    database = Database(DatabaseSettings(url=database_url), None)
+    await database.open()
+    store = JobStore(database)
+    store.keeper = uuid4()
+
+    async def put(*jobs: Job) -> None:
+        async with database.acquire() as connection:
+            done = asyncio.get_running_loop().create_future()
+            await store.commit(connection, [Submission([job], done, 0.0) for job in jobs])
+
+    yield store, put
+    await database.close()
+
+
+async def test_a_job_and_its_end(store: Any) -> None:
+    """A job comes back as it was put, and its last state replaces the first, within one commit as well."""
+    jobs, put = store
+    ended = _job(
+        1, state=model.EXITED, ended_at=NOW, pid=5, exit_code=3, user_seconds=0.5, system_seconds=0.25, max_rss=1,
+        output_bytes=9, kept_from=4,
+    )  # fmt: skip
+    await put(_job(1))
+    assert await jobs.job(1) == _job(1)
+    await put(_job(1), ended)
+    assert await jobs.job(1) == ended
+    assert await jobs.job(2) is None
+
+
+async def test_lists(store: Any) -> None:
+    """Jobs are listed newest first, page by page, and by state."""
+    jobs, put = store
+    await put(*(_job(number, state=model.EXITED if number % 2 else model.RUNNING) for number in range(1, 8)))
+
+    assert [job.id for job in await jobs.jobs(2**62, None, 3)] == [7, 6, 5]
+    assert [job.id for job in await jobs.jobs(5, None, 10)] == [4, 3, 2, 1]
+    assert [job.id for job in await jobs.jobs(2**62, model.RUNNING, 10)] == [6, 4, 2]
+
+
+async def test_what_belongs_to_a_data_directory(store: Any) -> None:
+    """Jobs of another service in the same database are neither lost nor expired by this one."""
+    jobs, put = store
+    await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
+    own = jobs.keeper
+    jobs.keeper = uuid4()
+    await put(_job(3), _job(4, state=model.EXITED, ended_at=NOW - timedelta(days=3)), _job(5, ended_at=NOW))
+
+    assert [job.id for job in await jobs.left_running()] == [3, 5]
+    assert await jobs.expire(NOW - timedelta(days=1)) == [4]
+    jobs.keeper = own
+    assert [job.id for job in await jobs.left_running()] == [1]
+    assert await jobs.expire(NOW + timedelta(days=1)) == [2]
+
+
+async def test_numbers(store: Any) -> None:
+    """A number is given once, and the first is not 0."""
+    jobs, _ = store
+    first, second = await jobs.reserve(), await jobs.reserve()
+
+    assert first[0] == 1
+    assert second[0] == first[-1] + 1
+
+
+async def test_output_that_is_gone(store: Any) -> None:
+    """The record tells that nothing of the output is kept."""
+    jobs, put = store
+    await put(_job(1, output_bytes=70))
+    await jobs.forget_output([1])
+
+    assert (await jobs.job(1)).kept_from == 70

@@ -1,0 +1,197 @@
+"""The unmodified client of conplyent against the door for it: every command, listeners, input, transfer and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.commands.events import CloseAsked
+from smartmob.commands.stock.door import StockDoor
+from smartmob.settings import ConplyentSettings
+from tests.commands.rooms import Room, room
+from tests.interop import environments
+from tests.interop.children import run_script
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+
+HERE = Path(__file__).parent
+
+
+def step(name: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Return a step for the driver."""
+    return name, args, kwargs
+
+
+FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
+CONNECT = step("connect", timeout=20)
+
+
+class Stock:
+    """Runs the stock client against an open door."""
+
+    def __init__(self, commands: Room, door: StockDoor, python: Path, home: Path) -> None:
+        self.commands = commands
+        self._door = door
+        self._python = python
+        self._home = home
+
+    async def does(self, *steps: Any) -> list[Any]:
+        """Return what each step gave in one process of the client."""
+        document = {"port": self._door.port, "steps": [CONNECT, *steps]}
+        found: list[Any] = await run_script(self._python, HERE / "conplyent_driver.py", self._home, document)
+        assert found[0] is None, found[0]
+        return found[1:]
+
+
+@pytest.fixture(name="stock")
+async def _stock(database_url: str, tmp_path: Path) -> AsyncIterator[Stock]:
+    """Return the runner of the stock client."""
+    python = await asyncio.to_thread(environments.python_with, environments.CONPLYENT)
+    async with room(database_url, tmp_path, reboot="/bin/true", shutdown="/bin/true now") as commands:
+        door = StockDoor(commands.service, ConplyentSettings(port=0), commands.tasks)
+        await door.start()
+        yield Stock(commands, door, python, tmp_path)
+        door.shut()
+
+
+async def test_every_quick_command(stock: Stock) -> None:
+    """Each does what it does on the stock server, with the same messages."""
+    home = stock.commands.home
+    steps = [
+        (step("heartbeat", timeout=20), True),
+        (step("cd", str(home)), [str(home)]),
+        (step("cwd"), [str(home)]),
+        (step("mkdir", "a"), ["Created directory: a"]),
+        (step("mkdir", path="a"), ["Directory or File a already exists"]),
+        (step("mkdirs", "b/c", exist_ok=True), ["Created directory: b/c"]),
+        (step("touch", "b/t"), ["Touched b/t"]),
+        (step("write", "b/f", "one"), ["Finished writing data to b/f"]),
+        (step("write", "b/f", " two", append=True), ["Finished writing data to b/f"]),
+        (step("rdfile", "b/f"), ["Contents of b/f", {"bytes": b"one two".hex()}]),
+        (step("ls", str(home / "b")), [f"Listing of Directory {home / 'b'}:\n\nd c\nf f\nf t"]),
+        (step("rm", "b"), [FULL]),
+        (step("rm", "b", recursive=True), ["Removed directory b"]),
+        (step("jobs"), ["No jobs running."]),
+        (step("is_alive", 1), [False]),
+        (step("os_info"), ["linux"]),
+        (step("user_name"), [getpass.getuser()]),
+        (step("get_time"), [{"class": "datetime"}]),
+        (step("reboot"), ["Requesting os to reboot"]),
+        (step("shutdown"), ["Requesting os to shutdown"]),
+    ]
+    assert await stock.does(*(asked for asked, _ in steps)) == [answer for _, answer in steps]
+    methods = (await stock.does(step("server_methods")))[0]
+    assert {"exec", "send_input", "kill", "close_server", "transfer", "sleep"} <= set(methods)
+
+
+async def test_errors(stock: Stock) -> None:
+    """With `raise_error` the client raises the right class, without it the error is a message."""
+    found = await stock.does(
+        step("cd", "/no/such", raise_error=True),
+        step("ls", "/no/such", raise_error=True),
+        step("mkdirs", "/", raise_error=True),
+        step("exec", ["/no/such"], raise_error=True),
+        step("cd", 5, raise_error=True),
+        step("sleep", raise_error=True),
+        step("object"),
+        step("unknown"),
+        step("cd", "/no/such"),
+        step("cwd", max_interval=20),
+    )
+    assert [given.get("raised") for given in found[:8]] == [
+        *("FileNotFoundError", "ValueError", "FileExistsError", "FileNotFoundError"),
+        *("TypeError", "NotImplementedError", "TypeError", "LookupError"),
+    ]
+    assert "/no/such" in found[0]["text"]
+    assert found[8][0]["error"] == "FileNotFoundError"
+    assert isinstance(found[9][0], str)
+
+
+async def test_listeners(stock: Stock) -> None:
+    """Output as it comes, input, several jobs at once, a kill, and exit codes."""
+    found = await stock.does(
+        step("begin", "cat", "exec", ["cat"]),
+        step("next", "cat"),
+        step("begin", "sh", "exec", "echo one; exit 3"),
+        step("on", "send_input", "cat", "hello"),
+        step("next", "cat"),
+        step("on", "is_alive", "cat"),
+        step("rest", "sh"),
+        step("on", "kill", "cat"),
+        step("rest", "cat"),
+        step("on", "is_alive", "cat"),
+        step("on", "kill", "cat"),
+    )
+    assert found == [
+        True,
+        "exec (['cat'],) {}",
+        True,
+        [found[3][0]],
+        "hello\n",
+        [True],
+        [["exec ('echo one; exit 3',) {}", "one\n"], True, 3],
+        [found[7][0]],
+        [[], True, -15],
+        [False],
+        ["Job does not exist or has already completed..."],
+    ]
+    assert found[3][0].startswith("Sent value to job ")
+    assert found[7][0].startswith("Sent kill command to job ")
+
+
+async def test_much_output(stock: Stock) -> None:
+    """Twenty thousand lines arrive, every one and in order, where the stock server loses most."""
+    found = await stock.does(step("begin", "seq", "exec", ["seq", "20000"]), step("count", "seq"))
+    assert found == [True, [20_001, "20000\n"]]
+
+
+async def test_a_transfer(stock: Stock, tmp_path: Path) -> None:
+    """A file arrives whole, and its folders are made."""
+    (tmp_path / "src").write_bytes(data := os.urandom(200_000))
+    await stock.does(step("transfer", str(tmp_path / "src"), str(tmp_path / "new" / "dest"), chunk=16_384))
+    assert (tmp_path / "new" / "dest").read_bytes() == data
+
+
+async def test_disconnect_and_return(stock: Stock) -> None:
+    """The client comes back, a job that it had started is still there, and its output is kept."""
+    found = await stock.does(
+        step("begin", "job", "exec", "echo one; read x; echo two"),
+        step("disconnect"),
+        CONNECT,
+        step("cwd", max_interval=20),
+        step("on", "is_alive", "job"),
+        step("on", "send_input", "job", "x"),
+    )
+    assert found[2] is None
+    assert found[4] == [True]
+    (job,) = await stock.commands.service.jobs(2**62, None, 1)
+    told = await stock.commands.call("attach", job.id)
+    assert told.data == b"one\ntwo\n"
+
+
+async def test_several_clients(stock: Stock) -> None:
+    """Many at once are served, which libzmq's own PAIR cannot do."""
+    folders = [stock.commands.home / str(number) for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    found = await asyncio.gather(
+        *(stock.does(step("cd", str(folder)), step("exec", ["pwd"]), step("cwd")) for folder in folders)
+    )
+    assert found == [[[str(folder)], [f"{folder}\n"], [str(folder)]] for folder in folders]
+
+
+async def test_closing_the_server(stock: Stock) -> None:
+    """Jobs end and are named, and whoever runs the service is told to stop it."""
+    asked: list[Any] = []
+    stock.commands.bus.subscribe(CloseAsked, asked.append)
+    found = await stock.does(step("begin", "job", "exec", ["sleep", "600"]), step("close_server"))
+
+    (killed, closing) = found[1]
+    assert (killed.split()[0], closing) == ("Killing", "Closing Server")
+    assert len(asked) == 1
