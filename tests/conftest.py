@@ -89,7 +89,7 @@ async def _start_server(home: Path) -> str:
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database of the test's own, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
     yield postgres_url.format(name)
     await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
