@@ -66,7 +66,7 @@ async def test_a_command_that_is_not_there_backs_off(agent: Agent) -> None:
 
 async def test_what_a_dead_program_leaves_is_ended_before_its_successor(agent: Agent, tmp_path: Path) -> None:
     """A daemon that holds a port would keep the successor from it."""
-    before = await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY})
+    before = await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY}, grace=0.2)
     pids = await family(tmp_path / "pids")
     os.kill(before["pid"], signal.SIGKILL)
     await until(lambda: not living(pids))

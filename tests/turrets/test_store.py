@@ -20,7 +20,8 @@ STARTED = datetime(2031, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)
 
 async def _partitions(connection: Any) -> set[str]:
     rows = await connection.fetch(
-        "SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE relkind = 'r'"
+        "SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid "
+        "WHERE relkind = 'r' AND starts_with(c.relname, 'turret_')"
     )
     return {row["name"] for row in rows}
 
