@@ -140,10 +140,11 @@ class TestLive:
         run = await ask(lab, run_time=4.0)
         async with lab.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
             await turret.until_told("start")
+            frames = []
             for _ in range(3):
                 await turret.fire(*({"epoch": 9e12, "custom_timers": {"page": 0.1}} for _ in range(10)))
-                orjson.loads((await socket.receive(timeout=20)).data)
-            frames = [orjson.loads(message.data) async for message in socket]
+                frames.append(orjson.loads((await socket.receive(timeout=20)).data))
+            frames += [orjson.loads(message.data) async for message in socket]
         assert socket.close_code == aiohttp.WSCloseCode.OK
         assert (frames[-1]["state"], frames[-1]["transactions"]) == ("finished", 30)
         counts = [frame["transactions"] for frame in frames]

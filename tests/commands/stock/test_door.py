@@ -231,7 +231,7 @@ async def test_one_that_does_not_read(door: Door) -> None:
     """Output for it waits on the disk, and others go on."""
     async with door.peer() as slow, door.peer() as other:
         slow.call("exec", "yes | head -c 40000000")
-        await until(lambda: any(job.spool.end == 40_000_000 for job in door.commands.service.supervisor))
+        await until(lambda: door.commands.service._outputs.total == 40_000_000)
         other.call("cwd")
         assert (await other.answer())[1] == 0
         (peer,) = (peer for peer in door.door.peers if peer._work)

@@ -27,7 +27,9 @@ class Transaction(BaseTransaction):
 
 @pytest.fixture(autouse=True)
 def _modules() -> Iterator[None]:
-    """Leave the modules and their places as they were."""
+    """Leave the modules and their places as they were, and begin without those of an earlier test."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "oct_turrets"]:
+        del sys.modules[name]
     modules, places = dict(sys.modules), list(sys.path)
     yield
     sys.path[:] = places
