@@ -12,6 +12,7 @@ from aiohttp import web
 from smartmob.commands import room as commands
 from smartmob.errors import Unavailable
 from smartmob.hosts import room as hosts
+from smartmob.hosts.service import HostsService
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.children.nursery import Nursery
@@ -30,6 +31,7 @@ from smartmob.metrics import room as metrics
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
+from smartmob.turrets.service import TurretsService
 
 ROOMS = (metrics, hosts, processes, commands, turrets)
 """In the order in which they are started."""
@@ -90,7 +92,9 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
-    rooms = tuple(room.build(house) for room in ROOMS)
+    built = {room: room.build(house) for room in ROOMS}
+    rooms = tuple(built.values())
+    _introduce(built[turrets].face, built[hosts].face)
 
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(*(room.live for room in rooms)))
@@ -135,6 +139,13 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     app.cleanup_ctx.extend(lambda _, room=room: room.run(tasks) for room in rooms)
     app.on_shutdown.append(lambda _: service.end())
     return service
+
+
+def _introduce(firing: object, machines: object) -> None:
+    """Let the turrets ask for the load of machines."""
+    assert isinstance(firing, TurretsService)
+    assert isinstance(machines, HostsService)
+    firing.machines = machines
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

@@ -7,7 +7,7 @@ import csv
 import io
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import orjson
 
 from smartmob.cli import output, thresholds
 from smartmob.cli.connection import talks_to_server
+from smartmob.cli.deploy import deployed
+from smartmob.cli.deploy import services as addresses
 from smartmob.cli.live import Display
 from smartmob.client.http import Lab
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
@@ -44,6 +46,9 @@ class RunFailed(SmartmobError):
               help="End with 1 if it is met: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
 @click.option("-o", "--report", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the report there.")  # fmt: skip
+@click.option("--on", "services", metavar="HOST:PORT,...",
+              help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
+@click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @talks_to_server
@@ -53,25 +58,48 @@ async def fire(
     config_file: Path | None,
     conditions: tuple[str, ...],
     target: Path | None,
+    services: str | None,
+    hq_address: str | None,
     no_wait: bool,
     as_json: bool,
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
     Turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    ends it before its time, a second one leaves without waiting.
+    ends it before its time, a second one leaves without waiting. With --on the turrets of PROJECT are run by other
+    services, which take the same token: in turn, until each service has one and each turret is somewhere.
     """
     limits = [thresholds.parse(text) for text in conditions]
+    if services is not None:
+        if no_wait:
+            raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
+        async with deployed(lab, addresses(services), project, config_file, hq_address) as sent:
+            run = await _ask(lab, sent.folder, sent.config_file)
+            state = await _follow(lab, run["id"])
+    else:
+        run = await _ask(lab, project, config_file)
+        await _tell_of_ports(lab, run["config"])
+        if no_wait:
+            click.echo(run["id"])
+            return
+        state = await _follow(lab, run["id"])
+    await _conclude(lab, run["id"], state, limits, target, as_json)
+
+
+async def _ask(lab: Lab, project: Path, config_file: Path | None) -> dict[str, Any]:
+    """Ask for the run of a project, and return it."""
     package = await asyncio.to_thread(pack_project, project, config_file)
-    run = await lab.post_bytes(RUNS, package, "application/gzip")
-    await _tell_of_ports(lab, run["config"])
-    if no_wait:
-        click.echo(run["id"])
-        return
-    state = await _follow(lab, run["id"])
-    summary = await lab.get(f"{RUNS}/{run['id']}/summary")
+    run: dict[str, Any] = await lab.post_bytes(RUNS, package, "application/gzip")
+    return run
+
+
+async def _conclude(
+    lab: Lab, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
+) -> None:
+    """Show what a run has found; raises RunFailed for one that did not go well."""
+    summary = await lab.get(f"{RUNS}/{run}/summary")
     if target is not None:
-        await _save(lab, f"{RUNS}/{run['id']}/report", target)
+        await _save(lab, f"{RUNS}/{run}/report", target)
     if as_json:
         output.print_json(summary)
     else:

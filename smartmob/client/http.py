@@ -34,10 +34,15 @@ class Lab:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self._token = token
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
+
+    def beside(self, url: str) -> Lab:
+        """Return a connection to another service that takes the same token."""
+        return Lab(url, self._token)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)

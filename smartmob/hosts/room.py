@@ -42,4 +42,5 @@ def build(house: House) -> Room:
         await service.start()
         await sampler.look()
 
-    return Room(routes.table(service, sampler, echo, house.bodies, house.tokens, house.settings), live, works, start)
+    table = routes.table(service, sampler, echo, house.bodies, house.tokens, house.settings)
+    return Room(table, live, works, start, face=service)

@@ -237,11 +237,11 @@ class HostsService:
         async for rows in self._reader.buckets(name, span, width):
             yield [_bucket_point(row, width) for row in rows]
 
-    async def busy(self, span: Span) -> list[model.HostLoad]:
-        """Return how busy each machine was in a span in which its raw samples are still kept."""
+    async def busy(self, start: datetime, end: datetime) -> list[model.HostLoad]:
+        """Return how busy each machine was from `start` until before `end`, while its raw samples are still kept."""
         return [
             model.HostLoad(row["host"], row["samples"], _band(row, "cpu"))
-            for row in await self._reader.host_loads(span)
+            for row in await self._reader.host_loads(Span(start, end))
         ]
 
     # -- maintenance --------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Room:
 
     `start` is called once the writer runs and before the work begins, `close` when the work has ended and before the
     writer does, also when `start` has failed. `end` is called when the service begins to stop, before the connections
-    are closed, and the service waits for it.
+    are closed, and the service waits for it. `face` is what other rooms may ask, for the composition root to hand on.
     """
 
     table: RouteTable
@@ -58,6 +58,7 @@ class Room:
     start: Callable[[], Awaitable[object]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
     end: Callable[[], Awaitable[object]] | None = None
+    face: object | None = None
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
         """Start the room, and end it when the service stops."""

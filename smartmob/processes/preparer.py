@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import re
+import sys
 from collections.abc import AsyncIterable, Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -133,6 +134,8 @@ class Preparer:
         """Return the environment that every process begins with."""
         # Unbuffered, since a Python program on a pipe else shows what it prints minutes later.
         sane = {"PATH": os.defpath, **self._inherited, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        # Programs of ours, such as turrets, need the Python that has smartmob, which need not be on the PATH.
+        sane["SMARTMOB_PYTHON"] = sys.executable
         if venv is not None:
             sane |= {"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}{os.pathsep}{sane['PATH']}"}
         return sane

@@ -171,6 +171,18 @@ class Doubt(msgspec.Struct, frozen=True):
     what: str
 
 
+class MachineLoad(msgspec.Struct, frozen=True):
+    """How busy a machine that reports was while the run fired: its processors in percent, on average and at most.
+
+    `fired` tells that a turret of the run was on it, as far as turrets tell the name of their machine.
+    """
+
+    host: str
+    cpu_avg: float
+    cpu_max: float
+    fired: bool = False
+
+
 class Trust(msgspec.Struct, frozen=True):
     """Can this run be trusted? `verdict` is `yes`, `with care` or `no`, `doubts` tell why."""
 
@@ -198,6 +210,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     turrets: list[Member]
     counters: Counters
     trust: Trust
+    machines: list[MachineLoad] = []
 
 
 class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):

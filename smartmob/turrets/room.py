@@ -21,4 +21,5 @@ def build(house: House) -> Room:
         insecure=settings.insecure,
     )
     service = TurretsService(hq, reader, writer, house.bus, settings.turrets)
-    return Room(routes.table(service, house.bodies), live, start=lambda: service.open(house.tasks), close=service.close)
+    table = routes.table(service, house.bodies)
+    return Room(table, live, start=lambda: service.open(house.tasks), close=service.close, face=service)

@@ -22,10 +22,12 @@ from smartmob.settings import TurretsSettings
 from smartmob.turrets.folding import fold_again
 from smartmob.turrets.hq import Hq
 from smartmob.turrets.hq_events import RunAsked, RunState
+from smartmob.turrets.machines import Machines, loads_in_run
 from smartmob.turrets.model import (
     ENDED,
     Counters,
     LiveFrame,
+    MachineLoad,
     Member,
     Ports,
     Run,
@@ -59,12 +61,16 @@ class _Known:
 
 
 class TurretsService:
-    """The use cases of the room. `hq` listens only where the service is a headquarters."""
+    """The use cases of the room. `hq` listens only where the service is a headquarters.
+
+    `machines` knows the load of machines, once the composition root has said who that is.
+    """
 
     def __init__(
         self, hq: Hq, reader: TurretsReader, writer: TurretsWriter, bus: EventBus, settings: TurretsSettings
     ) -> None:
         self.viewers = Viewers(hq)
+        self.machines: Machines | None = None
         self._hq = hq
         self._reader = reader
         self._writer = writer
@@ -237,7 +243,19 @@ class TurretsService:
         async for slices in self._reader.slices(UUID(state.id)):
             await asyncio.to_thread(findings.add, slices)
         await asyncio.to_thread(findings.close)
-        return _summary(known, findings, await self._members(known)), findings
+        members = await self._members(known)
+        return _summary(known, findings, members, await self._loads(state, members)), findings
+
+    async def _loads(self, state: RunState, members: list[Member]) -> list[MachineLoad]:
+        """Return how busy machines were while a run fired; of those no longer known what its summary kept."""
+        if self.machines is None or state.started_at is None:
+            return []
+        until = state.ceased_at or state.ended_at or clock.now()
+        found = loads_in_run(await self.machines.busy(state.started_at, until), members)
+        kept = await self._reader.summary(UUID(state.id))
+        before = msgspec.json.decode(kept, type=Summary).machines if kept is not None else []
+        known = {load.host for load in found}
+        return [*found, *(load for load in before if load.host not in known)]
 
     def _ended(self, run: RunState) -> None:
         assert self._tasks is not None
@@ -330,7 +348,7 @@ def _duration(state: RunState) -> float:
     return max(0.0, (until - state.started_at).total_seconds())
 
 
-def _summary(known: _Known, findings: Findings, members: list[Member]) -> Summary:
+def _summary(known: _Known, findings: Findings, members: list[Member], machines: list[MachineLoad]) -> Summary:
     state = known.state
     own = findings.figures("")
     return Summary(
@@ -350,7 +368,8 @@ def _summary(known: _Known, findings: Findings, members: list[Member]) -> Summar
         error_texts=findings.error_texts(),
         turrets=members,
         counters=known.counters,
-        trust=judge(members, known.counters, own.count, state.reason, findings.damaged),
+        trust=judge(members, known.counters, own.count, state.reason, findings.damaged, machines),
+        machines=machines,
     )
 
 

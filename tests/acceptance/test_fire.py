@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.commands import PROGRAMS, RunningCommand, environment, launch, run, serving
 from tests.interop.target import Target, target
+from tests.processes.archives import wheel
 from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -120,3 +121,98 @@ async def test_the_service_is_killed(tmp_path: Path) -> None:
                 over, summary = await _get(path), await _get(f"{path}/summary")
         assert over["state"] == "finished"
         assert over["transactions"] == summary["transactions"] == place.hits["/page"]
+
+
+@asynccontextmanager
+async def _two_services(tmp_path: Path) -> AsyncIterator[tuple[RunningCommand, RunningCommand, str]]:
+    """Run a headquarters and another service; give both, and what `--on` is to be."""
+    ports = ("--processes-base-port", "21000")
+    async with (
+        serving(tmp_path / "first", "--hq", *FREE, *ports) as first,
+        serving(tmp_path / "second", *ports) as second,
+    ):
+        yield first, second, ",".join(each.url.removeprefix("http://") for each in (first, second))
+
+
+async def _processes(*services: RunningCommand) -> list[Any]:
+    return [each for service in services for each in (await _get(f"{service.url}/list-processes"))["processes"]]
+
+
+def _unpacked(folder: Path, place: Target, **config: Any) -> Path:
+    """Return a project that nobody has packed and whose turret knows no headquarters."""
+    (folder / "test_scripts").mkdir(parents=True)
+    (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
+    turret = {"name": "pages", "cannons": 3, "rampup": 0, "script": "test_scripts/v_user.py", "url": place.url}
+    (folder / "config.json").write_text(
+        json.dumps({"run_time": 2, "turrets": [turret | config.pop("turret", {})]} | config)
+    )
+    return folder
+
+
+class TestOnOtherServices:
+    """`fire --on`: turrets as processes of two services."""
+
+    async def test_the_whole_way(self, tmp_path: Path) -> None:
+        """Each service fires, what is told is what the target counted, and nothing is left on either."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            project = _unpacked(tmp_path / "project", place)
+            code, output, errors = await run("fire", project, "--on", on, "--server", first.url, "--json")
+            assert code == 0, errors
+            assert await _processes(first, second) == []
+        summary = json.loads(output)
+        assert summary["transactions"] == place.hits["/page"] > 50
+        assert [member["name"] for member in summary["turrets"]] == ["pages", "pages"]
+        assert all(member["expected"] == member["received"] > 0 for member in summary["turrets"])
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_ended_before_its_time(self, tmp_path: Path, number: signal.Signals) -> None:
+        """The run is stopped and shown, and the turrets are removed."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            process = await asyncio.create_subprocess_exec(
+                *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=600)),
+                *("--on", on, "--server", first.url, "--json"),
+                env=environment(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            await until(lambda: place.hits["/page"] > 20, 60)
+            assert len(await _processes(first, second)) == 2
+            process.send_signal(number)
+            output, errors = await process.communicate()
+            assert process.returncode == 1, errors
+            assert json.loads(output)["transactions"] == place.hits["/page"]
+            assert await _processes(first, second) == []
+
+    async def test_a_turret_that_cannot_be_started(self, tmp_path: Path) -> None:
+        """Its last lines tell why, and nothing is left."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            project = _unpacked(tmp_path / "project", place)
+            (project / "test_scripts" / "v_user.py").write_text("import nothing_of_this_name\n")
+            code, _, errors = await run("fire", project, "--on", on, "--server", first.url)
+            assert code == 1
+            assert "the turret pages on 127.0.0.1:" in errors
+            assert "nothing_of_this_name" in errors
+            assert await _processes(first, second) == []
+            assert (await _get(f"{first.url}/turret-runs"))["runs"] == []
+
+    async def test_a_service_that_is_not_there(self, tmp_path: Path) -> None:
+        """The exit code tells that it was the network, and what was created on the other is removed."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            code, _, errors = await run(
+                *("fire", _unpacked(tmp_path / "project", place), "--on", f"{on},127.0.0.1:1", "--server", first.url),
+            )
+            assert (code, "cannot connect to http://127.0.0.1:1" in errors) == (3, True)
+            assert await _processes(first, second) == []
+
+    async def test_requirements(self, tmp_path: Path) -> None:
+        """What the project asks for is installed on the service, and the script can import it."""
+        parcel = tmp_path / "thing-1.0-py3-none-any.whl"
+        parcel.write_bytes(wheel("thing", "1.0", {"thing.py": "ANSWER = 42"}))
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            project = _unpacked(tmp_path / "project", place, turrets_requirements=[f"thing @ {parcel.as_uri()}"])
+            script = project / "test_scripts" / "v_user.py"
+            script.write_text(f"import thing\nassert thing.ANSWER == 42\n{SCRIPT}")
+            code, _, errors = await run("fire", project, "--on", on.split(",")[1], "--server", first.url)
+            assert code == 0, errors
+            assert place.hits["/page"] > 20
+            assert await _processes(second) == []

@@ -177,7 +177,7 @@ async def test_how_busy(room: Callable[..., HostsService]) -> None:
     await service.register("a", "x", may_register=True)
     now = clock.now()
     await service.take("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
-    (load,) = await service.busy(Span(now - timedelta(seconds=10), now))
+    (load,) = await service.busy(now - timedelta(seconds=10), now)
     assert (load.host, load.samples, load.cpu and load.cpu.max) == ("a", 3, 30.0)
 
 

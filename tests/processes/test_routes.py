@@ -93,7 +93,19 @@ async def test_the_environment_has_its_order(agent: Agent) -> None:
     }
     assert found["PORT"] == found["PORT_WAS"] == "5000"
     assert found["PATH"].split(":") == os.environ["PATH"].split(":")
-    assert set(found) <= {*"ABCDE", "PORT", "PORT_WAS", "PATH", "HOME", "LANG", "PYTHONUNBUFFERED", "PWD", "_", "SHLVL"}
+    assert set(found) <= {
+        *"ABCDE",
+        "PORT",
+        "PORT_WAS",
+        "PATH",
+        "HOME",
+        "LANG",
+        "PYTHONUNBUFFERED",
+        "PWD",
+        "_",
+        "SHLVL",
+        "SMARTMOB_PYTHON",
+    }
 
 
 async def _until_ended(console: Any, last: str) -> Any:
@@ -101,7 +113,7 @@ async def _until_ended(console: Any, last: str) -> Any:
         line = await console.receive_str(timeout=20)
         yield line
         if line.startswith(last):
-            # `sort` has PYTHONUNBUFFERED behind PWD; everything that follows comes with it.
+            # `sort` has PYTHONUNBUFFERED and SMARTMOB_PYTHON behind PWD; all that follows comes with it.
             while True:
                 try:
                     yield await console.receive_str(timeout=0.3)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from smartmob.turrets.model import Counters, Doubt, Member, Trust
+from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Trust
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Share of one core from which a turret's own figures begin to suffer, and from which they do."""
 LAG, LONG_LAG = 0.05, 0.5
 LATE, VERY_LATE = 0.01, 0.05
+SATURATED = 90.0
+"""Percent of a machine's processors, on average over the run, from which what ran there had to wait for them."""
 
 
-def judge(members: Sequence[Member], counters: Counters, transactions: int, reason: str | None, damaged: int) -> Trust:
+def judge(
+    members: Sequence[Member],
+    counters: Counters,
+    transactions: int,
+    reason: str | None,
+    damaged: int,
+    machines: Sequence[MachineLoad] = (),
+) -> Trust:
     """Return the verdict on a run."""
-    doubts = [*_of_run(counters, transactions, reason, damaged), *_of_turrets(members)]
+    doubts = [*_of_run(counters, transactions, reason, damaged), *_of_turrets(members), *_of_machines(machines)]
     levels = {doubt.level for doubt in doubts}
     return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
 
@@ -84,6 +93,19 @@ def _of_health(member: Member, who: str) -> Iterator[Doubt]:
         yield Doubt("bad", f"{who} had to drop {_count(report.dropped, 'result')}.")
     if report.paused:
         yield Doubt("warning", f"{who} had to pause for {report.paused:.3g} s, since its results were not stored.")
+
+
+def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:
+    for machine in machines:
+        if machine.cpu_avg <= SATURATED:
+            continue
+        says = f"The processors of {machine.host} were busy for {machine.cpu_avg:.0f}% of the run"
+        if machine.fired:
+            yield Doubt("bad", f"{says}, and a turret fired from there: it had to wait for them, too.")
+        else:
+            yield Doubt(
+                "warning", f"{says}: if it is not the target, what else ran there may have slowed the run down."
+            )
 
 
 def _doubt(level: str, what: str) -> Doubt:

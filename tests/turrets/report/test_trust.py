@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from smartmob.turrets.model import Absence, Counters, Member, Trust
+from smartmob.turrets.model import Absence, Counters, MachineLoad, Member, Trust
 from smartmob.turrets.protocol import Report
 from smartmob.turrets.report.trust import judge, worst
 
@@ -67,6 +67,21 @@ def test_doubts(changes: dict[str, Any], verdict: str, words: str) -> None:
     trust = _judge(**changes)
     assert trust.verdict == verdict
     assert words in " ".join(doubt.what for doubt in trust.doubts)
+
+
+def _of_machines(*machines: MachineLoad) -> Trust:
+    return judge([FINE], Counters(), 1000, None, 0, machines)
+
+
+def test_machines() -> None:
+    """A saturated one is a doubt with its name, and one from which a turret fired a reason not to trust the run."""
+    assert _of_machines(MachineLoad("rack7", 90.0, 100.0, fired=True)) == Trust("yes", [])
+    elsewhere = _of_machines(MachineLoad("rack8", 93.4, 100.0), MachineLoad("rack7", 30.0, 99.0, fired=True))
+    assert (elsewhere.verdict, len(elsewhere.doubts)) == ("with care", 1)
+    assert elsewhere.doubts[0].what.startswith("The processors of rack8 were busy for 93% of the run: if it is not")
+    here = _of_machines(MachineLoad("rack7", 97.0, 100.0, fired=True))
+    assert here.verdict == "no"
+    assert "rack7 were busy for 97% of the run, and a turret fired from there" in here.doubts[0].what
 
 
 def test_a_run_that_failed() -> None:

@@ -1,0 +1,282 @@
+"""Turrets as processes of other services: brought there, waited for, and removed whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import math
+import secrets
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from yarl import URL
+
+from smartmob.cli import output
+from smartmob.cli.connection import again
+from smartmob.cli.processes import remarks
+from smartmob.client.http import Lab
+from smartmob.client.packing import PROCFILE, packed
+from smartmob.errors import InvalidInput, RemoteError, SmartmobError
+from smartmob.processes import model
+from smartmob.turrets.turret import configuration, package
+
+_CHUNK = 256 * 1024
+_LOOK_AGAIN = 0.25
+_READY_SECONDS = 30.0
+_GRACE_SECONDS = 15.0
+_TYPE = "turret"
+_TURRET = "turret.tar.gz"
+_NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
+_SCRIPT = "turret.sh"
+_COMMAND = f'"$SMARTMOB_PYTHON" -m smartmob turret --tar {_TURRET}'
+_FOUND = f"""\
+# The service's own Python finds what was installed for this program, by the same version of Python.
+PYTHONPATH="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" exec {_COMMAND}
+"""
+
+
+class DeploymentFailed(SmartmobError):
+    """The turrets cannot be brought to the other services."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is to be fired: the folder of the project, its configuration there, and how many turrets were brought."""
+
+    folder: Path
+    config_file: Path
+    turrets: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A turret on a service."""
+
+    lab: Lab
+    turret: dict[str, Any]
+    app: str
+    node: str
+
+    @property
+    def slug(self) -> str:
+        return f"{self.app}.{self.node}"
+
+    def __str__(self) -> str:
+        return f"{self.turret['name']} on {URL(self.lab.url).authority}"
+
+
+def services(text: str) -> list[str]:
+    """Return the addresses in `host:port,host:port`; raises InvalidInput."""
+    found = []
+    for part in (part.strip() for part in text.split(",")):
+        try:
+            url = URL(part if "://" in part else f"http://{part}")
+            known = url.host and url.scheme in ("http", "https") and url.explicit_port and not url.user
+        except ValueError:
+            known = None
+        if not known:
+            raise InvalidInput(f"--on: {part!r} is not the address of a service, such as rack7:8080")
+        found.append(str(url.origin()))
+    if len(set(found)) < len(found):
+        raise InvalidInput("--on: each service only once")
+    return found
+
+
+def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
+    """Return under which address turrets of the services at `urls` find a headquarters that listens at `listens`.
+
+    One that listens everywhere is where the service at `server` is. Raises InvalidInput where that cannot be.
+    """
+    address = (URL(server).host or "") if _is_everywhere(listens) else listens
+    far = [host for url in urls if not _is_here(host := URL(url).host or "")]
+    if far and _is_here(address):
+        way = "" if address != listens else "start it with `smartmob serve --hq --hq-host ADDRESS`, or "
+        raise InvalidInput(
+            f"a turret on {far[0]} cannot reach the headquarters at {address}; "
+            f"{way}say with --hq-address where it is for them"
+        )
+    return address
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@asynccontextmanager
+async def deployed(
+    lab: Lab, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
+) -> AsyncIterator[Sent]:
+    """Bring the turrets of a project to services, and remove them at the end of the block.
+
+    They are dealt out in turn until each service has one and each of them is somewhere, and are connected to the
+    headquarters of `lab` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
+    """
+    heard = await lab.get("/turrets")
+    there = heard["headquarters"]
+    if there is None:
+        raise DeploymentFailed(f"{lab.url} is no headquarters; start it with --hq (smartmob serve --hq)")
+    address = address or hq_address(there["host"], lab.url, urls)
+    goal = {"hq_address": address, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
+    async with AsyncExitStack() as ends:
+        place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
+        ends.enter_context(_ended_like_interrupted())
+        labs = [await ends.enter_async_context(lab.beside(url)) for url in urls]
+        folder, config = await asyncio.to_thread(_open_project, project, config_file, place)
+        turrets = await asyncio.to_thread(package.turrets, folder, config)
+        required = configuration.read(config).get("turrets_requirements", [])
+        app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(labs))
+        processes = [
+            _Process(each, turret | goal, app, f"{_TYPE}.{index}")
+            for index, (each, turret) in enumerate(islice(zip(cycle(labs), cycle(turrets), strict=False), number))
+        ]
+        try:
+            await _create(processes, config.parent, place, required)
+            await _until_ready(lab, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
+            output.say(f"Ready: {', '.join(map(str, processes))}")
+            yield Sent(folder, await asyncio.to_thread(_waiting_for, config, number, place), number)
+        finally:
+            await _remove(processes)
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Take SIGTERM for CTRL-C, after which everything is removed."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _open_project(project: Path, config_file: Path | None, place: Path) -> tuple[Path, Path]:
+    """Return the folder of a project, which may be a package of one, and its configuration."""
+    if project.is_file():
+        (place / "project").mkdir()
+        package.unpack(project, place / "project")
+        found = sorted([*(place / "project").glob("config.json"), *(place / "project").glob("*/config.json")])
+        if not found:
+            raise InvalidInput(f"{project} has no config.json; give the folder of a project, or a package of it")
+        project = found[0].parent
+    return project, config_file or project / "config.json"
+
+
+def _waiting_for(config: Path, turrets: int, place: Path) -> Path:
+    """Return a configuration whose run waits for all turrets that were brought."""
+    given = configuration.read(config)
+    wanted = given.get("min_turrets")
+    given["min_turrets"] = max(turrets, wanted if isinstance(wanted, int) else 1)
+    changed = place / "config.json"
+    changed.write_text(json.dumps(given), encoding="utf-8")
+    return changed
+
+
+async def _create(processes: Sequence[_Process], project: Path, place: Path, required: Sequence[str]) -> None:
+    """Upload and create all; what was begun is ended before anything is raised, so that it can be removed."""
+
+    async def create(number: int, process: _Process) -> None:
+        target = place / str(number)
+        await asyncio.to_thread(_fill, target, process.turret, project, required)
+        source = await _upload(process.lab, target)
+        wanted = {"app": process.app, "node": process.node, "process_type": _TYPE, "source_url": source}
+        await process.lab.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
+
+    creating = asyncio.gather(*(create(*each) for each in enumerate(processes)), return_exceptions=True)
+    try:
+        done = await asyncio.shield(creating)
+    finally:
+        await creating
+    for error in done:
+        if isinstance(error, BaseException):
+            raise error
+
+
+def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequence[str]) -> None:
+    """Make the folder of a program that is a turret."""
+    target.mkdir()
+    package.pack(project, turret, target / _TURRET)
+    command = f"sh {_SCRIPT}" if required else _COMMAND
+    (target / PROCFILE).write_text(f"{_TYPE}: {command}\n", encoding="utf-8")
+    if required:
+        (target / _SCRIPT).write_text(_FOUND, encoding="utf-8")
+        (target / "requirements.txt").write_text("".join(f"{each}\n" for each in required), encoding="utf-8")
+
+
+async def _upload(lab: Lab, folder: Path) -> str:
+    packing = packed(folder)
+    archive = await asyncio.to_thread(packing.__enter__)
+    try:
+
+        async def chunks() -> AsyncIterator[bytes]:
+            with archive.path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+
+        return str((await lab.upload("/upload-archive", chunks(), archive.size))["source_url"])
+    finally:
+        packing.__exit__(None, None, None)
+
+
+async def _until_ready(lab: Lab, processes: Sequence[_Process], known: set[str], address: str) -> None:
+    """Return when all turrets are connected; raises DeploymentFailed when one cannot be started or does not come."""
+    wanted = Counter(process.turret["name"] for process in processes)
+    loop, deadline = asyncio.get_running_loop(), math.inf
+    while True:
+        if await _all_run(processes):
+            heard = (await lab.get("/turrets"))["turrets"]
+            new = [turret for turret in heard if turret["uuid"] not in known and turret["alive"]]
+            missing = wanted - Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
+            if not missing:
+                return
+            deadline = min(deadline, loop.time() + _READY_SECONDS)
+            if loop.time() >= deadline:
+                break
+        await asyncio.sleep(_LOOK_AGAIN)
+    there = ", ".join(sorted({URL(process.lab.url).authority for process in processes}))
+    raise DeploymentFailed(
+        f"{', '.join(missing)} did not come to the headquarters within {_READY_SECONDS:g} s. Can {address} and its "
+        f"ports be reached from {there}? Say with --hq-address where it is for them"
+    )
+
+
+async def _all_run(processes: Sequence[_Process]) -> bool:
+    """Tell whether all have been started; raises DeploymentFailed, with its last lines, for one that cannot be."""
+    states = await asyncio.gather(*(each.lab.get(f"/process-status/{quote(each.slug)}") for each in processes))
+    for process, status in zip(processes, states, strict=True):
+        if status["state"] in _NOT_STARTED:
+            why = "\n".join(line.plain for line in remarks(status))
+            raise DeploymentFailed(f"the turret {process} cannot be started:\n{why}")
+    return all(status["state"] == model.RUNNING for status in states)
+
+
+async def _remove(processes: Sequence[_Process]) -> None:
+    """Remove all; what stays behind is told."""
+
+    async def remove(process: _Process) -> None:
+        try:
+            await process.lab.post(f"/delete-process/{quote(process.slug)}", {})
+        except RemoteError as error:
+            if error.status != 404:
+                way = again(process.lab, "stop", "--remove", process.slug)
+                output.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
+
+    await asyncio.gather(*map(remove, processes))
