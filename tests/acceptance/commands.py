@@ -39,14 +39,17 @@ class RunningCommand:
     @property
     def url(self) -> str:
         """Return the address that the service told in its `bind` event."""
-        bind = next(event for event in self.events if event["event"] == "bind")
+        bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] == "tcp")
         return f"http://{bind['host']}:{bind['port']}"
 
-    async def event(self, name: str, after: int = 0) -> dict[str, Any]:
-        """Return the first event of that name from the `after`-th event on; wait for it."""
+    async def event(self, name: str, after: int = 0, **fields: Any) -> dict[str, Any]:
+        """Return the first event of that name and with these fields from the `after`-th event on; wait for it."""
+        wanted = {"event": name, **fields}.items()
 
         def found() -> dict[str, Any] | None:
-            return next((event for event in self.events[after:] if event["event"] == name), None)
+            return next(
+                (event for event in self.events[after:] if all(event.get(key) == value for key, value in wanted)), None
+            )
 
         async with asyncio.timeout(SECONDS), self._news:
             await self._news.wait_for(lambda: found() is not None or self.process.returncode is not None)
@@ -99,7 +102,7 @@ async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> Asy
     """Run a service on a free port until the end of the block, whatever happens in it."""
     command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
     try:
-        await command.event("bind")
+        await command.event("bind", transport="tcp")
         yield command
     finally:
         if command.process.returncode is None:
