@@ -50,7 +50,7 @@ def command(keep: bool) -> None:
             output.say(
                 f"\nThat was the plugin as it is: pytest --remote-server {url} --no-db"
                 "\nNext: `smartmob serve`, the same with your own suite, then `smartmob tests ls`."
-                f"\nIn a browser, while a service runs: {url}/docs"
+                "\nIn a browser, while that service runs: http://127.0.0.1:8080/docs"
             )
             if keep:
                 output.say(f"The service goes on at {url}; CTRL-C ends it.")
