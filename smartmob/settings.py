@@ -7,69 +7,43 @@ This is the only reader of the environment. A setting is one field of a dataclas
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import math
 import os
 import tomllib
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import platformdirs
 
 from smartmob.errors import SettingsError
-
-PREFIX = "SMARTMOB_"
-
-T = TypeVar("T")
-
-
-def _setting(
-    default: T,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    shown: str = "",
-    secret: bool = False,
-    name: str = "",
-) -> T:
-    """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help.
-
-    `name` is that of the setting where it is not the field's own behind that of its group.
-    """
-    metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown, "name": name}
-    return field(default=default, metadata=metadata, repr=not secret)
+from smartmob.options import PREFIX, Option, options, setting
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     """Where the data is kept, and how long the service waits for it."""
 
-    url: str | None = _setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).", secret=True)
-    url_file: Path | None = _setting(None, "File that holds the database URL, so that its password is in no listing.")
-    wait: float = _setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
-    patience: float = _setting(
+    url: str | None = setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).", secret=True)
+    url_file: Path | None = setting(None, "File that holds the database URL, so that its password is in no listing.")
+    wait: float = setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
+    patience: float = setting(
         5.0, "Seconds that an accepted request waits for a database that went away.", low=0, high=600
     )
-    query_timeout: float = _setting(60.0, "Seconds after which a query without an answer is given up.", low=0.01)
-    pool_size: int = _setting(8, "Connections kept for reading.", low=1, high=200)
+    query_timeout: float = setting(60.0, "Seconds after which a query without an answer is given up.", low=0.01)
+    pool_size: int = setting(8, "Connections kept for reading.", low=1, high=200)
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Settings of the room `metrics`."""
 
-    page_size: int = _setting(500, "Rows on one page of a listing.", low=1, high=10_000)
-    keep_days: float | None = _setting(
+    page_size: int = setting(500, "Rows on one page of a listing.", low=1, high=10_000)
+    keep_days: float | None = setting(
         None, "Days after their arrival when sessions and measures are removed.", low=0.01, shown="for ever"
     )
-    run_window: float = _setting(
+    run_window: float = setting(
         5.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
     )
 
@@ -78,108 +52,108 @@ class MetricsSettings:
 class CommandsSettings:
     """Settings of the room `commands`."""
 
-    modules: tuple[str, ...] = _setting(
+    modules: tuple[str, ...] = setting(
         (), "Module with commands of your own, as Python imports it; repeatable.", name="commands"
     )
-    keep_days: float = _setting(30.0, "Days after their end when jobs and their output are removed.", low=0.01)
-    job_output: int = _setting(
+    keep_days: float = setting(30.0, "Days after their end when jobs and their output are removed.", low=0.01)
+    job_output: int = setting(
         256 * 1024 * 1024, "Bytes of output that are kept of one job; the beginning goes first.", low=64 * 1024
     )
-    total_output: int = _setting(
+    total_output: int = setting(
         4 * 1024 * 1024 * 1024,
         "Bytes of output that are kept of all jobs; the first finished goes first.",
         low=64 * 1024,
     )
-    most_jobs: int = _setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
-    kill_grace: float = _setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
-    reboot: str = _setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
-    shutdown: str = _setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
+    most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
+    kill_grace: float = setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
+    reboot: str = setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
+    shutdown: str = setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
 
 
 @dataclass(frozen=True, slots=True)
 class ConplyentSettings:
     """Settings of the door for stock conplyent clients."""
 
-    port: int | None = _setting(
+    port: int | None = setting(
         None,
         "Port for stock conplyent clients, which send no token; 0 takes a free one.",
         low=0,
         high=65535,
         shown="off",
     )
-    host: str = _setting("127.0.0.1", "Address of that port: whoever reaches it runs commands.")
-    max_message: int = _setting(16 * 1024 * 1024, "Bytes that one message of a stock client may have.", low=64 * 1024)
+    host: str = setting("127.0.0.1", "Address of that port: whoever reaches it runs commands.")
+    max_message: int = setting(16 * 1024 * 1024, "Bytes that one message of a stock client may have.", low=64 * 1024)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessesSettings:
     """Settings of the room `processes`."""
 
-    grace: float = _setting(10.0, "Seconds that a process gets to end after SIGTERM.", low=0, high=3600)
-    base_port: int = _setting(5000, "First of the ports that processes get in PORT.", low=1, high=65535)
-    console_bytes: int = _setting(
+    grace: float = setting(10.0, "Seconds that a process gets to end after SIGTERM.", low=0, high=3600)
+    base_port: int = setting(5000, "First of the ports that processes get in PORT.", low=1, high=65535)
+    console_bytes: int = setting(
         1024 * 1024, "Bytes of each process's output that are kept for those who attach later.", low=1024
     )
-    viewer_bytes: int = _setting(
+    viewer_bytes: int = setting(
         4 * 1024 * 1024, "Bytes that may wait for one slow viewer before it misses lines.", low=65536
     )
-    sample_seconds: float = _setting(5.0, "Seconds between two samples of what processes use.", low=0.1, high=3600)
-    keep_events_days: float = _setting(30.0, "Days after which what happened to processes is removed.", low=0.01)
-    max_archive: int = _setting(1024**3, "Bytes that a source archive may have.", low=1024)
-    max_unpacked: int = _setting(2 * 1024**3, "Bytes that may come out of a source archive.", low=1024)
-    max_files: int = _setting(100_000, "Files that may come out of a source archive.", low=1)
-    download_timeout: float = _setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
-    stall_timeout: float = _setting(30.0, "Seconds without a byte after which a download is given up.", low=0.1)
+    sample_seconds: float = setting(5.0, "Seconds between two samples of what processes use.", low=0.1, high=3600)
+    keep_events_days: float = setting(30.0, "Days after which what happened to processes is removed.", low=0.01)
+    max_archive: int = setting(1024**3, "Bytes that a source archive may have.", low=1024)
+    max_unpacked: int = setting(2 * 1024**3, "Bytes that may come out of a source archive.", low=1024)
+    max_files: int = setting(100_000, "Files that may come out of a source archive.", low=1)
+    download_timeout: float = setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
+    stall_timeout: float = setting(30.0, "Seconds without a byte after which a download is given up.", low=0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class HostsSettings:
     """Settings of the room `hosts`."""
 
-    name: str | None = _setting(None, "Name of the service's own machine.", shown="the machine's name")
-    keep_days: float = _setting(14.0, "Days for which samples of machines are kept.", low=0.01, high=36_500)
-    keep_minutes_days: float = _setting(
+    name: str | None = setting(None, "Name of the service's own machine.", shown="the machine's name")
+    keep_days: float = setting(14.0, "Days for which samples of machines are kept.", low=0.01, high=36_500)
+    keep_minutes_days: float = setting(
         365.0, "Days for which one-minute roll-ups of samples are kept.", low=0.01, high=36_500
     )
-    ahead: float = _setting(300.0, "Seconds that a sample may lie in the future of the service.", low=0, high=86_400)
-    oldest_days: float = _setting(3_650.0, "Days that a sample may lie in the past.", low=0.01, high=20_000)
-    connections: int = _setting(10_000, "WebSocket clients at the same time.", low=1)
-    max_message: int = _setting(256 * 1024, "Bytes that one WebSocket message of a client may have.", low=1024)
-    message_rate: float = _setting(
+    ahead: float = setting(300.0, "Seconds that a sample may lie in the future of the service.", low=0, high=86_400)
+    oldest_days: float = setting(3_650.0, "Days that a sample may lie in the past.", low=0.01, high=20_000)
+    connections: int = setting(10_000, "WebSocket clients at the same time.", low=1)
+    max_message: int = setting(256 * 1024, "Bytes that one WebSocket message of a client may have.", low=1024)
+    message_rate: float = setting(
         10_000.0, "Messages a second that one WebSocket client may send before it is slowed down; 0 for any.", low=0
     )
-    open_monitor: bool = _setting(False, "Show the load of the service's machine without a token.")
-    disk: Path = _setting(Path("/"), "Disk of the service's machine to watch, by any path on it.")
-    csv_bytes: int = _setting(10 * 1024 * 1024, "Bytes after which server_system_load.csv is rotated.", low=1024)
-    csv_kept: int = _setting(5, "Rotated files of server_system_load.csv to keep.", low=0, high=1_000)
+    open_monitor: bool = setting(False, "Show the load of the service's machine without a token.")
+    disk: Path = setting(Path("/"), "Disk of the service's machine to watch, by any path on it.")
+    csv_bytes: int = setting(10 * 1024 * 1024, "Bytes after which server_system_load.csv is rotated.", low=1024)
+    csv_kept: int = setting(5, "Rotated files of server_system_load.csv to keep.", low=0, high=1_000)
 
 
 @dataclass(frozen=True, slots=True)
 class TurretsSettings:
     """Settings of the room `turrets`: the headquarters of load tests, and how patient it is."""
 
-    hq: bool = _setting(False, "Be the headquarters of load tests: listen for turrets.", name="hq")
-    hq_host: str = _setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")
-    hq_publish_port: int = _setting(
+    hq: bool = setting(False, "Be the headquarters of load tests: listen for turrets.", name="hq")
+    hq_host: str = setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")
+    hq_publish_port: int = setting(
         5000, "Port of the headquarters' orders; 0 takes a free one.", low=0, high=65535, name="hq_publish_port"
     )
-    hq_rc_port: int = _setting(
+    hq_rc_port: int = setting(
         5001, "Port of the headquarters for results and statuses.", low=0, high=65535, name="hq_rc_port"
     )
-    hq_external_port: int = _setting(
+    hq_external_port: int = setting(
         5002, "Port on which the headquarters passes results on.", low=0, high=65535, name="hq_external_port"
     )
-    hq_curve_key_file: Path | None = _setting(
+    hq_curve_key_file: Path | None = setting(
         None, "File that holds the headquarters' secret CURVE key; turrets need the public one.",
         name="hq_curve_key_file",
     )  # fmt: skip
-    lost_after: float = _setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)
-    quiet: float = _setting(
+    lost_after: float = setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)
+    quiet: float = setting(
         3.0, "Seconds without a result after which turrets of OCT count as finished.", low=0.05, high=3600
     )
-    drain: float = _setting(60.0, "Seconds that the results of a run get to come in.", low=0.1, high=86_400)
-    wait: float = _setting(600.0, "Seconds that a run waits for its turrets.", low=0.1, high=86_400)
-    keep_days: float | None = _setting(
+    drain: float = setting(60.0, "Seconds that the results of a run get to come in.", low=0.1, high=86_400)
+    wait: float = setting(600.0, "Seconds that a run waits for its turrets.", low=0.1, high=86_400)
+    keep_days: float | None = setting(
         None, "Days after which load tests and their results are removed.", low=0.01, shown="for ever"
     )
 
@@ -188,28 +162,26 @@ class TurretsSettings:
 class Settings:
     """The settings of one service."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
-    data_dir: Path = _setting(
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    data_dir: Path = setting(
         Path(),
         "Folder of everything that is kept.",
         shown="the platform's user data folder; /var/lib/smartmob for root",
     )
-    token_file: Path | None = _setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
-    insecure: bool = _setting(False, "Listen on any address without a token: everybody who connects is trusted.")
-    allow_host: tuple[str, ...] = _setting((), "Further name under which clients may address the service; repeatable.")
-    registration: bool | None = _setting(
+    token_file: Path | None = setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
+    insecure: bool = setting(False, "Listen on any address without a token: everybody who connects is trusted.")
+    allow_host: tuple[str, ...] = setting((), "Further name under which clients may address the service; repeatable.")
+    registration: bool | None = setting(
         None, "Let everybody register machines.", shown="only without a token; with one, registering needs it"
     )
-    max_body: int = _setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
-    body_timeout: float = _setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
-    stop_timeout: float = _setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
-    log_format: str = _setting("kv", "Format of log lines.", choices=("kv", "json"))
-    utc: bool = _setting(False, "Write log times in UTC.")
-    no_restore: bool = _setting(False, "Leave the processes of the last time stopped.")
-    logging_endpoint: str = _setting(
-        "file:///dev/stdout", "Where log lines go: file:///PATH or fluent://HOST:PORT/APP."
-    )
+    max_body: int = setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
+    body_timeout: float = setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
+    stop_timeout: float = setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
+    log_format: str = setting("kv", "Format of log lines.", choices=("kv", "json"))
+    utc: bool = setting(False, "Write log times in UTC.")
+    no_restore: bool = setting(False, "Leave the processes of the last time stopped.")
+    logging_endpoint: str = setting("file:///dev/stdout", "Where log lines go: file:///PATH or fluent://HOST:PORT/APP.")
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     commands: CommandsSettings = field(default_factory=CommandsSettings)
@@ -220,129 +192,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting as the outside sees it."""
-
-    name: str
-    group: str
-    attribute: str
-    kind: type
-    optional: bool
-    repeatable: bool
-    default: Any
-    help: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-    shown: str
-
-    @property
-    def flag(self) -> str:
-        """Return the flag of `smartmob serve`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Return the environment variable."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def default_text(self) -> str:
-        """Return the default as the help shows it."""
-        if self.shown or self.default is None or self.default == ():
-            return self.shown
-        return str(self.default).lower() if self.kind is bool else str(self.default)
-
-    def parse(self, given: object, source: str) -> Any:
-        """Return `given` as a value of this setting; raise SettingsError that names `source`."""
-        if self.repeatable:
-            parts = given.split(",") if isinstance(given, str) else given
-            if not isinstance(parts, list | tuple):
-                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
-            if not all(isinstance(part, str) for part in parts):
-                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
-            return tuple(part.strip() for part in parts if part.strip())
-        try:
-            value = _PARSERS[self.kind](given)
-        except (TypeError, ValueError, OverflowError, RuntimeError):
-            raise SettingsError(f"{source}: expected {_NAMES[self.kind]}, got {given!r}") from None
-        if self.choices and value not in self.choices:
-            raise SettingsError(f"{source}: expected one of {', '.join(self.choices)}, got {value!r}")
-        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            bounds = f"at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
-            raise SettingsError(f"{source}: expected {bounds}, got {value}")
-        return value
-
-
-def _parse_bool(given: object) -> bool:
-    text = str(given).strip().lower()
-    if text in ("1", "true", "yes", "on"):
-        return True
-    if text in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError
-
-
-def _parse_text(given: object) -> str:
-    if not isinstance(given, str) or "\0" in given:
-        raise TypeError
-    return given
-
-
-def _parse_path(given: object) -> Path:
-    return (given if isinstance(given, Path) else Path(_parse_text(given))).expanduser()
-
-
-def _parse_number(kind: type) -> Any:
-    def parse(given: object) -> Any:
-        if isinstance(given, bool) or not isinstance(given, str | int | float):
-            raise TypeError
-        value = kind(given)
-        if (kind is float and not math.isfinite(value)) or (isinstance(given, float) and value != given):
-            raise ValueError
-        return value
-
-    return parse
-
-
-_PARSERS: dict[type, Any] = {
-    str: _parse_text,
-    Path: _parse_path,
-    bool: _parse_bool,
-    int: _parse_number(int),
-    float: _parse_number(float),
-}
-_NAMES = {str: "a text", Path: "a path", bool: "true or false", int: "a whole number", float: "a number"}
-
-
-def _options() -> Iterator[Option]:
-    def walk(owner: type, group: str) -> Iterator[Option]:
-        hints = typing.get_type_hints(owner)
-        for item in dataclasses.fields(owner):
-            hint = hints[item.name]
-            if dataclasses.is_dataclass(hint):
-                yield from walk(typing.cast(type, hint), item.name)
-            elif "help" in item.metadata:
-                optional = isinstance(hint, types.UnionType)
-                kind = typing.get_args(hint)[0] if optional else hint
-                repeatable = typing.get_origin(kind) is tuple
-                metadata = dict(item.metadata)
-                yield Option(
-                    name=metadata.pop("name") or (f"{group}_{item.name}" if group else item.name),
-                    group=group,
-                    attribute=item.name,
-                    kind=str if repeatable else kind,
-                    optional=optional,
-                    repeatable=repeatable,
-                    default=item.default,
-                    **metadata,
-                )
-
-    yield from walk(Settings, "")
-
-
-OPTIONS: tuple[Option, ...] = tuple(_options())
+OPTIONS: tuple[Option, ...] = options(Settings)
 _BY_NAME = {option.name: option for option in OPTIONS}
 _BY_PLACE = {f"{option.group}_{option.attribute}": option.name for option in OPTIONS if option.group}
 """Names as tables of the file make them: those of most settings, and of a few that have a shorter one."""

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartmob.errors import SettingsError
-from smartmob.settings import OPTIONS, Option, Settings, default_data_dir, environment, load, secret
+from smartmob.options import Option
+from smartmob.settings import OPTIONS, Settings, default_data_dir, environment, load, secret
 
 BY_NAME = {option.name: option for option in OPTIONS}
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

@@ -27,7 +27,8 @@ from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.registry import Registry
 from smartmob.kernel import problems
 from smartmob.kernel.routing import JSON
-from smartmob.settings import OPTIONS, Option, Settings
+from smartmob.options import Option
+from smartmob.settings import OPTIONS, Settings
 from smartmob.turrets import protocol
 from smartmob.turrets.turret.configuration import TurretConfiguration
 from smartmob.turrets.turret.schedule import Stage

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from smartmob.client.http import Lab
+from smartmob.options import PREFIX
 from smartmob.processes.protocol import without_password
-from smartmob.settings import PREFIX, environment, secret
+from smartmob.settings import environment, secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 

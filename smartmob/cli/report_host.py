@@ -14,7 +14,8 @@ import click
 import platformdirs
 
 from smartmob.errors import SettingsError, StartupError
-from smartmob.settings import PREFIX, environment, secret
+from smartmob.options import PREFIX
+from smartmob.settings import environment, secret
 
 _BACKLOG_MB = 64
 

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from smartmob import __version__
-from smartmob.settings import OPTIONS, Option, environment, load
+from smartmob.options import Option
+from smartmob.settings import OPTIONS, environment, load
 
 
 def _flag(option: Option) -> Callable[[Any], Any]:

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from smartmob.cli.serve import command
-from smartmob.settings import OPTIONS, Option
+from smartmob.options import Option
+from smartmob.settings import OPTIONS
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
