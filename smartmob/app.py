@@ -27,13 +27,14 @@ from smartmob.kernel.routes import KernelRoutes
 from smartmob.kernel.routing import mount, public_paths
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
+from smartmob.marks import room as marks
 from smartmob.metrics import room as metrics
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
 from smartmob.turrets.service import TurretsService
 
-ROOMS = (metrics, hosts, processes, commands, turrets)
+ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
 MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))

@@ -14,11 +14,10 @@ from rich.table import Table
 
 from smartmob.cli import output
 from smartmob.cli.connection import talks_to_server
+from smartmob.cli.spans import span_seconds
 from smartmob.client.http import Lab
-from smartmob.errors import InvalidInput
 from smartmob.kernel import clock
 
-_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MEGABYTE = 2**20
 _BAR = 20
 _SILENT_SECONDS = 10.0
@@ -56,7 +55,7 @@ async def show(lab: Lab, name: str, last: str, as_json: bool) -> None:
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
     host = await lab.get(path)
-    span = {"from": f"{end - _seconds(last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
+    span = {"from": f"{end - span_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
     history = await lab.get(f"{path}/samples", **span)
     if as_json:
         output.print_json({"host": host, "history": history})
@@ -184,14 +183,3 @@ def _ago(time: str | None, now: float) -> str | None:
 
 def _epoch(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
-
-
-def _seconds(text: str) -> float:
-    unit = _SPANS.get(text[-1:], 0)
-    try:
-        value = float(text[:-1]) * unit
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e10:
-        raise InvalidInput(f"--last {text}: expected a span such as 90s, 15m, 6h or 14d")
-    return value

@@ -35,6 +35,8 @@ _COMMANDS = {
     "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
     "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
     "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Make the figures of a load test anew."),
+    "mark": ("smartmob.cli.marks:mark", "Put a note on the timeline."),
+    "marks": ("smartmob.cli.marks:marks", "List the notes on the timeline."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }

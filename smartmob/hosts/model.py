@@ -362,38 +362,6 @@ def bucket_width(span: Span, points: int) -> int:
     return days * WIDTHS[-1]
 
 
-def moment(name: str, given: str, default: datetime) -> datetime:
-    """Return a time that a client asks for: seconds since 1970, or ISO 8601 with an offset. Raises InvalidInput."""
-    text = given.strip()
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        pass
-    else:
-        return from_seconds(name, value)
-    try:
-        # A plus sign that was not quoted arrives as a blank.
-        found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput.at(name, f"expected seconds since 1970 or a time such as {_EXAMPLE}, got {text!r}") from None
-    raise InvalidInput.at(name, f"{text!r} does not say in which time zone: add Z or an offset, as in {_EXAMPLE}")
-
-
-_EXAMPLE = "2026-11-23T08:30:00+01:00"
-
-
-def from_seconds(name: str, value: float) -> datetime:
-    """Return seconds since 1970 as a time; raises InvalidInput where there is no such time."""
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise InvalidInput.at(name, f"{value:g} is no time in seconds since 1970") from None
-
-
 def _when(time: float) -> str:
     try:
         return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,8 +6,10 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from smartmob.errors import InvalidInput, NotFound
 
@@ -71,12 +73,25 @@ def cursor(*key: str) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
-def parse_cursor(text: str, parts: int) -> list[str]:
-    """Return the key that `cursor` was made of; raises InvalidInput when it was not made by us."""
+def parse_cursor(text: str, parts: int, argument: str = "before") -> list[str]:
+    """Return the key that `cursor` was made of; raises InvalidInput that names the argument when it is not ours."""
     try:
         key = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (ValueError, UnicodeError, RecursionError):
         key = None
     if not isinstance(key, list) or len(key) != parts or not all(isinstance(part, str) for part in key):
-        raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url")
+        raise _foreign(argument)
     return key
+
+
+def parse_place(text: str, argument: str = "before") -> tuple[datetime, UUID]:
+    """Return the place of a cursor that is made of a time and an id; raises InvalidInput."""
+    at, ident = parse_cursor(text, 2, argument)
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC), UUID(ident)
+    except (ValueError, OverflowError):
+        raise _foreign(argument) from None
+
+
+def _foreign(argument: str) -> InvalidInput:
+    return InvalidInput.at(argument, "this is no cursor of an earlier answer; take it from next_url")

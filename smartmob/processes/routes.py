@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from uuid import UUID
-
 from aiohttp import web
 
 from smartmob.errors import InvalidInput
@@ -12,6 +9,7 @@ from smartmob.kernel import paging
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.routing import Answer, Body, Route, RouteTable, answer, body
 from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.times import moment
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, wants_html
 from smartmob.processes import model, protocol
 from smartmob.processes.service import ProcessesService
@@ -150,9 +148,9 @@ class _Handlers:
         wanted = query(request, protocol.EventsQuery)
         found = await self._service.events(
             wanted.slug,
-            _moment("since", wanted.since),
-            _moment("until", wanted.until),
-            _key(wanted.after),
+            moment("since", wanted.since, None),
+            moment("until", wanted.until, None),
+            None if wanted.after is None else paging.parse_place(wanted.after, "after"),
             wanted.limit,
         )
         events = [protocol.event(kept.happening) for kept in found]
@@ -177,26 +175,3 @@ class _Handlers:
 
 def _base(request: web.Request) -> str:
     return f"{request.scheme}://{request.host}"
-
-
-def _moment(name: str, text: str | None) -> datetime | None:
-    """Return a time of a query; raises InvalidInput unless it is ISO 8601 with an offset."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInput.at(name, "expected a time in ISO 8601 with an offset, such as 2026-11-23T09:14:07Z")
-    return moment
-
-
-def _key(after: str | None) -> tuple[datetime, UUID] | None:
-    if after is None:
-        return None
-    at, number = paging.parse_cursor(after, 2)
-    try:
-        return datetime.fromisoformat(at), UUID(number)
-    except ValueError:
-        raise InvalidInput.at("after", "this is no cursor of an earlier answer") from None

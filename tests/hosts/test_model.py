@@ -149,31 +149,6 @@ class TestTimes:
             self.RULES.check(time, NOW)
 
 
-class TestMoments:
-    """Times that are asked for."""
-
-    @pytest.mark.parametrize(
-        ("text", "seconds"),
-        [
-            ("1795400000", NOW),
-            ("1795400000.25", NOW + 0.25),
-            ("2026-11-23T02:13:20Z", NOW),
-            ("2026-11-23T03:13:20+01:00", NOW),
-            ("2026-11-23T03:13:20 01:00", NOW),
-            ("", 5.0),
-        ],
-    )
-    def test_good(self, text: str, seconds: float) -> None:
-        """Seconds, or ISO 8601 with an offset whose plus sign may have become a blank."""
-        assert model.moment("from", text, datetime.fromtimestamp(5.0, UTC)).timestamp() == seconds
-
-    @pytest.mark.parametrize("text", ["x", "2026-11-23T02:13:20", "2026-11-23", "nan", "inf", "1e300", "-1e300"])
-    def test_bad(self, text: str) -> None:
-        """What is no time, or does not say in which time zone, is refused by its name."""
-        with pytest.raises(InvalidInput, match=r"^from: "):
-            model.moment("from", text, datetime.now(UTC))
-
-
 @given(st.floats(0.001, 4e9), st.integers(1, 100_000))
 def test_a_span_in_buckets(seconds: float, points: int) -> None:
     """However a span lies, it touches at most as many buckets as asked for, unless even one is too many."""

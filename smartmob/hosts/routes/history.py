@@ -18,6 +18,7 @@ from smartmob.hosts.model import Point, Span
 from smartmob.hosts.service import HostsService
 from smartmob.kernel import clock, paging
 from smartmob.kernel.routing import CSV, JSON, NDJSON
+from smartmob.kernel.times import moment
 from smartmob.kernel.web import json_response, parameter, query, stream
 
 _HOUR = timedelta(hours=1)
@@ -103,9 +104,9 @@ class Histories:
 
 
 def _span(asked: SamplesQuery) -> Span:
-    end = model.moment("to", asked.end, clock.now())
+    end = moment("to", asked.end, clock.now())
     try:
-        start = model.moment("from", asked.start, end - _HOUR)
+        start = moment("from", asked.start, end - _HOUR)
     except OverflowError:
         raise InvalidInput.at("to", "this is too long ago") from None
     if start >= end:

@@ -20,6 +20,7 @@ from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import JSON, Handler
+from smartmob.kernel.times import from_seconds
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
 
 _UNAUTHORIZED = "authorization error"
@@ -231,7 +232,7 @@ def _bound(text: str) -> datetime | None:
     if not text.strip():
         return None
     try:
-        return model.from_seconds("start", float(text))
+        return from_seconds("start", float(text))
     except ValueError:
         raise InvalidInput(_VALUE) from None
 

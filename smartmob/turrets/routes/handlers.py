@@ -8,13 +8,11 @@ import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 import orjson
 from aiohttp import web
 
-from smartmob.errors import InvalidInput
 from smartmob.kernel import paging
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import CSV, HTML, NDJSON
@@ -177,8 +175,5 @@ def _csv(rows: list[list[object]]) -> bytes:
 def _before(cursor: str | None) -> tuple[datetime, str]:
     if cursor is None:
         return _FAR_FUTURE
-    moment, ident = paging.parse_cursor(cursor, 2)
-    try:
-        return datetime.fromisoformat(moment).astimezone(UTC), str(UUID(ident))
-    except ValueError:
-        raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url") from None
+    at, ident = paging.parse_place(cursor)
+    return at, str(ident)

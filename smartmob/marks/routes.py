@@ -1,0 +1,102 @@
+"""The routes of the room `marks`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel import clock, paging
+from smartmob.kernel.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.times import moment
+from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query
+from smartmob.marks.model import Mark, NewMark
+from smartmob.marks.service import MarksService
+
+_DAY = timedelta(days=1)
+
+
+class MarksQuery(msgspec.Struct, frozen=True):
+    """A span; without one the last day. Times are seconds since 1970 or ISO 8601 with an offset."""
+
+    start: str = msgspec.field(default="", name="from")
+    end: str = msgspec.field(default="", name="to")
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    after: str | None = None
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """Marks in the order of time; `next` goes into `after` for those behind them, and is null where there are none."""
+
+    marks: list[Mark]
+    next: str | None
+
+
+def table(service: MarksService, bodies: BodyReader) -> RouteTable:
+    """Return the routes of the room."""
+    h = _Handlers(service, bodies)
+    none = Answer("There is no such mark.")
+    return RouteTable(
+        "marks",
+        (
+            Route(
+                *("POST", "/marks", h.add, "add_mark", "Put a note on the timeline."),
+                {201: answer(Mark, "It is kept.")},
+                body(NewMark),
+            ),
+            Route(*("GET", "/marks", h.marks, "marks", "The notes of a span."), {200: answer(Marks)}, query=MarksQuery),
+            Route("GET", "/marks/{id}", h.mark, "mark", "A note.", {200: answer(Mark), 404: none}),
+            Route(
+                *("DELETE", "/marks/{id}", h.remove, "remove_mark", "Remove a note."),
+                {204: Answer("It is removed."), 404: none},
+            ),
+        ),
+    )
+
+
+class _Handlers:
+    """Handlers of the marks."""
+
+    def __init__(self, service: MarksService, bodies: BodyReader) -> None:
+        self._service = service
+        self._bodies = bodies
+        self._new = msgspec.json.Decoder(NewMark)
+
+    async def add(self, request: web.Request) -> web.StreamResponse:
+        mark = await self._service.add(decode(self._new, await self._bodies.read(request)))
+        response = json_response(mark, 201)
+        response.headers["Location"] = f"/marks/{mark.id}"
+        return response
+
+    async def marks(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, MarksQuery)
+        end = moment("to", asked.end, clock.now())
+        start = moment("from", asked.start, max(end, _FIRST + _DAY) - _DAY)
+        if start >= end:
+            raise InvalidInput.at("from", "the span is empty: `from` must be before `to`")
+        after = None if asked.after is None else paging.parse_place(asked.after, "after")
+        marks = await self._service.marks(start, end, asked.limit, after)
+        last = marks[-1] if len(marks) == asked.limit else None
+        return json_response(Marks(marks, None if last is None else paging.cursor(last.at.isoformat(), str(last.id))))
+
+    async def mark(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.mark(_ident(request)))
+
+    async def remove(self, request: web.Request) -> web.StreamResponse:
+        await self._service.remove(_ident(request))
+        return web.Response(status=204)
+
+
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+
+
+def _ident(request: web.Request) -> UUID:
+    text = parameter(request, "id")
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput.at("id", f"expected the id of a mark, got {text!r}") from None
