@@ -32,6 +32,14 @@ SELECT
     user_seconds, system_seconds, max_rss, output_bytes, kept_from
 FROM command_jobs WHERE job_id < $1 AND ($2::text IS NULL OR state = $2) ORDER BY job_id DESC LIMIT $3;
 
+-- name: select_jobs_between
+SELECT
+    job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+FROM command_jobs
+WHERE started_at < $2 AND (ended_at IS NULL OR ended_at >= $1)
+ORDER BY job_id DESC LIMIT $3;
+
 -- name: select_lost
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,

@@ -263,10 +263,9 @@ class CommandsService:
 
     async def job(self, job_id: int) -> Job:
         """Return a job; raises NotFound."""
-        running = self.supervisor.find(job_id)
+        running = self._as_running(job_id)
         if running is not None:
-            spool = running.spool
-            return msgspec.structs.replace(running.record, output_bytes=spool.end, kept_from=spool.start)
+            return running
         job = await self._store.job(job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}")
@@ -274,15 +273,21 @@ class CommandsService:
 
     async def jobs(self, before: int, state: str | None, limit: int) -> list[Job]:
         """Return jobs, newest first."""
-        found = []
-        for job in await self._store.jobs(before, state, limit):
-            running = self.supervisor.find(job.id)
-            if running is None:
-                found.append(self._as_kept(job))
-            else:
-                spool = running.spool
-                found.append(msgspec.structs.replace(running.record, output_bytes=spool.end, kept_from=spool.start))
-        return found
+        return self._as_now(await self._store.jobs(before, state, limit))
+
+    async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
+        """Return the jobs that ran at some time of a span, newest first."""
+        return self._as_now(await self._store.jobs_between(start, end, limit))
+
+    def _as_now(self, jobs: Sequence[Job]) -> list[Job]:
+        return [self._as_running(job.id) or self._as_kept(job) for job in jobs]
+
+    def _as_running(self, job_id: int) -> Job | None:
+        running = self.supervisor.find(job_id)
+        if running is None:
+            return None
+        spool = running.spool
+        return msgspec.structs.replace(running.record, output_bytes=spool.end, kept_from=spool.start)
 
     async def output(self, job_id: int, offset: int | None, *, follow: bool) -> tuple[int, AsyncIterator[bytes]]:
         """Return where the output of a job begins from `offset` on, and the output; with `follow` until the job ends.

@@ -46,6 +46,10 @@ class JobStore:
         """Return jobs whose number is below `before`, newest first."""
         return [_job(row) for row in await self._database.fetch(self._sql["select_jobs"], before, state, limit)]
 
+    async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
+        """Return the jobs that ran at some time of a span, newest first."""
+        return [_job(row) for row in await self._database.fetch(self._sql["select_jobs_between"], start, end, limit)]
+
     async def left_running(self) -> list[Job]:
         """Return the jobs that a service on this data directory left running when it died."""
         return [_job(row) for row in await self._database.fetch(self._sql["select_lost"], self.keeper)]

@@ -64,26 +64,28 @@ SELECT count(*) FROM (
 SELECT at, {figures}, detail FROM host_samples AS s WHERE host = $1 AND at >= $2 AND at < $3 ORDER BY at, n;
 
 -- name: bucket_samples
-SELECT date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, count(*) AS samples, {raw_bands}
-FROM host_samples WHERE host = $1 AND at >= $2 AND at < $3
-GROUP BY 1 ORDER BY 1;
+SELECT host, date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, count(*) AS samples, {raw_bands}
+FROM host_samples WHERE host = ANY ($1::text[]) AND at >= $2 AND at < $3
+GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: bucket_minutes
 -- Minutes that are not rolled up yet come from the samples themselves.
 WITH rolled AS (
     SELECT date_bin('1 minute', until, timestamptz 'epoch') AS until FROM host_progress WHERE name = 'minutes'
 ), parts AS (
-    SELECT at, samples, {minute_columns}
+    SELECT host, at, samples, {minute_columns}
     FROM host_minutes
-    WHERE host = $1 AND at >= $2 AND at < $3 AND at < (SELECT until FROM rolled)
+    WHERE host = ANY ($1::text[]) AND at >= $2 AND at < $3 AND at < (SELECT until FROM rolled)
     UNION ALL
-    SELECT date_bin('1 minute', at, timestamptz 'epoch'), count(*), {aggregates}
+    SELECT host, date_bin('1 minute', at, timestamptz 'epoch'), count(*), {aggregates}
     FROM host_samples
-    WHERE host = $1 AND at >= greatest($2, (SELECT until FROM rolled)) AND at < $3
-    GROUP BY 1
+    WHERE host = ANY ($1::text[]) AND at >= greatest($2, (SELECT until FROM rolled)) AND at < $3
+    GROUP BY 1, 2
 )
-SELECT date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, sum(samples)::bigint AS samples, {minute_bands}
-FROM parts GROUP BY 1 ORDER BY 1;
+SELECT
+    host, date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, sum(samples)::bigint AS samples,
+    {minute_bands}
+FROM parts GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: host_loads
 SELECT host, count(*) AS samples, min(cpu) AS cpu_min, avg(cpu) AS cpu_avg, max(cpu) AS cpu_max

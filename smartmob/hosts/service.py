@@ -234,8 +234,19 @@ class HostsService:
             yield [_sample_point(row) for row in rows]
 
     async def _bucketed(self, name: str, span: Span, width: int) -> AsyncIterator[list[Point]]:
-        async for rows in self._reader.buckets(name, span, width):
+        async for rows in self._reader.buckets([name], span, width):
             yield [_bucket_point(row, width) for row in rows]
+
+    async def courses(self, names: Sequence[str], span: Span, most: int) -> dict[str, list[Point]]:
+        """Return at most `most` points for a span of each machine, all of the same width."""
+        width = model.bucket_width(span, most)
+        if span.start < clock.now() - timedelta(days=self._settings.keep_days):
+            width = max(width, model.MINUTE)
+        found: dict[str, list[Point]] = {name: [] for name in names}
+        async for rows in self._reader.buckets(names, span, width):
+            for row in rows:
+                found[row["host"]].append(_bucket_point(row, width))
+        return found
 
     async def busy(self, start: datetime, end: datetime) -> list[model.HostLoad]:
         """Return how busy each machine was from `start` until before `end`, while its raw samples are still kept."""

@@ -290,6 +290,17 @@ def run_key(scm_ref: str, tags: dict[str, str]) -> str:
     return hashlib.blake2b(common.encode(), digest_size=16, person=b"smartmob-run").hexdigest()
 
 
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """A test that was executed once; `total_time` is seconds."""
+
+    session_h: str
+    started_at: datetime
+    item_path: str
+    item: str
+    item_variant: str
+    total_time: float
+
+
 class RunMember(msgspec.Struct, frozen=True):
     """What tells to which run a session belongs. `node` is the machine of its metrics, None while it has none."""
 

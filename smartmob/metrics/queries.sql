@@ -164,6 +164,12 @@ FROM test_sessions AS s LEFT JOIN test_metrics AS m ON m.session_h = s.session_h
 WHERE s.session_h = ANY ($1::text[])
 GROUP BY s.session_h;
 
+-- name: executions
+SELECT m.session_h, m.started_at, i.item_path, i.item, i.item_variant, m.total_time
+FROM test_metrics AS m JOIN test_items AS i USING (item_id)
+WHERE m.session_h = ANY ($1::text[]) AND m.started_at >= $2 AND m.started_at < $3
+ORDER BY m.started_at, m.block, m.seq LIMIT $4;
+
 -- name: orphans
 SELECT l.session_h, count(*) AS metrics, min(m.started_at) AS first, max(m.started_at) AS last
 FROM (

@@ -15,4 +15,5 @@ def build(house: House) -> Room:
     writer = MetricsWriter(house.database)
     live = house.writer("metrics", writer.commit, MetricsStored)
     service = MetricsService(MetricsReader(house.database), writer, live, house.bus, house.settings.metrics)
-    return Room(routes.table(service, house.bodies), live, {"metrics-maintenance": service.maintain_for_ever})
+    works = {"metrics-maintenance": service.maintain_for_ever}
+    return Room(routes.table(service, house.bodies), live, works, face=service)

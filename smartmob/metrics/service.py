@@ -38,6 +38,7 @@ _BULK_FROM_METRICS = 5_000
 _BULK_LOADS_AT_ONCE = 3
 _RUN_SESSIONS = 200
 _MAINTENANCE_SECONDS = 3600.0
+_LONGEST_RUN = timedelta(days=1)
 _ABANDONED_AFTER = timedelta(hours=1)
 
 AnyNewMetric = model.NewMetric | model.ImportedMetric
@@ -272,6 +273,19 @@ class MetricsService:
             if known or oldest is None:
                 return await self._described(known[: -limit - 1 : -1])
             chunk *= 4
+
+    async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[model.Run]:
+        """Return the newest runs of those that went on in a span, and began at most a day before it, newest first."""
+        members = await self._reader.members_between(_shifted(start, -_LONGEST_RUN), end, limit * _RUN_SESSIONS)
+        runs = model.group(await self._complete(members), self._window)
+        described = await self._described(runs[: -limit - 1 : -1])
+        return [run for run in described if run.started_at < end and run.ended_at >= start]
+
+    async def executions(
+        self, sessions: Sequence[str], start: datetime, end: datetime, limit: int
+    ) -> list[model.Execution]:
+        """Return the tests that sessions began in a span, in the order of time."""
+        return [model.Execution(**dict(row)) for row in await self._reader.executions(sessions, start, end, limit)]
 
     async def run(self, ident: str) -> model.Run:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""

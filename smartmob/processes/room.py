@@ -20,7 +20,7 @@ def build(house: House) -> Room:
     service = ProcessesService(store, live, preparer, house, settings)
     works = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
     table = routes.table(service, house.bodies, house.tasks, settings.viewer_bytes)
-    return Room(table, live, works, service.start, service.close, service.stop)
+    return Room(table, live, works, service.start, service.close, service.stop, service)
 
 
 def _own_ports(settings: Settings) -> set[int]:

@@ -150,6 +150,11 @@ class TurretsService:
         found = await self._reader.runs_before(before[0], UUID(before[1]), limit)
         return [Run(**_plain(self._now(stored))) for stored in found]
 
+    async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+        """Return the runs that went on at some time of a span, newest first."""
+        found = await self._reader.runs_between(start, end, limit)
+        return [Run(**_plain(self._now(stored))) for stored in found]
+
     async def run(self, ident: str) -> RunDetails:
         """Return a run with its turrets. Raises NotFound."""
         known = await self._find(ident)

@@ -100,3 +100,18 @@ async def test_output_that_is_gone(store: Any) -> None:
     await jobs.forget_output([1])
 
     assert (await jobs.job(1)).kept_from == 70
+
+
+async def test_jobs_of_a_span(store: Any) -> None:
+    """Those that ran at some time of it, newest first: begun before its end, and not over before its start."""
+    jobs, put = store
+    minute = timedelta(minutes=1)
+    await put(
+        _job(1, state=model.EXITED, ended_at=NOW + minute),
+        _job(2, started_at=NOW + minute, state=model.EXITED, ended_at=NOW + 2 * minute),
+        _job(3, started_at=NOW + minute),
+        _job(4, started_at=NOW + 5 * minute),
+    )
+    found = await jobs.jobs_between(NOW + 1.5 * minute, NOW + 5 * minute, 10)
+    assert [job.id for job in found] == [3, 2]
+    assert [job.id for job in await jobs.jobs_between(NOW, NOW + 9 * minute, 2)] == [4, 3]

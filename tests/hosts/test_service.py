@@ -208,3 +208,21 @@ async def test_what_is_told(settings: Settings) -> None:
         await until(lambda: any(isinstance(event, HostSampled) for event in heard))
     assert HostRegistered("wood") in heard
     assert SamplesStored(1) in heard
+
+
+async def test_courses(room: Callable[..., HostsService]) -> None:
+    """The points of several machines at once have the same width, and a machine without samples has none."""
+    service = room(keep_days=1.0, oldest_days=30.0)
+    now = clock.now().replace(microsecond=0)
+    for number, name in enumerate(("a", "b", "c")):
+        await service.register(name, "x", may_register=True)
+        samples = [SampleData(time=now.timestamp() - second, cpu=10.0 * number) for second in range(60)]
+        await service.take(name, samples if name != "c" else [])
+    minutes = Span(now - timedelta(minutes=10), now + timedelta(seconds=1))
+
+    found = await service.courses(["a", "b", "c"], minutes, 50)
+    assert {name: sum(point.samples for point in points) for name, points in found.items()} == {"a": 60, "b": 60, "c": 0}
+    assert {point.cpu.avg for point in found["b"] if point.cpu is not None} == {10.0}
+    assert len({point.width for points in found.values() for point in points}) == 1
+    old = await service.courses(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)
+    assert {point.width for point in old["a"]} == {60.0}

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from smartmob.app import build
+from smartmob.metrics.service import MetricsService
+from tests.conftest import running
 from tests.metrics.samples import context, metric, session
 
 BASE = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -142,3 +145,23 @@ async def test_numbers_that_overflow(client: Any) -> None:
 async def test_no_runs(client: Any) -> None:
     """It is 204, as for the other listings."""
     assert (await client.get("/api/v1/runs/")).status == 204
+
+
+async def test_runs_of_a_span(settings: Any) -> None:
+    """Those that went on at some time of it, newest first, and what they executed in it."""
+    service = build(settings)
+    async with running(service) as client:
+        for name, second in (("early", 0), ("middle", 100), ("late", 200)):
+            await _session(client, name, second)
+        metrics = next(room.face for room in service.rooms if isinstance(room.face, MetricsService))
+        span = (BASE + timedelta(seconds=101), BASE + timedelta(seconds=200))
+
+        runs = await metrics.runs_between(*span, 10)
+        assert [run.sessions[0].session_h for run in runs] == ["middle"]
+        whole = await metrics.runs_between(BASE, BASE + timedelta(seconds=201), 2)
+        assert [run.sessions[0].session_h for run in whole] == ["late", "middle"]
+
+        hashes = ["early", "middle"]
+        executed = await metrics.executions(hashes, BASE + timedelta(seconds=1), BASE + timedelta(seconds=200), 10)
+        assert [(execution.session_h, execution.total_time) for execution in executed] == [("middle", 2.0)]
+        assert await metrics.executions(hashes, BASE, span[1], 1) != executed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -69,10 +69,13 @@ class HostsReader:
         """Yield samples, many at a time."""
         return self._every(self._sql["select_samples"], name, span.start, span.end)
 
-    def buckets(self, name: str, span: Span, width: int) -> AsyncIterator[list[Record]]:
-        """Yield what the samples of each `width` seconds come to; from the minutes where that is wide enough."""
+    def buckets(self, names: Sequence[str], span: Span, width: int) -> AsyncIterator[list[Record]]:
+        """Yield what the samples of each `width` seconds come to, one machine after the other.
+
+        They come from the minutes where that is wide enough.
+        """
         query = self._sql["bucket_minutes" if width % MINUTE == 0 else "bucket_samples"]
-        return self._every(query, name, span.start, span.end, float(width))
+        return self._every(query, list(names), span.start, span.end, float(width))
 
     async def host_loads(self, span: Span) -> list[Record]:
         """Return how busy each machine was."""

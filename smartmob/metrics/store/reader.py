@@ -226,6 +226,13 @@ class MetricsReader:
             *(moment, session_h, limit),
         )
 
+    async def members_between(self, start: datetime, end: datetime, limit: int) -> list[RunMember]:
+        """Return the sessions that began from `start` until before `end`, newest first."""
+        return await self._members(
+            "WHERE s.started_at >= $1 AND s.started_at < $2 ORDER BY s.started_at DESC, s.session_h DESC LIMIT $3",
+            *(start, end, limit),
+        )
+
     async def members_like(self, keys: Sequence[str], first: datetime, last: datetime) -> list[RunMember]:
         """Return the sessions with one of some run keys, and without a run tag, that began in a span."""
         return await self._members(
@@ -244,6 +251,10 @@ class MetricsReader:
     async def session_summaries(self, hashes: Sequence[str]) -> list[Record]:
         """Return sessions with the number and the sum of what they measured."""
         return await self._database.fetch(self._sql["select_runs"], list(hashes))
+
+    async def executions(self, hashes: Sequence[str], start: datetime, end: datetime, limit: int) -> list[Record]:
+        """Return the executions of some sessions that began in a span, in the order of time."""
+        return await self._database.fetch(self._sql["executions"], list(hashes), start, end, limit)
 
     async def orphans(self, limit: int) -> list[Record]:
         """Return the session hashes of metrics whose session never came."""

@@ -60,6 +60,11 @@ class TurretsReader:
             _stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, moment, run, limit)
         ]
 
+    async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
+        """Return the runs that went on at some time of a span, newest first."""
+        query = " WHERE created_at < $2 AND (ended_at IS NULL OR ended_at >= $1) ORDER BY created_at DESC LIMIT $3"
+        return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, start, end, limit)]
+
     async def open_runs(self, headquarters: str) -> list[StoredRun]:
         """Return the runs of a headquarters that are not over, oldest first."""
         query = " WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining') ORDER BY created_at"

@@ -41,7 +41,7 @@ def span(start: float, end: float) -> Span:
 
 async def buckets(reader: HostsReader, width: int, end: float = 86_400.0, host: str = "a") -> list[tuple[Any, ...]]:
     """Return the buckets of a day: seconds, samples, and the least, mean and greatest load of the processors."""
-    found = [row async for rows in reader.buckets(host, span(0, end), width) for row in rows]
+    found = [row async for rows in reader.buckets([host], span(0, end), width) for row in rows]
     return [
         (row["at"].timestamp() - START, row["samples"], row["cpu_min"], row["cpu_avg"], row["cpu_max"]) for row in found
     ]
