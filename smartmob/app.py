@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from smartmob.commands import room as commands
+from smartmob.console import room as console
+from smartmob.console.rooms import Rooms
 from smartmob.errors import Unavailable
 from smartmob.hosts import room as hosts
-from smartmob.hosts.service import HostsService
 from smartmob.kernel import migrations
 from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.children.nursery import Nursery
@@ -32,7 +33,6 @@ from smartmob.metrics import room as metrics
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
-from smartmob.turrets.service import TurretsService
 
 ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
@@ -94,11 +94,11 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
     built = {room: room.build(house) for room in ROOMS}
-    rooms = tuple(built.values())
-    _introduce(built[turrets].face, built[hosts].face)
+    faces = _introduced({room: built[room].face for room in ROOMS})
+    rooms = (*built.values(), console.build(house, faces))
 
     figures.add(http_metrics(traffic))
-    figures.add(writer_metrics(*(room.live for room in rooms)))
+    figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
     figures.add(task_metrics(tasks))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
@@ -142,11 +142,18 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     return service
 
 
-def _introduce(firing: object, machines: object) -> None:
-    """Let the turrets ask for the load of machines."""
-    assert isinstance(firing, TurretsService)
-    assert isinstance(machines, HostsService)
-    firing.machines = machines
+def _introduced(faces: Mapping[Any, Any]) -> Rooms:
+    """Return the services of the rooms, after those that need each other have been told."""
+    found = Rooms(
+        metrics=faces[metrics],
+        hosts=faces[hosts],
+        processes=faces[processes],
+        commands=faces[commands],
+        turrets=faces[turrets],
+        marks=faces[marks],
+    )
+    found.turrets.machines = found.hosts
+    return found
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

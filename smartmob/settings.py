@@ -159,6 +159,16 @@ class TurretsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """Settings of the console."""
+
+    peers: tuple[str, ...] = setting(
+        (), "Address of the service of another machine on which the console runs commands, too; repeatable."
+    )
+    peers_token_file: Path | None = setting(None, "File that holds the token which those services want.")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one service."""
 
@@ -189,6 +199,7 @@ class Settings:
     processes: ProcessesSettings = field(default_factory=ProcessesSettings)
     hosts: HostsSettings = field(default_factory=HostsSettings)
     turrets: TurretsSettings = field(default_factory=TurretsSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     token: str | None = field(default=None, repr=False)
 
 
@@ -245,6 +256,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         processes=ProcessesSettings(**nested.get("processes", {})),
         hosts=HostsSettings(**nested.get("hosts", {})),
         turrets=TurretsSettings(**nested.get("turrets", {})),
+        console=ConsoleSettings(**nested.get("console", {})),
         token=token,
     )
 

@@ -45,7 +45,7 @@ class House:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a room gives: its routes, its writer, and the work that goes on as long as the service, by name.
+    """What a room gives: its routes, its writer if it has tables, and the work that goes on as long as the service.
 
     `start` is called once the writer runs and before the work begins, `close` when the work has ended and before the
     writer does, also when `start` has failed. `end` is called when the service begins to stop, before the connections
@@ -53,7 +53,7 @@ class Room:
     """
 
     table: RouteTable
-    live: GroupCommitWriter[Any]
+    live: GroupCommitWriter[Any] | None = None
     works: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     start: Callable[[], Awaitable[object]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
@@ -62,7 +62,8 @@ class Room:
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
         """Start the room, and end it when the service stops."""
-        await self.live.start(tasks)
+        if self.live is not None:
+            await self.live.start(tasks)
         running = []
         try:
             if self.start is not None:
@@ -74,4 +75,5 @@ class Room:
                 task.cancel()
             if self.close is not None:
                 await self.close()
-            await self.live.close()
+            if self.live is not None:
+                await self.live.close()

@@ -290,7 +290,7 @@ def run_key(scm_ref: str, tags: dict[str, str]) -> str:
     return hashlib.blake2b(common.encode(), digest_size=16, person=b"smartmob-run").hexdigest()
 
 
-class Execution(msgspec.Struct, frozen=True, kw_only=True):
+class Executed(msgspec.Struct, frozen=True, kw_only=True):
     """A test that was executed once; `total_time` is seconds."""
 
     session_h: str

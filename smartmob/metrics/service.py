@@ -283,9 +283,9 @@ class MetricsService:
 
     async def executions(
         self, sessions: Sequence[str], start: datetime, end: datetime, limit: int
-    ) -> list[model.Execution]:
+    ) -> list[model.Executed]:
         """Return the tests that sessions began in a span, in the order of time."""
-        return [model.Execution(**dict(row)) for row in await self._reader.executions(sessions, start, end, limit)]
+        return [model.Executed(**dict(row)) for row in await self._reader.executions(sessions, start, end, limit)]
 
     async def run(self, ident: str) -> model.Run:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""

@@ -100,7 +100,7 @@ class _Handlers:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         if wants_html(request):
-            raise web.HTTPSeeOther("/docs")
+            raise web.HTTPSeeOther("/console/")
         base = _base(request)
         return json_response(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
 

@@ -150,6 +150,26 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     late: int = 0
 
 
+class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The transactions of a stretch of time, which begins `at` seconds after the start; latencies are seconds."""
+
+    at: float
+    rate: float
+    error_rate: float
+    p50: float
+    p95: float
+    p99: float
+    maximum: float
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """How the transactions of a run did over time; stretches without any are left out."""
+
+    id: str
+    started_at: datetime | None
+    points: list[CoursePoint]
+
+
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one timer from `at` (seconds after the start) to the next interval."""
 

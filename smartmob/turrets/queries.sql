@@ -92,7 +92,7 @@ ORDER BY batch, seq;
 
 -- name: select_slices
 SELECT second, timer, count, total, squares, minimum, maximum, errors, late, histogram
-FROM turret_slices WHERE run_id = $1 ORDER BY second;
+FROM turret_slices WHERE run_id = $1 AND ($2::text IS NULL OR timer = $2) ORDER BY second;
 
 -- name: forget_folded
 DELETE FROM turret_slices WHERE run_id = $1 AND uuid = '';

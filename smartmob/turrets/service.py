@@ -26,6 +26,7 @@ from smartmob.turrets.machines import Machines, loads_in_run
 from smartmob.turrets.model import (
     ENDED,
     Counters,
+    Course,
     LiveFrame,
     MachineLoad,
     Member,
@@ -39,6 +40,7 @@ from smartmob.turrets.project import Project
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
+from smartmob.turrets.slices import TRANSACTION as OWN
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 from smartmob.turrets.viewers import Viewers
@@ -46,6 +48,7 @@ from smartmob.turrets.viewers import Viewers
 log = structlog.get_logger()
 
 _MAINTENANCE_SECONDS = 3600.0
+_COURSES_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class TurretsService:
         self._beginning = asyncio.Lock()
         self._reporting = asyncio.Semaphore(1)
         self._tasks: TaskRegistry | None = None
+        self._courses: dict[str, Course] = {}
         hq.ended = self._ended
         hq.changed = self.viewers.show
         bus.subscribe(ServiceStopping, lambda _: self.viewers.close())
@@ -212,6 +216,7 @@ class TurretsService:
             raise Conflict(f"run {ident} is {known.state.state}; wait for its end")
         if known.state.started_at is not None:
             await fold_again(self._reader, self._writer, UUID(known.state.id), known.state.started_at)
+        self._courses.pop(known.state.id, None)
         return await self._keep_summary(known)
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -250,6 +255,24 @@ class TurretsService:
         await asyncio.to_thread(findings.close)
         members = await self._members(known)
         return _summary(known, findings, members, await self._loads(state, members)), findings
+
+    async def course(self, ident: str) -> Course:
+        """Return how the transactions of a run did over time, of one that is on so far. Raises NotFound."""
+        known = await self._find(ident)
+        kept = self._courses.get(known.state.id)
+        if kept is not None:
+            return kept
+        findings = Findings(_duration(known.state), known.state.config.results_ts_interval)
+        async for slices in self._reader.slices(UUID(known.state.id), OWN):
+            await asyncio.to_thread(findings.add, slices)
+        await asyncio.to_thread(findings.close)
+        points = findings.timers[OWN].points if OWN in findings.timers else []
+        course = Course(id=known.state.id, started_at=known.state.started_at, points=points)
+        if known.state.state in ENDED:
+            if len(self._courses) >= _COURSES_KEPT:
+                del self._courses[next(iter(self._courses))]
+            self._courses[known.state.id] = course
+        return course
 
     async def _loads(self, state: RunState, members: list[Member]) -> list[MachineLoad]:
         """Return how busy machines were while a run fired; of those no longer known what its summary kept."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.audience import Audience
 from smartmob.turrets.hq import Hq
 from smartmob.turrets.hq_events import RunState
 from smartmob.turrets.model import ENDED, TRANSACTION, LiveFrame, LiveTimer, LiveTurret, Member
@@ -20,48 +21,20 @@ _SHOWN = (50.0, 90.0, 95.0, 99.0)
 _MOST_TIMERS = 50
 
 
-class _Viewer:
-    """The latest frame for one who watches: whoever is slow misses those before."""
-
-    def __init__(self) -> None:
-        self.frame: LiveFrame | None = None
-        self.over = False
-        self.news = asyncio.Event()
-
-    def show(self, frame: LiveFrame | None, *, over: bool) -> None:
-        """Let the viewer have a frame."""
-        if not self.over:
-            self.frame = frame or self.frame
-            self.over = over
-            self.news.set()
-
-
 class Viewers:
     """Everybody who watches the run of a headquarters."""
 
     def __init__(self, hq: Hq) -> None:
         self._hq = hq
-        self._viewers: set[_Viewer] = set()
+        self._audience = Audience[LiveFrame]()
 
     async def watch(self) -> AsyncIterator[LiveFrame]:
         """Yield frames of the run that is on until it is over; the last one has its last state."""
         run = self._hq.current
         if run is None:
             return
-        viewer = _Viewer()
-        viewer.show(self.frame(run), over=False)
-        self._viewers.add(viewer)
-        try:
-            while True:
-                await viewer.news.wait()
-                viewer.news.clear()
-                frame, viewer.frame = viewer.frame, None
-                if frame is not None:
-                    yield frame
-                if viewer.over:
-                    return
-        finally:
-            self._viewers.discard(viewer)
+        async for frame in self._audience.watch(self.frame(run)):
+            yield frame
 
     async def show_for_ever(self) -> None:
         """Send a frame each second."""
@@ -75,22 +48,23 @@ class Viewers:
     def show(self) -> None:
         """Send a frame now."""
         run = self._hq.current
-        if self._viewers and run is not None:
-            frame = self.frame(run)
-            for viewer in self._viewers:
-                viewer.show(frame, over=False)
+        if self._audience and run is not None:
+            self._audience.show(self.frame(run))
 
     def finish(self, run: RunState) -> None:
         """Send the last frame of a run."""
-        if self._viewers:
-            frame = self.frame(run)
-            for viewer in self._viewers:
-                viewer.show(frame, over=True)
+        if self._audience:
+            self._audience.show(self.frame(run))
+        self._audience.close()
 
     def close(self) -> None:
         """Let everybody go."""
-        for viewer in self._viewers:
-            viewer.show(None, over=True)
+        self._audience.close()
+
+    def current(self) -> tuple[str, LiveFrame] | None:
+        """Return the name of the run that is on, and how it is now."""
+        run = self._hq.current
+        return None if run is None else (run.config.name, self.frame(run))
 
     def frame(self, run: RunState) -> LiveFrame:
         """Return how it is now: totals, and the figures of the last second of which all has come."""

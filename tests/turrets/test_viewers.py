@@ -10,21 +10,9 @@ import orjson
 
 from smartmob.app import build
 from smartmob.settings import Settings
-from smartmob.turrets.viewers import _Viewer
 from tests.conftest import running
 from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask
-
-
-async def test_the_latest_frame() -> None:
-    """Of what comes before a viewer looks only the last is kept, and the last of all is never lost."""
-    viewer = _Viewer()
-    for frame in ("a", "b"):
-        viewer.show(frame, over=False)
-    assert viewer.frame == "b"
-    viewer.show("end", over=True)
-    viewer.show("more", over=False)
-    assert (viewer.frame, viewer.over, viewer.news.is_set()) == ("end", True, True)
 
 
 async def test_many_watch(lab: Any) -> None:

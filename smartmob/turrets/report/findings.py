@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import PERCENTILES, TRANSACTION, ErrorText, Figures, Interval
+from smartmob.turrets.model import PERCENTILES, TRANSACTION, CoursePoint, ErrorText, Figures, Interval
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import TRANSACTION as OWN
 from smartmob.turrets.slices import Distribution
@@ -20,25 +20,12 @@ _SHOWN = (50.0, 95.0, 99.0)
 _CURVE = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A timer in one stretch of time, which begins `at` seconds after the start."""
-
-    at: float
-    rate: float
-    error_rate: float
-    p50: float
-    p95: float
-    p99: float
-    maximum: float
-
-
 @dataclass(slots=True)
 class TimerFindings:
     """What was found of one timer."""
 
     whole: Distribution = field(default_factory=Distribution)
-    points: list[Point] = field(default_factory=list)
+    points: list[CoursePoint] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
     stretch: Distribution | None = None
     interval: Distribution | None = None
@@ -122,7 +109,7 @@ class Findings:
                 continue
             shown = stretch.percentiles(_SHOWN)
             found.points.append(
-                Point(
+                CoursePoint(
                     at=at,
                     rate=stretch.count / self.step,
                     error_rate=stretch.failed / self.step,

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from smartmob.kernel import paging
+from smartmob.kernel import paging, watching
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import CSV, HTML, NDJSON
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
@@ -25,7 +25,6 @@ GZIP = "application/gzip"
 TAR = "application/x-tar"
 _PACKAGES = (GZIP, TAR, "application/x-gzip", "application/octet-stream")
 _FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffffffffff")
-_HEARTBEAT = 20.0
 _COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
 # The page brings everything with it: nothing is loaded from anywhere, and nothing is sent.
@@ -114,28 +113,18 @@ class Handlers:
     async def turrets(self, _: web.Request) -> web.StreamResponse:
         return json_response(self._service.turrets())
 
+    async def course(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.course(parameter(request, "id")))
+
     async def live(self, request: web.Request) -> web.StreamResponse:
-        await self._service.run(parameter(request, "id"))
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=1024)
-        if not socket.can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
-        await socket.prepare(request)
-        async with asyncio.TaskGroup() as group:
-            sending = group.create_task(_send(socket, self._service.watch(parameter(request, "id"))))
-            # Nothing is expected of the viewer but that it leaves.
-            async for _ in socket:
-                pass
-            sending.cancel()
-        return socket
+        ident = parameter(request, "id")
+        await self._service.run(ident)
+        return await watching.serve(request, _texts(self._service.watch(ident)))
 
 
-async def _send(socket: web.WebSocketResponse, frames: AsyncIterator[LiveFrame]) -> None:
-    try:
-        async for frame in frames:
-            await socket.send_str(msgspec.json.encode(frame).decode())
-        await socket.close()
-    except ConnectionError:
-        return  # the viewer has left
+async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:
+    async for frame in frames:
+        yield msgspec.json.encode(frame).decode()
 
 
 async def _as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:

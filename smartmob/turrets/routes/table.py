@@ -48,6 +48,10 @@ def table(service: TurretsService, bodies: BodyReader) -> RouteTable:
                 {200: summary, 404: _NONE},
             ),
             Route(
+                *("GET", f"{one}/course", h.course, "turret_course", "How the transactions of a run did over time."),
+                {200: answer(model.Course), 404: _NONE},
+            ),
+            Route(
                 *("GET", f"{one}/report", h.report, "turret_report", "The report of a run, or of two, as one page."),
                 {200: answer(str, "The page.", HTML), 404: _NONE},
                 query=ReportQuery,

@@ -112,11 +112,11 @@ class TurretsReader:
                 yield await self._database.fetch(query, run, *span)
                 first, held = index + 1, 0
 
-    async def slices(self, run: UUID) -> AsyncIterator[list[Slice]]:
-        """Yield the slices of a run in the order of their seconds, many at a time."""
+    async def slices(self, run: UUID, timer: str | None = None) -> AsyncIterator[list[Slice]]:
+        """Yield the slices of a run, or of one timer of it, in the order of their seconds, many at a time."""
         try:
             async with self._database.acquire() as connection, connection.transaction(readonly=True):
-                cursor = await connection.cursor(self._sql["select_slices"], run)
+                cursor = await connection.cursor(self._sql["select_slices"], run, timer)
                 while rows := await cursor.fetch(500):
                     yield [_slice(row) for row in rows]
         except Exception as error:

@@ -1,0 +1,73 @@
+"""Handlers of what pages ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from smartmob.console.live import Live
+from smartmob.console.peers import Peer, Peers
+from smartmob.console.service import ConsoleService
+from smartmob.console.timeline import timeline
+from smartmob.errors import InvalidInput
+from smartmob.kernel import clock, watching
+from smartmob.kernel.routing import NDJSON
+from smartmob.kernel.times import moment
+from smartmob.kernel.web import BodyReader, json_response, parameter, query, stream
+
+_HOUR = timedelta(hours=1)
+_LONGEST = timedelta(days=3660)
+_FIRST = datetime(2, 1, 1, tzinfo=UTC)
+
+
+class TimelineQuery(msgspec.Struct, frozen=True):
+    """A span, the last hour without one, and in how many points at most its curves are told.
+
+    Times are seconds since 1970 or ISO 8601 with an offset.
+    """
+
+    start: str = msgspec.field(default="", name="from")
+    end: str = msgspec.field(default="", name="to")
+    points: Annotated[int, msgspec.Meta(ge=10, le=2_000)] = 400
+
+
+class PeerList(msgspec.Struct, frozen=True):
+    """The other machines on which the console runs commands."""
+
+    peers: list[Peer]
+
+
+class Data:
+    """Handlers of documents and of the WebSocket."""
+
+    def __init__(self, service: ConsoleService, live: Live, peers: Peers, bodies: BodyReader) -> None:
+        self._service = service
+        self._live = live
+        self._peers = peers
+        self._bodies = bodies
+
+    async def overview(self, _: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.overview())
+
+    async def timeline(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, TimelineQuery)
+        end = moment("to", asked.end, clock.now())
+        start = moment("from", asked.start, max(end, _FIRST) - _HOUR)
+        if not timedelta() < end - start <= _LONGEST:
+            raise InvalidInput.at("from", "expected a span of at most ten years: `from` must be before `to`")
+        return json_response(await timeline(self._service, start, end, asked.points))
+
+    async def peers(self, _: web.Request) -> web.StreamResponse:
+        return json_response(PeerList(self._peers.listed()))
+
+    async def peer_call(self, request: web.Request) -> web.StreamResponse:
+        text = parameter(request, "number")
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
+        arguments = await self._bodies.read(request)
+        return await stream(request, self._peers.call(number, parameter(request, "name"), arguments), NDJSON)
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        return await watching.serve(request, self._live.watch())

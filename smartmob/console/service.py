@@ -1,0 +1,186 @@
+"""What the pages ask for, gathered from the rooms; it stores nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from smartmob.commands.model import RUNNING, Job
+from smartmob.console import model
+from smartmob.console.changes import changes
+from smartmob.console.rooms import Rooms
+from smartmob.hosts.model import Band, Host, Point
+from smartmob.hosts.model import Span as HostSpan
+from smartmob.kernel import clock
+from smartmob.metrics.model import Run as StoredTestRun
+from smartmob.processes.model import Snapshot
+from smartmob.turrets.model import TRANSACTION, LiveFrame
+
+MOST_HOSTS = 200
+_MOST_JOBS = 20
+_RECENT = timedelta(hours=1)
+_RUNS_SHOWN = 8
+_CHANGES_SHOWN = 60
+_SPARK = timedelta(minutes=5)
+_SPARK_POINTS = 60
+_NEWEST_JOB = 2**62
+
+
+class Verdicts(Protocol):
+    """Whoever can tell whether a test run was slower than those before it."""
+
+    async def verdict(self, run: str) -> tuple[str, str] | None:
+        """Return the verdict on a test run and the reason in words, or None without one."""
+
+
+class ConsoleService:
+    """Gathers what a page shows. `verdicts` tells of test runs, once the composition root has said who does."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self.verdicts: Verdicts | None = None
+
+    async def now(self, news: int) -> model.Now:
+        """Return the lab as it is."""
+        rooms = self.rooms
+        hosts, jobs = await asyncio.gather(
+            rooms.hosts.hosts("", MOST_HOSTS), rooms.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
+        )
+        frame = rooms.turrets.viewers.current()
+        return model.Now(
+            at=clock.now(),
+            news=news,
+            hosts=[_host(host) for host in hosts],
+            processes=[_process(snapshot) for snapshot in rooms.processes.processes()],
+            jobs=[_job(job) for job in jobs],
+            load=None if frame is None else _load(frame[0], frame[1]),
+        )
+
+    async def overview(self) -> model.Overview:
+        """Return what the first page shows beside the lab as it is."""
+        end = clock.now()
+        courses, runs, changed = await asyncio.gather(
+            self.courses(end - _SPARK, end, _SPARK_POINTS), self.test_runs(_RUNS_SHOWN), self._recent(end)
+        )
+        return model.Overview(courses=courses, runs=runs, changes=changed)
+
+    async def _recent(self, end: datetime) -> list[model.Change]:
+        found = await changes(self.rooms, end - _RECENT, end + timedelta(seconds=1), _CHANGES_SHOWN)
+        return found[::-1][:_CHANGES_SHOWN]
+
+    async def test_runs(self, limit: int) -> list[model.TestRun]:
+        """Return the newest test runs with what was found in them."""
+        runs = await self.rooms.metrics.runs((clock.now() + timedelta(days=1), ""), limit)
+        return [await self._test_run(run) for run in runs]
+
+    async def _test_run(self, run: StoredTestRun) -> model.TestRun:
+        verdict = None if self.verdicts is None else await self.verdicts.verdict(run.id)
+        return model.TestRun(
+            id=run.id,
+            scm_ref=run.scm_ref,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+            nodes=run.nodes,
+            metrics=run.metrics,
+            total_time=run.total_time,
+            verdict=None if verdict is None else verdict[0],
+            reason=None if verdict is None else verdict[1],
+        )
+
+    async def courses(
+        self, start: datetime, end: datetime, points: int, names: Sequence[str] | None = None
+    ) -> model.Courses:
+        """Return what machines did in a span, in at most so many points, all at the same times."""
+        if names is None:
+            names = [host.name for host in await self.rooms.hosts.hosts("", MOST_HOSTS)]
+        found = await self.rooms.hosts.courses(names, HostSpan(start, end), points)
+        return _aligned(found)
+
+
+def _aligned(found: dict[str, list[Point]]) -> model.Courses:
+    """Return points of several machines over the times at which any of them has one."""
+    every = [point for points in found.values() for point in points]
+    width = every[0].width if every else 0.0
+    times = sorted({point.time.timestamp() for point in every})
+    place = {time: index for index, time in enumerate(times)}
+    return model.Courses(
+        width=width, times=times, hosts=[_course(name, points, place) for name, points in found.items() if points]
+    )
+
+
+def _course(name: str, points: Iterable[Point], place: dict[float, int]) -> model.Course:
+    columns: list[list[float | None]] = [[None] * len(place) for _ in range(5)]
+    for point in points:
+        index = place[point.time.timestamp()]
+        values = (
+            *(_mean(point.cpu), None if point.cpu is None else point.cpu.max, _mean(point.mem)),
+            *(_mean(point.net_received), _mean(point.net_sent)),
+        )
+        for column, value in zip(columns, values, strict=True):
+            column[index] = value
+    cpu, cpu_max, mem, received, sent = columns
+    return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
+
+
+def _mean(band: Band | None) -> float | None:
+    return None if band is None else band.avg
+
+
+def _host(host: Host) -> model.HostNow:
+    latest = host.latest
+    return model.HostNow(
+        name=host.name,
+        own=host.own,
+        at=None if latest is None else latest.time,
+        cpu=None if latest is None else latest.cpu,
+        mem=None if latest is None else latest.mem,
+        storage=None if latest is None else latest.storage,
+        load=None if latest is None else latest.load,
+        net_received=None if latest is None else latest.net_received,
+        net_sent=None if latest is None else latest.net_sent,
+        cores=None if latest is None else latest.cores,
+    )
+
+
+def _process(snapshot: Snapshot) -> model.ProcessNow:
+    definition, sample = snapshot.definition, snapshot.sample
+    return model.ProcessNow(
+        slug=definition.slug,
+        app=definition.app,
+        node=definition.node,
+        state=snapshot.state,
+        detail=snapshot.detail,
+        pid=snapshot.pid,
+        port=snapshot.port,
+        uptime=snapshot.uptime,
+        restarts=snapshot.restarts,
+        last_status=snapshot.last_status,
+        next_try_at=snapshot.next_try_at,
+        cpu=None if sample is None else sample.cpu_percent,
+        memory=None if sample is None else sample.memory,
+    )
+
+
+def _job(job: Job) -> model.JobNow:
+    return model.JobNow(id=job.id, line=job.line, client=job.client, started_at=job.started_at)
+
+
+def _load(name: str, frame: LiveFrame) -> model.LoadNow:
+    timer = frame.timers.get(TRANSACTION)
+    percentiles = timer.percentiles if timer is not None else {}
+    return model.LoadNow(
+        id=frame.id,
+        name=name,
+        state=frame.state,
+        elapsed=frame.elapsed,
+        run_time=frame.run_time,
+        turrets=sum(turret.alive for turret in frame.turrets),
+        transactions=frame.transactions,
+        errors=frame.errors,
+        rate=frame.rate,
+        error_rate=frame.error_rate,
+        p50=percentiles.get("50"),
+        p99=percentiles.get("99"),
+    )

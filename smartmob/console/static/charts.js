@@ -1,0 +1,67 @@
+// Charts in the colours of the page. Only SVG traces are used: others would need eval, which the page may not do.
+
+export const COLOURS = ["#3d6fe0", "#e0723d", "#2f9e6b", "#b25bd1", "#c9a227", "#d1456b", "#3aa6b9", "#8a7a5c"];
+
+export function dark() {
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+export function ink() {
+  return dark()
+    ? { text: "#9ba5b4", line: "#2a313c", strong: "#e7eaf0", surface: "#161a21" }
+    : { text: "#565f6d", line: "#dfe3e9", strong: "#171b22", surface: "#ffffff" };
+}
+
+export function layout(further = {}) {
+  const colours = ink();
+  const axis = { gridcolor: colours.line, linecolor: colours.line, zerolinecolor: colours.line, tickcolor: colours.line, automargin: true };
+  const made = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 8, b: 36 },
+    font: { color: colours.text, size: 12, family: getComputedStyle(document.body).fontFamily },
+    hovermode: "x", hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.strong } },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true, uirevision: "same",
+    ...further,
+  };
+  for (const name of Object.keys(made)) if (/^[xy]axis/.test(name)) made[name] = { ...axis, ...made[name] };
+  for (const name of ["xaxis", "yaxis"]) made[name] ??= { ...axis };
+  return made;
+}
+
+export function line(name, x, y, further = {}) {
+  return { type: "scatter", mode: "lines", name, x, y, line: { width: 1.5, ...(further.line ?? {}) }, connectgaps: false, ...Object.fromEntries(Object.entries(further).filter(([key]) => key !== "line")) };
+}
+
+// Draws or redraws; resolves to the element. Its own toolbar is left out: it cannot be reached by keyboard.
+export async function draw(place, traces, wanted) {
+  const node = typeof place === "string" ? document.getElementById(place) : place;
+  await window.Plotly.react(node, traces, wanted, { displayModeBar: false, responsive: true, doubleClick: false });
+  return node;
+}
+
+// Draws anew when the system changes its colours.
+export function redraw(action) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
+}
+
+// The library understands a few tags in texts: none of them may come from outside.
+export const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+export function dates(times) {
+  return times.map((time) => new Date(time * 1000));
+}
+
+export function spans(place, chosen, choose) {
+  const all = [["5 min", 300], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
+  place.replaceChildren(...all.map(([words, seconds]) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "second";
+    button.textContent = words;
+    button.setAttribute("aria-pressed", String(seconds === chosen));
+    button.addEventListener("click", () => {
+      for (const other of place.children) other.setAttribute("aria-pressed", String(other === button));
+      choose(seconds);
+    });
+    return button;
+  }));
+}

@@ -1,0 +1,120 @@
+// Building the page: nodes are made of values, never of markup, so that no text that came from outside is run.
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class") node.className = value;
+    else if (value === true) node.setAttribute(name, "");
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function fill(target, ...children) {
+  const node = typeof target === "string" ? document.getElementById(target) : target;
+  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// columns: [{name, right?, wide?, cell(row)}]
+export function table(columns, rows, nothing) {
+  if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
+  const kind = (column) => (column.right ? "right" : column.wide ? "wide" : "tight");
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
+    el("table", {},
+      el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: kind(column) }, column.name)))),
+      el("tbody", {}, rows.map((row) =>
+        el("tr", {}, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
+}
+
+export function tiles(pairs) {
+  return el("div", { class: "tiles" },
+    pairs.filter((pair) => pair).map(([name, value]) => el("div", { class: "tile" }, el("b", {}, value ?? "–"), el("span", {}, name))));
+}
+
+export function badge(text, level = "plain") {
+  return el("span", { class: `badge ${level}` }, text);
+}
+
+export function link(text, href) {
+  return el("a", { href }, text);
+}
+
+export function empty(words, command) {
+  return el("div", { class: "quiet" }, el("p", {}, words), command ? el("pre", { class: "command" }, el("code", {}, command)) : null);
+}
+
+// Asks whether something that cannot be undone is meant.
+export function confirmed(question, verb) {
+  return new Promise((resolve) => {
+    const dialog = el("dialog", { "aria-label": question }, el("p", {}, question),
+      el("form", { method: "dialog", class: "buttons" },
+        el("button", { class: "second", value: "no", autofocus: true }, "Cancel"), el("button", { class: "danger", value: "yes" }, verb)));
+    dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+const plain = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+
+export function number(value, digits = 1) {
+  if (value === null || value === undefined) return "–";
+  return digits === 1 ? plain.format(value) : new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
+}
+
+export function percent(value) {
+  return value === null || value === undefined ? "–" : `${value.toFixed(1)} %`;
+}
+
+export function bytes(value) {
+  if (value === null || value === undefined) return "–";
+  for (const [unit, size] of [["GB", 2 ** 30], ["MB", 2 ** 20], ["kB", 2 ** 10]]) {
+    if (Math.abs(value) >= size) return `${(value / size).toFixed(1)} ${unit}`;
+  }
+  return `${Math.round(value)} B`;
+}
+
+export function megabytes(value) {
+  return value === null || value === undefined ? "–" : bytes(value * 2 ** 20);
+}
+
+export function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size < 1e-3) return `${(value * 1e6).toFixed(0)} µs`;
+  if (size < 1) return `${(value * 1e3).toFixed(1)} ms`;
+  if (size < 120) return `${value.toFixed(2)} s`;
+  if (size < 7200) return `${(value / 60).toFixed(1)} min`;
+  if (size < 172800) return `${(value / 3600).toFixed(1)} h`;
+  return `${(value / 86400).toFixed(1)} d`;
+}
+
+export function clockTime(text) {
+  return new Date(text).toLocaleTimeString("en-GB");
+}
+
+export function when(text) {
+  if (!text) return "–";
+  const moment = new Date(text);
+  const day = moment.toDateString() === new Date().toDateString() ? "" : `${moment.toLocaleDateString("en-CA")} `;
+  return el("time", { datetime: moment.toISOString(), title: moment.toISOString() }, day + moment.toLocaleTimeString("en-GB"));
+}
+
+export function ago(text) {
+  if (!text) return "never";
+  const past = (Date.now() - new Date(text)) / 1000;
+  return past < 2 ? "now" : `${seconds(past).replace(".00", "")} ago`;
+}

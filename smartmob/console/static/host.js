@@ -1,0 +1,48 @@
+// One machine: how it is, and what it did.
+
+import { ask, complain } from "./api.js";
+import { dates, draw, layout, line, redraw, spans } from "./charts.js";
+import { ago, badge, bytes, fill, megabytes, number, percent, seconds, tiles, when } from "./dom.js";
+import { live } from "./live.js";
+
+const name = document.getElementById("main").dataset.id;
+let span = 3600;
+let details = null;
+
+function show(frame) {
+  const host = frame.hosts.find((row) => row.name === name);
+  if (!host) return;
+  const heard = host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(`silent, ${ago(host.at)}`, "warning");
+  fill("summary", tiles([["", heard], ["CPU", percent(host.cpu)], ["load", number(host.load, 2)], ["memory", megabytes(host.mem)], ["storage", megabytes(host.storage)],
+    ["received", host.net_received === null ? "–" : `${bytes(host.net_received)}/s`], ["sent", host.net_sent === null ? "–" : `${bytes(host.net_sent)}/s`],
+    host.cores ? ["each core", host.cores.map((core) => Math.round(core)).join(" ")] : null,
+    details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]));
+}
+
+async function course() {
+  const end = Date.now() / 1000;
+  try {
+    const found = await ask(`/hosts/${encodeURIComponent(name)}/samples?from=${end - span}&to=${end}&points=600`);
+    const x = found.points.map((point) => new Date(point.time));
+    const of = (figure, part) => found.points.map((point) => point[figure]?.[part] ?? null);
+    const most = found.width ? [line("CPU, most", x, of("cpu", "max"), { line: { width: 0.8, dash: "dot" }, hovertemplate: "%{y:.1f} %" })] : [];
+    await draw("chart", [
+      line("CPU", x, of("cpu", "avg"), { hovertemplate: "%{y:.1f} %" }), ...most,
+      line("memory", x, of("mem", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
+      line("swap", x, of("swap", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
+      line("received", x, of("net_received", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }), line("sent", x, of("net_sent", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }),
+      line("read", x, of("disk_read", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }), line("written", x, of("disk_write", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }),
+    ], layout({
+      xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y4" },
+      yaxis: { title: { text: "CPU %" }, domain: [0.78, 1], rangemode: "tozero" }, yaxis2: { title: { text: "MB" }, domain: [0.52, 0.73], rangemode: "tozero" },
+      yaxis3: { title: { text: "network/s" }, domain: [0.26, 0.47], rangemode: "tozero", tickformat: ".2s" }, yaxis4: { title: { text: "disk/s" }, domain: [0, 0.21], rangemode: "tozero", tickformat: ".2s" },
+    }));
+  } catch (error) { complain(error); }
+}
+
+spans(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
+redraw(course);
+try { details = await ask(`/hosts/${encodeURIComponent(name)}`); } catch (error) { complain(error); }
+await course();
+setInterval(course, 15000);
+live(show);

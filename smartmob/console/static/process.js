@@ -1,0 +1,34 @@
+// One program: how it is, and what it writes.
+
+import { ask, complain } from "./api.js";
+import { Console } from "./console.js";
+import { bytes, el, fill, number, percent, seconds, tiles, when } from "./dom.js";
+import { live, watch } from "./live.js";
+import { buttons } from "./processes.js";
+import { state } from "./states.js";
+
+const slug = document.getElementById("main").dataset.id;
+const output = new Console("console", "console-tools");
+const head = el("div");
+fill("summary", head, buttons(slug));
+let details = null;
+
+async function look() {
+  try { details = await ask(`/process-status/${encodeURIComponent(slug)}`); } catch (error) { complain(error); }
+}
+
+function show(frame) {
+  const process = frame.processes.find((row) => row.slug === slug);
+  if (!process) { fill(head, el("p", {}, "This program is no more.")); return; }
+  fill(head, el("p", {}, state(process.state), process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
+    tiles([["process", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["up", seconds(process.uptime)], ["restarts", number(process.restarts)],
+      ["last exit status", process.last_status ?? "–"], ["CPU", percent(process.cpu)], ["memory", bytes(process.memory)],
+      details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));
+}
+
+await look();
+live(show);
+watch(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1`, (line) => output.add(line), {
+  status: false,
+  ended: (event) => { if (event.code === 1000) { output.add("[smartmob] the program was deleted"); return true; } output.add("[smartmob] the connection was lost"); return false; },
+});

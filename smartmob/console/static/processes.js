@@ -1,0 +1,100 @@
+// Programs: what runs, and how to deploy one.
+
+import { act, ask, send } from "./api.js";
+import { bytes, confirmed, el, empty, fill, link, number, percent, seconds, table } from "./dom.js";
+import { live } from "./live.js";
+import { state } from "./states.js";
+
+const path = (verb, slug) => `/${verb}/${encodeURIComponent(slug)}`;
+let shown = "";
+
+export function buttons(slug) {
+  const button = (words, kind, action) => el("button", { class: kind, type: "button", onclick: (event) => act(event.currentTarget, action) }, words);
+  return el("div", { class: "buttons", "data-control": true },
+    button("Restart", "second", () => send(path("restart-process", slug))),
+    button("Stop", "second", async () => { if (await confirmed(`Stop ${slug}? It stays in the list.`, "Stop")) await send(path("stop-process", slug)); }),
+    button("Delete", "danger", async () => { if (await confirmed(`Stop ${slug} with all its children and forget it?`, "Delete")) await send(path("delete-process", slug)); }));
+}
+
+function show(frame) {
+  // Buttons must not change under a finger, so only what differs is drawn anew.
+  const key = frame.processes.map((row) => row.slug).join("\n");
+  const columns = [
+    { name: "Program", wide: true, cell: (row) => link(row.slug, `/console/processes/${encodeURIComponent(row.slug)}`) },
+    { name: "State", cell: (row) => cell(row, "state", state(row.state)) },
+    { name: "Process", right: true, cell: (row) => cell(row, "pid", row.pid ?? "–") },
+    { name: "Port", right: true, cell: (row) => cell(row, "port", row.port ?? "–") },
+    { name: "Up", right: true, cell: (row) => cell(row, "uptime", seconds(row.uptime)) },
+    { name: "Restarts", right: true, cell: (row) => cell(row, "restarts", number(row.restarts)) },
+    { name: "CPU", right: true, cell: (row) => cell(row, "cpu", percent(row.cpu)) },
+    { name: "Memory", right: true, cell: (row) => cell(row, "memory", bytes(row.memory)) },
+    { name: "", right: true, cell: (row) => buttons(row.slug) },
+  ];
+  if (key !== shown || !frame.processes.length) {
+    shown = key;
+    fill("processes", table(columns, frame.processes, empty("No program runs here yet. Deploy one below, or:", "smartmob run ./myapp")));
+    return;
+  }
+  for (const row of frame.processes) {
+    for (const column of columns.slice(1, -1)) {
+      const made = column.cell(row);
+      const there = document.querySelector(`[data-slug="${CSS.escape(row.slug)}"][data-figure="${made.dataset.figure}"]`);
+      if (there && there.textContent !== made.textContent) there.replaceWith(made);
+    }
+  }
+}
+
+function cell(row, figure, content) {
+  return el("span", { "data-slug": row.slug, "data-figure": figure }, content);
+}
+
+function upload(file, said) {
+  const bar = document.getElementById("upload");
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/upload-archive");
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.addEventListener("progress", (event) => {
+      bar.hidden = false;
+      bar.value = event.total ? event.loaded / event.total : 0;
+      said.textContent = `${bytes(event.loaded)} of ${bytes(event.total)}`;
+    });
+    request.addEventListener("load", () => {
+      const answer = JSON.parse(request.responseText || "{}");
+      if (request.status < 300) resolve(answer);
+      else reject(new Error(answer.detail ?? `the service answered ${request.status}`));
+    });
+    request.addEventListener("error", () => reject(new Error("the upload broke off")));
+    request.send(file);
+  });
+}
+
+const form = document.getElementById("create-form");
+form?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  act(form.querySelector("button"), async () => {
+    const fields = new FormData(form);
+    const said = document.getElementById("upload-said");
+    const env = {};
+    for (const line of String(fields.get("env")).split("\n").map((text) => text.trim()).filter(Boolean)) {
+      const [, name, value] = /^([^=]+)=(.*)$/.exec(line) ?? [];
+      if (!name) { said.textContent = `“${line}” is not of the form NAME=value`; return; }
+      env[name.trim()] = value;
+    }
+    let uploaded;
+    try { uploaded = await upload(fields.get("archive"), said); } catch (error) { said.textContent = `Not deployed: ${error.message}`; return; }
+    const type = String(fields.get("process_type"));
+    const taken = new Set((await ask("/list-processes")).processes.map((process) => process.slug));
+    const made = [];
+    for (let number = 0; made.length < Number(fields.get("count")); number++) {
+      const node = `${type}.${number}`;
+      if (taken.has(`${fields.get("app")}.${node}`)) continue;
+      const status = await send("/create-process", { app: fields.get("app"), node, process_type: type, source_url: uploaded.source_url, env });
+      made.push(status.slug);
+    }
+    document.getElementById("upload").hidden = true;
+    said.replaceChildren("Deployed ", ...made.flatMap((slug) => [link(slug, `/console/processes/${encodeURIComponent(slug)}`), " "]));
+  });
+});
+
+if (document.getElementById("processes")) live(show);

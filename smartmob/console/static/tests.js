@@ -1,0 +1,65 @@
+// Test runs, and a search for tests.
+
+import { act, ask, complain } from "./api.js";
+import { el, empty, fill, link, number, seconds, table, when } from "./dom.js";
+import { live, onNews } from "./live.js";
+
+let next = null;
+let listed = [];
+
+export const itemLink = (path, variant, words) => link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}`);
+
+function show() {
+  fill("runs", table([
+    { name: "Began", cell: (run) => when(run.started_at) },
+    { name: "Run", cell: (run) => link(run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
+    { name: "Commit", cell: (run) => el("code", {}, run.scm_ref.slice(0, 12) || "–") },
+    { name: "Machine", cell: (run) => run.nodes.join(", ") || "–" },
+    { name: "Sessions", right: true, cell: (run) => number(run.sessions.length) },
+    { name: "Tests", right: true, cell: (run) => number(run.metrics) },
+    { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
+    { name: "Tags", wide: true, cell: (run) => run.tags.map((tag) => `${tag.name}=${tag.value}`).join(" ") || "–" },
+  ], listed, empty("No test run has been measured yet. In the environment of your suite:", `pip install pytest-monitor\npytest --remote-server ${location.origin} --no-db`)),
+  next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, older) }, "Older")) : null);
+}
+
+async function older() {
+  const page = await ask(next);
+  listed = [...listed, ...(page?.runs ?? [])];
+  next = page?.next_url ?? null;
+  show();
+}
+
+async function refresh() {
+  try {
+    const page = await ask("/api/v1/runs/?limit=30");
+    listed = page?.runs ?? [];
+    next = page?.next_url ?? null;
+    show();
+  } catch (error) { complain(error); }
+}
+
+const find = document.getElementById("find-form");
+find?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  act(find.querySelector("button"), async () => {
+    const page = await ask(`/api/v1/variants/like/${encodeURIComponent(find.text.value)}/metrics`);
+    const found = new Map();
+    for (const metric of page?.metrics ?? []) {
+      const key = `${metric.item_path}\n${metric.item_variant}`;
+      const known = found.get(key) ?? { metric, times: [] };
+      known.times.push(metric.total_time);
+      found.set(key, known);
+    }
+    fill("items", table([
+      { name: "Test", wide: true, cell: ({ metric }) => itemLink(metric.item_path, metric.item_variant) },
+      { name: "Where", wide: true, cell: ({ metric }) => metric.item_path }, { name: "Kind", cell: ({ metric }) => metric.kind },
+      { name: "Executions", right: true, cell: ({ times }) => number(times.length) }, { name: "Last", right: true, cell: ({ times }) => seconds(times.at(-1)) },
+    ], [...found.values()], "No test has such a name."));
+  });
+});
+
+if (document.getElementById("runs")) {
+  await refresh();
+  live(onNews(refresh));
+}

@@ -1,0 +1,180 @@
+"""Everything that went on in a span, in lanes and curves, at the resolution at which it can be seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+import msgspec
+
+from smartmob.commands.model import Job
+from smartmob.console.changes import changes, happenings
+from smartmob.console.model import LoadCourse, Span, Timeline
+from smartmob.console.rooms import Rooms
+from smartmob.console.service import ConsoleService
+from smartmob.kernel import clock
+from smartmob.metrics.model import Executed
+from smartmob.metrics.model import Run as TestRun
+from smartmob.processes.model import Happening, Snapshot
+from smartmob.turrets.model import Run as LoadRun
+
+TESTS_SEEN = timedelta(hours=2)
+"""In a longer span a test is too short to be seen, so that only runs are told."""
+MOST_RUNS = 200
+MOST_TESTS = 2_000
+MOST_JOBS = 500
+MOST_LOADS = 20
+MOST_HAPPENINGS = 5_000
+MOST_CHANGES = 500
+MOST_MARKS = 1_000
+_BORN = ("started", "restarted")
+
+
+async def timeline(service: ConsoleService, start: datetime, end: datetime, points: int) -> Timeline:
+    """Return what is known of the span from `start` until before `end`."""
+    rooms = service.rooms
+    courses, runs, loads, jobs = await asyncio.gather(
+        service.courses(start, end, points),
+        rooms.metrics.runs_between(start, end, MOST_RUNS),
+        rooms.turrets.runs_between(start, end, MOST_LOADS),
+        rooms.commands.jobs_between(start, end, MOST_JOBS),
+    )
+    happened, changed, marks = await asyncio.gather(
+        happenings(rooms, start, end, MOST_HAPPENINGS),
+        changes(rooms, start, end, MOST_CHANGES),
+        rooms.marks.marks(start, end, MOST_MARKS),
+    )
+    tests = await _tests(rooms, runs, start, end)
+    limits = (
+        *(("tests", runs, MOST_RUNS), ("tests", tests, MOST_TESTS), ("load", loads, MOST_LOADS)),
+        *(("jobs", jobs, MOST_JOBS), ("processes", happened, MOST_HAPPENINGS), ("marks", marks, MOST_MARKS)),
+    )
+    return Timeline(
+        start=start,
+        end=end,
+        courses=courses,
+        spans=[
+            *map(_run_span, runs),
+            *map(_test_span, tests),
+            *_process_spans(happened, rooms.processes.processes(), start, end),
+            *map(_load_span, loads),
+            *map(_job_span, jobs),
+        ],
+        changes=changed,
+        marks=[msgspec.to_builtins(mark, builtin_types=(datetime,)) for mark in marks],
+        loads=[course for run in loads if (course := await _load_course(rooms, run)) is not None],
+        partial=sorted({lane for lane, found, most in limits if len(found) >= most}),
+    )
+
+
+async def _tests(rooms: Rooms, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[Executed]:
+    if end - start > TESTS_SEEN or not runs:
+        return []
+    sessions = [session.session_h for run in runs for session in run.sessions]
+    return await rooms.metrics.executions(sessions, start, end, MOST_TESTS)
+
+
+def _run_span(run: TestRun) -> Span:
+    return Span(
+        lane="test runs",
+        label=run.scm_ref[:12] or run.id[:12],
+        start=run.started_at,
+        end=run.ended_at,
+        detail=f"{run.metrics} tests, {run.total_time:.3f} s, {', '.join(run.nodes)}",
+        href=f"/console/tests/runs/{quote(run.id, safe='')}",
+    )
+
+
+def _test_span(test: Executed) -> Span:
+    path = quote(test.item_path, safe="")
+    return Span(
+        lane="tests",
+        label=test.item_variant or test.item,
+        start=test.started_at,
+        end=_after(test.started_at, test.total_time),
+        detail=f"{test.total_time:.6g} s",
+        href=f"/console/tests/items?path={path}&variant={quote(test.item_variant, safe='')}",
+    )
+
+
+def _load_span(run: LoadRun) -> Span:
+    return Span(
+        lane="load",
+        label=run.name,
+        start=run.started_at or run.created_at,
+        end=run.ended_at,
+        level="bad" if run.state == "failed" else "good" if run.state == "finished" else "plain",
+        detail=f"{run.state}, {run.transactions:,} transactions, {run.errors:,} errors",
+        href=f"/console/load/{run.id}",
+    )
+
+
+def _job_span(job: Job) -> Span:
+    return Span(
+        lane="jobs",
+        label=job.line[:200],
+        start=job.started_at,
+        end=job.ended_at,
+        level="plain" if job.exit_code in (0, None) else "warning",
+        detail=f"{job.state}, {job.client}",
+        href=f"/console/commands/{job.id}",
+    )
+
+
+def _process_spans(
+    happened: Iterable[Happening], present: Iterable[Snapshot], start: datetime, end: datetime
+) -> list[Span]:
+    """Return when each program ran: from each start to the exit behind it."""
+    begun: dict[str, datetime] = {}
+    seen: set[str] = set()
+    spans = []
+    for happening in happened:
+        slug = happening.slug
+        if happening.kind in _BORN:
+            begun[slug] = happening.at
+        elif happening.kind == "exited":
+            # One without a start in the span ran before it.
+            since = begun.pop(slug, None) or (start if slug not in seen else None)
+            if since is not None:
+                failed = happening.detail.get("status") not in (0, None)
+                level = "warning" if failed else "plain"
+                spans.append(_process_span(slug, since, happening.at, str(happening.detail.get("text", "")), level))
+        seen.add(slug)
+    running = {snapshot.definition.slug: snapshot for snapshot in present if snapshot.pid is not None}
+    for slug, snapshot in running.items():
+        since = begun.pop(slug, None) or snapshot.started_at
+        if since is not None and since < end:
+            spans.append(_process_span(slug, since, None, f"pid {snapshot.pid}", "good"))
+    # Of those that a service left behind nobody tells the end.
+    spans += [_process_span(slug, since, since, "ended with the service", "warning") for slug, since in begun.items()]
+    return spans
+
+
+def _process_span(slug: str, start: datetime, end: datetime | None, detail: str, level: str) -> Span:
+    href = f"/console/processes/{quote(slug, safe='')}"
+    return Span(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
+
+
+async def _load_course(rooms: Rooms, run: LoadRun) -> LoadCourse | None:
+    if run.started_at is None:
+        return None
+    begun = run.started_at.timestamp()
+    points = (await rooms.turrets.course(run.id)).points
+    return LoadCourse(
+        id=run.id,
+        name=run.name,
+        times=[begun + point.at for point in points],
+        rate=[point.rate for point in points],
+        errors=[point.error_rate for point in points],
+        p50=[point.p50 for point in points],
+        p99=[point.p99 for point in points],
+    )
+
+
+def _after(moment: datetime, seconds: float) -> datetime:
+    try:
+        return moment + timedelta(seconds=max(0.0, seconds))
+    except OverflowError:
+        return clock.now()

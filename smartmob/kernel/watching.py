@@ -1,0 +1,34 @@
+"""A WebSocket over which somebody only watches: frames go out, and nothing is expected to come in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+_HEARTBEAT = 20.0
+_LONGEST_MESSAGE = 1024
+
+
+async def serve(request: web.Request, frames: AsyncIterator[str]) -> web.StreamResponse:
+    """Send `frames` until they end or the viewer leaves; raises HTTPUpgradeRequired when this is no WebSocket."""
+    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST_MESSAGE)
+    if not socket.can_prepare(request).ok:
+        raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
+    await socket.prepare(request)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(_send(socket, frames))
+        async for _ in socket:
+            pass
+        sending.cancel()
+    return socket
+
+
+async def _send(socket: web.WebSocketResponse, frames: AsyncIterator[str]) -> None:
+    try:
+        async for frame in frames:
+            await socket.send_str(frame)
+        await socket.close()
+    except ConnectionError:
+        return  # the viewer has left
