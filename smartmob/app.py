@@ -29,6 +29,7 @@ from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.marks import room as marks
 from smartmob.metrics import room as metrics
+from smartmob.metrics.service import MetricsService
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
@@ -95,7 +96,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
     built = {room: room.build(house) for room in ROOMS}
     rooms = tuple(built.values())
-    _introduce(built[turrets].face, built[hosts].face)
+    _introduce(built[turrets].face, built[metrics].face, built[hosts].face)
 
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(*(room.live for room in rooms)))
@@ -142,11 +143,13 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     return service
 
 
-def _introduce(firing: object, machines: object) -> None:
-    """Let the turrets ask for the load of machines."""
+def _introduce(firing: object, comparing: object, machines: object) -> None:
+    """Let the turrets and the comparisons of tests ask for the load of machines."""
     assert isinstance(firing, TurretsService)
+    assert isinstance(comparing, MetricsService)
     assert isinstance(machines, HostsService)
     firing.machines = machines
+    comparing.introduce(machines)
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:
