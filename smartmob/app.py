@@ -153,6 +153,7 @@ def _introduced(faces: Mapping[Any, Any]) -> Rooms:
         marks=faces[marks],
     )
     found.turrets.machines = found.hosts
+    found.metrics.introduce(found.hosts)
     return found
 
 

@@ -38,6 +38,7 @@ _COMMANDS = {
     "mark": ("smartmob.cli.marks:mark", "Put a note on the timeline."),
     "marks": ("smartmob.cli.marks:marks", "List the notes on the timeline."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
+    "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 

@@ -52,7 +52,9 @@ class Peers:
                 async for chunk in response.content.iter_chunked(_MOST_AT_ONCE):
                     yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(f"{self._addresses[number]} cannot be reached: {str(error) or type(error).__name__}") from None
+            raise Unavailable(
+                f"{self._addresses[number]} cannot be reached: {str(error) or type(error).__name__}"
+            ) from None
 
 
 def _checked(address: str) -> str:

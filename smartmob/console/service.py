@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console import model
@@ -28,19 +27,11 @@ _SPARK_POINTS = 60
 _NEWEST_JOB = 2**62
 
 
-class Verdicts(Protocol):
-    """Whoever can tell whether a test run was slower than those before it."""
-
-    async def verdict(self, run: str) -> tuple[str, str] | None:
-        """Return the verdict on a test run and the reason in words, or None without one."""
-
-
 class ConsoleService:
-    """Gathers what a page shows. `verdicts` tells of test runs, once the composition root has said who does."""
+    """Gathers what a page shows."""
 
     def __init__(self, rooms: Rooms) -> None:
         self.rooms = rooms
-        self.verdicts: Verdicts | None = None
 
     async def now(self, news: int) -> model.Now:
         """Return the lab as it is."""
@@ -76,7 +67,7 @@ class ConsoleService:
         return [await self._test_run(run) for run in runs]
 
     async def _test_run(self, run: StoredTestRun) -> model.TestRun:
-        verdict = None if self.verdicts is None else await self.verdicts.verdict(run.id)
+        found = await self.rooms.metrics.verdict_of_run(run.id) if run.metrics else None
         return model.TestRun(
             id=run.id,
             scm_ref=run.scm_ref,
@@ -85,8 +76,8 @@ class ConsoleService:
             nodes=run.nodes,
             metrics=run.metrics,
             total_time=run.total_time,
-            verdict=None if verdict is None else verdict[0],
-            reason=None if verdict is None else verdict[1],
+            verdict=None if found is None else found.verdict,
+            reason=None if found is None else found.explanation,
         )
 
     async def courses(

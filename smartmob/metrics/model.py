@@ -71,6 +71,22 @@ class Context(msgspec.Struct, frozen=True):
     python_info: str
 
 
+ALIKE = (
+    *("cpu_count", "cpu_type", "cpu_vendor", "ram_total", "machine_node", "machine_type", "machine_arch"),
+    *("system_info", "python_info"),
+)
+"""The fields that make two contexts the same place to measure in.
+
+The frequency is not among them: the plugin sends that of the moment, so that on many machines each session has a
+context of its own.
+"""
+
+
+def is_alike(one: Context, other: Context) -> bool:
+    """Tell whether what was measured in two contexts can be compared."""
+    return all(getattr(one, name) == getattr(other, name) for name in ALIKE)
+
+
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """One pytest process. `description` is an object of tags from the plugin, a text in the seed."""
 

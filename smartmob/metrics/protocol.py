@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from smartmob.metrics import model
+from smartmob.metrics.verdicts import Resource
 
 CONTEXT = msgspec.json.Decoder(model.NewContext)
 SESSION = msgspec.json.Decoder(model.NewSession)
@@ -186,6 +187,18 @@ class LimitQuery(msgspec.Struct, frozen=True):
     """How many at most."""
 
     limit: model.Limit = 100
+
+
+class VerdictQuery(msgspec.Struct, frozen=True):
+    """Which resource to judge by."""
+
+    resource: Resource = "total_time"
+
+
+class SeriesQuery(msgspec.Struct, frozen=True):
+    """How many executions at most; the latest are given."""
+
+    limit: model.Limit = 500
 
 
 class AppendQuery(msgspec.Struct, frozen=True):

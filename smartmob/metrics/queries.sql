@@ -188,3 +188,62 @@ LEFT JOIN test_sessions AS s ON s.session_h = m.session_h
 LEFT JOIN test_contexts AS c ON c.h = m.context_h
 WHERE i.item = $1 OR i.item_variant = $1
 ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;
+
+-- name: contexts_of_sessions
+SELECT session_h, context_h FROM test_session_contexts WHERE session_h = ANY ($1::text[]) ORDER BY session_h, context_h;
+
+-- name: contexts_like
+SELECT other.h FROM test_contexts AS c JOIN test_contexts AS other ON (
+    other.cpu_count, other.cpu_type, other.cpu_vendor, other.ram_total, other.machine_node, other.machine_type,
+    other.machine_arch, other.system_info, other.python_info
+) = (
+    c.cpu_count, c.cpu_type, c.cpu_vendor, c.ram_total, c.machine_node, c.machine_type, c.machine_arch, c.system_info,
+    c.python_info
+)
+WHERE c.h = $1;
+
+-- name: sessions_in_contexts
+SELECT DISTINCT s.started_at, s.session_h, s.run_tag, s.run_key, s.scm_ref, s.tags ->> 'pipeline_branch' AS branch
+FROM test_session_contexts AS l JOIN test_sessions AS s ON s.session_h = l.session_h
+WHERE l.context_h = ANY ($1::text[]);
+
+-- name: least_values
+-- An execution that was disturbed takes longer, never shorter: of several in a session the least is the truest.
+SELECT m.session_h, array_agg(m.item_id) AS items, array_agg(m.value) AS values
+FROM (
+    SELECT session_h, item_id, min({measure}) AS value FROM test_metrics
+    WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[]) AND {measure} IS NOT NULL
+    GROUP BY session_h, item_id
+) AS m
+GROUP BY m.session_h;
+
+-- name: efforts
+SELECT
+    session_h, min(started_at) AS started_at,
+    max(least(started_at + make_interval(secs => greatest(least(total_time, 1e7), 0)), timestamptz '9999-12-31Z'))
+    AS ended_at,
+    coalesce(sum(greatest(least(coalesce(user_time, 0), 1e7), 0) + greatest(least(coalesce(kernel_time, 0), 1e7), 0)), 0)
+    AS cpu_seconds
+FROM test_metrics WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[])
+GROUP BY session_h;
+
+-- name: select_items
+SELECT item_id, item_path, item, item_variant, kind FROM test_items;
+
+-- name: select_series
+SELECT
+    m.session_h, m.context_h, m.started_at, m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage, s.scm_ref
+FROM test_metrics AS m LEFT JOIN test_sessions AS s ON s.session_h = m.session_h
+WHERE m.item_id = ANY ($1::uuid[])
+ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;
+
+-- name: sessions_named
+SELECT session_h, scm_ref FROM test_sessions WHERE starts_with(session_h, $1)
+ORDER BY session_h != $1, session_h LIMIT $2;
+
+-- name: commits_named
+SELECT scm_ref FROM test_sessions WHERE starts_with(scm_ref, $1) GROUP BY scm_ref
+ORDER BY scm_ref != $1, scm_ref LIMIT $2;
+
+-- name: latest_of_commit
+SELECT session_h FROM test_sessions WHERE scm_ref = $1 ORDER BY started_at DESC, session_h DESC LIMIT $2;

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,11 +18,16 @@ from smartmob.kernel import clock, paging
 from smartmob.kernel.db import Record
 from smartmob.kernel.events import EventBus
 from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.metrics import model
+from smartmob.metrics import model, points
+from smartmob.metrics.comparer import Comparer
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
+from smartmob.metrics.machines import Watch
 from smartmob.metrics.model import MetricFilter, SessionFilter
+from smartmob.metrics.runs import Runs
+from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 from smartmob.metrics.store.writer import BulkLoad, MetricsWriter
+from smartmob.metrics.verdicts import Asked, Comparison, Resource
 from smartmob.settings import MetricsSettings
 
 log = structlog.get_logger()
@@ -36,9 +42,7 @@ RESOURCES = {
 MOST_EXTREMES = 500
 _BULK_FROM_METRICS = 5_000
 _BULK_LOADS_AT_ONCE = 3
-_RUN_SESSIONS = 200
 _MAINTENANCE_SECONDS = 3600.0
-_LONGEST_RUN = timedelta(days=1)
 _ABANDONED_AFTER = timedelta(hours=1)
 
 AnyNewMetric = model.NewMetric | model.ImportedMetric
@@ -58,6 +62,7 @@ class MetricsService:
     def __init__(
         self,
         reader: MetricsReader,
+        histories: HistoryReader,
         writer: MetricsWriter,
         live: GroupCommitWriter[model.MetricRow],
         bus: EventBus,
@@ -68,7 +73,10 @@ class MetricsService:
         self._live = live
         self._bus = bus
         self._settings = settings
-        self._window = timedelta(seconds=settings.run_window)
+        window = timedelta(seconds=settings.run_window)
+        self._runs = Runs(reader, window)
+        self._histories = histories
+        self._comparer = Comparer(histories, self._runs, window)
         self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
 
     # -- taking -------------------------------------------------------------------------------------------------
@@ -105,17 +113,22 @@ class MetricsService:
             )
         )
         if is_new:
+            # Its metrics may have come before it.
+            self._comparer.forget_all()
             self._bus.publish(SessionStored(new.session_h, scm_ref))
         return _session(row)
 
     async def create_metric(self, new: model.NewMetric) -> None:
         """Store a metric; its session and context may come later."""
         await self._live.put((model.metric_row(new, clock.epoch()),))
+        self._comparer.forget(new.session_h, new.context_h)
 
     async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
         """Store metrics, all of them or none; their session and context may come later."""
         now = clock.epoch()
         await self._live.put([model.metric_row(metric, now) for metric in new])
+        for metric in new:
+            self._comparer.forget(metric.session_h, metric.context_h)
 
     async def load_metrics(self, batches: AsyncIterator[Sequence[AnyNewMetric]]) -> int:
         """Store any number of metrics, all of them or none; return how many."""
@@ -128,11 +141,13 @@ class MetricsService:
         else:
             if held:
                 await self._live.put(held)
+                self._comparer.forget_all()
             return len(held)
         async with self._bulk_loads, self._writer.bulk() as load:
             await load.add(held)
             del held
             await self._load_rest(load, batches, live=True)
+        self._comparer.forget_all()
         self._bus.publish(MetricsStored(load.metrics))
         return load.metrics
 
@@ -149,6 +164,7 @@ class MetricsService:
             if there != offset:
                 raise Conflict(f"the session has {there} metrics, not {offset}; continue with offset={there}")
             await self._load_rest(load, self._only_of(session_h, batches), live=False)
+        self._comparer.forget_all()
         self._bus.publish(MetricsStored(load.metrics))
         return load.metrics
 
@@ -173,6 +189,7 @@ class MetricsService:
         sessions, metrics = await self._writer.delete_session(session_h)
         if not sessions and not metrics:
             raise NotFound(f"there is no session {session_h}")
+        self._comparer.forget_all()
         self._bus.publish(SessionDeleted(session_h, metrics))
         return metrics
 
@@ -263,23 +280,11 @@ class MetricsService:
 
     async def runs(self, before: tuple[datetime, str], limit: int) -> list[model.Run]:
         """Return the runs that began before a place (start and hash of a run's first session), newest first."""
-        chunk = max(_RUN_SESSIONS, 4 * limit)
-        while True:
-            members = await self._reader.members_before(*before, chunk)
-            runs = model.group(await self._complete(members), self._window)
-            # Of a run that began before the oldest session that was read, others may stand in between.
-            oldest = _place(members[-1]) if len(members) == chunk else None
-            known = [run for run in runs if _place(run[0]) < before and (oldest is None or _place(run[0]) >= oldest)]
-            if known or oldest is None:
-                return await self._described(known[: -limit - 1 : -1])
-            chunk *= 4
+        return await self._runs.before(before, limit)
 
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[model.Run]:
         """Return the newest runs of those that went on in a span, and began at most a day before it, newest first."""
-        members = await self._reader.members_between(_shifted(start, -_LONGEST_RUN), end, limit * _RUN_SESSIONS)
-        runs = model.group(await self._complete(members), self._window)
-        described = await self._described(runs[: -limit - 1 : -1])
-        return [run for run in described if run.started_at < end and run.ended_at >= start]
+        return await self._runs.between(start, end, limit)
 
     async def executions(
         self, sessions: Sequence[str], start: datetime, end: datetime, limit: int
@@ -289,43 +294,38 @@ class MetricsService:
 
     async def run(self, ident: str) -> model.Run:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""
-        return (await self._described([await self._find_run(ident)]))[0]
+        return await self._runs.described(ident)
 
     async def of_run(self, ident: str) -> MetricFilter:
         """Return what finds the metrics of a run. Raises NotFound."""
-        return MetricFilter(sessions=tuple(member.session_h for member in await self._find_run(ident)))
+        return MetricFilter(sessions=tuple(member.session_h for member in await self._runs.find(ident)))
 
-    async def _find_run(self, ident: str) -> list[model.RunMember]:
-        members = await self._reader.members_tagged([ident])
-        if members:
-            return model.group(members, self._window)[0]
-        member = await self._reader.member(ident)
-        if member is None:
-            raise NotFound(f"there is no run {ident}")
-        runs = model.group(await self._complete([member]), self._window)
-        return next(run for run in runs if any(other.session_h == ident for other in run))
+    # -- comparing ----------------------------------------------------------------------------------------------
 
-    async def _complete(self, members: Sequence[model.RunMember]) -> list[model.RunMember]:
-        """Return `members` with all the sessions that may belong to their runs."""
-        found = {member.session_h: member for member in members}
-        tags = sorted({member.run_tag for member in members if member.run_tag is not None})
-        if tags:
-            found |= {member.session_h: member for member in await self._reader.members_tagged(tags)}
-        untagged = [member for member in members if member.run_tag is None]
-        keys = sorted({member.run_key for member in untagged})
-        while untagged:
-            first, last = untagged[0].started_at, untagged[0].started_at
-            for member in untagged:
-                first, last = min(first, member.started_at), max(last, member.started_at)
-            near = await self._reader.members_like(keys, _shifted(first, -self._window), _shifted(last, self._window))
-            untagged = [member for member in near if member.session_h not in found]
-            found |= {member.session_h: member for member in untagged}
-        return list(found.values())
+    async def compare(self, asked: Asked) -> Comparison:
+        """Return what became slower from a base to a head. Raises InvalidInput and NotFound for what they name."""
+        return await self._comparer.compare(asked)
 
-    async def _described(self, runs: Sequence[Sequence[model.RunMember]]) -> list[model.Run]:
-        hashes = [member.session_h for run in runs for member in run]
-        rows = {row["session_h"]: row for row in await self._reader.session_summaries(hashes)}
-        return [described for run in runs if (described := _run(run, rows)) is not None]
+    async def verdict_of_run(self, ident: str, resource: Resource = "total_time") -> Comparison:
+        """Return what became slower in a run against what was before it; of its tests those that are no noise.
+
+        It is remembered until something is stored that could change it. Raises NotFound.
+        """
+        return await self._comparer.verdict_of_run(ident, resource)
+
+    async def series(self, item_id: uuid.UUID, limit: int) -> points.Series:
+        """Return the latest executions of a test by its id, oldest first. Raises NotFound."""
+        rows = await self._histories.items([item_id])
+        if not rows:
+            raise NotFound(f"there is no test {item_id}; a comparison tells the ids of its tests")
+        name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
+        found = await self._histories.series(await self._histories.same_items(*name), limit)
+        contexts = await self._histories.contexts(sorted({row["context_h"] for row in found}))
+        return points.series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
+
+    def introduce(self, watch: Watch) -> None:
+        """Ask `watch` from now on how busy machines were."""
+        self._comparer.watch = watch
 
     # -- retention ----------------------------------------------------------------------------------------------
 
@@ -363,36 +363,3 @@ def _context(row: Record) -> model.Context:
 
 def _session(row: Record) -> model.Session:
     return model.Session(row["session_h"], row["run_date"], row["scm_ref"], model.tag_list(tags_from(row)))
-
-
-def _place(member: model.RunMember) -> tuple[datetime, str]:
-    return member.started_at, member.session_h
-
-
-def _shifted(moment: datetime, by: timedelta) -> datetime:
-    try:
-        return moment + by
-    except OverflowError:
-        return moment
-
-
-def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> model.Run | None:
-    """Return what is told of a run, or None when its sessions were removed meanwhile."""
-    found = [rows[member.session_h] for member in members if member.session_h in rows]
-    if not found:
-        return None
-    ends = [row["ended_at"] or row["started_at"] for row in found]
-    return model.Run(
-        id=model.run_id(members),
-        started_at=found[0]["started_at"],
-        ended_at=max(ends),
-        scm_ref=found[0]["scm_ref"],
-        tags=model.tag_list(tags_from(found[0])),
-        nodes=sorted({member.node for member in members if member.node is not None}),
-        contexts=sorted({h for row in found for h in row["contexts"] or ()}),
-        sessions=[
-            model.RunSession(row["session_h"], row["run_date"], row["metrics"], row["total_time"]) for row in found
-        ],
-        metrics=sum(row["metrics"] for row in found),
-        total_time=sum(row["total_time"] for row in found),
-    )

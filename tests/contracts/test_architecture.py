@@ -38,6 +38,11 @@ ROLES = {
         "transfers",
     },
     "hosts": {"guardian", "sampler", "session"},
+    "metrics": {
+        # What became slower: the rule, its words, what it is applied to, and who gathers and remembers that.
+        *("comparison", "verdicts", "points", "machines", "sides", "occasions", "comparer", "memory"),
+        "runs",
+    },
     "turrets": {
         # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.
         *("hq", "hq_events", "hq_machine", "channel", "collector", "batch", "keeper", "folding", "viewers", "project"),

@@ -221,7 +221,11 @@ async def test_courses(room: Callable[..., HostsService]) -> None:
     minutes = Span(now - timedelta(minutes=10), now + timedelta(seconds=1))
 
     found = await service.courses(["a", "b", "c"], minutes, 50)
-    assert {name: sum(point.samples for point in points) for name, points in found.items()} == {"a": 60, "b": 60, "c": 0}
+    assert {name: sum(point.samples for point in points) for name, points in found.items()} == {
+        "a": 60,
+        "b": 60,
+        "c": 0,
+    }
     assert {point.cpu.avg for point in found["b"] if point.cpu is not None} == {10.0}
     assert len({point.width for points in found.values() for point in points}) == 1
     old = await service.courses(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from smartmob.kernel.audience import Audience
+from tests.waiting import until
 
 
 async def test_everybody_gets_what_is_shown() -> None:
@@ -17,11 +18,9 @@ async def test_everybody_gets_what_is_shown() -> None:
             seen[index].append(value)
 
     watching = asyncio.gather(watch(0), watch(1))
-    while len(audience) < 2 or seen[1] != [0]:
-        await asyncio.sleep(0)
+    await until(lambda: len(audience) == 2 and seen[1] == [0])
     audience.show(1)
-    while seen != [[1], [0, 1]]:
-        await asyncio.sleep(0)
+    await until(lambda: seen == [[1], [0, 1]])
     audience.show(2)
     audience.close()
     await watching

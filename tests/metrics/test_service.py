@@ -16,6 +16,7 @@ from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
 from smartmob.metrics.model import MetricFilter, NewMetric, NewSession
 from smartmob.metrics.service import MetricsService
+from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import Settings
@@ -60,7 +61,7 @@ async def _room(settings: Settings) -> AsyncIterator[Callable[[float | None], Me
         writer = MetricsWriter(database)
         live = GroupCommitWriter("metrics", database, writer.commit)
         kept = replace(settings.metrics, keep_days=keep_days)
-        return MetricsService(MetricsReader(database), writer, live, EventBus(), kept)
+        return MetricsService(MetricsReader(database), HistoryReader(database), writer, live, EventBus(), kept)
 
     yield make
     await database.close()

@@ -3,7 +3,7 @@
 import { ask, complain } from "./api.js";
 import { el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
 import { live } from "./live.js";
-import { itemLink } from "./tests.js";
+import { comparison, itemLink } from "./verdicts.js";
 
 const id = document.getElementById("main").dataset.id;
 
@@ -23,6 +23,7 @@ async function show() {
   fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["began", when(run.started_at)], ["machine", run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
     ["tests", number(run.metrics)], ["time in tests", seconds(run.total_time)], ...run.tags.map((tag) => [tag.name, tag.value])]),
   el("p", {}, link("What the machines did meanwhile", `/console/timeline?from=${start}&to=${end}`)));
+  ask(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(complain);
   const found = await metrics();
   found.sort((one, other) => other.total_time - one.total_time);
   fill("tests", table([

@@ -3,11 +3,10 @@
 import { act, ask, complain } from "./api.js";
 import { el, empty, fill, link, number, seconds, table, when } from "./dom.js";
 import { live, onNews } from "./live.js";
+import { comparison, itemLink } from "./verdicts.js";
 
 let next = null;
 let listed = [];
-
-export const itemLink = (path, variant, words) => link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}`);
 
 function show() {
   fill("runs", table([
@@ -40,7 +39,7 @@ async function refresh() {
 }
 
 const find = document.getElementById("find-form");
-find?.addEventListener("submit", (event) => {
+find.addEventListener("submit", (event) => {
   event.preventDefault();
   act(find.querySelector("button"), async () => {
     const page = await ask(`/api/v1/variants/like/${encodeURIComponent(find.text.value)}/metrics`);
@@ -59,7 +58,24 @@ find?.addEventListener("submit", (event) => {
   });
 });
 
-if (document.getElementById("runs")) {
-  await refresh();
-  live(onNews(refresh));
+const compare = document.getElementById("compare-form");
+
+async function compared() {
+  const fields = Object.fromEntries([...new FormData(compare)].filter(([, given]) => given !== ""));
+  history.replaceState(null, "", `?${new URLSearchParams(fields)}`);
+  fill("comparison", el("p", { class: "quiet" }, "Comparing…"));
+  try {
+    fill("comparison", comparison(await ask(`/api/v1/compare?${new URLSearchParams(fields)}`)));
+  } catch (error) {
+    fill("comparison");
+    throw error;
+  }
 }
+
+compare.addEventListener("submit", (event) => { event.preventDefault(); act(compare.querySelector("button"), compared); });
+const asked = new URLSearchParams(location.search);
+for (const [name, given] of asked) if (compare.elements[name]) compare.elements[name].value = given;
+
+await refresh();
+if (asked.has("head") || asked.has("base")) act(null, compared);
+live(onNews(refresh));

@@ -10,7 +10,8 @@ from typing import Any
 
 from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
 from smartmob.kernel.web import BodyReader
-from smartmob.metrics import model, protocol
+from smartmob.metrics import model, points, protocol, verdicts
+from smartmob.metrics.routes.comparing import Comparing
 from smartmob.metrics.routes.giving import ODD, Giving
 from smartmob.metrics.routes.taking import Taking
 from smartmob.metrics.service import MetricsService
@@ -31,8 +32,8 @@ _METRICS = {
 
 def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the room."""
-    takes, gives = Taking(service, bodies), Giving(service)
-    return RouteTable("metrics", (*_taking(takes), *_giving(gives)), PREFIXES, ODD)
+    takes, gives, compares = Taking(service, bodies), Giving(service), Comparing(service)
+    return RouteTable("metrics", (*_taking(takes), *_giving(gives), *_comparisons(compares)), PREFIXES, ODD)
 
 
 def _taking(h: Taking) -> list[Route]:
@@ -166,6 +167,34 @@ def _runs(h: Giving) -> list[Route]:
         Route(
             *("GET", "/runs/{id}/metrics", h.run_metrics, "run_metrics", "Metrics of a run.", _METRICS),
             query=protocol.PageQuery,
+        ),
+    ]
+
+
+def _comparisons(h: Comparing) -> list[Route]:
+    return [
+        Route(
+            *(
+                "GET",
+                "/compare",
+                h.compare,
+                "compare",
+                "What became slower from one run, session or commit to another.",
+            ),
+            {200: answer(verdicts.Comparison), 404: Answer("There is no such run, session or commit.")},
+            query=verdicts.Asked,
+        ),
+        Route(
+            *("GET", "/runs/{id}/verdict", h.verdict, "run_verdict"),
+            "What became slower in a run against those before it; tests that are noise are only counted.",
+            {200: answer(verdicts.Comparison), 404: Answer("There is no such run.")},
+            query=protocol.VerdictQuery,
+        ),
+        Route(
+            *("GET", "/items/{id}/series", h.series, "item_series"),
+            "The latest executions of a test by its id, oldest first, and where its context changed.",
+            {200: answer(points.Series), 404: Answer("There is no such test.")},
+            query=protocol.SeriesQuery,
         ),
     ]
 

@@ -1,0 +1,114 @@
+"""`smartmob compare`: what became slower, and whether the machine was busy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import click
+
+from smartmob.cli import output, verdict_formats
+from smartmob.cli.connection import talks_to_server
+from smartmob.client.http import Lab
+from smartmob.errors import RemoteError, SettingsError
+
+PATH = "/api/v1/compare"
+_COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "improvement": "green"}
+_FAILS = {"regression": ("regression",), "suspect": ("regression", "suspect")}
+_WRONG_NAME = (400, 404)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
+_FORMATS = ("table", "json", "markdown", "junit")
+_RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+
+
+def _share(_: click.Context, __: click.Parameter, text: str) -> float:
+    """Return a share that was written as `5%` or `0.05`."""
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05")
+    return float(match[1]) * (0.01 if match[2] else 1.0)
+
+
+@click.command("compare")
+@click.argument("base", default="latest~1")
+@click.argument("head", default="latest")
+@click.option("--resource", type=click.Choice(_RESOURCES), default="total_time", show_default=True,
+              help="What to compare.")  # fmt: skip
+@click.option("--fail-on", type=click.Choice(tuple(_FAILS)), help="End with 1 if there is one; suspect means either.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
+              help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--all", "everything", is_flag=True, help="Show in the table also the tests that are only noise.")
+@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=_share,
+              help="Smaller changes do not matter.")  # fmt: skip
+@click.option(
+    "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
+    help="Nor do these, in cores or MB where no time is compared. Default: 0.001 s, 0.05 cores, 1 MB.",
+)  # fmt: skip
+@talks_to_server
+async def command(
+    lab: Lab,
+    base: str,
+    head: str,
+    resource: str,
+    fail_on: str | None,
+    form: str,
+    as_json: bool,
+    everything: bool,
+    min_effect: float,
+    min_change: float | None,
+) -> int:
+    """Tell what became slower from BASE to HEAD, and what is only noise.
+
+    Each is a run, a commit or the hash of a session, or the beginning of one; `run:`, `commit:` or `session:` before it
+    says which, `latest` is the newest run and `latest~1` the one before. A test has to be slower in two sessions in a
+    row to count as a regression; before that it is suspect.
+    """
+    query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
+    if min_change is not None:
+        query["min_change"] = min_change
+    try:
+        found = await lab.get(PATH, **query)
+    except RemoteError as error:
+        if error.status in _WRONG_NAME:
+            raise SettingsError(str(error)) from None
+        raise
+    if as_json or form == "json":
+        output.print_json(found)
+    elif form == "markdown":
+        click.echo(verdict_formats.markdown(found), nl=False)
+    elif form == "junit":
+        click.echo(verdict_formats.junit(found), nl=False)
+    else:
+        print_comparison(found, everything=everything)
+    return int(any(found["counts"][verdict] for verdict in _FAILS.get(fail_on or "", ())))
+
+
+def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
+    """Print the verdict, the tests that need a look, and what was found of the machine."""
+    colour = _COLOURS.get(found["verdict"], "bold")
+    lines = [output.plain(f"{found['verdict']}: {found['explanation']}", colour)]
+    rows = [row for row in found["items"] if everything or row["verdict"] != "noise"]
+    if rows:
+        output.print_table(
+            verdict_formats.title(found),
+            ("Verdict", "Test", ">Base", ">Head", ">Usual", ">Change", ">Noise", "Reason"),
+            (_cells(row, found["unit"]) for row in rows),
+        )
+    else:
+        lines.insert(0, output.plain(verdict_formats.title(found), "bold"))
+    lines += [output.plain(note) for note in verdict_formats.notes(found)]
+    hidden = found["counts"]["noise"]
+    if hidden and not everything:
+        lines.append(output.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
+    output.print_lines(lines)
+
+
+def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:
+    values = (verdict_formats.value(row[name], unit) for name in ("base", "head", "level"))
+    return (
+        output.plain(row["verdict"], _COLOURS.get(row["verdict"], "")),
+        *(verdict_formats.test_name(row), *values, verdict_formats.change(row), verdict_formats.noise(row)),
+        cast(str, row["reason"]),
+    )

@@ -1,0 +1,166 @@
+"""A comparison as Markdown for a pull request, as JUnit XML, and the parts of it that all formats share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from smartmob.cli import output
+
+_WORST = ("regression", "suspect", "unfit")
+_MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
+_SHORT = 12
+_MOST_ROWS = 20
+_MOST_MORE = 200
+_HEAD = ("", "Test", "Base", "Head", "Change", "Noise", "Reason")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
+# What XML 1.0 cannot hold, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+Row = Mapping[str, Any]
+
+
+def title(found: Row) -> str:
+    """Return what was compared with what."""
+    base = side(found["base"]) if found["base"] is not None else "its history"
+    return f"{side(found['head'])} against {base}, by {found['resource']}"
+
+
+def side(one: Row) -> str:
+    """Return a base or head in a few words."""
+    of_commit = f" ({one['scm_ref'][:_SHORT]})" if one["kind"] != "commit" and one["scm_ref"] else ""
+    return f"{one['kind']} {one['id'][:_SHORT]}{of_commit}"
+
+
+def notes(found: Row) -> list[str]:
+    """Return what was found of the machines."""
+    said = []
+    many = len(found["contexts"]) > 1
+    for context in found["contexts"]:
+        where = f"{context['machine_node']}, {context['python_info'].partition(' ')[0]}: " if many else ""
+        said.append(f"{where}{context['shift']['explanation']}")
+        if context["host"] is not None:
+            said.append(f"{where}{context['host']['explanation']}")
+    return said or [found["shift"]["explanation"]]
+
+
+def test_name(row: Row) -> str:
+    """Return a test as pytest names it."""
+    return f"{row['path']}::{row['variant'] or row['item']}"
+
+
+def value(number: float | None, unit: str) -> str:
+    """Return a value with its unit."""
+    if number is None:
+        return output.NOTHING
+    if unit == "MB":
+        return f"{number:,.1f} MB"
+    return f"{number:.0%}" if unit == "cores" else output.seconds(number)
+
+
+def change(row: Row) -> str:
+    """Return by how much a test has changed without what moved all of them."""
+    ratio = row["corrected_ratio"]
+    if ratio is None:
+        return output.NOTHING
+    return f"x{ratio:.2f}" if ratio >= 2 else f"{ratio - 1:+.1%}"
+
+
+def noise(row: Row) -> str:
+    """Return how much a test usually varies."""
+    return output.NOTHING if row["mad"] is None else f"±{row['mad']:.1%}"
+
+
+# -- Markdown -----------------------------------------------------------------------------------------------------
+
+
+def markdown(found: Row) -> str:
+    """Return a comparison as a comment on a pull request: the verdict, the tests to look at, the rest folded up."""
+    parts = [
+        f"### {_MARKS.get(found['verdict'], '')} {found['verdict'].capitalize()}: {_escaped(found['explanation'])}",
+        f"{_escaped(title(found))}: {_counts(found['counts'])}.",
+    ]
+    worst = [row for row in found["items"] if row["verdict"] in _WORST]
+    rest = [row for row in found["items"] if row["verdict"] not in (*_WORST, "noise")]
+    if worst:
+        parts.append(_table(worst[:_MOST_ROWS], found["unit"]))
+    parts.append("\n".join(f"> {_escaped(note)}" for note in notes(found)))
+    more = [*worst[_MOST_ROWS:], *rest]
+    if more:
+        shown = more[:_MOST_MORE]
+        left_out = f"\n\n{len(more) - len(shown)} more are left out." if len(more) > len(shown) else ""
+        parts.append(
+            f"<details><summary>{len(more)} more</summary>\n\n{_table(shown, found['unit'])}{left_out}\n\n</details>"
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "no tests"
+
+
+def _table(rows: Iterable[Row], unit: str) -> str:
+    lines = [_line(_HEAD), _line(("---", "---", "---:", "---:", "---:", "---:", "---"))]
+    for row in rows:
+        cells = (
+            *(_MARKS.get(row["verdict"]) or str(row["verdict"]), _escaped(test_name(row))),
+            *(value(row["base"], unit), value(row["head"], unit), change(row), noise(row), _escaped(row["reason"])),
+        )
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Return a text that Markdown and its HTML take literally, on one line: names come from whoever sends them."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+# -- JUnit --------------------------------------------------------------------------------------------------------
+
+
+def junit(found: Row) -> str:
+    """Return a comparison as JUnit XML: each test a case, a regression a failure, what cannot be judged skipped."""
+    judged = [row for row in found["items"] if row["verdict"] != "gone"]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=_xml(title(found)),
+        tests=str(len(judged)),
+        failures=str(sum(row["verdict"] == "regression" for row in judged)),
+        errors="0",
+        skipped=str(sum(row["verdict"] == "unfit" for row in judged)),
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, text in (("verdict", found["verdict"]), ("explanation", found["explanation"])):
+        ElementTree.SubElement(properties, "property", name=name, value=_xml(text))
+    for row in judged:
+        seconds = row["head"] if found["unit"] == "s" else 0.0
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            classname=_xml(row["path"]),
+            name=_xml(row["variant"] or row["item"]),
+            time=f"{max(seconds, 0.0):.6f}",
+        )
+        message = f"{change(row)} against the usual {value(row['level'], found['unit'])}, {row['reason']}"
+        if row["verdict"] == "regression":
+            failure = ElementTree.SubElement(case, "failure", message=_xml(message), type="regression")
+            failure.text = _xml(f"{value(row['base'], found['unit'])} became {value(row['head'], found['unit'])}")
+        elif row["verdict"] == "unfit":
+            ElementTree.SubElement(case, "skipped", message=_xml(row["reason"]))
+        elif row["verdict"] != "noise":
+            ElementTree.SubElement(case, "system-out").text = _xml(f"{row['verdict']}: {message}")
+    ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(notes(found)))
+    suites = ElementTree.Element("testsuites")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

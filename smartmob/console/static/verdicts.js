@@ -1,0 +1,41 @@
+// A comparison as a page shows it: what is said of the whole, of the machine, and of each test.
+
+import { badge, el, link, number, seconds, table } from "./dom.js";
+import { level, state } from "./states.js";
+
+const MOST = 200;
+
+export const itemLink = (path, variant, words, id) =>
+  link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
+
+function value(found, unit) {
+  if (found === null) return "–";
+  return unit === "s" ? seconds(found) : `${number(found, 2)} ${unit}`;
+}
+
+const factor = (ratio) => (ratio === null ? "–" : `${ratio.toFixed(2)} ×`);
+
+export function comparison(found) {
+  const { shift, unit } = found;
+  const machine = { steady: "good", slower: "warning", faster: "warning" }[shift.verdict] ?? "plain";
+  const counts = Object.entries(found.counts).filter(([, count]) => count).map(([name, count]) => [badge(`${number(count)} ${name}`, level(name)), " "]);
+  const shown = found.items.filter((item) => item.verdict !== "noise");
+  const rest = found.items.filter((item) => item.verdict === "noise");
+  return el("div", {},
+    el("p", {}, state(found.verdict), ` ${found.explanation}`),
+    el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
+    found.contexts.map((context) => (context.host && context.host.reason ? el("p", {}, badge(context.machine_node, "warning"), ` ${context.host.reason}`) : null)),
+    el("p", {}, counts),
+    table(columns(unit), shown.slice(0, MOST), "No test stands out."),
+    rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests that only moved as they always do`), table(columns(unit), rest.slice(0, MOST), "")) : null);
+}
+
+function columns(unit) {
+  return [
+    { name: "Verdict", cell: (item) => state(item.verdict) },
+    { name: "Test", wide: true, cell: (item) => itemLink(item.path, item.variant, item.variant || item.path, item.item_id) },
+    { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
+    { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Without the machine's part", right: true, cell: (item) => factor(item.corrected_ratio) },
+    { name: "Why", wide: true, cell: (item) => item.reason },
+  ];
+}

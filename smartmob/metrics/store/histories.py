@@ -1,0 +1,126 @@
+"""Reads what comparisons need: the earlier sessions of a machine, and what each test took in them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from smartmob.kernel import queries
+from smartmob.kernel.db import Database, Record
+from smartmob.metrics.model import MEASURES, Context
+from smartmob.metrics.store.reader import PACKAGE
+
+
+@dataclass(frozen=True, slots=True)
+class PastSession:
+    """A session, as histories are made of."""
+
+    started_at: datetime
+    session_h: str
+    run_tag: str | None
+    run_key: str
+    scm_ref: str
+    branch: str | None
+
+    @property
+    def moment(self) -> tuple[datetime, str]:
+        """Return its place in the order of time."""
+        return self.started_at, self.session_h
+
+
+class HistoryReader:
+    """Reads sessions by their context, and values by session and test."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = queries.load(PACKAGE)
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    async def sessions_named(self, prefix: str, limit: int) -> list[str]:
+        """Return the hashes that begin with a prefix, the one that equals it first."""
+        rows = await self._database.fetch(self._sql["sessions_named"], prefix, limit)
+        return [row["session_h"] for row in rows]
+
+    async def commits_named(self, prefix: str, limit: int) -> list[str]:
+        """Return the commits that begin with a prefix, the one that equals it first."""
+        rows = await self._database.fetch(self._sql["commits_named"], prefix, limit)
+        return [row["scm_ref"] for row in rows]
+
+    async def latest_of_commit(self, commit: str, limit: int) -> list[str]:
+        """Return the hashes of the latest sessions of a commit."""
+        rows = await self._database.fetch(self._sql["latest_of_commit"], commit, limit)
+        return [row["session_h"] for row in rows]
+
+    # -- contexts -----------------------------------------------------------------------------------------------------
+
+    async def contexts_of(self, sessions: Sequence[str]) -> dict[str, list[str]]:
+        """Return in which contexts sessions have measured."""
+        found: dict[str, list[str]] = {}
+        for row in await self._database.fetch(self._sql["contexts_of_sessions"], list(sessions)):
+            found.setdefault(row["session_h"], []).append(row["context_h"])
+        return found
+
+    async def contexts(self, hashes: Sequence[str]) -> dict[str, Context]:
+        """Return the contexts of these hashes that are known."""
+        text = f"{self._sql['select_contexts']} WHERE h = ANY ($1::text[])"
+        return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, list(hashes))}
+
+    async def contexts_like(self, h: str) -> list[str]:
+        """Return the hashes of all contexts that can be compared with one, itself among them."""
+        rows = await self._database.fetch(self._sql["contexts_like"], h)
+        return [row["h"] for row in rows] or [h]
+
+    # -- sessions -----------------------------------------------------------------------------------------------------
+
+    async def sessions(self, contexts: Sequence[str], hashes: Sequence[str]) -> list[PastSession]:
+        """Return these sessions in the order of time, those that measured in some contexts."""
+        return await self._sessions("AND s.session_h = ANY ($2::text[]) ORDER BY 1, 2", list(contexts), list(hashes))
+
+    async def sessions_until(
+        self, contexts: Sequence[str], last: tuple[datetime, str], limit: int
+    ) -> list[PastSession]:
+        """Return the latest sessions of contexts until a place, that one included, in the order of time."""
+        tail = "AND (s.started_at, s.session_h) <= ($2, $3) ORDER BY 1 DESC, 2 DESC LIMIT $4"
+        return (await self._sessions(tail, list(contexts), *last, limit))[::-1]
+
+    async def sessions_after(
+        self, contexts: Sequence[str], first: tuple[datetime, str], limit: int
+    ) -> list[PastSession]:
+        """Return the next sessions of contexts after a place, in the order of time."""
+        tail = "AND (s.started_at, s.session_h) > ($2, $3) ORDER BY 1, 2 LIMIT $4"
+        return await self._sessions(tail, list(contexts), *first, limit)
+
+    async def _sessions(self, tail: str, *arguments: object) -> list[PastSession]:
+        rows = await self._database.fetch(f"{self._sql['sessions_in_contexts']} {tail}", *arguments)
+        return [PastSession(*row.values()) for row in rows]
+
+    async def efforts(self, sessions: Sequence[str], contexts: Sequence[str]) -> list[Record]:
+        """Return for each session when its tests ran, and the seconds of processor time that they took."""
+        return await self._database.fetch(self._sql["efforts"], list(sessions), list(contexts))
+
+    # -- values -------------------------------------------------------------------------------------------------------
+
+    async def values(
+        self, measure: str, sessions: Sequence[str], contexts: Sequence[str]
+    ) -> dict[str, dict[uuid.UUID, float]]:
+        """Return by session what each test took, the least of its executions in it."""
+        assert measure in MEASURES
+        text = self._sql["least_values"].format(measure=measure)
+        rows = await self._database.fetch(text, list(sessions), list(contexts))
+        return {row["session_h"]: dict(zip(row["items"], row["values"], strict=True)) for row in rows}
+
+    async def items(self, ids: Sequence[uuid.UUID]) -> list[Record]:
+        """Return the names of tests."""
+        return await self._database.fetch(f"{self._sql['select_items']} WHERE item_id = ANY ($1::uuid[])", list(ids))
+
+    async def same_items(self, path: str, item: str, variant: str, kind: str) -> list[uuid.UUID]:
+        """Return the ids of a test under any component and file."""
+        text = f"{self._sql['select_items']} WHERE item = $2 AND item_path = $1 AND item_variant = $3 AND kind = $4"
+        return [row["item_id"] for row in await self._database.fetch(text, path, item, variant, kind)]
+
+    async def series(self, ids: Sequence[uuid.UUID], limit: int) -> list[Record]:
+        """Return the latest executions of a test, newest first."""
+        return await self._database.fetch(self._sql["select_series"], list(ids), limit)

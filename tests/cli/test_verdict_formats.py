@@ -1,0 +1,112 @@
+"""A comparison as Markdown and as JUnit XML."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+from smartmob.cli import verdict_formats as formats
+
+SHIFT = {"verdict": "slower", "ratio": 1.2, "usual": 1.02, "tests": 9, "explanation": "The machine was slower."}
+SIDE = {"name": "x", "kind": "commit", "id": "0123456789abcdef", "scm_ref": "0123456789abcdef", "sessions": []}
+
+
+def _row(verdict: str, item: str = "test_a", **changes: Any) -> dict[str, Any]:
+    return {
+        **{"verdict": verdict, "path": "tests/test_a.py", "item": item, "variant": item, "kind": "function"},
+        **{"base": 0.1, "head": 0.25, "level": 0.1, "ratio": 2.5, "corrected_ratio": 2.5, "mad": 0.02},
+        **{"reason": f"because of {item}", "sessions": 9, "confidence": "normal", "context_h": "c", "item_id": "i"},
+    } | changes
+
+
+def _found(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+    verdicts = ("regression", "suspect", "unfit", "improvement", "gone", "new", "noise")
+    host = {"explanation": "The processors were busy."}
+    return {
+        **{"base": SIDE, "head": SIDE | {"kind": "run"}, "resource": "total_time", "unit": "s"},
+        **{"verdict": rows[0]["verdict"], "explanation": "1 test became slower.", "shift": SHIFT},
+        **{"counts": {verdict: counts.get(verdict, 0) for verdict in verdicts}, "items": list(rows)},
+        "contexts": [{"machine_node": "rack7", "python_info": "3.11 (main)", "shift": SHIFT, "host": host}],
+    } | changes
+
+
+class TestMarkdown:
+    """The comment on a pull request."""
+
+    def test_its_parts(self) -> None:
+        """Verdict, table, a note on the machine, and the rest folded up."""
+        text = formats.markdown(_found(_row("regression"), _row("suspect", "test_b"), _row("new", "test_c", base=None)))
+        head, counts, table, note, *rest = text.split("\n\n")
+        assert head == "### 🔴 Regression: 1 test became slower."
+        assert counts.startswith("run 0123456789ab (0123456789ab) against commit 0123456789ab, by total\\_time: ")
+        assert counts.endswith(": 1 regression, 1 suspect, 1 new.")
+        assert table.splitlines()[2] == (
+            "| 🔴 | tests/test\\_a.py::test\\_a | 100.0 ms | 250.0 ms | x2.50 | ±2.0% | because of test\\_a |"
+        )
+        assert note == "> The machine was slower.\n> The processors were busy."
+        assert rest[0] == "<details><summary>1 more</summary>"
+        assert "| new | tests/test\\_a.py::test\\_c | - |" in rest[1]
+
+    def test_a_quiet_one(self) -> None:
+        """Without anything to look at there is no table."""
+        text = formats.markdown(_found(_row("noise")))
+        assert "|" not in text
+        assert "details" not in text
+
+    def test_names_that_would_be_obeyed(self) -> None:
+        """What a name contains is neither Markdown nor HTML nor the end of a cell."""
+        text = formats.markdown(_found(_row("regression", "a|b <script>\n# [x](y)")))
+        assert "a\\|b \\<script\\> \\# \\[x\\](y)" in text
+
+    def test_a_long_one(self) -> None:
+        """The table is short, and what is folded up has a bound too."""
+        text = formats.markdown(_found(*(_row("regression", f"test{n}") for n in range(300))))
+        before, _, folded = text.partition("<details>")
+        assert before.count("🔴 | ") == 20
+        assert folded.count("🔴 | ") == 200
+        assert "80 more are left out." in folded
+
+
+class TestJunit:
+    """What CI shows as a test report."""
+
+    def test_cases(self) -> None:
+        """Regressions are failures, what is unfit is skipped, and what is gone has no case."""
+        rows = (_row("regression"), _row("unfit", "b"), _row("suspect", "c"), _row("noise", "d"), _row("gone", "e"))
+        suite = ElementTree.fromstring(formats.junit(_found(*rows)).encode())[0]
+        assert {name: suite.get(name) for name in ("tests", "failures", "skipped", "errors")} == {
+            **{"tests": "4", "failures": "1", "skipped": "1", "errors": "0"}
+        }
+        cases = {case.get("name"): case for case in suite.iter("testcase")}
+        failure = cases["test_a"].find("failure")
+        assert failure is not None
+        assert failure.get("message") == "x2.50 against the usual 100.0 ms, because of test_a"
+        assert [child.tag for child in cases["b"]] == ["skipped"]
+        assert [child.tag for child in cases["d"]] == []
+        assert cases["c"][0].text is not None
+        assert cases["c"][0].text.startswith("suspect: ")
+        assert cases["test_a"].get("time") == "0.250000"
+        assert suite[-1].text == "The machine was slower.\nThe processors were busy."
+
+    def test_what_xml_cannot_hold(self) -> None:
+        """A control character in a name does not spoil the file."""
+        text = formats.junit(_found(_row("regression", "a\x1b<&\ufffe")))
+        assert next(ElementTree.fromstring(text.encode()).iter("testcase")).get("name") == "a\ufffd<&\ufffd"
+
+
+def test_values() -> None:
+    """Each in its unit."""
+    assert [formats.value(0.5, unit) for unit in ("s", "MB", "cores")] == ["500.0 ms", "0.5 MB", "50%"]
+    assert formats.value(None, "s") == "-"
+    assert formats.change(_row("noise", corrected_ratio=0.9)) == "-10.0%"
+    assert formats.change(_row("noise", corrected_ratio=None)) == "-"
+
+
+def test_several_machines() -> None:
+    """Each note says of which machine it is."""
+    found = _found(_row("noise"))
+    assert formats.notes(found | {"contexts": found["contexts"] * 2})[0] == "rack7, 3.11: The machine was slower."
+    assert formats.notes(found | {"contexts": []}) == ["The machine was slower."]

@@ -1,0 +1,87 @@
+"""What histories are read from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from smartmob.kernel.db import Database
+from smartmob.metrics.store.histories import HistoryReader
+from smartmob.settings import Settings
+from tests.metrics.samples import metric
+from tests.metrics.suites import describe, send
+
+
+@pytest.fixture(name="reader")
+async def _reader(client: Any, settings: Settings) -> AsyncIterator[HistoryReader]:
+    """Return a reader of the database of a service."""
+    await describe(client)
+    database = Database(settings.database, None)
+    await database.open()
+    yield HistoryReader(database)
+    await database.close()
+
+
+async def test_contexts_alike(client: Any, reader: HistoryReader) -> None:
+    """All but the frequency has to be equal; one that is not known is like itself alone."""
+    await describe(client, "d" * 32, cpu_frequency=1.0)
+    await describe(client, "e" * 32, ram_total=1)
+    assert sorted(await reader.contexts_like("c" * 32)) == ["c" * 32, "d" * 32]
+    assert await reader.contexts_like("f" * 32) == ["f" * 32]
+    assert set(await reader.contexts(["c" * 32, "f" * 32])) == {"c" * 32}
+
+
+async def test_sessions_by_time(client: Any, reader: HistoryReader) -> None:
+    """Until a place and after it, each once, in the order of time."""
+    await describe(client, "d" * 32, cpu_frequency=1.0)
+    for hour in (2, 0, 1, 3):
+        await send(client, f"s{hour}", hour, tags={"pipeline_branch": "main", "run": f"r{hour}"})
+    await send(client, "s1", 1, context_h="d" * 32)
+    contexts = ["c" * 32, "d" * 32]
+    (one,) = await reader.sessions(contexts, ["s1", "unknown"])
+    assert (one.session_h, one.run_tag, one.scm_ref, one.branch) == ("s1", "r1", "of-s1", "main")
+    assert [row.session_h for row in await reader.sessions_until(contexts, one.moment, 10)] == ["s0", "s1"]
+    assert [row.session_h for row in await reader.sessions_after(contexts, one.moment, 1)] == ["s2"]
+    assert await reader.contexts_of(["s1", "s2"]) == {"s1": contexts, "s2": contexts[:1]}
+
+
+async def test_values(client: Any, reader: HistoryReader) -> None:
+    """The least of each test and session; what was not measured is left out."""
+    await send(client, "s0", 0)
+    async with client.post("/metrics/", json=metric(session_h="s0", item="x", total_time=3.0)) as response:
+        assert response.status == 201
+    await client.post("/metrics/", json=metric(session_h="s0", item="x", total_time=2.0))
+    blank = dict.fromkeys(("user_time", "kernel_time", "cpu_usage", "mem_usage"))
+    async with client.post("/sessions/s1/metrics?offset=0", json=metric(session_h="s1", item="y") | blank) as response:
+        assert response.status == 201
+    found = await reader.values("total_time", ["s0", "s1"], ["c" * 32])
+    assert (len(found["s0"]), len(found["s1"])) == (9, 1)
+    names = {row["item_id"]: row["item"] for row in await reader.items(list(found["s0"]))}
+    assert {names[ident]: value for ident, value in found["s0"].items()}["x"] == 2.0
+    assert "s1" not in await reader.values("user_time", ["s1"], ["c" * 32])
+    assert await reader.values("total_time", ["s0"], ["d" * 32]) == {}
+
+
+async def test_efforts(client: Any, reader: HistoryReader) -> None:
+    """From the first test to the end of the last; absurd numbers overflow nothing."""
+    await send(client, "s0", 0, {"test_0": 60.0}, measures={"user_time": 1.0, "kernel_time": 0.5})
+    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    assert 59.0 < (row["ended_at"] - row["started_at"]).total_seconds() < 62.0
+    assert row["cpu_seconds"] == pytest.approx(12.0)
+    absurd = metric(session_h="s0", total_time=1.7e308, user_time=1.7e308, kernel_time=-1.7e308)
+    async with client.post("/metrics/", json=absurd) as response:
+        assert response.status == 201
+    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    assert row["cpu_seconds"] == pytest.approx(1e7 + 12.0)
+
+
+async def test_names(client: Any, reader: HistoryReader) -> None:
+    """By their beginning, literally, the equal one first."""
+    for name in ("a%", "ab", "abc"):
+        await send(client, name, 0, scm_ref=f"x{name}")
+    assert await reader.sessions_named("ab", 5) == ["ab", "abc"]
+    assert await reader.sessions_named("a%", 5) == ["a%"]
+    assert await reader.commits_named("xa", 2) == ["xa%", "xab"]
+    assert await reader.latest_of_commit("xab", 5) == ["ab"]
