@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench docs clean
+.PHONY: help run demo test browser lint bench docs clean
 
 help:  ## Show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,8 +29,13 @@ demo: $(VENV)/made  ## Show the service with a real test suite, in under a minut
 	$(BIN)/smartmob demo
 
 # Four at a time on two cores: most tests wait for children, databases and sockets.
-test: $(VENV)/made-tests $(VENV)/made-docs  ## Run all tests
+test: $(VENV)/made-tests $(VENV)/made-docs browser  ## Run all tests
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+# The pages are tested in Debian's Chromium. Where that is missing and cannot be installed, those tests fail and say so.
+browser:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+		{ apt-get update --quiet && apt-get install --quiet --yes chromium; }
 
 lint: $(VENV)/made-lint  ## Check format, style, types, imports and spelling
 	$(BIN)/ruff format --check .

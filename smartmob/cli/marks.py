@@ -22,7 +22,7 @@ from smartmob.kernel import clock
 @as_json
 @talks_to_server
 async def mark(lab: Lab, text: str, at: str | None, author: str | None, as_json: bool) -> None:
-    """Put a note on the timeline: `smartmob mark "new kernel on rack7"`."""
+    """Put a note on the timeline, for instance "new kernel on rack7"."""
     made = await lab.post("/marks", {"text": text, "at": at, "author": _myself() if author is None else author})
     if as_json:
         output.print_json(made)

@@ -28,7 +28,8 @@ _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer a browser would send the login form with `Origin: null`, which is nobody's own.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 _LOGIN_BYTES = 16 * 1024

@@ -24,7 +24,7 @@ export function comparison(found) {
   return el("div", {},
     el("p", {}, state(found.verdict), ` ${found.explanation}`),
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
-    found.contexts.map((context) => (context.host && context.host.reason ? el("p", {}, badge(context.machine_node, "warning"), ` ${context.host.reason}`) : null)),
+    found.contexts.map((context) => (context.host?.busy ? el("p", {}, badge(`${context.host.host} was busy`, "warning"), ` ${context.host.explanation}`) : null)),
     el("p", {}, counts),
     table(columns(unit), shown.slice(0, MOST), "No test stands out."),
     rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests that only moved as they always do`), table(columns(unit), rest.slice(0, MOST), "")) : null);
@@ -36,6 +36,6 @@ function columns(unit) {
     { name: "Test", wide: true, cell: (item) => itemLink(item.path, item.variant, item.variant || item.path, item.item_id) },
     { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
     { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Without the machine's part", right: true, cell: (item) => factor(item.corrected_ratio) },
-    { name: "Why", wide: true, cell: (item) => item.reason },
+    { name: "Why", wide: true, cell: (item) => el("span", { title: item.reason }, item.reason.length > 160 ? `${item.reason.slice(0, 160)}…` : item.reason) },
   ];
 }

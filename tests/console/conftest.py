@@ -1,0 +1,97 @@
+"""What the tests of the console share: a lab in which something happens, and a browser that looks at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from smartmob.settings import Settings, TurretsSettings
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+FREE_PORTS = TurretsSettings(hq=True, hq_publish_port=0, hq_rc_port=0, hq_external_port=0)
+
+
+@pytest.fixture(name="lab_settings")
+def _lab_settings(settings: Settings) -> Settings:
+    """Return the settings of a service that is a headquarters, too."""
+    return replace(settings, turrets=FREE_PORTS)
+
+
+class Watched:
+    """A page of the browser; what went wrong in it is in `faults`."""
+
+    def __init__(self, page: Page, base: str) -> None:
+        self.page = page
+        self.base = base
+        self.faults: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("request", self._asked)
+
+    async def goto(self, path: str) -> Page:
+        """Open a page and return it once it shows that it is connected."""
+        await self.page.goto(self.base + path)
+        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=30_000)
+        return self.page
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning") and not any(words in message.text for words in self.expected):
+            self.faults.append(f"{message.type}: {message.text}")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.base, self.base.replace("http", "ws", 1), "data:", "blob:")):
+            self.faults.append(f"asked {request.url}")
+
+
+def chromium() -> str:
+    """Return the path of the browser; the tests of pages cannot do without."""
+    for name in PROGRAMS:
+        if found := shutil.which(name):
+            return found
+    raise FileNotFoundError(
+        "the pages are tested in Chromium, which is not installed: apt-get install chromium (or `make browser` as root)"
+    )
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    """Run a browser."""
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=arguments)
+        yield browser
+        await browser.close()
+
+
+Look = Callable[..., Awaitable[Watched]]
+
+
+@pytest.fixture(name="look")
+async def _look(tmp_path: Path) -> AsyncIterator[Look]:
+    """Return the opener of browser pages on a service; a test in which a page complains fails at its end."""
+    async with browsing() as browser:
+        opened: list[tuple[BrowserContext, Watched]] = []
+
+        async def look(client: Any, *, width: int = 1280, dark: bool = False, **more: Any) -> Watched:
+            context = await browser.new_context(
+                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", **more
+            )
+            context.set_default_timeout(20_000)
+            watched = Watched(await context.new_page(), f"http://127.0.0.1:{client.server.port}")
+            opened.append((context, watched))
+            return watched
+
+        yield look
+        for context, _ in opened:
+            await context.close()
+    for _, watched in opened:
+        assert watched.faults == []

@@ -1,0 +1,65 @@
+"""A lab in which something happened, made by its own routes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from smartmob.kernel import clock
+from tests.hosts.samples import register, sample, talking
+from tests.metrics.samples import context, metric, session
+from tests.processes.archives import make_archive
+
+PROGRAM = 'web: printf "\\033[31mred\\033[0m <b>bold</b>\\n"; exec sleep 600\n'
+SLOW = "test_slow"
+
+
+async def measure(client: Any, runs: int = 8, slower: int = 2) -> None:
+    """Store test runs of one suite, of which the last ones have a test that is twice as slow."""
+    assert (await client.post("/contexts/", json=context("c", machine_node="rack7"))).status == 201
+    now = datetime.now(UTC)
+    for run in range(runs):
+        began = now - timedelta(minutes=5 * (runs - run))
+        sent = session(f"s{run}", run_date=began.isoformat(), scm_ref=f"{run}commit", description={})
+        assert (await client.post("/sessions/", json=sent)).status == 201
+        names = [SLOW, *(f"test_{number}" for number in range(8))]
+        rows = [
+            metric(
+                session_h=f"s{run}", context_h="c", item_start_time=began.isoformat(), item=name, item_variant=name,
+                item_path="tests.test_it", total_time=0.1 * (1 + 0.01 * ((run * 7 + place) % 3))
+                * (2 if name == SLOW and run >= runs - slower else 1),
+            )
+            for place, name in enumerate(names)
+        ]  # fmt: skip
+        assert (await client.post("/metrics/", json=rows)).status == 201
+
+
+async def report(client: Any, name: str = "rack7") -> None:
+    """Store the samples of a machine of the last ten minutes."""
+    ident = await register(client, name)
+    now = clock.epoch()
+    samples = [sample(now - second, cpu_load=50, mem=2048) for second in range(0, 600, 5)]
+    async with talking(client) as talk:
+        assert (await talk.ask({"type": "BACKFILL", "samples": samples, "client_id": ident}))["type"] == "BACKFILLED"
+
+
+async def deploy(client: Any, node: str = "web.0") -> str:
+    """Run a program that writes a coloured line; return its slug."""
+    archive = make_archive("tar.gz", {"Procfile": PROGRAM})
+    async with client.post("/upload-archive", data=archive) as response:
+        source = (await response.json())["source_url"]
+    wanted = {"app": "app", "node": node, "process_type": "web", "source_url": source}
+    async with client.post("/create-process", json=wanted) as response:
+        assert response.status == 201
+        return str((await response.json())["slug"])
+
+
+async def fill(client: Any) -> None:
+    """Do a little of everything."""
+    await measure(client)
+    await report(client)
+    await deploy(client)
+    async with client.post("/commands/exec", json={"cmd": "echo hello; exit 3"}) as response:
+        assert response.status == 200
+        await response.read()
+    assert (await client.post("/marks", json={"text": "new <b>kernel</b>", "author": "ann"})).status == 201

@@ -1,0 +1,201 @@
+"""Every page in a real browser, on a real service: what a person sees and does there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from smartmob.app import build
+from smartmob.settings import Settings
+from tests.conftest import running
+from tests.console.conftest import Look
+from tests.console.labs import deploy, fill, measure
+from tests.processes.archives import make_archive
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.acceptance]
+
+PAGES = {
+    "overview": "/console/",
+    "timeline": "/console/timeline",
+    "tests": "/console/tests?base=latest~1&head=latest",
+    "run": "/console/tests/runs/s7",
+    "item": "/console/tests/items?path=tests.test_it&variant=test_slow",
+    "processes": "/console/processes",
+    "process": "/console/processes/app.web.0",
+    "commands": "/console/commands",
+    "job": "/console/commands/1",
+    "load": "/console/load",
+    "hosts": "/console/hosts",
+    "host": "/console/hosts/rack7",
+}
+SHOTS = os.environ.get("SCREENSHOTS")
+"""A folder, for those who want to see what the tests see."""
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (400, False), (400, True)])
+async def test_every_page(lab_settings: Settings, look: Look, width: int, dark: bool) -> None:
+    """It opens without a complaint, fits the window, is connected, and an accessibility check finds nothing."""
+    async with running(build(lab_settings)) as client:
+        await fill(client)
+        watched = await look(client, width=width, dark=dark)
+        for name, path in PAGES.items():
+            page = await watched.goto(path)
+            await expect(page.locator("h1")).not_to_be_empty()
+            if await page.locator(".chart, .timeline-chart").count():
+                await page.wait_for_selector(".main-svg")
+            await page.wait_for_load_state("networkidle")
+            overflow = await page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert overflow <= 0, f"{name} is {overflow} px wider than the window"
+            assert await page.locator("#problems").inner_text() == ""
+            found = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+            assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+            if SHOTS:
+                shot = Path(SHOTS) / f"{name}-{width}-{'dark' if dark else 'light'}.png"
+                await page.screenshot(path=shot, full_page=True)
+
+
+async def test_the_overview_lives(client: Any, look: Look) -> None:
+    """What happens in the lab appears without a reload."""
+    page = await (await look(client)).goto("/console/")
+    await expect(page.locator("#processes")).to_contain_text("smartmob run")
+    await deploy(client)
+    await expect(page.locator("#processes")).to_contain_text("running")
+    await measure(client, runs=1, slower=0)
+    await expect(page.locator("#runs")).to_contain_text("0commit")
+    assert (await client.post("/marks", json={"text": "a <b>mark</b>"})).status == 201
+    await expect(page.locator("#changes")).to_contain_text("a <b>mark</b>")
+
+
+async def test_a_program_from_its_archive_to_its_end(client: Any, look: Look, tmp_path: Path) -> None:
+    """Deployed by a form, its output read with colours, searched and paused; restarted and deleted by buttons."""
+    archive = tmp_path / "app.tar.gz"
+    archive.write_bytes(
+        make_archive("tar.gz", {"Procfile": 'web: printf "\\033[31mred $COLOUR\\033[0m\\nother\\n"; exec sleep 600\n'})
+    )
+    page = await (await look(client)).goto("/console/processes")
+    await page.set_input_files("input[name=archive]", archive)
+    await page.fill("input[name=app]", "shop")
+    await page.fill("input[name=count]", "2")
+    await page.fill("textarea[name=env]", "COLOUR=wine=red")
+    await page.get_by_role("button", name="Deploy").click()
+    await expect(page.locator("#upload-said")).to_contain_text("shop.web.1")
+    await page.locator("#processes").get_by_role("link", name="shop.web.0").click()
+
+    output = page.locator("#console")
+    await expect(output.locator(".c1")).to_have_text("red wine=red")
+    await page.get_by_label("Search the output").fill("other")
+    await expect(output.locator("div:not([hidden])")).to_have_text(["other"])
+    await page.get_by_label("Search the output").fill("")
+    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_role("button", name="Restart").click()
+    await expect(page.locator("#console-tools")).to_contain_text("lines wait")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(output.locator(".c1")).to_have_count(2)
+
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.locator("#summary")).to_contain_text("no more")
+    async with client.get("/list-processes") as response:
+        assert [row["slug"] for row in (await response.json())["processes"]] == ["shop.web.1"]
+
+
+async def test_a_command_with_input_and_its_end(client: Any, look: Look) -> None:
+    """Run by a form, its output arrives, it is told something and is killed; a job of the past keeps its output."""
+    page = await (await look(client)).goto("/console/commands")
+    await page.fill("input[name=command]", "read line; echo got $line; exec sleep 600")
+    await page.get_by_role("button", name="Run").click()
+    await page.wait_for_url(re.compile(r"/console/commands/\d+$"))
+    await page.fill("input[name=line]", "<i>tea</i>")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.locator("#console")).to_contain_text("got <i>tea</i>")
+    await page.get_by_role("button", name="Kill").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Kill").click()
+    await expect(page.locator("#summary")).to_contain_text("signaled")
+    await page.reload()
+    await expect(page.locator("#console")).to_contain_text("got <i>tea</i>")
+
+
+async def test_a_command_on_several_machines(with_settings: Any, look: Look, tmp_path: Path) -> None:
+    """Each machine has its own window, and one that cannot be reached says so."""
+    from smartmob.settings import ConsoleSettings
+
+    other = await with_settings(data_dir=tmp_path / "other")
+    peers = (f"http://127.0.0.1:{other.server.port}", "http://127.0.0.1:1")
+    client = await with_settings(console=ConsoleSettings(peers=peers))
+    watched = await look(client)
+    watched.expected = ("503",)
+    page = await watched.goto("/console/commands")
+    for box in await page.get_by_role("checkbox").all():
+        await box.check()
+    await page.fill("input[name=command]", "echo hello from $$")
+    await page.get_by_role("button", name="Run").click()
+    windows = page.locator("[data-place]")
+    await expect(windows).to_have_count(3)
+    await expect(windows.nth(0)).to_contain_text("hello from")
+    await expect(windows.nth(1)).to_contain_text("hello from")
+    await expect(windows.nth(1)).to_contain_text("exited 0")
+    await expect(windows.nth(2)).to_contain_text("cannot be reached")
+
+
+async def test_the_timeline_is_zoomed_and_linked(client: Any, look: Look) -> None:
+    """Zooming asks anew, the address reproduces the view, the cursor tells of a moment, and a note can be put."""
+    await fill(client)
+    page = await (await look(client)).goto("/console/timeline?span=3600")
+    await page.wait_for_selector(".main-svg")
+    async with page.expect_response(lambda response: "/console/data/timeline" in response.url):
+        await page.get_by_role("button", name="Zoom in").click()
+    await page.wait_for_url(re.compile(r"from=[\d.]+&to=[\d.]+"))
+    linked = page.url
+    await page.goto(linked)
+    await page.wait_for_selector(".main-svg")
+    start, end = (float(part) for part in re.findall(r"=([\d.]+)", page.url))
+    assert end - start == pytest.approx(1800, abs=1)
+    box = await page.locator("#chart").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60)
+    await expect(page.locator("#moment")).to_contain_text(":")
+    await page.fill("#mark-form input[name=text]", "zoomed")
+    await page.get_by_role("button", name="Put on the timeline").click()
+    async with client.get("/marks") as response:
+        assert "zoomed" in [mark["text"] for mark in (await response.json())["marks"]]
+
+
+async def test_sign_in_and_out(with_settings: Any, look: Look) -> None:
+    """Without the token there is only the login page; a wrong one is refused; after signing out all is closed again."""
+    client = await with_settings(token="a-long-secret")
+    watched = await look(client)
+    watched.expected = ("403", "401")
+    page = watched.page
+    await page.goto(f"{watched.base}/console/hosts")
+    await page.fill("#token", "wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_contain_text("not the token")
+    await page.fill("#token", "a-long-secret")
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/console/hosts")
+    await page.wait_for_selector('#connection[data-state="live"]')
+    await page.get_by_role("button", name="Sign out").click()
+    await page.wait_for_url("**/login")
+    await page.goto(f"{watched.base}/console/")
+    await expect(page.locator("#token")).to_be_visible()
+
+
+async def test_the_connection_comes_back(settings: Settings, look: Look) -> None:
+    """A page that is open when the service goes away says so."""
+    async with running(build(settings)) as client:
+        watched = await look(client)
+        watched.expected = ("WebSocket connection", "ERR_CONNECTION")
+        page = await watched.goto("/console/")
+    await expect(page.locator("#connection")).to_contain_text("trying again")
+    await asyncio.sleep(0)

@@ -1,0 +1,41 @@
+"""What changed, in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from smartmob.commands.model import Job
+from smartmob.console.changes import _of_jobs, _of_processes
+from smartmob.processes.model import Happening
+
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def test_processes() -> None:
+    """A program that was asked to end ended well; one that failed is a warning; one that is gone has no page."""
+    told = [
+        Happening(slug="a.web/0", at=NOW, kind="started", detail={"text": "started, pid 5"}),
+        Happening(slug="a", at=NOW, kind="exited", detail={"text": "ended by signal 15", "status": -15}),
+        Happening(slug="a", at=NOW, kind="exited", detail={"text": "exited 1", "status": 1}),
+        Happening(slug="a", at=NOW, kind="deleted"),
+        Happening(slug="a", at=NOW, kind="stopping"),
+    ]
+    assert [(change.text, change.level, change.href) for change in _of_processes(told)] == [
+        ("a.web/0: started, pid 5", "good", "/console/processes/a.web%2F0"),
+        ("a: ended by signal 15", "plain", "/console/processes/a"),
+        ("a: exited 1", "warning", "/console/processes/a"),
+        ("a: deleted", "plain", None),
+    ]
+
+
+def test_jobs() -> None:
+    """One that runs, and one that ended badly."""
+    job = Job(id=7, command="exec", argv=["make"], cwd="/", env_names=[], client="me", state="running", started_at=NOW)
+    ended = Job(
+        id=8, command="exec", argv=["make"], cwd="/", env_names=[], client="me", state="exited", started_at=NOW,
+        ended_at=NOW, exit_code=2,
+    )  # fmt: skip
+    assert [(change.text, change.level) for change in _of_jobs([job, ended])] == [
+        ("make runs", "plain"),
+        ("make: exited 2", "warning"),
+    ]

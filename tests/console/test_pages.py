@@ -1,0 +1,29 @@
+"""Templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import smartmob.console
+from smartmob.console import pages
+
+FOLDER = Path(smartmob.console.__file__).parent / "templates"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir() if path.name != "layout.html"))
+def test_every_template(name: str) -> None:
+    """It is complete with what every page is given, and escapes it."""
+    text = pages.render(name, "Overview", "<title>", signed_in=True, id='"<id>')
+    assert "&lt;title&gt;" in text
+    assert 'data-id="&#34;&lt;id&gt;"' in text
+    assert "<title>&lt;title&gt; · smartmob</title>" in text
+
+
+def test_the_policy() -> None:
+    """Nothing from elsewhere, nothing that stands in the page; on pages with charts one style sheet by its hash."""
+    plain, charts = (pages.headers(charts=wanted)["Content-Security-Policy"] for wanted in (False, True))
+    assert "style-src 'self';" in plain
+    assert "style-src 'self' 'sha256-" in charts
+    assert "unsafe" not in charts
