@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("commands", "hosts", "marks", "metrics", "processes", "turrets")
+ROOMS = ("commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -37,6 +37,8 @@ ROLES = {
         "supervisor",
         "transfers",
     },
+    # It has no tables: pages, what they load, and what they ask the rooms for.
+    "console": {"assets", "changes", "live", "pages", "peers", "rooms", "static", "templates", "timeline"},
     "hosts": {"guardian", "sampler", "session"},
     "metrics": {
         # What became slower: the rule, its words, what it is applied to, and who gathers and remembers that.
@@ -131,6 +133,7 @@ def test_every_module_has_its_tests() -> None:
 _TESTED_ELSEWHERE = {
     "events": "a room's events are tested by its service",
     "room": "a room is put together by the tests of its routes",
+    "rooms": "what holds the services of the rooms, or starts them, is tested by those that use it",
     "hq_events": "what a machine takes and gives is tested by the machine",
 }
 

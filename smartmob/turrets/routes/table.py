@@ -51,26 +51,33 @@ def table(service: TurretsService, bodies: BodyReader) -> RouteTable:
                 *("GET", f"{one}/course", h.course, "turret_course", "How the transactions of a run did over time."),
                 {200: answer(model.Course), 404: _NONE},
             ),
-            Route(
-                *("GET", f"{one}/report", h.report, "turret_report", "The report of a run, or of two, as one page."),
-                {200: answer(str, "The page.", HTML), 404: _NONE},
-                query=ReportQuery,
-            ),
-            Route(
-                *("GET", f"{one}/package", h.package, "turret_package", "The package that a run came with."),
-                {200: answer(bytes, "The package.", GZIP), 404: _NONE},
-            ),
-            Route(
-                *("GET", f"{one}/live", h.live, "turret_live", "A WebSocket: one frame a second while a run is on."),
-                {
-                    101: answer(model.LiveFrame, "Each message is such a frame."),
-                    404: _NONE,
-                    426: Answer("The request asks for no WebSocket."),
-                },
-            ),
+            *_shown(h, one),
             Route(
                 *("GET", "/turrets", h.turrets, "turrets", "The turrets that were heard lately."),
                 {200: answer(model.TurretList)},
             ),
+        ),
+    )
+
+
+def _shown(h: Handlers, one: str) -> tuple[Route, ...]:
+    """Return the routes that show a run to people."""
+    return (
+        Route(
+            *("GET", f"{one}/report", h.report, "turret_report", "The report of a run, or of two, as one page."),
+            {200: answer(str, "The page.", HTML), 404: _NONE},
+            query=ReportQuery,
+        ),
+        Route(
+            *("GET", f"{one}/package", h.package, "turret_package", "The package that a run came with."),
+            {200: answer(bytes, "The package.", GZIP), 404: _NONE},
+        ),
+        Route(
+            *("GET", f"{one}/live", h.live, "turret_live", "A WebSocket: one frame a second while a run is on."),
+            {
+                101: answer(model.LiveFrame, "Each message is such a frame."),
+                404: _NONE,
+                426: Answer("The request asks for no WebSocket."),
+            },
         ),
     )
