@@ -15,6 +15,7 @@ from smartmob.console.rooms import Rooms
 from smartmob.errors import Unavailable
 from smartmob.hosts import room as hosts
 from smartmob.kernel import migrations
+from smartmob.kernel.access import room as access
 from smartmob.kernel.auth import HostRules, Tokens
 from smartmob.kernel.children.nursery import Nursery
 from smartmob.kernel.datadir import DataDirectory
@@ -25,7 +26,7 @@ from smartmob.kernel.health import Readiness, database_check, disk_check
 from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
-from smartmob.kernel.routing import mount, public_paths
+from smartmob.kernel.routing import Route, mount, public_paths
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.marks import room as marks
@@ -37,7 +38,7 @@ from smartmob.turrets import room as turrets
 ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
-MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))
+MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in (access, *ROOMS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
     built = {room: room.build(house) for room in ROOMS}
     faces = _introduced({room: built[room].face for room in ROOMS})
-    rooms = (*built.values(), console.build(house, faces))
+    rooms = (access.build(house), *built.values(), console.build(house, faces))
 
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
@@ -106,9 +107,10 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
     tables = (kernel.table(), *(room.table for room in rooms))
     kernel.describe(tables)
-    entrance = Entrance(tokens, HostRules(settings.host, settings.allow_host), public_paths(tables), traffic)
+    hosts_answered, known = HostRules(settings.host, settings.allow_host), dict[web.AbstractRoute, Route]()
+    entrance = Entrance(tokens, hosts_answered, public_paths(tables), traffic, known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
-    mount(app, tables)
+    known |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, traffic, embedded, kernel, rooms)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:

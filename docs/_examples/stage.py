@@ -24,7 +24,7 @@ HOME = "/home/me"
 _ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
 _OUTSIDE = re.compile(r"@db\.example\.com(?::5432)?/(\w+)(\?)?")
 _PYTHONS = {"pytest-monitor": PLUGIN, "monitor-api": MONITOR_API}
-_ASKS = re.compile(r"\bsmartmob (?:tests|hosts|marks?|run|ps|logs|attach|restart|stop)\b")
+_ASKS = re.compile(r"\bsmartmob (?:tests|hosts|marks?|token|run|ps|logs|attach|restart|stop)\b")
 _INTERRUPTED = "^C"
 _INDEX = "index"
 """What a page uses that installs packages; it only makes the page one that needs an index."""

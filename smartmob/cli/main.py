@@ -39,6 +39,7 @@ _COMMANDS = {
     "marks": ("smartmob.cli.marks:marks", "List the notes on the timeline."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
+    "token": ("smartmob.cli.token:command", "Tokens that allow less than the service's own: add, list, revoke."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 

@@ -1,4 +1,4 @@
-"""Who may talk to the service: the token, the cookie made from it, and the rules on Host and Origin.
+"""Who may talk to the service: the tokens, the cookie made from it, and the rules on Host and Origin.
 
 The rules on Host and Origin hold with and without a token. They stop two attacks of a page that a person on this
 machine happens to open: DNS rebinding (the page's own name is made to point here; the Host header tells) and
@@ -15,14 +15,19 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel import clock
+from smartmob.kernel.access.model import CONTROL, Role, StoredToken, Visitor
 
 COOKIE = "smartmob_session"
 COOKIE_SECONDS = 14 * 24 * 3600
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED_HOSTS = 256
+
+OWNER = Visitor(None, CONTROL)
+"""Whoever has the token that the service was started with."""
 
 
 def check_bind(host: str, token: str | None, insecure: bool) -> None:
@@ -44,8 +49,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+"""Who sent the present request; None where everybody may do everything."""
+
+
 class Tokens:
-    """Checks what a client shows against the one token of the service, in constant time."""
+    """Checks what a client shows against the service's own token, which allows all, and against those that are stored.
+
+    `know` tells which are stored. Whoever is let in is a Visitor with a role.
+    """
 
     def __init__(self, token: str | None) -> None:
         if token == "":
@@ -54,51 +66,83 @@ class Tokens:
         self._bearer = b"Bearer " + (self._token or b"")
         # Signs cookies; who changes the token signs everybody out.
         self._key = hashlib.sha256(b"smartmob cookie\0" + (self._token or b"")).digest()
+        self._stored: dict[bytes, StoredToken] = {}
 
     @property
     def required(self) -> bool:
         """Return whether clients must show a token."""
         return self._token is not None
 
-    def authenticate(self, authorization: str | None, cookie: str | None) -> None:
-        """Raise NotAuthenticated unless the header or the cookie proves the knowledge of the token."""
+    def know(self, stored: Iterable[StoredToken]) -> None:
+        """Take these tokens for the stored ones, and no others."""
+        self._stored = {token.digest: token for token in stored}
+
+    def authenticate(self, authorization: str | None, cookie: str | None) -> Visitor:
+        """Return who shows this header or cookie; raises NotAuthenticated unless one of them lets somebody in."""
         if self._token is None:
-            return
-        if authorization is not None and self._authorized(authorization):
-            return
-        if cookie is not None and self._signed(cookie):
-            return
-        raise NotAuthenticated
+            return OWNER
+        visitor = None if authorization is None else self._authorized(authorization)
+        if visitor is None and cookie is not None:
+            visitor = self._signed(cookie)
+        if visitor is None:
+            raise NotAuthenticated
+        return visitor
 
-    def matches(self, given: str) -> bool:
-        """Return whether `given` is the token."""
-        return self._token is not None and hmac.compare_digest(given.encode(errors="surrogateescape"), self._token)
+    def allows(self, authorization: str | None, cookie: str | None, *roles: Role) -> bool:
+        """Return whether a token is shown that has one of these roles; without a token of the service none is."""
+        try:
+            return self.required and self.authenticate(authorization, cookie).role in roles
+        except NotAuthenticated:
+            return False
 
-    def cookie(self) -> str:
-        """Return the value of a new session cookie: when it ends, a nonce, and a signature of both."""
-        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}"
+    def recognise(self, given: str) -> Visitor | None:
+        """Return who has this token, or None."""
+        return self._recognise(given.encode(errors="surrogateescape"))
+
+    def cookie(self, visitor: Visitor = OWNER) -> str:
+        """Return the value of a new session cookie: when it ends, a nonce, of which token, and a signature of all."""
+        mark = ""
+        if visitor.token is not None:
+            mark = next(digest.hex() for digest, token in self._stored.items() if token.name == visitor.token)
+        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}.{mark}"
         return f"{plain}.{self._sign(plain)}"
 
-    def _authorized(self, authorization: str) -> bool:
+    def _recognise(self, given: bytes) -> Visitor | None:
+        if self._token is not None and hmac.compare_digest(given, self._token):
+            return OWNER
+        # What is looked up is a digest, so the time that it takes tells nothing of a token.
+        return self._holding(hashlib.sha256(given).digest()) if self._stored else None
+
+    def _holding(self, digest: bytes) -> Visitor | None:
+        stored = self._stored.get(digest)
+        if stored is None or not stored.holds(clock.now()):
+            return None
+        return Visitor(stored.name, stored.role)
+
+    def _authorized(self, authorization: str) -> Visitor | None:
         given = authorization.encode(errors="surrogateescape")
         if hmac.compare_digest(given, self._bearer):
-            return True
+            return OWNER
         scheme, _, value = given.partition(b" ")
         if scheme.lower() == b"bearer":
-            return hmac.compare_digest(value.strip(), self._token or b"")
+            return self._recognise(value.strip())
         if scheme.lower() != b"basic":
-            return False
+            return None
         try:
             _, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
         except binascii.Error:
-            return False
-        return bool(colon) and hmac.compare_digest(password, self._token or b"")
+            return None
+        return self._recognise(password) if colon else None
 
-    def _signed(self, cookie: str) -> bool:
+    def _signed(self, cookie: str) -> Visitor | None:
         plain, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(errors="surrogateescape"), self._sign(plain).encode()):
-            return False
-        return int(plain.partition(".")[0]) > clock.epoch()
+            return None
+        # One that an earlier release has signed has fewer parts.
+        end, *_, mark = (*plain.split("."), "")[:3]
+        if int(end) <= clock.epoch():
+            return None
+        return self._holding(bytes.fromhex(mark)) if mark else OWNER
 
     def _sign(self, plain: str) -> str:
         return hmac.new(self._key, plain.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()

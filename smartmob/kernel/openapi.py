@@ -121,6 +121,8 @@ def _operation(room: str, route: Route, schema_of: Mapping[str, Any]) -> dict[st
         operation["requestBody"] = _request_body(route.body, schema_of)
     if route.public:
         operation["security"] = [{}]
+    else:
+        operation["x-roles"] = list(route.allowed)
     return operation
 
 

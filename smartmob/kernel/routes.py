@@ -145,11 +145,12 @@ class KernelRoutes:
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         form = await _form(request, self._bodies)
-        if not self._tokens.matches(form.get("token", "")):
+        visitor = self._tokens.recognise(form.get("token", ""))
+        if visitor is None:
             return _page("login.html", status=403, next=_local(form.get("next", "/")), wrong=True)
         response = web.Response(status=303, headers={"Location": _local(form.get("next", "/"))})
         response.set_cookie(
-            COOKIE, self._tokens.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
+            COOKIE, self._tokens.cookie(visitor), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
             secure=request.secure, path="/",
         )  # fmt: skip
         return response

@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob.kernel.access.model import CONTROL, READ, Role
+
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,7 +40,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `query` is the Struct of its query arguments; a `public` one asks for no token."""
+    """One operation. `query` is the Struct of its query arguments; a `public` one asks for no token.
+
+    `roles` are those whose tokens may use it; without any, GET is for `read` and the rest for `control` alone.
+    `socket_roles` are those who may open the WebSocket that answers at the same address, where these are others.
+    """
 
     method: str
     path: str
@@ -49,6 +55,13 @@ class Route:
     body: Body | None = None
     query: type | None = None
     public: bool = False
+    roles: tuple[Role, ...] = ()
+    socket_roles: tuple[Role, ...] = ()
+
+    @property
+    def allowed(self) -> tuple[Role, ...]:
+        """Return the roles whose tokens may use it."""
+        return self.roles or ((READ, CONTROL) if self.method == "GET" else (CONTROL,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +88,31 @@ def body(kind: Any, media_type: str = JSON) -> Body:
     return Body({media_type: kind})
 
 
-def mount(app: web.Application, tables: Iterable[RouteTable]) -> None:
-    """Add the routes of `tables` to the application's router."""
+def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.AbstractRoute, Route]:
+    """Add the routes of `tables` to the application's router; return which of the router's is which of them."""
+    known: dict[web.AbstractRoute, Route] = {}
     for table in tables:
         by_path: dict[str, list[Route]] = {}
         for route in table.routes:
             by_path.setdefault(route.path, []).append(route)
         for prefix in table.prefixes:
-            _add(app, {prefix + path: routes for path, routes in by_path.items()})
+            known |= _add(app, {prefix + path: routes for path, routes in by_path.items()})
         if table.odd is not None:
             # Behind a pattern the router tries paths in this order, so a fixed word stands before a variable one.
             ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
-            _add(app, {f"/{{_odd:{table.odd}}}{path[1:]}": by_path[path] for path in ordered})
+            known |= _add(app, {f"/{{_odd:{table.odd}}}{path[1:]}": by_path[path] for path in ordered})
+    return known
 
 
-def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> None:
+def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[web.AbstractRoute, Route]:
+    known: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
         # aiohttp's own pattern for a place leaves out braces, which the names of parametrized tests contain.
         resource = app.router.add_resource(_PLACE.sub(r"{\1:[^/]+}", path))
         for route in routes:
-            resource.add_route(route.method, route.handler, expect_handler=_expect)
-            if route.method == "GET":
-                resource.add_route("HEAD", route.handler, expect_handler=_expect)
+            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                known[resource.add_route(method, route.handler, expect_handler=_expect)] = route
+    return known
 
 
 async def _expect(request: web.Request) -> None:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -21,11 +21,13 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooLarge, TooSlow
+from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError, TooLarge, TooSlow
 from smartmob.kernel import problems
+from smartmob.kernel.access.model import CONTROL, Visitor
 from smartmob.kernel.answers import JSONResponse
-from smartmob.kernel.auth import COOKIE, HostRules, Tokens
+from smartmob.kernel.auth import COOKIE, VISITOR, HostRules, Tokens
 from smartmob.kernel.log import REQUEST_ID
+from smartmob.kernel.routing import Route
 
 log = structlog.get_logger()
 
@@ -96,14 +98,32 @@ class Entrance:
     hosts: HostRules
     public: frozenset[str]
     traffic: Traffic
+    known: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
 
     def admit(self, request: web.Request) -> None:
         """Raise NotAllowed or NotAuthenticated when the request may not pass."""
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
-        self.hosts.check(request.method, headers, upgrade is not None and upgrade.lower() == "websocket")
+        socket = upgrade is not None and upgrade.lower() == "websocket"
+        self.hosts.check(request.method, headers, socket)
         if self.tokens.required and not self._is_public(request):
-            self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+            visitor = self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+            VISITOR.set(visitor)
+            if visitor.role != CONTROL:
+                self._check_role(request, visitor, socket)
+
+    def _check_role(self, request: web.Request, visitor: Visitor, socket: bool) -> None:
+        route = self.known.get(request.match_info.route)
+        if route is None and request.match_info.http_exception is not None:
+            return  # there is no such route, which the router says
+        if route is None:
+            raise NotAllowed(f"a token with the role {visitor.role} may not use this")
+        allowed = route.socket_roles if socket and route.socket_roles else route.allowed
+        if visitor.role not in allowed:
+            raise NotAllowed(
+                f"the token {visitor.token} has the role {visitor.role}, and this asks for "
+                f"{' or '.join(allowed)}. `smartmob token add` makes tokens"
+            )
 
     def _is_public(self, request: web.Request) -> bool:
         resource = request.match_info.route.resource

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel import clock, paging
+from smartmob.kernel.access.model import CONTROL, INGEST
 from smartmob.kernel.routing import Answer, Route, RouteTable, answer, body
 from smartmob.kernel.times import moment
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query
@@ -47,6 +48,7 @@ def table(service: MarksService, bodies: BodyReader) -> RouteTable:
                 *("POST", "/marks", h.add, "add_mark", "Put a note on the timeline."),
                 {201: answer(Mark, "It is kept.")},
                 body(NewMark),
+                roles=(INGEST, CONTROL),
             ),
             Route(*("GET", "/marks", h.marks, "marks", "The notes of a span."), {200: answer(Marks)}, query=MarksQuery),
             Route("GET", "/marks/{id}", h.mark, "mark", "A note.", {200: answer(Mark), 404: none}),

@@ -156,7 +156,8 @@ def build(
     """Return the application, its handlers and its traffic."""
     tiny, traffic = Tiny(BodyReader(limit, timeout)), Traffic(access_log)
     tables = [tiny.table()]
-    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), traffic)
+    known: dict[web.AbstractRoute, Route] = {}
+    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), traffic, known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
-    mount(app, tables)
+    known |= mount(app, tables)
     return app, tiny, traffic

@@ -8,6 +8,7 @@ from smartmob.commands import model
 from smartmob.commands.routes import handlers
 from smartmob.commands.routes.handlers import CommandHandlers
 from smartmob.commands.service import CommandsService
+from smartmob.kernel.access.model import CONTROL
 from smartmob.kernel.routing import JSON, NDJSON, TEXT, Answer, Body, Route, RouteTable, answer
 from smartmob.kernel.web import BodyReader
 
@@ -23,6 +24,7 @@ def table(service: CommandsService, bodies: BodyReader) -> RouteTable:
                 "GET", "/commands", h.commands, "commands",
                 "What commands there are; as a WebSocket, the way to call them.",
                 {200: answer(list[model.CommandDescription]), 101: Answer("The WebSocket is open.")},
+                socket_roles=(CONTROL,),
             ),
             Route(
                 "POST", "/commands/{name}", h.call, "call_command",

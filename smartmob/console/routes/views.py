@@ -10,7 +10,7 @@ from aiohttp import web
 from smartmob.console import assets, pages
 from smartmob.console.service import ConsoleService
 from smartmob.errors import NotFound
-from smartmob.kernel.auth import Tokens
+from smartmob.kernel.auth import OWNER, VISITOR, Tokens
 from smartmob.kernel.routing import HTML
 from smartmob.kernel.web import parameter
 
@@ -88,6 +88,8 @@ class Views:
         return web.Response(body=body, content_type=found.media_type, charset="utf-8", headers=headers)
 
     def _page(self, template: str, place: str, title: str, **values: Any) -> web.StreamResponse:
-        text = pages.render(f"{template}.html", place, title, signed_in=self._tokens.required, **values)
+        visitor = VISITOR.get() or OWNER
+        signed_in = (visitor.token or "the service's own token") if self._tokens.required else None
+        text = pages.render(f"{template}.html", place, title, signed_in=signed_in, role=visitor.role, **values)
         headers = pages.headers(charts=template in _CHARTS)
         return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)

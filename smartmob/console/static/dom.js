@@ -28,9 +28,13 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-// columns: [{name, right?, wide?, cell(row)}]
+// Whether the visitor may only look.
+export const reading = document.body.dataset.role !== "control";
+
+// columns: [{name, right?, wide?, control?, cell(row)}]
 export function table(columns, rows, nothing) {
   if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
+  if (reading) columns = columns.filter((column) => !column.control);
   const kind = (column) => (column.right ? "right" : column.wide ? "wide" : "tight");
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
     el("table", {},

@@ -28,7 +28,7 @@ function show(frame) {
     { name: "Restarts", right: true, cell: (row) => cell(row, "restarts", number(row.restarts)) },
     { name: "CPU", right: true, cell: (row) => cell(row, "cpu", percent(row.cpu)) },
     { name: "Memory", right: true, cell: (row) => cell(row, "memory", bytes(row.memory)) },
-    { name: "", right: true, cell: (row) => buttons(row.slug) },
+    { name: "", right: true, control: true, cell: (row) => buttons(row.slug) },
   ];
   if (key !== shown || !frame.processes.length) {
     shown = key;
@@ -36,7 +36,7 @@ function show(frame) {
     return;
   }
   for (const row of frame.processes) {
-    for (const column of columns.slice(1, -1)) {
+    for (const column of columns.slice(1).filter((column) => !column.control)) {
       const made = column.cell(row);
       const there = document.querySelector(`[data-slug="${CSS.escape(row.slug)}"][data-figure="${made.dataset.figure}"]`);
       if (there && there.textContent !== made.textContent) there.replaceWith(made);

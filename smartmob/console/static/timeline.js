@@ -103,7 +103,7 @@ async function show() {
   fill("partial", document_.partial.length ? `Too much happened to show it all: of ${document_.partial.join(", ")} only a part is shown. Zoom in for the rest.` : "");
   fill("marks", table([
     { name: "At", cell: (mark) => when(mark.at) }, { name: "Note", wide: true, cell: (mark) => mark.text }, { name: "By", cell: (mark) => mark.author || "–" },
-    { name: "", right: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => act(event.currentTarget, async () => { await send(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Remove") },
+    { name: "", right: true, control: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => act(event.currentTarget, async () => { await send(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Remove") },
   ], document_.marks, "No notes in this span."));
   if (state.held !== null) tell(state.held);
 }

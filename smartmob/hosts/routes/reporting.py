@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated
 from smartmob.hosts import model
 from smartmob.hosts.service import HostsService, UnsupportableName
+from smartmob.kernel.access.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import JSON, Handler
@@ -154,12 +155,12 @@ class Reporting:
         if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
             raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
         client_id, is_new = await self._service.register(
-            given.username, password, may_register=self._open or self._has_token(request)
+            given.username, password, may_register=self._open or self._may(request, INGEST, CONTROL)
         )
         return json_response(Registered(client_id, given.username if is_new else None))
 
     async def sample(self, request: web.Request) -> web.StreamResponse:
-        name = await self._name(request)
+        name = await self._name(request, INGEST, CONTROL)
         body = await self._bodies.read(request)
         if _is_empty(body):
             return _refusal(400, _EMPTY)
@@ -168,14 +169,14 @@ class Reporting:
         return json_response(model.as_numbers(data), 202)
 
     async def written_time(self, request: web.Request) -> web.StreamResponse:
-        span = await self._service.sample_span(await self._name(request))
+        span = await self._service.sample_span(await self._name(request, READ, CONTROL))
         if span is None:
             return _refusal(406, _LOG_EMPTY)
         start, end = (model.plain_number(moment.timestamp()) for moment in span)
         return json_response(WrittenTime(start, end))
 
     async def report(self, request: web.Request) -> web.StreamResponse:
-        name = await self._name(request)
+        name = await self._name(request, READ, CONTROL)
         asked = query(request, ReportQuery)
         try:
             first, last = _bound(asked.start), _bound(asked.end)
@@ -183,24 +184,18 @@ class Reporting:
             return _refusal(400, _VALUE)
         return await stream(request, _payload(self._service.report(name, first, last)), JSON)
 
-    async def _name(self, request: web.Request) -> str:
-        """Return the machine of the path if the request proves to come from it, or from who has the token."""
+    async def _name(self, request: web.Request, *roles: Role) -> str:
+        """Return the machine of the path if the request proves to come from it, or from who has a token for it."""
         name = parameter(request, "username")
         given = request.headers.get(hdrs.AUTHORIZATION)
-        if self._has_token(request):
+        if self._may(request, *roles):
             await self._service.host(name)
         else:
             await self._service.authenticate(model.authorization_id(given), name)
         return name
 
-    def _has_token(self, request: web.Request) -> bool:
-        if not self._tokens.required:
-            return False
-        try:
-            self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
-        except NotAuthenticated:
-            return False
-        return True
+    def _may(self, request: web.Request, *roles: Role) -> bool:
+        return self._tokens.allows(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE), *roles)
 
 
 def _is_empty(body: bytes) -> bool:

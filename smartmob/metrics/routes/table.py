@@ -6,8 +6,11 @@ pipelines, builds or sessions is always 200.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from smartmob.kernel.access.model import CONTROL, INGEST, READ
 from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
 from smartmob.kernel.web import BodyReader
 from smartmob.metrics import model, points, protocol, verdicts
@@ -46,7 +49,7 @@ def _taking(h: Taking) -> list[Route]:
 
     metrics = Body({JSON: model.NewMetric | list[model.NewMetric], NDJSON: model.NewMetric})
     imported = Body({JSON: model.ImportedMetric | list[model.ImportedMetric], NDJSON: model.ImportedMetric})
-    return [
+    routes = [
         *both(
             "/contexts", h.context, "create_context", "Store a context.", answer(model.Context), body(model.NewContext)
         ),
@@ -69,6 +72,12 @@ def _taking(h: Taking) -> list[Route]:
             {200: answer(protocol.Deleted), 404: Answer("There is no such session.")},
         ),
     ]
+    return [replace(route, roles=(INGEST, CONTROL)) if route.method == "POST" else route for route in routes]
+
+
+def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
+    """Return routes that the plugin asks before it sends."""
+    return [replace(route, roles=(READ, INGEST, CONTROL)) for route in routes]
 
 
 def _giving(h: Giving) -> list[Route]:
@@ -80,11 +89,13 @@ def _contexts_and_sessions(h: Giving) -> list[Route]:
     by_tags = protocol.SessionsQuery
     return [
         *_lists("/contexts/", h.contexts, "contexts", "All contexts.", contexts),
-        *_lists("/contexts/{h}", h.contexts, "contexts_by_prefix", "Contexts by prefix.", contexts),
+        *_asked_by_suites(_lists("/contexts/{h}", h.contexts, "contexts_by_prefix", "Contexts by prefix.", contexts)),
         _one("/contexts/count", h.count_contexts, "count_contexts", "How many contexts.", protocol.Count),
         *_metrics(h, "/contexts/{context_h}/metrics", "context", "Metrics of a context.", context_h="context_h"),
         *_lists("/sessions/", h.sessions, "sessions", "All sessions.", sessions, by_tags),
-        *_lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags),
+        *_asked_by_suites(
+            _lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags)
+        ),
         _one("/sessions/count", h.count_sessions, "count_sessions", "How many sessions.", protocol.Count),
         *_metrics(h, "/sessions/{session_h}/metrics", "session", "Metrics of a session.", session_h="session_h"),
         *_metrics(h, "/filters/scm/{ref}/metrics", "scm", "Metrics by prefix of the commit.", scm_prefix="ref"),

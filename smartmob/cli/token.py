@@ -1,0 +1,71 @@
+"""`smartmob token`: tokens that allow less than the service's own."""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import quote
+
+import click
+
+from smartmob.cli import output
+from smartmob.cli.connection import as_json, talks_to_server
+from smartmob.cli.spans import span_seconds
+from smartmob.client.http import Lab
+
+ROLES = ("read", "ingest", "control")
+
+
+@click.group("token")
+def command() -> None:
+    """Tokens that allow less than the service's own: add, list, revoke."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What it allows: see, send measures, or all.")
+@click.option("--expires", metavar="SPAN", help="After how long it holds no more: 12h or 30d; without it, never.")
+@as_json
+@talks_to_server
+async def add(lab: Lab, name: str, role: str, expires: str | None, as_json: bool) -> None:
+    """Make a token and print it, this once."""
+    seconds = None if expires is None else span_seconds("--expires", expires)
+    made = await lab.post("/tokens", {"name": name, "role": role, "seconds": seconds})
+    if as_json:
+        output.print_json(made)
+        return
+    output.say(f"The token {name} allows {role}. It is shown this once:")
+    sys.stdout.write(made["token"] + "\n")
+
+
+@command.command()
+@as_json
+@talks_to_server
+async def ls(lab: Lab, as_json: bool) -> None:
+    """List tokens; what lets somebody in is shown nowhere."""
+    tokens = (await lab.get("/tokens"))["tokens"]
+    if as_json:
+        output.print_json(tokens)
+        return
+    rows = (
+        (
+            token["name"],
+            token["role"],
+            output.local_time(token["created_at"]),
+            "expired"
+            if token["expired"]
+            else output.local_time(token["expires_at"])
+            if token["expires_at"]
+            else "never",
+        )
+        for token in tokens
+    )
+    output.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
+
+
+@command.command()
+@click.argument("name")
+@talks_to_server
+async def revoke(lab: Lab, name: str) -> None:
+    """Let a token hold no longer, from this moment on."""
+    await lab.delete(f"/tokens/{quote(name, safe='')}")
+    output.say(f"The token {name} holds no longer.")

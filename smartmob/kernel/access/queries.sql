@@ -1,0 +1,10 @@
+-- name: select_tokens
+SELECT name, role, digest, created_at, expires_at FROM access_tokens ORDER BY name;
+
+-- name: insert_token
+INSERT INTO access_tokens (name, role, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (name) DO NOTHING
+RETURNING name;
+
+-- name: delete_token
+DELETE FROM access_tokens WHERE name = $1 RETURNING name;
