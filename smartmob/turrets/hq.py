@@ -259,7 +259,7 @@ class Hq:
         batch = self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
         if batch is None:
             return
-        self._in_flight = len(batch.results) + len(batch.slices) + 1
+        self._in_flight = batch.rows + len(batch.slices) + 1
         try:
             await self._store(batch)
         finally:
