@@ -225,7 +225,9 @@ class Hq:
         self, run: RunState, members: tuple[Member, ...], progress: dict[str, int], totals: Totals, counters: Counters
     ) -> None:
         if run.started_at is not None:
+            counters.restarts += 1
             self.collector.begin(run.id, run.started_at.timestamp(), progress, totals, counters)
+            self._keeper.keep_run(run, totals.transactions, totals.errors, counters)
         log.info("turrets.resumed", run=run.id, state=run.state, transactions=totals.transactions)
         self._handle(Resumed(run, members, progress))
 
