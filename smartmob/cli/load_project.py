@@ -1,4 +1,4 @@
-"""`smartmob new-project` and `smartmob pack-turrets`: projects of load tests, as OCT has them."""
+"""`smartmob new-project`, `try-script` and `pack-turrets`: projects of load tests, as OCT has them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,42 @@ def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
         setup = _setup(turret["name"], required) if python else None
         names = package.pack(source.parent, turret, target, setup)
         output.say(f"{target}: {', '.join(names)}")
+
+
+@click.command("try-script", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-n", "--times", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
+              help="How many transactions.")  # fmt: skip
+@click.option("--config-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Configuration of the turret or of the project, instead of the config.json nearby.")  # fmt: skip
+def try_script(script: Path, times: int, config_file: Path | None) -> None:
+    """Let one user do the transactions of SCRIPT here and now, without a headquarters, and show what came of each.
+
+    The script gets the configuration that its turret has in the project, if it is in one. An error is shown with its
+    traceback, and makes the exit code 1. Scripts for OCT run as they are.
+    """
+    from smartmob.turrets.turret import package
+    from smartmob.turrets.turret.rehearsal import rehearse
+    from smartmob.turrets.turret.script import ScriptError, load
+
+    config, context = package.for_script(script, config_file)
+    done = []
+    for one in rehearse(load(script), config, context, times):
+        done.append(one)
+        if one.trace:
+            click.echo(one.trace, err=True)
+    timers = sorted({name for one in done for name in one.timers})
+    output.print_table(
+        script.name,
+        ("#", ">Time", *(f">{name}" for name in timers), "Error"),
+        (
+            (number, output.seconds(one.took), *(output.seconds(one.timers.get(name)) for name in timers), one.error)
+            for number, one in enumerate(done, start=1)
+        ),
+    )
+    failed = sum(1 for one in done if one.error)
+    if failed:
+        raise ScriptError(f"{failed} of {len(done)} transactions failed")
 
 
 def _file_name(name: str) -> str:
