@@ -25,6 +25,7 @@ from smartmob.turrets.rows import Columns
 from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
 
 BATCH_ROWS = 20_000
+PLENTY_ROWS = 5_000
 MOST_TIMERS = 1_000
 MOST_ERROR_TEXTS = 200
 OTHER_ERRORS = "(other errors)"
@@ -136,6 +137,11 @@ class Collector:
     def full(self) -> bool:
         """Return whether there is a batch of full size."""
         return bool(self._ready)
+
+    @property
+    def plenty(self) -> bool:
+        """Return whether there is enough to be committed at once, rather than with what comes next."""
+        return self.full or (self._current is not None and self._current.rows >= PLENTY_ROWS)
 
     # -- taking ---------------------------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ class Hq:
             self.channel.republish(self.machine.active.id.encode(), taken.results)
         if self.collector.weight >= MOST_WAITING:
             self.channel.pause()
-        if self.collector.full:
+        if self.collector.plenty:
             self._work.set()
 
     def _complain(self, frame: bytes, why: str) -> None:
@@ -244,7 +244,7 @@ class Hq:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._commit_once()
-            while self.collector.full:
+            while self.collector.plenty:
                 await self._commit_once()
             await self._keep()
             if self._closing and not self.pending:

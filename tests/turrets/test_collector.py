@@ -18,6 +18,7 @@ from smartmob.turrets.collector import (
     MOST_ERROR_TEXTS,
     MOST_TIMERS,
     OTHER_ERRORS,
+    PLENTY_ROWS,
     Collector,
     Taken,
     Totals,
@@ -146,6 +147,16 @@ class TestStockResults:
             sizes.append(batch.rows)
             seen += [row.took for row in rows_of(batch)]
         assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(45_000)])
+
+    def test_plenty_does_not_wait_for_more(self) -> None:
+        """Less than a whole batch is handed out at once, when it is worth a commit of its own."""
+        gathered = Gathered()
+        gathered.take(*(stock_result() for _ in range(PLENTY_ROWS - 1)))
+        assert not gathered.collector.plenty
+        gathered.take(stock_result())
+        assert (gathered.collector.plenty, gathered.collector.full) == (True, False)
+        assert gathered.cut(everything=False).rows == PLENTY_ROWS
+        assert not gathered.collector.plenty
 
     def test_what_waits_is_weighed(self) -> None:
         """The weight grows with what comes and sinks with what is stored, to nothing."""
