@@ -32,13 +32,16 @@ _CONFIG: dict[str, Any] = {
 @click.command("new-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, help="What the script asks for.")
-def new_project(folder: Path, url: str) -> None:
+@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+              help="How long it fires.")  # fmt: skip
+def new_project(folder: Path, url: str, run_time: float) -> None:
     """Make the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; give a new name")
     script = (resources.files("smartmob.cli") / "project_template" / "v_user.py.txt").read_text(encoding="utf-8")
     config = json.loads(json.dumps(_CONFIG))
-    config["turrets"][0]["url"] = url
+    config["run_time"] = run_time
+    config["turrets"][0] |= {"url": url, "rampup": min(5, run_time / 6)}
     try:
         (folder / _SCRIPT).parent.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")

@@ -21,11 +21,13 @@ def _invoke(*arguments: str | Path) -> Result:
 def test_a_new_project_can_be_packed_and_run(tmp_path: Path) -> None:
     """What it makes is complete: the package has a script that loads and a configuration that is understood."""
     project = tmp_path / "first"
-    _invoke("new-project", project, "--url", "http://127.0.0.1:1/x")
+    _invoke("new-project", project, "--url", "http://127.0.0.1:1/x", "--run-time", "12")
     result = _invoke("pack-turrets", project)
     assert "navigation.tar.gz: config.json, test_scripts/v_user.py" in result.stderr.replace("\n", " ")
     made = package.from_tar(project / "navigation.tar.gz", tmp_path / "unpacked")
-    assert (made.configuration.cannons, made.given["url"]) == (10, "http://127.0.0.1:1/x")
+    assert (made.configuration.cannons, made.configuration.rampup) == (10, 2.0)
+    assert made.given["url"] == "http://127.0.0.1:1/x"
+    assert json.loads((project / "config.json").read_text())["run_time"] == 12
     assert script.load(made.script).asynchronous
 
 
