@@ -45,8 +45,7 @@ lint: $(VENV)/made-lint  ## Check format, style, types, imports and spelling
 	$(BIN)/codespell smartmob tests docs benchmarks examples README.md CONTRIBUTING.md CHANGES
 
 bench: $(VENV)/made-bench  ## Measure against the physical limit and against peers
-	$(BIN)/python -m benchmarks.ingest $(ARGS)
-	$(BIN)/python -m benchmarks.processes $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/made-docs  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --nitpicky --keep-going -b html docs docs/_build/html

@@ -152,7 +152,7 @@ async def _report(service: Service, rounds: int) -> list[tuple[float, float, int
     await connection.execute("ANALYZE host_samples")
     start = await connection.fetchval("SELECT extract(epoch FROM now() - interval '41 days')::bigint")
     await connection.close()
-    path = f"http://127.0.0.1:{service.port}/client/bench/time/report?start={start}&end={start + 40 * 3600}"
+    path = f"http://127.0.0.1:{service.port}/client/bench/time/report?start={start}&end={start + 49 * 3600}"
     found = []
     async with aiohttp.ClientSession(headers={"Authorization": CLIENT_ID}, read_bufsize=2**22) as session:
         for _ in range(rounds + 1):
@@ -276,7 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=5, metavar="N", help="seconds of each run (default 5)")
     parser.add_argument("--fleet-seconds", type=int, default=60, metavar="N", help="seconds of the fleet (default 60)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one short round: it shows that everything works")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.seconds, options.fleet_seconds, options.rounds = 1, 5, 1
     with open_folder() as folder:
         try:
             with smartmob(folder / "data") as service, _bare(folder) as bare:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import zmq
 
+from benchmarks.candidates import CannotMeasure
 from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
@@ -170,6 +171,7 @@ class _Headquarters:
     def __init__(self, *, ours: bool) -> None:
         self._ours = ours
         self._acknowledged: dict[str, int] = {}
+        self._said = ""
         self._context = zmq.Context()
         self._publisher, self._collector = self._context.socket(zmq.PUB), self._context.socket(zmq.PULL)
         self._collector.set_hwm(0)
@@ -183,7 +185,7 @@ class _Headquarters:
             while self._collector.poll(500):
                 if isinstance(_decode(self._collector.recv()), Status):
                     return
-        raise RuntimeError("the turret does not come")
+        raise CannotMeasure("the turret does not come")
 
     def fire(self, process: psutil.Process, seconds: float) -> Shots:
         """Fire, and return what came from the warm seconds."""
@@ -193,6 +195,7 @@ class _Headquarters:
             self._order("set_transaction_context", {})
             self._order("start", "open fire")
         whole, told, used, cores, memory = Distribution(), 0.0, None, 0.0, 0.0
+        self._said = "nothing"
         while (now := time.monotonic() - begun) < length + 1:
             if self._ours and now - told > 0.5:
                 told = now
@@ -210,6 +213,8 @@ class _Headquarters:
                 self._take(whole, seconds)
         if not self._ours:
             self._order("stop", "premature stop")
+        if not whole.count:
+            raise CannotMeasure(f"no result came in {seconds:g} s; the turret said {self._said}")
         return Shots(whole.count / seconds, whole.percentiles([50])[50] * 1000, cores, memory)
 
     def close(self) -> None:
@@ -227,7 +232,9 @@ class _Headquarters:
                 message = _decode(self._collector.recv(zmq.NOBLOCK))
             except zmq.Again:
                 return
-            if isinstance(message, Result) and _WARM <= message.elapsed < _WARM + seconds:
+            if isinstance(message, Status):
+                self._said = f"{message.status} ({message.smartmob})"
+            elif isinstance(message, Result) and _WARM <= message.elapsed < _WARM + seconds:
                 whole.record(message.scriptrun_time)
             elif isinstance(message, Slices) and message.sequence == self._acknowledged.get(message.uuid, 0) + 1:
                 self._acknowledged[message.uuid] = message.sequence
@@ -298,6 +305,8 @@ Measure = Callable[[], Shots]
 
 _BUSY: list[float] = []
 """How busy the machine was before each measurement, in percent."""
+_FAILED: list[str] = []
+"""The measurements that gave nothing; their round goes on without them."""
 
 
 def _noise() -> str:
@@ -313,13 +322,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turret_fire", description="Print a report in Markdown.")
     parser.add_argument("--seconds", type=int, default=6, help="seconds of each measurement (default 6)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of everything (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one short round: it shows that everything works")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.seconds, options.rounds = 2, 1
     with tempfile.TemporaryDirectory(prefix="smartmob-bench-") as name:
         bench = Bench(Path(name), options.seconds)
         waiting = _rounds(options.rounds, _waiting(bench))
         with _target() as bench.url:
             asking = _rounds(options.rounds, _asking(bench))
-    sections = [_waiting_section(waiting), _asking_section(asking)]
+    try:
+        sections = [_waiting_section(waiting), _asking_section(asking)]
+    except KeyError as error:
+        print(f"nothing was measured of {error}: {'; '.join(_FAILED)}", file=sys.stderr)
+        return 2
     around = surroundings(Locust=REQUIREMENTS[LOCUST][0].partition("==")[2])
     how = (
         f"Medians of {options.rounds} rounds (least to greatest), in which the candidates took turns; "
@@ -327,8 +343,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     goals = [goal for section in sections for goal in section.goals]
     texts = [section.text() for section in sections]
-    print("\n\n".join(("# Turrets", table(tuple(around), [tuple(around.values())]), how, *texts, summary(goals))))
-    return 0
+    failed = [f"**Not measured:** {text}" for text in _FAILED]
+    head = table(tuple(around), [tuple(around.values())])
+    print("\n\n".join(("# Turrets", head, how, *failed, *texts, summary(goals))))
+    return 1 if failed else 0
 
 
 def _waiting(bench: Bench) -> dict[tuple[str, int], Measure]:
@@ -360,8 +378,12 @@ def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple
         for key, measure in measures.items():
             print(f"-- round {number + 1}: {key[0]}, {key[1]} users", file=sys.stderr)
             _wait_until_quiet()
-            found[key].append(measure())
-    return found
+            try:
+                found[key].append(measure())
+            except CannotMeasure as error:
+                _FAILED.append(f"{key[0]}, {key[1]:,} users: {error}")
+                print(f"-- {_FAILED[-1]}", file=sys.stderr)
+    return {key: shots for key, shots in found.items() if shots}
 
 
 def _wait_until_quiet() -> None:

@@ -130,14 +130,15 @@ def _measure_many(run: Run, options: argparse.Namespace) -> Section:
 
 @contextmanager
 def _headquarters(folder: Path) -> Iterator[Service]:
-    ports = _free_ports(3)
+    ports = free_ports(3)
     names = ("SMARTMOB_HQ_PUBLISH_PORT", "SMARTMOB_HQ_RC_PORT", "SMARTMOB_HQ_EXTERNAL_PORT")
     variables = dict(zip(names, map(str, ports), strict=True))
     with smartmob(folder / "data", SMARTMOB_HQ="true", SMARTMOB_TURRETS_QUIET="0.5", **variables) as service:
         yield service
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -227,7 +228,7 @@ async def _value(service: Service, query: str, *arguments: Any) -> int:
 
 def _send_to_oct(folder: Path, count: int) -> tuple[float, int]:
     python = environment("oct", _python_311(), OCT_REQUIREMENTS, "--only-binary", "numpy,pandas,pyzmq")
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     place = folder / f"oct-{time.time_ns()}"
     place.mkdir()
     log = place / "log"

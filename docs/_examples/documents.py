@@ -20,7 +20,8 @@ from sybil.parsers.myst.lexers import DirectiveLexer
 from docs._examples.stage import ExampleError, Stage
 
 COMMENT = re.compile(
-    r"^[ ]*<!-- example: (?P<verb>exit|file|copy|folder|use|alone|soon)(?: (?P<argument>[^ ]+))? -->$", re.MULTILINE
+    r"^[ ]*<!-- example: (?P<verb>exit|file|copy|folder|use|alone|soon|beside)(?: (?P<argument>[^ ]+))? -->$",
+    re.MULTILINE,
 )
 SQL, CONSOLE, PYTHON = "sql", "console", "python"
 
@@ -35,6 +36,7 @@ class Page:
         self.stage = stage
         self.code = 0
         self.soon = False
+        self.beside = False
         self.file: str | None = None
 
 
@@ -51,6 +53,8 @@ def _comment(example: Example) -> None:
         page.stage.copy_folder(argument)
     elif verb == "soon":
         page.soon = True
+    elif verb == "beside":
+        page.beside = True
     elif verb == "use":
         page.stage.use_python(argument)
     else:
@@ -63,8 +67,11 @@ def _block(example: Example) -> None:
     file, page.file = page.file, None
     code, page.code = page.code, 0
     soon, page.soon = page.soon, False
+    beside, page.beside = page.beside, False
     if file is not None:
         page.stage.write(file, source)
+    elif beside:
+        page.stage.beside(source)
     elif language == CONSOLE:
         page.stage.console(source, code, soon)
     elif language == SQL:

@@ -71,6 +71,10 @@ class Service:
             "SMARTMOB_DATA_DIR": str(self._data),
             "SMARTMOB_PROCESSES_BASE_PORT": str(base_port),
         }
+        # A page that is about load tests runs no programs, so that its headquarters can have their ports.
+        names = ("PUBLISH", "RC", "EXTERNAL")
+        self._others = {base_port + place: f"SMARTMOB_HQ_{name}_PORT" for place, name in enumerate(names)}
+        variables |= {name: str(port) for port, name in self._others.items()}
         self._process = shell.start(command, self._output, variables)
         try:
             self.port = until(self._listening, "the service listens")
@@ -98,7 +102,8 @@ class Service:
             connections = psutil.Process(self._process.pid).net_connections("tcp")
         except psutil.Error:
             return None
-        return next((found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN), None)
+        ports = [found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN]
+        return next((port for port in ports if port not in self._others), None)
 
     def _answering(self) -> bool | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
@@ -143,6 +148,11 @@ class Ports:
 
     def __init__(self) -> None:
         self.base = until(self._free, "there are free ports")
+
+    @property
+    def headquarters(self) -> str:
+        """Return the options that tell a turret of ours the ports, which pages leave at 5000 and 5001."""
+        return f"--hq-publisher {self.base} --hq-rc {self.base + 1}"
 
     def real(self, text: str) -> str:
         """Return text of a page with the ports that are there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
@@ -25,6 +26,7 @@ _ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
 _OUTSIDE = re.compile(r"@db\.example\.com(?::5432)?/(\w+)(\?)?")
 _PYTHONS = {"pytest-monitor": PLUGIN, "monitor-api": MONITOR_API}
 _ASKS = re.compile(r"\bsmartmob (?:tests|hosts|marks?|token|run|ps|logs|attach|restart|stop)\b")
+_TURRET = re.compile(r"\bsmartmob turret\b(?!:)(?=.*--(?:tar|config-file))")
 _INTERRUPTED = "^C"
 _INDEX = "index"
 """What a page uses that installs packages; it only makes the page one that needs an index."""
@@ -58,12 +60,15 @@ class Stage:
         self._nobody.bind(("127.0.0.1", 0))
         self._alone = False
         self._port = 0
+        self._beside: list[subprocess.Popen[bytes]] = []
 
     def close(self) -> None:
         """End everything and remove the folder."""
         with ExitStack() as ends:
             ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
             ends.callback(self._nobody.close)
+            for process in self._beside:
+                ends.callback(interrupt, process)
             for running in (self._outside, self._files, self._service):
                 if running is not None:
                     ends.callback(running.stop)
@@ -126,6 +131,14 @@ class Stage:
                 raise ExampleError(line, f"$ {command}\nended with {ended.code}, not {expected}:\n{ended.output}")
             self._compare(line, command, shown, ended.output)
 
+    def beside(self, text: str) -> None:
+        """Start the commands of a console, which go on until the end of the page, and wait for what they print."""
+        for line, command, shown in _commands(text):
+            output = self._folder / f"beside-{len(self._beside)}.out"
+            process = self._shell.start(self.real(command), output, {})
+            self._beside.append(process)
+            self._until_printed(line, command, shown, process, output)
+
     # -- what stands for what -------------------------------------------------------------------------------------
 
     def real(self, text: str) -> str:
@@ -133,6 +146,7 @@ class Stage:
         text = _OUTSIDE.sub(lambda match: self._away().url(match[1]) + ("&" if match[2] else ""), text)
         if _ADDRESS.search(text) or _ASKS.search(text):
             text = _ADDRESS.sub(f"127.0.0.1:{self._present()}", text)
+        text = _TURRET.sub(lambda match: f"{match[0]} {self._ports.headquarters}", text)
         if FILES in text:
             text = text.replace(FILES, self._file_server().address)
         return self._ports.real(text).replace(HOME, str(self._shell.home))
@@ -175,22 +189,28 @@ class Stage:
         before = before.removesuffix("\n...")
         output = self._folder / "command.out"
         process = self._shell.start(self.real(command), output, {})
+        try:
+            self._until_printed(line, command, before, process, output)
+        finally:
+            interrupt(process)
+        printed = output.read_text(errors="replace")
+        if process.returncode:
+            raise ExampleError(line, f"$ {command}\nended with {process.returncode}:\n{printed}")
+        self._compare(line, command, f"{before}...{after}", printed)
 
-        def printed() -> str:
-            return output.read_text(errors="replace")
+    def _until_printed(
+        self, line: int, command: str, shown: str, process: subprocess.Popen[bytes], output: Path
+    ) -> None:
+        """Wait until a command that goes on has printed what the page shows, or has ended."""
 
         def ready() -> bool | None:
-            return True if fits(f"{before}...", self.shown(printed())) or process.poll() is not None else None
+            printed = self.shown(output.read_text(errors="replace"))
+            return True if fits(f"{shown}...", printed) or process.poll() is not None else None
 
         try:
             until(ready, "the command prints what the page shows")
         except TimeoutError:
-            self._compare(line, command, before, printed())
-        finally:
-            interrupt(process)
-        if process.returncode:
-            raise ExampleError(line, f"$ {command}\nended with {process.returncode}:\n{printed()}")
-        self._compare(line, command, f"{before}...{after}", printed())
+            self._compare(line, command, shown, output.read_text(errors="replace"))
 
     def _file_server(self) -> Files:
         if self._files is None:

@@ -1,4 +1,4 @@
-"""`smartmob new-project` and `smartmob pack-turrets`: projects of load tests, as OCT has them."""
+"""`smartmob new-project`, `try-script` and `pack-turrets`: projects of load tests, as OCT has them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ _CONFIG: dict[str, Any] = {
 @click.command("new-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, help="What the script asks for.")
-def new_project(folder: Path, url: str) -> None:
+@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+              help="How long it fires.")  # fmt: skip
+def new_project(folder: Path, url: str, run_time: float) -> None:
     """Make the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; give a new name")
     script = (resources.files("smartmob.cli") / "project_template" / "v_user.py.txt").read_text(encoding="utf-8")
     config = json.loads(json.dumps(_CONFIG))
-    config["turrets"][0]["url"] = url
+    config["run_time"] = run_time
+    config["turrets"][0] |= {"url": url, "rampup": min(5, run_time / 6)}
     try:
         (folder / _SCRIPT).parent.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
@@ -64,6 +67,42 @@ def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
         setup = _setup(turret["name"], required) if python else None
         names = package.pack(source.parent, turret, target, setup)
         output.say(f"{target}: {', '.join(names)}")
+
+
+@click.command("try-script", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-n", "--times", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
+              help="How many transactions.")  # fmt: skip
+@click.option("--config-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Configuration of the turret or of the project, instead of the config.json nearby.")  # fmt: skip
+def try_script(script: Path, times: int, config_file: Path | None) -> None:
+    """Let one user do the transactions of SCRIPT here and now, without a headquarters, and show what came of each.
+
+    The script gets the configuration that its turret has in the project, if it is in one. An error is shown with its
+    traceback, and makes the exit code 1. Scripts for OCT run as they are.
+    """
+    from smartmob.turrets.turret import package
+    from smartmob.turrets.turret.rehearsal import rehearse
+    from smartmob.turrets.turret.script import ScriptError, load
+
+    config, context = package.for_script(script, config_file)
+    done = []
+    for one in rehearse(load(script), config, context, times):
+        done.append(one)
+        if one.trace:
+            click.echo(one.trace, err=True)
+    timers = sorted({name for one in done for name in one.timers})
+    output.print_table(
+        script.name,
+        ("#", ">Time", *(f">{name}" for name in timers), "Error"),
+        (
+            (number, output.seconds(one.took), *(output.seconds(one.timers.get(name)) for name in timers), one.error)
+            for number, one in enumerate(done, start=1)
+        ),
+    )
+    failed = sum(1 for one in done if one.error)
+    if failed:
+        raise ScriptError(f"{failed} of {len(done)} transactions failed")
 
 
 def _file_name(name: str) -> str:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     "turret": ("smartmob.cli.turret:command", "Be a turret: fire for a headquarters, on any machine."),
     "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
+    "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
     "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
     "report": ("smartmob.cli.fire:report", "Write the report of a load test."),

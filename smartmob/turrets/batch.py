@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from smartmob.turrets.protocol import Slice
+from smartmob.turrets.rows import Columns, encode
 
 _RANDOM_BITS = 10
-_EPOCH_2000 = 946_684_800.0
 _DAY = 86_400
 _MOMENT_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
-
-_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-_COPY_TAIL = struct.pack(">h", -1)
-_NULL = struct.pack(">i", -1)
-_HEAD = struct.Struct(">hi16siq")
-_FIGURES = struct.Struct(">iiiqididid")
-_ORDINARY = struct.Struct(">iiiqidididiiii")
-_LENGTH = struct.Struct(">i")
-_CHUNK_ROWS = 2_000
-
-RESULT_COLUMNS = (
-    *("run_id", "batch", "seq", "at", "elapsed", "epoch", "scriptrun_time", "error", "custom_timers", "turret_name"),
-    "uuid",
-)
-
-
-class AnyResult(Protocol):
-    """What is stored of a result, whatever it was decoded as."""
-
-    @property
-    def elapsed(self) -> float: ...
-    @property
-    def epoch(self) -> float: ...
-    @property
-    def scriptrun_time(self) -> float: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def custom_timers(self) -> dict[str, float] | None: ...
-    @property
-    def turret_name(self) -> str | msgspec.UnsetType | None: ...
-    @property
-    def uuid(self) -> str | msgspec.UnsetType: ...
 
 
 class HealthRow(msgspec.Struct, frozen=True):
@@ -77,15 +42,17 @@ class SliceRow(msgspec.Struct, frozen=True):
 class Batch:
     """Rows of one run; `folded` of the results that came one by one are in its slices.
 
-    It was `tried` when an attempt to commit it was made, whose outcome nobody may know. `moments` are the places of
-    the results in time, in seconds since 1970, as `started` is.
+    It was `tried` when an attempt to commit it was made, whose outcome nobody may know. `pieces` are `rows` of results
+    that came one by one, encoded when they came: that takes less memory than the results, and no time between two
+    commits. They fall into `span`, in seconds since 1970, as `started` is.
     """
 
     run: UUID
     started: float
     number: int = 0
-    results: list[AnyResult] = field(default_factory=list)
-    moments: list[float] = field(default_factory=list)
+    rows: int = 0
+    pieces: list[bytes] = field(default_factory=list)
+    span: tuple[float, float] = (math.inf, -math.inf)
     slices: list[SliceRow] = field(default_factory=list)
     health: list[HealthRow] = field(default_factory=list)
     progress: dict[str, int] = field(default_factory=dict)
@@ -95,13 +62,20 @@ class Batch:
     tried: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.results or self.slices or self.health or self.progress)
+        return bool(self.rows or self.slices or self.health or self.progress)
+
+    def add(self, columns: Columns) -> None:
+        """Add results that came one by one, at least one; the batch must have its number."""
+        first, last = self.span
+        self.span = min(first, *columns.moments), max(last, *columns.moments)
+        self.pieces.append(encode(self.run, self.number, self.rows, columns))
+        self.rows += len(columns)
 
     def days(self) -> set[date]:
         """Return the days into which the rows fall."""
         moments = [self.started + row.slice.second for row in self.slices]
-        if self.moments:
-            moments += (min(self.moments), max(self.moments))
+        if self.rows:
+            moments += self.span
         numbers = {int(moment // _DAY) for moment in moments}
         return {(_MOMENT_ZERO + timedelta(days=number)).date() for number in numbers} | {
             row.at.date() for row in self.health
@@ -123,54 +97,3 @@ class BatchNumbers:
         fresh = (int(epoch * 1000) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
         self._last = max(fresh, self._last + 1)
         return self._last
-
-
-def encode_results(batch: Batch) -> Iterator[bytes]:
-    """Yield the results in the binary format of COPY.
-
-    The driver's own way, column by column through its codecs, takes three times as long (benchmarks/turrets.py).
-    """
-    head = _HEAD.pack(len(RESULT_COLUMNS), 16, batch.run.bytes, 8, batch.number)
-    ordinary, figures = _ORDINARY.pack, _FIGURES.pack
-    before, at = -1.0, 0
-    yield _COPY_HEAD
-    for start in range(0, len(batch.results), _CHUNK_ROWS):
-        parts: list[bytes] = []
-        add = parts.append
-        rows = zip(batch.results[start : start + _CHUNK_ROWS], batch.moments[start : start + _CHUNK_ROWS], strict=True)
-        for seq, (result, moment) in enumerate(rows, start):
-            # Turrets of OCT tell whole seconds, so most moments are the one before.
-            if moment != before:
-                before, at = moment, int((moment - _EPOCH_2000) * 1_000_000)
-            elapsed, epoch, took = result.elapsed, result.epoch, result.scriptrun_time
-            add(head)
-            if result.error or result.custom_timers or result.turret_name or result.uuid:
-                add(figures(4, seq, 8, at, 8, elapsed, 8, epoch, 8, took))
-                add(_texts(result))
-            else:
-                add(ordinary(4, seq, 8, at, 8, elapsed, 8, epoch, 8, took, 0, -1, -1, -1))
-        yield b"".join(parts)
-    yield _COPY_TAIL
-
-
-def _texts(result: AnyResult) -> bytes:
-    """Return the columns that most results leave empty."""
-    error = text(result.error).encode() if result.error else b""
-    columns = _LENGTH.pack(len(error)) + error
-    if result.custom_timers:
-        timers = msgspec.json.encode(result.custom_timers)
-        columns += _LENGTH.pack(len(timers)) + timers
-    else:
-        columns += _NULL
-    for given in (result.turret_name, result.uuid):
-        if isinstance(given, str):
-            known = text(given).encode()
-            columns += _LENGTH.pack(len(known)) + known
-        else:
-            columns += _NULL
-    return columns
-
-
-def text(value: str) -> str:
-    """Return a text without the one character that PostgreSQL cannot store."""
-    return value.replace("\0", "\ufffd") if "\0" in value else value

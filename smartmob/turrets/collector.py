@@ -18,12 +18,14 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
-from smartmob.turrets.batch import AnyResult, Batch, BatchNumbers, HealthRow, SliceRow
+from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
+from smartmob.turrets.rows import Columns
 from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 20_000
+PLENTY_ROWS = 5_000
 MOST_TIMERS = 1_000
 MOST_ERROR_TEXTS = 200
 OTHER_ERRORS = "(other errors)"
@@ -101,6 +103,7 @@ class Collector:
         self._run: UUID | None = None
         self._run_name = ""
         self._started = 0.0
+        self._now = 0.0
         self._passed = 0.0
         self._next: dict[str, int] = {}
         self._seconds: dict[int, _Second] = {}
@@ -125,9 +128,9 @@ class Collector:
     @property
     def pending(self) -> int:
         """Return how many rows are not handed out yet, those of seconds that are still folded included."""
-        waiting = sum(len(batch.results) + len(batch.slices) for batch in self._ready)
+        waiting = sum(batch.rows + len(batch.slices) for batch in self._ready)
         if self._current is not None:
-            waiting += len(self._current.results) + len(self._current.slices) + len(self._current.progress)
+            waiting += self._current.rows + len(self._current.slices) + len(self._current.progress)
         return waiting + len(self._seconds)
 
     @property
@@ -135,11 +138,16 @@ class Collector:
         """Return whether there is a batch of full size."""
         return bool(self._ready)
 
+    @property
+    def plenty(self) -> bool:
+        """Return whether there is enough to be committed at once, rather than with what comes next."""
+        return self.full or (self._current is not None and self._current.rows >= PLENTY_ROWS)
+
     # -- taking ---------------------------------------------------------------------------------------------------
 
     def take(self, frames: Sequence[bytes], now: float, wall: datetime, passed: float) -> Taken:
         """Keep what is in `frames`; `now` is the time of day in seconds since 1970, `passed` that of the run."""
-        self._passed = passed
+        self._now, self._passed = now, passed
         try:
             plain = _PLAIN.decode_lines(b"\n".join(frames))
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -176,24 +184,25 @@ class Collector:
 
     def _keep_plain(self, results: list[_Plain], now: float) -> None:
         """Keep results without a number, all at once where none is out of the ordinary: three times as fast."""
-        moments = [result.epoch for result in results]
-        low, high, horizon = min(moments), max(moments), self._passed + _STALE_SECONDS
+        columns = Columns.of(results)
+        low, high, horizon = min(columns.epochs), max(columns.epochs), self._passed + _STALE_SECONDS
         if low < self._started:
             # Whole seconds: the first one began before the run.
             low = self._started
-            moments = [max(moment, low) for moment in moments]
+            columns.moments = [max(moment, low) for moment in columns.epochs]
             high = max(high, low)
         first, last = int(low - self._started), int(high - self._started)
-        if self._run is None or high > now or first != last or max([result.elapsed for result in results]) > horizon:
+        if self._run is None or high > now or first != last or max(columns.elapsed) > horizon:
             self._keep(results, now)
             return
         slot = self._second(first)
-        slot.fresh[TRANSACTION] += [result.scriptrun_time for result in results]
-        for error in [result.error for result in results if result.error]:
-            self._count_error(slot, error)
-        for timers in [result.custom_timers for result in results if result.custom_timers]:
-            self._keep_timers(slot, first, timers)
-        self._add_rows(results, moments)
+        slot.fresh[TRANSACTION] += columns.took
+        for result in columns.odd.values():
+            if result.error:
+                self._count_error(slot, result.error)
+            if result.custom_timers:
+                self._keep_timers(slot, first, result.custom_timers)
+        self._add_rows(columns)
         slot.settle()
 
     def _keep(self, results: Sequence[Result | _Plain], now: float) -> bool:
@@ -232,7 +241,10 @@ class Collector:
                 self._count_error(slot, result.error)
             if result.custom_timers:
                 self._keep_timers(slot, second, result.custom_timers)
-        self._add_rows(kept, moments)
+        if kept:
+            columns = Columns.of(kept)
+            columns.moments = moments
+            self._add_rows(columns)
         for slot in self._seconds.values():
             slot.settle()
         return stock
@@ -273,17 +285,18 @@ class Collector:
         assert self._current is not None
         self._current.errors += 1
 
-    def _add_rows(self, results: Sequence[AnyResult], moments: list[float]) -> None:
-        self.totals.transactions += len(results)
+    def _add_rows(self, columns: Columns) -> None:
+        count = len(columns)
+        self.totals.transactions += count
         counts = self.totals.timers
-        counts[TRANSACTION] = counts.get(TRANSACTION, 0) + len(results)
-        self.weight += len(results)
+        counts[TRANSACTION] = counts.get(TRANSACTION, 0) + count
+        self.weight += count
         batch = self._current
         assert batch is not None
-        batch.transactions += len(results)
-        batch.results += results
-        batch.moments += moments
-        if len(batch.results) >= BATCH_ROWS:
+        self._give_number(batch, self._now)
+        batch.transactions += count
+        batch.add(columns)
+        if batch.rows >= BATCH_ROWS:
             self._close_current()
 
     def _keep_slices(self, message: Slices) -> None:
@@ -357,14 +370,17 @@ class Collector:
         if not self._ready:
             return None
         batch = self._ready.popleft()
-        if not batch.number:
-            batch.number = self._numbers.next(now)
+        self._give_number(batch, now)
         return batch
 
     def committed(self, batch: Batch) -> None:
         """Take note that a batch is stored."""
-        self.weight -= len(batch.results)
+        self.weight -= batch.rows
         self.weight -= sum(1 + len(row.slice.histogram) // _SLICE_BYTES_PER_ROW for row in batch.slices if row.uuid)
+
+    def _give_number(self, batch: Batch, now: float) -> None:
+        if not batch.number:
+            batch.number = self._numbers.next(now)
 
     def _close_all(self, limit: float) -> None:
         for second in [second for second in self._seconds if second < limit]:

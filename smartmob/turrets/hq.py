@@ -173,7 +173,7 @@ class Hq:
             self.channel.republish(self.machine.active.id.encode(), taken.results)
         if self.collector.weight >= MOST_WAITING:
             self.channel.pause()
-        if self.collector.full:
+        if self.collector.plenty:
             self._work.set()
 
     def _complain(self, frame: bytes, why: str) -> None:
@@ -225,7 +225,9 @@ class Hq:
         self, run: RunState, members: tuple[Member, ...], progress: dict[str, int], totals: Totals, counters: Counters
     ) -> None:
         if run.started_at is not None:
+            counters.restarts += 1
             self.collector.begin(run.id, run.started_at.timestamp(), progress, totals, counters)
+            self._keeper.keep_run(run, totals.transactions, totals.errors, counters)
         log.info("turrets.resumed", run=run.id, state=run.state, transactions=totals.transactions)
         self._handle(Resumed(run, members, progress))
 
@@ -242,7 +244,7 @@ class Hq:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._commit_once()
-            while self.collector.full:
+            while self.collector.plenty:
                 await self._commit_once()
             await self._keep()
             if self._closing and not self.pending:
@@ -259,7 +261,7 @@ class Hq:
         batch = self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
         if batch is None:
             return
-        self._in_flight = len(batch.results) + len(batch.slices) + 1
+        self._in_flight = batch.rows + len(batch.slices) + 1
         try:
             await self._store(batch)
         finally:

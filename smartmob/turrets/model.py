@@ -91,12 +91,16 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """What came besides the results of a run: badly formed messages, results of an earlier run, numbers sent twice."""
+    """What came besides the results of a run: badly formed messages, results of an earlier run, numbers sent twice.
+
+    `dropped` could not be stored; `restarts` is how often the headquarters was started again while the run was on.
+    """
 
     malformed: int = 0
     stale: int = 0
     again: int = 0
     dropped: int = 0
+    restarts: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

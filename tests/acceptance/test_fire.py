@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -216,3 +217,18 @@ class TestOnOtherServices:
             assert code == 0, errors
             assert place.hits["/page"] > 20
             assert await _processes(second) == []
+
+
+async def test_killed_at_random(reachable_path: Path) -> None:
+    """Turrets and the headquarters with its database: no result is lost or counted twice, as benchmarks count it."""
+    options = ("--count", "8000", "--pause", "1", "--only", "raw")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.turret_faults", *options),
+        cwd=Path(__file__).parents[2],
+        env=environment(TMPDIR=str(reachable_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, (output + errors).decode()
+    assert b"killed 1 headquarters" in errors

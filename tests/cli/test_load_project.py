@@ -1,4 +1,4 @@
-"""`smartmob new-project` and `smartmob pack-turrets`."""
+"""`smartmob new-project`, `smartmob try-script` and `smartmob pack-turrets`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ def _invoke(*arguments: str | Path) -> Result:
 def test_a_new_project_can_be_packed_and_run(tmp_path: Path) -> None:
     """What it makes is complete: the package has a script that loads and a configuration that is understood."""
     project = tmp_path / "first"
-    _invoke("new-project", project, "--url", "http://127.0.0.1:1/x")
+    _invoke("new-project", project, "--url", "http://127.0.0.1:1/x", "--run-time", "12")
     result = _invoke("pack-turrets", project)
     assert "navigation.tar.gz: config.json, test_scripts/v_user.py" in result.stderr.replace("\n", " ")
     made = package.from_tar(project / "navigation.tar.gz", tmp_path / "unpacked")
-    assert (made.configuration.cannons, made.given["url"]) == (10, "http://127.0.0.1:1/x")
+    assert (made.configuration.cannons, made.configuration.rampup) == (10, 2.0)
+    assert made.given["url"] == "http://127.0.0.1:1/x"
+    assert json.loads((project / "config.json").read_text())["run_time"] == 12
     assert script.load(made.script).asynchronous
 
 
@@ -69,3 +71,67 @@ def test_projects_that_cannot_be_packed(change: dict[str, object], said: str, tm
     (project / "config.json").write_text(json.dumps(config))
     with pytest.raises(InvalidInput, match=said):
         _invoke("pack-turrets", project, "--python")
+
+
+_TRIED = """
+from oct_turrets.base import BaseTransaction
+from oct_turrets.tools import CustomTimer
+
+
+class Transaction(BaseTransaction):
+    def run(self):
+        with CustomTimer(self, "page"):
+            pass
+        if "broken" in self.config:
+            raise ValueError(self.config["broken"])
+
+
+if __name__ == "__main__":
+    raise AssertionError("a turret does not run what is for `python v_user.py`")
+"""
+
+
+class TestTryScript:
+    """`smartmob try-script`."""
+
+    def _project(self, folder: Path, **config: object) -> Path:
+        project = folder / "shop"
+        _invoke("new-project", project)
+        document = json.loads((project / "config.json").read_text())
+        document["turrets"][0] |= config
+        (project / "config.json").write_text(json.dumps(document))
+        (project / "test_scripts" / "v_user.py").write_text(_TRIED)
+        return project / "test_scripts" / "v_user.py"
+
+    def test_a_script_of_a_project(self, tmp_path: Path) -> None:
+        """Each transaction is a line with its time and its timers; the block for Python itself is not run."""
+        lines = _invoke("try-script", self._project(tmp_path), "--times", "2").stdout.splitlines()
+        assert lines[1].split() == ["#", "Time", "page", "Error"]
+        assert [line.split()[0] for line in lines[2:]] == ["1", "2"]
+
+    def test_what_its_turret_is_told(self, tmp_path: Path) -> None:
+        """It gets the configuration of its turret, and an error shows its place and makes the command fail."""
+        script = self._project(tmp_path, broken="yes")
+        result = CliRunner().invoke(group, ["try-script", str(script)], standalone_mode=False)
+        assert str(result.exception) == "1 of 1 transactions failed"
+        assert "v_user.py" in result.stderr
+        assert "ValueError: yes" in result.stderr
+
+    def test_another_configuration(self, tmp_path: Path) -> None:
+        """That of a turret, as it stands; one of a project must have a turret with the script."""
+        script = self._project(tmp_path)
+        (tmp_path / "turret.json").write_text(json.dumps({"broken": "so"}))
+        result = CliRunner().invoke(
+            group, ["try-script", str(script), "--config-file", str(tmp_path / "turret.json")], standalone_mode=False
+        )
+        assert "ValueError: so" in result.stderr
+        (tmp_path / "other.py").write_text(_TRIED)
+        with pytest.raises(InvalidInput, match="no turret with the script"):
+            _invoke("try-script", tmp_path / "other.py", "--config-file", tmp_path / "shop" / "config.json")
+
+    def test_a_script_alone(self, tmp_path: Path) -> None:
+        """It needs no project."""
+        (tmp_path / "deep" / "er").mkdir(parents=True)
+        script = tmp_path / "deep" / "er" / "v_user.py"
+        script.write_text(_TRIED)
+        assert _invoke("try-script", script).stdout.startswith("v_user.py")

@@ -47,8 +47,8 @@ ROLES = {
     },
     "turrets": {
         # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.
-        *("hq", "hq_events", "hq_machine", "channel", "collector", "batch", "keeper", "folding", "viewers", "project"),
-        *("report", "slices", "turret", "turret_machine", "scripting", "machines"),
+        *("hq", "hq_events", "hq_machine", "channel", "collector", "batch", "rows", "keeper", "folding", "viewers"),
+        *("project", "report", "slices", "turret", "turret_machine", "scripting", "machines"),
     },
     "processes": {
         *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),

@@ -28,6 +28,12 @@ def _turret_python() -> Path:
     return environments.python_with(environments.OCT_TURRETS, interpreter=environments.python_311())
 
 
+@pytest.fixture(scope="session", name="old_turret_python")
+def _old_turret_python() -> Path:
+    """Return a Python that has turrets of OCT which still say `canons`."""
+    return environments.python_with(environments.OLD_OCT_TURRETS, interpreter=environments.python_311())
+
+
 @pytest.fixture(name="suite")
 def _suite(plugin_python: Path, tmp_path: Path) -> Suite:
     """Return an empty suite."""

@@ -29,6 +29,13 @@ OCT_TURRETS: Installs = (
     ("--no-build-isolation", "oct-turrets==0.2.8"),
 )
 """Turrets of OCT, which need a module of the standard library that Python 3.12 no longer has."""
+
+OLD_OCT_TURRETS: Installs = (
+    ("setuptools<80", "wheel"),
+    ("--no-build-isolation", "oct-turrets==0.2.3"),
+)
+"""The last release that says `canons`; its scripts get no configuration and have no timers of their own."""
+
 CONPLYENT: Installs = (("conplyent==0.2.17",),)
 
 _LAST_LINES = 25

@@ -34,8 +34,31 @@ class Transaction(BaseTransaction):
         time.sleep(0.01)
 """
 
+OLD_SCRIPT = """
+import json
+import os
+import time
+import urllib.request
 
-def package(folder: Path, ports: tuple[int, int], url: str, **config: Any) -> Path:
+from oct_turrets.base import BaseTransaction
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.json")) as file:
+    URL = json.load(file)["url"]
+
+
+class Transaction(BaseTransaction):
+    def __init__(self):
+        pass
+
+    def run(self):
+        start = time.time()
+        urllib.request.urlopen(URL).read()
+        self.custom_timers["page"] = time.time() - start
+        time.sleep(0.01)
+"""
+
+
+def package(folder: Path, ports: tuple[int, int], url: str, script: str = SCRIPT, **config: Any) -> Path:
     """Return a package of a turret, as `oct pack-turrets` makes it."""
     given: dict[str, Any] = {
         **{"name": "nav", "cannons": 4, "rampup": 0.2, "script": "v_user.py", "url": url},
@@ -43,7 +66,7 @@ def package(folder: Path, ports: tuple[int, int], url: str, **config: Any) -> Pa
     }
     path = folder / "nav.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for name, text in (("config.json", json.dumps(given | config)), ("v_user.py", SCRIPT)):
+        for name, text in (("config.json", json.dumps(given | config)), ("v_user.py", script)):
             member = tarfile.TarInfo(name)
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.stock_turrets import package, stock_turret
+from tests.interop.stock_turrets import OLD_SCRIPT, package, stock_turret
 from tests.interop.target import target
 from tests.turrets.conftest import _lab
 from tests.turrets.runs import ask, get, post, results, until_over, until_state
@@ -43,6 +43,26 @@ async def test_a_whole_run(lab: Any, turret_python: Path, tmp_path: Path) -> Non
     assert 0.01 <= own["min"] <= own["percentiles"]["50"] <= own["max"]
     (member,) = summary["turrets"]
     assert (member["name"], member["cannons"], member["script"], member["ours"]) == ("nav", 4, "v_user.py", False)
+
+
+async def test_an_old_turret(lab: Any, old_turret_python: Path, tmp_path: Path) -> None:
+    """One of 0.2.3, which says `canons` and passes results on under its name, fires and is counted like the others."""
+    async with target() as place:
+        packed = package(tmp_path, await _ports(lab), place.url, OLD_SCRIPT, canons=3)
+        run = await ask(lab, run_time=2.0)
+        async with stock_turret(old_turret_python, packed, tmp_path):
+            over = await until_over(lab, run["id"])
+        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+        stored = await results(lab, run["id"])
+        hits = place.hits["/"]
+
+    assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
+    assert len(stored) == summary["transactions"] == summary["timers"]["page"]["count"]
+    # It reads no more of its cannons once it was told to stop, so the last result of each stays with it.
+    assert max(hits - 3, 30) <= len(stored) <= hits
+    assert {result["turret_name"] for result in stored} == {"nav"}
+    (member,) = summary["turrets"]
+    assert (member["name"], member["cannons"], member["ours"]) == ("nav", 3, False)
 
 
 async def test_errors_of_a_script(lab: Any, turret_python: Path, tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
-"""What is committed together, and the bytes in which results go to the database."""
+"""What is committed together."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow, encode_results, text
+from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.protocol import Result
+from smartmob.turrets.rows import Columns
+from tests.turrets.copied import rows_of
 from tests.turrets.messages import slice_of
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC).timestamp()
+
+
+def _columns(moments: list[float]) -> Columns:
+    return Columns.of([Result(elapsed=1, epoch=moment, scriptrun_time=1) for moment in moments])
 
 
 def test_numbers_only_grow() -> None:
@@ -30,11 +36,12 @@ def test_an_empty_batch() -> None:
 def test_the_days_of_all_rows() -> None:
     """A run over midnight needs the partitions of both days, for each kind of row."""
     today, tomorrow = date(2026, 11, 23), date(2026, 11, 24)
-    batch = Batch(uuid4(), MIDNIGHT - 10)
-    batch.results = [Result(elapsed=1, epoch=1, scriptrun_time=1)] * 2
-    batch.moments = [MIDNIGHT - 0.5, MIDNIGHT]
+    batch = Batch(uuid4(), MIDNIGHT - 10, number=1)
+    batch.add(_columns([MIDNIGHT - 0.5]))
+    assert batch.days() == {today}
+    batch.add(_columns([MIDNIGHT]))
     assert batch.days() == {today, tomorrow}
-    batch.results, batch.moments = [], []
+    batch = Batch(uuid4(), MIDNIGHT - 10)
     batch.slices = [SliceRow("", slice_of(9, [0.1])), SliceRow("", slice_of(10, [0.1]))]
     assert batch.days() == {today, tomorrow}
     batch.slices = []
@@ -42,17 +49,12 @@ def test_the_days_of_all_rows() -> None:
     assert batch.days() == {today}
 
 
-def test_pieces_are_small() -> None:
-    """Ten thousand rows go out in several pieces, with the marks of the format at both ends."""
-    batch = Batch(uuid4(), MIDNIGHT)
-    batch.results = [Result(elapsed=1, epoch=1, scriptrun_time=1)] * 10_000
-    batch.moments = [MIDNIGHT] * 10_000
-    pieces = list(encode_results(batch))
-    assert pieces[0].startswith(b"PGCOPY\n\xff\r\n\0")
-    assert pieces[-1] == b"\xff\xff"
-    assert max(map(len, pieces)) < 400_000
-
-
-def test_the_character_that_cannot_be_stored() -> None:
-    """It is shown as the sign for what cannot be shown."""
-    assert text("a\0b") == "a\ufffdb"
+def test_results_of_several_times() -> None:
+    """They are numbered in the order in which they were added."""
+    batch = Batch(uuid4(), MIDNIGHT, number=3)
+    batch.add(_columns([MIDNIGHT + 2] * 30))
+    batch.add(_columns([MIDNIGHT + 1]))
+    assert (batch.rows, bool(batch)) == (31, True)
+    rows = rows_of(batch)
+    assert [(row.batch, row.seq) for row in rows] == [(3, place) for place in range(31)]
+    assert rows[-1].moment == MIDNIGHT + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,12 +18,14 @@ from smartmob.turrets.collector import (
     MOST_ERROR_TEXTS,
     MOST_TIMERS,
     OTHER_ERRORS,
+    PLENTY_ROWS,
     Collector,
     Taken,
     Totals,
 )
 from smartmob.turrets.model import Counters
 from smartmob.turrets.slices import Distribution
+from tests.turrets.copied import rows_of
 from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
 
 RUN = "01a20788-1e4e-7206-a499-0770704355fa"
@@ -67,8 +70,8 @@ class TestStockResults:
         )
         assert taken.stock
         batch = gathered.cut()
-        assert [result.scriptrun_time for result in batch.results] == [0.1, 0.3, 0.01]
-        assert [moment - STARTED for moment in batch.moments] == pytest.approx([1.5, 1.6, 3.0])
+        assert [row.took for row in rows_of(batch)] == [0.1, 0.3, 0.01]
+        assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
         assert _counts(batch) == {(1, ""): 2, (3, ""): 1, (3, "page"): 1}
         first = batch.slices[0].slice
         assert (first.total, first.minimum, first.maximum, first.errors) == (pytest.approx(0.4), 0.1, 0.3, {"boom": 1})
@@ -90,13 +93,22 @@ class TestStockResults:
         mixed.take(*frames[:25], stock_status("Running"), *frames[25:])
         one, other = plain.cut(), mixed.cut()
         assert one.slices == other.slices
-        assert (one.moments, one.transactions) == (other.moments, other.transactions)
+        assert [replace(row, batch=0) for row in rows_of(one)] == [replace(row, batch=0) for row in rows_of(other)]
+        assert one.transactions == other.transactions
 
     def test_clocks_of_turrets(self) -> None:
         """A time before the run or after now is brought to its end, so that no row falls out of the run."""
         gathered = Gathered()
         gathered.take(stock_result(epoch=0.0), stock_result(epoch=9e12), passed=5.0)
-        assert [moment - STARTED for moment in gathered.cut().moments] == pytest.approx([0.0, 5.0])
+        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([0.0, 5.0])
+
+    def test_times_that_cannot_be(self) -> None:
+        """A turret that tells of times beyond all bounds spoils neither the others nor the sums."""
+        gathered = Gathered()
+        gathered.take(stock_result(scriptrun_time=1e308, custom_timers={"page": -1e308}), stock_result())
+        own = gathered.cut().slices[0].slice
+        assert (own.count, own.maximum) == (2, 1e9)
+        assert math.isfinite(own.squares)
 
     def test_results_of_an_earlier_run(self) -> None:
         """A turret that hung sends its last results when the next run is on: they took longer than that runs."""
@@ -115,7 +127,7 @@ class TestStockResults:
         gathered = Gathered()
         gathered.take(stock_result(epoch=STARTED + 1.0), passed=1.5)
         batch = gathered.cut(1.5, everything=False)
-        assert (len(batch.results), batch.slices, batch.folded) == (1, [], 0)
+        assert (batch.rows, batch.slices, batch.folded) == (1, [], 0)
         gathered.take(stock_result(epoch=STARTED + 1.2), passed=2.0)
         gathered.take(stock_result(epoch=STARTED + 6.0), passed=6.0)
         batch = gathered.cut(6.0, everything=False)
@@ -126,15 +138,25 @@ class TestStockResults:
     def test_batches_have_a_bound(self) -> None:
         """More than fit into one are handed out in several, in the order of arrival."""
         gathered = Gathered()
-        for chunk in range(25):
+        for chunk in range(45):
             gathered.take(*(stock_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
         assert gathered.collector.full
         sizes = []
         seen: list[float] = []
         while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
-            sizes.append(len(batch.results))
-            seen += [result.scriptrun_time for result in batch.results]
-        assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(25_000)])
+            sizes.append(batch.rows)
+            seen += [row.took for row in rows_of(batch)]
+        assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(45_000)])
+
+    def test_plenty_does_not_wait_for_more(self) -> None:
+        """Less than a whole batch is handed out at once, when it is worth a commit of its own."""
+        gathered = Gathered()
+        gathered.take(*(stock_result() for _ in range(PLENTY_ROWS - 1)))
+        assert not gathered.collector.plenty
+        gathered.take(stock_result())
+        assert (gathered.collector.plenty, gathered.collector.full) == (True, False)
+        assert gathered.cut(everything=False).rows == PLENTY_ROWS
+        assert not gathered.collector.plenty
 
     def test_what_waits_is_weighed(self) -> None:
         """The weight grows with what comes and sinks with what is stored, to nothing."""
@@ -206,7 +228,7 @@ class TestNumberedMessages:
         frames = [stock_result(elapsed=3.5, sequence=number, **own) for number in (1, 2, 1)]
         taken = gathered.take(*frames)
         batch = gathered.cut()
-        assert (len(batch.results), _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
+        assert (batch.rows, _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
         assert not taken.stock
 
     def test_a_slice_that_cannot_be_read(self) -> None:
@@ -290,7 +312,7 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
         nonlocal rows, folded
         if batch is not None:
             assert batch.run == UUID(RUN)
-            rows, folded = rows + len(batch.results), folded + batch.folded
+            rows, folded = rows + batch.rows, folded + batch.folded
             for row in batch.slices:
                 whole = Distribution()
                 whole.merge(row.slice)

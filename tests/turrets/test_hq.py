@@ -18,7 +18,7 @@ from tests.conftest import running
 from tests.kernel.proxy import proxy_to
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
-from tests.turrets.runs import ask, get, until_over
+from tests.turrets.runs import ask, get, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.waiting import until
 
@@ -176,6 +176,20 @@ async def test_it_ends_with_the_service(settings: Settings, recruit: Recruit) ->
         await until(taken)
     async with running(build(replace(settings, turrets=QUICK))) as client:
         assert (await get(client, f"/turret-runs/{run['id']}/summary"))["timers"]["All transactions"]["count"] == 10
+
+
+async def test_a_restart_is_told(settings: Settings, recruit: Recruit) -> None:
+    """Each time that the headquarters comes back into a run of a turret of OCT, whose results may be missing."""
+    async with running(build(replace(settings, turrets=QUICK))) as client:
+        turret = await recruit(client)
+        run = await ask(client, run_time=60)
+        await turret.until_told("start")
+        await until_state(client, run["id"], "running")
+    for restarts in (1, 2):
+        async with running(build(replace(settings, turrets=QUICK))) as client:
+            summary = await get(client, f"/turret-runs/{run['id']}/summary")
+            assert summary["counters"]["restarts"] == restarts
+            assert any(f"was restarted {restarts} time" in doubt["what"] for doubt in summary["trust"]["doubts"])
 
 
 def test_bounds_fit_together() -> None:

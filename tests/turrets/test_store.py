@@ -11,6 +11,7 @@ import asyncpg
 
 from smartmob.turrets.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.protocol import Result
+from smartmob.turrets.rows import Columns
 from smartmob.turrets.store.partitions import PARTITIONED, Partitions
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store
@@ -43,8 +44,9 @@ async def test_partitions_are_made_ahead(store: Store) -> None:
 async def test_partitions_that_a_batch_needs(store: Store) -> None:
     """A clock that was set far ahead costs a partition, not the results."""
     batch = Batch(uuid4(), STARTED.timestamp(), number=1)
-    batch.results = [Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="a\0b", custom_timers={"t": 1.5})]
-    batch.moments = [STARTED.timestamp() + 1]
+    columns = Columns.of([Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="a\0b", custom_timers={"t": 1.5})])
+    columns.moments = [STARTED.timestamp() + 1]
+    batch.add(columns)
     batch.slices = [SliceRow("u", slice_of(0, [0.1])), SliceRow("u", slice_of(7, [0.2], "page", {"x": 1}, late=2))]
     batch.health = [HealthRow(STARTED, "u", 3, 1.5, 0.75, 0.01, 12345, 2)]
     batch.progress = {"u": 9}

@@ -23,7 +23,12 @@ def judge(
     machines: Sequence[MachineLoad] = (),
 ) -> Trust:
     """Return the verdict on a run."""
-    doubts = [*_of_run(counters, transactions, reason, damaged), *_of_turrets(members), *_of_machines(machines)]
+    doubts = [
+        *_of_run(counters, transactions, reason, damaged),
+        *_of_restarts(counters.restarts, any(not member.ours for member in members)),
+        *_of_turrets(members),
+        *_of_machines(machines),
+    ]
     levels = {doubt.level for doubt in doubts}
     return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
 
@@ -39,6 +44,16 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
     if counters.stale:
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
+
+
+def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
+    if restarts and stock:
+        # They send a result once and are told of nothing, so it is gone with the memory of whoever had received it.
+        yield Doubt(
+            "bad",
+            f"The headquarters was restarted {_count(restarts, 'time')} during the run: results of turrets of OCT that "
+            "it had received but not stored may be missing.",
+        )
 
 
 def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:

@@ -11,9 +11,10 @@ import msgspec
 from smartmob.kernel import queries
 from smartmob.kernel.db import Connection, Database
 from smartmob.kernel.writer import Submission
-from smartmob.turrets.batch import RESULT_COLUMNS, Batch, SliceRow, encode_results, text
+from smartmob.turrets.batch import Batch, SliceRow
 from smartmob.turrets.hq_events import RunState
 from smartmob.turrets.model import Counters, Member
+from smartmob.turrets.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.store.partitions import Partitions
 
 PACKAGE = "smartmob.turrets"
@@ -81,12 +82,10 @@ class TurretsWriter:
     async def _write(self, connection: Connection, batch: Batch) -> None:
         await connection.execute(
             self._sql["insert_batch"],
-            *(batch.run, batch.number, batch.transactions, batch.errors, len(batch.results), batch.folded),
+            *(batch.run, batch.number, batch.transactions, batch.errors, batch.rows, batch.folded),
         )
-        if batch.results:
-            await connection.copy_to_table(
-                "turret_results", source=_pieces(batch), columns=RESULT_COLUMNS, format="binary"
-            )
+        if batch.rows:
+            await connection.copy_to_table("turret_results", source=_pieces(batch), columns=COLUMNS, format="binary")
         await self._copy_slices(connection, batch)
         if batch.progress:
             uuids = [text(uuid) for uuid in batch.progress]
@@ -130,8 +129,10 @@ class TurretsWriter:
 
 
 async def _pieces(batch: Batch) -> AsyncIterator[bytes]:
-    for piece in encode_results(batch):
+    yield HEAD
+    for piece in batch.pieces:
         yield piece
+    yield TAIL
 
 
 def _slice_record(batch: Batch, seq: int, row: SliceRow) -> tuple[object, ...]:

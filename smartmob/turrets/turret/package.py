@@ -100,6 +100,26 @@ def turrets(project: Path, config_file: Path | None = None) -> list[dict[str, An
     return found
 
 
+def for_script(script: Path, config_file: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a script gets as configuration and as context.
+
+    `config_file` is that of a turret, or of a project with a turret that has this script. Without one, `config.json` is
+    looked for beside the script and in the folder above. Raises InvalidInput.
+    """
+    folders = script.resolve().parents[:2]
+    path = config_file or next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
+    if path is None:
+        return {}, {}
+    document = configuration.read(path)
+    if "turrets" not in document:
+        return document, {}
+    folder = path.resolve().parent
+    for turret in turrets(folder, path):
+        if (folder / turret["script"]).resolve() == script.resolve():
+            return turret, document.get("transaction_context") or {}
+    raise InvalidInput(f"{path} has no turret with the script {script}; give another file with --config-file")
+
+
 def pack(project: Path, turret: Mapping[str, Any], target: Path, setup: str | None = None) -> list[str]:
     """Write the package of one turret; return the names of what is in it. Raises InvalidInput.
 

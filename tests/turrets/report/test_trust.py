@@ -56,6 +56,8 @@ def test_nothing_speaks_against_it() -> None:
         ({"report": {"dropped": 1}}, "no", "had to drop 1 result."),
         ({"report": {"paused": 1.5}}, "with care", "pause for 1.5 s"),
         ({"ours": False, "report": {}, "expected": None}, "with care", "1 turret of OCT took part"),
+        ({"counters": Counters(restarts=2), "ours": False}, "no", "was restarted 2 times during the run"),
+        ({"counters": Counters(restarts=2)}, "yes", ""),
         ({"transactions": 0}, "no", "There is no result"),
         ({"counters": Counters(malformed=1)}, "with care", "1 message could not be understood"),
         ({"counters": Counters(stale=1200)}, "with care", "1,200 results of an earlier run"),
