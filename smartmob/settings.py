@@ -180,6 +180,8 @@ class Settings:
         shown="the platform's user data folder; /var/lib/smartmob for root",
     )
     token_file: Path | None = setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
+    tls_cert: Path | None = setting(None, "File of the certificate, as PEM: the service speaks HTTPS only.")
+    tls_key: Path | None = setting(None, "File of the certificate's private key, as PEM.")
     insecure: bool = setting(False, "Listen on any address without a token: everybody who connects is trusted.")
     allow_host: tuple[str, ...] = setting((), "Further name under which clients may address the service; repeatable.")
     registration: bool | None = setting(

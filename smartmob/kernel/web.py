@@ -101,7 +101,8 @@ class Entrance:
         """Raise NotAllowed or NotAuthenticated when the request may not pass."""
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
-        self.hosts.check(request.method, headers, upgrade is not None and upgrade.lower() == "websocket")
+        upgrading = upgrade is not None and upgrade.lower() == "websocket"
+        self.hosts.check(request.method, headers, upgrading, request.secure)
         if self.tokens.required and not self._is_public(request):
             self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
 

@@ -17,6 +17,8 @@ import psutil
 SECONDS = 60.0
 """How long anything may take on a busy machine before the test gives up."""
 
+_SCHEMES = {"tcp": "http", "tls": "https"}
+
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -39,8 +41,8 @@ class RunningCommand:
     @property
     def url(self) -> str:
         """Return the address that the service told in its `bind` event."""
-        bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] == "tcp")
-        return f"http://{bind['host']}:{bind['port']}"
+        bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] in _SCHEMES)
+        return f"{_SCHEMES[bind['transport']]}://{bind['host']}:{bind['port']}"
 
     async def event(self, name: str, after: int = 0, **fields: Any) -> dict[str, Any]:
         """Return the first event of that name and with these fields from the `after`-th event on; wait for it."""
@@ -102,7 +104,7 @@ async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> Asy
     """Run a service on a free port until the end of the block, whatever happens in it."""
     command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
     try:
-        await command.event("bind", transport="tcp")
+        await command.event("bind", transport="tls" if "--tls-cert" in arguments else "tcp")
         yield command
     finally:
         if command.process.returncode is None:
