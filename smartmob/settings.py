@@ -216,9 +216,15 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+_OWN = frozenset(("DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"))
+
+
 def inherited() -> dict[str, str]:
-    """Return the environment that programs inherit from the service: without its settings, which may be secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "DATABASE_URL"}
+    """Return the environment that programs inherit from the service.
+
+    It is without the settings, which may be secrets, and without what systemd says to the service alone.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in _OWN}
 
 
 def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Settings:

@@ -15,6 +15,7 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve:command", "Run the service."),
+    "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
     "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
     "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
     "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),

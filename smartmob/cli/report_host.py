@@ -72,6 +72,7 @@ def command(
     from smartmob.client.backlog import Backlog
     from smartmob.client.reporter import Account, Clocks, Reporter
     from smartmob.kernel import clock
+    from smartmob.kernel.notify import Notifier
 
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"--to {url}: expected an address such as http://lab:8080")
@@ -88,10 +89,15 @@ def command(
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        notifier = Notifier(environment())
+        notifier.ready()
         try:
             await reporter.run()
         except asyncio.CancelledError:
+            notifier.stopping()
             _say("stopped")
+        finally:
+            notifier.close()
 
     asyncio.run(run())
 

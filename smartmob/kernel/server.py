@@ -15,7 +15,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel import tls
-from smartmob.settings import Settings
+from smartmob.kernel.notify import Notifier
+from smartmob.settings import Settings, environment
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ async def serve(
     service answers. Raises StartupError.
     """
     certificate = tls.certificate(settings)
+    notifier = Notifier(environment())
     stop = _stop_on_signals(at_once, certificate)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
@@ -68,9 +70,11 @@ async def serve(
         await web.SockSite(runner, sock, backlog=_BACKLOG, ssl_context=context).start()
         host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
+        notifier.ready()
         if ready is not None:
             await ready(host, port)
         reason = await stop
+        notifier.stopping()
         stopping()
         log.info("stop", reason=reason)
         for site in tuple(runner.sites):
@@ -82,6 +86,7 @@ async def serve(
         try:
             await (runner.cleanup() if runner.server is not None else app.cleanup())
         finally:
+            notifier.close()
             sock.close()
 
 

@@ -422,3 +422,20 @@ class TestTLS:
         writer.close()
         await writer.wait_closed()
         return shown
+
+
+async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
+    """It hears when the service answers, that it lives, and when it begins to stop, in this order."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        child = await start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
+        heard = [await loop.sock_recv(sock, 4096) for _ in range(3)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        child.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_SECONDS):
+            while (told := await loop.sock_recv(sock, 4096)) == b"WATCHDOG=1":
+                pass
+        assert told == b"STOPPING=1"
+        assert await child.end() == 0
