@@ -62,7 +62,7 @@ def command(
         click.echo(
             f"Others cannot enter {closed}, so the user of the unit cannot start {unit.program}. "
             "Install smartmob where everybody may look: python3 -m venv /opt/smartmob && "
-            "/opt/smartmob/bin/pip install smartmob, and then /opt/smartmob/bin/smartmob install-service",
+            "/opt/smartmob/bin/pip install 'smartmob[server]', and then /opt/smartmob/bin/smartmob install-service",
             err=True,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,12 +13,22 @@ from typing import Any
 import orjson
 import psutil
 
+from tests.acceptance import installed
+
 SECONDS = 60.0
 """How long anything may take on a busy machine before the test gives up."""
 
 _SCHEMES = {"tcp": "http", "tls": "https"}
 
-PROGRAMS = Path(sys.executable).parent
+
+class _Programs:
+    """The folder of the installed commands, as in `PROGRAMS / "smartmob"`; made by whoever wants it first."""
+
+    def __truediv__(self, name: str) -> Path:
+        return installed.programs() / name
+
+
+PROGRAMS = _Programs()
 
 
 def environment(**further: str) -> dict[str, str]:
