@@ -51,6 +51,11 @@ def command(config: Path | None, **flags: Any) -> None:
     settings = load(given, environment(), config)
     check_installed(embedded=settings.database.url is None)
 
+    from smartmob.kernel import first
+
+    # Before all that takes memory, of which process 1 keeps what was there when it stepped aside.
+    first.step_aside()
+
     from smartmob.kernel.auth import check_bind
 
     check_bind(settings.host, settings.token, settings.insecure)

