@@ -29,6 +29,7 @@ _COMMANDS = {
     "stop": ("smartmob.cli.processes:stop", "Stop processes."),
     "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
+    "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
     "turret": ("smartmob.cli.turret:command", "Be a turret: fire for a headquarters, on any machine."),
     "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
