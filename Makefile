@@ -15,7 +15,7 @@ help:  ## Show the verbs
 $(VENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) --editable .
+	$(PIP) --editable '.[server]'
 	@touch $@
 
 $(VENV)/made-%: $(VENV)/made

@@ -180,6 +180,8 @@ class Settings:
         shown="the platform's user data folder; /var/lib/smartmob for root",
     )
     token_file: Path | None = setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
+    tls_cert: Path | None = setting(None, "File of the certificate, as PEM: the service speaks HTTPS only.")
+    tls_key: Path | None = setting(None, "File of the certificate's private key, as PEM.")
     insecure: bool = setting(False, "Listen on any address without a token: everybody who connects is trusted.")
     allow_host: tuple[str, ...] = setting((), "Further name under which clients may address the service; repeatable.")
     registration: bool | None = setting(
@@ -214,9 +216,15 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+_OWN = frozenset(("DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"))
+
+
 def inherited() -> dict[str, str]:
-    """Return the environment that programs inherit from the service: without its settings, which may be secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "DATABASE_URL"}
+    """Return the environment that programs inherit from the service.
+
+    It is without the settings, which may be secrets, and without what systemd says to the service alone.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in _OWN}
 
 
 def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Settings:

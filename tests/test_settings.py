@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import SettingsError
 from smartmob.options import Option
-from smartmob.settings import OPTIONS, Settings, default_data_dir, environment, load, secret
+from smartmob.settings import OPTIONS, Settings, default_data_dir, environment, inherited, load, secret
 
 BY_NAME = {option.name: option for option in OPTIONS}
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -472,3 +472,12 @@ def test_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     found["SMARTMOB_UTC"] = "false"
 
     assert environment()["SMARTMOB_UTC"] == "true"
+
+
+def test_what_programs_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the settings of the service, nor what systemd says to the service alone."""
+    for name in ("SMARTMOB_TOKEN", "DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "OTHER"):
+        monkeypatch.setenv(name, "x")
+
+    assert {"SMARTMOB_TOKEN", "DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}.isdisjoint(inherited())
+    assert inherited()["OTHER"] == "x"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartmob.settings import environment
+from tests.acceptance.installed import programs
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _SECONDS = 120.0
@@ -43,7 +44,9 @@ class Shell:
             # Where pip finds its packages is a matter of the machine.
             if name in _INHERITED or name.startswith("PIP_")
         }
-        path = (str(self._programs), str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))
+        # The commands of smartmob as somebody has them who installed the wheel; all others as the tests have them.
+        ours = (str(self._programs), str(programs()), str(Path(sys.executable).parent))
+        path = (*ours, inherited.get("PATH", os.defpath))
         self.variables = inherited | {
             "PATH": os.pathsep.join(path),
             "HOME": str(self.home),

@@ -47,7 +47,9 @@ def address(host: str) -> str:
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @has_server
-async def exec_command(server: str, token: str | None, words: tuple[str, ...], **options: Any) -> int:
+async def exec_command(
+    server: str, token: str | None, ca_file: Path | None, words: tuple[str, ...], **options: Any
+) -> int:
     """Run a command on a machine, with its output as it comes and your input, and end with its exit code.
 
     One word is a line for the shell there, several are a program and its arguments. CTRL-C interrupts the command;
@@ -58,8 +60,9 @@ async def exec_command(server: str, token: str | None, words: tuple[str, ...], *
     if options["hosts"]:
         if options["terminal"]:
             raise click.UsageError("-t needs one host")
-        return await _on_many([address(host) for host in options["hosts"].split(",") if host], token, cmd, kwargs)
-    async with Lab(server, token, timeout=_CONNECT_SECONDS) as lab:
+        urls = tuple(address(host) for host in options["hosts"].split(",") if host)
+        return await _on_many(Group(urls, token, _CONNECT_SECONDS, ca_file), cmd, kwargs)
+    async with Lab(server, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
         if options["terminal"]:
             kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
         listener = lab.start("exec", cmd, binary=True, **kwargs)
@@ -78,9 +81,7 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-async def _on_many(urls: list[str], token: str | None, cmd: Any, kwargs: dict[str, Any]) -> int:
-    group = Group(tuple(urls), token, _CONNECT_SECONDS)
-
+async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     def say(host: str, message: Any) -> None:
         if isinstance(message, str):
             click.echo(f"{host}: {message}", nl=not message.endswith("\n"))
@@ -242,9 +243,9 @@ async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> i
 @click.option("-s", "--signal", "name", metavar="SIGNAL", help="Send this signal instead, such as HUP.")
 @click.argument("job", type=click.IntRange(min=1))
 @has_server
-async def kill_command(server: str, token: str | None, job: int, name: str | None) -> int:
+async def kill_command(server: str, token: str | None, ca_file: Path | None, job: int, name: str | None) -> int:
     """Ask a job to end; what is left of it after a grace is killed."""
-    async with Lab(server, token, timeout=_CONNECT_SECONDS) as lab:
+    async with Lab(server, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
         listener = lab.start("kill", job) if name is None else lab.start("signal", job, name)
         said = await listener.output()
     output.say("\n".join(str(line) for line in said))
@@ -255,7 +256,7 @@ async def kill_command(server: str, token: str | None, job: int, name: str | Non
 @click.argument("src")
 @click.argument("dest")
 @has_server
-async def cp_command(server: str, token: str | None, src: str, dest: str) -> None:
+async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> None:
     """Copy a file, or a folder with all that is in it, to a machine or from one.
 
     What is there is written HOST:PATH, [HOST:PORT]:PATH, or :PATH for the service that --server names. Every file is
@@ -265,7 +266,7 @@ async def cp_command(server: str, token: str | None, src: str, dest: str) -> Non
     if (there[0] is None) == (there[1] is None):
         raise click.UsageError("one of the two must be HOST:PATH, the other one a path here")
     url, path = there[0] or there[1] or ("", "")
-    async with Lab(url, token, timeout=_CONNECT_SECONDS) as lab:
+    async with Lab(url, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
         if there[1] is not None:
             await _send(lab, Path(src), path)
         else:

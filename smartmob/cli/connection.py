@@ -27,7 +27,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
-    """Make an async command that is given an address and a token into one with --server and --token-file."""
+    """Make an async command that is given an address, a token and authorities into one with options for them."""
 
     @click.option(
         "--server",
@@ -41,10 +41,14 @@ def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
         "--token-file", type=click.Path(path_type=Path), envvar=PREFIX + "TOKEN_FILE",
         help="File that holds the token (or set SMARTMOB_TOKEN).",
     )  # fmt: skip
+    @click.option(
+        "--ca-file", type=click.Path(path_type=Path), envvar=PREFIX + "CA_FILE",
+        help="File of the certificates to trust for https:// (also SMARTMOB_CA_FILE).",
+    )  # fmt: skip
     @wraps(command)
-    def run(*args: Any, server: str, token_file: Path | None, **kwargs: Any) -> T | None:
+    def run(*args: Any, server: str, token_file: Path | None, ca_file: Path | None, **kwargs: Any) -> T | None:
         async def connected() -> T:
-            return await command(server, token_of(token_file), *args, **kwargs)
+            return await command(server, token_of(token_file), ca_file, *args, **kwargs)
 
         try:
             return asyncio.run(connected())
@@ -58,12 +62,12 @@ def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
 
 
 def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
-    """Make an async command that is given a Lab into one with the options --server and --token-file."""
+    """Make an async command that is given a Lab into one with the options --server, --token-file and --ca-file."""
 
     @has_server
     @wraps(command)
-    async def run(server: str, token: str | None, *args: Any, **kwargs: Any) -> T:
-        async with Lab(server, token) as lab:
+    async def run(server: str, token: str | None, ca_file: Path | None, *args: Any, **kwargs: Any) -> T:
+        async with Lab(server, token, ca_file) as lab:
             return await command(lab, *args, **kwargs)
 
     return run
@@ -74,9 +78,9 @@ def token_of(token_file: Path | None) -> str | None:
     return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
 
 
-def connect(server: str, token_file: Path | None) -> Lab:
+def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> Lab:
     """Return the client for a service; the token is in a file or in the environment."""
-    return Lab(server, token_of(token_file))
+    return Lab(server, token_of(token_file), ca_file)
 
 
 def again(lab: Lab, *words: str) -> str:

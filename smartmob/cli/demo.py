@@ -20,6 +20,7 @@ import platformdirs
 
 from smartmob.cli import output
 from smartmob.cli import tests as tests_command
+from smartmob.cli.serve import check_installed
 from smartmob.errors import RemoteError, StartupError
 from smartmob.settings import environment
 
@@ -35,6 +36,7 @@ def command(keep: bool) -> None:
     Everything lives in a temporary folder and is gone afterwards; only the plugin's virtual environment is kept for
     the next time.
     """
+    check_installed(embedded=True)
     python = _plugin_environment()
     with tempfile.TemporaryDirectory(prefix="smartmob-demo-", ignore_cleanup_errors=True) as folder:
         # The database of a service that runs as root belongs to another user, who must get through here.

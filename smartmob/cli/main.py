@@ -15,6 +15,7 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve:command", "Run the service."),
+    "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
     "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
     "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
     "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
@@ -28,6 +29,7 @@ _COMMANDS = {
     "stop": ("smartmob.cli.processes:stop", "Stop processes."),
     "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
+    "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
     "turret": ("smartmob.cli.turret:command", "Be a turret: fire for a headquarters, on any machine."),
     "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
     "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),

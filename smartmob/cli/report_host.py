@@ -38,6 +38,12 @@ _BACKLOG_MB = 64
     help="File that holds the service's token, where registering needs it (or set SMARTMOB_TOKEN).",
 )
 @click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path),
+    envvar=PREFIX + "CA_FILE",
+    help="File of the certificates to trust, where the service's is not signed by a public authority.",
+)
+@click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
     help="Folder of the password and of samples that wait.  [default: the platform's user state folder]",
@@ -55,6 +61,7 @@ def command(
     interval: float,
     password_file: Path | None,
     token_file: Path | None,
+    ca_file: Path | None,
     state_dir: Path | None,
     backlog_mb: int,
 ) -> None:
@@ -65,6 +72,7 @@ def command(
     from smartmob.client.backlog import Backlog
     from smartmob.client.reporter import Account, Clocks, Reporter
     from smartmob.kernel import clock
+    from smartmob.kernel.notify import Notifier
 
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"--to {url}: expected an address such as http://lab:8080")
@@ -72,7 +80,7 @@ def command(
     name = name or socket.gethostname()
     folder = (state_dir or Path(platformdirs.user_state_path("smartmob"))) / "report-host" / quote(name, safe="")
     password = secret(password_file, "--password-file") if password_file else _own_password(folder)
-    account = Account(url, name, password, token)
+    account = Account(url, name, password, token, ca_file)
     backlog = Backlog(folder / "backlog", backlog_mb * 1_000_000)
 
     async def run() -> None:
@@ -81,10 +89,15 @@ def command(
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        notifier = Notifier(environment())
+        notifier.ready()
         try:
             await reporter.run()
         except asyncio.CancelledError:
+            notifier.stopping()
             _say("stopped")
+        finally:
+            notifier.close()
 
     asyncio.run(run())
 

@@ -47,20 +47,21 @@ def _hint(name: str, processes: Sequence[Status]) -> str:
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the slugs and applications for a shell that completes a word; none when the service does not say."""
     try:
-        processes = asyncio.run(_ask(context.params.get("server"), context.params.get("token_file")))
+        given = (context.params.get(name) for name in ("server", "token_file", "ca_file"))
+        processes = asyncio.run(_ask(*given))
     except (SmartmobError, TimeoutError):
         return []
-    given = context.params.get(parameter.name or "") or ()
+    named = context.params.get(parameter.name or "") or ()
     items = {p["slug"]: p["state"] for p in processes}
     for app in dict.fromkeys(p["app"] for p in processes):
         items.setdefault(app, f"all of {app}")
     return [
         CompletionItem(name, help=text)
         for name, text in items.items()
-        if name.startswith(incomplete) and name not in given
+        if name.startswith(incomplete) and name not in named
     ]
 
 
-async def _ask(server: str | None, token_file: Path | None) -> list[Status]:
-    async with asyncio.timeout(_PATIENCE_SECONDS), connect(server or DEFAULT_SERVER, token_file) as lab:
+async def _ask(server: str | None, token_file: Path | None, ca_file: Path | None) -> list[Status]:
+    async with asyncio.timeout(_PATIENCE_SECONDS), connect(server or DEFAULT_SERVER, token_file, ca_file) as lab:
         return await listed(lab)

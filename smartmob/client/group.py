@@ -14,6 +14,7 @@ from smartmob.client import messages
 from smartmob.client.connection import background
 from smartmob.client.failures import ClientError
 from smartmob.client.lab import Lab
+from smartmob.client.trust import CAFile
 
 
 @dataclass(slots=True)
@@ -36,13 +37,19 @@ class Group:
     results by host; `echo_response=True` prints each line with its host as it comes. `stream` gives lines instead.
     """
 
-    def __init__(self, urls: tuple[str, ...], token: str | None = None, connect_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        token: str | None = None,
+        connect_timeout: float = 10.0,
+        ca_file: CAFile = None,
+    ) -> None:
         if not urls:
             raise ValueError("a group needs at least one server")
         if len(set(urls)) < len(urls):
             raise ValueError("a group has each server once")
         self._connect_timeout = connect_timeout
-        self._labs = {_label(url, urls): Lab(url, token) for url in urls}
+        self._labs = {_label(url, urls): Lab(url, token, ca_file=ca_file) for url in urls}
 
     @property
     def hosts(self) -> list[str]:
@@ -158,6 +165,6 @@ def _label(url: str, urls: tuple[str, ...]) -> str:
     return host if alone else urlsplit(url).netloc.rpartition("@")[2]
 
 
-def group(*urls: str, token: str | None = None, connect_timeout: float = 10.0) -> Group:
+def group(*urls: str, token: str | None = None, connect_timeout: float = 10.0, ca_file: CAFile = None) -> Group:
     """Return the group of the servers at `urls`."""
-    return Group(urls, token, connect_timeout)
+    return Group(urls, token, connect_timeout, ca_file)

@@ -16,6 +16,7 @@ import orjson
 from yarl import URL
 
 from smartmob import __version__
+from smartmob.client import trust
 from smartmob.errors import RemoteError
 
 NDJSON = "application/x-ndjson"
@@ -32,9 +33,10 @@ class Lab:
     Every method raises RemoteError, with the server's own words where it gave some.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, ca_file: trust.CAFile = None) -> None:
         self.url = url.rstrip("/")
         self._token = token
+        self._ca_file = ca_file
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -42,12 +44,16 @@ class Lab:
 
     def beside(self, url: str) -> Lab:
         """Return a connection to another service that takes the same token."""
-        return Lab(url, self._token)
+        return Lab(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=timeout, read_bufsize=_LONGEST_LINE, json_serialize=_dumps
+            headers=self._headers,
+            timeout=timeout,
+            read_bufsize=_LONGEST_LINE,
+            json_serialize=_dumps,
+            connector=trust.connector(self._ca_file),
         )
         return self
 
@@ -153,6 +159,8 @@ class Lab:
         """Say in one line what goes wrong on the way to the server."""
         try:
             yield
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise RemoteError(f"cannot connect to {self.url}: {trust.distrust(error)}") from None
         except aiohttp.ClientConnectorError as error:
             raise RemoteError(
                 f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"

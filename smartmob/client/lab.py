@@ -14,6 +14,7 @@ from smartmob.client.calls import RemoteCall, Taker
 from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
 from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
 _END = object()
@@ -181,8 +182,16 @@ class Lab:
     says; `complete=True` or `False` asks for the other.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float | None = None, **options: float) -> None:
-        self.channel = Channel(url, token, **options)
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        ca_file: CAFile = None,
+        timeout: float | None = None,
+        **options: float,
+    ) -> None:
+        self.channel = Channel(url, token, ca_file=ca_file, **options)
         self._timeout = timeout
 
     async def __aenter__(self) -> Self:
@@ -335,6 +344,8 @@ class Lab:
         return method
 
 
-def connect(url: str, token: str | None = None, *, timeout: float | None = None, **options: float) -> Lab:
+def connect(
+    url: str, token: str | None = None, *, ca_file: CAFile = None, timeout: float | None = None, **options: float
+) -> Lab:
     """Return the Lab of the service at `url`, to be used by `async with`."""
-    return Lab(url, token, timeout=timeout, **options)
+    return Lab(url, token, ca_file=ca_file, timeout=timeout, **options)

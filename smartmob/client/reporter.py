@@ -20,6 +20,7 @@ import msgspec
 from yarl import URL
 
 from smartmob import __version__
+from smartmob.client import trust
 from smartmob.client.backlog import Backlog
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.model import sample_fields
@@ -51,6 +52,7 @@ class Account:
     name: str
     password: str
     token: str | None = None
+    ca_file: trust.CAFile = None
 
     @property
     def client_id(self) -> str:
@@ -128,7 +130,8 @@ class Reporter:
     async def _deliver_for_ever(self) -> None:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         headers = {"User-Agent": f"smartmob/{__version__}"}
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        connector = trust.connector(self._account.ca_file)
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
             delay = _FIRST_DELAY
             while True:
                 started = self.delivered
@@ -140,9 +143,8 @@ class Reporter:
                         await self._converse(socket)
                 except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
                     if self._connected or delay == _FIRST_DELAY:
-                        self._say(
-                            f"{self._account.url} is away ({str(error) or 'no answer in time'}); samples are kept"
-                        )
+                        reason = trust.distrust(error) or str(error) or "no answer in time"
+                        self._say(f"{self._account.url} is away ({reason}); samples are kept")
                 finally:
                     self._connected = False
                     self._shelve()

@@ -156,15 +156,18 @@ class HostRules:
         self._names = {name.lower().rstrip(".") for name in own if name}
         self._accepted: set[str] = set()
 
-    def check(self, method: str, headers: Mapping[str, str], upgrade: bool) -> None:
-        """Raise NotAllowed for a foreign Host, and for a changing request or WebSocket of a foreign Origin."""
+    def check(self, method: str, headers: Mapping[str, str], upgrade: bool, secure: bool = False) -> None:
+        """Raise NotAllowed for a foreign Host, and for a changing request or WebSocket of a foreign Origin.
+
+        `secure` is a request over TLS; one without may come from a proxy that has it, so both schemes are ours then.
+        """
         host = headers.get("Host")
         if host is None or (host not in self._accepted and not self._accept(host)):
             raise NotAllowed(
                 f"the service does not answer to the name {host!r}. "
                 "If it is right, start the service with --allow-host and that name."
             )
-        if (upgrade or method not in _SAFE_METHODS) and not self._same_origin(host, headers):
+        if (upgrade or method not in _SAFE_METHODS) and not self._same_origin(host, headers, secure):
             raise NotAllowed(f"a page of {headers.get('Origin', 'another site')!r} may not use this service")
 
     def _accept(self, host: str) -> bool:
@@ -177,12 +180,12 @@ class HostRules:
         return True
 
     @staticmethod
-    def _same_origin(host: str, headers: Mapping[str, str]) -> bool:
+    def _same_origin(host: str, headers: Mapping[str, str], secure: bool) -> bool:
         origin = headers.get("Origin")
         if origin is None:
             return headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site")
         scheme, separator, netloc = origin.partition("://")
-        if not separator or scheme not in ("http", "https"):
+        if not separator or scheme not in (("https",) if secure else ("http", "https")):
             return False
         default = "443" if scheme == "https" else "80"
         here, there = _split(host), _split(netloc)

@@ -13,8 +13,10 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from smartmob.errors import StartupError
-from smartmob.settings import Settings
+from smartmob.errors import SettingsError, StartupError
+from smartmob.kernel import first, tls
+from smartmob.kernel.notify import Notifier
+from smartmob.settings import Settings, environment
 
 log = structlog.get_logger()
 
@@ -42,13 +44,15 @@ async def serve(
     finish: Callable[[float], Awaitable[None]] | None = None,
     ready: Callable[[str, int], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM, then stop in order.
+    """Serve `app` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
     `stopping` is called when the stop begins, `finish` (with the seconds that it may take) to wait for the requests
     under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
     service answers. Raises StartupError.
     """
-    stop = _stop_on_signals(at_once)
+    certificate = tls.certificate(settings)
+    notifier = Notifier(environment())
+    stop = _stop_on_signals(at_once, certificate)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
     runner = web.AppRunner(
@@ -62,12 +66,15 @@ async def serve(
     sock = _listen(settings.host, settings.port)
     try:
         await runner.setup()
-        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+        context = None if certificate is None else certificate.context
+        await web.SockSite(runner, sock, backlog=_BACKLOG, ssl_context=context).start()
         host, port = sock.getsockname()[:2]
-        log.info("bind", transport="tcp", host=host, port=port)
+        log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
+        notifier.ready()
         if ready is not None:
             await ready(host, port)
         reason = await stop
+        notifier.stopping()
         stopping()
         log.info("stop", reason=reason)
         for site in tuple(runner.sites):
@@ -79,12 +86,17 @@ async def serve(
         try:
             await (runner.cleanup() if runner.server is not None else app.cleanup())
         finally:
+            notifier.close()
             sock.close()
 
 
-def _stop_on_signals(at_once: Callable[[], None]) -> asyncio.Future[str]:
+def _stop_on_signals(at_once: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
+    """Return what will be the reason to stop."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
+    # To a program on a terminal SIGHUP says that the terminal has closed; to one without, or one that `nohup` has
+    # told to outlive it, only a person or an init system can send it, and means what it means to daemons.
+    attached = first.on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
@@ -93,9 +105,28 @@ def _stop_on_signals(at_once: Callable[[], None]) -> asyncio.Future[str]:
             os._exit(128 + number)
         stop.set_result(number.name)
 
+    def hang_up() -> None:
+        if not attached:
+            _reload(certificate)
+        elif not stop.done():  # both the terminal and its shell may send it: that is no second wish
+            stop.set_result(signal.SIGHUP.name)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, receive, number)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     return stop
+
+
+def _reload(certificate: tls.Certificate | None) -> None:
+    """Read again what can change while the service runs."""
+    if certificate is None:
+        return
+    try:
+        certificate.reload()
+    except SettingsError as error:
+        log.error("tls.refused", reason=str(error))
+    else:
+        log.info("tls.reloaded", cert=str(certificate.cert))
 
 
 def _listen(host: str, port: int) -> socket.socket:

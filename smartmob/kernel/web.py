@@ -105,7 +105,7 @@ class Entrance:
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
         socket = upgrade is not None and upgrade.lower() == "websocket"
-        self.hosts.check(request.method, headers, socket)
+        self.hosts.check(request.method, headers, socket, request.secure)
         if self.tokens.required and not self._is_public(request):
             visitor = self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
             VISITOR.set(visitor)

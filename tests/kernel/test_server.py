@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -18,6 +21,7 @@ import pytest
 from smartmob.errors import StartupError
 from smartmob.kernel import server
 from smartmob.settings import Settings
+from tests.certificates import Authority, Files
 from tests.kernel.raw import wire
 from tests.kernel.tiny import build
 
@@ -69,12 +73,22 @@ async def _start() -> AsyncIterator[Start]:
     """Return the starter of tiny services: `await start()`."""
     async with AsyncExitStack() as stack:
 
-        async def start(port: int = 0, stop_timeout: float = 60.0, ready: bool = True) -> Child:
+        async def start(
+            port: int = 0,
+            stop_timeout: float = 60.0,
+            ready: bool = True,
+            tls: Files | None = None,
+            before: tuple[str, ...] = (),
+            **env: str,
+        ) -> Child:
+            files = () if tls is None else (tls.cert, tls.key)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.kernel.tiny_service", str(port), str(stop_timeout)),
+                *(*before, sys.executable, "-m", "tests.kernel.tiny_service", str(port), str(stop_timeout), *files),
                 cwd=_ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **env},
             )
             stack.push_async_callback(_end, process)
             child = Child(process)
@@ -226,24 +240,22 @@ async def test_what_is_no_http(start: Start) -> None:
     assert "library.logged" not in child.events()
 
 
-async def test_noise_on_the_port(start: Start) -> None:
-    """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
-    child = await start()
-    for noise in (
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"",
-        b"GET /hello HT",
-        b"\0" * 5000,
-        b"SSH-2.0-x\r\n",
-    ):
+async def _takes(child: Child, *noises: bytes) -> None:
+    """Send each noise on a connection of its own; nothing of it is logged as a failure, and the service ends well."""
+    for noise in noises:
         async with wire(child.port) as line:
             line.send(noise)
             line.writer.write_eof()
             await line.ended()
-
     child.process.send_signal(signal.SIGTERM)
     assert await child.end() == 0
     assert all(line["level"] == "info" for line in child.said)
+
+
+async def test_noise_on_the_port(start: Start) -> None:
+    """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
+    tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    await _takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
 
 
 async def test_a_taken_port(start: Start) -> None:
@@ -293,3 +305,129 @@ async def test_an_application_that_cannot_start() -> None:
         await server.serve(app, Settings(port=0), stopping=_never, at_once=_never)
 
     assert opened == []
+
+
+class TestHangUp:
+    """What SIGHUP means, which a terminal sends that closes, and people who want something read again."""
+
+    _ATTACH = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+
+    async def test_a_terminal_that_closes(self, start: Start) -> None:
+        """The service stops in order, however often the signal comes."""
+        there, here = pty.openpty()
+        child = await start(before=(sys.executable, "-c", self._ATTACH, os.ttyname(here)))
+        async with wire(child.port) as waiting, wire(child.port) as releasing:
+            waiting.get("/wait")
+            releasing.get("/hello")
+            await releasing.reply()
+            # The descriptor of this end stays open, so that only the loss of the other one is felt.
+            os.close(there)
+            await child.hear("finishing")
+            child.process.send_signal(signal.SIGHUP)
+            releasing.get("/go")
+            assert (await waiting.reply()).status == 200
+        os.close(here)
+
+        assert await child.end() == 0
+        assert next(line for line in child.said if line["event"] == "stop")["reason"] == "SIGHUP"
+
+    @pytest.mark.parametrize("before", [(), ("nohup",)])
+    async def test_nothing_to_read_again(self, start: Start, before: tuple[str, ...]) -> None:
+        """Without a terminal, or told to outlive it, a service goes on."""
+        child = await start(before=before)
+
+        child.process.send_signal(signal.SIGHUP)
+
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
+            assert response.status == 200
+        child.process.send_signal(signal.SIGTERM)
+        assert await child.end() == 0
+
+
+class TestTLS:
+    """HTTPS and WebSockets over TLS."""
+
+    @pytest.fixture(name="authority")
+    def _authority(self, tmp_path: Path) -> Authority:
+        """Return an authority whose files are the test's own."""
+        return Authority(tmp_path)
+
+    async def test_it_is_read_again(self, start: Start, authority: Authority) -> None:
+        """After SIGHUP new connections get the new certificate and open ones go on; bad files change nothing."""
+        files = authority.issue()
+        child = await start(tls=files)
+        assert next(line for line in child.said if line["event"] == "bind")["transport"] == "tls"
+        url, context = f"https://127.0.0.1:{child.port}", ssl.create_default_context(cafile=authority.file)
+        first = await self._shown(child.port, context)
+        async with aiohttp.ClientSession() as session:
+            async with (
+                session.ws_connect(f"{url}/socket", ssl=context) as socket,
+                session.get(f"{url}/hello", ssl=context) as response,
+            ):
+                assert (await socket.receive_str(), await response.json()) == ("hello", {"hello": "wörld"})
+            files.key.write_bytes(authority.issue("other").key.read_bytes())
+            child.process.send_signal(signal.SIGHUP)
+            assert "is not the key" in (await child.hear("tls.refused"))["reason"]
+            assert await self._shown(child.port, context) == first
+            authority.issue()
+            child.process.send_signal(signal.SIGHUP)
+            await child.hear("tls.reloaded")
+            # From the pool: the connection of before.
+            async with session.get(f"{url}/hello", ssl=context) as response:
+                assert response.status == 200
+        assert await self._shown(child.port, context) != first
+
+        child.process.send_signal(signal.SIGTERM)
+        assert await child.end() == 0
+
+    async def test_idle_connections_do_not_hold_it(self, start: Start, authority: Authority) -> None:
+        """Neither one that asks for nothing, nor one that never began to speak TLS."""
+        child = await start(tls=authority.issue())
+        context = ssl.create_default_context(cafile=authority.file)
+        _, idle = await asyncio.open_connection("127.0.0.1", child.port, ssl=context)
+        async with wire(child.port):
+            child.process.send_signal(signal.SIGTERM)
+            assert await child.end() == 0
+        idle.transport.abort()
+
+    async def test_noise(self, start: Start, authority: Authority) -> None:
+        """Plain HTTP, other protocols and half a handshake are no failure of ours."""
+        child = await start(tls=authority.issue())
+        await _takes(
+            child, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\x02\x00", b"", b"SSH-2.0-x\r\n"
+        )
+
+    async def test_files_that_are_no_good(self, start: Start, authority: Authority) -> None:
+        """The service does not start, and nothing has been opened for it."""
+        files = authority.issue()
+        files.key.unlink()
+        child = await start(tls=files, ready=False)
+
+        assert await child.end() == 3
+        assert child.events() == ["refused"]
+        assert child.said[0]["said"].startswith("--tls-key: cannot read ")
+
+    @staticmethod
+    async def _shown(port: int, context: ssl.SSLContext) -> bytes | None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        await writer.wait_closed()
+        return shown
+
+
+async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
+    """It hears when the service answers, that it lives, and when it begins to stop, in this order."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        child = await start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
+        heard = [await loop.sock_recv(sock, 4096) for _ in range(3)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        child.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_SECONDS):
+            while (told := await loop.sock_recv(sock, 4096)) == b"WATCHDOG=1":
+                pass
+        assert told == b"STOPPING=1"
+        assert await child.end() == 0

@@ -1,4 +1,4 @@
-"""The tiny application as a process of its own: `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT`.
+"""The tiny application as a process of its own: `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT [CERT KEY]`.
 
 It serves through `smartmob.kernel.server`, logs to standard output, and says what happens to it in lines of its own.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -21,11 +23,13 @@ from tests.kernel import tiny
 log = structlog.get_logger()
 
 
-def main(port: str, stop_timeout: str) -> None:
+def main(port: str, stop_timeout: str, cert: str = "", key: str = "") -> None:
     """Serve until a signal."""
     logs = logging.configure("json", True, "file:///dev/stdout")
     app, handlers, traffic = tiny.build(access_log=logs.access)
     settings = Settings(port=int(port), stop_timeout=float(stop_timeout))
+    if cert:
+        settings = replace(settings, tls_cert=Path(cert), tls_key=Path(key))
 
     async def around(_: web.Application) -> AsyncIterator[None]:
         log.info("opened")

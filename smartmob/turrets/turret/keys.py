@@ -36,6 +36,20 @@ def keys(package: Package, file: Path | None) -> Keys | None:
     return Keys(headquarters, public, secret)
 
 
+def pair() -> tuple[str, str]:
+    """Return a new public key and its secret one."""
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+def public_of(secret: str) -> str:
+    """Return the public key that belongs to a secret one; raises InvalidInput."""
+    try:
+        return zmq.curve_public(secret.encode()).decode()
+    except (ValueError, zmq.ZMQError):
+        raise InvalidInput("this is no secret key of CURVE, which has 40 characters of Z85") from None
+
+
 def _public(path: Path) -> bytes:
     try:
         text = path.read_bytes().strip()

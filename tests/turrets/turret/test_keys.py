@@ -11,7 +11,7 @@ import zmq.auth
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.turret import configuration
-from smartmob.turrets.turret.keys import keys
+from smartmob.turrets.turret.keys import keys, pair, public_of
 from smartmob.turrets.turret.package import Package
 from tests.turrets.turret.test_configuration import GIVEN
 
@@ -58,3 +58,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for name in ("absent", "key"):
         with pytest.raises(InvalidInput, match=name):
             keys(_package(tmp_path), tmp_path / name)
+
+
+def test_new_ones() -> None:
+    """Each pair is another one, and its public key comes out of the secret one; what is no key is refused."""
+    (public, secret), other = pair(), pair()
+    assert public_of(secret) == public != other[0]
+    with pytest.raises(InvalidInput, match="no secret key"):
+        public_of("nothing")

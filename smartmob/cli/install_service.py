@@ -1,0 +1,114 @@
+"""`smartmob install-service`: writes a unit for systemd, and says what it does and what to do next."""
+
+from __future__ import annotations
+
+import importlib
+import stat
+import sys
+from pathlib import Path
+
+import click
+
+from smartmob.cli.units import Unit
+from smartmob.errors import StartupError
+from smartmob.settings import environment
+
+_SYSTEM_FOLDER = Path("/etc/systemd/system")
+_ROLES = {
+    "service": ("smartmob", "smartmob.cli.serve"),
+    "agent": ("smartmob-report-host", "smartmob.cli.report_host"),
+}
+
+
+@click.command("install-service", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--role", type=click.Choice(tuple(_ROLES)), default="service", show_default=True,
+    help="The service, or the agent that reports the load of this machine.",
+)  # fmt: skip
+@click.option("--user", is_flag=True, help="For your own systemd instead of the machine's; needs no root.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File that holds the service's token.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to write.  [default: where systemd looks]")
+@click.option("--force", is_flag=True, help="Write over a unit that says something else.")
+@click.option("--dry-run", is_flag=True, help="Print the unit and write nothing.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(
+    role: str,
+    user: bool,
+    token_file: Path | None,
+    folder: Path | None,
+    force: bool,
+    dry_run: bool,
+    arguments: tuple[str, ...],
+) -> None:
+    """Write a unit for systemd that starts the service, or the reporting agent, with the machine.
+
+    ARGUMENTS are options of `smartmob serve`, such as --host, or of `smartmob report-host`, such as --to. Nothing is
+    started: what to do next is told.
+    """
+    name, module = _ROLES[role]
+    _check(module, arguments)
+    token = None if token_file is None else str(token_file.absolute())
+    unit = Unit(_program(), arguments, user, token)
+    text = unit.service() if role == "service" else unit.agent()
+    if dry_run:
+        click.echo(text, nl=False)
+        return
+    path = (folder or _folder(user)) / f"{name}.service"
+    _write(path, text, force=force)
+    click.echo(f"Wrote {path}, which says the reason of each line. Next:", err=True)
+    for step in _steps(name, role, user):
+        click.echo(f"  {step}", err=True)
+    if not user and (closed := _closed(Path(unit.program))) is not None:
+        click.echo(
+            f"Others cannot enter {closed}, so the user of the unit cannot start {unit.program}. "
+            "Install smartmob where everybody may look: python3 -m venv /opt/smartmob && "
+            "/opt/smartmob/bin/pip install 'smartmob[server]', and then /opt/smartmob/bin/smartmob install-service",
+            err=True,
+        )
+
+
+def _check(module: str, arguments: tuple[str, ...]) -> None:
+    """Refuse now what the unit would refuse at each start; raises UsageError."""
+    target: click.Command = importlib.import_module(module).command
+    target.make_context(str(target.name), list(arguments))
+
+
+def _program() -> str:
+    """Return the program of this installation."""
+    beside = Path(sys.executable).with_name("smartmob")
+    if not beside.exists():
+        raise StartupError(f"there is no {beside}; install smartmob with pip or pipx, and call it from there")
+    return str(beside)
+
+
+def _folder(user: bool) -> Path:
+    if not user:
+        return _SYSTEM_FOLDER
+    return Path(environment().get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") != text and not force:
+            raise StartupError(f"{path} is there already and says something else; --force writes over it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StartupError(
+            f"{path} cannot be written: {error.strerror}. Be root, or write one of your own with --user."
+        ) from None
+
+
+def _steps(name: str, role: str, user: bool) -> list[str]:
+    systemctl = "systemctl --user" if user else "systemctl"
+    steps = [f"{systemctl} daemon-reload", f"{systemctl} enable --now {name}", f"{systemctl} status {name}"]
+    if user:
+        steps.insert(2, "loginctl enable-linger    # to have it run while you are not signed in")
+    elif role == "service":
+        steps.insert(0, "useradd --system --home-dir /var/lib/smartmob --shell /usr/sbin/nologin smartmob")
+    return steps
+
+
+def _closed(program: Path) -> Path | None:
+    """Return the first folder on the way to `program` that not everybody may enter."""
+    return next((p for p in reversed(program.parents) if not p.stat().st_mode & stat.S_IXOTH), None)

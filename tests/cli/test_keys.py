@@ -1,0 +1,54 @@
+"""`smartmob keys`: the installed command, and that its files are what both sides take."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.acceptance.commands import run
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+
+
+async def test_a_pair(tmp_path: Path) -> None:
+    """The two belong together, and the secret one can be read by nobody else."""
+    code, output, _ = await run("keys", "new", tmp_path / "hq")
+
+    assert code == 0
+    private, public = ((tmp_path / f"hq.{kind}").read_text().strip() for kind in ("key", "pub"))
+    assert zmq.curve_public(private.encode()).decode() == public
+    assert stat.S_IMODE((tmp_path / "hq.key").stat().st_mode) == 0o600
+    assert f"--hq-curve-key-file {tmp_path}/hq.key" in output
+    assert f"--hq-key-file {tmp_path}/hq.pub" in output
+    assert private not in output
+    assert (await run("keys", "public", tmp_path / "hq.key"))[1] == f"{public}\n"
+
+
+async def test_a_key_that_is_there(tmp_path: Path) -> None:
+    """It is never written over."""
+    assert (await run("keys", "new", tmp_path / "hq"))[0] == 0
+    before = (tmp_path / "hq.key").read_text()
+
+    code, _, errors = await run("keys", "new", tmp_path / "hq")
+
+    assert (code, "is there already" in errors) == (1, True)
+    assert (tmp_path / "hq.key").read_text() == before
+
+
+@pytest.mark.parametrize("text", ["nothing", "x" * 40 + "y"])
+async def test_what_is_no_key(tmp_path: Path, text: str) -> None:
+    """The error names the file."""
+    (tmp_path / "file").write_text(text)
+    code, _, errors = await run("keys", "public", tmp_path / "file")
+
+    assert code == 1
+    assert f"{tmp_path}/file: this is no secret key" in errors
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """It says what could not be written."""
+    code, _, errors = await run("keys", "new", tmp_path / "nowhere" / "hq")
+    assert (code, "hq.key cannot be written: No such file" in errors) == (1, True)

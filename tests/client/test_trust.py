@@ -1,0 +1,57 @@
+"""Whom a client trusts; what happens over the network stands in tests/acceptance/test_tls.py."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from smartmob.client.trust import connector, distrust
+from smartmob.errors import SettingsError
+from tests.certificates import Authority
+
+
+async def test_the_authority_alone(tmp_path: Path) -> None:
+    """What is given replaces the machine's list, and certificates and names are checked."""
+    made = connector(Authority(tmp_path).file)
+
+    context = made._ssl
+    assert isinstance(context, ssl.SSLContext)
+    assert (len(context.get_ca_certs()), context.verify_mode, context.check_hostname) == (1, ssl.CERT_REQUIRED, True)
+    await made.close()
+
+
+async def test_the_machines_list() -> None:
+    """Without a file certificates are checked all the same."""
+    made = connector()
+
+    assert made._ssl is True
+    await made.close()
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "cannot read"), ("", "no certificate"), ("x", "no certificate")])
+async def test_a_file_that_is_no_good(tmp_path: Path, text: str | None, said: str) -> None:
+    """It is refused before anything is sent."""
+    file = tmp_path / "authority.pem"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(SettingsError, match=rf"^--ca-file: .*{said}"):
+        connector(file)
+
+
+def _error(code: int, message: str) -> aiohttp.ClientConnectorCertificateError:
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_code, cause.verify_message = code, message
+    return aiohttp.ClientConnectorCertificateError(ConnectionKey("lab", 443, True, True, None, None, None), cause)
+
+
+def test_what_is_told() -> None:
+    """An unknown authority can be named; a wrong name cannot be helped by that; other errors are not about trust."""
+    assert "with --ca-file" in str(distrust(_error(20, "unable to get local issuer certificate")))
+    said = distrust(_error(62, "Hostname mismatch, certificate is not valid for 'lab'."))
+    assert said == "its certificate is for another name: Hostname mismatch, certificate is not valid for 'lab'"
+    assert distrust(OSError("no route")) is None
