@@ -37,7 +37,7 @@ from smartmob.turrets import room as turrets
 ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
-MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in ROOMS))
+MIGRATED_ROOMS = (*sorted(str(room.__package__) for room in ROOMS), "smartmob.kernel.upkeep")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ _COMMANDS = {
     "marks": ("smartmob.cli.marks:marks", "List the notes on the timeline."),
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
+    "db": ("smartmob.cli.db:command", "Look after the database: status, migrate, dump, restore, vacuum."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 
