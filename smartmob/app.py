@@ -38,7 +38,7 @@ from smartmob.turrets import room as turrets
 ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
-MIGRATED_ROOMS = tuple(sorted(str(room.__package__) for room in (access, *ROOMS)))
+MIGRATED_ROOMS = (*sorted(str(room.__package__) for room in (access, *ROOMS)), "smartmob.kernel.upkeep")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from smartmob.options import Option
 from smartmob.settings import OPTIONS, environment, load
 
 
-def _flag(option: Option) -> Callable[[Any], Any]:
+def flag(option: Option) -> Callable[[Any], Any]:
     """Return the click option of a setting; its default stays with the settings, so that only what is given counts."""
     text = option.help
     if option.default_text:
@@ -33,7 +33,7 @@ def _flag(option: Option) -> Callable[[Any], Any]:
 
 def _with_settings(function: Any) -> Any:
     for option in reversed(OPTIONS):
-        function = _flag(option)(function)
+        function = flag(option)(function)
     return function
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from smartmob.errors import StartupError
 
 
+class InUse(StartupError):
+    """Another service has the data directory."""
+
+
 class DataDirectory:
     """A folder that this process holds by a lock until `release`, or until it ends in whatever way."""
 
@@ -17,7 +21,7 @@ class DataDirectory:
         self._lock: int | None = None
 
     def hold(self) -> None:
-        """Make the folder and take its lock; raises StartupError when another service has it."""
+        """Make the folder and take its lock; raises InUse when another service has it, and StartupError."""
         try:
             if not self.path.exists():
                 # Others may pass through a folder of root's but not list it: the database of a service that runs as
@@ -34,7 +38,7 @@ class DataDirectory:
         except BlockingIOError:
             holder = os.read(lock, 32).decode(errors="replace").strip()
             os.close(lock)
-            raise StartupError(
+            raise InUse(
                 f"the data directory {self.path} is in use by another smartmob service"
                 f"{f' (process {holder})' if holder else ''}. Stop that one, or name another folder with --data-dir."
             ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,6 +26,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Record = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+
+PARTITIONS_LOCK = 7_330_461_121
+"""Whoever makes or drops a partition takes this advisory lock first; who copies the whole database shares it."""
 
 _CONNECT_SECONDS = 5.0
 _FIRST_DELAY = 0.02
@@ -67,6 +70,11 @@ class Database:
         self._embedded = embedded
         self._target: dict[str, Any] = {}
         self._pool: asyncpg.Pool[Record] | None = None
+
+    @property
+    def target(self) -> Mapping[str, str]:
+        """Return what tells where the database is, once it is open: `dsn`, or `host`, `user` and `database`."""
+        return self._target
 
     async def open(self) -> None:
         """Connect; an external server is waited for. Raises DatabaseError when it cannot be reached or refuses."""

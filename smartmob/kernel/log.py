@@ -30,6 +30,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _REMEMBERED_PATHS = 256
+_LOOK_SECONDS = 1.0
 _ORDER = ("@timestamp", "level", "event")
 
 
@@ -130,6 +131,51 @@ class StreamSink:
         self.flush()
         if self._owned:
             os.close(self._descriptor)
+
+
+class FileSink(StreamSink):
+    """Writes lines to a file by its name: when that was moved or removed (logrotate), the file is made anew.
+
+    `steady` counts seconds; the name is looked at once in each of them, before something is written.
+    """
+
+    def __init__(
+        self, path: str, render: Callable[[Mapping[str, Any]], str], steady: Callable[[], float] = clock.steady
+    ) -> None:
+        super().__init__(_open_file(path), render, owned=True)
+        self._path = path
+        self._steady = steady
+        self._looked_at = steady()
+
+    def flush(self) -> None:
+        """Write the lines of this turn, to the file that has the name now."""
+        now = self._steady()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._follow()
+        super().flush()
+
+    def _follow(self) -> None:
+        try:
+            if _is_named(self._path, self._descriptor):
+                return
+            descriptor = _open_file(self._path)
+        except OSError:
+            # The name cannot be had now: the lines go on into the file that is open, and it is tried again.
+            return
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+
+
+def _open_file(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def _is_named(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 class FluentSink:
@@ -238,10 +284,9 @@ def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Si
         if (descriptor := _STANDARD_STREAMS.get(parts.path)) is not None:
             return StreamSink(descriptor, render, owned=False), True
         try:
-            descriptor = os.open(parts.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            return FileSink(parts.path, render), False
         except OSError as error:
             raise SettingsError(f"--logging-endpoint: cannot write {parts.path}: {error.strerror}") from None
-        return StreamSink(descriptor, render, owned=True), False
     if parts.scheme == "fluent" and parts.hostname and parts.path.strip("/"):
         return FluentSink(parts.path.strip("/"), parts.hostname, port or 24224), False
     raise _no_endpoint(endpoint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -16,6 +16,8 @@ from smartmob.kernel.db import Connection
 log = structlog.get_logger()
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
+_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+LEDGER = "schema_migrations"
 _LOCK = 7_330_461_120  # any number that no other program on the server is likely to lock
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -44,6 +46,11 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
+def tables(migrations: Iterable[Migration]) -> list[str]:
+    """Return the names of the tables that migrations make, and of their ledger."""
+    return [LEDGER, *(name for migration in migrations for name in _TABLE.findall(migration.sql))]
+
+
 def collect(packages: Iterable[str]) -> list[Migration]:
     """Return the migrations of the rooms in `packages`, in the order to apply them."""
     found = []
@@ -63,9 +70,9 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_LEDGER)
-        applied = {(row["room"], row["number"]): row["checksum"] for row in await connection.fetch(_APPLIED)}
-        _check(migrations, applied)
-        missing = [migration for migration in migrations if (migration.room, migration.number) not in applied]
+        there = await applied(connection)
+        check(migrations, there)
+        missing = [migration for migration in migrations if (migration.room, migration.number) not in there]
         for migration in missing:
             async with connection.transaction():
                 await connection.execute(migration.sql)
@@ -79,10 +86,16 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-_APPLIED = "SELECT room, number, checksum FROM schema_migrations"
+async def applied(connection: Connection) -> dict[tuple[str, int], str]:
+    """Return the room and the number of each migration that was applied, with its checksum."""
+    if await connection.fetchval(f"SELECT to_regclass('{LEDGER}')") is None:
+        return {}
+    rows = await connection.fetch("SELECT room, number, checksum FROM schema_migrations")
+    return {(row["room"], row["number"]): row["checksum"] for row in rows}
 
 
-def _check(migrations: Sequence[Migration], applied: dict[tuple[str, int], str]) -> None:
+def check(migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str]) -> None:
+    """Raise DatabaseError when what was applied, with its checksums, is newer than or not what this program has."""
     known = {(migration.room, migration.number): migration for migration in migrations}
     rooms = {migration.room for migration in migrations}
     for (room, number), checksum in applied.items():

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import SettingsError
 from smartmob.kernel import clock
-from smartmob.kernel.log import REQUEST_ID, StreamSink, render_kv
+from smartmob.kernel.log import REQUEST_ID, FileSink, StreamSink, render_kv
 
 log = structlog.get_logger()
 
@@ -165,6 +165,76 @@ class TestFile:
             log.info("found", name=os.fsdecode(b"\xff.txt"))
 
         assert path.read_bytes().count(b"found") == 2
+
+
+class TestRotation:
+    """A file that somebody else moves away."""
+
+    def test_a_file_that_was_moved(self, tmp_path: Path) -> None:
+        """Lines go to the old file until the name is looked at, then to a new one with the same permissions."""
+        path, old, now = tmp_path / "log", tmp_path / "log.1", [0.0]
+        sink = FileSink(str(path), render_kv, lambda: now[0])
+        sink.write({"n": 1})
+        path.rename(old)
+        sink.write({"n": 2})
+        now[0] = 1.0
+        sink.write({"n": 3})
+        sink.close()
+        assert (old.read_text(), path.read_text()) == ("n=1\nn=2\n", "n=3\n")
+        assert path.stat().st_mode & 0o007 == 0
+
+    def test_a_file_that_was_replaced(self, tmp_path: Path) -> None:
+        """The file that logrotate has made is continued, and one that was cut short (copytruncate) as well."""
+        path, now = tmp_path / "log", [0.0]
+        sink = FileSink(str(path), render_kv, lambda: now[0])
+        sink.write({"n": 1})
+        path.rename(tmp_path / "log.1")
+        path.write_text("made by logrotate\n")
+        now[0] = 2.0
+        sink.write({"n": 2})
+        assert path.read_text() == "made by logrotate\nn=2\n"
+        os.truncate(path, 0)
+        sink.write({"n": 3})
+        sink.close()
+        assert path.read_text() == "n=3\n"
+
+    def test_a_name_that_cannot_be_had(self, tmp_path: Path) -> None:
+        """Nothing is lost: the file that is open goes on until the name is there again."""
+        folder, now = tmp_path / "logs", [0.0]
+        folder.mkdir()
+        sink = FileSink(str(folder / "log"), render_kv, lambda: now[0])
+        sink.write({"n": 1})
+        folder.rename(tmp_path / "away")
+        now[0] = 1.0
+        sink.write({"n": 2})
+        folder.mkdir()
+        now[0] = 2.0
+        sink.write({"n": 3})
+        sink.close()
+        assert (tmp_path / "away" / "log").read_text() == "n=1\nn=2\n"
+        assert (folder / "log").read_text() == "n=3\n"
+
+    def test_no_descriptor_is_left(self, tmp_path: Path) -> None:
+        """A log that is rotated for years holds one file."""
+        path, now = tmp_path / "log", [0.0]
+        sink = FileSink(str(path), render_kv, lambda: now[0])
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(50):
+            path.unlink()
+            now[0] += 1.0
+            sink.write({"n": number})
+        assert len(os.listdir("/proc/self/fd")) == before
+        sink.close()
+
+    def test_requests_follow_too(self, configured: Any, tmp_path: Path) -> None:
+        """The quick way of `http.access` writes to the same file."""
+        path = tmp_path / "log"
+        logs = configured("kv", True, f"file://{path}")
+        logs.access([("GET", "/health", 200, 0.1, "x")])
+        path.rename(tmp_path / "log.1")
+        logs.endpoint._looked_at -= 2.0
+        logs.access([("GET", "/ready", 200, 0.1, "x")])
+        assert "path=/ready" in path.read_text()
 
 
 class TestWrongEndpoints:

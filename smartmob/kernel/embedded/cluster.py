@@ -100,7 +100,7 @@ class EmbeddedPostgres:
         Raises DatabaseError.
         """
         await asyncio.to_thread(self._locate)
-        if not (self.home / "cluster" / "PG_VERSION").exists():
+        if not self.made:
             await asyncio.to_thread(self._initialise)
         self._check_version()
         taken_over = self.pid() is not None
@@ -131,6 +131,16 @@ class EmbeddedPostgres:
         if (pid := self.pid()) is not None:
             os.kill(pid, signal.SIGQUIT)
 
+    @property
+    def made(self) -> bool:
+        """Return whether there is a database."""
+        return (self.home / "cluster" / "PG_VERSION").exists()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Return what a program must inherit to use the address."""
+        return () if self._folder is None else (self._folder,)
+
     def pid(self) -> int | None:
         """Return the process id of the running server, or None."""
         try:
@@ -156,7 +166,7 @@ class EmbeddedPostgres:
         # A folder that the account cannot walk to (below a 0700 folder of root's) or whose name is too long for a
         # socket is named through its open descriptor: no permission has to be widened.
         through_descriptor = f"/proc/self/fd/{self._folder}"
-        long_name = len(os.fsencode(self.home / "socket" / _SOCKET_NAME)) > _SOCKET_PATH_LIMIT
+        long_name = self._has_long_name()
         if long_name or not self._reachable():
             if not Path(through_descriptor).exists():
                 raise DatabaseError(
@@ -169,6 +179,9 @@ class EmbeddedPostgres:
             self._make_folder(self.home / name)
         # initdb works beside the final place, so that a cluster is either whole or not there.
         shutil.rmtree(self.home / "cluster.new", ignore_errors=True)
+
+    def _has_long_name(self) -> bool:
+        return len(os.fsencode(self.home / "socket" / _SOCKET_NAME)) > _SOCKET_PATH_LIMIT
 
     def _make_folder(self, path: Path) -> None:
         if path.exists():
@@ -306,6 +319,31 @@ class EmbeddedPostgres:
                 log.error("database.restart_failed", embedded=True, reason=str(error), failures=failures)
             else:
                 log.info("database.started", embedded=True, pid=self.pid(), taken_over=False)
+
+
+class JoinedPostgres(EmbeddedPostgres):
+    """The server of a data directory that a running service looks after: it is used, and left as it is."""
+
+    async def start(self, prepare: Callable[[Address], Awaitable[None]]) -> Address:
+        """Return the address of the server; nothing is prepared. Raises DatabaseError when none runs."""
+        if self.pid() is None:
+            raise DatabaseError(
+                f"no embedded database runs in {self.home.parent}. If the service there uses a PostgreSQL of yours, "
+                "give its address with --database-url-file; else try again in a moment."
+            )
+        try:
+            self._folder = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DatabaseError(
+                f"{self.home} cannot be read: {error.strerror}. Run this as the service's user."
+            ) from None
+        if self._has_long_name():
+            self._seen_from_here = f"/proc/self/fd/{self._folder}"
+        return Address(f"{self._seen_from_here}/socket", ROLE, DATABASE)
+
+    async def stop(self) -> None:
+        """Let go of the server, which goes on."""
+        self._release()
 
 
 async def _ended(pid: int) -> None:

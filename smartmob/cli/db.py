@@ -1,0 +1,259 @@
+"""`smartmob db`: looks after the database, while the service runs and while it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from smartmob.cli import output
+from smartmob.cli.connection import as_json
+from smartmob.cli.serve import flag
+from smartmob.errors import SettingsError
+from smartmob.kernel import clock
+from smartmob.settings import OPTIONS, Settings, environment, load
+
+_NAMES = ("data_dir", "database_url", "database_url_file", "database_wait")
+_OPTIONS = tuple(option for option in OPTIONS if option.name in _NAMES)
+
+Use = Callable[[Any], Awaitable[int | None]]
+
+
+def has_database(function: Any) -> Any:
+    """Give a command the options that say where the database is; they are those of `smartmob serve`."""
+    for option in reversed(_OPTIONS):
+        function = flag(option)(function)
+    config = click.option("--config", type=click.Path(path_type=Path), help="File of settings, in TOML.")
+    return config(function)
+
+
+def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
+    """Return the settings that `smartmob serve` would have with the same options."""
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    return load(given, environment(), config)
+
+
+def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
+    """Return the exit code of what is done with the database."""
+    from smartmob.app import MIGRATED_ROOMS
+    from smartmob.kernel import log, migrations
+    from smartmob.kernel.upkeep.place import reach
+
+    settings = settings_of(config, flags)
+
+    async def run() -> int:
+        async with reach(settings, migrations.collect(MIGRATED_ROOMS), make=make) as place:
+            return await use(place) or 0
+
+    logs = log.configure("kv", settings.utc, "file:///dev/null")
+    try:
+        return asyncio.run(run())
+    finally:
+        logs.close()
+
+
+@click.group("db")
+def command() -> None:
+    """Look after the database.
+
+    Works on the database that `smartmob serve` uses with the same options, variables and file: the embedded one of
+    --data-dir, whether a service runs on it or not, or the one of --database-url-file.
+    """
+
+
+@command.command("status")
+@has_database
+@as_json
+def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
+    """Show version, migrations, tables and the last backup.
+
+    Ends with 1 when migrations are missing, or when the database is not one that this smartmob can use.
+    """
+    from smartmob.kernel.upkeep import tables
+
+    async def use(place: Any) -> int:
+        connection = await place.database.connect()
+        try:
+            status = await tables.status(connection, place.migrations)
+        finally:
+            await connection.close()
+        good = not status.missing and status.wrong is None
+        if as_json:
+            output.print_json({"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)})
+        else:
+            _print_status(place, status)
+        return 0 if good else 1
+
+    return _run(config, flags, use)
+
+
+def _print_status(place: Any, status: Any) -> None:
+    backup, embedded = status.backup, " with a service running on it" if place.serving else ""
+    missing = f", missing: {', '.join(status.missing)} (smartmob db migrate)" if status.missing else ""
+    last = "none that was made by smartmob db dump"
+    if backup is not None:
+        when = output.local_time(backup.at.isoformat())
+        last = f"{when}, {output.size(backup.bytes)}, {backup.path}"
+    output.print_table(
+        "",
+        ("", ""),
+        (
+            ("database", f"{place.name}{embedded}"),
+            ("PostgreSQL", status.server),
+            ("size", output.size(status.bytes)),
+            ("migrations", f"{status.applied} applied{missing}"),
+            *((("not usable", status.wrong),) if status.wrong else ()),
+            ("last backup", last),
+        ),
+    )
+    rows = (
+        (table.name, f"{table.rows:,}", output.size(table.bytes), table.partitions or "") for table in status.tables
+    )
+    output.print_table("\nTables", ("Table", ">Rows, about", ">Size", ">Partitions"), rows)
+
+
+@command.command("migrate")
+@has_database
+@as_json
+def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
+    """Bring the tables up to date, as a service that starts would.
+
+    Ends with 0 when they are up to date, also when nothing was to be done. Several at once wait for each other.
+    """
+    from smartmob.kernel import migrations
+
+    async def use(place: Any) -> None:
+        connection = await place.database.connect()
+        try:
+            done = await migrations.apply(connection, place.migrations)
+        finally:
+            await connection.close()
+        if as_json:
+            output.print_json({"applied": done, "migrations": len(place.migrations)})
+        else:
+            said = f"{done} migrations applied" if done else "nothing to do"
+            output.say(f"{said}: all {len(place.migrations)} are in {place.name}")
+
+    return _run(config, flags, use, make=True)
+
+
+@command.command("dump")
+@click.argument("file", required=False, metavar="[FILE|-]")
+@has_database
+@as_json
+def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: Any) -> int:
+    """Make a backup of the database, also while the service runs.
+
+    All tables of smartmob, as of one moment, in pg_dump's custom format; FILE.sha256 is written beside it. Without FILE
+    a name is made of the time; with - it goes to standard output. The folders of the data directory are not in it.
+    """
+    from smartmob.kernel.upkeep import backup, tables
+
+    if file == "-" and (as_json or sys.stdout.isatty()):
+        raise SettingsError("a backup on standard output needs a pipe or a file there, and has no room for --json")
+    path = None if file == "-" else Path(file or f"smartmob-{clock.local(clock.now()):%Y%m%d-%H%M%S}.dump")
+
+    async def use(place: Any) -> None:
+        with output.progress() as bar:
+            task = bar.add_task("looking", total=None)
+            sizes, total = await _sizes(place, tables)
+            bar.update(task, total=total)
+            seen: set[str] = set()
+
+            def show(table: str, written: int) -> None:
+                seen.add(table)
+                done = sum(sizes.get(name, 0) for name in seen if name != table)
+                bar.update(task, completed=done, description=f"{table or 'structure'} ({output.size(written)})")
+
+            made = await backup.dump(place, path, sys.stdout.buffer, show)
+            bar.update(task, completed=total, description="done")
+        if as_json:
+            output.print_json(msgspec.to_builtins(made))
+        else:
+            output.say(f"{made.path}: {output.size(made.bytes)}, SHA-256 {made.sha256}")
+
+    return _run(config, flags, use)
+
+
+async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
+    """Return the bytes of each table and partition, and their sum, for the progress."""
+    connection = await place.database.connect()
+    try:
+        sizes = await tables.sizes(connection, place.migrations)
+    finally:
+        await connection.close()
+    return sizes, sum(sizes.values())
+
+
+@command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what is there, and do not mind others who are connected.")
+@has_database
+@as_json
+def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
+    """Put a backup back, into a new data directory or an empty database.
+
+    The whole of it in one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked
+    first. The service that uses the database must be stopped.
+    """
+    from smartmob.kernel.upkeep import restore
+
+    async def use(place: Any) -> None:
+        with output.progress() as bar:
+            task = bar.add_task("checking", total=None)
+            done = await restore.restore(
+                place, file, force=force, progress=lambda table: bar.update(task, advance=1, description=table)
+            )
+            bar.update(task, total=1, completed=1, description="done")
+        if as_json:
+            output.print_json(dataclasses.asdict(done))
+        else:
+            replaced = f" in place of {done.replaced} tables that were there" if done.replaced else ""
+            output.say(f"restored {done.rows:,} rows of {done.tables} tables into {place.name}{replaced}")
+
+    return _run(config, flags, use, make=True)
+
+
+@command.command("vacuum")
+@has_database
+@as_json
+def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
+    """Clean up after removed rows, and let PostgreSQL look at the tables anew (VACUUM ANALYZE).
+
+    It locks nothing out. PostgreSQL does it by itself; it is worth while after a large import or removal.
+    """
+    from smartmob.kernel.upkeep import tables
+
+    async def use(place: Any) -> None:
+        connection = await place.database.connect()
+        try:
+            before = await tables.tables(connection, place.migrations)
+            with output.progress() as bar:
+                task = bar.add_task("", total=len(before))
+                for table in before:
+                    bar.update(task, description=table.name)
+                    await connection.execute(f"VACUUM (ANALYZE) {table.quoted}")
+                    bar.advance(task)
+            after = {table.name: table for table in await tables.tables(connection, place.migrations)}
+        finally:
+            await connection.close()
+        _print_vacuumed(before, after, as_json)
+
+    return _run(config, flags, use)
+
+
+def _print_vacuumed(before: Sequence[Any], after: dict[str, Any], as_json: bool) -> None:
+    pairs = [(table, after[table.name]) for table in before if table.name in after]
+    if as_json:
+        output.print_json(
+            [{"table": a.name, "rows": b.rows, "bytes_before": a.bytes, "bytes": b.bytes} for a, b in pairs]
+        )
+        return
+    rows = ((a.name, f"{b.rows:,}", output.size(a.bytes), output.size(b.bytes)) for a, b in pairs)
+    output.print_table("Vacuumed", ("Table", ">Rows, about", ">Size before", ">Size"), rows)

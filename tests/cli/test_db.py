@@ -1,0 +1,98 @@
+"""`smartmob db`: what the commands print, and how they end."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.acceptance.commands import run
+from tests.cli.terminal import typed
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(name="db")
+def _db(database_url: str) -> Any:
+    """Return the caller of `smartmob db` with the test's own database."""
+    return partial(run, "db", DATABASE_URL=database_url)
+
+
+async def test_status(db: Any) -> None:
+    """Version, migrations, the last backup and each table; JSON says the same."""
+    code, output, errors = await db("status")
+    assert (code, errors) == (0, "")
+    lines = {" ".join(line.split()) for line in output.splitlines()}
+    assert "last backup none that was made by smartmob db dump" in lines
+    assert any(line.startswith("PostgreSQL 18.") for line in lines)
+    assert any(line.startswith("marks 0 ") for line in lines)
+    status = json.loads((await db("status", "--json"))[1])
+    assert (status["missing"], status["wrong"], status["serving"]) == ([], None, False)
+    assert {"schema", "name", "rows", "bytes", "partitions"} == set(status["tables"][0])
+
+
+async def test_migrate(db: Any, database_url: str) -> None:
+    """Missing migrations are applied once, and status ends with 1 until then."""
+    admin = await asyncpg.connect(database_url)
+    await admin.execute("DROP TABLE marks; DELETE FROM schema_migrations WHERE room = 'marks'")
+    await admin.close()
+    code, output, _ = await db("status")
+    assert code == 1
+    assert "missing: marks/0001_marks.sql (smartmob db migrate)" in " ".join(output.split())
+    code, _, errors = await db("migrate")
+    assert (code, "1 migrations applied" in errors) == (0, True)
+    assert json.loads((await db("migrate", "--json"))[1])["applied"] == 0
+    code, _, errors = await db("migrate")
+    assert (code, "nothing to do" in errors) == (0, True)
+
+
+async def test_dump_restore_vacuum(db: Any, tmp_path: Path) -> None:
+    """A backup is made, known, refused where something is, and put back by force; then the tables are cleaned up."""
+    file = tmp_path / "a.dump"
+    code, output, errors = await db("dump", file)
+    assert (code, output) == (0, "")
+    assert errors.startswith(f"{file}: ")
+    assert str(file) in "".join((await db("status"))[1].split())
+    code, _, errors = await db("restore", file)
+    assert (code, "--force" in errors) == (1, True)
+    code, output, _ = await db("restore", file, "--force", "--json")
+    assert (code, json.loads(output)["replaced"] > 20) == (0, True)
+    code, output, _ = await db("vacuum", "--json")
+    assert code == 0
+    assert {"table", "rows", "bytes", "bytes_before"} == set(json.loads(output)[0])
+    assert "marks" in (await db("vacuum"))[1]
+
+
+async def test_standard_output(db: Any) -> None:
+    """A backup goes into a pipe, and not onto a terminal or between JSON."""
+    code, _, errors = await db("dump", "-", "--json")
+    assert (code, "no room for --json" in errors) == (2, True)
+
+
+async def test_a_terminal(database_url: str, tmp_path: Path) -> None:
+    """It sees a bar while a backup is made."""
+    async with typed("db", "dump", tmp_path / "a.dump", terminal=True, DATABASE_URL=database_url) as command:
+        await command.says("SHA-256", "done")
+        assert await command.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("status", "--data-dir", "/nonexistent/x"), 1, "no embedded database"),
+        (("restore", "/nonexistent/x"), 1, "cannot read"),
+        (("restore",), 2, "Missing argument"),
+        (("status", "--config", "/nonexistent/x"), 2, "cannot read the configuration file"),
+    ],
+)
+async def test_what_goes_wrong(database_url: str, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """It is one line that says what to do, with an exit code."""
+    env = {} if "--data-dir" in arguments else {"DATABASE_URL": database_url}
+    ended, output, errors = await run("db", *arguments, **env)
+    assert (ended, output) == (code, "")
+    assert said in errors
+    assert "Traceback" not in errors
