@@ -47,7 +47,7 @@ lint: $(VENV)/made-lint  ## Check format, style, types, imports and spelling
 bench: $(VENV)/made-bench  ## Measure against the physical limit and against peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/made-docs  ## Build the documentation into docs/_build/html
+docs: $(VENV)/made-docs browser  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --nitpicky --keep-going -b html docs docs/_build/html
 
 clean:  ## Remove what the other verbs made

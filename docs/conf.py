@@ -12,7 +12,7 @@ author = "the smartmob authors"
 copyright = author
 release = version = __version__
 
-extensions = ["myst_parser", "smartmob_reference"]
+extensions = ["myst_parser", "smartmob_reference", "smartmob_tour"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext", "_examples"]
 myst_heading_anchors = 3
