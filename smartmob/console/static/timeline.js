@@ -91,7 +91,7 @@ async function show() {
     yaxis4: { domain: [0, share], fixedrange: true, tickmode: "array", tickvals: names.map((_, index) => index), ticktext: names.map((name) => escaped(name.length > 22 ? `${name.slice(0, 21)}…` : name)), range: [names.length - 0.5, -0.5], showgrid: false, zeroline: false },
     barmode: "overlay", dragmode: "pan", hoverdistance: 30,
     shapes: document_.marks.map((mark) => ({ type: "line", x0: mark.at, x1: mark.at, yref: "paper", y0: 0, y1: 1, line: { color: colours.strong, width: 1, dash: "dash" } })),
-    annotations: document_.marks.map((mark) => ({ x: mark.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false, text: escaped(mark.text.slice(0, 40)), font: { size: 11, color: colours.strong } })),
+    annotations: document_.marks.map((mark) => ({ x: mark.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(mark.at) / 1000 > start + (end - start) * 0.8 ? "right" : "left", showarrow: false, text: escaped(mark.text.slice(0, 40)), font: { size: 11, color: colours.strong } })),
   });
   if (loads) {
     const colour = { fixedrange: true, rangemode: "tozero" };
