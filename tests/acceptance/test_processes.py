@@ -125,6 +125,66 @@ async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_p
         await client.are(web_0=RUNNING, web_1="processing", web_2=RUNNING, web_3="stopped", web_4=RUNNING)
 
 
+def _bad_sources(files: FileServer) -> dict[str, str]:
+    """Return sources with the failure that each leads to, in the words of the states."""
+    broken = {
+        "no procfile": {"main": "x"},
+        "unknown process type": {"Procfile": "worker: x\n"},
+        "pip install failure": {"Procfile": "web: x\n", "requirements.txt": "--no-index\nno-such-thing==1.0\n"},
+    }
+    sources = {
+        state: files.file(f"/{number}", make_archive("zip", content))
+        for number, (state, content) in enumerate(broken.items())
+    }
+    return {
+        **sources,
+        "unpack failure": files.file("/page", b"<html>"),
+        "download failure": files.url("/not-there"),
+    }
+
+
+async def test_an_agent_killed_while_nothing_runs_comes_back_to_the_same(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """What failed is tried again, what backs off goes on to do so, and what was stopped stays stopped."""
+    data = tmp_path / "data"
+    sources = _bad_sources(files)
+    states = {f"web_{number}": state for number, state in enumerate(sources)}
+    good = files.file("/good", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    dying = files.file("/dying", make_archive("zip", {"Procfile": "web: exit 3\n"}))
+    async with agent(data, database_url) as (command, client):
+        for number, source in enumerate(sources.values()):
+            await client.create(source, f"web.{number}")
+        await client.create(good, "web.5")
+        await client.create(dying, "web.6")
+        await client.are(**states, web_5=RUNNING, web_6="backoff")
+        await client.session.post(f"{client.url}/stop-process/app.web.5")
+        await client.are(**states, web_5="stopped", web_6="backoff")
+        command.process.kill()
+        await command.wait()
+    files.file("/not-there", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    async with agent(data, database_url) as (_, client):
+        await client.are(**{**states, "web_4": RUNNING}, web_5="stopped", web_6="backoff")
+
+
+async def test_an_agent_killed_while_it_unpacks_begins_again(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """Nothing half unpacked is taken for the whole, and nothing of it stays."""
+    data, count = tmp_path / "data", 20_000
+    many = {f"folder/{number}": "" for number in range(count)}
+    procfile = f'web: test "$(ls folder | wc -l)" = {count} && exec sleep 600\n'
+    source = files.file("/many", make_archive("tar", {"Procfile": procfile, **many}))
+    async with agent(data, database_url) as (command, client):
+        await client.create(source)
+        await client.are(web_0="unpacking")
+        command.process.kill()
+        await command.wait()
+    async with agent(data, database_url) as (_, client):
+        await client.are(web_0=RUNNING)
+        assert list((data / "processes" / "making").iterdir()) == []
+
+
 async def test_an_agent_that_is_interrupted_waits_for_its_children(
     database_url: str, tmp_path: Path, files: FileServer
 ) -> None:
