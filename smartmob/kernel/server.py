@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -20,6 +22,7 @@ log = structlog.get_logger()
 
 _KEEPALIVE_SECONDS = 75
 _BACKLOG = 1024
+_OPEN_FILES = 65_536
 
 
 class _MalformedRequests(logging.Filter):
@@ -48,6 +51,7 @@ async def serve(
     under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
     service answers. Raises StartupError.
     """
+    _allow_open_files()
     stop = _stop_on_signals(at_once)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
@@ -96,6 +100,15 @@ def _stop_on_signals(at_once: Callable[[], None]) -> asyncio.Future[str]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, receive, number)
     return stop
+
+
+def _allow_open_files() -> None:
+    """Allow as many connections and programs as the system lets us; the usual limit of 1,024 files is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -195,7 +195,7 @@ def _env_file(source: Source) -> dict[str, str]:
     try:
         return {} if data is None else envfile.parse(data)
     except procfile.BadLine as error:
-        # The archive is in order. Of the states that clients know, this one says that its author has to write something.
+        # The archive is in order. Of the states that clients know, this one sends them to those who wrote it.
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ import pytest
 from smartmob.errors import StartupError
 from smartmob.kernel import server
 from smartmob.settings import Settings
+from tests.kernel.children.files import limited_to
 from tests.kernel.raw import wire
 from tests.kernel.tiny import build
 
@@ -89,6 +91,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.communicate()
+
+
+async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> None:
+    """However few it was given at first."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with limited_to(600):
+        child = await start()
+    found = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+    assert found == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536), hard)
 
 
 async def test_it_says_where_it_listens(start: Start) -> None:
