@@ -105,7 +105,7 @@ class RemoteCall:
         if credit and not self.over:
             self._line.send(protocol.Credit(self.id, credit))
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send bytes to the command, as it takes them; raises NotConnected when it takes none any more."""
         rest = memoryview(data)
         while rest:

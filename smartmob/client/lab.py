@@ -101,7 +101,7 @@ class Listener:
             messages.raise_for(self.ended, self.error, found)
         return found
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send bytes to the command, as it takes them."""
         assert self.call is not None
         await self.call.write(data)

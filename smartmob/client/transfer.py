@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import stat
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from smartmob.client.failures import ClientError, NotConnected
+from smartmob.commands.checked import Reader, Writer
 
 if TYPE_CHECKING:
     from smartmob.client.lab import Lab, Listener
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Told of how many bytes of how many are done."""
 
-_CHUNK = 1024 * 1024
 _ATTEMPTS = 5
 _PART = ".smartmob-part"
 
@@ -54,23 +54,20 @@ async def _again(lab: Lab, attempt: Callable[[], Any]) -> dict[str, Any]:
 
 async def _upload(lab: Lab, way: tuple[Path, str], transfer: str, progress: Progress | None) -> dict[str, Any]:
     src, dest = way
-    digest = hashlib.sha256()
     with src.open("rb") as file:
         status = os.fstat(file.fileno())
         listener = lab.start("put", dest, status.st_size, mode=stat.S_IMODE(status.st_mode), transfer=transfer)
         try:
-            first = await _answer(listener)
-            there = int(first["offset"])
-            await asyncio.to_thread(_digest_prefix, file, there, digest)
-            reading = _read(file, digest)
-            while piece := await reading:
-                # The next piece is read and digested while this one is on its way.
-                reading = _read(file, digest)
-                await listener.write(piece)
-                there += len(piece)
-                if progress is not None:
-                    progress(there, status.st_size)
-            await listener.write(digest.digest())
+            there = int((await _answer(listener))["offset"])
+            reader = Reader(file)
+            async with aclosing(reader.parts(there)) as parts:
+                async for place, part in parts:
+                    await listener.write(part)
+                    if progress is not None:
+                        progress(place + len(part), status.st_size)
+            if reader.size < there:
+                raise ClientError("the server has more of the file than there is; was it cut off meanwhile?")
+            await listener.write(reader.sha256)
             listener.end_input()
         except NotConnected:
             if listener.ended is None:
@@ -92,51 +89,29 @@ async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
     return found
 
 
-def _read(file: BinaryIO, digest: Any) -> asyncio.Future[bytes]:
-    def read() -> bytes:
-        piece = file.read(_CHUNK)
-        digest.update(piece)
-        return piece
-
-    return asyncio.get_running_loop().run_in_executor(None, read)
-
-
-def _digest_prefix(file: BinaryIO, size: int, digest: Any) -> None:
-    while size:
-        piece = file.read(min(size, _CHUNK))
-        if not piece:
-            raise ClientError("the server has more of the file than there is; was it cut off meanwhile?")
-        digest.update(piece)
-        size -= len(piece)
-
-
 async def _download(lab: Lab, src: str, dest: Path, progress: Progress | None) -> dict[str, Any]:
     part = dest.with_name(dest.name + _PART)
-    digest = hashlib.sha256()
     result: Any = None
     with part.open("a+b") as file:
-        there = file.tell()
-        file.seek(0)
-        await asyncio.to_thread(_digest_prefix, file, there, digest)
+        writer = Writer(file)
+        there = await writer.resume()
         listener = lab.start("get", src, there, binary=True)
-        async for message in listener:
-            if isinstance(message, BaseException):
-                raise message
-            if isinstance(message, dict):
-                result = message
-                continue
-            await asyncio.to_thread(_write, file, digest, message)
-            there += len(message)
-            if progress is not None:
-                progress(there, 0)
-    if result is None or result["sha256"] != digest.hexdigest():
+        try:
+            async for message in listener:
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, dict):
+                    result = message
+                    continue
+                await writer.write(message)
+                there += len(message)
+                if progress is not None:
+                    progress(there, 0)
+        finally:
+            await writer.flush()
+    if result is None or result["sha256"] != writer.sha256.hex():
         part.unlink()
         raise ClientError(f"{src} came with another SHA-256 than the server's; it may have changed. Get it again.")
     part.chmod(result["mode"])
     part.replace(dest)
     return dict(result)
-
-
-def _write(file: BinaryIO, digest: Any, data: bytes) -> None:
-    file.write(data)
-    digest.update(data)

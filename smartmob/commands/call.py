@@ -34,7 +34,7 @@ class Sink(Speaker, Protocol):
     async def room(self) -> None:
         """Return when the client has room for more."""
 
-    async def output(self, offset: int, data: bytes) -> None:
+    async def output(self, offset: int, data: bytes | memoryview) -> None:
         """Send bytes that stand at `offset` of a job's output or a file, as the client has room for them."""
 
     def gap(self, first: int, last: int) -> None:
@@ -94,7 +94,7 @@ class Call:
         else:
             await self.job.room()
 
-    async def send(self, offset: int, data: bytes) -> None:
+    async def send(self, offset: int, data: bytes | memoryview) -> None:
         """Send a part of a file or of an output to the client."""
         await self._sink.output(offset, data)
 

@@ -113,35 +113,42 @@ class Program:
 
     async def _start(self) -> Child:
         _check(self._plan)
-        if self._plan.terminal is not None:
-            return await self._start_on_terminal(self._plan.terminal)
-        stdin, ours = os.pipe2(os.O_CLOEXEC)
-        output, stdout = os.pipe2(os.O_CLOEXEC)
-        with suppress(OSError):  # beyond the user's limit it stays as small as it is
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._input, self._output = _Drain(ours), _Source(output)
         try:
-            return await self._spawn((stdin, stdout, stdout), "")
+            if self._plan.terminal is not None:
+                return await self._start_on_terminal(self._plan.terminal)
+            return await self._start_on_pipes()
+        except BaseException:
+            self._close()
+            raise
+
+    async def _start_on_pipes(self) -> Child:
+        stdin, ours = os.pipe2(os.O_CLOEXEC)
+        self._input = _Drain(ours)
+        try:
+            output, stdout = os.pipe2(os.O_CLOEXEC)
+            self._output = _Source(output)
+            try:
+                with suppress(OSError):  # beyond the user's limit it stays as small as it is
+                    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                return await self._spawn((stdin, stdout, stdout), "")
+            finally:
+                os.close(stdout)
         finally:
             os.close(stdin)
-            os.close(stdout)
 
     async def _start_on_terminal(self, terminal: Terminal) -> Child:
         ours, theirs = os.openpty()
+        self._output = _Source(ours)
         try:
             _set_size(ours, terminal.rows, terminal.columns)
-            self._output, self._input = _Source(ours), _Drain(os.dup(ours))
+            self._input = _Drain(os.dup(ours))
             return await self._spawn((theirs, theirs, theirs), os.ttyname(theirs))
         finally:
             os.close(theirs)
 
     async def _spawn(self, fds: tuple[int, int, int], terminal: str) -> Child:
         plan = self._plan
-        try:
-            self._child = await self._nursery.spawn(Spec(plan.argv, plan.env, plan.cwd, *fds, terminal=terminal))
-        except BaseException:
-            self._close()
-            raise
+        self._child = await self._nursery.spawn(Spec(plan.argv, plan.env, plan.cwd, *fds, terminal=terminal))
         return self._child
 
     async def _ended(self, child: Child) -> bool:
@@ -181,7 +188,11 @@ class Program:
 
 
 class _Source:
-    """The end of a pipe or terminal that is read."""
+    """The end of a pipe or terminal that is read, only as fast as the job can keep it.
+
+    The kernel's reader of children never waits: what nobody wants is thrown away there. Of a job nothing is, so
+    a client that does not read must hold its program up in the end.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

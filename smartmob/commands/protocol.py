@@ -21,8 +21,8 @@ from smartmob.errors import InvalidInput, TooLarge
 VERSION = 1
 WINDOW = 1024 * 1024
 """The credit, in bytes, with which each direction of a call begins."""
-PIECE = 256 * 1024
-"""The most bytes of one binary frame."""
+PIECE = 120 * 1024
+"""The most bytes of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
 LONGEST_TEXT = 4 * 1024 * 1024
 """The most bytes of one text frame."""
 MOST_CALLS = 1_000

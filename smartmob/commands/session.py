@@ -244,7 +244,7 @@ class _SocketSink:
         self._speak()
         await self._connection.flush()
 
-    async def output(self, offset: int, data: bytes) -> None:
+    async def output(self, offset: int, data: bytes | memoryview) -> None:
         self._speak()
         rest = memoryview(data)
         self._out.offset = offset

@@ -16,11 +16,16 @@ class Transfers:
 
     @asynccontextmanager
     async def only(self, path: Path, transfer: str | None) -> AsyncIterator[None]:
-        """Be the one that writes `path`: an attempt of the same transfer, whose client has lost it, is ended first."""
+        """Be the one that writes `path`.
+
+        An attempt of the same transfer, whose client has lost it, is ended first; one that ends already is waited for.
+        """
         before = self._writing.get(path)
-        if before is not None and transfer is not None and before[0] == transfer:
-            before[1].cancel()
-            await asyncio.wait({before[1]})
+        if before is not None:
+            if not before[1].cancelling() and transfer is not None and before[0] == transfer:
+                before[1].cancel()
+            if before[1].cancelling():
+                await asyncio.wait({before[1]})
         own = asyncio.current_task()
         assert own is not None
         entry = self._writing.setdefault(path, (transfer, own))

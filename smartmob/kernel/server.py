@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 
 _KEEPALIVE_SECONDS = 75
 _BACKLOG = 1024
+_OPEN_FILES = 65_536
 
 
 class _MalformedRequests(logging.Filter):
@@ -50,6 +53,7 @@ async def serve(
     under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
     service answers. Raises StartupError.
     """
+    _allow_open_files()
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
     stop = _stop_on_signals(at_once, certificate)
@@ -127,6 +131,15 @@ def _reload(certificate: tls.Certificate | None) -> None:
         log.error("tls.refused", reason=str(error))
     else:
         log.info("tls.reloaded", cert=str(certificate.cert))
+
+
+def _allow_open_files() -> None:
+    """Allow as many connections and programs as the system lets us; the usual limit of 1,024 files is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

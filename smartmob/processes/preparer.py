@@ -195,7 +195,8 @@ def _env_file(source: Source) -> dict[str, str]:
     try:
         return {} if data is None else envfile.parse(data)
     except procfile.BadLine as error:
-        raise PreparationError(model.UNPACK_FAILURE, str(error)) from None
+        # The archive is in order. Of the states that clients know, this one sends them to those who wrote it.
+        raise PreparationError(model.NO_PROCFILE, str(error)) from None
 
 
 def _argv(found: procfile.Command, process_type: str) -> list[str]:

@@ -195,29 +195,35 @@ class Supervisor:
         return m.Prepared()
 
     async def _spawn(self) -> None:
-        ready = self.ready
-        assert ready is not None
-        pipe = Pipe(self.channel.write, lambda: None)
-        null = os.open(os.devnull, os.O_RDONLY)
-        output = pipe.write_end
+        assert self.ready is not None
         try:
-            spec = Spec(ready.argv, ready.env, Path(ready.folder), null, output, output)
-            child = await self._around.nursery.spawn(spec)
+            child, pipe = await self._start_child(self.ready)
         except (SpawnFailed, Unavailable) as error:
-            self._around.nursery.sweeper.close(pipe)
             self._feed(m.StartFailed(str(error)))
             return
-        except BaseException:
-            self._around.nursery.sweeper.close(pipe)
-            raise
-        finally:
-            os.close(null)
+        except OSError as error:
+            self._feed(m.StartFailed(f"cannot start the program: {error.strerror}"))
+            return
         pipe.hand_over()
         self._around.nursery.sweeper.add(pipe)
         self._child, self._pipe = child, pipe
         self._feed(m.Started(child.pid))
         child.when_exited(self._exited)
         child.when_gone(self._gone)
+
+    async def _start_child(self, ready: model.Ready) -> tuple[Child, Pipe]:
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            pipe = Pipe(self.channel.write, lambda: None)
+            try:
+                output = pipe.write_end
+                spec = Spec(ready.argv, ready.env, Path(ready.folder), null, output, output)
+                return await self._around.nursery.spawn(spec), pipe
+            except BaseException:
+                self._around.nursery.sweeper.close(pipe)
+                raise
+        finally:
+            os.close(null)
 
     def _exited(self, ended: Exit) -> None:
         if self._pipe is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.commands import RunningCommand, connected, serving
 from tests.kernel.children.families import FAMILY, family, living
+from tests.kernel.children.files import limited_to
 from tests.processes.archives import make_archive
 from tests.processes.file_server import FileServer, running_file_server
 from tests.waiting import until
@@ -40,21 +41,28 @@ class Client:
         async with self.session.get(f"{self.url}/list-processes") as response:
             return {process["node"]: process["state"] for process in (await response.json())["processes"]}
 
-    async def are(self, **states: str) -> None:
-        """Wait until the processes web_0 and so on have these states."""
-        wanted = {name.replace("_", "."): state for name, state in states.items()}
+    async def delete(self, slug: str) -> None:
+        async with self.session.post(f"{self.url}/delete-process/{slug}") as response:
+            assert response.status == 200, await response.text()
+
+    async def are(self, nodes: Mapping[str, str] | None = None, **states: str) -> None:
+        """Wait until the processes of these nodes, `web_0` for web.0 and so on, have these states."""
+        wanted = {**(nodes or {}), **{name.replace("_", "."): state for name, state in states.items()}}
 
         async def there() -> bool:
             return await self.states() == wanted
 
-        await until(there, 60)
+        await until(there, 150)
 
 
 @asynccontextmanager
 async def agent(data: Path, url: str, *arguments: str) -> AsyncIterator[tuple[RunningCommand, Client]]:
     """Run the seed's command, and give a client for it."""
     options = ("--database-url", url, *arguments)
-    async with serving(data, *options, program="smartmob-agent") as command, aiohttp.ClientSession() as session:
+    async with (
+        serving(data, *options, program="smartmob-agent") as command,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=500)) as session,
+    ):
         yield command, Client(session, command.url)
 
 
@@ -123,6 +131,85 @@ async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_p
     files.file("/stalled", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
     async with agent(data, database_url) as (_, client):
         await client.are(web_0=RUNNING, web_1="processing", web_2=RUNNING, web_3="stopped", web_4=RUNNING)
+
+
+def _bad_sources(files: FileServer) -> dict[str, str]:
+    """Return sources with the failure that each leads to, in the words of the states."""
+    broken = {
+        "no procfile": {"main": "x"},
+        "unknown process type": {"Procfile": "worker: x\n"},
+        "pip install failure": {"Procfile": "web: x\n", "requirements.txt": "--no-index\nno-such-thing==1.0\n"},
+    }
+    sources = {
+        state: files.file(f"/{number}", make_archive("zip", content))
+        for number, (state, content) in enumerate(broken.items())
+    }
+    return {
+        **sources,
+        "unpack failure": files.file("/page", b"<html>"),
+        "download failure": files.url("/not-there"),
+    }
+
+
+async def test_an_agent_killed_while_nothing_runs_comes_back_to_the_same(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """What failed is tried again, what backs off goes on to do so, and what was stopped stays stopped."""
+    data = tmp_path / "data"
+    sources = _bad_sources(files)
+    states = {f"web_{number}": state for number, state in enumerate(sources)}
+    good = files.file("/good", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    dying = files.file("/dying", make_archive("zip", {"Procfile": "web: exit 3\n"}))
+    async with agent(data, database_url) as (command, client):
+        for number, source in enumerate(sources.values()):
+            await client.create(source, f"web.{number}")
+        await client.create(good, "web.5")
+        await client.create(dying, "web.6")
+        await client.are(**states, web_5=RUNNING, web_6="backoff")
+        await client.session.post(f"{client.url}/stop-process/app.web.5")
+        await client.are(**states, web_5="stopped", web_6="backoff")
+        command.process.kill()
+        await command.wait()
+    files.file("/not-there", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
+    async with agent(data, database_url) as (_, client):
+        await client.are(**{**states, "web_4": RUNNING}, web_5="stopped", web_6="backoff")
+
+
+async def test_an_agent_killed_while_it_unpacks_begins_again(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """Nothing half unpacked is taken for the whole, and nothing of it stays."""
+    data, count = tmp_path / "data", 8_000
+    many = {f"folder/{number}": "" for number in range(count)}
+    procfile = f'web: test "$(ls folder | wc -l)" = {count} && exec sleep 600\n'
+    source = files.file("/many", make_archive("tar", {"Procfile": procfile, **many}))
+    async with agent(data, database_url) as (command, client):
+        await client.create(source)
+        await client.are(web_0="unpacking")
+        command.process.kill()
+        await command.wait()
+    async with agent(data, database_url) as (_, client):
+        await client.are(web_0=RUNNING)
+        assert list((data / "processes" / "making").iterdir()) == []
+
+
+async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: FileServer) -> None:
+    """All are answered and come to run, with the usual limit of open files; all are deleted, and nothing is left."""
+    limit, programs = tmp_path / "limit", 1_000
+    source = files.file("/app", make_archive("zip", {"Procfile": f"web: ulimit -Sn > {limit} && exec sleep 600\n"}))
+    async with AsyncExitStack() as stack:
+        with limited_to(1_024):
+            command, client = await stack.enter_async_context(agent(tmp_path / "data", database_url))
+        service = psutil.Process(command.process.pid)
+        await asyncio.gather(*(client.create(source, f"web.{number}") for number in range(programs)))
+        await client.are({f"web.{number}": RUNNING for number in range(programs)})
+        guardian, *started = [child.pid for child in service.children(recursive=True)]
+        assert len(living(started)) == 2 * programs
+        assert service.memory_info().rss < 400 * 1024 * 1024
+        await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
+        assert await client.states() == {}
+        assert living([guardian, *started]) == [guardian]
+        assert limit.read_text() == "1024\n"
 
 
 async def test_an_agent_that_is_interrupted_waits_for_its_children(

@@ -78,7 +78,7 @@ class Told:
     async def room(self) -> None:
         await self.open.wait()
 
-    async def output(self, offset: int, data: bytes) -> None:
+    async def output(self, offset: int, data: bytes | memoryview) -> None:
         await self.open.wait()
         self.offsets.append(offset)
         self.data += data

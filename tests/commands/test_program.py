@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.commands.rooms import Room
+from tests.kernel.children.files import no_more_files
 from tests.waiting import until
 
 
@@ -58,6 +59,23 @@ async def test_binary_output(commands: Room) -> None:
 
     assert told.data == bytes(range(256)) * 20_000
     assert told.offsets[0] == 0
+
+
+@pytest.mark.parametrize("terminal", [None, {"rows": 24, "columns": 80}], ids=["pipes", "terminal"])
+async def test_too_many_open_files(commands: Room, terminal: Any) -> None:
+    """However few there may be, the error is typed, nothing stays open, and the next start is as good as any."""
+
+    def opened() -> list[str]:
+        return os.listdir("/proc/self/fd")
+
+    assert (await commands.call("exec", "true", terminal=terminal)).code == 0
+    before = opened()
+    for more in range(10):
+        with no_more_files(but=more):
+            told = await commands.call("exec", "true", terminal=terminal)
+        assert told.code == 0 or "Too many open files" in str(told.error)
+        await until(lambda: opened() == before)
+    assert (await commands.call("exec", "true", terminal=terminal)).code == 0
 
 
 @pytest.mark.parametrize(

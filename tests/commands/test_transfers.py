@@ -33,3 +33,35 @@ async def test_the_last_attempt_of_a_transfer() -> None:
         *("lost begins", "other begins", "other ends", "nobody begins", "nobody ends"),
         *("lost ends", "again begins", "again ends"),
     ]
+
+
+async def test_an_attempt_that_ends_already() -> None:
+    """It is waited for, whoever it was of: its client is gone, and it still puts down what it has."""
+    transfers, told = Transfers(), []
+    begun, putting_down, put_down = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def write_until_the_client_is_gone() -> None:
+        async with transfers.only(Path("f"), None):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                putting_down.set()
+                await put_down.wait()
+                told.append("put down")
+
+    async def write() -> None:
+        async with transfers.only(Path("f"), "a"):
+            told.append("next")
+
+    lost = asyncio.create_task(write_until_the_client_is_gone())
+    await begun.wait()
+    lost.cancel()
+    await putting_down.wait()
+    following = asyncio.create_task(write())
+    await asyncio.sleep(0)
+    put_down.set()
+    await following
+
+    assert told == ["put down", "next"]
+    assert lost.cancelled()

@@ -28,6 +28,7 @@ ROLES = {
     "commands": {
         "builtin",
         "call",
+        "checked",
         "failures",
         "program",
         "registry",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import resource
 import signal
 import socket
 import ssl
@@ -22,6 +23,7 @@ from smartmob.errors import StartupError
 from smartmob.kernel import server
 from smartmob.settings import Settings
 from tests.certificates import Authority, Files
+from tests.kernel.children.files import limited_to
 from tests.kernel.raw import wire
 from tests.kernel.tiny import build
 
@@ -103,6 +105,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.communicate()
+
+
+async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> None:
+    """However few it was given at first."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with limited_to(600):
+        child = await start()
+    found = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+    assert found == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536), hard)
 
 
 async def test_it_says_where_it_listens(start: Start) -> None:

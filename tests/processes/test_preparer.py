@@ -63,7 +63,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     ),
     "a bad .env": (
         lambda f: f.file("/app", make_archive("zip", {**GOOD, ".env": "A=secret\nnonsense\n"})),
-        "unpack failure",
+        "no procfile",
         ".env, line 2",
     ),
     "requirements that cannot be met": (

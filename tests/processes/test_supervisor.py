@@ -16,6 +16,7 @@ from smartmob.kernel.tasks import TaskRegistry
 from smartmob.processes import model
 from smartmob.processes.supervisor import PreparationError, Supervisor, Surroundings
 from tests.kernel.children.families import living
+from tests.kernel.children.files import no_more_files
 from tests.waiting import until
 
 DEFINITION = model.Definition(
@@ -137,6 +138,16 @@ async def test_a_bug_in_the_preparation_is_a_failure_like_others(stage: Stage) -
     stage.supervisor.start()
     failed = await stage.become(model.UNPACK_FAILURE)
     assert "a bug" in failed.detail
+
+
+async def test_a_start_without_files_is_tried_again(stage: Stage) -> None:
+    """Once the service has fewer of them open."""
+    with no_more_files():
+        stage.supervisor.start()
+        refused = await stage.become(model.BACKOFF)
+    assert "Too many open files" in refused.detail
+    stage.supervisor.start(fresh=True)
+    await stage.become(model.RUNNING)
 
 
 async def test_signals_need_a_living_program(stage: Stage) -> None:

@@ -5,24 +5,24 @@ Their messages are those of the stock server, to the letter, since programs read
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from smartmob.commands.call import Call
+from smartmob.commands.checked import Reader, Writer
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
 
-_CHUNK = 1024 * 1024
 _PART = ".smartmob-part"
+_DIGEST_BYTES = 32
 
 _FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
 
@@ -167,28 +167,17 @@ async def get(call: Call, path: str, offset: Offset = 0) -> int:
     So a transfer that was cut off goes on where it ended, and still everything is checked.
     """
     target = call.path(path)
-    digest, sent = hashlib.sha256(), 0
     with target.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if offset > size:
             raise InvalidInput.at("offset", f"the file has {size} bytes only")
-        following = asyncio.get_running_loop().run_in_executor(None, _next, file, digest)
-        while piece := await following:
-            # The next piece is read and digested while this one is on its way.
-            following = asyncio.get_running_loop().run_in_executor(None, _next, file, digest)
-            end = sent + len(piece)
-            if end > offset:
-                first = max(sent, offset)
-                await call.send(first, piece[first - sent :])
-            sent = end
-    await call.tell({"size": sent, "sha256": digest.hexdigest(), "mode": target.stat().st_mode & 0o7777})
+        reader = Reader(file)
+        async with aclosing(reader.parts(offset)) as parts:
+            async for place, part in parts:
+                await call.send(place, part)
+    sha256, mode = reader.sha256.hex(), target.stat().st_mode & 0o7777
+    await call.tell({"size": reader.size, "sha256": sha256, "mode": mode})
     return GOOD
-
-
-def _next(file: Any, digest: Any) -> bytes:
-    piece: bytes = file.read(_CHUNK)
-    digest.update(piece)
-    return piece
 
 
 @command
@@ -211,14 +200,16 @@ async def put(
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f"{target.name}.{size}{_PART}")
-    digest = hashlib.sha256()
     async with call.service.transfers.only(part, transfer):
         with part.open("a+b") as file:
             _lock(file, target)
-            there = await asyncio.to_thread(_digest_existing, file, size, digest)
+            writer = Writer(file)
+            there = await writer.resume()
+            if there > size:
+                raise Conflict("another file of that size was begun under this name")
             await call.tell({"offset": there})
-            trailer = await _take(call, file, size - there, digest)
-            found = digest.digest()
+            trailer = await _take(call, writer, size - there)
+            found = writer.sha256
         if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
             part.unlink()
             said = "the content is not what was sent: its SHA-256 differs. Send it again."
@@ -237,21 +228,8 @@ def _lock(file: Any, target: Path) -> None:
         raise Conflict(f"{target} is being written by another transfer") from None
 
 
-def _digest_existing(file: Any, size: int, digest: Any) -> int:
-    file.seek(0)
-    there = 0
-    while piece := file.read(_CHUNK):
-        digest.update(piece)
-        there += len(piece)
-    if there > size:
-        raise Conflict("another file of that size was begun under this name")
-    return there
-
-
-async def _take(call: Call, file: Any, missing: int, digest: Any) -> bytes:
+async def _take(call: Call, writer: Writer, missing: int) -> bytes:
     """Write what comes, and return the bytes after the content."""
-    loop = asyncio.get_running_loop()
-    writing: Any = None
     trailer = b""
     try:
         while missing:
@@ -262,20 +240,12 @@ async def _take(call: Call, file: Any, missing: int, digest: Any) -> bytes:
                 )
             body, trailer = data[:missing], data[missing:]
             missing -= len(body)
-            if writing is not None:
-                await writing
-            writing = loop.run_in_executor(None, _write, file, digest, body)
+            await writer.write(body)
     finally:
-        if writing is not None:
-            await writing
-    while len(trailer) <= digest.digest_size:
+        await writer.flush()
+    while len(trailer) <= _DIGEST_BYTES:
         data = await call.receive()
         if data is None:
             return trailer
         trailer += data
     raise InvalidInput("more came than the file's content and its SHA-256")
-
-
-def _write(file: Any, digest: Any, data: bytes) -> None:
-    file.write(data)
-    digest.update(data)

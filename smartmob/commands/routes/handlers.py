@@ -189,7 +189,7 @@ class _LineSink:
             self._room.clear()
             await self._room.wait()
 
-    async def output(self, offset: int, data: bytes) -> None:
+    async def output(self, offset: int, data: bytes | memoryview) -> None:
         held, _ = self._decoder.getstate()
         try:
             text = self._decoder.decode(data)

@@ -240,9 +240,9 @@ class _StockSink:
     async def room(self) -> None:
         await self._peer.room()
 
-    async def output(self, offset: int, data: bytes) -> None:
+    async def output(self, offset: int, data: bytes | memoryview) -> None:
         if self._answer is not None:
-            self._peer.write(self._answer.output(data))
+            self._peer.write(self._answer.output(bytes(data)))
         await self._peer.room()
 
     def gap(self, first: int, last: int) -> None:

@@ -1,10 +1,10 @@
 """The guardian: the small program that starts all children, and ends them when the service is gone.
 
-It is started first, as a program of its own (`python -I -S guardian.py FD`), and imports only what it needs, because
-it forks for each child and what it has not in memory need not be copied. For each child it forks a *keeper*: a
-sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)), to which every descendant of the child falls that loses its parent,
-also one that called setsid or forked twice. The service holds one end of the keeper's control socket, and the end of
-file on it is the order to kill the whole tree. So the tree dies with the service, however that died.
+It is started first, as a program of its own (`python -I -S guardian.py FD FILES`), and imports only what it needs,
+because it forks for each child and what it has not in memory need not be copied. For each child it forks a *keeper*: a
+sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)), to which every descendant of the child falls that loses its parent, also
+one that called setsid or forked twice. The service holds one end of the keeper's control socket, and the end of file on
+it is the order to kill the whole tree. So the tree dies with the service, however that died.
 
 Who watches whom: a keeper its service (by the control socket) and the guardian (by PR_SET_PDEATHSIG); the guardian
 its service (by its own socket), and its keepers: it is a sub-reaper, too, and kills what a killed keeper leaves.
@@ -45,9 +45,14 @@ _SIGTERM, _SIGSTOP, _SIGKILL = int(signal.SIGTERM), int(signal.SIGSTOP), int(sig
 _CATCHABLE = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
-def main(fd: int) -> None:
-    """Serve on the inherited socket `fd` until the service is gone, and leave nothing behind."""
+def main(fd: int, open_files: int) -> None:
+    """Serve on the inherited socket `fd` until the service is gone, and leave nothing behind.
+
+    Children may have so many files open at once. The service has raised that limit for itself, but a program that uses
+    select(2) writes where it should not when a descriptor is beyond 1,023.
+    """
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     become_reaper(b"smartmob-guard")
     # A keeper inherits the handlers: what it does not do itself, after the fork, costs it no memory.
     for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -453,4 +458,4 @@ else:
     _LIBC = None
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

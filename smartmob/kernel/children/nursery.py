@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -222,13 +223,14 @@ class GuardianDied(SpawnFailed):
 class Nursery:
     """Starts children. `start` it with the service; `close` ends every child that is left.
 
-    `sweeper` reads what they write.
+    `sweeper` reads what they write. They may have as many files open as this process when the nursery was made.
     """
 
     def __init__(self, tasks: TaskRegistry) -> None:
         self.sweeper = Sweeper()
         self._tasks = tasks
         self._lock = asyncio.Lock()
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._children: set[Child] = set()
         self._guardian: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -279,7 +281,10 @@ class Nursery:
 
     async def _order(self, data: bytes, fds: Sequence[int]) -> Child:
         """Have the guardian fork a keeper, and hand that one its specification."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise SpawnFailed(f"cannot start the program: {error.strerror}") from None
         ours.setblocking(False)
         child = Child(ours, self._bury, self._tasks)
         self._children.add(child)
@@ -335,7 +340,7 @@ class Nursery:
         with theirs:
             fd = theirs.fileno()
             # Isolated and without site-packages: it starts in milliseconds and has nothing in memory to copy.
-            command = [sys.executable, "-I", "-S", str(_PROGRAM), str(fd)]
+            command = [sys.executable, "-I", "-S", str(_PROGRAM), str(fd), str(self._open_files)]
             null = subprocess.DEVNULL
             self._guardian = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=(fd,), cwd="/")
         self._socket = ours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from smartmob.errors import Unavailable
 from smartmob.kernel.children.nursery import Child, Exit, Nursery, SpawnFailed, Spec
 from smartmob.kernel.tasks import TaskRegistry
 from tests.kernel.children.families import FAMILY, family, living
+from tests.kernel.children.files import limited_to, no_more_files
 from tests.waiting import until
 
 
@@ -133,6 +135,25 @@ async def test_a_program_starts_in_a_clean_state(run: Run) -> None:
     assert run.written().split() == ["0", "1", "2"]
 
 
+async def test_a_program_gets_the_limit_of_files_that_we_began_with(tmp_path: Path, null: int) -> None:
+    """Also when the service has raised its own since."""
+    tasks, hard = TaskRegistry(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with limited_to(500):
+        nursery = Nursery(tasks)
+    run = Run(nursery, tmp_path, null)
+    await (await run("sh", "-c", "ulimit -Sn; ulimit -Hn")).gone()
+    assert run.written().split() == ["500", "unlimited" if hard == resource.RLIM_INFINITY else str(hard)]
+    await nursery.close()
+    await tasks.close()
+
+
+async def test_says_that_too_many_files_are_open(run: Run) -> None:
+    """And starts programs again when there are fewer."""
+    with run.output.open("ab"), no_more_files(), pytest.raises(SpawnFailed, match="Too many open files"):
+        await run.nursery.spawn(Spec(("true",), {}, run.folder, 0, 0, 0))
+    assert (await (await run("true")).exited()).status == 0
+
+
 async def test_signals_reach_the_whole_group(run: Run) -> None:
     """Also those that the program started."""
     child = await run("sh", "-c", "(trap 'echo inner; exit' TERM; sleep 60 & wait) & trap 'wait; exit 5' TERM; wait")
@@ -238,12 +259,12 @@ async def test_many_start_at_once(run: Run) -> None:
 
 async def test_an_abandoned_start_leaves_nothing(run: Run) -> None:
     """Who is cancelled while the program starts need not look after it."""
-    starts = [asyncio.ensure_future(run("sleep", "61.5")) for _ in range(20)]
+    starts = [asyncio.ensure_future(run("sleep", f"61.{os.getpid()}")) for _ in range(20)]
     await asyncio.sleep(0)
     for start in starts:
         start.cancel()
     await asyncio.gather(*starts, return_exceptions=True)
-    await until(lambda: not [p for p in psutil.process_iter() if _argv(p) == ["sleep", "61.5"]])
+    await until(lambda: not [p for p in psutil.process_iter() if _argv(p) == ["sleep", f"61.{os.getpid()}"]])
 
 
 async def test_a_closed_nursery_ends_all_and_starts_nothing(tmp_path: Path, null: int) -> None:
