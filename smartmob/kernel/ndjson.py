@@ -40,17 +40,17 @@ async def documents(chunks: AsyncIterator[bytes], decoder: msgspec.json.Decoder[
 
 
 def _decode(block: bytes, decoder: msgspec.json.Decoder[T], lines_before: int) -> list[T]:
-    if b"\\u0000" not in block:
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    # Looking for one byte first costs a tenth of looking for six.
+    if b"\\" not in block or b"\\u0000" not in block:
         try:
-            found = decoder.decode_lines(block)
+            return list(map(decoder.decode, lines))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            pass  # found again below, line by line, to say where it is
-        else:
-            # It also takes two documents on one line and one on two, and where lines are cut is up to the network.
-            if len(found) == sum(1 for line in block.split(b"\n") if line and not line.isspace()):
-                return found
+            pass  # an empty line, or a wrong one: found again below, to say where it is
     found = []
-    for number, line in enumerate(block.split(b"\n"), start=lines_before + 1):
+    for number, line in enumerate(lines, start=lines_before + 1):
         if line.strip():
             try:
                 found.append(decode(decoder, line))

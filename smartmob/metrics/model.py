@@ -264,9 +264,10 @@ def place_in_time(field: str, text: str, duration: float, live_at: float | None)
     as_utc = (moment - _EPOCH).total_seconds()
     if live_at is not None:
         ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST else 0.0) - live_at
-        offset = round(ahead / _QUARTER) * _QUARTER
-        if -_WIDEST_ZONE <= offset <= _WIDEST_ZONE and -_TOLERANCE <= ahead - offset <= _TOLERANCE:
-            return as_utc - offset
+        if -_WIDEST_ZONE - _TOLERANCE <= ahead <= _WIDEST_ZONE + _TOLERANCE:
+            offset = round(ahead / _QUARTER) * _QUARTER
+            if -_WIDEST_ZONE <= offset <= _WIDEST_ZONE and -_TOLERANCE <= ahead - offset <= _TOLERANCE:
+                return as_utc - offset
     try:
         return _within_calendar(moment.timestamp())
     except (OverflowError, ValueError, OSError):

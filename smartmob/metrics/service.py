@@ -26,7 +26,7 @@ from smartmob.metrics.model import MetricFilter, SessionFilter
 from smartmob.metrics.runs import Runs
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader, tags_from
-from smartmob.metrics.store.writer import BulkLoad, MetricsWriter
+from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdicts import Asked, Comparison, Resource
 from smartmob.settings import MetricsSettings
 
@@ -144,9 +144,7 @@ class MetricsService:
                 self._comparer.forget_all()
             return len(held)
         async with self._bulk_loads, self._writer.bulk() as load:
-            await load.add(held)
-            del held
-            await self._load_rest(load, batches, live=True)
+            await load.write(_rows_of(batches, held, live=True))
         self._comparer.forget_all()
         self._bus.publish(MetricsStored(load.metrics))
         return load.metrics
@@ -163,17 +161,10 @@ class MetricsService:
             there = await load.lock_session(session_h)
             if there != offset:
                 raise Conflict(f"the session has {there} metrics, not {offset}; continue with offset={there}")
-            await self._load_rest(load, self._only_of(session_h, batches), live=False)
+            await load.write(_rows_of(self._only_of(session_h, batches), live=False))
         self._comparer.forget_all()
         self._bus.publish(MetricsStored(load.metrics))
         return load.metrics
-
-    @staticmethod
-    async def _load_rest(load: BulkLoad, batches: AsyncIterator[Sequence[AnyNewMetric]], *, live: bool) -> None:
-        async for batch in batches:
-            now = clock.epoch() if live else None
-            if batch:
-                await load.add([model.metric_row(metric, now) for metric in batch])
 
     @staticmethod
     async def _only_of(
@@ -351,6 +342,18 @@ class MetricsService:
             except Unavailable as error:
                 log.warning("metrics.maintenance_failed", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)
+
+
+async def _rows_of(
+    batches: AsyncIterator[Sequence[AnyNewMetric]], first: Sequence[model.MetricRow] = (), *, live: bool
+) -> AsyncIterator[Sequence[model.MetricRow]]:
+    """Yield what is written for `first` and for `batches`."""
+    if first:
+        yield first
+    async for batch in batches:
+        now = clock.epoch() if live else None
+        if batch:
+            yield [model.metric_row(metric, now) for metric in batch]
 
 
 def _context(row: Record) -> model.Context:

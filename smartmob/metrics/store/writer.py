@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -27,7 +27,6 @@ _COLUMNS = (
     *("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at"),
     *MEASURES,
 )
-_STARTED_AT = 5
 
 
 class MetricsWriter:
@@ -97,7 +96,9 @@ class MetricsWriter:
         block = submissions[0].mark[0]
         seqs = [seq for s in submissions for seq in range(s.mark[1], s.mark[1] + len(s.rows))]
         try:
-            await _copy(connection, block, seqs, ids, rows)
+            await connection.copy_records_to_table(
+                "test_metrics", records=_records(block, seqs, ids, rows), columns=_COLUMNS
+            )
         except asyncpg.UniqueViolationError:
             if not again:
                 raise
@@ -197,12 +198,21 @@ class BulkLoad:
         await self._connection.execute(self._sql["lock_session"], session_h)
         return int(await self._connection.fetchval(self._sql["count_session_metrics"], session_h))
 
-    async def add(self, rows: Sequence[MetricRow]) -> None:
-        """Write some of the metrics."""
-        ids = await self._known.ensure(rows)
-        block, seq = self._blocks.take(len(rows), clock.now())
-        await _copy(self._connection, block, range(seq, seq + len(rows)), ids, rows)
-        self._tally[block] = self._tally.get(block, 0) + len(rows)
+    async def write(self, batches: AsyncIterator[Sequence[MetricRow]]) -> None:
+        """Write all metrics by one COPY, so that the server stores a batch while the next one is made."""
+        async with aclosing(self._records(batches)) as records:
+            await self._connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
+
+    async def _records(self, batches: AsyncIterator[Sequence[MetricRow]]) -> AsyncGenerator[tuple[object, ...]]:
+        async for rows in batches:
+            if self._connection.is_closed():
+                # The driver would take all that comes before it says so.
+                raise ConnectionResetError
+            ids = await self._known.ensure(rows)
+            block, seq = self._blocks.take(len(rows), clock.now())
+            self._tally[block] = self._tally.get(block, 0) + len(rows)
+            for record in _records(block, range(seq, seq + len(rows)), ids, rows):
+                yield record
 
     async def tally(self) -> None:
         """Write how many metrics the new blocks have."""
@@ -236,10 +246,11 @@ class _Known:
         """Return the ids of the rows' tests once those and the links are stored."""
         if len(self._items) > _REMEMBERED or len(self._links) > _REMEMBERED:
             self.forget()
-        new_items = {row.item: item_id(row.item) for row in rows if row.item not in self._items}
-        new_links = {link for row in rows if (link := (row.session_h, row.context_h)) not in self._links}
+        known = self._items
+        new_items = {row.item: item_id(row.item) for row in rows if row.item not in known}
+        new_links = {(row.session_h, row.context_h) for row in rows} - self._links
         # Before anything is waited for: another writer may `forget` meanwhile.
-        ids = [self._items.get(row.item) or new_items[row.item] for row in rows]
+        ids = [known.get(row.item) or new_items[row.item] for row in rows]
         if new_items or new_links:
             async with self._database.acquire() as connection:
                 # Sorted, so that two services that write the same ones wait for each other instead of deadlocking.
@@ -287,27 +298,15 @@ def first_block(moment: datetime) -> int:
     return (int(moment.timestamp() * 1000) - _BLOCK_EPOCH_MS) << _BLOCK_RANDOM_BITS
 
 
-def _columns(seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]) -> tuple[Sequence[object], ...]:
-    """Return the rows by column, without the block."""
-    return (
-        seqs,
-        [row.session_h for row in rows],
-        [row.context_h for row in rows],
-        ids,
-        [row.item_start_time for row in rows],
-        [row.started_at for row in rows],
-        [row.total_time for row in rows],
-        [row.user_time for row in rows],
-        [row.kernel_time for row in rows],
-        [row.cpu_usage for row in rows],
-        [row.mem_usage for row in rows],
-    )
-
-
-async def _copy(
-    connection: Connection, block: int, seqs: Sequence[int], ids: Sequence[UUID], rows: Sequence[MetricRow]
-) -> None:
-    columns = list(_columns(seqs, ids, rows))
-    columns[_STARTED_AT] = [datetime.fromtimestamp(row.started_at, UTC) for row in rows]
-    records = zip([block] * len(rows), *columns, strict=True)
-    await connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
+def _records(
+    block: int, seqs: Iterable[int], ids: Iterable[UUID], rows: Iterable[MetricRow]
+) -> list[tuple[object, ...]]:
+    """Return the rows in the order of `_COLUMNS`."""
+    moment = datetime.fromtimestamp
+    return [
+        (
+            *(block, seq, row.session_h, row.context_h, ident, row.item_start_time, moment(row.started_at, UTC)),
+            *(row.total_time, row.user_time, row.kernel_time, row.cpu_usage, row.mem_usage),
+        )
+        for seq, ident, row in zip(seqs, ids, rows, strict=True)
+    ]

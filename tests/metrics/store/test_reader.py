@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smartmob.kernel.db import Database
-from smartmob.metrics.model import ImportedMetric, MetricFilter, SessionFilter, metric_row
+from smartmob.metrics.model import ImportedMetric, MetricFilter, MetricRow, SessionFilter, metric_row
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import DatabaseSettings
@@ -23,11 +23,15 @@ async def _database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+async def _batch(documents: list[dict[str, Any]]) -> AsyncIterator[list[MetricRow]]:
+    yield [metric_row(ImportedMetric(**document), None) for document in documents]
+
+
 async def _load(database: Database, *loads: list[dict[str, Any]]) -> MetricsReader:
     writer = MetricsWriter(database)
     for documents in loads:
         async with writer.bulk() as load:
-            await load.add([metric_row(ImportedMetric(**document), None) for document in documents])
+            await load.write(_batch(documents))
     return MetricsReader(database)
 
 

@@ -39,6 +39,17 @@ def _rows(count: int, **changes: Any) -> list[MetricRow]:
     ]
 
 
+async def _batches(*counts: int, **changes: Any) -> AsyncIterator[list[MetricRow]]:
+    for count in counts:
+        yield _rows(count, **changes)
+
+
+async def _broken(batches: AsyncIterator[list[MetricRow]], error: Exception) -> AsyncIterator[list[MetricRow]]:
+    async for batch in batches:
+        yield batch
+    raise error
+
+
 def _submission(rows: list[MetricRow]) -> Submission[MetricRow]:
     return Submission(rows, asyncio.get_running_loop().create_future(), 0.0)
 
@@ -124,28 +135,37 @@ async def test_a_load_is_whole_or_not_there(database: Database) -> None:
 
     with pytest.raises(RuntimeError, match="in the middle"):
         async with writer.bulk() as load:
-            await load.add(_rows(10))
+            await load.write(_batches(10))
             raise RuntimeError("in the middle")
     assert await _blocks(database) == []
 
+    with pytest.raises(RuntimeError, match="in its middle"):
+        async with writer.bulk() as load:
+            await load.write(_broken(_batches(10), RuntimeError("in its middle")))
+    assert await _blocks(database) == []
+
     async with writer.bulk() as load:
-        await load.add(_rows(10))
-        await load.add(_rows(5))
+        await load.write(_batches(10, 5))
     assert (load.metrics, await _blocks(database)) == (15, [(15, 15)])
 
 
 async def test_a_load_without_its_database(database: Database) -> None:
-    """It is refused as unavailable, and nothing is stored."""
+    """It is refused as unavailable without waiting for all that would still come, and nothing is stored."""
     writer = MetricsWriter(database)
+
+    async def endless() -> AsyncIterator[list[MetricRow]]:
+        yield _rows(10)
+        await database.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        while True:
+            yield _rows(10)
+            await asyncio.sleep(0)
 
     with pytest.raises(Unavailable):
         async with writer.bulk() as load:
-            await load.add(_rows(10))
-            await database.fetch(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            await load.add(_rows(10))
+            await load.write(endless())
 
     assert await _blocks(database) == []
 
@@ -155,7 +175,7 @@ async def test_what_arrives_after_a_load_comes_after_it(database: Database) -> N
     writer, connection = MetricsWriter(database), await database.connect()
     await writer.commit(connection, [_submission(_rows(1, component="1"))])
     async with writer.bulk() as load:
-        await load.add(_rows(2, component="2"))
+        await load.write(_batches(2, component="2"))
     await writer.commit(connection, [_submission(_rows(1, component="3"))])
 
     rows = await MetricsReader(database).metrics_page(0, 10)
