@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from smartmob.turrets.model import TRANSACTION, Summary
+from smartmob.turrets.model import TRANSACTION, CoursePoint, Member, Summary
 from smartmob.turrets.report.findings import Findings, heat_bound
 from smartmob.turrets.slices import TRANSACTION as OWN
 
@@ -21,24 +21,39 @@ _DASHES = ("solid", "dot")
 _P50, _P95, _P99, _MAX = "#2a7f62", "#e09f3e", "#c8553d", "#8d99ae"
 _RATE, _ERRORS, _USERS = "#335c81", "#c8553d", "#6c757d"
 _PALETTE = ("#335c81", "#e09f3e", "#2a7f62", "#c8553d", "#7d5ba6", "#1b998b", "#8d99ae", "#5f0f40")
+_INK, _PAPER, _GRID = "#22303c", "#fff", "#e6ebf0"
+_HEAT = ("#eef3f8", "#a9c4de", _RATE, "#11263c")
+DARK = {
+    **{_INK: "#dde5ec", _PAPER: "#1b2630", _GRID: "#2f3d4a"},
+    **{_RATE: "#7fb2e5", _P50: "#5cc8a1", _P95: "#f0bb6a", _P99: "#f08a72", _MAX: "#aab6c8", _USERS: "#9aa8b5"},
+    **{"#7d5ba6": "#b69ae0", "#1b998b": "#4fd1c5", "#5f0f40": "#e07bb0"},
+    **{_HEAT[0]: "#22364a", _HEAT[1]: "#3a6590", _HEAT[3]: "#e4f0fb"},
+}
+"""What stands for each color where the reader prefers a dark page."""
 _DIGITS = 6
 _MOST_TURRETS = 20
 
 
 def throughput(runs: Sequence[Found]) -> Chart:
     """Return transactions and errors a second over time, and how many cannons fired."""
-    traces = []
+    traces, most = [], 0
     for number, (summary, findings, health) in enumerate(runs):
-        points = findings.timers[OWN].points if OWN in findings.timers else []
-        at = [point.at for point in points]
-        traces.append(_line(_of("transactions/s", number, runs), at, [p.rate for p in points], _RATE, number))
-        traces.append(_line(_of("errors/s", number, runs), at, [p.error_rate for p in points], _ERRORS, number))
-        users = _users(summary, health)
-        if users:
+        # What ended after the end of the run fills only a part of its second.
+        stretches = [(at, point) for at, point in _stretches(OWN, findings) if at < findings.duration]
+        at = [at for at, _ in stretches]
+        rate, errors = ([getattr(p, name) if p else 0.0 for _, p in stretches] for name in ("rate", "error_rate"))
+        traces.append(_line(_of("transactions/s", number, runs), at, rate, _RATE, number))
+        traces.append(_line(_of("errors/s", number, runs), at, errors, _ERRORS, number))
+        if users := _users(summary, health):
+            most = max(most, *(count for _, count in users))
             trace = _line(_of("cannons", number, runs), [at for at, _ in users], [n for _, n in users], _USERS, number)
-            traces.append(trace | {"yaxis": "y2", "line": {"color": _USERS, "width": 1, "shape": "hv"}})
+            traces.append(trace | {"yaxis": "y2", "line": trace["line"] | {"width": 1, "shape": "hv"}})
     layout = _layout("seconds after the start", "per second")
-    layout["yaxis2"] = {"title": {"text": "cannons"}, "overlaying": "y", "side": "right", "rangemode": "tozero"}
+    if most:
+        layout["yaxis2"] = {
+            **{"title": {"text": "cannons"}, "overlaying": "y", "side": "right", "rangemode": "tozero"},
+            **{"showgrid": False, "tickmode": "linear", "tick0": 0, "dtick": _step(most / 5)},
+        }
     return {"data": traces, "layout": layout}
 
 
@@ -46,15 +61,14 @@ def latency(name: str, runs: Sequence[Found]) -> Chart:
     """Return the percentiles of a timer over time."""
     traces = []
     for number, (_, findings, _) in enumerate(runs):
-        points = findings.timers[name].points if name in findings.timers else []
-        at = [point.at for point in points]
-        for label, color, values in (
-            ("p50", _P50, [point.p50 for point in points]),
-            ("p95", _P95, [point.p95 for point in points]),
-            ("p99", _P99, [point.p99 for point in points]),
-            ("max", _MAX, [point.maximum for point in points]),
+        stretches = _stretches(name, findings)
+        at = [at for at, _ in stretches]
+        for label, color, column in (
+            *(("p50", _P50, "p50"), ("p95", _P95, "p95"), ("p99", _P99, "p99")),
+            ("max", _MAX, "maximum"),
         ):
-            traces.append(_line(_of(label, number, runs), at, [value * 1000 for value in values], color, number))
+            values = [getattr(point, column) * 1000 if point else None for _, point in stretches]
+            traces.append(_line(_of(label, number, runs), at, values, color, number))
     return {"data": traces, "layout": _layout("seconds after the start", "ms")}
 
 
@@ -69,7 +83,7 @@ def heat(findings: Findings) -> Chart:
         "x": columns,
         "y": [round(heat_bound(row) * 1000, _DIGITS) for row in rows],
         "z": z,
-        "colorscale": [[0, "#eef3f8"], [0.15, "#a9c4de"], [0.5, "#335c81"], [1, "#11263c"]],
+        "colorscale": [*zip((0, 0.15, 0.5, 1), _HEAT, strict=True)],
         "colorbar": {"title": {"text": "transactions"}, "thickness": 12},
         "hovertemplate": "after %{x} s, from %{y} ms: %{z}<extra></extra>",
     }
@@ -85,7 +99,7 @@ def curves(runs: Sequence[Found]) -> Chart:
     for number, (_, findings, _) in enumerate(runs):
         names = [OWN, *sorted(name for name in findings.timers if name != OWN)][: len(_PALETTE)]
         for index, name in enumerate(names):
-            values = [(share, value) for share, value in findings.curve(name) if share < 100]
+            values = [(share, value) for share, value in findings.curve(name) if 50 <= share <= 99.99]
             label = _of(name or TRANSACTION, number, runs)
             x, y = [1 / (1 - share / 100) for share, _ in values], [value * 1000 for _, value in values]
             trace = _line(label, x, y, _PALETTE[index], number)
@@ -93,8 +107,10 @@ def curves(runs: Sequence[Found]) -> Chart:
     layout = _layout("percentile", "ms")
     layout["xaxis"] |= {
         "type": "log",
-        "tickvals": [1, 2, 10, 100, 1_000, 10_000, 100_000],
-        "ticktext": ["0", "50", "90", "99", "99.9", "99.99", "99.999"],
+        "tickvals": [2, 10, 100, 1_000, 10_000],
+        "ticktext": ["50", "90", "99", "99.9", "99.99"],
+        "tickangle": 0,
+        "range": [0.28, 4.02],
     }
     return {"data": traces, "layout": layout}
 
@@ -119,25 +135,42 @@ def turret_health(found: Found, column: str, factor: float, unit: str) -> Chart:
 
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
     """Return how many cannons fired at each time: as turrets of ours told, and as stock ones were told to."""
-    latest: dict[str, int] = {}
-    found: list[tuple[float, int]] = []
-    for row in health:
-        latest[row["uuid"]] = row["users"]
-        found.append((_since(summary, row["at"]), sum(latest.values())))
+    told = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
     planned = [member for member in summary.turrets if not member.ours and member.cannons]
-    if found or not planned:
-        return found
-    moments = {0.0, summary.duration}
+    moments = {max(at, 0.0) for at, _, _ in told}
+    if planned:
+        moments |= {0.0, summary.duration}
     for member in planned:
-        moments |= {step * (member.rampup or 0.0) / 20 for step in range(21)}
-    return [
-        (at, sum(_planned(member.cannons or 0, member.rampup or 0.0, at) for member in planned))
-        for at in sorted(moments)
-    ]
+        moments |= {step * min(member.rampup or 0.0, summary.duration) / 20 for step in range(21)}
+    latest: dict[str, int] = {}
+    found, place = [], 0
+    for at in sorted(moments):
+        while place < len(told) and told[place][0] <= at:
+            latest[told[place][1]] = told[place][2]
+            place += 1
+        stock = sum(_planned(member, at) for member in planned) if at < summary.duration else 0
+        found.append((at, sum(latest.values()) + stock))
+    return found
 
 
-def _planned(cannons: int, rampup: float, at: float) -> int:
+def _planned(member: Member, at: float) -> int:
+    cannons, rampup = member.cannons or 0, member.rampup or 0.0
     return cannons if rampup <= 0 or at >= rampup else max(1, int(cannons * at / rampup))
+
+
+def _stretches(name: str, findings: Findings) -> list[tuple[float, CoursePoint | None]]:
+    """Return the points of a timer, with None where nothing ended: a target that stood still is a gap, not a line."""
+    points = {point.at: point for point in (findings.timers[name].points if name in findings.timers else ())}
+    ends = (int(findings.duration), *(int(at) + 1 for at in points))
+    return [(at, points.get(at)) for at in range(0, max(ends), findings.step)]
+
+
+def _step(at_least: float) -> int:
+    """Return a whole number from which people count on: 1, 2, 5, 10, 20, 50, …"""
+    step = 1
+    while step < at_least:
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return step
 
 
 def _since(summary: Summary, moment: datetime) -> float:
@@ -148,16 +181,19 @@ def _of(label: str, number: int, runs: Sequence[Found]) -> str:
     return label if len(runs) == 1 else f"{label} {'AB'[number]}"
 
 
-def _line(name: str, x: Sequence[float], y: Sequence[float], color: str, number: int) -> dict[str, Any]:
+def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, number: int) -> dict[str, Any]:
+    # A point between two gaps is no line.
+    around = [None, *y, None]
+    lone = [around[place] is None and around[place + 2] is None for place in range(len(y))]
     return {
         "type": "scatter",
-        "mode": "lines" if len(x) > 1 else "markers",
+        "mode": "lines+markers" if any(lone) else "lines",
         # Plotly takes some tags in texts for formatting, and names come from whoever wrote the test.
         "name": html.escape(name, quote=False),
         "x": [round(value, _DIGITS) for value in x],
-        "y": [round(value, _DIGITS) for value in y],
+        "y": [None if value is None else round(value, _DIGITS) for value in y],
         "line": {"color": color, "width": 1.6, "dash": _DASHES[number % len(_DASHES)]},
-        "marker": {"color": color},
+        "marker": {"color": color, "size": [5 * alone for alone in lone]},
     }
 
 
@@ -165,11 +201,12 @@ def _layout(x: str, y: str) -> dict[str, Any]:
     return {
         "margin": {"l": 60, "r": 60, "t": 10, "b": 45},
         "height": 300,
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#22303c"},
-        "paper_bgcolor": "#fff",
-        "plot_bgcolor": "#fff",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": _INK},
+        "paper_bgcolor": _PAPER,
+        "plot_bgcolor": _PAPER,
         "hovermode": "x unified",
-        "legend": {"orientation": "h", "y": 1.12},
-        "xaxis": {"title": {"text": x}, "gridcolor": "#e6ebf0", "zeroline": False},
-        "yaxis": {"title": {"text": y}, "gridcolor": "#e6ebf0", "rangemode": "tozero"},
+        "hoverlabel": {"bgcolor": _PAPER, "font": {"color": _INK}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": x}, "gridcolor": _GRID, "zeroline": False},
+        "yaxis": {"title": {"text": y}, "gridcolor": _GRID, "zeroline": False, "rangemode": "tozero"},
     }

@@ -37,6 +37,7 @@ def compare(first: Found, second: Found) -> str:
 
 def _page(runs: Sequence[Found]) -> str:
     names = _timer_names(runs)
+    timers = [name or TRANSACTION for name in names]
     drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(runs)}
     for number, name in enumerate(names):
         drawn[f"latency-{number}"] = charts.latency(name, runs)
@@ -52,10 +53,12 @@ def _page(runs: Sequence[Found]) -> str:
             summaries=[summary for summary, _, _ in runs],
             healthy=[bool(health) for _, _, health in runs],
             levels=[worst(summary.trust.doubts) for summary, _, _ in runs],
-            timers=[name or TRANSACTION for name in names],
+            timers=timers,
+            rows={timer: sum(len(summary.intervals.get(timer, ())) for summary, _, _ in runs) for timer in timers},
             columns=COLUMNS,
             plotly=_plotly(),
             charts=as_script(drawn),
+            dark=as_script(charts.DARK),
         )
     )
 
@@ -98,12 +101,14 @@ def seconds(value: float | None) -> str:
     """Return a duration with the unit that suits it."""
     if value is None:
         return NOTHING
-    if value >= 10:
-        return f"{value:,.1f} s"
+    if value >= 10 or value == 0:
+        return f"{value:,.0f} s" if value == int(value) else f"{value:,.1f} s"
     if value >= 1:
         return f"{value:.2f} s"
     if value >= 0.001:
-        return f"{value * 1e3:.4g} ms"
+        # Four digits, so that those below each other can be compared at a glance.
+        digits = 1 if value >= 0.1 else 2 if value >= 0.01 else 3
+        return f"{value * 1e3:.{digits}f} ms"
     return f"{value * 1e6:.0f} µs"
 
 

@@ -73,8 +73,31 @@ def test_the_rampup_of_stock_turrets() -> None:
     member: Member = msgspec.structs.replace(FINE, ours=False, cannons=10, rampup=5.0)
     summary, findings, _ = found(turrets=[member])
     users = charts.throughput([(summary, findings, [])])["data"][2]
-    assert (users["y"][0], users["y"][-1], users["x"][-1]) == (1, 10, 10.0)
-    assert users["y"] == sorted(users["y"])
+    assert (users["y"][0], users["y"][-2:], users["x"][-1]) == (1, [10, 0], 10.0)
+    assert users["y"][:-1] == sorted(users["y"][:-1])
+
+
+def test_cannons_of_both_kinds() -> None:
+    """Those that turrets of ours told of and the planned ones of stock turrets are added up."""
+    stock: Member = msgspec.structs.replace(FINE, uuid="s", ours=False, cannons=4, rampup=0.0)
+    summary, findings, health = found(turrets=[FINE, stock])
+    chart = charts.throughput([(summary, findings, health)])
+    users = dict(zip(chart["data"][2]["x"], chart["data"][2]["y"], strict=True))
+    assert (users[0.0], users[1.0], users[9.0]) == (4, 5, 13)
+    assert chart["layout"]["yaxis2"]["dtick"] == 5
+
+
+def test_a_target_that_stood_still() -> None:
+    """Seconds in which nothing ended are a rate of nothing, and a gap in the latency rather than a line over it."""
+    findings = Findings(6.0, 6.0)
+    findings.add([slice_of(second, [0.01]) for second in (0, 1, 3, 5, 6)])
+    findings.close()
+    run: Found = (found()[0], findings, [])
+    rate = charts.throughput([run])["data"][0]
+    assert (rate["x"], rate["y"]) == ([0, 1, 2, 3, 4, 5], [1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+    longest = charts.latency("", [run])["data"][3]
+    assert longest["y"] == [10.0, 10.0, None, 10.0, None, 10.0, 10.0]
+    assert (longest["mode"], longest["marker"]["size"]) == ("lines+markers", [0, 0, 0, 5, 0, 0, 0])
 
 
 def test_latency_in_milliseconds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -68,7 +69,7 @@ def test_hostile_texts() -> None:
     """Whatever a name or an error text holds, it is shown and nothing else."""
     trust = Trust("no", [Doubt("bad", HOSTILE)])
     page = _Page(render(*found(name=HOSTILE, timer=HOSTILE, reason=HOSTILE, trust=trust)))
-    assert len(page.scripts) == 3
+    assert len(page.scripts) == 4
     assert sum(HOSTILE in text for text in page.texts) >= 5
     assert not any("alert" in str(value) for _, attributes in page.elements for value in attributes.values())
     json.loads(page.scripts[1])
@@ -83,6 +84,16 @@ def test_two_runs_side_by_side() -> None:
     assert {"heat-0", "heat-1", "cpu-1"} <= set(json.loads(page.scripts[1]))
 
 
+def test_colors_of_a_dark_page() -> None:
+    """Each color of a chart has one that stands for it where the page is dark, so that no line is lost in it."""
+    page = _Page(compare(found(), found()))
+    drawn, dark = json.loads(page.scripts[1]), json.loads(page.scripts[2])
+    colors = set(re.findall(r'"(#[0-9a-f]{3,6})"', json.dumps(drawn)))
+    assert len(colors) > 10
+    assert colors <= set(dark)
+    assert not set(dark.values()) & colors
+
+
 def test_data_in_a_script() -> None:
     """It is the same data, and has no character that could end a script."""
     document = {"a": HOSTILE, "b": "\u2028<!--\u2029"}
@@ -93,7 +104,17 @@ def test_data_in_a_script() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (0.0, "0 µs"), (0.00025, "250 µs"), (0.01234, "12.34 ms"), (1.5, "1.50 s"), (1234.5, "1,234.5 s")],
+    [
+        (None, "-"),
+        (0.0, "0 s"),
+        (0.00025, "250 µs"),
+        (0.00123, "1.230 ms"),
+        (0.0793, "79.30 ms"),
+        (0.119, "119.0 ms"),
+        (1.5, "1.50 s"),
+        (40.0, "40 s"),
+        (1234.5, "1,234.5 s"),
+    ],
 )
 def test_durations(value: float | None, shown: str) -> None:
     """Each has the unit that suits it."""
