@@ -48,7 +48,7 @@ class Service:
     bus: EventBus
     tasks: TaskRegistry
     readiness: Readiness
-    traffic: Traffic
+    entrance: Entrance
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
     rooms: tuple[Room, ...]
@@ -72,7 +72,7 @@ class Service:
     async def finish(self, seconds: float) -> None:
         """Return when the rooms have ended what they run, and requests are answered or their time is up."""
         await self.end()
-        await self.traffic.finish(seconds)
+        await self.entrance.traffic.finish(seconds)
 
     def stop_at_once(self) -> None:
         """End what would outlive this process."""
@@ -109,7 +109,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     entrance = Entrance(tokens, HostRules(settings.host, settings.allow_host), public_paths(tables), traffic)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     mount(app, tables)
-    service = Service(app, bus, tasks, readiness, traffic, embedded, kernel, rooms)
+    service = Service(app, bus, tasks, readiness, entrance, embedded, kernel, rooms)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
