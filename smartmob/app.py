@@ -49,7 +49,7 @@ class Service:
     bus: EventBus
     tasks: TaskRegistry
     readiness: Readiness
-    traffic: Traffic
+    entrance: Entrance
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
     rooms: tuple[Room, ...]
@@ -73,7 +73,7 @@ class Service:
     async def finish(self, seconds: float) -> None:
         """Return when the rooms have ended what they run, and requests are answered or their time is up."""
         await self.end()
-        await self.traffic.finish(seconds)
+        await self.entrance.traffic.finish(seconds)
 
     def stop_at_once(self) -> None:
         """End what would outlive this process."""
@@ -111,7 +111,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     entrance = Entrance(tokens, hosts_answered, public_paths(tables), traffic, known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     known |= mount(app, tables)
-    service = Service(app, bus, tasks, readiness, traffic, embedded, kernel, rooms)
+    service = Service(app, bus, tasks, readiness, entrance, embedded, kernel, rooms)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()

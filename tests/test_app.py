@@ -51,7 +51,12 @@ async def _ready(client: Any) -> tuple[int, dict[str, str]]:
 
 async def _serve(service: Service, settings: Settings) -> None:
     """Serve as the command line does; for starts that fail."""
-    await serve(service.app, settings, stopping=service.stopping, at_once=service.stop_at_once, finish=service.finish)
+    await serve(
+        *(service.app, service.entrance, settings),
+        stopping=service.stopping,
+        at_once=service.stop_at_once,
+        finish=service.finish,
+    )
 
 
 class TestBuild:

@@ -78,7 +78,12 @@ def command(config: Path | None, **flags: Any) -> None:
         # rarer: with the defaults they were 2 % of the time under load, and the worst answers.
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
-        await server.serve(service.app, settings, stopping=service.stopping, at_once=at_once, finish=service.finish)
+        await server.serve(
+            *(service.app, service.entrance, settings),
+            stopping=service.stopping,
+            at_once=at_once,
+            finish=service.finish,
+        )
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

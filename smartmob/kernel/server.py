@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -18,28 +19,77 @@ from aiohttp.http_exceptions import HttpProcessingError
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel import first, tls
 from smartmob.kernel.notify import Notifier
+from smartmob.kernel.web import Entrance, why_malformed
 from smartmob.settings import Settings, environment
 
 log = structlog.get_logger()
 
-_KEEPALIVE_SECONDS = 75
 _BACKLOG = 1024
 _OPEN_FILES = 65_536
 
 
 class _MalformedRequests(logging.Filter):
-    """Turns what aiohttp says of a request that is no HTTP, with a traceback, into one line: it is not our error."""
+    """Turns what aiohttp says of a body that is no HTTP, with a traceback, into one line: it is not our error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            log.info("http.malformed", reason=error.message.split("\n", 1)[0])
+            log.info("http.malformed", reason=why_malformed(error))
             return False
         return True
 
 
+class _Connection(web.RequestHandler):
+    """A connection whose malformed requests are answered like all others; aiohttp's own answer is plain text."""
+
+    __slots__ = ("_entrance",)
+
+    def __init__(self, server: _Server, entrance: Entrance, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._entrance = entrance
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to what could not be read, or failed outside of the application."""
+        if not isinstance(exc, Exception) or request.writer.output_size:
+            return super().handle_error(request, status, exc, message)
+        response = self._entrance.turn_away(request, exc)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes the connections."""
+
+    def __init__(self, made: web.Server, entrance: Entrance, options: dict[str, Any]) -> None:
+        super().__init__(made.request_handler, request_factory=made.request_factory)
+        self._entrance = entrance
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._entrance, loop=asyncio.get_running_loop(), **self._options)
+
+
+class _Runner(web.AppRunner):
+    """Runs an application on connections of ours."""
+
+    def __init__(self, app: web.Application, entrance: Entrance, shutdown_timeout: float, **options: Any) -> None:
+        super().__init__(app, shutdown_timeout=shutdown_timeout)
+        self._entrance = entrance
+        self._options = options
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server(), self._entrance, self._options)
+
+
 async def serve(
     app: web.Application,
+    entrance: Entrance,
     settings: Settings,
     *,
     stopping: Callable[[], None],
@@ -47,7 +97,7 @@ async def serve(
     finish: Callable[[float], Awaitable[None]] | None = None,
     ready: Callable[[str, int], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve `app` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
+    """Serve `app` behind its `entrance` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
     `stopping` is called when the stop begins, `finish` (with the seconds that it may take) to wait for the requests
     under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
@@ -59,12 +109,13 @@ async def serve(
     stop = _stop_on_signals(at_once, certificate)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
-    runner = web.AppRunner(
+    runner = _Runner(
         app,
+        entrance,
+        settings.stop_timeout,
+        # aiohttp closes by it also what has never sent a whole head, however slowly it goes on.
+        keepalive_timeout=settings.idle_timeout,
         access_log=None,
-        handle_signals=False,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        shutdown_timeout=settings.stop_timeout,
         logger=server_log,
     )
     sock = _listen(settings.host, settings.port)

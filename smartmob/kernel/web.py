@@ -19,7 +19,7 @@ import msgspec
 import orjson
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError, TooLarge, TooSlow
 from smartmob.kernel import problems
@@ -36,6 +36,7 @@ T = TypeVar("T")
 HEADER = "X-Request-Id"
 _CLIENT_GONE = 499  # what web servers write into their logs; nobody gets to see the answer
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_QUOTED = re.compile(r"[:'\"\n]")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 FinishedRequest = tuple[str, str, int, float, str]
@@ -99,6 +100,7 @@ class Entrance:
     public: frozenset[str]
     traffic: Traffic
     known: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
+    fresh_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
 
     def admit(self, request: web.Request) -> None:
         """Raise NotAllowed or NotAuthenticated when the request may not pass."""
@@ -131,8 +133,7 @@ class Entrance:
 
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Return the one middleware of the application."""
-        fresh_id = _request_ids()
-        perf_counter, traffic = time.perf_counter, self.traffic
+        perf_counter, traffic, fresh_id = time.perf_counter, self.traffic, self.fresh_id
 
         @web.middleware
         async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -158,6 +159,30 @@ class Entrance:
             return response
 
         return enter
+
+    def turn_away(self, request: web.BaseRequest, error: Exception) -> JSONResponse:
+        """Return the answer to a request that no handler sees: it is no HTTP, or it failed on its way."""
+        request_id = self.fresh_id()
+        REQUEST_ID.set(request_id)
+        if isinstance(error, HttpProcessingError):
+            reason = why_malformed(error)
+            response = problems.response(InvalidInput(f"this is no request of HTTP: {reason}"), "", request_id)
+        else:
+            reason = None
+            log.error("http.failed", method=request.method, path=request.path, exc_info=error)
+            response = problems.response(error, request.path, request_id)
+        response.headers[HEADER] = request_id
+        # What does not even begin like HTTP, such as TLS and port scanners, would only fill the log.
+        if not isinstance(error, BadHttpMethod):
+            if reason is not None:
+                log.info("http.malformed", reason=reason)
+            self.traffic.add((request.method, request.path, response.status, 0.0, request_id))
+        return response
+
+
+def why_malformed(error: HttpProcessingError) -> str:
+    """Return what is wrong with a request, without what it contained: that may be a secret."""
+    return _QUOTED.split(error.message, maxsplit=1)[0].strip() or "it is malformed"
 
 
 def _request_ids() -> Callable[[], str]:

@@ -127,9 +127,9 @@ async def _serving() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(**options: Any) -> Any:
-            app, handlers, traffic = tiny.build(**options)
+            app, handlers, entrance = tiny.build(**options)
             client = TestClient(_Server(app, host="127.0.0.1"))
-            return await stack.enter_async_context(client), handlers, traffic
+            return await stack.enter_async_context(client), handlers, entrance.traffic
 
         yield serve
 

@@ -78,6 +78,7 @@ async def _start() -> AsyncIterator[Start]:
         async def start(
             port: int = 0,
             stop_timeout: float = 60.0,
+            idle_timeout: float = 60.0,
             ready: bool = True,
             tls: Files | None = None,
             before: tuple[str, ...] = (),
@@ -85,7 +86,8 @@ async def _start() -> AsyncIterator[Start]:
         ) -> Child:
             files = () if tls is None else (tls.cert, tls.key)
             process = await asyncio.create_subprocess_exec(
-                *(*before, sys.executable, "-m", "tests.kernel.tiny_service", str(port), str(stop_timeout), *files),
+                *(*before, sys.executable, "-m", "tests.kernel.tiny_service"),
+                *(*map(str, (port, stop_timeout, idle_timeout)), *files),
                 cwd=_ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -226,29 +228,87 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
     assert "closed" not in child.events()
 
 
-async def test_what_is_no_http(start: Start) -> None:
-    """Each malformed request is one line without a traceback, and one answer; the others are served on."""
+SECRET = "Bearer 5ecret"
+MALFORMED = {
+    "a header without a colon": f"GET / HTTP/1.1\nHost: localhost\nAuthorization {SECRET}\n\n",
+    "a space before a colon": f"GET / HTTP/1.1\nHost: localhost\nAuthorization : {SECRET}\n\n",
+    "a version that there is not": "GET / HTTP/9.9\n\n",
+    "an endless path": f"GET /{'x' * 20_000} HTTP/1.1\nHost: localhost\n\n",
+    "an endless header": f"GET / HTTP/1.1\nHost: localhost\nAuthorization: {SECRET}{'x' * 20_000}\n\n",
+    "endless headers": "GET / HTTP/1.1\nHost: localhost\n" + "".join(f"X-{n}: x\n" for n in range(2_000)) + "\n",
+    "two lengths": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: 1\nContent-Length: 2\n\nx",
+    "a length that is none": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: -1\n\nx",
+    "a length and chunks": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: 1\nTransfer-Encoding: chunked\n\nx",
+    "a chunk without a size": "POST /length HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\nzz\nx\n0\n\n",
+}
+
+
+@pytest.mark.parametrize("request_text", MALFORMED.values(), ids=MALFORMED)
+async def test_what_is_no_http(start: Start, request_text: str) -> None:
+    """It is answered once and as a problem with an id, under which the log has it, without what it contained."""
     child = await start()
-    bad = [b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
-    bad += [b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"]
-    bad += [b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"]
-    for request in bad:
-        async with wire(child.port) as line:
-            line.send(request)
-            assert (await line.reply()).status == 400
-            assert await line.ended() == b""
-        said = await child.hear("http.malformed")
-        assert said["reason"]
-        assert "\n" not in said["reason"]
-        assert "exception" not in said
+    async with wire(child.port) as line:
+        line.send(request_text)
+        reply = await line.reply()
+        assert await line.ended() == b""
+
+    assert (reply.status, reply.headers["Content-Type"]) == (400, "application/problem+json")
+    problem = reply.json()
+    assert (problem["type"], problem["status"]) == ("urn:smartmob:problem:invalid-input", 400)
+    assert problem["request_id"] == reply.headers["X-Request-Id"]
+    access = await child.hear("http.access")
+    assert (access["request"], access["outcome"]) == (problem["request_id"], 400)
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
         assert response.status == 200
-
     child.process.send_signal(signal.SIGTERM)
     await child.end()
-
-    assert child.events().count("http.malformed") == len(bad)
+    assert child.events().count("http.access") == 2
     assert "library.logged" not in child.events()
+    assert all("exception" not in said for said in child.said)
+    assert "5ecret" not in f"{child.said} {problem}"
+
+
+async def test_the_log_tells_what_is_wrong(start: Start) -> None:
+    """A malformed head is a line of its own beside that of the access log."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.send(MALFORMED["a header without a colon"])
+        problem = (await line.reply()).json()
+
+    said = await child.hear("http.malformed")
+
+    assert said["request"] == problem["request_id"]
+    assert said["reason"] == problem["detail"].partition(": ")[2] != ""
+
+
+@pytest.mark.parametrize(
+    "begun", ["", "GE", "GET /hello HTTP/1.1\nHost: loc", "GET /hello HTTP/1.1\nHost: localhost\n"]
+)
+async def test_a_head_that_never_ends(start: Start, begun: str) -> None:
+    """A connection that has not sent a whole head in time is closed, be it the first request or a later one."""
+    child = await start(idle_timeout=1.0)
+    async with wire(child.port) as line:
+        line.send(begun)
+        assert await line.ended() == b""
+
+    async with wire(child.port) as line:
+        line.get("/hello")
+        await line.reply()
+        line.send(begun)
+        assert await line.ended() == b""
+
+
+async def test_a_head_that_comes_by_drops(start: Start) -> None:
+    """Sending a little now and then does not keep a connection open."""
+    child = await start(idle_timeout=1.0)
+    async with wire(child.port) as line:
+        line.send("GET /hello HTTP/1.1\nHost: localhost\n")
+        ended = asyncio.ensure_future(line.ended())
+        while not ended.done():
+            line.send("X-Drop: x\n")
+            await asyncio.wait([ended], timeout=0.05)
+
+        assert ended.result() == b""
 
 
 async def _takes(child: Child, *noises: bytes) -> None:
@@ -285,10 +345,10 @@ async def test_a_taken_port(start: Start) -> None:
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "x" * 70, "a\0b"])
 async def test_no_address_of_this_machine(host: str) -> None:
     """A name that is none and an address of another machine are told as clearly."""
-    app, _, _ = build()
+    app, _, entrance = build()
 
     with pytest.raises(StartupError, match=r"^cannot listen on "):
-        await server.serve(app, Settings(host=host, port=0), stopping=_never, at_once=_never)
+        await server.serve(app, entrance, Settings(host=host, port=0), stopping=_never, at_once=_never)
 
 
 def _never() -> None:
@@ -297,7 +357,7 @@ def _never() -> None:
 
 async def test_an_application_that_cannot_start() -> None:
     """Its error is raised, and what had been opened before it is closed: sockets, locks, a database of its own."""
-    app, _, _ = build()
+    app, _, entrance = build()
     opened = []
 
     async def first(_: Any) -> AsyncIterator[None]:
@@ -313,7 +373,7 @@ async def test_an_application_that_cannot_start() -> None:
     app.cleanup_ctx.extend([first, second])
 
     with pytest.raises(StartupError, match="the database is away"):
-        await server.serve(app, Settings(port=0), stopping=_never, at_once=_never)
+        await server.serve(app, entrance, Settings(port=0), stopping=_never, at_once=_never)
 
     assert opened == []
 

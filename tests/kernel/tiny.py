@@ -152,12 +152,12 @@ class Tiny:
 
 def build(
     token: str | None = None, limit: int = 100_000, timeout: float = 20.0, access_log: AccessLog = lambda _: None
-) -> tuple[web.Application, Tiny, Traffic]:
-    """Return the application, its handlers and its traffic."""
-    tiny, traffic = Tiny(BodyReader(limit, timeout)), Traffic(access_log)
+) -> tuple[web.Application, Tiny, Entrance]:
+    """Return the application, its handlers and its entrance."""
+    tiny = Tiny(BodyReader(limit, timeout))
     tables = [tiny.table()]
     known: dict[web.AbstractRoute, Route] = {}
-    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), traffic, known)
+    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), Traffic(access_log), known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
     known |= mount(app, tables)
-    return app, tiny, traffic
+    return app, tiny, entrance

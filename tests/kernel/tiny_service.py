@@ -1,4 +1,6 @@
-"""The tiny application as a process of its own: `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT [CERT KEY]`.
+"""The tiny application as a process of its own.
+
+It is run by `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT IDLE_TIMEOUT [CERT KEY]`.
 
 It serves through `smartmob.kernel.server`, logs to standard output, and says what happens to it in lines of its own.
 """
@@ -23,11 +25,11 @@ from tests.kernel import tiny
 log = structlog.get_logger()
 
 
-def main(port: str, stop_timeout: str, cert: str = "", key: str = "") -> None:
+def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: str = "") -> None:
     """Serve until a signal."""
     logs = logging.configure("json", True, "file:///dev/stdout")
-    app, handlers, traffic = tiny.build(access_log=logs.access)
-    settings = Settings(port=int(port), stop_timeout=float(stop_timeout))
+    app, handlers, entrance = tiny.build(access_log=logs.access)
+    settings = Settings(port=int(port), stop_timeout=float(stop_timeout), idle_timeout=float(idle_timeout))
     if cert:
         settings = replace(settings, tls_cert=Path(cert), tls_key=Path(key))
 
@@ -42,7 +44,7 @@ def main(port: str, stop_timeout: str, cert: str = "", key: str = "") -> None:
 
     async def finish(seconds: float) -> None:
         log.info("finishing", seconds=seconds, waiting=handlers.waiting)
-        await traffic.finish(seconds)
+        await entrance.traffic.finish(seconds)
 
     async def ready(host: str, port: int) -> None:
         log.info("ready", host=host, port=port)
@@ -51,7 +53,11 @@ def main(port: str, stop_timeout: str, cert: str = "", key: str = "") -> None:
     try:
         asyncio.run(
             server.serve(
-                app, settings, stopping=lambda: log.info("stopping"), at_once=at_once, finish=finish, ready=ready
+                *(app, entrance, settings),
+                stopping=lambda: log.info("stopping"),
+                at_once=at_once,
+                finish=finish,
+                ready=ready,
             )
         )
     except SmartmobError as error:
