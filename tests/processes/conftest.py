@@ -14,6 +14,8 @@ from tests.processes.file_server import FileServer, running_file_server
 from tests.waiting import until
 
 SLEEP = "exec sleep 600"
+SECONDS = 100.0
+"""How long anything may be silent on a busy machine, pip included."""
 FAILURES = ("failure", "no procfile", "unknown process type")
 
 
@@ -83,7 +85,7 @@ class Agent:
 
 async def lines(socket: ClientWebSocketResponse, count: int) -> list[str]:
     """Return the next lines of a console."""
-    return [await socket.receive_str(timeout=20) for _ in range(count)]
+    return [await socket.receive_str(timeout=SECONDS) for _ in range(count)]
 
 
 async def until_line(socket: ClientWebSocketResponse, wanted: str) -> list[str]:
@@ -97,7 +99,7 @@ async def until_line(socket: ClientWebSocketResponse, wanted: str) -> list[str]:
 async def to_the_end(socket: ClientWebSocketResponse) -> tuple[list[str], int | None]:
     """Return all lines of a console until it is closed, and the code of that."""
     found = []
-    while (message := await socket.receive(timeout=20)).type is WSMsgType.TEXT:
+    while (message := await socket.receive(timeout=SECONDS)).type is WSMsgType.TEXT:
         found.append(message.data)
     return found, socket.close_code
 

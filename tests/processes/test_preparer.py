@@ -17,6 +17,8 @@ from tests.processes.conftest import SLEEP, Agent, lines, until_line
 from tests.processes.file_server import FileServer
 from tests.waiting import until
 
+pytestmark = pytest.mark.timeout(240)
+
 GOOD = {"Procfile": f"web: {SLEEP}\n"}
 BOMB = make_archive("tar.gz", {"Procfile": f"web: {SLEEP}\n", "zeros": File(bytes(300_000_000), 0o644)})
 
@@ -83,7 +85,7 @@ async def test_every_failure_has_a_state_and_a_reason(
     """A person sees what to do; nothing is started and nothing leaves its folder; a restart tries again."""
     agent: Agent = await agent_with(processes=LIMITS)
     await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
-    status = await until(lambda: _failed(agent), 50)
+    status = await until(lambda: _failed(agent), 200)
     assert status["state"] == state
     assert reason in status["detail"]
     assert "wonderland" not in json.dumps(status)
@@ -139,7 +141,7 @@ async def test_delete_during_pip_install(agent: Agent, tmp_path: Path) -> None:
     setup = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
     project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
     await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "slow.py": setup}))
-    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 50)
+    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 200)
     assert (await agent.status("app.web.0"))["state"] == "processing"
     pid = int((tmp_path / "pid").read_text())
     await agent.post("delete", "app.web.0")
@@ -188,7 +190,7 @@ async def test_the_service_keeps_its_secrets(agent_with: Any, monkeypatch: pytes
     )
     project = "[build-system]\nrequires = []\nbuild-backend = 'peek'\nbackend-path = ['.']\n"
     await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "peek.py": backend}))
-    await until(lambda: _failed(agent), 50)
+    await until(lambda: _failed(agent), 200)
     console = await agent.attach(tail=1000, follow=0)
     told = "\n".join([message.data async for message in console])
     assert "SEEN" in told

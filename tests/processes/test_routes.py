@@ -110,7 +110,7 @@ async def test_the_environment_has_its_order(agent: Agent) -> None:
 
 async def _until_ended(console: Any, last: str) -> Any:
     while True:
-        line = await console.receive_str(timeout=20)
+        line = await console.receive_str(timeout=50)
         yield line
         if line.startswith(last):
             # `sort` has PYTHONUNBUFFERED and SMARTMOB_PYTHON behind PWD; all that follows comes with it.

@@ -88,7 +88,7 @@ async def test_a_line_without_an_end_comes_in_pieces(agent: Agent) -> None:
     agent.files.gate.set()
     sizes: list[int] = []
     while sum(sizes) < 5 * 524288:
-        sizes.append(len(await console.receive_str(timeout=20)))
+        sizes.append(len(await console.receive_str(timeout=50)))
     assert sum(sizes) == 5 * 524288
     assert max(sizes) <= 1024 * 1024
 

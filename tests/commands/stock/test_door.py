@@ -83,7 +83,7 @@ class Peer:
 
     async def shut_out(self) -> bool:
         """Return whether the server has closed the connection."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             try:
                 while await self._reader.read(65536):
                     pass
