@@ -24,7 +24,7 @@ EXAMPLES = "8"
 SEED = "20261123"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_the_document_is_true(client: Any, tmp_path: Path) -> None:
     """A bounded, seeded run of schemathesis finds nothing."""
     for path, document in (("/contexts/", context()), ("/sessions/", session()), ("/metrics/", metric())):

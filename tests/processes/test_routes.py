@@ -28,7 +28,7 @@ async def test_the_root_names_two_addresses(agent: Agent) -> None:
 async def test_a_browser_is_sent_to_a_page(agent: Agent) -> None:
     """It asks for HTML."""
     async with agent.client.get("/", headers={"Accept": "text/html"}, allow_redirects=False) as response:
-        assert (response.status, response.headers["Location"]) == (303, "/docs")
+        assert (response.status, response.headers["Location"]) == (303, "/console/")
 
 
 async def test_addresses_are_those_under_which_the_client_knows_us(agent: Agent) -> None:
