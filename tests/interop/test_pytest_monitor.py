@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -313,6 +315,44 @@ class TestRuns:
         assert (run["metrics"], run["scm_ref"]) == (24, COMMIT)
         page = await get(client, f"/api/v1/runs/{run['id']}/metrics")
         assert page["metrics"] == metrics
+
+    async def test_workers_under_the_default_window(self, client: Any, suite: Suite) -> None:
+        """Nothing has to be set: four workers, each with a session, that start within seconds are one run."""
+        suite.write(
+            # Whoever is first waits for the others, so that each worker has something to measure.
+            conftest="""
+                import os, pathlib, time
+
+                import pytest
+
+                @pytest.fixture
+                def all_here():
+                    here = pathlib.Path("here")
+                    here.mkdir(exist_ok=True)
+                    (here / os.environ["PYTEST_XDIST_WORKER"]).touch()
+                    while len(list(here.iterdir())) < 4:
+                        time.sleep(0.01)
+                """,
+            test_alpha="""
+                import pytest
+
+                @pytest.mark.parametrize("n", range(4))
+                def test_many(n, all_here):
+                    pass
+                """,
+        )
+
+        ended = await suite.run(url(client), "-n", "4")
+
+        assert (ended.code, ended.counts) == (0, {"passed": 4}), ended.output
+        sessions = await rows(client, "sessions")
+        begun = sorted(datetime.fromisoformat(session["run_date"]) for session in sessions)
+        runs = await rows(client, "runs")
+        assert sum(run["metrics"] for run in runs) == 4
+        assert sorted(session["metrics"] for run in runs for session in run["sessions"]) == [0, 1, 1, 1, 1]
+        # How fast the workers start is up to the machine; what follows from it is not.
+        gaps = [later - earlier for earlier, later in pairwise(begun)]
+        assert (len(runs) == 1) == all(gap <= timedelta(seconds=5) for gap in gaps)
 
     async def test_different_tags_are_different_runs(self, with_settings: Any, suite: Suite) -> None:
         """However near in time they are."""

@@ -89,6 +89,17 @@ async def test_a_run_that_is_not_there(client: Any) -> None:
     assert (await client.get("/api/v1/runs/unknown/metrics")).status == 404
 
 
+async def test_the_window_of_those_who_set_none(client: Any) -> None:
+    """Each worker begins at most five seconds after the one before; a moment more is another run."""
+    starts = {"a": 0.0, "b": 5.0, "c": 10.0, "d": 15.001, "e": 20.001, "f": 25.002}
+    for name, second in starts.items():
+        await _session(client, name, second)
+    await _session(client, "x", 30.002, None)
+    await _session(client, "y", 35.003, None)
+
+    assert await _runs(client) == [["y"], ["f", "x"], ["d", "e"], ["a", "b", "c"]]
+
+
 async def test_the_window_is_a_setting(settings: Any, with_settings: Any) -> None:
     """A slow machine may need more time to start its workers."""
     from dataclasses import replace
