@@ -91,6 +91,49 @@ async def test_when_it_cannot_be_asked(book: _Book) -> None:
     assert await guardian.verify(client_id("a")) == "a"
 
 
+async def test_a_fleet_after_a_restart(book: _Book) -> None:
+    """Machines that all come at once wait for their turn and none is lost; who is known does not wait behind them."""
+    guardian = Guardian(book.find)
+    await guardian.verify(client_id("a"))
+    fleet = [f"rack{number}" for number in range(30)]
+    book.stored |= {name: {"salt": b"f" * 16, "secret": scrypt("123", b"f" * 16)} for name in fleet}
+    order: list[str | None] = []
+
+    async def come(name: str) -> None:
+        order.append(await guardian.verify(client_id(name)))
+
+    comers = [asyncio.ensure_future(come(name)) for name in fleet]
+    await asyncio.sleep(0)
+    assert len(book.asked) == 1 + len(fleet)
+    await come("a")
+    assert order == ["a"]
+    await asyncio.gather(*comers)
+
+    assert sorted(order, key=str) == sorted(["a", *fleet])
+    assert sorted(book.asked) == sorted(["a", *fleet])
+
+
+async def test_more_than_can_wait(book: _Book) -> None:
+    """The queue has an end: who comes later is told to try again, and gets in once there is room."""
+    asked = asyncio.Event()
+
+    async def find(name: str) -> Any:
+        await asked.wait()
+        return await book.find(name)
+
+    guardian = Guardian(find)
+    waiting = [asyncio.ensure_future(guardian.verify(client_id(f"rack{number}"))) for number in range(5_000)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="try again"):
+        await guardian.verify(client_id("a"))
+    with pytest.raises(Unavailable, match="try again"):
+        await guardian.hashed("new")
+
+    asked.set()
+    assert await asyncio.gather(*waiting) == [None] * 5_000
+    assert await guardian.verify(client_id("a")) == "a"
+
+
 async def test_a_new_password(book: _Book) -> None:
     """It is hashed with a salt of its own."""
     guardian = Guardian(book.find)
