@@ -58,6 +58,12 @@ async def register(client: Any, name: str = NAME, password: str = PASSWORD, **op
         return str((await response.json())["client_id"])
 
 
+async def answered(response: Any) -> tuple[int, Any]:
+    """Return status and document of an answer."""
+    async with response as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
 class Talk:
     """A conversation in the echo protocol."""
 

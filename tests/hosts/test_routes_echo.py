@@ -1,0 +1,181 @@
+"""The WebSocket /echo, as existing clients and our own agent use it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from smartmob.app import build
+from smartmob.kernel import clock
+from smartmob.settings import HostsSettings
+from tests.conftest import running
+from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
+from tests.waiting import until
+
+
+class TestEcho:
+    """The WebSocket /echo."""
+
+    async def test_a_client_of_the_seed(self, client: Any) -> None:
+        """HELLO before each sample; every answer comes in order, and what was answered is stored."""
+        await register(client)
+        data = {"cpu": 18, "mem": 8513, "storage": 81720, "unix_time": 1651155333}
+        async with client.ws_connect("/echo") as socket:
+            for number in range(20):
+                await socket.send_json({"type": "HELLO"})
+                assert await socket.receive_json() == {"type": "WELCOME", "payload": {"welcome": "WELCOME"}}
+                sent = data | {"unix_time": data["unix_time"] + number}
+                await socket.send_json({"type": "CLIENT_DATA", "data": sent, "interval": 1, "client_id": CLIENT_ID})
+                assert await socket.receive_json() == {"type": "DATA_RETURN", "payload": {"data": sent}}
+        assert [row["unix_time"] for row in await report(client)] == list(range(1651155333, 1651155353))
+
+    async def test_errors_and_the_connection_lives_on(self, client: Any) -> None:
+        """Each mistake gets its error; then a good sample is taken."""
+        await register(client)
+        async with client.ws_connect("/echo") as socket, talking(client) as talk:
+            for bad in ("x", '{"type": "WORK_TIME"}'):
+                await socket.send_str(bad)
+                assert "Data type incorrect" in (await socket.receive_json())["reason"]
+            assert (await talk.send({})) == {"type": "ERROR", "reason": "incorrect data size"}
+            assert (await talk.send(sample(), "x"))["reason"] == "incorrect username or password"
+            assert (await talk.send(sample(), client_id("wood", "1")))["reason"] == "incorrect username or password"
+            assert "in the future" in (await talk.send(sample(1e11)))["reason"]
+            assert (await talk.send({"cpu": 1.5}))["reason"].startswith("time: ")
+            await talk.socket.send_bytes(b"\xff\xfe")
+            assert "Data type incorrect" in (await talk.hear())["reason"]
+            assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+        assert len(await report(client)) == 1
+
+    async def test_messages_sent_ahead(self, client: Any) -> None:
+        """A client that does not wait for answers gets all of them, in order."""
+        await register(client)
+        now = int(clock.epoch()) - 1000
+        async with talking(client) as talk:
+            for number in range(300):
+                await talk.say({"type": "CLIENT_DATA", "data": sample(now + number), "client_id": CLIENT_ID})
+            times = [(await talk.hear())["payload"]["data"]["time"] for _ in range(300)]
+        assert times == list(range(now, now + 300))
+        assert len(await report(client)) == 300
+
+    async def test_events(self, client: Any) -> None:
+        """The first at once, others each interval until the subscription ends; ids belong to the connection."""
+        wish = {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU", "MEM", "STORAGE"], "interval": "0.1"}
+        async with talking(client) as one, talking(client) as two:
+            for talk in (one, two):
+                assert await talk.ask(wish) == {"type": "SUBSCRIBED", "payload": {"request_id": "1"}}
+                event = await talk.hear()
+                assert (event["type"], event["payload"]["request"]) == ("EVENT", "1")
+                assert isinstance(event["payload"]["cpu"], float)
+                assert (len(event["payload"]["mem"]), len(event["payload"]["storage"])) == (11, 4)
+            assert (await one.ask(wish))["reason"] == "request id collision"
+            for _ in range(3):
+                assert (await two.hear())["type"] == "EVENT"
+            stopped = {"type": "UNSUBSCRIBED", "payload": {"request_id": "1"}}
+            assert await two.ask({"type": "UNSUBSCRIBE", "request_id": "1"}) == stopped
+            assert (await two.ask({"type": "WORK_TIME"}))["type"] == "WORK_TIME"
+            assert (await one.hear())["type"] == "EVENT"
+
+    async def test_who_has_left_is_forgotten(self, client: Any) -> None:
+        """A connection that ends in whatever way leaves no subscription behind."""
+
+        async def watchers() -> bool:
+            async with client.get("/metrics") as response:
+                return "smartmob_hosts_watchers 0.0" in await response.text()
+
+        for abrupt in (False, True):
+            async with talking(client) as talk:
+                await talk.ask({"type": "SUBSCRIBE", "request_id": 1, "data": ["CPU"], "interval": 0.1})
+                assert not await watchers()
+                if abrupt:
+                    talk.socket._response.connection.transport.abort()
+            await until(watchers)
+
+    async def test_backfill_is_stored_once(self, client: Any) -> None:
+        """What is sent twice is known by its id; what can never be stored is told."""
+        await register(client)
+        now = int(clock.epoch()) - 1000
+        samples = [sample(now + number, id=number) for number in range(50)] + [sample(5, id=1)]
+        async with talking(client) as talk:
+            for _ in range(2):
+                answer = await talk.ask({"type": "BACKFILL", "samples": samples, "client_id": CLIENT_ID})
+                assert (answer["payload"]["stored"], len(answer["payload"]["refused"])) == (50, 1)
+            assert (await talk.ask({"type": "BACKFILL", "samples": samples, "client_id": "x"}))["type"] == "ERROR"
+        assert len(await report(client)) == 50
+
+    async def test_clocks(self, client: Any) -> None:
+        """An exchange of timestamps, and what came of it is shown with the machine."""
+        await register(client)
+        async with talking(client) as talk:
+            payload = (await talk.ask({"type": "CLOCK", "sent": 5.0}))["payload"]
+            assert payload["sent"] == 5.0
+            assert payload["received"] <= payload["answered"]
+            message = {"type": "CLOCK_OFFSET", "offset": -1.5, "delay": 0.01}
+            assert (await talk.ask(message | {"client_id": "x"}))["reason"] == "incorrect username or password"
+            assert (await talk.ask(message | {"client_id": CLIENT_ID}))["payload"] == {"stored": True}
+        _, host = await answered(client.get("/hosts/wood"))
+        assert (host["clock"]["offset"], host["clock"]["delay"]) == (-1.5, 0.01)
+
+    async def test_a_message_that_is_too_long(self, with_settings: Any) -> None:
+        """The connection is closed with the code that says so (RFC 6455, 1009)."""
+        client = await with_settings(hosts=HostsSettings(max_message=2048))
+        async with talking(client) as talk:
+            await talk.say('{"type": "HELLO", "x": "' + "x" * 4096 + '"}')
+            assert (await talk.socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert talk.socket.close_code == 1009
+
+    async def test_a_client_that_sends_too_fast(self, with_settings: Any) -> None:
+        """It is slowed down, and nothing of what it sends is lost."""
+        client = await with_settings(hosts=HostsSettings(message_rate=100))
+        await register(client)
+        now = int(clock.epoch()) - 1000
+        async with talking(client) as talk:
+            for number in range(120):
+                await talk.say({"type": "CLIENT_DATA", "data": sample(now + number), "client_id": CLIENT_ID})
+            for _ in range(120):
+                assert (await talk.hear())["type"] == "DATA_RETURN"
+
+    async def test_too_many_connections(self, with_settings: Any) -> None:
+        """One more than allowed is refused before the handshake, and let in when another has left."""
+        client = await with_settings(hosts=HostsSettings(connections=1))
+        async with talking(client):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await client.ws_connect("/echo")
+            assert caught.value.status == 503
+
+        async def free() -> bool:
+            async with client.get("/metrics") as response:
+                return "smartmob_hosts_connections 0.0" in await response.text()
+
+        await until(free)
+        async with talking(client):
+            pass
+
+    async def test_no_websocket(self, client: Any) -> None:
+        """An ordinary request is told what is spoken here."""
+        status, problem = await answered(client.get("/echo"))
+        assert (status, problem["type"]) == (426, "urn:smartmob:problem:upgrade-required")
+
+    async def test_a_foreign_page(self, client: Any) -> None:
+        """A page of another site may not connect."""
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.ws_connect("/echo", headers={"Origin": "http://evil.example"})
+        assert caught.value.status == 403
+
+
+async def test_stop_ends_conversations(settings: Any) -> None:
+    """Clients are told that the service goes away (RFC 6455, 1001), and it does not wait for them."""
+
+    service = build(replace(settings))
+    async with running(service) as client:
+        async with talking(client) as talk:
+            service.stopping()
+            async with asyncio.timeout(20):
+                assert (await talk.socket.receive()).type is aiohttp.WSMsgType.CLOSE
+                assert talk.socket.close_code == 1001
+                await service.finish(20)
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.ws_connect("/echo")
