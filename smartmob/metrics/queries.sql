@@ -59,7 +59,25 @@ SELECT count(*) FROM gone;
 -- name: insert_items
 INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kind, component)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-ON CONFLICT (item_id) DO NOTHING;
+ON CONFLICT (item_id) DO UPDATE SET asked_at = now() WHERE test_items.asked_at < now() - interval '1 hour';
+
+-- name: hold_items
+SELECT pg_advisory_xact_lock_shared(7330461121);
+
+-- name: may_remove_items
+SELECT pg_try_advisory_xact_lock(7330461121);
+
+-- name: remove_unnamed_items
+-- Whoever asks for a test meanwhile waits for this or makes it wait; then `asked_at` is looked at once more.
+WITH looked AS (
+    SELECT item_id FROM test_items WHERE item_id > $1 ORDER BY item_id LIMIT $2
+), gone AS (
+    DELETE FROM test_items AS i USING looked
+    WHERE i.item_id = looked.item_id AND i.asked_at < now() - $3::interval
+    AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id)
+    RETURNING 1
+)
+SELECT (SELECT item_id FROM looked ORDER BY item_id DESC LIMIT 1) AS last, (SELECT count(*) FROM gone) AS items;
 
 -- name: insert_session_contexts
 INSERT INTO test_session_contexts (session_h, context_h)

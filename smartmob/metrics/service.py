@@ -330,9 +330,11 @@ class MetricsService:
         return sessions, metrics
 
     async def maintain(self, now: datetime) -> None:
-        """Put the tables in order: what was left open by a crash, and what has been kept for long enough."""
+        """Put the tables in order: what was left by a crash, has been kept for long enough, or is named no more."""
         await self._writer.close_abandoned_blocks(now - _ABANDONED_AFTER)
         await self.expire(now)
+        if removed := await self._writer.remove_unnamed_items():
+            log.info("metrics.tests_removed", tests=removed)
 
     async def maintain_for_ever(self) -> None:
         """Put the tables in order now and each hour."""

@@ -23,6 +23,13 @@ _BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
 _BLOCK_RANDOM_BITS = 22
 _REMEMBERED = 50_000
 _EXPIRED_BLOCKS_AT_ONCE = 25
+_ITEMS_AT_ONCE = 1_000
+_ITEMS_OF_A_ROUND = 50_000
+_RELIED_ON_SECONDS = 3600.0
+_FIRST_ITEM = UUID(int=0)
+UNASKED = timedelta(days=1)
+"""For how long nobody has asked for a test that is removed: far longer than anybody relies on having asked."""
+
 _COLUMNS = (
     *("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at"),
     *MEASURES,
@@ -39,6 +46,7 @@ class MetricsWriter:
         self._known = _Known(database, self._sql)
         self._connection: Connection | None = None
         self._open_block: int | None = None
+        self._items_looked_at = _FIRST_ITEM
 
     async def insert_context(self, values: Sequence[object]) -> Record:
         """Store a context unless its hash is known, and return what is stored."""
@@ -81,6 +89,33 @@ class MetricsWriter:
         sessions = int(await self._database.fetchval(self._sql["expire_sessions"], before))
         self._known.forget()
         return sessions, metrics
+
+    async def remove_unnamed_items(self, unasked: timedelta = UNASKED) -> int:
+        """Remove tests that no metric names, of the next so many; return how many those were.
+
+        None goes that a service may be about to name: that has asked for it a moment ago. A load can last for longer
+        than that, so nothing is removed while there is one.
+        """
+
+        async def step(connection: Connection) -> Record | None:
+            async with connection.transaction():
+                if not await connection.fetchval(self._sql["may_remove_items"]):
+                    return None
+                query = self._sql["remove_unnamed_items"]
+                return await connection.fetchrow(query, self._items_looked_at, _ITEMS_AT_ONCE, unasked)
+
+        removed = 0
+        for _ in range(0, _ITEMS_OF_A_ROUND, _ITEMS_AT_ONCE):
+            row = await self._database.run(step)
+            if row is None:
+                break
+            removed += row["items"]
+            self._items_looked_at = row["last"] or _FIRST_ITEM
+            if row["last"] is None:
+                break
+        if removed:
+            self._known.forget()
+        return removed
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
         """Write the metrics of all submissions in one transaction; see `smartmob.kernel.writer.Commit`."""
@@ -143,6 +178,7 @@ class MetricsWriter:
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
+                    await connection.execute(self._sql["hold_items"])
                     yield load
                     await load.tally()
                 except BaseException:
@@ -224,7 +260,7 @@ class _Known:
     """The tests and the links of sessions to contexts that are known to be stored.
 
     Unknown ones are stored on a connection of the pool, outside the transaction of the metrics that need them: should
-    that fail, they are still there, and harmless.
+    that fail, they are still there, and harmless. What is known is asked for anew each hour, so that it is not removed.
     """
 
     def __init__(self, database: Database, sql: dict[str, str]) -> None:
@@ -232,11 +268,13 @@ class _Known:
         self._sql = sql
         self._items: dict[ItemKey, UUID] = {}
         self._links: set[tuple[str, str]] = set()
+        self._since = clock.steady()
 
     def forget(self) -> None:
         """Take nothing for known."""
         self._items.clear()
         self._links.clear()
+        self._since = clock.steady()
 
     def forget_session(self, session_h: str) -> None:
         """Take nothing of a session for known."""
@@ -244,7 +282,8 @@ class _Known:
 
     async def ensure(self, rows: Sequence[MetricRow]) -> list[UUID]:
         """Return the ids of the rows' tests once those and the links are stored."""
-        if len(self._items) > _REMEMBERED or len(self._links) > _REMEMBERED:
+        too_many = len(self._items) > _REMEMBERED or len(self._links) > _REMEMBERED
+        if too_many or clock.steady() - self._since > _RELIED_ON_SECONDS:
             self.forget()
         known = self._items
         new_items = {row.item: item_id(row.item) for row in rows if row.item not in known}

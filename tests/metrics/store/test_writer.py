@@ -12,14 +12,16 @@ import orjson
 import pytest
 
 from smartmob.errors import Unavailable
+from smartmob.kernel import queries
 from smartmob.kernel.db import Database
 from smartmob.kernel.writer import Submission
 from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
-from smartmob.metrics.store.reader import MetricsReader
+from smartmob.metrics.store.reader import PACKAGE, MetricsReader
 from smartmob.metrics.store.writer import BlockAllocator, MetricsWriter, first_block
 from smartmob.settings import DatabaseSettings
 from tests.metrics.samples import metric
+from tests.waiting import until
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -241,3 +243,139 @@ class TestBlockAllocator:
         """Blocks opened before a moment are below its first number."""
         block = BlockAllocator().take(1, NOW)[0]
         assert first_block(NOW) <= block < first_block(NOW + timedelta(milliseconds=1))
+
+
+class TestUnnamed:
+    """Tests that no metric names any more."""
+
+    HOUR = timedelta(hours=1)
+
+    async def _store(self, writer: MetricsWriter, database: Database, rows: list[MetricRow]) -> None:
+        connection = await database.connect()
+        await writer.commit(connection, [_submission(rows)])
+        await connection.close()
+
+    async def _age(self, database: Database, item: str = "%") -> None:
+        await database.fetch("UPDATE test_items SET asked_at = asked_at - interval '2 days' WHERE item LIKE $1", item)
+
+    async def _items(self, database: Database) -> list[str]:
+        return [row["item"] for row in await database.fetch("SELECT item FROM test_items ORDER BY item")]
+
+    async def _waits(self, database: Database) -> bool:
+        waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1)"
+        return bool(await database.fetchval(waiting, "transactionid"))
+
+    async def test_they_go(self, database: Database) -> None:
+        """Those that nobody has asked for in a while; what a metric names stays, and what was just asked for."""
+        writer = MetricsWriter(database)
+        await self._store(writer, database, _rows(2, session_h="gone") + _rows(1, session_h="there"))
+        await writer.delete_session("gone")
+        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0", "test_1"])
+
+        await self._age(database)
+        assert (await writer.remove_unnamed_items(), await self._items(database)) == (1, ["test_0"])
+
+        await self._store(writer, database, _rows(2, session_h="later"))
+        assert await self._items(database) == ["test_0", "test_1"]
+
+    async def test_what_is_stored_again_is_asked_for_again(self, database: Database) -> None:
+        """A service that starts, or has known a test for long, asks for it and so keeps it."""
+        await self._store(MetricsWriter(database), database, _rows(1, session_h="gone"))
+        await self._age(database)
+        writer = MetricsWriter(database)
+        await self._store(writer, database, _rows(1, session_h="gone"))
+        await writer.delete_session("gone")
+
+        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0"])
+
+    async def test_a_few_at_a_time(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A round looks at so many and the next goes on behind them, from the first again after the last."""
+        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_AT_ONCE", 3)
+        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_OF_A_ROUND", 6)
+        writer = MetricsWriter(database)
+        await self._store(writer, database, _rows(10, session_h="gone"))
+        await writer.delete_session("gone")
+        await self._age(database)
+
+        assert [await writer.remove_unnamed_items() for _ in range(2)] == [6, 4]
+
+        await self._store(writer, database, _rows(2, session_h="gone"))
+        await writer.delete_session("gone")
+        await self._age(database)
+        assert sum([await writer.remove_unnamed_items() for _ in range(2)]) == 2
+
+    async def test_one_that_is_asked_for_meanwhile(self, database: Database) -> None:
+        """The removal waits for who has asked before it, and then leaves the test where it is."""
+        writer, other = MetricsWriter(database), await database.connect()
+        await self._store(writer, database, _rows(1, session_h="gone"))
+        await writer.delete_session("gone")
+        await self._age(database)
+
+        async with other.transaction():
+            row = await other.fetchrow("SELECT * FROM test_items")
+            assert row is not None
+            values = [[row[name]] for name in tuple(row.keys())[:7]]
+            await other.execute(queries.load(PACKAGE)["insert_items"], *values)
+            removal = asyncio.ensure_future(writer.remove_unnamed_items())
+            await until(lambda: self._waits(database))
+
+        assert (await removal, await self._items(database)) == (0, ["test_0"])
+        await other.close()
+
+    async def test_one_that_is_asked_for_a_moment_later(self, database: Database) -> None:
+        """Who asks for a test that is being removed waits, and makes it anew: its metric has it."""
+        writer, other = MetricsWriter(database), await database.connect()
+        await self._store(MetricsWriter(database), database, _rows(1, session_h="gone"))
+        await writer.delete_session("gone")
+        await self._age(database)
+
+        async with other.transaction():
+            await other.execute("DELETE FROM test_items")
+            storing = asyncio.ensure_future(self._store(writer, database, _rows(1, session_h="later")))
+            await until(lambda: self._waits(database))
+        await storing
+
+        (row,) = await MetricsReader(database).metrics_page(0, 10)
+        assert (row["session_h"], row["item"]) == ("later", "test_0")
+        await other.close()
+
+    async def test_not_during_a_load(self, database: Database) -> None:
+        """However long a load takes, the tests that its metrics name are there at its end."""
+        writer, cleaner = MetricsWriter(database), MetricsWriter(database)
+
+        async def slow() -> AsyncIterator[list[MetricRow]]:
+            yield _rows(3)
+            await self._age(database)
+            assert await cleaner.remove_unnamed_items() == 0
+            yield _rows(3)
+
+        async with writer.bulk() as load:
+            await load.write(slow())
+
+        assert len(await MetricsReader(database).metrics_page(0, 10)) == 6
+        await self._age(database)
+        await writer.delete_session("5" * 32)
+        assert await cleaner.remove_unnamed_items() == 3
+
+    async def test_together_with_those_who_write(self, database: Database) -> None:
+        """Whoever comes first, removal or writer: no metric is ever without its test."""
+        connections = [await database.connect() for _ in range(3)]
+        for turn in range(10):
+            # Each knows nothing, as a service that starts.
+            writers = [MetricsWriter(database) for _ in connections]
+            rows = [_rows(20, session_h=f"{turn}-{number}") for number in range(3)]
+            await asyncio.gather(
+                *(
+                    writer.commit(connection, [_submission(some)])
+                    for writer, connection, some in zip(writers, connections, rows, strict=True)
+                ),
+                *(MetricsWriter(database).remove_unnamed_items(self.HOUR) for _ in range(3)),
+            )
+            found = await MetricsReader(database).metrics_page(0, 1_000)
+            assert len(found) == await database.fetchval("SELECT count(*) FROM test_metrics") == 60
+            for number in range(3):
+                await writers[number].delete_session(f"{turn}-{number}")
+            await self._age(database)
+        assert await MetricsWriter(database).remove_unnamed_items(self.HOUR) == 20
+        for connection in connections:
+            await connection.close()
