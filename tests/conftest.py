@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -25,6 +26,10 @@ from smartmob.kernel import migrations
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
+
+# On a busy machine any example may take longer than Hypothesis allows by itself.
+hypothesis.settings.register_profile("smartmob", deadline=None)
+hypothesis.settings.load_profile("smartmob")
 
 SHARED = "SMARTMOB_TEST_SHARED"
 _TEMPLATE = "smartmob_template"
