@@ -49,5 +49,9 @@ FROM command_jobs WHERE keeper = $1 AND state = 'running';
 -- name: expire
 DELETE FROM command_jobs WHERE keeper = $1 AND ended_at < $2 RETURNING job_id;
 
+-- name: expire_abandoned
+-- Of a data directory that lives, its own service removes them long before.
+DELETE FROM command_jobs WHERE keeper <> $1 AND started_at < $2;
+
 -- name: set_kept_from
 UPDATE command_jobs SET kept_from = output_bytes WHERE job_id = ANY ($1::bigint[]);

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 
 CHUNK = 256 * 1024
 _MAINTENANCE_SECONDS = 3600.0
+_ABANDONED_DAYS = 365.0
 _MOST_KEYS = 10_000
 _END_SECONDS = 5.0
 
@@ -395,6 +396,7 @@ class CommandsService:
         if forgotten:
             await self._store.forget_output(forgotten)
         expired = await self._store.expire(now - timedelta(days=self.settings.keep_days))
+        await self._store.expire_abandoned(now - timedelta(days=max(_ABANDONED_DAYS, 10 * self.settings.keep_days)))
         for job_id in expired:
             self._outputs.remove(job_id)
         if expired:

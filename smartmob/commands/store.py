@@ -59,6 +59,12 @@ class JobStore:
         rows = await self._database.fetch(self._sql["expire"], self.keeper, before)
         return [row["job_id"] for row in rows]
 
+    async def expire_abandoned(self, before: datetime) -> None:
+        """Remove the jobs of other data directories that began before a moment."""
+        await self._database.run(
+            lambda connection: connection.execute(self._sql["expire_abandoned"], self.keeper, before)
+        )
+
     async def forget_output(self, job_ids: Sequence[int]) -> None:
         """Record that nothing is kept any more of the output of jobs."""
         await self._database.run(lambda connection: connection.execute(self._sql["set_kept_from"], list(job_ids)))

@@ -56,6 +56,12 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone;
 
+-- name: expire_links
+-- Those of sessions that never came, once their metrics are gone.
+DELETE FROM test_session_contexts AS l
+WHERE NOT EXISTS (SELECT FROM test_sessions AS s WHERE s.session_h = l.session_h)
+    AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = l.session_h);
+
 -- name: insert_items
 INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kind, component)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])

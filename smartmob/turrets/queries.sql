@@ -43,7 +43,9 @@ WITH batches AS (
 DELETE FROM turret_runs WHERE run_id = $1;
 
 -- name: old_runs
-SELECT run_id FROM turret_runs WHERE created_at < $1 AND state IN ('finished', 'failed', 'stopped');
+-- One that never came to its end was left behind by a headquarters that is no more.
+SELECT run_id FROM turret_runs
+WHERE created_at < $1 AND (state IN ('finished', 'failed', 'stopped') OR created_at < $1 - interval '30 days');
 
 -- name: upsert_member
 INSERT INTO turret_members (run_id, uuid, member) VALUES ($1, $2, $3)

@@ -84,6 +84,19 @@ async def test_what_belongs_to_a_data_directory(store: Any) -> None:
     assert await jobs.expire(NOW + timedelta(days=1)) == [2]
 
 
+async def test_jobs_of_a_data_directory_that_is_gone(store: Any) -> None:
+    """They are removed after very long, whether it is known how they ended or not; one's own are not."""
+    jobs, put = store
+    await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
+    jobs.keeper = uuid4()
+    await put(_job(3))
+
+    await jobs.expire_abandoned(NOW - timedelta(days=365))
+    assert await jobs.job(1) is not None
+    await jobs.expire_abandoned(NOW + timedelta(days=1))
+    assert [job.id for job in await jobs.jobs(2**62, None, 10)] == [3]
+
+
 async def test_numbers(store: Any) -> None:
     """A number is given once, and the first is not 0."""
     jobs, _ = store

@@ -152,11 +152,24 @@ class TestReference:
 
     def test_every_table(self) -> None:
         """Each table of a migration is described."""
-        described = {row[0].strip("`") for row in _rows("schema")}
-        made = {"schema_migrations"}
-        for migration in PACKAGE.rglob("migrations/*.sql"):
-            made |= set(re.findall(r"CREATE TABLE (\w+)", migration.read_text(encoding="utf-8")))
-        assert described == made
+        assert {row[0].strip("`") for row in _rows("schema")} == _tables()
+
+    def test_every_retention(self) -> None:
+        """Of each table it is said what removes its rows, by settings and routes that there are."""
+        rows = list(_rows("retention"))
+        assert {row[0].strip("`") for row in rows if len(row) == 3 and row[0].strip("`") in _tables()} == _tables()
+        text = (DOCS / "reference" / "retention.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"`(--[\w-]+)`", text)) <= {option.flag for option in OPTIONS}
+        paths = build(Settings(data_dir=Path("nowhere"))).document["paths"]
+        for method, path in re.findall(r"`(DELETE|POST) (/[^`]+)`", text):
+            assert method.lower() in paths[path], path
+
+
+def _tables() -> set[str]:
+    made = {"schema_migrations"}
+    for migration in PACKAGE.rglob("migrations/*.sql"):
+        made |= set(re.findall(r"CREATE TABLE (\w+)", migration.read_text(encoding="utf-8")))
+    return made
 
 
 def _commands(

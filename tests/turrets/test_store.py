@@ -98,6 +98,23 @@ async def test_old_partitions_are_dropped(store: Store) -> None:
     await connection.close()
 
 
+async def test_load_tests_that_never_came_to_their_end(store: Store) -> None:
+    """They are removed like others, but not before it is certain that no headquarters goes on with them."""
+    connection = await store.database.connect()
+    await connection.execute(
+        "INSERT INTO turret_runs (run_id, headquarters, name, state, stop_asked, config, created_at, transactions, "
+        "errors, counters) SELECT gen_random_uuid(), '/gone', n, n, false, '{}', $1, 0, 0, '{}' "
+        "FROM unnest(ARRAY['running', 'finished']) AS n",
+        STARTED,
+    )
+    names = "SELECT array_agg(name) FROM turret_runs"
+    await store.writer.expire(STARTED + timedelta(days=1))
+    assert await connection.fetchval(names) == ["running"]
+    await store.writer.expire(STARTED + timedelta(days=31))
+    assert await connection.fetchval(names) is None
+    await connection.close()
+
+
 async def test_tables_can_be_distributed(store: Store) -> None:
     """Each key begins with the run, so that a table can be spread by it."""
     connection = await store.database.connect()

@@ -87,6 +87,7 @@ class MetricsWriter:
             if not row["blocks"]:
                 break
         sessions = int(await self._database.fetchval(self._sql["expire_sessions"], before))
+        await self._database.run(lambda connection: connection.execute(self._sql["expire_links"]))
         self._known.forget()
         return sessions, metrics
 

@@ -205,6 +205,22 @@ async def test_what_was_kept_for_long_enough_goes(database: Database) -> None:
     assert await writer.expire(NOW + timedelta(days=5)) == (0, 0)
 
 
+async def test_links_of_sessions_that_never_came(database: Database) -> None:
+    """They go once nothing was measured in them any more; those of sessions and of metrics stay."""
+    writer = MetricsWriter(database)
+    await writer.insert_session(("known", "2026-01-01", NOW, "", "{}", "{}", None, "k", NOW))
+    await database.fetch("INSERT INTO test_session_contexts SELECT unnest(ARRAY['known', 'measured', 'gone']), 'c'")
+    await database.fetch("INSERT INTO test_metric_blocks VALUES ($1, 1)", first_block(NOW))
+    await database.fetch(
+        "INSERT INTO test_metrics VALUES ('measured', $1, 0, 'c', gen_random_uuid(), '', now(), 1)", first_block(NOW)
+    )
+
+    await writer.expire(NOW - timedelta(days=1))
+
+    rows = await database.fetch("SELECT session_h FROM test_session_contexts ORDER BY 1")
+    assert [row["session_h"] for row in rows] == ["known", "measured"]
+
+
 async def test_many_old_blocks_go_a_few_at_a_time(database: Database) -> None:
     """However many there are, all of them go."""
     writer = MetricsWriter(database)
