@@ -199,7 +199,9 @@ async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: File
     source = files.file("/app", make_archive("zip", {"Procfile": f"web: ulimit -Sn > {limit} && exec sleep 600\n"}))
     async with AsyncExitStack() as stack:
         with limited_to(1_024):
-            command, client = await stack.enter_async_context(agent(tmp_path / "data", database_url, "--database-patience", "120"))
+            command, client = await stack.enter_async_context(
+                agent(tmp_path / "data", database_url, "--database-patience", "120")
+            )
         service = psutil.Process(command.process.pid)
         await asyncio.gather(*(client.create(source, f"web.{number}") for number in range(programs)))
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
