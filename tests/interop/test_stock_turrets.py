@@ -25,15 +25,19 @@ async def _ports(lab: Any) -> tuple[int, int]:
     return publish, rc
 
 
+async def _fired(lab: Any, python: Path, packed: Path, **config: Any) -> tuple[Any, Any, list[Any]]:
+    """Return a run of one turret when it is over, its summary and its results."""
+    run = await ask(lab, **config)
+    async with stock_turret(python, packed, packed.parent):
+        over = await until_over(lab, run["id"])
+    return over, await get(lab, f"/turret-runs/{run['id']}/summary"), await results(lab, run["id"])
+
+
 async def test_a_whole_run(lab: Any, turret_python: Path, tmp_path: Path) -> None:
     """Every transaction that the target saw is in the figures, once, with its timer."""
     async with target() as place:
         packed = package(tmp_path, await _ports(lab), place.url)
-        run = await ask(lab, run_time=3.0, name="stock")
-        async with stock_turret(turret_python, packed, tmp_path):
-            over = await until_over(lab, run["id"])
-        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
-        stored = await results(lab, run["id"])
+        over, summary, stored = await _fired(lab, turret_python, packed, run_time=3.0, name="stock")
         hits = place.hits["/"]
 
     assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
@@ -49,11 +53,7 @@ async def test_an_old_turret(lab: Any, old_turret_python: Path, tmp_path: Path) 
     """One of 0.2.3, which says `canons` and passes results on under its name, fires and is counted like the others."""
     async with target() as place:
         packed = package(tmp_path, await _ports(lab), place.url, OLD_SCRIPT, canons=3)
-        run = await ask(lab, run_time=2.0)
-        async with stock_turret(old_turret_python, packed, tmp_path):
-            over = await until_over(lab, run["id"])
-        summary = await get(lab, f"/turret-runs/{run['id']}/summary")
-        stored = await results(lab, run["id"])
+        over, summary, stored = await _fired(lab, old_turret_python, packed, run_time=2.0)
         hits = place.hits["/"]
 
     assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)

@@ -199,4 +199,4 @@ class TestReport:
             assert response.content_type == "text/html"
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
             assert all(f"{title}</h" in page for title in titles)
-            assert "<td>250 ms</td>" in page
+            assert "<td>250.0 ms</td>" in page
