@@ -19,6 +19,7 @@ from contextvars import ContextVar
 
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel import clock
+from smartmob.kernel.access.guests import Guests
 from smartmob.kernel.access.model import CONTROL, Role, StoredToken, Visitor
 
 COOKIE = "smartmob_session"
@@ -64,9 +65,9 @@ class Tokens:
             raise ValueError("an empty token would let everybody in")
         self._token = None if token is None else token.encode()
         self._bearer = b"Bearer " + (self._token or b"")
-        # Signs cookies; who changes the token signs everybody out.
-        self._key = hashlib.sha256(b"smartmob cookie\0" + (self._token or b"")).digest()
+        self._key = _cookie_key(self._token)
         self._stored: dict[bytes, StoredToken] = {}
+        self.guests = Guests()
 
     @property
     def required(self) -> bool:
@@ -74,8 +75,17 @@ class Tokens:
         return self._token is not None
 
     def know(self, stored: Iterable[StoredToken]) -> None:
-        """Take these tokens for the stored ones, and no others."""
+        """Take these tokens for the stored ones, and no others; what is under way by another one ends."""
         self._stored = {token.digest: token for token in stored}
+        self.expel()
+
+    def forget(self, name: str) -> None:
+        """Take the token of this name for no stored one any more."""
+        self.know([token for token in self._stored.values() if token.name != name])
+
+    def expel(self) -> None:
+        """End what is under way by tokens that hold no longer."""
+        self.guests.expel(lambda digest: self._holding(digest) is not None)
 
     def authenticate(self, authorization: str | None, cookie: str | None) -> Visitor:
         """Return who shows this header or cookie; raises NotAuthenticated unless one of them lets somebody in."""
@@ -101,10 +111,7 @@ class Tokens:
 
     def cookie(self, visitor: Visitor = OWNER) -> str:
         """Return the value of a new session cookie: when it ends, a nonce, of which token, and a signature of all."""
-        mark = ""
-        if visitor.token is not None:
-            mark = next(digest.hex() for digest, token in self._stored.items() if token.name == visitor.token)
-        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}.{mark}"
+        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}.{visitor.digest.hex()}"
         return f"{plain}.{self._sign(plain)}"
 
     def _recognise(self, given: bytes) -> Visitor | None:
@@ -117,7 +124,7 @@ class Tokens:
         stored = self._stored.get(digest)
         if stored is None or not stored.holds(clock.now()):
             return None
-        return Visitor(stored.name, stored.role)
+        return Visitor(stored.name, stored.role, digest)
 
     def _authorized(self, authorization: str) -> Visitor | None:
         given = authorization.encode(errors="surrogateescape")
@@ -138,14 +145,24 @@ class Tokens:
         plain, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(errors="surrogateescape"), self._sign(plain).encode()):
             return None
-        # One that an earlier release has signed has fewer parts.
-        end, *_, mark = (*plain.split("."), "")[:3]
+        end, _, mark = plain.split(".")
         if int(end) <= clock.epoch():
             return None
         return self._holding(bytes.fromhex(mark)) if mark else OWNER
 
     def _sign(self, plain: str) -> str:
         return hmac.new(self._key, plain.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def _cookie_key(token: bytes | None) -> bytes:
+    """Return what signs cookies: by it who changes the service's token signs everybody out.
+
+    A reader's cookie is signed with it too, and a person may have chosen the service's token, so it is slow to derive:
+    from the signature nobody shall be able to try words for the token that allows everything.
+    """
+    if token is None:
+        return secrets.token_bytes(32)
+    return hashlib.scrypt(token, salt=b"smartmob cookie", n=2**14, r=8, p=1, dklen=32)
 
 
 class HostRules:

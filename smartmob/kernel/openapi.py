@@ -123,6 +123,8 @@ def _operation(room: str, route: Route, schema_of: Mapping[str, Any]) -> dict[st
         operation["security"] = [{}]
     else:
         operation["x-roles"] = list(route.allowed)
+        if route.socket_roles:
+            operation["x-socket-roles"] = list(route.socket_roles)
     return operation
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import orjson
+import structlog
 from aiohttp import web
 
 from smartmob import __version__
@@ -33,6 +34,8 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 _LOGIN_BYTES = 16 * 1024
+
+log = structlog.get_logger()
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -147,6 +150,7 @@ class KernelRoutes:
         form = await _form(request, self._bodies)
         visitor = self._tokens.recognise(form.get("token", ""))
         if visitor is None:
+            log.info("auth.refused", client=request.remote, shown="form", path=request.path)
             return _page("login.html", status=403, next=_local(form.get("next", "/")), wrong=True)
         response = web.Response(status=303, headers={"Location": _local(form.get("next", "/"))})
         response.set_cookie(

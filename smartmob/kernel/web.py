@@ -102,17 +102,31 @@ class Entrance:
     known: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
     fresh_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
 
-    def admit(self, request: web.Request) -> None:
-        """Raise NotAllowed or NotAuthenticated when the request may not pass."""
+    def admit(self, request: web.Request) -> Visitor | None:
+        """Return who had to show a token; raises NotAllowed or NotAuthenticated when the request may not pass."""
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
-        socket = upgrade is not None and upgrade.lower() == "websocket"
+        # aiohttp strips as well, so nothing is a WebSocket for it that is none here.
+        socket = upgrade is not None and upgrade.strip().lower() == "websocket"
         self.hosts.check(request.method, headers, socket, request.secure)
-        if self.tokens.required and not self._is_public(request):
-            visitor = self.tokens.authenticate(headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
-            VISITOR.set(visitor)
-            if visitor.role != CONTROL:
-                self._check_role(request, visitor, socket)
+        if not self.tokens.required or self._is_public(request):
+            return None
+        visitor = self._authenticate(request)
+        VISITOR.set(visitor)
+        if visitor.role != CONTROL:
+            self._check_role(request, visitor, socket)
+        return visitor
+
+    def _authenticate(self, request: web.Request) -> Visitor:
+        authorization, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
+        try:
+            return self.tokens.authenticate(authorization, cookie)
+        except NotAuthenticated:
+            # Who shows nothing tries nothing: a browser that is sent to the login page, a check of a balancer.
+            if authorization is not None or cookie is not None:
+                shown = "cookie" if authorization is None else "header"
+                log.info("auth.refused", client=request.remote, shown=shown, path=request.path)
+            raise
 
     def _check_role(self, request: web.Request, visitor: Visitor, socket: bool) -> None:
         route = self.known.get(request.match_info.route)
@@ -143,8 +157,12 @@ class Entrance:
             REQUEST_ID.set(request_id)
             traffic.under_way += 1
             try:
-                self.admit(request)
-                response: web.StreamResponse = await handler(request)
+                visitor = self.admit(request)
+                response: web.StreamResponse
+                if visitor is None or visitor.token is None:
+                    response = await handler(request)
+                else:
+                    response = await self.tokens.guests.accompany(visitor, request, handler)
             except asyncio.CancelledError:
                 raise
             except Exception as error:

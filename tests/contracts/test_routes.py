@@ -53,7 +53,7 @@ def test_operations_have_names_of_their_own() -> None:
 _PLACES = re.compile(r"\{(\w+)(?::(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
-def _address(path: str, value: str) -> str:
+def address(path: str, value: str) -> str:
     """Return an address for a path of the router, with the same value in each of its places."""
     return _PLACES.sub(lambda place: {"_odd": "/", "n": "3"}.get(place[1], value), path)
 
@@ -62,7 +62,7 @@ async def test_errors_have_one_shape(client: Any) -> None:
     """Whatever a route refuses, it refuses as a problem with the id of the request, and nothing is a bug."""
     for method, path in ROUTES:
         for verb, value, data in ((method, "%00", b"{"), (method, "x", b"\xff"), ("PATCH", "x", b"")):
-            url = f"http://127.0.0.1:{client.server.port}{_address(path, value)}"
+            url = f"http://127.0.0.1:{client.server.port}{address(path, value)}"
             headers = {"X-Request-Id": "the-id-of-this-request"}
             async with client.session.request(verb, url, data=data, headers=headers, allow_redirects=False) as response:
                 place = (verb, path, value)

@@ -193,6 +193,13 @@ class TestCookie:
 
         assert not _passes(Tokens(TOKEN), None, f"{plain}.{forged}")
 
+    def test_the_key_is_no_fast_digest_of_the_token(self) -> None:
+        """A reader has a cookie: from its signature, words cannot be tried quickly for the token of the service."""
+        plain, _, signature = Tokens(TOKEN).cookie().rpartition(".")
+        for key in (TOKEN.encode(), b"smartmob cookie\0" + TOKEN.encode(), b"smartmob cookie" + TOKEN.encode()):
+            for tried in (key, hashlib.sha256(key).digest()):
+                assert hmac.new(tried, plain.encode(), hashlib.sha256).hexdigest() != signature
+
 
 class TestGarbage:
     """What no client of ours sends."""

@@ -6,10 +6,10 @@ import asyncio
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
-from smartmob.errors import Unavailable
+from smartmob.errors import NotAuthenticated, Unavailable
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Session, Watchers
-from smartmob.kernel.access.model import CONTROL, READ
+from smartmob.kernel.access.model import CONTROL, READ, Visitor
 from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.events import ServiceStopping
 from smartmob.kernel.tasks import TaskRegistry
@@ -59,7 +59,15 @@ class EchoRoute:
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
         if self._closing or len(self._open) >= self._settings.connections:
             raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
-        trusted = self._settings.open_monitor or self._may_read(request)
+        visitor = self._visitor(request)
+        trusted = self._settings.open_monitor or (visitor is not None and visitor.role in (READ, CONTROL))
+        if visitor is None or visitor.token is None:
+            return await self._talk(request, socket, trusted)
+        return await self._tokens.guests.accompany(
+            visitor, request, lambda request: self._talk(request, socket, trusted)
+        )
+
+    async def _talk(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -89,9 +97,12 @@ class EchoRoute:
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service stops") for socket in self._open)
         await asyncio.gather(*tuple(closing), return_exceptions=True)
 
-    def _may_read(self, request: web.Request) -> bool:
-        shown = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
-        return not self._tokens.required or self._tokens.allows(*shown, READ, CONTROL)
+    def _visitor(self, request: web.Request) -> Visitor | None:
+        """Return whose token is shown, if any is: a machine proves later who it is."""
+        try:
+            return self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+        except NotAuthenticated:
+            return None
 
 
 async def _converse(socket: web.WebSocketResponse, session: Session) -> None:

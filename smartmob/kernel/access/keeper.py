@@ -24,10 +24,17 @@ class TokenKeeper:
     def __init__(self, store: TokenStore, tokens: Tokens) -> None:
         self._store = store
         self._tokens = tokens
+        self._revision = 0
 
     async def load(self) -> None:
         """Read the tokens, so that requests can show them."""
-        self._tokens.know(await self._store.tokens())
+        while True:
+            revision = self._revision
+            found = await self._store.tokens()
+            # What was read before a change here is not taken after it: it would bring back a revoked token.
+            if revision == self._revision:
+                self._tokens.know(found)
+                return
 
     async def add(self, new: NewToken) -> MadeToken:
         """Make a token. Raises Conflict when there is one of that name, or when the service itself has none."""
@@ -40,6 +47,7 @@ class TokenKeeper:
         stored = StoredToken(new.name, new.role, digest(token), now, new.expires(now))
         if not await self._store.insert(stored):
             raise Conflict(f"there is a token {new.name} already; revoke it first, or choose another name")
+        self._revision += 1
         await self.load()
         log.info("token.added", name=new.name, role=new.role)
         return MadeToken(name=new.name, role=new.role, expires_at=stored.expires_at, token=token)
@@ -48,7 +56,8 @@ class TokenKeeper:
         """Remove a token; raises NotFound."""
         if not await self._store.delete(name):
             raise NotFound(f"there is no token {name}; GET /tokens lists them")
-        await self.load()
+        self._revision += 1
+        self._tokens.forget(name)
         log.info("token.revoked", name=name)
 
     async def entries(self) -> list[TokenEntry]:
@@ -73,3 +82,4 @@ class TokenKeeper:
                 await self.load()
             except Unavailable as error:
                 log.warning("token.not_refreshed", reason=str(error))
+                self._tokens.expel()

@@ -6,10 +6,13 @@ import asyncio
 import base64
 from typing import Any
 
+import asyncpg
 import pytest
+import structlog
 from aiohttp import WSServerHandshakeError
 
 from tests.metrics.samples import context, metric, session
+from tests.waiting import until
 
 OWN = {"Authorization": "Bearer own-secret"}
 
@@ -180,3 +183,62 @@ async def test_strange_credentials(guarded: Any) -> None:
         "smt_x",
     ):
         assert await status(guarded, "GET", "/jobs", {"Authorization": text}) == 401, text
+
+
+async def test_what_is_under_way_is_answered(guarded: Any, settings: Any) -> None:
+    """Who is let in and waits for the database when the token is revoked gets an answer, once."""
+    read = await make(guarded, "wall", "read")
+    connection = await asyncpg.connect(str(settings.database.url))
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE marks")
+            asked = asyncio.ensure_future(status(guarded, "GET", "/marks", read))
+            await until(lambda: _waits(str(settings.database.url)))
+            assert await status(guarded, "DELETE", "/tokens/wall", OWN) == 204
+        assert await asked == 200
+        assert await status(guarded, "GET", "/marks", read) == 401
+    finally:
+        await connection.close()
+
+
+async def _waits(url: str) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    finally:
+        await connection.close()
+
+
+async def test_a_token_is_not_found_in_an_address(guarded: Any) -> None:
+    """Addresses stand in logs and histories, so one there lets nobody in."""
+    read = await make(guarded, "wall", "read")
+    token = read["Authorization"].removeprefix("Bearer ")
+    for path in (f"/jobs?token={token}", f"/jobs?access_token={token}"):
+        assert await status(guarded, "GET", path, {}) == 401
+
+
+async def test_signing_out(guarded: Any) -> None:
+    """The browser forgets the cookie, and a read-only one has no buttons before that."""
+    read = await make(guarded, "wall", "read")
+    form = {"token": read["Authorization"].removeprefix("Bearer ")}
+    async with guarded.post("/login", data=form, allow_redirects=False) as response:
+        assert response.status == 303
+    assert await status(guarded, "GET", "/jobs", {}) == 200
+    assert await status(guarded, "POST", "/logout", {}) == 303
+    assert await status(guarded, "GET", "/jobs", {}) == 401
+
+
+async def test_wrong_tokens_are_logged(guarded: Any) -> None:
+    """With the address of who tries, never with what was tried; who shows nothing tries nothing."""
+    with structlog.testing.capture_logs() as lines:
+        await status(guarded, "GET", "/jobs", {})
+        await status(guarded, "GET", "/jobs", {"Authorization": "Bearer a-wrong-one"})
+        await status(guarded, "GET", "/jobs", {"Cookie": "smartmob_session=a-wrong-one"})
+        await status(guarded, "POST", "/login", {}, data={"token": "a-wrong-one"})
+    refused = [line for line in lines if line["event"] == "auth.refused"]
+    assert [(line["shown"], line["client"]) for line in refused] == [
+        ("header", "127.0.0.1"),
+        ("cookie", "127.0.0.1"),
+        ("form", "127.0.0.1"),
+    ]
+    assert "a-wrong-one" not in str(lines)
