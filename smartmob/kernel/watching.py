@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
+
+from smartmob.errors import Unavailable
 
 _HEARTBEAT = 20.0
 _LONGEST_MESSAGE = 1024
+_LONGEST_REASON = 123  # RFC 6455, section 5.5
 
 
 async def serve(request: web.Request, frames: AsyncIterator[str]) -> web.StreamResponse:
-    """Send `frames` until they end or the viewer leaves; raises HTTPUpgradeRequired when this is no WebSocket."""
+    """Send `frames` until they end or the viewer leaves; raises HTTPUpgradeRequired when this is no WebSocket.
+
+    When they are Unavailable the viewer is told to try again later.
+    """
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST_MESSAGE)
     if not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
@@ -30,5 +36,8 @@ async def _send(socket: web.WebSocketResponse, frames: AsyncIterator[str]) -> No
         async for frame in frames:
             await socket.send_str(frame)
         await socket.close()
+    except Unavailable as error:
+        reason = str(error).encode()[:_LONGEST_REASON].decode(errors="ignore")
+        await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason.encode())
     except ConnectionError:
         return  # the viewer has left
