@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -175,9 +178,13 @@ class TestDescription:
         """A page loads nothing, sits in no frame, runs no script and is kept by no cache."""
         client = await kernel()
         for path in ("/docs", "/login"):
-            headers = (await client.get(path)).headers
+            response = await client.get(path)
+            headers = response.headers
+            (style,) = re.findall(r"<style>(.*?)</style>", await response.text(), re.DOTALL)
+            allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
             assert "default-src 'none'" in headers["Content-Security-Policy"]
+            assert f"style-src 'sha256-{allowed}';" in headers["Content-Security-Policy"]
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
             assert "script" not in headers["Content-Security-Policy"]
             assert headers["X-Content-Type-Options"] == "nosniff"
