@@ -13,6 +13,7 @@ from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.console.service import ConsoleService
 from smartmob.errors import Unavailable
 from smartmob.hosts.events import HostRegistered
+from smartmob.kernel import clock
 from smartmob.kernel.audience import Audience
 from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.marks.events import MarkAdded, MarkRemoved
@@ -35,8 +36,9 @@ class Live:
     def __init__(self, service: ConsoleService, bus: EventBus) -> None:
         self._service = service
         self._audience = Audience[str]()
-        self._numbers = itertools.count(1)
-        self._news = 0
+        # Another beginning at each start: whoever watched the service before it must notice.
+        self._numbers = itertools.count(int(clock.epoch() * 1000))
+        self.news = next(self._numbers)
         self._came = asyncio.Event()
         for kind in _NEWS:
             bus.subscribe(kind, self._something_happened)
@@ -63,7 +65,7 @@ class Live:
                 log.warning("console.not_shown", reason=str(error))
 
     async def _frame(self) -> str:
-        return msgspec.json.encode(await self._service.now(self._news)).decode()
+        return msgspec.json.encode(await self._service.now(self.news)).decode()
 
     def _something_happened(self, _: object) -> None:
-        self._news = next(self._numbers)
+        self.news = next(self._numbers)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from smartmob.app import build
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.console.conftest import Look
-from tests.console.labs import deploy, fill, measure
+from tests.console.labs import deploy, fill, measure, report
 from tests.processes.archives import make_archive
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.acceptance]
@@ -35,11 +35,13 @@ PAGES = {
     "hosts": "/console/hosts",
     "host": "/console/hosts/rack7",
 }
+WAYS = [(1280, False), (1280, True), (400, False), (400, True)]
+"""Widths of the window, and whether the system is dark."""
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder, for those who want to see what the tests see."""
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (400, False), (400, True)])
+@pytest.mark.parametrize(("width", "dark"), WAYS)
 async def test_every_page(lab_settings: Settings, look: Look, width: int, dark: bool) -> None:
     """It opens without a complaint, fits the window, is connected, and an accessibility check finds nothing."""
     async with running(build(lab_settings)) as client:
@@ -51,16 +53,29 @@ async def test_every_page(lab_settings: Settings, look: Look, width: int, dark: 
             if await page.locator(".chart, .timeline-chart").count():
                 await page.wait_for_selector(".main-svg")
             await page.wait_for_load_state("networkidle")
-            overflow = await page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert overflow <= 0, f"{name} is {overflow} px wider than the window"
             assert await page.locator("#problems").inner_text() == ""
-            found = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
-            assert found.violations_count == 0, f"{name}: {found.generate_report()}"
-            if SHOTS:
-                shot = Path(SHOTS) / f"{name}-{width}-{'dark' if dark else 'light'}.png"
-                await page.screenshot(path=shot, full_page=True)
+            await _inspect(page, name, f"{width}-{'dark' if dark else 'light'}")
+
+
+@pytest.mark.parametrize(("width", "dark"), WAYS)
+async def test_pages_beside_the_console(client: Any, look: Look, width: int, dark: bool) -> None:
+    """So do the page to sign in and the one of the routes."""
+    page = (watched := await look(client, width=width, dark=dark)).page
+    for name in ("login", "docs"):
+        await page.goto(f"{watched.base}/{name}")
+        await _inspect(page, name, f"{width}-{'dark' if dark else 'light'}")
+    await page.get_by_role("link", name="smartmob").click()
+    await page.wait_for_url("**/console/")
+    await page.wait_for_selector('#connection[data-state="live"]')
+
+
+async def _inspect(page: Page, name: str, way: str) -> None:
+    overflow = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"{name} is {overflow} px wider than the window"
+    found = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+    if SHOTS:
+        await page.screenshot(path=Path(SHOTS) / f"{name}-{way}.png", full_page=True)
 
 
 async def test_the_overview_lives(client: Any, look: Look) -> None:
@@ -73,6 +88,42 @@ async def test_the_overview_lives(client: Any, look: Look) -> None:
     await expect(page.locator("#runs")).to_contain_text("0commit")
     assert (await client.post("/marks", json={"text": "a <b>mark</b>"})).status == 201
     await expect(page.locator("#changes")).to_contain_text("a <b>mark</b>")
+
+
+async def test_curves_begin_with_what_is_known(client: Any, look: Look) -> None:
+    """The curve of a machine shows the last minutes from the first look on, and moves on with time."""
+    await report(client)
+    page = await (await look(client)).goto("/console/")
+    curve = page.locator('[data-host="rack7"] .spark path:not(.area)')
+    await expect(curve).to_have_attribute("d", re.compile("^M"))
+    before = await curve.get_attribute("d")
+    assert before is not None
+    places = [float(place) for place in re.findall(r"[ML]([\d.]+),", before)]
+    assert places[-1] - places[0] > 250  # of 300 seconds
+    await expect(curve).not_to_have_attribute("d", before)
+
+
+async def test_who_reads_is_not_disturbed(client: Any, look: Look) -> None:
+    """The focus stays where it is and tables stay scrolled while figures change, rows come and rows go."""
+    for node in ("web.0", "web.2"):
+        await deploy(client, node)
+    watched = await look(client, width=400)
+    page = await watched.goto("/console/")
+    await page.get_by_role("link", name="app.web.2", exact=True).focus()
+    table = page.locator("#processes .scroll")
+    await table.evaluate("node => { node.scrollLeft = 20; }")
+    await deploy(client, "web.1")
+    await expect(page.locator("#processes tbody tr")).to_have_count(3)
+    assert await page.evaluate("document.activeElement.textContent") == "app.web.2"
+    assert await table.evaluate("node => node.scrollLeft") == 20
+
+    page = await watched.goto("/console/processes")
+    await page.get_by_role("row", name="app.web.1").get_by_role("button", name="Delete").focus()
+    assert (await client.post("/delete-process/app.web.0")).status == 200
+    await expect(page.locator("#processes tbody tr")).to_have_count(2)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog")).to_contain_text("app.web.1")
+    await page.keyboard.press("Escape")
 
 
 async def test_a_program_from_its_archive_to_its_end(client: Any, look: Look, tmp_path: Path) -> None:
@@ -192,10 +243,27 @@ async def test_sign_in_and_out(with_settings: Any, look: Look) -> None:
 
 
 async def test_the_connection_comes_back(settings: Settings, look: Look) -> None:
-    """A page that is open when the service goes away says so."""
+    """A page that is open when the service goes away says so, and shows the lab again when the service is back."""
     async with running(build(settings)) as client:
+        port = client.port
         watched = await look(client)
         watched.expected = ("WebSocket connection", "ERR_CONNECTION")
         page = await watched.goto("/console/")
     await expect(page.locator("#connection")).to_contain_text("trying again")
-    await asyncio.sleep(0)
+    async with TestClient(TestServer(build(settings).app, host="127.0.0.1", port=port)) as client:
+        await deploy(client)
+        await expect(page.locator("#connection")).to_have_text("live")
+        await expect(page.locator("#processes")).to_contain_text("app.web.0")
+        await expect(page.locator("#changes")).to_contain_text("app.web.0: created")
+
+
+async def test_a_page_that_the_browser_kept(client: Any, look: Look) -> None:
+    """One that was left is not connected; shown again as it was, it is."""
+    page = await (await look(client)).goto("/console/")
+    kept = "kind => dispatchEvent(new PageTransitionEvent(kind, { persisted: true }))"
+    await page.evaluate(kept, "pagehide")
+    async with page.expect_websocket() as opened:
+        await page.evaluate(kept, "pageshow")
+    await (await opened.value).wait_for_event("framereceived")
+    await deploy(client)
+    await expect(page.locator("#processes")).to_contain_text("app.web.0")

@@ -10,8 +10,8 @@ from smartmob.console.live import Live
 from smartmob.errors import Unavailable
 from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.kernel.tasks import TaskRegistry
-from smartmob.marks.events import MarkRemoved
-from smartmob.metrics.events import SessionStored
+from smartmob.metrics.events import SessionDeleted, SessionStored
+from tests.waiting import until
 
 
 class _Looks:
@@ -42,19 +42,33 @@ async def test_nobody_watches() -> None:
     await tasks.close()
 
 
+async def test_news() -> None:
+    """Its number is another one after each event, and else the same."""
+    tasks, bus = TaskRegistry(), EventBus()
+    live = Live(_Looks(), bus)  # type: ignore[arg-type]  # it asks for nothing but `now`
+    tasks.start("live", live.show_for_ever())
+    watching = live.watch()
+    seen = [orjson.loads(await anext(watching))["news"] for _ in range(2)]
+    assert seen == [live.news, live.news]
+    bus.publish(SessionStored("s", "commit"))
+    bus.publish(SessionDeleted("s", 0))
+    assert orjson.loads(await anext(watching))["news"] == live.news == seen[0] + 2
+    await watching.aclose()
+    await tasks.close()
+
+
 async def test_frames_go_on_when_the_database_comes_back() -> None:
     """A second without it is a second without a frame, and no more."""
     looks, tasks, bus = _Looks(), TaskRegistry(), EventBus()
     live = Live(looks, bus)  # type: ignore[arg-type]  # it asks for nothing but `now`
     tasks.start("live", live.show_for_ever())
     watching = live.watch()
-    await anext(watching)
+    first = orjson.loads(await anext(watching))
     looks.away = True
-    bus.publish(SessionStored("s", "commit"))
-    bus.publish(MarkRemoved)
+    await until(lambda: looks.looks == 2)
     looks.away = False
-    frame = orjson.loads(await anext(watching))
-    assert frame["news"] == 1
+    second = orjson.loads(await anext(watching))
+    assert second == {"looks": 3, "news": first["news"]}
     bus.publish(ServiceStopping())
     assert [frame async for frame in watching] == []
     await tasks.close()

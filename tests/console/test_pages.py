@@ -15,7 +15,7 @@ FOLDER = Path(smartmob.console.__file__).parent / "templates"
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir() if path.name != "layout.html"))
 def test_every_template(name: str) -> None:
     """It is complete with what every page is given, and escapes it."""
-    text = pages.render(name, "Overview", "<title>", signed_in="ci", role="read", id='"<id>')
+    text = pages.render(name, "Overview", "<title>", signed_in="ci", role="read", news=7, id='"<id>')
     assert "&lt;title&gt;" in text
     assert 'data-id="&#34;&lt;id&gt;"' in text
     assert "<title>&lt;title&gt; · smartmob</title>" in text

@@ -22,7 +22,7 @@ _NONE = Answer("There is no such thing.")
 def table(service: ConsoleService, live: Live, peers: Peers, house: House) -> RouteTable:
     """Return the routes."""
     data = Data(service, live, peers, house.bodies)
-    return RouteTable("console", (*_pages(Views(service, house.tokens)), *_data(data)))
+    return RouteTable("console", (*_pages(Views(service, live, house.tokens)), *_data(data)))
 
 
 def _pages(v: Views) -> Iterator[Route]:

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from smartmob.console import assets, pages
+from smartmob.console.live import Live
 from smartmob.console.service import ConsoleService
 from smartmob.errors import NotFound
 from smartmob.kernel.auth import OWNER, VISITOR, Tokens
@@ -21,8 +22,9 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 class Views:
     """Handlers of pages. What a page shows it asks for itself, so these only say which page it is, and of what."""
 
-    def __init__(self, service: ConsoleService, tokens: Tokens) -> None:
+    def __init__(self, service: ConsoleService, live: Live, tokens: Tokens) -> None:
         self._rooms = service.rooms
+        self._live = live
         self._tokens = tokens
 
     async def enter(self, _: web.Request) -> web.StreamResponse:
@@ -90,6 +92,7 @@ class Views:
     def _page(self, template: str, place: str, title: str, **values: Any) -> web.StreamResponse:
         visitor = VISITOR.get() or OWNER
         signed_in = (visitor.token or "the service's own token") if self._tokens.required else None
-        text = pages.render(f"{template}.html", place, title, signed_in=signed_in, role=visitor.role, **values)
+        seen = {"signed_in": signed_in, "role": visitor.role, "news": self._live.news}
+        text = pages.render(f"{template}.html", place, title, **seen, **values)
         headers = pages.headers(charts=template in _CHARTS)
         return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)

@@ -2,7 +2,7 @@
 
 import { act, ask, complain, lines, Refused } from "./api.js";
 import { Console } from "./console.js";
-import { bytes, el, empty, fill, seconds, table, when } from "./dom.js";
+import { bytes, el, empty, fill, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { exit } from "./states.js";
 
@@ -11,7 +11,7 @@ let listed = [];
 
 function show() {
   const more = next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, older) }, "Older")) : null;
-  fill("jobs", table([
+  update("jobs", table([
     { name: "Job", right: true, cell: (job) => el("a", { href: `/console/commands/${job.id}` }, String(job.id)) },
     { name: "Command", wide: true, cell: (job) => el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" ")) },
     { name: "State", cell: exit },

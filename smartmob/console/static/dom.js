@@ -4,19 +4,77 @@ export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) hear(node, name.slice(2), value);
     else if (name === "class") node.className = value;
     else if (value === true) node.setAttribute(name, "");
     else node.setAttribute(name, value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  node.append(...flat(children));
   return node;
 }
 
+const flat = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined);
+const place = (target) => (typeof target === "string" ? document.getElementById(target) : target);
+const handlers = new WeakMap();
+
+// One listener for each kind of event, whose handler can be another one later.
+function hear(node, kind, handler) {
+  const known = handlers.get(node) ?? {};
+  if (!(kind in known)) node.addEventListener(kind, (event) => handlers.get(node)[kind]?.(event));
+  handlers.set(node, { ...known, [kind]: handler });
+}
+
 export function fill(target, ...children) {
-  const node = typeof target === "string" ? document.getElementById(target) : target;
-  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  const node = place(target);
+  node.replaceChildren(...flat(children));
   return node;
+}
+
+// Like `fill` for what comes again and again: what stays the same is left as it is, so that nobody loses the focus,
+// a selection or how far was scrolled. Children may be found in other nodes afterwards than in those that were given.
+export function update(target, ...children) {
+  const node = place(target);
+  settle(node, flat(children).map((child) => (child instanceof Node ? child : document.createTextNode(child))));
+  return node;
+}
+
+// What the page or its user changes in a node that is there.
+const OWN = ["disabled", "open"];
+const keyOf = (node) => node.dataset?.key;
+
+function settle(node, wanted) {
+  const keys = new Set(wanted.map(keyOf));
+  for (const child of [...node.children]) if (keyOf(child) && !keys.has(keyOf(child))) child.remove();
+  const keyed = new Map([...node.children].filter(keyOf).map((child) => [keyOf(child), child]));
+  let next = node.firstChild;
+  for (const made of wanted) {
+    const key = keyOf(made);
+    const known = key ? keyed.get(key) : next && !keyOf(next) && next.nodeName === made.nodeName ? next : null;
+    keyed.delete(key);
+    if (known === next && known) next = next.nextSibling;
+    else node.insertBefore(known ?? made, next);
+    if (known) become(known, made);
+  }
+  while (next) {
+    const after = next.nextSibling;
+    next.remove();
+    next = after;
+  }
+}
+
+function become(node, made) {
+  if (!(node instanceof Element)) {
+    if (node.data !== made.data) node.data = made.data;
+    return;
+  }
+  for (const { name } of [...node.attributes]) if (!made.hasAttribute(name) && !OWN.includes(name)) node.removeAttribute(name);
+  for (const { name, value } of made.attributes) if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+  for (const [kind, handler] of Object.entries({ ...nobody(node), ...handlers.get(made) })) hear(node, kind, handler);
+  settle(node, [...made.childNodes]);
+}
+
+function nobody(node) {
+  return Object.fromEntries(Object.keys(handlers.get(node) ?? {}).map((kind) => [kind, null]));
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -31,6 +89,9 @@ export function svg(tag, attributes = {}, ...children) {
 // Whether the visitor may only look.
 export const reading = document.body.dataset.role !== "control";
 
+// What tells a row from the others, where anything does.
+const named = (row) => row.slug ?? row.id ?? row.name;
+
 // columns: [{name, right?, wide?, control?, cell(row)}]
 export function table(columns, rows, nothing) {
   if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
@@ -40,7 +101,7 @@ export function table(columns, rows, nothing) {
     el("table", {},
       el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: kind(column) }, column.name)))),
       el("tbody", {}, rows.map((row) =>
-        el("tr", {}, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
+        el("tr", { "data-key": named(row) }, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
 }
 
 export function tiles(pairs) {

@@ -2,7 +2,7 @@
 
 import { ask, complain } from "./api.js";
 import { dates, draw, layout, line, redraw, spans } from "./charts.js";
-import { ago, badge, bytes, fill, megabytes, number, percent, seconds, tiles, when } from "./dom.js";
+import { ago, badge, bytes, megabytes, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live } from "./live.js";
 
 const name = document.getElementById("main").dataset.id;
@@ -13,7 +13,7 @@ function show(frame) {
   const host = frame.hosts.find((row) => row.name === name);
   if (!host) return;
   const heard = host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(`silent, ${ago(host.at)}`, "warning");
-  fill("summary", tiles([["", heard], ["CPU", percent(host.cpu)], ["load", number(host.load, 2)], ["memory", megabytes(host.mem)], ["storage", megabytes(host.storage)],
+  update("summary", tiles([["", heard], ["CPU", percent(host.cpu)], ["load", number(host.load, 2)], ["memory", megabytes(host.mem)], ["storage", megabytes(host.storage)],
     ["received", host.net_received === null ? "–" : `${bytes(host.net_received)}/s`], ["sent", host.net_sent === null ? "–" : `${bytes(host.net_sent)}/s`],
     host.cores ? ["each core", host.cores.map((core) => Math.round(core)).join(" ")] : null,
     details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]));

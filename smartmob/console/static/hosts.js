@@ -2,13 +2,13 @@
 
 import { ask, complain } from "./api.js";
 import { COLOURS, dates, draw, escaped, layout, line, redraw, spans } from "./charts.js";
-import { ago, badge, bytes, el, empty, fill, link, megabytes, number, percent, table } from "./dom.js";
+import { ago, badge, bytes, el, empty, link, megabytes, number, percent, table, update } from "./dom.js";
 import { live } from "./live.js";
 
 let span = 3600;
 
 function show(frame) {
-  fill("hosts", table([
+  update("hosts", table([
     { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
     { name: "Heard", cell: (host) => (host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(ago(host.at), "warning")) },
     { name: "CPU", right: true, cell: (host) => percent(host.cpu) },

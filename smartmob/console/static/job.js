@@ -2,7 +2,7 @@
 
 import { act, ask, complain, Refused } from "./api.js";
 import { Console } from "./console.js";
-import { bytes, confirmed, el, fill, seconds, tiles, when } from "./dom.js";
+import { bytes, confirmed, el, seconds, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { exit } from "./states.js";
 
@@ -20,7 +20,7 @@ async function look() {
       el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, () => call("signal", [Number(id), "INT"])) }, "Interrupt"),
       el("button", { class: "danger", type: "button", onclick: (event) => act(event.currentTarget, async () => { if (await confirmed(`Kill job ${id}?`, "Kill")) await call("kill", [Number(id)]); }) }, "Kill"))
     : null;
-  fill("summary", el("p", {}, exit(job), " ", el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" "))),
+  update("summary", el("p", {}, exit(job), " ", el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" "))),
     job.error ? el("p", {}, job.error) : null,
     tiles([["began", when(job.started_at)], ["ended", job.ended_at ? when(job.ended_at) : "–"], ["in", job.cwd], ["process", job.pid ?? "–"],
       ["user time", seconds(job.user_seconds)], ["kernel time", seconds(job.system_seconds)], ["most memory", bytes(job.max_rss)], ["output", bytes(job.output_bytes)], ["by", job.client]]),

@@ -1,14 +1,14 @@
 // Load tests: fire one, watch it, look at those of the past.
 
 import { act, ask, complain, Refused, send } from "./api.js";
-import { el, empty, fill, link, number, seconds, table, tiles, when } from "./dom.js";
+import { el, empty, link, number, seconds, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { state } from "./states.js";
 
 function now(frame) {
   const load = frame.load;
-  if (!load) { fill("now", el("p", { class: "quiet" }, "Nothing is fired.")); return; }
-  fill("now", el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
+  if (!load) { update("now", el("p", { class: "quiet" }, "Nothing is fired.")); return; }
+  update("now", el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
     el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "How much of its time is over" }),
     tiles([["a second", number(load.rate)], ["errors a second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
       ["transactions", number(load.transactions)], ["errors", number(load.errors)], ["turrets", number(load.turrets)]]),
@@ -18,13 +18,13 @@ function now(frame) {
 async function refresh() {
   try {
     const [runs, turrets] = await Promise.all([ask("/turret-runs?limit=50"), ask("/turrets")]);
-    fill("turrets", turrets.headquarters
+    update("turrets", turrets.headquarters
       ? table([
         { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") },
         { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" }, { name: "Script", cell: (turret) => turret.script }, { name: "Heard", cell: (turret) => when(turret.status_at) },
       ], turrets.turrets, empty("No turret has been heard. On a machine that shall fire:", "smartmob turret --config-file config.json"))
       : empty("This service is no headquarters. Start it as one:", "smartmob serve --hq"));
-    fill("runs", table([
+    update("runs", table([
       { name: "", cell: (run) => el("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Compare ${run.name}` }) },
       { name: "Load test", wide: true, cell: (run) => link(run.name, `/console/load/${run.id}`) }, { name: "State", cell: (run) => state(run.state) },
       { name: "Created", cell: (run) => when(run.created_at) }, { name: "Transactions", right: true, cell: (run) => number(run.transactions) }, { name: "Errors", right: true, cell: (run) => number(run.errors) },
@@ -58,4 +58,4 @@ form.addEventListener("submit", (event) => {
 await refresh();
 const news = onNews(refresh, 2000);
 let turns = 0;
-live((frame) => { now(frame); news(frame); if (++turns % 10 === 0 && !compare.querySelector("input:checked")) refresh(); });
+live((frame) => { now(frame); news(frame); if (++turns % 10 === 0) refresh(); });

@@ -2,7 +2,7 @@
 
 import { act, ask, complain, send } from "./api.js";
 import { draw, layout, line, redraw } from "./charts.js";
-import { badge, el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
+import { badge, el, link, number, percent, seconds, table, tiles, update, when } from "./dom.js";
 import { live, watch } from "./live.js";
 import { state } from "./states.js";
 
@@ -29,7 +29,7 @@ function put(at, rate, errors, p50, p99) {
 }
 
 function timers(rows) {
-  fill("timers", table([
+  update("timers", table([
     { name: "Timer", wide: true, cell: (row) => row.name }, { name: "Count", right: true, cell: (row) => number(row.count) }, { name: "Errors", right: true, cell: (row) => number(row.errors) },
     ...["50", "90", "95", "99", "99.9"].map((share) => ({ name: `p${share}`, right: true, cell: (row) => seconds(row.percentiles[share] ?? null) })),
     { name: "Most", right: true, cell: (row) => seconds(row.max) },
@@ -37,7 +37,7 @@ function timers(rows) {
 }
 
 function turrets(list) {
-  fill("turrets", table([
+  update("turrets", table([
     { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") }, { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" },
     { name: "Busiest core", right: true, cell: (turret) => (turret.busiest === null || turret.busiest === undefined ? "–" : percent(turret.busiest * 100)) }, { name: "Lag", right: true, cell: (turret) => seconds(turret.lag ?? null) },
   ], list, "No turret has come yet."));
@@ -45,7 +45,7 @@ function turrets(list) {
 
 function head(run, further) {
   const on = !ENDED.includes(run.state);
-  fill("summary", el("p", {}, state(run.state), run.reason ? ` ${run.reason}` : ""),
+  update("summary", el("p", {}, state(run.state), run.reason ? ` ${run.reason}` : ""),
     on ? el("progress", { max: run.run_time, value: Math.min(run.run_time, Math.max(0, run.elapsed ?? 0)), "aria-label": "How much of its time is over" }) : null,
     tiles([["transactions", number(run.transactions)], ["errors", number(run.errors)], ...further]),
     el("div", { class: "buttons" }, link("Report", `/turret-runs/${id}/report`),

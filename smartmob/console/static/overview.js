@@ -1,7 +1,7 @@
 // The lab at a glance.
 
 import { ask, complain } from "./api.js";
-import { ago, badge, bytes, el, empty, fill, link, megabytes, number, percent, seconds, table, tiles, when } from "./dom.js";
+import { ago, badge, bytes, el, empty, fill, link, megabytes, number, percent, seconds, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
@@ -14,7 +14,8 @@ const starts = new Map();
 function card(host) {
   const known = cards.get(host.name);
   if (known) return known;
-  const parts = { cpu: el("strong"), said: el("span"), mem: el("span"), load: el("span"), spark: new Spark(starts.get(host.name) ?? []), at: null };
+  const parts = { cpu: el("strong"), said: el("span"), mem: el("span"), load: el("span"), spark: new Spark() };
+  for (const [time, value] of starts.get(host.name) ?? []) parts.spark.add(time, value);
   parts.node = el("a", { class: "host", href: `/console/hosts/${encodeURIComponent(host.name)}`, "data-host": host.name },
     el("div", { class: "name" }, el("span", {}, host.name), parts.said),
     parts.cpu, parts.spark.node, el("div", { class: "figures" }, parts.mem, parts.load));
@@ -30,7 +31,8 @@ function showHosts(frame) {
     parts.cpu.textContent = `${percent(host.cpu)} CPU`;
     parts.mem.textContent = host.mem === null ? "" : `memory ${megabytes(host.mem)}`;
     parts.load.textContent = host.load === null ? "" : `load ${number(host.load, 2)}`;
-    if (host.at !== parts.at) { parts.at = host.at; parts.spark.add(host.cpu); }
+    if (host.at) parts.spark.add(new Date(host.at) / 1000, host.cpu);
+    parts.spark.draw(new Date(frame.at) / 1000);
   }
   const order = frame.hosts.map((host) => card(host).node);
   const place = document.getElementById("hosts");
@@ -43,7 +45,7 @@ function showProcesses(frame) {
   document.getElementById("process-counts").textContent = [...counts].map(([name, count]) => `${count} ${name}`).join(", ");
   const worst = (process) => (process.state === "running" ? 1 : 0);
   const shown = [...frame.processes].sort((one, other) => worst(one) - worst(other)).slice(0, 12);
-  fill("processes", table([
+  update("processes", table([
     { name: "Program", wide: true, cell: (row) => link(row.slug, `/console/processes/${encodeURIComponent(row.slug)}`) },
     { name: "State", cell: (row) => state(row.state) },
     { name: "CPU", right: true, cell: (row) => percent(row.cpu) },
@@ -55,10 +57,10 @@ function showProcesses(frame) {
 function showLoad(frame) {
   const load = frame.load;
   if (!load) {
-    fill("load", empty("Nothing is fired at the moment. Begin a load test:", "smartmob fire my-project"));
+    update("load", empty("Nothing is fired at the moment. Begin a load test:", "smartmob fire my-project"));
     return;
   }
-  fill("load",
+  update("load",
     el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
     el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "How much of its time is over" }),
     tiles([["a second", number(load.rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
@@ -66,7 +68,7 @@ function showLoad(frame) {
 }
 
 function showJobs(frame) {
-  fill("jobs", table([
+  update("jobs", table([
     { name: "Command", wide: true, cell: (row) => el("a", { href: `/console/commands/${row.id}` }, el("code", {}, row.line)) },
     { name: "Since", cell: (row) => when(row.started_at) },
     { name: "For", cell: (row) => row.client },
@@ -74,20 +76,21 @@ function showJobs(frame) {
 }
 
 function showRest(document) {
-  fill("runs", table([
+  update("runs", table([
     { name: "Began", cell: (run) => when(run.started_at) },
     { name: "Run", cell: (run) => link(run.scm_ref.slice(0, 12) || run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
     { name: "Verdict", wide: true, cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, state(run.verdict)) : "–") },
   ], document.runs, empty("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`)));
-  fill("changes", changes(document.changes));
+  update("changes", changes(document.changes));
 }
 
 async function refresh() {
   try {
     const document = await ask("/console/data/overview");
-    for (const course of document.courses.hosts) starts.set(course.host, course.cpu);
+    const { times, hosts } = document.courses;
+    for (const { host, cpu } of hosts) starts.set(host, times.map((time, index) => [time, cpu[index]]));
     showRest(document);
   } catch (error) { complain(error); }
 }

@@ -2,7 +2,7 @@
 
 import { ask, complain } from "./api.js";
 import { Console } from "./console.js";
-import { bytes, el, fill, number, percent, seconds, tiles, when } from "./dom.js";
+import { bytes, el, fill, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live, watch } from "./live.js";
 import { buttons } from "./processes.js";
 import { state } from "./states.js";
@@ -19,8 +19,8 @@ async function look() {
 
 function show(frame) {
   const process = frame.processes.find((row) => row.slug === slug);
-  if (!process) { fill(head, el("p", {}, "This program is no more.")); return; }
-  fill(head, el("p", {}, state(process.state), process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
+  if (!process) { update(head, el("p", {}, "This program is no more.")); return; }
+  update(head, el("p", {}, state(process.state), process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
     tiles([["process", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["up", seconds(process.uptime)], ["restarts", number(process.restarts)],
       ["last exit status", process.last_status ?? "–"], ["CPU", percent(process.cpu)], ["memory", bytes(process.memory)],
       details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));

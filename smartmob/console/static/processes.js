@@ -1,12 +1,11 @@
 // Programs: what runs, and how to deploy one.
 
 import { act, ask, send } from "./api.js";
-import { bytes, confirmed, el, empty, fill, link, number, percent, seconds, table } from "./dom.js";
+import { bytes, confirmed, el, empty, link, number, percent, seconds, table, update } from "./dom.js";
 import { live } from "./live.js";
 import { state } from "./states.js";
 
 const path = (verb, slug) => `/${verb}/${encodeURIComponent(slug)}`;
-let shown = "";
 
 export function buttons(slug) {
   const button = (words, kind, action) => el("button", { class: kind, type: "button", onclick: (event) => act(event.currentTarget, action) }, words);
@@ -17,35 +16,17 @@ export function buttons(slug) {
 }
 
 function show(frame) {
-  // Buttons must not change under a finger, so only what differs is drawn anew.
-  const key = frame.processes.map((row) => row.slug).join("\n");
-  const columns = [
+  update("processes", table([
     { name: "Program", wide: true, cell: (row) => link(row.slug, `/console/processes/${encodeURIComponent(row.slug)}`) },
-    { name: "State", cell: (row) => cell(row, "state", state(row.state)) },
-    { name: "Process", right: true, cell: (row) => cell(row, "pid", row.pid ?? "–") },
-    { name: "Port", right: true, cell: (row) => cell(row, "port", row.port ?? "–") },
-    { name: "Up", right: true, cell: (row) => cell(row, "uptime", seconds(row.uptime)) },
-    { name: "Restarts", right: true, cell: (row) => cell(row, "restarts", number(row.restarts)) },
-    { name: "CPU", right: true, cell: (row) => cell(row, "cpu", percent(row.cpu)) },
-    { name: "Memory", right: true, cell: (row) => cell(row, "memory", bytes(row.memory)) },
+    { name: "State", cell: (row) => state(row.state) },
+    { name: "Process", right: true, cell: (row) => row.pid ?? "–" },
+    { name: "Port", right: true, cell: (row) => row.port ?? "–" },
+    { name: "Up", right: true, cell: (row) => seconds(row.uptime) },
+    { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
+    { name: "CPU", right: true, cell: (row) => percent(row.cpu) },
+    { name: "Memory", right: true, cell: (row) => bytes(row.memory) },
     { name: "", right: true, control: true, cell: (row) => buttons(row.slug) },
-  ];
-  if (key !== shown || !frame.processes.length) {
-    shown = key;
-    fill("processes", table(columns, frame.processes, empty("No program runs here yet. Deploy one below, or:", "smartmob run ./myapp")));
-    return;
-  }
-  for (const row of frame.processes) {
-    for (const column of columns.slice(1).filter((column) => !column.control)) {
-      const made = column.cell(row);
-      const there = document.querySelector(`[data-slug="${CSS.escape(row.slug)}"][data-figure="${made.dataset.figure}"]`);
-      if (there && there.textContent !== made.textContent) there.replaceWith(made);
-    }
-  }
-}
-
-function cell(row, figure, content) {
-  return el("span", { "data-slug": row.slug, "data-figure": figure }, content);
+  ], frame.processes, empty("No program runs here yet. Deploy one below, or:", "smartmob run ./myapp")));
 }
 
 function upload(file, said) {

@@ -1,33 +1,31 @@
-// A small curve without axes: the newest values of a figure.
+// A small curve without axes: a figure over the last minutes.
 
 import { svg } from "./dom.js";
 
-const POINTS = 120;
+const SPAN = 300;
 
 export class Spark {
-  constructor(values = [], top = 100) {
-    this.values = values.slice(-POINTS);
+  constructor(top = 100) {
+    this.points = []; // [seconds since 1970, value], in the order of time
     this.top = top;
     this.line = svg("path");
     this.area = svg("path", { class: "area" });
-    this.node = svg("svg", { class: "spark", viewBox: `0 0 ${POINTS - 1} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.area, this.line);
-    this.draw();
+    this.node = svg("svg", { class: "spark", viewBox: `0 0 ${SPAN} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.area, this.line);
   }
 
-  add(value) {
-    this.values.push(value);
-    if (this.values.length > POINTS) this.values.shift();
-    this.draw();
+  add(time, value) {
+    const newest = this.points.at(-1)?.[0] ?? -Infinity;
+    if (value !== null && value !== undefined && time > newest) this.points.push([time, value]);
   }
 
-  draw() {
-    const top = Math.max(this.top, ...this.values.map((value) => value ?? 0));
-    const offset = POINTS - this.values.length;
-    const points = this.values
-      .map((value, index) => (value === null || value === undefined ? null : `${offset + index},${(99 - (98 * value) / top).toFixed(1)}`))
-      .filter((point) => point);
-    this.line.setAttribute("d", points.length > 1 ? `M${points.join("L")}` : "");
-    const first = points[0]?.split(",")[0], last = points.at(-1)?.split(",")[0];
-    this.area.setAttribute("d", points.length > 1 ? `M${first},100L${points.join("L")}L${last},100Z` : "");
+  // Draws what is known of the minutes before `end`; the curve of who is silent moves away.
+  draw(end) {
+    const start = end - SPAN;
+    while (this.points.length && this.points[0][0] < start) this.points.shift();
+    const top = Math.max(this.top, ...this.points.map(([, value]) => value));
+    const drawn = this.points.map(([time, value]) => [(time - start).toFixed(1), (99 - (98 * value) / top).toFixed(1)]);
+    const path = drawn.length > 1 ? drawn.map((point) => point.join(",")).join("L") : "";
+    this.line.setAttribute("d", path && `M${path}`);
+    this.area.setAttribute("d", path && `M${drawn[0][0]},100L${path}L${drawn.at(-1)[0]},100Z`);
   }
 }

@@ -1,7 +1,7 @@
 // Test runs, and a search for tests.
 
 import { act, ask, complain } from "./api.js";
-import { el, empty, fill, link, number, seconds, table, when } from "./dom.js";
+import { el, empty, fill, link, number, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { comparison, itemLink } from "./verdicts.js";
 
@@ -9,7 +9,7 @@ let next = null;
 let listed = [];
 
 function show() {
-  fill("runs", table([
+  update("runs", table([
     { name: "Began", cell: (run) => when(run.started_at) },
     { name: "Run", cell: (run) => link(run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Commit", cell: (run) => el("code", {}, run.scm_ref.slice(0, 12) || "–") },

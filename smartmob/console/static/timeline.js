@@ -3,7 +3,7 @@
 import { act, ask, complain, send } from "./api.js";
 import { COLOURS, dates, draw, escaped, ink, layout, line, redraw, spans } from "./charts.js";
 import { changes } from "./changes.js";
-import { bytes, el, fill, link, number, percent, seconds, table, when } from "./dom.js";
+import { bytes, el, fill, link, number, percent, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 
 const LEVELS = { good: "#2f9e6b", warning: "#c98a1b", bad: "#d1456b", plain: "#3d6fe0" };
@@ -101,7 +101,7 @@ async function show() {
   const node = await draw("chart", traces, wanted);
   listen(node);
   fill("partial", document_.partial.length ? `Too much happened to show it all: of ${document_.partial.join(", ")} only a part is shown. Zoom in for the rest.` : "");
-  fill("marks", table([
+  update("marks", table([
     { name: "At", cell: (mark) => when(mark.at) }, { name: "Note", wide: true, cell: (mark) => mark.text }, { name: "By", cell: (mark) => mark.author || "–" },
     { name: "", right: true, control: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => act(event.currentTarget, async () => { await send(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Remove") },
   ], document_.marks, "No notes in this span."));
