@@ -151,7 +151,9 @@ def kill_postgres(data_dir: Path) -> None:
         psutil.Process(pid).wait(SECONDS)
 
 
-async def run(*arguments: str | Path, program: str = "smartmob", **env: str) -> tuple[int, str, str]:
+async def run(
+    *arguments: str | Path, program: str = "smartmob", seconds: float = SECONDS, **env: str
+) -> tuple[int, str, str]:
     """Return exit code, output and errors of a command that ends by itself."""
     process = await asyncio.create_subprocess_exec(
         PROGRAMS / program,
@@ -160,7 +162,7 @@ async def run(*arguments: str | Path, program: str = "smartmob", **env: str) -> 
         stderr=asyncio.subprocess.PIPE,
         env=environment(**env),
     )
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()

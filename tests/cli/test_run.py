@@ -120,7 +120,7 @@ class TestFailing:
         code, output, errors = await smartmob("run", folder, "--detach")
 
         assert (code, output) == (1, "")
-        assert "myapp.web.0  unpack failure: .env, line 1" in errors
+        assert "myapp.web.0  no procfile: .env, line 1" in errors
         assert "smartmob stop --remove myapp.web.0 myapp.worker.0" in errors
 
     async def test_a_command_that_is_not_there(self, smartmob: Any, program: Any) -> None:
