@@ -48,6 +48,8 @@ class Guardian:
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
         self._registering = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self.edition = 0
+        """Another number once what was verified before may hold no more."""
 
     def known(self, client_id: str) -> str | None:
         """Return the name of the machine if the id was verified before."""
@@ -85,6 +87,7 @@ class Guardian:
 
     def forget(self, name: str) -> None:
         """Verify a machine anew the next time: it was registered or removed."""
+        self.edition += 1
         self._known = OrderedDict((digest, known) for digest, known in self._known.items() if known != name)
         self._wrong.clear()
 

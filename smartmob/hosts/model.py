@@ -105,15 +105,23 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
         *(data.disk_read, data.disk_write, data.net_received, data.net_sent),
         None if data.cores is None and data.temperatures is None else _detail(data),
     )
-    for name, value in zip(_CHECKED, row[1:2] + row[3:-1], strict=True):
+    for value in row[1:2] + row[3:-1]:
         # Comparisons with a NaN are false.
         if value is not None and not 0 <= value < _MOST:
-            raise InvalidInput.at(name, f"expected a number from 0, got {value}")
+            raise _out_of_range(row)
     return row
 
 
 _CHECKED = ("time", *FIGURES)
 _MOST = 1e18
+
+
+def _out_of_range(row: SampleRow) -> InvalidInput:
+    """Return the refusal that names the first figure that is no number from 0."""
+    for name, value in zip(_CHECKED, row[1:2] + row[3:-1], strict=True):
+        if value is not None and not 0 <= value < _MOST:
+            return InvalidInput.at(name, f"expected a number from 0, got {value}")
+    raise AssertionError(row)
 
 
 def _detail(data: SampleData) -> str:

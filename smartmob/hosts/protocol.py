@@ -99,22 +99,19 @@ _SAMPLE = msgspec.json.Decoder(SampleData, strict=False)
 # -- what is to be done -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send `text`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True, gc=False):
     """Read nothing for so many seconds: the client sends faster than it may."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(msgspec.Struct, frozen=True):
     """Store the samples of the machine that `client_id` proves to be, and send `text` once they are committed.
 
     Without `text` it is the answer to a backfill.
@@ -125,8 +122,7 @@ class Store:
     text: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreOffset:
+class StoreOffset(msgspec.Struct, frozen=True, gc=False):
     """Store how far the clock of a machine is from the server's, then tell it."""
 
     client_id: str
@@ -134,8 +130,7 @@ class StoreOffset:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Begin a subscription, if the client may have it: send `text` and then events."""
 
     subscription: Subscription
@@ -143,21 +138,18 @@ class Start:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """End a subscription, if there is one, and send `text`."""
 
     request_id: bytes
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TellWorkTime:
+class TellWorkTime(msgspec.Struct, frozen=True, gc=False):
     """Tell since when the server works."""
 
 
-@dataclass(frozen=True, slots=True)
-class TellClock:
+class TellClock(msgspec.Struct, frozen=True, gc=False):
     """Tell the time: when the question was sent (by the client's clock), when it was received, and when this leaves."""
 
     sent: float

@@ -50,6 +50,23 @@ class TestEcho:
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
         assert len(await report(client)) == 1
 
+    async def test_a_machine_that_was_removed(self, client: Any) -> None:
+        """What a connection has proven holds no longer than the machine, and only for the id that proved it."""
+        refused = {"type": "ERROR", "reason": "incorrect username or password"}
+        await register(client)
+        await register(client, "other")
+        async with talking(client) as talk:
+            for _ in range(2):
+                assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+            assert await talk.send(sample(), client_id("other", "1")) == refused
+            assert (await talk.send(sample(), client_id("other")))["type"] == "DATA_RETURN"
+            assert (await client.delete("/hosts/wood")).status == 200
+            assert await talk.send(sample()) == refused
+            assert (await talk.send(sample(), client_id("other")))["type"] == "DATA_RETURN"
+            await register(client)
+            assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+        assert (len(await report(client)), len(await report(client, "other", client_id("other")))) == (1, 2)
+
     async def test_messages_sent_ahead(self, client: Any) -> None:
         """A client that does not wait for answers gets all of them, in order."""
         await register(client)
