@@ -43,6 +43,7 @@ _COMMANDS = {
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
     "token": ("smartmob.cli.token:command", "Tokens that allow less than the service's own: add, list, revoke."),
+    "doctor": ("smartmob.cli.doctor:command", "Look whether a service can run here, and tell what to do."),
     "db": ("smartmob.cli.db:command", "Look after the database: status, migrate, dump, restore, vacuum."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
