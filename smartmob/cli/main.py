@@ -103,7 +103,8 @@ def _run(call: Callable[[], object]) -> int:
         error.show()
         return USAGE
     except SmartmobError as error:
-        click.echo(f"smartmob: {error}", err=True)
+        # It may quote what a server has said.
+        click.echo(f"smartmob: {_printable(str(error))}", err=True)
         return _code(error)
     except KeyboardInterrupt:
         return 130
@@ -112,6 +113,12 @@ def _run(call: Callable[[], object]) -> int:
         sys.stdout = None
         return GOOD
     return result if isinstance(result, int) else GOOD
+
+
+def _printable(text: str) -> str:
+    from smartmob.cli.output import printable
+
+    return printable(text)
 
 
 def _code(error: SmartmobError) -> int:
