@@ -99,6 +99,15 @@ async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(name="empty_url")
+async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
+    """Return the URL of a database without tables."""
+    name = f"empty_{os.getpid()}_{next(_numbers)}"
+    await _execute(postgres_url, f"CREATE DATABASE {name}")
+    yield postgres_url.format(name)
+    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 async def _execute(postgres_url: str, statement: str) -> None:
     connection = await asyncpg.connect(postgres_url.format("postgres"))
     try:

@@ -43,6 +43,7 @@ _COMMANDS = {
     "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
     "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
     "token": ("smartmob.cli.token:command", "Tokens that allow less than the service's own: add, list, revoke."),
+    "doctor": ("smartmob.cli.doctor:command", "Look whether a service can run here, and tell what to do."),
     "db": ("smartmob.cli.db:command", "Look after the database: status, migrate, dump, restore, vacuum."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
@@ -102,7 +103,8 @@ def _run(call: Callable[[], object]) -> int:
         error.show()
         return USAGE
     except SmartmobError as error:
-        click.echo(f"smartmob: {error}", err=True)
+        # It may quote what a server has said.
+        click.echo(f"smartmob: {_printable(str(error))}", err=True)
         return _code(error)
     except KeyboardInterrupt:
         return 130
@@ -111,6 +113,12 @@ def _run(call: Callable[[], object]) -> int:
         sys.stdout = None
         return GOOD
     return result if isinstance(result, int) else GOOD
+
+
+def _printable(text: str) -> str:
+    from smartmob.cli.output import printable
+
+    return printable(text)
 
 
 def _code(error: SmartmobError) -> int:

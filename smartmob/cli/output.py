@@ -36,7 +36,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
     A cell that is a Text keeps its style; `plain` makes one that is safe.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    # As a Text: what stands in brackets is no markup.
+    heading = Text(printable(title), "bold") if title else None
+    table = Table(
+        title=heading, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+    )
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
@@ -47,7 +51,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def say(text: str) -> None:
     """Tell a person something, on standard error."""
-    Console(stderr=True, highlight=False, markup=False).print(text, soft_wrap=True)
+    Console(stderr=True, highlight=False, markup=False).print(printable(text), soft_wrap=True)
 
 
 def print_lines(lines: Iterable[Text]) -> None:
@@ -83,6 +87,13 @@ def plain(cell: object, style: str = "") -> Text:
     """Return a cell without what a terminal would obey: names come from whoever sends them."""
     text = NOTHING if cell is None or cell == "" else str(cell)
     return Text("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
+
+
+def printable(text: str) -> str:
+    """Return text of several lines without what else a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
 
 
 def local_time(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import orjson
 from rich.console import Console
 
+from smartmob.cli.output import plain
 from smartmob.processes.protocol import NOTE
 
 EVENT = NOTE.decode()
@@ -82,7 +83,7 @@ class Screen:
         colours = _colours(names)
         heads = {}
         for slug, name in names.items():
-            text = f"{name:<{width}} | ".encode()
+            text = f"{plain(name).plain:<{width}} | ".encode()
             heads[slug] = b"\x1b[" + colours[slug] + b"m" + text + _PLAIN if self._coloured else text
         return heads
 

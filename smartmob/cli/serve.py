@@ -31,7 +31,8 @@ def flag(option: Option) -> Callable[[Any], Any]:
     return click.option(option.flag, option.name, metavar=metavar, multiple=option.repeatable, help=text)
 
 
-def _with_settings(function: Any) -> Any:
+def with_settings(function: Any) -> Any:
+    """Give a command an option for each setting of the service."""
     for option in reversed(OPTIONS):
         function = flag(option)(function)
     return function
@@ -40,7 +41,7 @@ def _with_settings(function: Any) -> Any:
 @click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="smartmob")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="File of settings, in TOML.")
-@_with_settings
+@with_settings
 def command(config: Path | None, **flags: Any) -> None:
     """Run the service until CTRL-C, SIGINT or SIGTERM.
 

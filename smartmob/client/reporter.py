@@ -22,6 +22,7 @@ from yarl import URL
 from smartmob import __version__
 from smartmob.client import trust
 from smartmob.client.backlog import Backlog
+from smartmob.client.offset import exchanged
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.sweep import Sweeper
@@ -228,8 +229,7 @@ class Reporter:
             sent = steady() + apart
             told = await self._ask(socket, {"type": "CLOCK", "sent": sent})
             back = steady() + apart
-            delay = (back - sent) - (told["answered"] - told["received"])
-            found.append((max(0.0, delay), ((told["received"] - sent) + (told["answered"] - back)) / 2))
+            found.append(exchanged(sent, told["received"], told["answered"], back))
         # The quickest exchange was disturbed least.
         delay, offset = min(found)
         self._base = apart + offset

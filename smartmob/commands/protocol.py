@@ -160,7 +160,7 @@ def from_client(text: str | bytes) -> FromClient:
     """Return what a client says; raises InvalidInput."""
     try:
         return _FROM_CLIENT.decode(text)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput(f"the message is not understood: {error}") from None
 
 
@@ -168,7 +168,7 @@ def from_server(text: str | bytes) -> FromServer:
     """Return what a server says; raises InvalidInput."""
     try:
         return _FROM_SERVER.decode(text)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput(f"the message is not understood: {error}") from None
 
 

@@ -74,6 +74,6 @@ async def _refusal(address: str, response: aiohttp.ClientResponse) -> str:
     text = (await response.content.read(_MOST_AT_ONCE)).decode(errors="replace")
     try:
         said = msgspec.json.decode(text).get("detail") or text
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, AttributeError, RecursionError):
         said = text
     return f"{address} answered {response.status}: {str(said)[:500]}"

@@ -47,7 +47,7 @@ def _decode(block: bytes, decoder: msgspec.json.Decoder[T], lines_before: int) -
     if b"\\" not in block or b"\\u0000" not in block:
         try:
             return list(map(decoder.decode, lines))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # an empty line, or a wrong one: found again below, to say where it is
     found = []
     for number, line in enumerate(lines, start=lines_before + 1):

@@ -106,8 +106,12 @@ def response(
     return answer
 
 
-def invalid(error: msgspec.MsgspecError | UnicodeDecodeError, prefix: str = "$") -> errors.InvalidInput:
+def invalid(
+    error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError, prefix: str = "$"
+) -> errors.InvalidInput:
     """Return the refusal for what msgspec says of an input; the bad field is named as a JSON path."""
+    if isinstance(error, RecursionError):
+        return errors.InvalidInput.at(prefix, "the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
         said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         return errors.InvalidInput.at(prefix, f"the body is not valid JSON: {said}")

@@ -36,7 +36,8 @@ class _MalformedRequests(logging.Filter):
         if isinstance(error, HttpProcessingError):
             log.info("http.malformed", reason=why_malformed(error))
             return False
-        return True
+        # A body that cannot be unpacked was answered; aiohttp meets it again when it throws away the rest.
+        return not isinstance(error, web.RequestPayloadError)
 
 
 class _Connection(web.RequestHandler):

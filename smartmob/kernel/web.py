@@ -320,10 +320,10 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes, where: str = "$") -> T
     """Return `data` as the decoder's type; raises InvalidInput that names the field, also for NUL characters."""
     try:
         document = decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if b"\\u0000" in data:
+            _refuse_nul(msgspec.json.decode(data), where)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise problems.invalid(error, where) from None
-    if b"\\u0000" in data:
-        _refuse_nul(msgspec.json.decode(data), where)
     return document
 
 

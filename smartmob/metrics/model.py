@@ -284,7 +284,7 @@ def tags_of(description: dict[str, Any] | str) -> dict[str, str]:
     if isinstance(description, str):
         try:
             document = msgspec.json.decode(description)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             document = None
         if not isinstance(document, dict):
             return {"description": description} if description else {}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import ipaddress
 import os
+import socket
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import aiohttp
 from yarl import URL
@@ -22,6 +25,8 @@ Progress = Callable[[int, int | None], None]
 """Is told the bytes that have come and, where the server says it, how many there will be."""
 
 _SCHEMES = ("http", "https")
+_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
+"""Where Amazon (by IPv6) and Alibaba have what others have at the link-local 169.254.169.254."""
 _WRITE_FROM = 512 * 1024
 _REDIRECTS = (
     HTTPStatus.MOVED_PERMANENTLY,
@@ -68,9 +73,33 @@ class Stored:
     version: Version | None = field(default=None, compare=False)
 
 
+class _Forbidden(OSError):
+    """The address is one that no source is downloaded from."""
+
+
+def _connect_to(address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket for an address that a name stands for; raises _Forbidden.
+
+    It is the address itself that is looked at, right before the connection: no name and no redirect gets round it.
+    """
+    family, kind, protocol, _, place = address
+    if is_forbidden(str(place[0])):
+        raise _Forbidden(errno.EACCES, "link-local addresses, where clouds keep their secrets, are not asked")
+    return socket.socket(family, kind, protocol)
+
+
+def is_forbidden(host: str) -> bool:
+    """Return whether an address is link-local, or another one at which a cloud tells machines their secrets."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = address if mapped is None else mapped
+    return address.is_link_local or address in _METADATA
+
+
 def open_session() -> aiohttp.ClientSession:
     """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment."""
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=_connect_to),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -225,6 +254,8 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
             return f"the host {error.host!r} is not known"
         case aiohttp.ClientSSLError():
             return f"no secure connection: {error}"
+        case aiohttp.ClientConnectorError(os_error=_Forbidden() as cause):
+            return str(cause.strerror)
         case aiohttp.ClientConnectorError(os_error=cause):
             return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"
         case aiohttp.ServerDisconnectedError():

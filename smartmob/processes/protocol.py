@@ -19,7 +19,7 @@ NOTE = b"[smartmob] "
 """What a line about the process itself begins with; also the line that tells how many lines were skipped."""
 
 LONGEST_GRACE = 3600.0
-_NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f]")
+_NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Without slashes, braces and controls.")]

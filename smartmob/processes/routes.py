@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from smartmob.errors import InvalidInput
@@ -102,17 +104,17 @@ class _Handlers:
         if wants_html(request):
             raise web.HTTPSeeOther("/console/")
         base = _base(request)
-        return json_response(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
+        return _addressed(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         base = _base(request)
-        return json_response(protocol.Listing([protocol.status(p, base) for p in self._service.processes()]))
+        return _addressed(protocol.Listing([protocol.status(p, base) for p in self._service.processes()]))
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         wanted = decode(protocol.CREATE, await self._bodies.read(request))
         snapshot = await self._service.create(wanted, REQUEST_ID.get() or "")
         status = protocol.status(snapshot, _base(request))
-        response = json_response(status, 201)
+        response = _addressed(status, 201)
         response.headers["Location"] = status.details
         return response
 
@@ -163,14 +165,21 @@ class _Handlers:
             raise InvalidInput("the request has no body; send the archive as it is")
         stored = await self._service.preparer.upload(self._bodies.chunks(request))
         url = f"{_base(request)}/archives/{stored.digest}"
-        return json_response(protocol.Uploaded(source_url=url, digest=stored.digest, size=stored.size), 201)
+        return _addressed(protocol.Uploaded(source_url=url, digest=stored.digest, size=stored.size), 201)
 
     async def archive(self, request: web.Request) -> web.StreamResponse:
         path = self._service.preparer.archive(parameter(request, "digest"))
         return web.FileResponse(path, headers={"Content-Type": OCTETS})
 
     def _answer(self, request: web.Request, snapshot: model.Snapshot) -> web.StreamResponse:
-        return json_response(protocol.status(snapshot, _base(request)))
+        return _addressed(protocol.status(snapshot, _base(request)))
+
+
+def _addressed(document: Any, status: int = 200) -> web.StreamResponse:
+    """Return an answer with addresses that were made of the Host header: they are for who asked, and for no cache."""
+    response = json_response(document, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _base(request: web.Request) -> str:

@@ -150,7 +150,7 @@ class Collector:
         self._now, self._passed = now, passed
         try:
             plain = _PLAIN.decode_lines(b"\n".join(frames))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._take_slowly(frames, now, wall)
         # Two halves of a message in two frames could make up a whole one.
         if len(plain) != len(frames) or not plain:

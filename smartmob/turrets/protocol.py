@@ -262,7 +262,7 @@ def decode(frame: bytes) -> Result | Status | Slices:
     """
     try:
         message = _INCOMING.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _other(frame, error)
     if message.status is not msgspec.UNSET or message.slices is not msgspec.UNSET:
         return _other(frame, None)
@@ -282,7 +282,7 @@ def _other(frame: bytes, error: Exception | None) -> Status | Slices:
             return _STATUS.decode(frame)
         if "slices" in keys:
             return _checked(_SLICES.decode(frame))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as failure:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
         raise InvalidInput(str(failure)) from None
     raise InvalidInput(str(error))
 
@@ -304,7 +304,7 @@ def decode_order(frame: bytes) -> tuple[str, Order]:
     channel, _, text = (b"", b"", frame) if frame.startswith(b"{") else frame.partition(b" ")
     try:
         return channel.decode(), _ORDER.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"an order that cannot be read: {error}") from None
 
 

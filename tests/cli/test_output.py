@@ -34,6 +34,16 @@ def test_sizes(value: float | None, text: str) -> None:
     assert output.size(value) == text
 
 
+def test_text_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither titles nor what is said pass on what a terminal obeys, or take it for markup; lines stay lines."""
+    assert output.printable("a\nb\tc\x1b]0;x\x07\x9b1m\u202e") == "a\nb\tc\ufffd]0;x\ufffd\ufffd1m\ufffd"
+    output.print_table("Run [red]\x1b[2J", ("A",), [("b" * 40,)])
+    output.say("no\x1b[2Jthing")
+    out, err = capsys.readouterr()
+    assert "Run [red]\ufffd[2J" in out
+    assert err == "no\ufffd[2Jthing\n"
+
+
 def test_a_cell_cannot_command_the_terminal() -> None:
     """Control characters of a name that somebody sent are not passed on, and markup is text."""
     assert output.plain("a\x1b[31mb\x07[red]c").plain == "a\ufffd[31mb\ufffd[red]c"

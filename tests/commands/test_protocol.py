@@ -124,3 +124,12 @@ def test_a_gap_a_repeat_and_too_much() -> None:
         receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 150, bytes(protocol.WINDOW)))
     receiving.skip(500)
     assert receiving.offset == 500
+
+
+def test_messages_that_nest_without_end() -> None:
+    """They are not understood, from either side."""
+    for text in ("[" * 20_000, '{"type": "call", "arguments": ' + "[" * 20_000):
+        with pytest.raises(InvalidInput):
+            protocol.from_client(text)
+        with pytest.raises(InvalidInput):
+            protocol.from_server(text)

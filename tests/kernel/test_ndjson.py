@@ -99,6 +99,7 @@ BAD = [
     (b'{"name": "\xff"}', "$: the body is not valid JSON: it is not UTF-8"),
     (b'{"name": "a\\u0000b"}', "$.name: a text cannot contain the NUL character"),
     (b"3", "$: Expected `object`, got `int`"),
+    (b'{"x": ' + b"[" * 20_000, "$: the body is nested too deeply"),
 ]
 
 

@@ -159,3 +159,9 @@ class TestGroup:
         """It is the tag, or the first session."""
         assert run_id([_member("a", 0, tag="T"), _member("b", 1, tag="T")]) == "T"
         assert run_id([_member("a", 0), _member("b", 1)]) == "a"
+
+
+def test_a_description_that_nests_without_end() -> None:
+    """It is a text like any other."""
+    text = "[" * 20_000
+    assert model.tags_of(text) == {"description": text}

@@ -15,7 +15,16 @@ import aiohttp
 import pytest
 
 from smartmob.errors import TooLarge
-from smartmob.processes.download import DownloadError, DownloadLimits, Stored, check_url, download, open_session, store
+from smartmob.processes.download import (
+    DownloadError,
+    DownloadLimits,
+    Stored,
+    check_url,
+    download,
+    is_forbidden,
+    open_session,
+    store,
+)
 from tests.processes.file_server import FileServer, running_file_server
 
 BODY = os.urandom(1_500_000)
@@ -182,6 +191,40 @@ async def test_a_refused_connection_is_named(session: aiohttp.ClientSession, tmp
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/x"
         with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+/x: no connection: Connection refused"):
             await download(session, url, tmp_path / "x", LIMITS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1%25lo]/x",
+        "http://[::ffff:169.254.169.254]/x",
+        "http://[fd00:ec2::254]/x",
+        "http://0xA9FEA9FE/x",
+    ],
+)
+async def test_where_clouds_keep_secrets(url: str, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """A source at a link-local address is refused, however the address is written, and no connection is tried."""
+    with pytest.raises(DownloadError, match="link-local addresses"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+async def test_a_redirect_to_where_clouds_keep_secrets(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """It is refused as well."""
+    url = files.redirect("/x", "http://169.254.169.254/latest/meta-data/")
+    with pytest.raises(DownloadError, match=r"169\.254\.169\.254/.*: link-local addresses"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("host", "forbidden"),
+    [("127.0.0.1", False), ("10.0.0.1", False), ("::1", False), ("169.254.0.1", True), ("fe80::1%eth0", True)],
+)
+def test_forbidden_addresses(host: str, forbidden: bool) -> None:
+    """Private addresses are where a lab keeps its sources; link-local ones are not."""
+    assert is_forbidden(host) == forbidden
 
 
 @pytest.mark.parametrize(

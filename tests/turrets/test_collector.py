@@ -332,3 +332,11 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
     assert rows == folded == counts["count"] == len(results)
     assert counts["errors"] == sum(failed for _, _, failed in results)
     assert math.isclose(counts["total"], sum(took for _, took, _ in results), abs_tol=1e-9)
+
+
+def test_a_message_that_nests_without_end() -> None:
+    """It is counted as malformed, and those beside it are kept."""
+    gathered = Gathered()
+    gathered.take(stock_result(), b'{"elapsed": ' + b"[" * 20_000, stock_result())
+    assert len(gathered.complaints) == 1
+    assert sum(_counts(gathered.cut()).values()) > 0

@@ -171,3 +171,12 @@ class TestOrders:
     def test_unset_and_null_are_no_briefing(self) -> None:
         """A headquarters that says nothing of us is not ours."""
         assert protocol.briefing(Order(command="x", smartmob=msgspec.UNSET)) is None
+
+
+@pytest.mark.parametrize("frame", [b"[" * 20_000, b'{"status": ' + b"[" * 20_000, b'{"slices": [' + b'{"a":' * 20_000])
+def test_messages_that_nest_without_end(frame: bytes) -> None:
+    """They are no messages, whatever they begin like; nor are such orders."""
+    with pytest.raises(InvalidInput):
+        decode(frame)
+    with pytest.raises(InvalidInput):
+        protocol.decode_order(b" " + frame)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,18 +16,6 @@ from smartmob.kernel.upkeep.place import reach
 from smartmob.settings import DatabaseSettings, Settings
 
 KNOWN = migrations.collect(MIGRATED_ROOMS)
-_numbers = itertools.count()
-
-
-@pytest.fixture(name="empty_url")
-async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
-    """Return the URL of a database without tables."""
-    name = f"empty_{os.getpid()}_{next(_numbers)}"
-    admin = await asyncpg.connect(postgres_url.format("postgres"))
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield postgres_url.format(name)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 @pytest.fixture(name="reached")

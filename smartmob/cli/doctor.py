@@ -1,0 +1,61 @@
+"""`smartmob doctor`: looks at what a service needs on this machine, and tells what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from smartmob.cli import output
+from smartmob.cli.connection import as_json
+from smartmob.cli.db import settings_of
+from smartmob.cli.serve import with_settings
+
+_STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
+
+
+@click.command("doctor")
+@click.option("--server", metavar="URL", help="A service whose clock is compared with that of this machine.")
+@click.option("--config", type=click.Path(path_type=Path), help="File of settings, in TOML.")
+@as_json
+@with_settings
+def command(server: str | None, config: Path | None, as_json: bool, **flags: Any) -> int:
+    """Look whether a service can run here, and tell what to do where it cannot.
+
+    Takes the options of `smartmob serve`, to look with the same ones: ports, data directory, disk, files of secrets,
+    database, programs, file descriptors, clock. It changes nothing. Ends with 1 when something is bad.
+    """
+    from smartmob.app import MIGRATED_ROOMS
+    from smartmob.client import offset
+    from smartmob.kernel import clock, log, migrations
+    from smartmob.kernel.upkeep import checks
+
+    settings = settings_of(config, flags)
+
+    async def look() -> list[checks.Finding]:
+        found = await checks.every(settings, migrations.collect(MIGRATED_ROOMS))
+        if server is not None:
+            found.append(await checks.clock_offset(server, lambda: offset.measure(server, clock.epoch)))
+        return found
+
+    logs = log.configure("kv", settings.utc, "file:///dev/null")
+    try:
+        found = asyncio.run(look())
+    finally:
+        logs.close()
+    if as_json:
+        output.print_json(msgspec.to_builtins(found))
+    else:
+        _print(found)
+    return 1 if any(finding.level == "bad" for finding in found) else 0
+
+
+def _print(found: list[Any]) -> None:
+    rows = ((output.plain(one.level, _STYLES[one.level]), one.name, one.said) for one in found)
+    output.print_table("", ("", "Check", "Found"), rows)
+    advised = [one for one in found if one.advice]
+    for one in advised:
+        output.say(f"\n{one.name}: {one.advice}")

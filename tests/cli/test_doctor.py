@@ -1,0 +1,45 @@
+"""`smartmob doctor`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.commands import run
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_all_is_well(client: Any, tmp_path: Path, database_url: str) -> None:
+    """Each check is a line; with a service its clock is compared. It ends with 0."""
+    url = f"http://127.0.0.1:{client.server.port}"
+    options = ("--data-dir", tmp_path / "data", "--port", "0", "--server", url)
+    code, output, _ = await run("doctor", *options, DATABASE_URL=database_url)
+    assert code == 0, output
+    names = ("port", "data directory", "disk", "database", "programs", "file descriptors", "clock beside the service")
+    for name in names:
+        assert f" {name} " in output
+    assert "bad" not in output.split()
+    code, output, _ = await run("doctor", *options, "--json", DATABASE_URL=database_url)
+    assert {finding["level"] for finding in json.loads(output)} <= {"good", "warning"}
+
+
+async def test_something_is_bad(tmp_path: Path) -> None:
+    """It ends with 1 and tells what to do."""
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output, errors = await run(
+            *("doctor", "--data-dir", tmp_path / "data", "--conplyent-port", port, "--port", "0"),
+            *("--token-file", token),
+        )
+    assert code == 1
+    assert f"chmod 600 {token}" in errors.replace("\n", "")
+    assert "--conplyent-port" in errors
+    assert "secret" not in output + errors

@@ -1,0 +1,23 @@
+"""The two services that are attacked, one of each for a process of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.security.services import TOKEN, Target, attacked
+
+
+@pytest.fixture(scope="session", name="guarded")
+def _guarded() -> Iterator[Target]:
+    """Return a service with a token."""
+    with attacked(TOKEN) as target:
+        yield target
+
+
+@pytest.fixture(scope="session", name="open_one")
+def _open_one() -> Iterator[Target]:
+    """Return a service without a token."""
+    with attacked(None) as target:
+        yield target

@@ -1,0 +1,105 @@
+"""Services to attack: the installed command, with a token and without, and what it logs and costs meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from tests.acceptance.commands import PROGRAMS, SECONDS, environment, kill_postgres
+from tests.kernel.raw import Reply, wire
+
+TOKEN = "a-token-that-nobody-guesses"
+
+
+class Target:
+    """A running service. `events` is its log so far."""
+
+    def __init__(self, folder: Path, token: str | None, *arguments: str) -> None:
+        self.token = token
+        self.log = folder / "service.log"
+        self.data = folder / "data"
+        given = {"SMARTMOB_TOKEN": token} if token else {}
+        self.process = subprocess.Popen(
+            [
+                *(PROGRAMS / "smartmob", "serve", "--port", "0", "--data-dir", self.data, "--log-format", "json"),
+                *("--logging-endpoint", self.log.as_uri(), *arguments),
+            ],
+            env=environment(**given),
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        self.port = self._bound()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Return what it has logged."""
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()] if self.log.exists() else []
+
+    @property
+    def memory(self) -> int:
+        """Return the most bytes of memory that it has ever used."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) * 1024
+
+    def authorization(self) -> str:
+        """Return the header that lets somebody in."""
+        return f"Authorization: Bearer {self.token}\r\n" if self.token else ""
+
+    async def send(self, data: bytes, head_only: bool = False) -> Reply | None:
+        """Return the answer to bytes, or None when the connection was closed without one."""
+        async with wire(self.port, 2**20) as line:
+            try:
+                line.send(data)
+                return await line.reply(head_only)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return None
+
+    async def lives(self) -> bool:
+        """Return whether it answers as ever."""
+        reply = await self.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return reply is not None and reply.status == 200
+
+    def stop(self) -> int:
+        """Stop it in order; return its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(SECONDS)
+        finally:
+            self.process.kill()
+            kill_postgres(self.data)
+
+    def _bound(self) -> int:
+        return asyncio.run(_until_bound(psutil.Process(self.process.pid), self))
+
+
+async def _until_bound(process: psutil.Process, target: Target) -> int:
+    async with asyncio.timeout(SECONDS):
+        while True:
+            assert process.is_running(), "the service ended"
+            for event in target.events:
+                if event["event"] == "bind" and event["transport"] == "tcp":
+                    return int(event["port"])
+            await asyncio.sleep(0.02)
+
+
+@contextmanager
+def attacked(token: str | None, *arguments: str) -> Iterator[Target]:
+    """Run a service until the end of the block."""
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    os.chmod(folder, 0o711)
+    target = Target(folder, token, *arguments)
+    try:
+        yield target
+    finally:
+        target.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""Every released schema can be brought up to date, and the service shows what was in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from smartmob.app import MIGRATED_ROOMS, build
+from smartmob.kernel import migrations
+from smartmob.kernel.upkeep import programs
+from smartmob.kernel.upkeep.place import reach
+from smartmob.settings import CommandsSettings, DatabaseSettings, HostsSettings, ProcessesSettings, Settings
+from tests.conftest import running
+from tests.upgrade.make import FOLDER, fetch
+
+RELEASES = sorted(FOLDER.glob("*.sql"))
+
+_SHAPE = """
+SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' ' || coalesce(column_default, '')
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name !~ '_[0-9]+$'
+UNION ALL
+SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '_[0-9]+$'
+"""
+
+
+async def _restore(dump: Path, url: str) -> None:
+    known = migrations.collect(MIGRATED_ROOMS)
+    async with reach(Settings(database=DatabaseSettings(url=url)), known) as place:
+        tools = programs.find(place)
+        options = ("-X", "-q", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
+        async with tools.run("psql", *options, "--dbname", tools.address) as process:
+            assert process.stdout is not None
+            await process.stdout.read()
+
+
+async def _shape(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {row[0] for row in await connection.fetch(_SHAPE)}
+    finally:
+        await connection.close()
+
+
+def _lacks(expected: Any, found: Any) -> str:
+    """Return where `found` does not have what is expected; what it has beside that is new, and welcome."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return next((f".{key}{said}" for key, value in expected.items() if (said := _lacks(value, found.get(key)))), "")
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(expected, found, strict=True))
+        return next((f"[{number}]{said}" for number, (old, new) in pairs if (said := _lacks(old, new))), "")
+    return "" if expected == found else f": {expected!r} is now {found!r}"
+
+
+def test_there_are_releases() -> None:
+    """Each dump has its answers beside it."""
+    assert RELEASES
+    assert all(dump.with_suffix(".json").exists() for dump in RELEASES)
+
+
+@pytest.mark.parametrize("dump", RELEASES, ids=lambda dump: dump.stem)
+async def test_upgrade(dump: Path, empty_url: str, database_url: str, settings: Settings) -> None:
+    """The service brings the tables into the shape of new ones, and answers what the release answered."""
+    await _restore(dump, empty_url)
+    for_ever = {
+        "hosts": HostsSettings(keep_days=36_500, keep_minutes_days=36_500),
+        "commands": CommandsSettings(keep_days=36_500),
+        "processes": ProcessesSettings(keep_events_days=36_500),
+    }
+    upgraded = replace(settings, database=replace(settings.database, url=empty_url), **for_ever)
+    async with running(build(upgraded)) as client:
+        found = await fetch(str(client.make_url("")).rstrip("/"))
+    assert _lacks(orjson.loads(dump.with_suffix(".json").read_bytes()), found) == ""
+    assert await _shape(empty_url) == await _shape(database_url)
+
+
+def test_what_is_missing_is_noticed() -> None:
+    """A lost row, a lost field and a changed value are each told with their place."""
+    old = {"a": [{"b": 1}]}
+    assert _lacks(old, {"a": [{"b": 1, "c": 2}], "d": 3}) == ""
+    assert _lacks(old, {"a": []}).startswith(".a: ")
+    assert _lacks(old, {"a": [{}]}) == ".a[0].b: 1 is now None"
+    assert _lacks(old, {"a": [{"b": 2}]}) == ".a[0].b: 1 is now 2"
