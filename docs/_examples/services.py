@@ -23,7 +23,7 @@ import psutil
 from docs._examples.shell import Shell
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
 from smartmob.kernel.tasks import TaskRegistry
-from tests.acceptance.commands import kill_postgres
+from tests.acceptance.commands import kill_postgres, lay_database
 
 T = TypeVar("T")
 
@@ -75,6 +75,7 @@ class Service:
         names = ("PUBLISH", "RC", "EXTERNAL")
         self._others = {base_port + place: f"SMARTMOB_HQ_{name}_PORT" for place, name in enumerate(names)}
         variables |= {name: str(port) for port, name in self._others.items()}
+        lay_database(self._data)
         self._process = shell.start(command, self._output, variables)
         try:
             self.port = until(self._listening, "the service listens")
@@ -142,12 +143,21 @@ class _Silent(SimpleHTTPRequestHandler):
 
 
 class Ports:
-    """The ports of the programs: pages say 5000 and up, and the tests of a machine must not be in each other's way."""
+    """The ports of the programs: pages say 5000 and up, and the tests of a machine must not be in each other's way.
+
+    After use you must `give_back`.
+    """
 
     _SHOWN, _MANY, _CHECKED = 5000, 400, 3
 
     def __init__(self) -> None:
+        self._claim: socket.socket | None = None
         self.base = until(self._free, "there are free ports")
+
+    def give_back(self) -> None:
+        """Let others have them."""
+        if self._claim is not None:
+            self._claim.close()
 
     @property
     def headquarters(self) -> str:
@@ -175,12 +185,17 @@ class Ports:
     def _free(self) -> int | None:
         # Below those that the system itself hands out.
         base = 20_000 + self._MANY * secrets.randbelow(30)
+        # Its last port is bound as long as the range is in use: others of these tests that draw the same pass it over.
+        claim = socket.socket()
         try:
+            claim.bind(("127.0.0.1", base + self._MANY - 1))
             for port in (*range(base, base + self._CHECKED), *range(base + 100, base + 100 + self._CHECKED)):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
+            claim.close()
             return None
+        self._claim = claim
         return base
 
 

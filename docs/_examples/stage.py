@@ -67,6 +67,7 @@ class Stage:
         with ExitStack() as ends:
             ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
             ends.callback(self._nobody.close)
+            ends.callback(self._ports.give_back)
             for process in self._beside:
                 ends.callback(interrupt, process)
             for running in (self._outside, self._files, self._service):
