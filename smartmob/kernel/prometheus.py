@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from smartmob import __version__
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.tasks import LoopLag, TaskRegistry
 from smartmob.kernel.web import BUCKETS, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
 
@@ -120,10 +120,12 @@ def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]
     return collect
 
 
-def task_metrics(tasks: TaskRegistry) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics of long-lived tasks."""
+def task_metrics(tasks: TaskRegistry, lag: LoopLag) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics of long-lived tasks, and of the loop that they share."""
 
     def collect() -> Iterator[Metric]:
         yield GaugeMetricFamily("smartmob_tasks", "Long-lived tasks that run now.", value=len(tasks.names()))
+        text = "How late the event loop came to a timer at the worst in the last minute."
+        yield GaugeMetricFamily("smartmob_loop_lag_seconds", text, value=lag.worst)
 
     return collect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -42,3 +43,27 @@ class TaskRegistry:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task.failed", task=task.get_name(), exc_info=error)
+
+
+class LoopLag:
+    """How late the event loop comes to its timers: what all who wait feel when one of its steps is long.
+
+    `every` is the time between two looks and `kept` for how long one counts, both in seconds.
+    """
+
+    def __init__(self, every: float = 0.5, kept: float = 60) -> None:
+        self._every = every
+        self._late: deque[float] = deque(maxlen=round(kept / every))
+
+    @property
+    def worst(self) -> float:
+        """Return the longest delay among the looks that count, in seconds."""
+        return max(self._late, default=0.0)
+
+    async def watch(self) -> None:
+        """Look again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._every
+            await asyncio.sleep(self._every)
+            self._late.append(max(0.0, loop.time() - due))

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.kernel.db import Database
 from smartmob.kernel.prometheus import CONTENT_TYPE, Figures, Gauge, gauges, http_metrics, task_metrics, writer_metrics
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.tasks import LoopLag, TaskRegistry
 from smartmob.kernel.web import BUCKETS, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.settings import DatabaseSettings
@@ -93,16 +93,17 @@ def test_writers() -> None:
 
 
 async def test_tasks() -> None:
-    """The tasks that run now are counted."""
-    tasks = TaskRegistry()
+    """The tasks that run now are counted, and how late the loop is."""
+    tasks, lag = TaskRegistry(), LoopLag()
     tasks.start("one", asyncio.sleep(3600))
     tasks.start("two", asyncio.sleep(3600))
 
-    assert _read(task_metrics(tasks))["smartmob_tasks", ()] == 2
+    assert _read(task_metrics(tasks, lag))["smartmob_tasks", ()] == 2
+    assert _read(task_metrics(tasks, lag))["smartmob_loop_lag_seconds", ()] == 0
 
     await tasks.close()
     await asyncio.sleep(0)
-    assert _read(task_metrics(tasks))["smartmob_tasks", ()] == 0
+    assert _read(task_metrics(tasks, lag))["smartmob_tasks", ()] == 0
 
 
 def test_the_process() -> None:

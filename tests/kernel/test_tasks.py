@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import NoReturn
 
 import pytest
 import structlog
 
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.tasks import LoopLag, TaskRegistry
+from tests.waiting import until
 
 
 async def _fail() -> NoReturn:
@@ -112,3 +114,20 @@ async def test_a_task_that_fails_at_its_end() -> None:
 async def test_close_without_tasks() -> None:
     """There is nothing to wait for."""
     await TaskRegistry().close()
+
+
+async def test_a_long_step_of_the_loop() -> None:
+    """It shows as a delay, until it is too long ago."""
+    tasks, lag = TaskRegistry(), LoopLag(every=0.01, kept=0.05)
+    assert lag.worst == 0
+    tasks.start("loop lag", lag.watch())
+    await asyncio.sleep(0)
+
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.5:
+        pass
+    worst = await until(lambda: lag.worst)
+    assert worst > 0.4
+
+    await until(lambda: lag.worst < worst)
+    await tasks.close()
