@@ -27,7 +27,7 @@ from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writ
 from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
 from smartmob.kernel.routing import Route, mount, public_paths
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.tasks import LoopLag, TaskRegistry
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.marks import room as marks
 from smartmob.metrics import room as metrics
@@ -100,7 +100,8 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     figures.add(http_metrics(traffic))
     figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
-    figures.add(task_metrics(tasks))
+    lag = LoopLag()
+    figures.add(task_metrics(tasks, lag))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
 
@@ -119,11 +120,11 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         folder.release()
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
+        tasks.start("loop lag", lag.watch())
         yield
         await tasks.close()
 
     async def run_children(_: web.Application) -> AsyncIterator[None]:
-        await nursery.start()
         yield
         await nursery.close()
 

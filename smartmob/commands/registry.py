@@ -19,6 +19,7 @@ plain (they run in a thread) or async.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import typing
@@ -143,6 +144,7 @@ class Command:
         return {name: getattr(checked, name) for name in given}
 
 
+@functools.cache
 def _read(function: Callable[..., Any], mark: _Mark) -> Command:
     """Return the command that a function is; raises SettingsError for one that cannot be a command."""
     name = mark.named or function.__name__

@@ -98,8 +98,7 @@ class GroupCommitWriter(Generic[R]):
         self._connection: asyncpg.Connection[Record] | None = None
 
     async def start(self, tasks: TaskRegistry) -> None:
-        """Connect, and begin to write."""
-        await self._connected()
+        """Begin to write. The connection is made with the first rows, so that an idle room costs the database none."""
         self._task = tasks.start(f"writer-{self.name}", self._write_for_ever())
 
     async def close(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import Any
 
-import asyncpg
 import pytest
 import structlog
 
@@ -179,13 +178,17 @@ class TestTimeIsUp:
 
         assert await stored.values() == [1, 3]
 
-    async def test_no_server_at_the_start(self, writers: Writers, opened: Any, proxy: Proxy) -> None:
-        """A writer that cannot connect says so when it is started."""
-        database = await opened(proxy.url)
+    async def test_no_server_at_the_start(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
+        """The first rows are stored as soon as it is there, and refused when that takes too long."""
+        database = await opened(proxy.url, patience=0.3)
         proxy.cut()
+        writer = await writers(database)
+        with pytest.raises(Unavailable):
+            await writer.put([1])
 
-        with pytest.raises((OSError, asyncpg.PostgresConnectionError)):
-            await writers(database)
+        proxy.up = True
+        await writer.put([2])
+        assert await stored.values() == [2]
 
 
 async def test_a_refusal_says_what_is_known(writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:

@@ -221,7 +221,7 @@ class GuardianDied(SpawnFailed):
 
 
 class Nursery:
-    """Starts children. `start` it with the service; `close` ends every child that is left.
+    """Starts children; the guardian with the first of them, or by `start`. `close` ends every child that is left.
 
     `sweeper` reads what they write. They may have as many files open as this process when the nursery was made.
     """
