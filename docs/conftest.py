@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from docs._examples.documents import ExamplesFile
+from tests.shared import share
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -22,5 +23,6 @@ class Pages:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the collector."""
+    """Register the collector, and make the folders that all workers of this run share."""
+    share(config)
     config.pluginmanager.register(Pages(), "smartmob-pages")

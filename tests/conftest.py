@@ -7,11 +7,11 @@ import fcntl
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +22,27 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from smartmob.app import MIGRATED_ROOMS, Service, build
-from smartmob.kernel import migrations
+from smartmob.hosts.store.partitions import MINUTES, SAMPLES
+from smartmob.hosts.store.partitions import Partitions as HostPartitions
+from smartmob.kernel import clock, migrations
+from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
+from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from tests.shared import POSTGRES, SHARED, share
 
 # On a busy machine any example may take longer than Hypothesis allows by itself.
 hypothesis.settings.register_profile("smartmob", deadline=None)
 hypothesis.settings.load_profile("smartmob")
 
-SHARED = "SMARTMOB_TEST_SHARED"
 _TEMPLATE = "smartmob_template"
 _numbers = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all workers of this run share."""
-    if not hasattr(config, "workerinput"):
-        os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the server of this run, if a test wanted it, and remove the folder."""
-    if hasattr(config, "workerinput"):
-        return
-    shared = Path(os.environ[SHARED])
-    try:
-        os.kill(int((shared / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
-    except (OSError, ValueError):
-        pass
-    shutil.rmtree(shared, ignore_errors=True)
+    """Make the folders that all workers of this run share."""
+    share(config)
 
 
 @pytest.fixture(scope="session", name="postgres_url")
@@ -62,7 +53,7 @@ def _postgres_url() -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = shared / "url"
         if not known.exists():
-            known.write_text(asyncio.run(_start_server(shared / "postgres")))
+            known.write_text(asyncio.run(_start_server(Path(os.environ[POSTGRES]) / "home")))
         return known.read_text()
 
 
@@ -77,17 +68,31 @@ async def _start_server(home: Path) -> str:
         connection = await asyncpg.connect(url.format("postgres"))
         # Nothing of a test outlives it.
         await connection.execute("ALTER SYSTEM SET fsync = off")
+        await connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         await connection.execute("ALTER SYSTEM SET max_connections = 200")
         await connection.execute("SELECT pg_reload_conf()")
         await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
         await connection.close()
         connection = await asyncpg.connect(url.format(_TEMPLATE))
         await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
+        await TurretPartitions().ensure_ahead(connection, clock.now())
         await connection.close()
+        await _make_host_partitions(url.format(_TEMPLATE))
 
     await postgres.start(prepare)
     await tasks.close()
     return url
+
+
+async def _make_host_partitions(url: str) -> None:
+    """Make what each service would make at its start, once for all."""
+    database = Database(DatabaseSettings(url=url), None)
+    await database.open()
+    partitions, now = HostPartitions(database), clock.now()
+    for series in (SAMPLES, MINUTES):
+        await partitions.keep(series, now, datetime.min.replace(tzinfo=UTC))
+    await database.close()
 
 
 @pytest.fixture(name="database_url")

@@ -17,8 +17,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.shared import SHARED
+
 ROOT = Path(__file__).parents[2]
-SHARED = "SMARTMOB_TEST_SHARED"
 _SITE = Path(sysconfig.get_path("purelib"))
 _MADE = (".git", ".venv", ".cache", ".tox", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache")
 _LAST = 3000
@@ -37,7 +38,7 @@ def distributions() -> Path:
         shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*_MADE), symlinks=True)
         _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source)
 
-    return _made("built", make) / "dist"
+    return made("built", make) / "dist"
 
 
 @cache
@@ -50,7 +51,7 @@ def programs() -> Path:
         # to the checkout neither.
         (site / "dependencies.pth").write_text(f"{_SITE}\n")
 
-    return _made("installed", make) / "bin"
+    return made("installed", make) / "bin"
 
 
 @cache
@@ -63,7 +64,7 @@ def light_programs() -> Path:
             for entry in {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}:
                 (site / entry).symlink_to(_SITE / entry)
 
-    return _made("light", make) / "bin"
+    return made("light", make) / "bin"
 
 
 def environment_with_wheel(folder: Path) -> Path:
@@ -92,7 +93,8 @@ def required(name: str) -> Iterator[Distribution]:
             yield found
 
 
-def _made(name: str, make: Callable[[Path], None]) -> Path:
+def made(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of that name, which one process of a run makes for all."""
     folder = Path(os.environ[SHARED]) / name
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -18,7 +18,7 @@ from tests.conftest import running
 from tests.kernel.proxy import proxy_to
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
-from tests.turrets.runs import ask, get, until_over, until_state
+from tests.turrets.runs import ask, get, post, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.waiting import until
 
@@ -104,7 +104,7 @@ async def test_results_go_on_to_whoever_asks(lab: Any, recruit: Recruit) -> None
 
 async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: Recruit) -> None:
     """The first is lost and told of, the second is started, and the results of both count."""
-    run = await ask(lab, run_time=8.0)
+    run = await ask(lab, run_time=60)
     async with connected(StockTurret(*await where(lab), uuid="first")) as first:
         await first.until_told("start")
         await first.fire({})
@@ -118,8 +118,9 @@ async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: R
         return {member["uuid"]: member["alive"] for member in members} == {"first": False, "second": True}
 
     await until(told)
+    await post(lab, f"/turret-runs/{run['id']}/stop")
     over = await until_over(lab, run["id"])
-    assert (over["state"], over["transactions"]) == ("finished", 3)
+    assert (over["state"], over["transactions"]) == ("stopped", 3)
     summary = await get(lab, f"/turret-runs/{run['id']}/summary")
     assert summary["trust"]["verdict"] == "no"
     assert any("was lost from" in doubt["what"] for doubt in summary["trust"]["doubts"])
@@ -128,7 +129,7 @@ async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: R
 async def test_what_the_database_refuses(lab: Any, recruit: Recruit, database_url: str) -> None:
     """It is counted as dropped, told of, and the next results are stored."""
     turret = await recruit(lab)
-    run = await ask(lab, run_time=4.0)
+    run = await ask(lab, run_time=60)
     await turret.until_told("start")
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE turret_results ADD CONSTRAINT odd CHECK (elapsed <> 0.25)")
@@ -139,6 +140,7 @@ async def test_what_the_database_refuses(lab: Any, recruit: Recruit, database_ur
 
     await until(dropped)
     await turret.fire({"elapsed": 0.5})
+    await post(lab, f"/turret-runs/{run['id']}/stop")
     await until_over(lab, run["id"])
     assert await connection.fetchval("SELECT count(*) FROM turret_results") == 1
     await connection.close()

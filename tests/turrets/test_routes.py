@@ -137,21 +137,24 @@ class TestLive:
     async def test_frames_until_the_end(self, lab: Any, recruit: Recruit) -> None:
         """Counts grow, each second has its rate, and the last frame has the last state."""
         turret = await recruit(lab)
-        run = await ask(lab, run_time=4.0)
+        run = await ask(lab, run_time=60)
         async with lab.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
             await turret.until_told("start")
             frames = []
             for _ in range(3):
                 await turret.fire(*({"epoch": 9e12, "custom_timers": {"page": 0.1}} for _ in range(10)))
                 frames.append(orjson.loads((await socket.receive(timeout=20)).data))
+            while not any(frame["rate"] for frame in frames):
+                frames.append(orjson.loads((await socket.receive(timeout=20)).data))
+            await post(lab, f"/turret-runs/{run['id']}/stop")
             frames += [orjson.loads(message.data) async for message in socket]
         assert socket.close_code == aiohttp.WSCloseCode.OK
-        assert (frames[-1]["state"], frames[-1]["transactions"]) == ("finished", 30)
+        assert (frames[-1]["state"], frames[-1]["transactions"]) == ("stopped", 30)
         counts = [frame["transactions"] for frame in frames]
         assert counts == sorted(counts)
         rates = [frame for frame in frames if frame["rate"]]
         assert rates[0]["timers"]["page"]["percentiles"]["50"] == pytest.approx(0.1, rel=0.001)
-        assert [turret["name"] for turret in frames[0]["turrets"]] == ["nav"]
+        assert [turret["name"] for turret in frames[-1]["turrets"]] == ["nav"]
 
     async def test_a_run_that_is_over(self, lab: Any) -> None:
         """One frame tells how it ended."""

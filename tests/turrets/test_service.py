@@ -126,7 +126,7 @@ class TestOwnTurret:
         """Repetitions count once, what comes after a gap waits for it, and the run ends with the last number."""
         turret = await recruit(lab, OwnTurret)
         turret.health = {"cpu": 0.5, "busiest": 0.5, "cores": 2, "lag": 0.001, "memory": 50_000_000}
-        run = await ask(lab, run_time=2.0)
+        run = await ask(lab, run_time=60)
         await turret.until_told("start")
         first = [slice_of(0, [0.01] * 10, errors={"boom": 2}), slice_of(0, [0.005] * 10, "page")]
         await turret.deliver(*first)
@@ -134,9 +134,10 @@ class TestOwnTurret:
         await turret.repeat(3, [slice_of(1, [0.5])])
         await turret.deliver(slice_of(1, [0.03] * 5))
         await turret.until_acknowledged(2)
+        await post(lab, f"/turret-runs/{run['id']}/stop")
         over = await until_over(lab, run["id"])
         assert (over["state"], over["transactions"], over["errors"], over["counters"]["again"]) == (
-            "finished",
+            "stopped",
             15,
             2,
             1,
@@ -144,7 +145,8 @@ class TestOwnTurret:
         summary = await get(lab, f"/turret-runs/{run['id']}/summary")
         assert summary["timers"]["page"]["count"] == 10
         # What else runs on this machine is no matter of the run.
-        assert [doubt for doubt in summary["trust"]["doubts"] if "processors of" not in doubt["what"]] == []
+        told = [doubt["what"] for doubt in summary["trust"]["doubts"] if "processors of" not in doubt["what"]]
+        assert told == ["The run did not go as planned: stopped by request."]
         (member,) = summary["turrets"]
         assert (member["ours"], member["expected"], member["received"]) == (True, 2, 2)
         assert await results(lab, run["id"]) == []
@@ -182,12 +184,13 @@ class TestMachines:
         """Its name is among the doubts, in the summary and in the report, also when its samples are gone."""
         ident = await register(lab, "loadgen7")
         turret = await recruit(lab)
-        run = await ask(lab, run_time=1.5)
+        run = await ask(lab, run_time=60)
         await turret.until_told("start")
         await turret.fire({})
         load = {"cpu": 99.5, "unix_time": str(clock.epoch())}
         async with lab.post("/client/loadgen7", json=load, headers={"Authorization": ident}) as response:
             assert response.status == 202, await response.text()
+        await post(lab, f"/turret-runs/{run['id']}/stop")
         await until_over(lab, run["id"])
         summary = await post(lab, f"/turret-runs/{run['id']}/rebuild")
         assert {"host": "loadgen7", "cpu_avg": 99.5, "cpu_max": 99.5, "fired": False} in summary["machines"]
@@ -206,7 +209,7 @@ class TestRestart:
         async with running(build(replace(settings, turrets=QUICK))) as first:
             host, publish, rc = await where(first)
             turret = await recruit(first, OwnTurret)
-            run = await ask(first, run_time=4.0)
+            run = await ask(first, run_time=60)
             await turret.until_told("start")
             await turret.deliver(slice_of(0, [0.01] * 10))
             await turret.until_acknowledged(1)
@@ -216,8 +219,10 @@ class TestRestart:
             await turret.until_told("status_request", after=len(turret.orders))
             await turret.repeat(1, [slice_of(0, [0.01] * 10)])
             await turret.deliver(slice_of(1, [0.02] * 10))
+            await turret.until_acknowledged(2)
+            await post(second, f"/turret-runs/{run['id']}/stop")
             over = await until_over(second, run["id"])
-            assert (over["state"], over["transactions"]) == ("finished", 20)
+            assert (over["state"], over["transactions"]) == ("stopped", 20)
             assert (await get(second, f"/turret-runs/{run['id']}/summary"))["transactions"] == 20
 
     async def test_results_whose_slices_were_lost(
@@ -226,7 +231,7 @@ class TestRestart:
         """After a kill the slices are made again from the results, which are stored first."""
         async with running(build(replace(settings, turrets=QUICK))) as first:
             turret = await recruit(first)
-            run = await ask(first, run_time=3.0)
+            run = await ask(first, run_time=60)
             await turret.until_told("start")
             await turret.fire(*({"scriptrun_time": 0.02, "custom_timers": {"page": 0.01}} for _ in range(50)))
             await until(lambda: _stored(database_url, 50))
@@ -235,6 +240,7 @@ class TestRestart:
         await connection.execute("UPDATE turret_batches SET folded = 0")
         await connection.close()
         async with running(build(replace(settings, turrets=QUICK))) as second:
+            await post(second, f"/turret-runs/{run['id']}/stop")
             over = await until_over(second, run["id"])
             summary = await get(second, f"/turret-runs/{run['id']}/summary")
             assert (over["transactions"], summary["transactions"]) == (50, 50)

@@ -43,11 +43,13 @@ async def _partitions(database: Database) -> list[str]:
 async def test_made_ahead(database: Database) -> None:
     """Those of the next days and months are there, and asking again makes none."""
     partitions = Partitions(database)
-    made, dropped = await partitions.keep(SAMPLES, DAY, LONG_AGO)
-    assert made == [f"host_samples_202611{day}" for day in (20, 21, 22, 23)]
+    # The database has those of these days already.
+    day = datetime(2031, 2, 27, 12, tzinfo=UTC)
+    made, dropped = await partitions.keep(SAMPLES, day, LONG_AGO)
+    assert made == [f"host_samples_2031{day}" for day in ("0227", "0228", "0301", "0302")]
     assert dropped == []
-    assert await partitions.keep(SAMPLES, DAY, LONG_AGO) == ([], [])
-    assert (await partitions.keep(MINUTES, DAY, LONG_AGO))[0] == ["host_minutes_202611", "host_minutes_202612"]
+    assert await partitions.keep(SAMPLES, day, LONG_AGO) == ([], [])
+    assert (await partitions.keep(MINUTES, day, LONG_AGO))[0] == ["host_minutes_203102", "host_minutes_203103"]
 
 
 async def test_two_services_at_once(database: Database) -> None:

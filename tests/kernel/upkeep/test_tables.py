@@ -18,7 +18,8 @@ async def test_tables(filled: Any) -> None:
     await filled.execute("VACUUM ANALYZE marks")
     found = {table.name: table for table in await tables.tables(filled, KNOWN)}
     assert set(found) == set(migrations.tables(KNOWN)) - {"host_samples_rest", "host_minutes_rest"}
-    assert found["host_samples"].partitions == 2
+    partitions = await filled.fetchval("SELECT count(*) FROM pg_partition_tree('host_samples') WHERE isleaf")
+    assert found["host_samples"].partitions == partitions >= 2
     assert found["marks"].rows == 500
     assert found["marks"].bytes > 8192
     assert found["marks"].quoted == '"public"."marks"'
