@@ -31,17 +31,19 @@ async def mark(lab: Lab, text: str, at: str | None, author: str | None, as_json:
 
 
 @click.command("marks")
-@click.option("--last", default="7d", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
+@click.option("--last", metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.  [default: all of them]")
 @click.option("--remove", metavar="ID", help="Remove a note instead.")
 @as_json
 @talks_to_server
-async def marks(lab: Lab, last: str, remove: str | None, as_json: bool) -> None:
+async def marks(lab: Lab, last: str | None, remove: str | None, as_json: bool) -> None:
     """List the notes on the timeline, oldest first."""
     if remove is not None:
         await lab.delete(f"/marks/{remove}")
         output.say("Removed.")
         return
-    found = await _marks(lab, clock.epoch() - span_seconds("--last", last))
+    now = clock.epoch()
+    span = _EVER if last is None else (f"{now - span_seconds('--last', last):.3f}", f"{now + 1:.3f}")
+    found = await _marks(lab, *span)
     if as_json:
         output.print_json(found)
         return
@@ -49,8 +51,12 @@ async def marks(lab: Lab, last: str, remove: str | None, as_json: bool) -> None:
     output.print_table("Marks", ("At", "Author", "Text", "Id"), rows)
 
 
-async def _marks(lab: Lab, since: float) -> list[dict[str, Any]]:
-    span = {"from": f"{since:.3f}", "to": f"{clock.epoch() + 1:.3f}"}
+_EVER = ("0", "9999-01-01T00:00:00Z")
+"""From when to when there can be notes: one may be of a power cut that was announced."""
+
+
+async def _marks(lab: Lab, start: str, end: str) -> list[dict[str, Any]]:
+    span = {"from": start, "to": end}
     page = await lab.get("/marks", **span)
     found = list(page["marks"])
     while page["next"] is not None:
