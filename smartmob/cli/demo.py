@@ -6,26 +6,21 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
 import click
-import orjson
 import platformdirs
 
 from smartmob.cli import output
 from smartmob.cli import tests as tests_command
 from smartmob.cli.serve import check_installed
-from smartmob.errors import RemoteError, StartupError
+from smartmob.cli.trial import trial
+from smartmob.errors import RemoteError
 from smartmob.settings import environment
 
 REQUIREMENTS = ("pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0")
-_STOP_SECONDS = 30
 
 
 @click.command("demo")
@@ -38,25 +33,23 @@ def command(keep: bool) -> None:
     """
     check_installed(embedded=True)
     python = _plugin_environment()
-    with tempfile.TemporaryDirectory(prefix="smartmob-demo-", ignore_cleanup_errors=True) as folder:
-        # The database of a service that runs as root belongs to another user, who must get through here.
-        Path(folder).chmod(0o711)
-        with _service(Path(folder) / "data") as (url, process):
-            output.say(f"The service answers at {url}")
-            with resources.as_file(resources.files("smartmob.cli") / "demo_suite") as suite:
-                shutil.copytree(suite, copy := Path(folder) / "suite")
-            _run_suite(python, url, copy, "--tag", "how=plain")
-            _run_suite(python, url, copy, "--tag", "how=parallel", "-n", "2")
-            output.say("")
-            _show(url)
-            output.say(
-                f"\nThat was the plugin as it is: pytest --remote-server {url} --no-db"
-                "\nNext: `smartmob serve`, the same with your own suite, then `smartmob tests ls`."
-                "\nIn a browser, while that service runs: http://127.0.0.1:8080/docs"
-            )
-            if keep:
-                output.say(f"The service goes on at {url}; CTRL-C ends it.")
-                process.wait()
+    with trial("demo") as service:
+        url = service.url
+        output.say(f"The service answers at {url}")
+        with resources.as_file(resources.files("smartmob.cli") / "demo_suite") as suite:
+            shutil.copytree(suite, copy := service.folder / "suite")
+        _run_suite(python, url, copy, "--tag", "how=plain")
+        _run_suite(python, url, copy, "--tag", "how=parallel", "-n", "2")
+        output.say("")
+        _show(url)
+        output.say(
+            f"\nThat was the plugin as it is: pytest --remote-server {url} --no-db"
+            "\nNext: `smartmob serve`, the same with your own suite, then `smartmob tests ls`."
+            "\nIn a browser, while that service runs: http://127.0.0.1:8080"
+        )
+        if keep:
+            output.say(f"The service goes on at {url}; CTRL-C ends it.")
+            service.process.wait()
 
 
 def _plugin_environment() -> Path:
@@ -74,34 +67,6 @@ def _plugin_environment() -> Path:
             raise RemoteError("the plugin could not be installed; the demo needs a package index")
         (folder / "complete").touch()
     return python
-
-
-@contextmanager
-def _service(data_dir: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "smartmob", "serve", "--port", "0", "--data-dir", data_dir, "--log-format", "json"],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        yield _address(process), process
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _address(process: subprocess.Popen[bytes]) -> str:
-    """Return the address of the service once its log tells that it listens."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = orjson.loads(line)
-        if event["event"] == "bind":
-            # Somebody must read on: a full pipe would stop the service.
-            threading.Thread(target=process.stdout.read, daemon=True).start()
-            return f"http://{event['host']}:{event['port']}"
-    raise StartupError("the service did not start; what it says stands above")
 
 
 def _run_suite(python: Path, url: str, suite: Path, *options: str) -> None:

@@ -45,6 +45,7 @@ _COMMANDS = {
     "token": ("smartmob.cli.token:command", "Tokens that allow less than the service's own: add, list, revoke."),
     "doctor": ("smartmob.cli.doctor:command", "Look whether a service can run here, and tell what to do."),
     "db": ("smartmob.cli.db:command", "Look after the database: status, migrate, dump, restore, vacuum."),
+    "bench": ("smartmob.cli.bench:command", "Measure what a service does on this machine."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 

@@ -23,4 +23,4 @@ async def test_the_demo() -> None:
     assert [(line[-1], line[-3]) for line in runs] == [("how=parallel", runs[0][-3]), ("how=plain", runs[1][-3])]
     assert output.count("test_insertion_sort[") == 4
     assert "smartmob tests ls" in errors
-    assert "/docs" in errors
+    assert "http://127.0.0.1:8080" in errors

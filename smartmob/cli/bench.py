@@ -1,0 +1,206 @@
+"""`smartmob bench`: what a service does on this machine, beside what its disk alone takes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+import msgspec
+import orjson
+import psutil
+
+from smartmob.cli import output
+from smartmob.cli.connection import as_json
+from smartmob.cli.serve import check_installed
+from smartmob.cli.trial import trial
+from smartmob.errors import RemoteError
+from smartmob.kernel import clock
+
+_POSTERS, _MACHINES, _JOBS = 16, 20, 4
+_BULK_A_SECOND = 10_000
+_PAGE = 8_192
+_LOOK_SECONDS = 1.0
+_BUSY = 20.0
+"""Percent of the processors that others may take before the figures are doubtful."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One figure: how much a second, and how many milliseconds one took, where one was waited for."""
+
+    what: str
+    per_second: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@click.command("bench")
+@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, help="How long each figure is measured.")
+@as_json
+def command(seconds: float, as_json: bool) -> None:
+    """Measure what a service does on this machine: a service of its own, with its own database, for half a minute.
+
+    One client in this process makes the load, so a machine with few processors does more for clients elsewhere. What is
+    acknowledged has been committed, so the disk tells in all of it; its own figure stands first.
+    """
+    check_installed(embedded=True)
+    busy = psutil.cpu_percent(_LOOK_SECONDS)
+    with trial("bench") as service:
+        found = [_disk(service.folder, min(seconds, 2.0)), *asyncio.run(_measure(service.url, seconds))]
+    if as_json:
+        output.print_json({"busy_before": busy, "measured": msgspec.to_builtins(found)})
+    else:
+        rows = ((one.what, f"{one.per_second:,.0f}", _ms(one.p50_ms), _ms(one.p99_ms)) for one in found)
+        output.print_table("", ("What", ">A second", ">p50", ">p99"), rows)
+    if busy > _BUSY:
+        output.say(
+            f"{busy:.0f}% of the processors were busy with something else before: do it again on a quiet machine."
+        )
+
+
+def _ms(milliseconds: float | None) -> str:
+    return output.NOTHING if milliseconds is None else f"{milliseconds:.2f} ms"
+
+
+def _disk(folder: Path, seconds: float) -> Measured:
+    """Append a page and wait for the disk, again and again."""
+    took = []
+    file = os.open(folder / "page", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    try:
+        deadline = clock.steady() + seconds
+        while (began := clock.steady()) < deadline:
+            os.write(file, bytes(_PAGE))
+            os.fsync(file)
+            took.append(clock.steady() - began)
+    finally:
+        os.close(file)
+    return _figure("disk: pages written with fsync, one after the other", took, seconds)
+
+
+def _figure(what: str, took: Sequence[float], seconds: float) -> Measured:
+    if not took:
+        raise RemoteError(f"not one was answered within {seconds:g} s: {what}")
+    ordered = sorted(took)
+    places = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
+    p50, p99 = (1e3 * ordered[place] for place in places)
+    return Measured(what, len(took) / seconds, p50, p99)
+
+
+async def _measure(url: str, seconds: float) -> list[Measured]:
+    timeout = aiohttp.ClientTimeout(total=60 + seconds)
+    async with aiohttp.ClientSession(url, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
+        await _ask(client, "POST", "/contexts/", _CONTEXT)
+        await _ask(client, "POST", "/sessions/", _SESSION)
+        return [
+            await _repeat("requests without work (GET /health), one after the other", seconds, [_health(client)]),
+            await _repeat(
+                f"measures of tests, one by one, {_POSTERS} at a time",
+                seconds,
+                [_post(client, number) for number in range(_POSTERS)],
+            ),
+            await _bulk(client, seconds),
+            await _samples(client, seconds),
+            await _repeat(f"commands run to their end, {_JOBS} at a time", seconds, [_run(client)] * _JOBS),
+        ]
+
+
+async def _ask(client: aiohttp.ClientSession, method: str, path: str, document: Any = None) -> Any:
+    async with client.request(method, path, json=document) as answer:
+        body = await answer.read()
+        if answer.status >= 300:
+            raise RemoteError(f"{path} was answered {answer.status}: {body[:200]!r}")
+    return body
+
+
+Work = Callable[[], Awaitable[object]]
+
+
+async def _repeat(what: str, seconds: float, works: Sequence[Work]) -> Measured:
+    """Do each work again and again, beside the others."""
+    took: list[float] = []
+    deadline = clock.steady() + seconds
+
+    async def again(work: Work) -> None:
+        while (began := clock.steady()) < deadline:
+            await work()
+            took.append(clock.steady() - began)
+
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(again(work))
+    return _figure(what, took, seconds)
+
+
+def _health(client: aiohttp.ClientSession) -> Work:
+    return lambda: _ask(client, "GET", "/health")
+
+
+def _post(client: aiohttp.ClientSession, poster: int) -> Work:
+    rows = _rows(poster)
+    return lambda: _ask(client, "POST", "/metrics/", next(rows))
+
+
+def _run(client: aiohttp.ClientSession) -> Work:
+    return lambda: _ask(client, "POST", "/commands/exec", {"cmd": ["true"]})
+
+
+async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measured:
+    rows, count = _rows(0), int(_BULK_A_SECOND * seconds)
+    body = b"\n".join(orjson.dumps(next(rows)) for _ in range(count))
+    began = clock.steady()
+    async with client.post("/metrics/", data=body, headers={"Content-Type": "application/x-ndjson"}) as answer:
+        said = await answer.read()
+        if answer.status >= 300:
+            raise RemoteError(f"the bulk of measures was answered {answer.status}: {said[:200]!r}")
+    return Measured("measures of tests, as NDJSON in one request", count / (clock.steady() - began))
+
+
+async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measured:
+    """Be machines that send the next sample when the last one was answered."""
+    sockets, works = [], []
+    for number in range(_MACHINES):
+        body = await _ask(client, "POST", "/client", {"username": f"bench{number}", "password": "bench"})
+        socket = await client.ws_connect("/echo")
+        await socket.send_json({"type": "HELLO"})
+        await socket.receive_json()
+        sockets.append(socket)
+        works.append(_sample(socket, orjson.loads(body)["client_id"]))
+    found = await _repeat(f"samples over WebSockets, {_MACHINES} machines at a time", seconds, works)
+    for socket in sockets:
+        await socket.close()
+    return found
+
+
+def _sample(socket: aiohttp.ClientWebSocketResponse, ident: str) -> Work:
+    async def work() -> None:
+        data = {"cpu_load": 12.5, "mem": 4_096, "storage": 1_000, "time": clock.epoch()}
+        await socket.send_json({"type": "CLIENT_DATA", "data": data, "interval": 1, "client_id": ident})
+        answered = await socket.receive_json()
+        if answered["type"] != "DATA_RETURN":
+            raise RemoteError(f"a sample was refused: {answered}")
+
+    return work
+
+
+_CONTEXT = {
+    "h": "bench", "cpu_count": 1, "cpu_frequency": 0, "cpu_type": "", "cpu_vendor": "", "ram_total": 0,
+    "machine_node": "bench", "machine_type": "", "machine_arch": "", "system_info": "", "python_info": "",
+}  # fmt: skip
+_SESSION = {"session_h": "bench", "run_date": "2026-01-01T00:00:00", "scm_ref": "bench", "description": {}}
+
+
+def _rows(first: int) -> Iterator[dict[str, Any]]:
+    """Yield measures of a thousand tests, again and again."""
+    number = first
+    while True:
+        name = f"test_{number % 1000}"
+        yield {
+            "session_h": "bench", "context_h": "bench", "item_start_time": "2026-01-01T00:00:00", "item_path": "bench",
+            "item": name, "item_variant": name, "item_fs_loc": "bench.py", "kind": "function", "component": "",
+            "total_time": 0.5, "user_time": 0.4, "kernel_time": 0.1, "cpu_usage": 1.0, "mem_usage": 1.0,
+        }  # fmt: skip
+        number += _POSTERS

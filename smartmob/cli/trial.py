@@ -1,0 +1,67 @@
+"""A service that lives in a temporary folder as long as a command needs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from smartmob.errors import StartupError
+
+_STOP_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The address of the service, its process, and the folder, which is gone afterwards."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+
+@contextmanager
+def trial(name: str) -> Iterator[Trial]:
+    """Run a service with its own database until the end of the block.
+
+    Raises:
+        StartupError: it did not start.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"smartmob-{name}-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        # The database of a service that runs as root belongs to another user, who must get through here.
+        folder.chmod(0o711)
+        words = ("serve", "--port", "0", "--data-dir", folder / "data", "--log-format", "json")
+        with subprocess.Popen([sys.executable, "-m", "smartmob", *words], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            # Somebody must read on: a full pipe would stop the service.
+            reader = threading.Thread(target=process.stdout.read, daemon=True)
+            try:
+                url = _address(process.stdout)
+                reader.start()
+                yield Trial(url, process, folder)
+            finally:
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                if reader.ident is not None:
+                    reader.join()
+
+
+def _address(log: IO[bytes]) -> str:
+    """Return the address of the service once its log tells that it listens."""
+    for line in log:
+        event = orjson.loads(line)
+        if event["event"] == "bind":
+            return f"http://{event['host']}:{event['port']}"
+    raise StartupError("the service did not start; what it says stands above")
