@@ -110,7 +110,8 @@ def _course(name: str, points: Iterable[Point], place: dict[float, int]) -> mode
             *(_mean(point.net_received), _mean(point.net_sent)),
         )
         for column, value in zip(columns, values, strict=True):
-            column[index] = value
+            # No screen shows more; the document is half as large.
+            column[index] = None if value is None else round(value, 2)
     cpu, cpu_max, mem, received, sent = columns
     return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
 

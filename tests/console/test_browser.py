@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocketRoute, expect
 
 from smartmob.app import build
 from smartmob.settings import Settings
@@ -18,6 +18,8 @@ from tests.conftest import running
 from tests.console.conftest import Look
 from tests.console.labs import deploy, fill, measure, report
 from tests.processes.archives import make_archive
+from tests.turrets.runs import ask
+from tests.turrets.scripted import StockTurret, connected, where
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.acceptance]
 
@@ -72,6 +74,7 @@ async def test_pages_beside_the_console(client: Any, look: Look, width: int, dar
 async def _inspect(page: Page, name: str, way: str) -> None:
     overflow = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name} is {overflow} px wider than the window"
+    assert not re.search(r"\b(undefined|NaN)\b", await page.locator("body").inner_text()), name
     found = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
     assert found.violations_count == 0, f"{name}: {found.generate_report()}"
     if SHOTS:
@@ -159,6 +162,57 @@ async def test_a_program_from_its_archive_to_its_end(client: Any, look: Look, tm
     await expect(page.locator("#summary")).to_contain_text("no more")
     async with client.get("/list-processes") as response:
         assert [row["slug"] for row in (await response.json())["processes"]] == ["shop.web.1"]
+
+
+async def test_a_console_that_was_cut_off(client: Any, look: Look) -> None:
+    """When it is back, what was shown before is not shown again, and what came meanwhile is."""
+    watched = await look(client)
+    connections: list[WebSocketRoute] = []
+
+    def connect(route: WebSocketRoute) -> None:
+        route.connect_to_server()
+        connections.append(route)
+
+    await watched.page.route_web_socket(re.compile("/attach-console/"), connect)
+    await deploy(client)
+    page = await watched.goto("/console/processes/app.web.0")
+    output = page.locator("#console")
+    await expect(output.locator(".c1")).to_have_count(1)
+    await connections[0].close(code=1011)
+    await expect(output).to_contain_text("the connection was lost")
+    assert (await client.post("/restart-process/app.web.0")).status == 200
+    await expect(output).to_contain_text("ended by signal 15")
+    await expect(output.locator(".c1")).to_have_count(2)
+    assert len(connections) == 2
+    assert (await output.inner_text()).count("[smartmob] started") == 2
+
+
+async def test_a_load_test_is_watched(lab_settings: Settings, look: Look) -> None:
+    """Its page shows the figures while turrets fire, can stop it, and shows what came of it."""
+    async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
+        run = await ask(client, name="pages", run_time=600, min_turrets=1, results_ts_interval=1)
+        page = await (await look(client)).goto(f"/console/load/{run['id']}")
+        await turret.until_told("start")
+        await turret.fire(
+            *({"elapsed": 0.1, "scriptrun_time": 0.05, "custom_timers": {"page": 0.03}} for _ in range(9))
+        )
+        await expect(page.locator("#summary")).to_contain_text("running")
+        await expect(page.locator("#timers")).to_contain_text("page")
+        await expect(page.locator("#turrets")).to_contain_text("Running")
+
+        await page.get_by_role("button", name="Stop it").click()
+        await turret.until_told("stop")
+
+        await expect(page.locator("#summary")).to_contain_text("can it be trusted?", timeout=20_000)
+        await expect(page.locator("#summary")).to_contain_text("did not go as planned: stopped by request")
+        await expect(page.locator("#timers tbody tr")).to_have_count(2)
+        for width in (1280, 400):
+            await page.set_viewport_size({"width": width, "height": 900})
+            await page.reload()
+            await page.wait_for_selector("#chart .main-svg")
+            await _inspect(page, "load-run", f"{width}-light")
+        await page.get_by_role("link", name="Report").click()
+        await expect(page.locator("h1").first).to_contain_text("pages")
 
 
 async def test_a_command_with_input_and_its_end(client: Any, look: Look) -> None:

@@ -56,7 +56,7 @@ async function finished() {
   const [run, summary, found] = await Promise.all([ask(`/turret-runs/${id}`), ask(`/turret-runs/${id}/summary`), ask(`/turret-runs/${id}/course`)]);
   const level = { yes: "good", "with care": "warning", no: "bad" }[summary.trust.verdict];
   head(run, [["a second", number(summary.rate)], ["began", when(summary.started_at)], ["took", seconds(summary.duration)], ["can it be trusted?", badge(summary.trust.verdict, level)]]);
-  document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.text}`)));
+  document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)));
   timers(Object.entries(summary.timers).map(([name, figures]) => ({ name, ...figures })));
   turrets(summary.turrets);
   for (const name of Object.keys(course)) course[name] = [];

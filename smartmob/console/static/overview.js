@@ -77,11 +77,11 @@ function showJobs(frame) {
 
 function showRest(document) {
   update("runs", table([
-    { name: "Began", cell: (run) => when(run.started_at) },
     { name: "Run", cell: (run) => link(run.scm_ref.slice(0, 12) || run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
+    { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, state(run.verdict)) : "–") },
+    { name: "Began", wide: true, cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
-    { name: "Verdict", wide: true, cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, state(run.verdict)) : "–") },
   ], document.runs, empty("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`)));
   update("changes", changes(document.changes));
 }

@@ -5,6 +5,7 @@ import { Console } from "./console.js";
 import { bytes, el, fill, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live, watch } from "./live.js";
 import { buttons } from "./processes.js";
+import { Seam } from "./seam.js";
 import { state } from "./states.js";
 
 const slug = document.getElementById("main").dataset.id;
@@ -28,7 +29,8 @@ function show(frame) {
 
 await look();
 live(show);
-watch(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1`, (line) => output.add(line), {
+const lines = new Seam((added) => output.add(added));
+watch(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1`, (line) => lines.add(line), {
   status: false,
-  ended: (event) => { if (event.code === 1000) { output.add("[smartmob] the program was deleted"); return true; } output.add("[smartmob] the connection was lost"); return false; },
+  ended: (event) => { if (event.code === 1000) { output.add("[smartmob] the program was deleted"); return true; } output.add("[smartmob] the connection was lost"); lines.lost(); return false; },
 });

@@ -27,6 +27,7 @@ async function load() {
     const document = await ask(`/console/data/timeline?from=${start}&to=${end}&points=${Math.max(60, Math.min(1200, Math.round(width / 3)))}`);
     if (number !== state.asked) return;
     state.document = document;
+    document.courses.hosts.sort((one, other) => one.host.localeCompare(other.host, undefined, { numeric: true }));
     remember();
     await show();
   } catch (error) { complain(error); }
@@ -79,16 +80,20 @@ async function show() {
   }
   traces.push(...bars(document_, names, end));
   const loads = document_.loads.length > 0;
+  const narrow = document.getElementById("chart").clientWidth < 600;
+  const longest = narrow ? 12 : 22;
   const share = Math.min(0.45, 0.05 + names.length * 0.035);
   const rest = 1 - share - 0.04;
   const part = (index, count) => { const each = rest / count; return [1 - (index + 1) * each + 0.025, 1 - index * each]; };
   const count = loads ? 5 : 3;
+  const shown = names.map((name) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name));
   const wanted = layout({
-    xaxis: { type: "date", range: [new Date(start * 1000), new Date(end * 1000)], anchor: "y4", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours.text, spikedash: "dot" },
+    margin: { l: Math.max(56, 14 + 7 * Math.max(0, ...shown.map((name) => name.length))), r: 16, t: 8, b: 36 },
+    xaxis: { type: "date", tickangle: 0, nticks: narrow ? 4 : 0, range: [new Date(start * 1000), new Date(end * 1000)], anchor: "y4", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours.text, spikedash: "dot" },
     yaxis: { title: { text: "CPU %" }, domain: part(0, count), rangemode: "tozero", fixedrange: true },
     yaxis2: { title: { text: "memory MB" }, domain: part(1, count), rangemode: "tozero", fixedrange: true },
     yaxis3: { title: { text: "network/s" }, domain: part(2, count), rangemode: "tozero", tickformat: ".2s", fixedrange: true },
-    yaxis4: { domain: [0, share], fixedrange: true, tickmode: "array", tickvals: names.map((_, index) => index), ticktext: names.map((name) => escaped(name.length > 22 ? `${name.slice(0, 21)}…` : name)), range: [names.length - 0.5, -0.5], showgrid: false, zeroline: false },
+    yaxis4: { domain: [0, share], fixedrange: true, tickmode: "array", tickvals: names.map((_, index) => index), ticktext: shown.map(escaped), range: [names.length - 0.5, -0.5], showgrid: false, zeroline: false },
     barmode: "overlay", dragmode: "pan", hoverdistance: 30,
     shapes: document_.marks.map((mark) => ({ type: "line", x0: mark.at, x1: mark.at, yref: "paper", y0: 0, y1: 1, line: { color: colours.strong, width: 1, dash: "dash" } })),
     annotations: document_.marks.map((mark) => ({ x: mark.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(mark.at) / 1000 > start + (end - start) * 0.8 ? "right" : "left", showarrow: false, text: escaped(mark.text.slice(0, 40)), font: { size: 11, color: colours.strong } })),
