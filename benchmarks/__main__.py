@@ -16,6 +16,8 @@ ALL = {
     "turret_fire": ("--quick",),
     "turret_faults": ("--quick",),
     "verdicts": ("--suites", "4"),
+    "console": ("--quick",),
+    "soak": ("--minutes", "1", "--machines", "20", "--programs", "10"),
 }
 """The benchmarks in their order, and what makes each short."""
 
