@@ -42,7 +42,7 @@ lint: $(VENV)/made-lint  ## Check format, style, types, imports and spelling
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell smartmob tests docs benchmarks examples README.md CONTRIBUTING.md CHANGES
+	$(BIN)/codespell smartmob tests docs benchmarks examples README.md CONTRIBUTING.md THREAT_MODEL.md SECURITY.md CHANGES.md CHANGES
 
 bench: $(VENV)/made-bench  ## Measure against the physical limit and against peers
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,3 +1,3 @@
 """A performance lab in one service."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from smartmob_lab import SPAN, lab
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -23,9 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "_tour"
 VIEWS = {
     "overview": "/console/",
-    "timeline": "/console/timeline?span=3600",
+    "timeline": f"/console/timeline?span={SPAN}",
     "tests": "/console/tests?base=latest~2&head=latest",
-    "process": "/console/processes/app.web.0",
+    "process": "/console/processes/shop.web.0",
     "hosts": "/console/hosts",
 }
 _PROGRAM = Path(sys.executable).parent / "smartmob"
@@ -76,17 +77,18 @@ async def _service(folder: str) -> AsyncIterator[str]:
 
 async def _shoot() -> None:
     from tests.console.conftest import browsing
-    from tests.console.labs import fill
 
     with tempfile.TemporaryDirectory(prefix="smartmob-tour-") as folder:
         Path(folder).chmod(0o711)
-        async with _service(f"{folder}/data") as address:
-            async with aiohttp.ClientSession(address) as client:
-                await fill(client)
-            async with browsing() as browser:
-                page = await browser.new_page(viewport=_SIZE, color_scheme="light")
-                for name, path in VIEWS.items():
-                    await page.goto(address + path)
-                    await page.wait_for_selector('#connection[data-state="live"]')
-                    await page.wait_for_load_state("networkidle")
-                    await page.screenshot(path=FOLDER / f"{name}.png")
+        async with (
+            _service(f"{folder}/data") as address,
+            aiohttp.ClientSession(address) as client,
+            lab(client),
+            browsing() as browser,
+        ):
+            page = await browser.new_page(viewport=_SIZE, color_scheme="light")
+            for name, path in VIEWS.items():
+                await page.goto(address + path)
+                await page.wait_for_selector('#connection[data-state="live"]')
+                await page.wait_for_load_state("networkidle")
+                await page.screenshot(path=FOLDER / f"{name}.png")
