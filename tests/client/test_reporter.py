@@ -80,13 +80,14 @@ async def test_a_clock_that_is_wrong(client: Any, reporting: Callable[..., Any])
     clocks = Clocks(lambda: clock.epoch() + wrong, clock.steady)
     before = clock.epoch()
     async with reporting(_url(client), clocks=clocks) as (reporter, said):
-        await until(lambda: reporter.delivered >= 3)
+        await until(lambda: any("s off" in line for line in said))
+        there = reporter.delivered
+        await until(lambda: reporter.delivered >= there + 3)
         wrong = 3600.0
         there = reporter.delivered
         await until(lambda: reporter.delivered >= there + 3)
-    assert any("s off" in line for line in said)
     rows = await report(client, "rack7", client_id("rack7"))
-    # The samples before the first exchange have the machine's own time.
+    # Samples taken before the first exchange have the machine's own time.
     right = [row["unix_time"] for row in rows if row["unix_time"] > before - 100]
     assert len(right) >= 5
     assert all(before - 1 <= time <= clock.epoch() + 1 for time in right)
