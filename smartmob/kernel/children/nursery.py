@@ -318,7 +318,7 @@ class Nursery:
                 except BlockingIOError:
                     await self._writable(connection)
                 except OSError:
-                    self._hang_up()
+                    self._lose()
                 else:
                     return
 
@@ -358,10 +358,14 @@ class Nursery:
         for _ in data:
             self._burials.popleft().set_result(True)
         if not data:
-            log.error("guardian.died", hint="its children end with it; a new one is started for the next")
-            if self._guardian is not None:
-                self._tasks.start("guardian-reap", asyncio.to_thread(self._guardian.wait))
-            self._hang_up()
+            self._lose()
+
+    def _lose(self) -> None:
+        """Do without the guardian: it has died."""
+        log.error("guardian.died", hint="its children end with it; a new one is started for the next")
+        if self._guardian is not None:
+            self._tasks.start("guardian-reap", asyncio.to_thread(self._guardian.wait))
+        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._socket is not None:

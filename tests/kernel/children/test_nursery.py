@@ -235,6 +235,18 @@ async def test_a_killed_guardian_takes_all_with_it_and_is_replaced(run: Run) -> 
     assert run.nursery.guardian_pid not in (None, before)
 
 
+async def test_a_guardian_whose_death_is_met_by_an_order(run: Run) -> None:
+    """Who orders before the end of file was read gets a new one, and the dead one is waited for."""
+    before = run.nursery.guardian_pid
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    child = await run("true")
+    assert (await child.exited()).status == 0
+    assert run.nursery.guardian_pid not in (None, before)
+    await until(lambda: not psutil.pid_exists(before))
+
+
 async def test_a_guardian_and_a_keeper_killed_together_leave_no_session(run: Run) -> None:
     """Nobody keeps the tree then, but those in the program's session are known and ended before it counts as gone."""
     child = await run("sh", "-c", "sleep 62 & sleep 62")
