@@ -282,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = {"SMARTMOB_HQ": "1", **{f"SMARTMOB_HQ_{name}_PORT": "0" for name in ("PUBLISH", "RC", "EXTERNAL")}}
     try:
         with open_folder() as folder, smartmob(folder / "data", **settings) as service:
-            time.sleep(3)
+            time.sleep(3)  # what a start takes for a moment is given back
             memory = {"after the start": _memory(service)}
             rates = asyncio.run(fill(service, folder, ports_of(folder / "data.log"), given.scale))
             memory["after all that is told here"] = _memory(service)
