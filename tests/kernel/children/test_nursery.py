@@ -235,12 +235,17 @@ async def test_a_killed_guardian_takes_all_with_it_and_is_replaced(run: Run) -> 
     assert run.nursery.guardian_pid not in (None, before)
 
 
+def _kill_at_once(pid: int) -> None:
+    """Return when it is dead, before the event loop can have noticed."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 async def test_a_guardian_whose_death_is_met_by_an_order(run: Run) -> None:
     """Who orders before the end of file was read gets a new one, and the dead one is waited for."""
     before = run.nursery.guardian_pid
     assert before is not None
-    os.kill(before, signal.SIGKILL)
-    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    _kill_at_once(before)
     child = await run("true")
     assert (await child.exited()).status == 0
     assert run.nursery.guardian_pid not in (None, before)

@@ -90,14 +90,16 @@ async def test_it_is_in_nobodys_way(reached: Any, database_url: str, filled: Any
     copying = asyncio.create_task(dump(place, None, Slow(), _unseen))
     await asyncio.wait_for(holding.wait(), 30)
     maker = await asyncpg.connect(database_url)
-    making = asyncio.create_task(Partitions().ensure_ahead(maker, await filled.fetchval("SELECT now()")))
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
-    await until(lambda: filled.fetchval(waits))
+    later = await filled.fetchval("SELECT now() + interval '30 days'")
+    making = asyncio.create_task(Partitions().ensure_ahead(maker, later))
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND pid = $1"
+    await until(lambda: filled.fetchval(waits, maker.get_server_pid()))
     # Nobody holds or awaits a lock on the table, so whoever writes is not behind one.
     await filled.execute("INSERT INTO marks VALUES (gen_random_uuid(), now(), 'meanwhile', '', now())")
     await filled.execute("SELECT count(*) FROM turret_results")
     going_on.set()
     await copying
     await making
-    assert await filled.fetchval("SELECT count(*) FROM pg_inherits WHERE inhparent = 'turret_results'::regclass") == 3
+    made = "SELECT to_regclass('turret_results_' || to_char($1 AT TIME ZONE 'UTC', 'YYYYMMDD')) IS NOT NULL"
+    assert await filled.fetchval(made, later)
     await maker.close()
