@@ -45,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     share(config)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long at the beginning."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", name="postgres_url")
 def _postgres_url() -> str:
     """Return the URL of the one server of this run, to which the name of a database is to be added."""

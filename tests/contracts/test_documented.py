@@ -93,6 +93,7 @@ def _rows(page: str) -> Iterator[list[str]]:
             yield [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
+@pytest.mark.long
 class TestReference:
     """What the reference lists."""
 

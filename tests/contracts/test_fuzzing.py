@@ -20,10 +20,11 @@ CHECKS = (
     "unsupported_method",
     "negative_data_rejection",
 )
-EXAMPLES = "8"
+EXAMPLES = "6"
 SEED = "20261123"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_the_document_is_true(client: Any, tmp_path: Path) -> None:
     """A bounded, seeded run of schemathesis finds nothing."""

@@ -196,6 +196,7 @@ class Image:
         return await process.wait() == 0
 
 
+@pytest.mark.long
 @pytest.mark.machine
 async def test_the_image(reachable_path: Path) -> None:
     """Its steps make a service that refuses to start without a token, and with one answers, is healthy and stops."""

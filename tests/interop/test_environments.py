@@ -44,6 +44,7 @@ def test_several_want_it_at_once(wheel: Path, tmp_path: Path) -> None:
     assert said.stdout == b"42\n"
 
 
+@pytest.mark.long
 def test_an_installation_that_fails(wheel: Path, tmp_path: Path) -> None:
     """It tells what pip said last, is not taken for complete, and what it left behind is no obstacle."""
     cache = tmp_path / "cache"
