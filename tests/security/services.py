@@ -43,7 +43,9 @@ class Target:
     @property
     def events(self) -> list[dict[str, Any]]:
         """Return what it has logged."""
-        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()] if self.log.exists() else []
+        written = self.log.read_bytes() if self.log.exists() else b""
+        # The last line may be half written.
+        return [orjson.loads(line) for line in written.split(b"\n")[:-1]]
 
     @property
     def memory(self) -> int:
