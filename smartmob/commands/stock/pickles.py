@@ -58,10 +58,12 @@ def decode(data: bytes) -> tuple[Any, bool, dict[str, Any]]:
         raise
     except Exception as error:  # an unpickler raises whatever the opcodes lead to
         raise Refused(f"the message cannot be read: {type(error).__name__}") from None
-    if type(message) is not _Message or type(message.state) is not dict or len(message.state) != 3:
+    # What NEWOBJ made has not been initialised.
+    state = getattr(message, "state", None) if type(message) is _Message else None
+    if type(state) is not dict or len(state) != 3:
         raise Refused("the message is not one of the stock client's")
-    kind, request, fields = (message.state.get(name) for name in ("_type", "_request", "_kwargs"))
-    if type(kind) is not _Type or type(request) is not bool or type(fields) is not dict:
+    kind, request, fields = (state.get(name) for name in ("_type", "_request", "_kwargs"))
+    if type(kind) is not _Type or not hasattr(kind, "value") or type(request) is not bool or type(fields) is not dict:
         raise Refused("the message has not the fields of the stock client's")
     _Checker(len(data)).check(fields, 0)
     if not all(type(name) is str for name in fields):

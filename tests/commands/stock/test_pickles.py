@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartmob.commands.stock import pickles
@@ -174,6 +174,7 @@ class TestReading:
             tracemalloc.stop()
 
     @given(st.binary(max_size=200))
+    @example(b".")
     def test_garbage(self, data: bytes) -> None:
         """Any bytes are refused, and nothing else happens."""
         for given_data in (data, b"\x80\x03" + data, b"\x80\x04cconplyent._msg\nMSG\n)\x81" + data):
