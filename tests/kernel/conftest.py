@@ -23,6 +23,7 @@ from smartmob.settings import DatabaseSettings
 from tests.kernel import tiny
 from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.raw import Wire, wire
+from tests.kernel.served import Start, starter
 from tests.kernel.stored import Stored, Writers
 
 _numbers = itertools.count()
@@ -145,3 +146,10 @@ async def _line(tiny_client: Any) -> AsyncIterator[Wire]:
     """Return a bare connection to the same application."""
     async with wire(tiny_client.port) as line:
         yield line
+
+
+@pytest.fixture(name="start")
+async def _start() -> AsyncIterator[Start]:
+    """Return the starter of tiny services: `await start()`."""
+    async with starter() as start:
+        yield start

@@ -8,105 +8,21 @@ import pty
 import resource
 import signal
 import socket
-import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 import pytest
 
 from smartmob.errors import StartupError
 from smartmob.kernel import server
 from smartmob.settings import Settings
-from tests.certificates import Authority, Files
 from tests.kernel.children.files import limited_to
 from tests.kernel.raw import wire
+from tests.kernel.served import SECONDS, Start, takes
 from tests.kernel.tiny import build
-
-_ROOT = Path(__file__).parents[2]
-_SECONDS = 20.0
-
-
-class Child:
-    """A running tiny service, and what it has said."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.said: list[dict[str, Any]] = []
-        self.port = 0
-
-    async def hear(self, event: str) -> dict[str, Any]:
-        """Return the next line of the event; what is said before it is kept."""
-        async with asyncio.timeout(_SECONDS):
-            while line := await self._line():
-                if line["event"] == event:
-                    return line
-        raise AssertionError(f"{event} never came: {self.said}")
-
-    async def end(self) -> int:
-        """Return the exit code, after all that it says."""
-        async with asyncio.timeout(_SECONDS):
-            while await self._line():
-                pass
-            return await self.process.wait()
-
-    def events(self) -> list[str]:
-        """Return the names of what was said so far."""
-        return [line["event"] for line in self.said]
-
-    async def _line(self) -> dict[str, Any] | None:
-        assert self.process.stdout is not None
-        line = await self.process.stdout.readline()
-        if not line:
-            return None
-        self.said.append(orjson.loads(line))
-        return self.said[-1]
-
-
-Start = Callable[..., Awaitable[Child]]
-
-
-@pytest.fixture(name="start")
-async def _start() -> AsyncIterator[Start]:
-    """Return the starter of tiny services: `await start()`."""
-    async with AsyncExitStack() as stack:
-
-        async def start(
-            port: int = 0,
-            stop_timeout: float = 60.0,
-            idle_timeout: float = 60.0,
-            ready: bool = True,
-            tls: Files | None = None,
-            before: tuple[str, ...] = (),
-            **env: str,
-        ) -> Child:
-            files = () if tls is None else (tls.cert, tls.key)
-            process = await asyncio.create_subprocess_exec(
-                *(*before, sys.executable, "-m", "tests.kernel.tiny_service"),
-                *(*map(str, (port, stop_timeout, idle_timeout)), *files),
-                cwd=_ROOT,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **env},
-            )
-            stack.push_async_callback(_end, process)
-            child = Child(process)
-            if ready:
-                child.port = (await child.hear("ready"))["port"]
-            return child
-
-        yield start
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
 
 
 async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> None:
@@ -168,7 +84,7 @@ async def test_a_body_under_way_is_finished(start: Start) -> None:
     child = await start()
     async with wire(child.port) as line:
         line.send("POST /length HTTP/1.1\nHost: localhost\nContent-Length: 10\nExpect: 100-continue\n\n")
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await line.reader.readuntil(b"\r\n\r\n")
 
         child.process.send_signal(signal.SIGTERM)
@@ -311,22 +227,10 @@ async def test_a_head_that_comes_by_drops(start: Start) -> None:
         assert ended.result() == b""
 
 
-async def _takes(child: Child, *noises: bytes) -> None:
-    """Send each noise on a connection of its own; nothing of it is logged as a failure, and the service ends well."""
-    for noise in noises:
-        async with wire(child.port) as line:
-            line.send(noise)
-            line.writer.write_eof()
-            await line.ended()
-    child.process.send_signal(signal.SIGTERM)
-    assert await child.end() == 0
-    assert all(line["level"] == "info" for line in child.said)
-
-
 async def test_noise_on_the_port(start: Start) -> None:
     """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
     tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-    await _takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
+    await takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
 
 
 async def test_a_taken_port(start: Start) -> None:
@@ -415,78 +319,6 @@ class TestHangUp:
         assert await child.end() == 0
 
 
-class TestTLS:
-    """HTTPS and WebSockets over TLS."""
-
-    @pytest.fixture(name="authority")
-    def _authority(self, tmp_path: Path) -> Authority:
-        """Return an authority whose files are the test's own."""
-        return Authority(tmp_path)
-
-    async def test_it_is_read_again(self, start: Start, authority: Authority) -> None:
-        """After SIGHUP new connections get the new certificate and open ones go on; bad files change nothing."""
-        files = authority.issue()
-        child = await start(tls=files)
-        assert next(line for line in child.said if line["event"] == "bind")["transport"] == "tls"
-        url, context = f"https://127.0.0.1:{child.port}", ssl.create_default_context(cafile=authority.file)
-        first = await self._shown(child.port, context)
-        async with aiohttp.ClientSession() as session:
-            async with (
-                session.ws_connect(f"{url}/socket", ssl=context) as socket,
-                session.get(f"{url}/hello", ssl=context) as response,
-            ):
-                assert (await socket.receive_str(), await response.json()) == ("hello", {"hello": "wörld"})
-            files.key.write_bytes(authority.issue("other").key.read_bytes())
-            child.process.send_signal(signal.SIGHUP)
-            assert "is not the key" in (await child.hear("tls.refused"))["reason"]
-            assert await self._shown(child.port, context) == first
-            authority.issue()
-            child.process.send_signal(signal.SIGHUP)
-            await child.hear("tls.reloaded")
-            # From the pool: the connection of before.
-            async with session.get(f"{url}/hello", ssl=context) as response:
-                assert response.status == 200
-        assert await self._shown(child.port, context) != first
-
-        child.process.send_signal(signal.SIGTERM)
-        assert await child.end() == 0
-
-    async def test_idle_connections_do_not_hold_it(self, start: Start, authority: Authority) -> None:
-        """Neither one that asks for nothing, nor one that never began to speak TLS."""
-        child = await start(tls=authority.issue())
-        context = ssl.create_default_context(cafile=authority.file)
-        _, idle = await asyncio.open_connection("127.0.0.1", child.port, ssl=context)
-        async with wire(child.port):
-            child.process.send_signal(signal.SIGTERM)
-            assert await child.end() == 0
-        idle.transport.abort()
-
-    async def test_noise(self, start: Start, authority: Authority) -> None:
-        """Plain HTTP, other protocols and half a handshake are no failure of ours."""
-        child = await start(tls=authority.issue())
-        await _takes(
-            child, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\x02\x00", b"", b"SSH-2.0-x\r\n"
-        )
-
-    async def test_files_that_are_no_good(self, start: Start, authority: Authority) -> None:
-        """The service does not start, and nothing has been opened for it."""
-        files = authority.issue()
-        files.key.unlink()
-        child = await start(tls=files, ready=False)
-
-        assert await child.end() == 3
-        assert child.events() == ["refused"]
-        assert child.said[0]["said"].startswith("--tls-key: cannot read ")
-
-    @staticmethod
-    async def _shown(port: int, context: ssl.SSLContext) -> bytes | None:
-        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.close()
-        await writer.wait_closed()
-        return shown
-
-
 async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
     """It hears when the service answers, that it lives, and when it begins to stop, in this order."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -497,7 +329,7 @@ async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
         heard = [await loop.sock_recv(sock, 4096) for _ in range(3)]
         assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         child.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             while (told := await loop.sock_recv(sock, 4096)) == b"WATCHDOG=1":
                 pass
         assert told == b"STOPPING=1"
