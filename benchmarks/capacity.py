@@ -199,6 +199,8 @@ async def sizes(service: Service, scale: float) -> list[Size]:
         row = await connection.fetchrow(_SIZES, name)
         assert row is not None
         rows = await connection.fetchval(f"SELECT count(*) FROM {name}")
+        if not rows:
+            raise CannotMeasure(f"{name} has no rows: take a larger --scale")
         found.append(Size(name, rows, row["data"], row["indexes"]))
         say(f"{name}: {rows:,} rows, {found[-1].per_row:.0f} bytes each")
     await connection.close()
@@ -282,7 +284,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = {"SMARTMOB_HQ": "1", **{f"SMARTMOB_HQ_{name}_PORT": "0" for name in ("PUBLISH", "RC", "EXTERNAL")}}
     try:
         with open_folder() as folder, smartmob(folder / "data", **settings) as service:
-            time.sleep(3)  # what a start takes for a moment is given back
             memory = {"after the start": _memory(service)}
             rates = asyncio.run(fill(service, folder, ports_of(folder / "data.log"), given.scale))
             memory["after all that is told here"] = _memory(service)
