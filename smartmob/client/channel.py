@@ -96,13 +96,14 @@ class Channel:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         delay = _FIRST_DELAY
+        trouble = f"{self.url} did not answer within {timeout:g} s" if timeout is not None else ""
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._connect()
                 return
             except TimeoutError:
-                raise NotConnected(f"{self.url} did not answer within {timeout:g} s") from None
+                raise NotConnected(trouble) from None
             except (
                 aiohttp.WSServerHandshakeError,
                 aiohttp.InvalidURL,
@@ -111,8 +112,9 @@ class Channel:
             ) as error:
                 raise NotConnected(_refusal(self.url, error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
-                if timeout is None or (deadline is not None and loop.time() + delay > deadline):
-                    raise NotConnected(f"cannot connect to {self.url}: {_reason(error)}") from None
+                trouble = f"cannot connect to {self.url}: {_reason(error)}"
+                if deadline is None or loop.time() + delay > deadline:
+                    raise NotConnected(trouble) from None
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
 

@@ -97,7 +97,7 @@ async def test_no_server(url: str, said: str) -> None:
     """The error says where, and what the trouble is."""
     channel = Channel(url)
     with pytest.raises(NotConnected, match=said):
-        await channel.open(0.2)
+        await channel.open()
     with pytest.raises(NotConnected, match="call connect first"):
         Lab(url).start("cwd")
     await channel.close()
