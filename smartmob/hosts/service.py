@@ -8,7 +8,7 @@ import itertools
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -159,6 +159,16 @@ class HostsService:
     async def take(self, name: str, samples: Sequence[SampleData]) -> None:
         """Store samples of a machine, all or none; returns once they are committed. Raises InvalidInput."""
         await self._live.put([self._row(name, data, clock.epoch()) for data in samples])
+
+    def take_soon(self, name: str, data: SampleData, tell: Callable[[Exception | None], None]) -> bool:
+        """Store a sample without waiting, if there is room: `tell` is called as by `GroupCommitWriter.submit`.
+
+        Returns whether that is under way. Raises InvalidInput, and Unavailable when the service stops.
+        """
+        if self._live.full:
+            return False
+        self._live.submit((self._row(name, data, clock.epoch()),), tell)
+        return True
 
     async def backfill(self, name: str, samples: Sequence[SampleData]) -> tuple[int, list[str]]:
         """Store what can be stored of some samples; return how many those are, and why the others cannot be."""

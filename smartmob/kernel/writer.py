@@ -39,12 +39,33 @@ class Submission(Generic[R]):
 
     __slots__ = ("deadline", "done", "mark", "rows", "uncertain")
 
-    def __init__(self, rows: Sequence[R], done: asyncio.Future[None], deadline: float) -> None:
+    def __init__(self, rows: Sequence[R], done: asyncio.Future[None] | _Told, deadline: float) -> None:
         self.rows = rows
         self.done = done
         self.deadline = deadline
         self.mark: Any = None
         self.uncertain = False
+
+
+class _Told:
+    """What tells a function of the outcome, where a future would have to wake a task first."""
+
+    __slots__ = ("_tell", "_told")
+
+    def __init__(self, tell: Callable[[Exception | None], None]) -> None:
+        self._tell = tell
+        self._told = False
+
+    def done(self) -> bool:
+        return self._told
+
+    def set_result(self, _: None) -> None:
+        self._told = True
+        self._tell(None)
+
+    def set_exception(self, error: Exception) -> None:
+        self._told = True
+        self._tell(error)
 
 
 Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
@@ -115,21 +136,37 @@ class GroupCommitWriter(Generic[R]):
 
         Raises Unavailable when they are not stored: the database was away for too long, or too much is waiting.
         """
-        if self._closing:
-            raise Unavailable("the service is stopping; nothing was stored")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._database.patience
-        if self.figures.waiting >= self._max_waiting:
+        if self.full and not self._closing:
             await self._wait_for_room(deadline)
         done = loop.create_future()
+        self._enqueue(rows, done, deadline)
+        await done
+
+    def submit(self, rows: Sequence[R], tell: Callable[[Exception | None], None]) -> None:
+        """Do what `put` does without waiting: `tell` is called once, with None after the commit or with the error.
+
+        `tell` must raise nothing. Raises Unavailable when the service is stopping. For who is not `full`: nobody waits
+        here for room.
+        """
+        self._enqueue(rows, _Told(tell), asyncio.get_running_loop().time() + self._database.patience)
+
+    @property
+    def full(self) -> bool:
+        """Return whether so much is waiting that who has more must wait, too."""
+        return self.figures.waiting >= self._max_waiting
+
+    def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Told, deadline: float) -> None:
+        if self._closing:
+            raise Unavailable("the service is stopping; nothing was stored")
         self._queue.append(Submission(rows, done, deadline))
         self.figures.waiting += len(rows)
         if not self._work.is_set():
             self._work.set()
-        await done
 
     async def _wait_for_room(self, deadline: float) -> None:
-        while self.figures.waiting >= self._max_waiting:
+        while self.full:
             self._room.clear()
             try:
                 async with asyncio.timeout_at(deadline):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.frames import SHORT_HEADS, text_head
 from smartmob.processes.model import Happening, Snapshot
 
 LONGEST_LINE = 1024 * 1024
@@ -235,26 +236,14 @@ def encode_lines(block: bytes) -> tuple[bytes, int]:
         block = _valid(block)
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if b"\r" in block else block.split(b"\n")
     try:
-        heads = [_SHORT[len(line)] for line in lines]
+        heads = [SHORT_HEADS[len(line)] for line in lines]
     except IndexError:
         lines = [piece for line in lines for piece in _pieces(line)]
-        heads = [_head(len(line)) for line in lines]
+        heads = [text_head(len(line)) for line in lines]
     parts = [b""] * (2 * len(lines))
     parts[0::2] = heads
     parts[1::2] = lines
     return b"".join(parts), len(lines)
-
-
-def _head(size: int) -> bytes:
-    """Return the head of an unmasked text frame with so many bytes (RFC 6455, section 5.2)."""
-    if size < 126:
-        return bytes((0x81, size))
-    if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big")
-    return b"\x81\x7f" + size.to_bytes(8, "big")
-
-
-_SHORT = [_head(size) for size in range(1024)]
 
 
 def _pieces(line: bytes) -> list[bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 
 from smartmob.app import build
 from smartmob.kernel import clock
-from smartmob.settings import HostsSettings
+from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
+from tests.kernel.proxy import Proxy, proxy_to
 from tests.waiting import until
 
 
@@ -181,6 +184,67 @@ class TestEcho:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await client.ws_connect("/echo", headers={"Origin": "http://evil.example"})
         assert caught.value.status == 403
+
+
+@asynccontextmanager
+async def _by_a_proxy(settings: Any, url: str, patience: float = 60.0) -> AsyncIterator[tuple[Any, Proxy]]:
+    """Give a client of a service on which `wood` has stored a sample, and the way to its database."""
+    async with proxy_to(url) as proxy:
+        reached = replace(settings, database=DatabaseSettings(url=proxy.url, patience=patience))
+        async with running(build(reached)) as client:
+            await register(client)
+            async with talking(client) as talk:
+                assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+            yield client, proxy
+
+
+class TestSlowDatabase:
+    """Samples whose storing takes its time."""
+
+    async def test_the_order_of_the_answers(self, settings: Any, database_url: str) -> None:
+        """What is asked while a sample is being stored is answered after it, not before."""
+        async with _by_a_proxy(settings, database_url) as (client, proxy):
+            now = clock.epoch()
+            sent = [{"type": "CLIENT_DATA", "data": sample(now - number), "client_id": CLIENT_ID} for number in (1, 2)]
+            async with talking(client) as talk:
+                proxy.flowing.clear()
+                for message in (sent[0], {"type": "HELLO"}, "nonsense", sent[1], {"type": "WORK_TIME"}):
+                    await talk.say(message)
+                hearing = asyncio.create_task(talk.hear())
+                async with talking(client):  # others are not held up
+                    assert not hearing.done()
+                proxy.flowing.set()
+                heard = [await hearing] + [await talk.hear() for _ in range(4)]
+            assert [each["type"] for each in heard] == ["DATA_RETURN", "WELCOME", "ERROR", "DATA_RETURN", "WORK_TIME"]
+            assert [heard[at]["payload"]["data"] for at in (0, 3)] == [message["data"] for message in sent]
+
+    async def test_the_database_is_away(self, settings: Any, database_url: str) -> None:
+        """The client is told that nothing was stored, and the connection lives on."""
+        async with _by_a_proxy(settings, database_url, patience=2.0) as (client, proxy):
+            async with talking(client) as talk:
+                proxy.cut()
+                refused = await talk.ask({"type": "CLIENT_DATA", "data": sample(), "client_id": CLIENT_ID})
+                assert (refused["type"], refused["problem"]) == ("ERROR", "unavailable")
+                proxy.up = True
+                async with asyncio.timeout(20):
+                    while (await talk.send(sample()))["type"] == "ERROR":
+                        pass
+            assert len(await report(client)) == 2
+
+    async def test_a_client_that_leaves(self, settings: Any, database_url: str) -> None:
+        """What it sent is stored all the same, and its answer disturbs nobody."""
+        async with _by_a_proxy(settings, database_url) as (client, proxy):
+            proxy.flowing.clear()
+            async with talking(client) as talk:
+                await talk.say({"type": "CLIENT_DATA", "data": sample(id=77), "client_id": CLIENT_ID})
+            proxy.flowing.set()
+
+            async def stored() -> bool:
+                return len(await report(client)) == 2
+
+            await until(stored)
+            async with talking(client) as talk:
+                assert (await talk.send(sample()))["type"] == "DATA_RETURN"
 
 
 async def test_stop_ends_conversations(settings: Any) -> None:

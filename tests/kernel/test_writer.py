@@ -90,6 +90,73 @@ class TestPut:
         assert told == [3, 1]
 
 
+class TestSubmit:
+    """Rows of callers that do not wait, and are told."""
+
+    async def test_told_after_the_commit(self, writers: Writers, stored: Stored) -> None:
+        """The function is called once, when everybody can see the rows; who waits shares the batch."""
+        writer = await writers()
+        stored.gate.clear()
+        told: list[tuple[int, Exception | None]] = []
+        first = asyncio.create_task(writer.put([0]))
+        await until(lambda: stored.attempts)
+        writer.submit([1], lambda error: told.append((1, error)))
+        writer.submit([2], lambda error: told.append((2, error)))
+        second = asyncio.create_task(writer.put([3]))
+        await until(lambda: writer.figures.waiting == 4)
+        assert told == []
+
+        stored.gate.set()
+        await asyncio.gather(first, second)
+
+        assert told == [(1, None), (2, None)]
+        assert [len(batch) for batch in stored.attempts] == [1, 3]
+        assert await stored.values() == [0, 1, 2, 3]
+
+    async def test_told_of_a_refusal(self, writers: Writers, stored: Stored) -> None:
+        """What the database refuses fails alone, and its function gets the error."""
+        writer = await writers()
+        stored.gate.clear()
+        first = asyncio.create_task(writer.put([1]))
+        await until(lambda: stored.attempts)
+        told: list[Exception | None] = []
+        writer.submit([-1], told.append)
+        writer.submit([2], told.append)
+
+        stored.gate.set()
+        await first
+        await until(lambda: len(told) == 2)
+
+        assert [type(error) for error in told] == [asyncpg.CheckViolationError, type(None)]
+        assert await stored.values() == [1, 2]
+
+    async def test_full(self, writers: Writers, stored: Stored) -> None:
+        """It says when there is no room; who submits all the same waits with the others."""
+        writer = await writers(max_waiting=2)
+        stored.gate.clear()
+        told: list[Exception | None] = []
+        writer.submit([1], told.append)
+        assert not writer.full
+        writer.submit([2], told.append)
+        assert writer.full
+
+        stored.gate.set()
+        await until(lambda: len(told) == 2)
+        assert not writer.full
+
+    async def test_closed(self, writers: Writers, stored: Stored) -> None:
+        """What was accepted is committed and told of; afterwards nothing is taken."""
+        writer = await writers()
+        told: list[Exception | None] = []
+        writer.submit([1], told.append)
+        await writer.close()
+        assert told == [None]
+        with pytest.raises(Unavailable, match="stopping"):
+            writer.submit([2], told.append)
+        assert told == [None]
+        assert await stored.values() == [1]
+
+
 class TestRefused:
     """Rows that the database refuses for their content."""
 

@@ -12,6 +12,7 @@ from smartmob.hosts.session import Session, Watchers
 from smartmob.kernel.access.model import CONTROL, READ, Visitor
 from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.events import ServiceStopping
+from smartmob.kernel.frames import text_frame
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.settings import HostsSettings
 
@@ -23,7 +24,12 @@ class _Line:
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.send = socket.send_str
+        self._socket = socket
         self._transport = transport
+
+    def answer(self, text: str) -> None:
+        if not (self._socket.closed or self._transport.is_closing()):
+            self._transport.write(text_frame(text))
 
     def unread(self) -> int:
         return self._transport.get_write_buffer_size()
