@@ -14,7 +14,7 @@ import msgspec
 from smartmob.kernel import clock
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon
+from smartmob.turrets.turret.cannon import CoroutineCannon, Signs, ThreadCannon
 from smartmob.turrets.turret.configuration import TurretConfiguration
 from smartmob.turrets.turret.schedule import rampup
 from smartmob.turrets.turret.script import Script
@@ -190,10 +190,13 @@ class Battery:
 
     async def _fire_threads(self, starts: list[float], turns: ThreadTurns | None) -> None:
         before = threading.stack_size(_STACK)
+        # While some fire, each thread that is started waits for its turn at the interpreter, behind all that fire: a
+        # thousand took minutes. So none fires before all are there.
+        signs = Signs(threading.Event(), self._thread_gate, self._cease)
         try:
             for at in starts:
                 cannon = ThreadCannon(self)
-                cannon.start(at, turns, self._thread_gate, self._cease)
+                cannon.start(at, turns, signs)
                 self._threads.append(cannon)
         except RuntimeError:
             self._cease.set()
@@ -203,6 +206,7 @@ class Battery:
             ) from None
         finally:
             threading.stack_size(before)
+            signs.manned.set()
         while alive := [cannon for cannon in self._threads if cannon.alive]:
             now = time.monotonic()
             self._users = sum(1 for at in starts if at <= now) if len(alive) == len(starts) else len(alive)

@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from smartmob.turrets.turret.script import Script, describe
 
@@ -137,6 +137,14 @@ def _stop_if_cancelled(error: BaseException) -> None:
         raise error
 
 
+class Signs(NamedTuple):
+    """What threads wait for: all of them are there; transactions may begin (no pause); firing has ended."""
+
+    manned: threading.Event
+    gate: threading.Event
+    cease: threading.Event
+
+
 class ThreadCannon(Cannon):
     """Fires as a thread of its own, which does not keep the program from ending."""
 
@@ -145,9 +153,9 @@ class ThreadCannon(Cannon):
         self._thread: threading.Thread | None = None
         self._abandoned = False
 
-    def start(self, at: float, turns: ThreadTurns | None, gate: threading.Event, cease: threading.Event) -> None:
+    def start(self, at: float, turns: ThreadTurns | None, signs: Signs) -> None:
         """Start the thread; its first transaction is due `at`. Raises RuntimeError when there are too many threads."""
-        self._thread = threading.Thread(target=self._fire, args=(at, turns, gate, cease), daemon=True, name="cannon")
+        self._thread = threading.Thread(target=self._fire, args=(at, turns, signs), daemon=True, name="cannon")
         self._thread.start()
 
     @property
@@ -159,15 +167,16 @@ class ThreadCannon(Cannon):
         """Wait for it no longer; a thread cannot be ended from outside."""
         self._abandoned = True
 
-    def _fire(self, at: float, turns: ThreadTurns | None, gate: threading.Event, cease: threading.Event) -> None:
+    def _fire(self, at: float, turns: ThreadTurns | None, signs: Signs) -> None:
         place = self.place
-        if cease.wait(max(at - time.monotonic(), 0.0)):
+        signs.manned.wait()
+        if signs.cease.wait(max(at - time.monotonic(), 0.0)):
             return
         while (transaction := self._make()) is None:
-            if cease.wait(_RETRY):
+            if signs.cease.wait(_RETRY):
                 return
         while not place.ceased:
-            gate.wait()
+            signs.gate.wait()
             transaction.custom_timers = {}
             if error := _attempt_now(transaction.setup, "setup"):
                 place.hit(time.monotonic(), 0.0, error, _NOTHING, 0.0)

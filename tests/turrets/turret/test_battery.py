@@ -227,6 +227,25 @@ class TestOpenModel:
         assert (counts.transactions, counts.never_started) == (5, 0)
 
 
+class TestThreads:
+    """What only threads have."""
+
+    async def test_none_fires_before_all_are_there(self) -> None:
+        """Else those that fire would keep the others, and whoever gathers the results, from their turn."""
+        there: list[int] = []
+
+        class Busy(BaseTransaction):
+            def run(self) -> None:
+                there.append(sum(thread.name == "cannon" for thread in threading.enumerate()))
+                time.sleep(0.001)
+
+        async with firing(Busy, cannons=60) as made:
+            made.begin(ahead=-5.0)  # a turret that joins late begins at once
+            await until(lambda: made.look().transactions >= 60)
+            await made.end()
+        assert there[0] >= 60
+
+
 class TestErrors:
     """What goes wrong in a script is a result, and firing goes on."""
 
