@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,9 +23,16 @@ _PATIENCE_SECONDS = 3.0
 
 
 async def listed(lab: Lab) -> list[Status]:
-    """Return all processes, in the order of their creation; raises RemoteError."""
+    """Return all processes by name, `web.2` before `web.10`; raises RemoteError.
+
+    Those that are created at once are created in any order.
+    """
     processes: list[Status] = (await lab.get("/list-processes"))["processes"]
-    return processes
+    return sorted(processes, key=lambda process: _in_order(process["slug"]))
+
+
+def _in_order(slug: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", slug)]
 
 
 async def select(lab: Lab, names: Sequence[str]) -> list[Status]:

@@ -213,8 +213,8 @@ class Session:
         elif isinstance(error, Unavailable):
             self._line.answer(protocol.failure(str(error), "unavailable"))
         else:
-            log.error("hosts.sample_lost", exc_info=error)
-            self._line.drop()
+            log.error("hosts.sample_refused", host=self._name, exc_info=error)
+            self._line.answer(protocol.failure("the service made a mistake; the sample is not stored", "internal"))
         if self._answered is not None:
             answered, self._answered = self._answered, None
             if not answered.done():

@@ -67,7 +67,7 @@ class TestPs:
         assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
 
     async def test_a_table_and_json(self, smartmob: Any, lab: Lab, program: Any) -> None:
-        """One line for each, in the order of their creation, with what a person wants to know."""
+        """One line for each with what a person wants to know."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await lab.post("/stop-process/myapp.worker.0", {})
 
@@ -82,6 +82,20 @@ class TestPs:
         assert [(process["slug"], process["state"]) for process in told] == [
             ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")
         ]  # fmt: skip
+
+    async def test_the_order(self, smartmob: Any, lab: Lab, program: Any) -> None:
+        """By name and number, in whatever order they were created."""
+        slugs = ("myapp.worker.0", "myapp.web.10", "myapp.web.2", "another.web.0")
+        folder = program("myapp", PROCFILE)
+        for slug in slugs:
+            await _create(lab, folder, slug)
+        told = json.loads((await smartmob("ps", "--json"))[1])
+        assert [process["slug"] for process in told] == [
+            "another.web.0",
+            "myapp.web.2",
+            "myapp.web.10",
+            "myapp.worker.0",
+        ]
 
     async def test_why_one_does_not_run(self, smartmob: Any, lab: Lab, program: Any) -> None:
         """What failed stands below the table with the reason and the last lines."""

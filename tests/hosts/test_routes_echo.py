@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from smartmob.app import build
@@ -245,6 +246,19 @@ class TestSlowDatabase:
             await until(stored)
             async with talking(client) as talk:
                 assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+
+
+async def test_what_the_database_refuses(client: Any, database_url: str) -> None:
+    """The sender is told, and the next sample is stored."""
+    await register(client)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ALTER TABLE host_samples ADD CONSTRAINT odd CHECK (cpu <> 77)")
+    await connection.close()
+    async with talking(client) as talk:
+        refused = await talk.send(sample(cpu_load=77))
+        assert (refused["type"], refused["problem"]) == ("ERROR", "internal")
+        assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+    assert len(await report(client)) == 1
 
 
 async def test_stop_ends_conversations(settings: Any) -> None:

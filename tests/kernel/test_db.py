@@ -170,6 +170,7 @@ class TestLosingIt:
         proxy.cut()
         proxy.flowing.set()
         proxy.up = True
+        database.patience = 20.0
         assert await database.fetchval("SELECT 7") == 7
 
     async def test_closing_while_it_hangs(self, opened: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,8 @@ class TestTimeIsUp:
 
     async def test_it_refuses(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
         """The caller is told to try again, and its rows are not stored later either."""
-        writer = await writers(await opened(proxy.url, patience=0.2))
+        database = await opened(proxy.url, patience=0.2)
+        writer = await writers(database)
         proxy.cut()
 
         with (
@@ -118,6 +119,7 @@ class TestTimeIsUp:
         assert caught.value.retry_after > 0
         assert writer.figures.refused == 1
         proxy.up = True
+        database.patience = 20.0
         await writer.put([2])
 
         assert await stored.values() == [2]
@@ -151,21 +153,25 @@ class TestTimeIsUp:
 
     async def test_a_server_that_hangs(self, writers: Writers, stored: Stored, opened: Any, admin: Any) -> None:
         """An answer that does not come counts like a server that is away."""
-        writer = await writers(await opened(patience=0.2))
+        database = await opened(patience=0.2)
+        writer = await writers(database)
 
         with structlog.testing.capture_logs():
             async with admin.transaction():
                 await admin.execute("LOCK TABLE stored IN ACCESS EXCLUSIVE MODE")
                 with pytest.raises(Unavailable, match="no answer in time"):
                     await writer.put([1])
+            database.patience = 20.0
             await writer.put([2])
 
         assert await stored.values() == [2]
 
     async def test_a_cable_that_is_pulled(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
         """A connection over which nothing comes any more, not even its end, is given up in time."""
-        writer = await writers(await opened(proxy.url, patience=0.2))
+        database = await opened(proxy.url)
+        writer = await writers(database)
         await writer.put([1])
+        database.patience = 0.2
         proxy.flowing.clear()
 
         with structlog.testing.capture_logs():
@@ -174,6 +180,7 @@ class TestTimeIsUp:
             proxy.cut()
             proxy.flowing.set()
             proxy.up = True
+            database.patience = 20.0
             await writer.put([3])
 
         assert await stored.values() == [1, 3]
@@ -187,6 +194,7 @@ class TestTimeIsUp:
             await writer.put([1])
 
         proxy.up = True
+        database.patience = 20.0
         await writer.put([2])
         assert await stored.values() == [2]
 

@@ -28,8 +28,8 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     "not there": (lambda f: f.url("/nothing"), "download failure", "404"),
     "server error": (lambda f: f.status("/app", 500), "download failure", "500"),
     "truncated": (lambda f: f.truncate("/app", b"PK", 1000), "download failure", ""),
-    "stalled": (lambda f: f.stall("/app", b"PK"), "download failure", "0.3 s"),
-    "silent": (lambda f: f.silence("/app"), "download failure", "0.3 s"),
+    "stalled": (lambda f: f.stall("/app", b"PK"), "download failure", "1.5 s"),
+    "silent": (lambda f: f.silence("/app"), "download failure", "1.5 s"),
     "endless": (lambda f: f.endless("/app"), "download failure", "1000000 bytes"),
     "redirect to a file": (lambda f: f.redirect("/app", "file:///etc/passwd"), "download failure", "only http"),
     "a page": (lambda f: f.file("/app", b"<html>hello</html>"), "unpack failure", "HTML"),
@@ -75,7 +75,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     ),
 }  # fmt: skip
 
-LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=0.3)
+LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=1.5)
 
 
 @pytest.mark.parametrize(("serve", "state", "reason"), FAILURES.values(), ids=FAILURES)
