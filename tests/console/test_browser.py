@@ -37,10 +37,10 @@ PAGES = {
     "hosts": "/console/hosts",
     "host": "/console/hosts/rack7",
 }
-WAYS = [(1280, False), (1280, True), (400, False), (400, True)]
-"""Widths of the window, and whether the system is dark."""
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder, for those who want to see what the tests see."""
+WAYS = [(1280, False), (400, True), *([(1280, True), (400, False)] if SHOTS else [])]
+"""Widths of the window, and whether the system is dark: each width and each scheme, and for who looks all pairs."""
 
 
 @pytest.mark.parametrize(("width", "dark"), WAYS)
