@@ -13,5 +13,6 @@ class Greeter(BaseHTTPRequestHandler):
         self.wfile.write(f"{GREETING}\n".encode())
 
 
+server = ThreadingHTTPServer(("127.0.0.1", PORT), Greeter)
 sys.stdout.write(f"greeting on port {PORT}\n")
-ThreadingHTTPServer(("127.0.0.1", PORT), Greeter).serve_forever()
+server.serve_forever()
