@@ -293,8 +293,11 @@ stdout_stream.backup_count = 1
         found = Circus(process.pid, driver)
         try:
             # It starts only by "start all" what it also starts by itself, so that comes first.
-            gate.wait(count * size)
+            begun = [psutil.Process(pid) for pid in gate.wait(count * size)]
             found.stop_all()
+            for process_left in begun:  # it leaves children of what it stops
+                with suppress(psutil.NoSuchProcess):
+                    process_left.kill()
             yield found
         finally:
             driver.kill()
