@@ -51,9 +51,14 @@ async def test_a_program_that_ends_well_is_started_again(agent: Agent) -> None:
 async def test_what_keeps_dying_backs_off(agent: Agent) -> None:
     """The status says when it is tried next, and shows the last words."""
     await agent.create(agent.app("web: echo last words; exit 7\n"))
-    status = await agent.become("app.web.0", "backoff")
-    assert (status["exit_status"], status["pid"], status["output"][-1]) == (7, None, "last words")
-    assert status["next_try_at"] is not None
+
+    async def waits() -> Any:
+        status = await agent.status("app.web.0")
+        return status["next_try_at"] is not None and status
+
+    status = await until(waits)
+    assert (status["state"], status["exit_status"], status["pid"]) == ("backoff", 7, None)
+    assert status["output"][-1] == "last words"
     assert status["restarts"] <= 10
 
 
