@@ -99,10 +99,13 @@ class HostsService:
         if not model.is_name(name):
             raise UnsupportableName
         client_id = model.client_id(name, password)
-        if await self._guardian.verify(client_id) is not None:
+        if self._guardian.known(client_id) is not None:
             return client_id, False
+        # First whether it is there, then whether it is this one: somebody else may register it at the same moment.
         if await self._reader.secret(name) is not None:
-            raise NotAuthenticated
+            if await self._guardian.verify(client_id) is None:
+                raise NotAuthenticated
+            return client_id, False
         if not may_register:
             raise RegistrationClosed
         salt, secret = await self._guardian.hashed(password)
