@@ -3,20 +3,22 @@ SELECT slug, app, node, process_type, source_url, env, grace, created_at, reques
 FROM processes
 ORDER BY created_at, slug;
 
--- name: put_processes
-INSERT INTO processes (slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::float8[], $8::timestamptz[],
-    $9::text[], $10::text[], $11::boolean[]
+-- name: store_changes
+-- One statement, and so one way to the server and back, of what else were a transaction of five.
+WITH forgotten AS (
+    DELETE FROM processes WHERE slug = ANY($1::text[])
+), put AS (
+    INSERT INTO processes (
+        slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted
+    )
+    SELECT * FROM unnest(
+        $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[], $9::timestamptz[],
+        $10::text[], $11::text[], $12::boolean[]
+    )
+    ON CONFLICT (slug) DO UPDATE SET digest = excluded.digest, wanted = excluded.wanted
 )
-ON CONFLICT (slug) DO UPDATE SET digest = excluded.digest, wanted = excluded.wanted;
-
--- name: delete_processes
-DELETE FROM processes WHERE slug = ANY($1::text[]);
-
--- name: insert_events
 INSERT INTO process_events (slug, at, id, kind, detail)
-SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::uuid[], $4::text[], $5::jsonb[])
+SELECT * FROM unnest($13::text[], $14::timestamptz[], $15::uuid[], $16::text[], $17::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

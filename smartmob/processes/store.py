@@ -82,13 +82,7 @@ class ProcessStore:
                     last[change.slug] = change
         put = [change for change in last.values() if isinstance(change, Definition)]
         gone = [change.slug for change in last.values() if isinstance(change, Forget)]
-        async with connection.transaction():
-            if gone:
-                await connection.execute(self._sql["delete_processes"], gone)
-            if put:
-                await connection.execute(self._sql["put_processes"], *_columns(put))
-            if events:
-                await connection.execute(self._sql["insert_events"], *_event_columns(events))
+        await connection.execute(self._sql["store_changes"], gone, *_columns(put), *_event_columns(events))
 
 
 def _columns(rows: Sequence[Definition]) -> list[list[object]]:
