@@ -6,7 +6,9 @@ import asyncio
 import gc
 import importlib.util
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,9 @@ def command(config: Path | None, **flags: Any) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     settings = load(given, environment(), config)
     check_installed(embedded=settings.database.url is None)
+    with _hidden("rich"):
+        # It takes rich for tracebacks in colours where it finds it: 3 MB that a log of plain lines never uses.
+        importlib.import_module("structlog")
 
     from smartmob.kernel import first
 
@@ -103,6 +108,20 @@ def check_installed(*, embedded: bool) -> None:
         raise StartupError(
             f"the server needs more than is installed ({', '.join(missing)}): pip install 'smartmob[server]'"
         )
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Have what is imported meanwhile do without a module that nobody has imported yet."""
+    if module in sys.modules:
+        yield
+        return
+    modules: dict[str, Any] = sys.modules
+    modules[module] = None  # as `import` documents it
+    try:
+        yield
+    finally:
+        del modules[module]
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
