@@ -269,8 +269,8 @@ def page(rates: dict[str, float], found: Sequence[Size], memory: dict[str, tuple
                 ("state", "service MB", "PostgreSQL MB"),
                 [(state, f"{ours:.0f}", f"{theirs:.0f}") for state, (ours, theirs) in memory.items()],
             ),
-            "A program is two processes (itself and its keeper), and the service keeps its last output: at the most "
-            "`--processes-console-bytes` (1 MiB).",
+            "Fifty programs share a keeper, a process of 3 MB, and the service keeps the last output of each: at the "
+            "most `--processes-console-bytes` (1 MiB).",
         )
     ) + "\n"  # fmt: skip
 

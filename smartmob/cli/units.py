@@ -90,7 +90,7 @@ TimeoutStopSec=120
 OOMPolicy=continue
 # Two descriptors for each program, one for each connection.
 LimitNOFILE=65536
-# Each program is two processes at least, itself and its keeper.
+# Programs, what they start, and a keeper for each fifty of them.
 TasksMax=infinity""".splitlines()
 
 _SERVICE_OF_THE_MACHINE = """\

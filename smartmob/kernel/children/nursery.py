@@ -16,18 +16,25 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+import smartmob
 from smartmob.errors import SmartmobError, Unavailable
-from smartmob.kernel.children import guardian
+from smartmob.kernel.children import guardian, trees
+from smartmob.kernel.children.brands import Brands
+from smartmob.kernel.children.line import Line
 from smartmob.kernel.children.output import Sweeper
 from smartmob.kernel.tasks import TaskRegistry
 
 log = structlog.get_logger()
 
-_PROGRAM = Path(guardian.__file__)
+_PACKAGE_FOLDER = Path(smartmob.__file__).parents[1]
+
+KEPT_AT_MOST = 50
+"""How many children share a keeper: they share its fate when it is killed, and its memory, of a megabyte."""
 
 
 class SpawnFailed(SmartmobError):
@@ -194,7 +201,7 @@ class Child:
             log.warning("child.keeper_lost", pid=self.pid)
             self._tasks.start(f"bury-{self.pid}", self._be_buried())
         else:
-            self._started.set_result(GuardianDied())
+            self._started.set_result(KeeperDied())
             self._end()
 
     async def _be_buried(self) -> None:
@@ -216,8 +223,16 @@ class Child:
         self._gone.set_result(None)
 
 
-class GuardianDied(SpawnFailed):
-    """The guardian was killed while the program was started; try again."""
+class KeeperDied(SpawnFailed):
+    """The keeper or the guardian was killed while the program was started; try again."""
+
+
+class _Keeper:
+    """The service's end of a keeper, and how many children it has."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.children = 0
 
 
 class Nursery:
@@ -229,23 +244,24 @@ class Nursery:
     def __init__(self, tasks: TaskRegistry) -> None:
         self.sweeper = Sweeper()
         self._tasks = tasks
-        self._lock = asyncio.Lock()
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._brands = Brands()
+        self._shared_by = KEPT_AT_MOST if self._brands.work() else 1
         self._children: set[Child] = set()
         self._guardian: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._line: Line | None = None
+        self._keepers: list[_Keeper] = []
         self._burials: deque[asyncio.Future[bool]] = deque()
         self._closed = False
 
     @property
     def guardian_pid(self) -> int | None:
         """Return the guardian's process id; none while there is no guardian."""
-        return None if self._socket is None or self._guardian is None else self._guardian.pid
+        return None if self._line is None or self._guardian is None else self._guardian.pid
 
     async def start(self) -> None:
         """Start the guardian."""
-        async with self._lock:
-            self._connect()
+        self._connect()
 
     async def close(self) -> None:
         """End all children and the guardian."""
@@ -266,10 +282,11 @@ class Nursery:
         """
         data = spec.encode()
         for last in (False, False, True):
-            child = await self._order(data, (spec.stdin, spec.stdout, spec.stderr))
+            keeper, child = await self._order(data, (spec.stdin, spec.stdout, spec.stderr))
             try:
                 await child.started()
-            except GuardianDied:
+            except KeeperDied:
+                self._dismiss(keeper)
                 if last:
                     raise
             except asyncio.CancelledError:
@@ -279,8 +296,8 @@ class Nursery:
                 break
         return child
 
-    async def _order(self, data: bytes, fds: Sequence[int]) -> Child:
-        """Have the guardian fork a keeper, and hand that one its specification."""
+    async def _order(self, data: bytes, fds: Sequence[int]) -> tuple[_Keeper, Child]:
+        """Have a keeper start a program."""
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
@@ -290,67 +307,99 @@ class Nursery:
         self._children.add(child)
         child.when_gone(self._children.discard)
         with theirs:
-            await self._send(b"S", (theirs.fileno(), *fds))
+            # Written before it is announced, most programs are started at the keeper's first look.
+            written = ours.send(data)
+            keeper = await self._announce(child, (theirs.fileno(), *fds))
         with suppress(ConnectionError):  # then the end of file tells
-            await asyncio.get_running_loop().sock_sendall(ours, data)
-        return child
+            await asyncio.get_running_loop().sock_sendall(ours, data[written:])
+        return keeper, child
+
+    async def _announce(self, child: Child, fds: Sequence[int]) -> _Keeper:
+        """Hand a child to the keeper that has the fewest; to a new one when all have as many as they may."""
+        while True:
+            if self._closed:
+                raise Unavailable("the service is stopping; nothing is started any more")
+            keeper = min(self._keepers, key=lambda each: each.children, default=None)
+            if keeper is None or keeper.children >= self._shared_by:
+                keeper = await self._add_keeper()
+            keeper.children += 1
+            child.when_gone(partial(self._left, keeper))
+            try:
+                await keeper.line.send(b"S", fds)
+            except OSError:
+                self._dismiss(keeper)
+            else:
+                return keeper
+
+    async def _add_keeper(self) -> _Keeper:
+        """Have the guardian fork a keeper; a new guardian is started when it has died."""
+        ours, theirs = socket.socketpair()
+        keeper = _Keeper(Line(ours))
+        self._keepers.append(keeper)
+        with theirs:
+            while True:
+                line = self._connect()
+                try:
+                    await line.send(b"K", (theirs.fileno(),))
+                except OSError:
+                    self._lose(line)
+                else:
+                    return keeper
+
+    def _left(self, keeper: _Keeper, _: Child) -> None:
+        """Let a keeper go that has no child left, unless it is the last."""
+        keeper.children -= 1
+        if not keeper.children and len(self._keepers) > 1:
+            self._dismiss(keeper)
+
+    def _dismiss(self, keeper: _Keeper) -> None:
+        """Give no more children to a keeper, which ends when it has none left."""
+        if keeper in self._keepers:
+            self._keepers.remove(keeper)
+        keeper.line.close()
 
     async def _bury(self, keeper: int, child: int) -> None:
-        """Have the guardian end what a killed keeper leaves; without it, end what can be told by its session."""
-        if self._socket is None:
-            await asyncio.to_thread(guardian.kill_session, child)
+        """Have the guardian end what a killed keeper leaves; without it, do it here."""
+        line = self._line
+        if line is None:
+            await asyncio.to_thread(self._kill_abandoned, child)
             return
         done = asyncio.get_running_loop().create_future()
         self._burials.append(done)
-        await self._send(b"B" + keeper.to_bytes(4, "big"), ())
-        if not await done:
-            await asyncio.to_thread(guardian.kill_session, child)
-
-    async def _send(self, word: bytes, fds: Sequence[int]) -> None:
-        """Send to the guardian; a new one is started when it has died."""
-        async with self._lock:
-            while True:
-                if self._closed:
-                    raise Unavailable("the service is stopping; nothing is started any more")
-                connection = self._connect()
-                try:
-                    socket.send_fds(connection, [word], fds)
-                except BlockingIOError:
-                    await self._writable(connection)
-                except OSError:
-                    self._lose()
-                else:
-                    return
-
-    async def _writable(self, connection: socket.socket) -> None:
-        loop, ready = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_writer(connection.fileno(), ready.set)
         try:
-            await ready.wait()
-        finally:
-            if connection.fileno() >= 0:
-                loop.remove_writer(connection.fileno())
+            await line.send(b"B" + keeper.to_bytes(4, "big"), ())
+        except OSError:
+            self._lose(line)
+        if not await done:
+            await asyncio.to_thread(self._kill_abandoned, child)
 
-    def _connect(self) -> socket.socket:
-        """Return the connection to the guardian, which is started when there is none."""
-        if self._socket is not None:
-            return self._socket
+    def _kill_abandoned(self, *children: int) -> None:
+        """Kill what has neither keeper nor guardian, told by session and by brand."""
+        for child in children:
+            trees.kill_found(partial(trees.members, child))
+        trees.kill_found(self._brands.abandoned)
+
+    def _connect(self) -> Line:
+        """Return the line to the guardian, which is started when there is none."""
+        if self._line is not None:
+            return self._line
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         with theirs:
             fd = theirs.fileno()
             # Isolated and without site-packages: it starts in milliseconds and has nothing in memory to copy.
-            command = [sys.executable, "-I", "-S", str(_PROGRAM), str(fd), str(self._open_files)]
+            command = [sys.executable, "-I", "-S", "-c", guardian.START]
+            command += [str(_PACKAGE_FOLDER), str(fd), str(self._open_files)]
             null = subprocess.DEVNULL
             self._guardian = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=(fd,), cwd="/")
-        self._socket = ours
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
-        return ours
+        # What a service has left that was killed together with its guardian and a keeper.
+        self._tasks.start("abandoned", asyncio.to_thread(self._kill_abandoned))
+        self._line = line = Line(ours)
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear, line, ours)
+        return line
 
-    def _hear(self) -> None:
-        assert self._socket is not None
+    def _hear(self, line: Line, ours: socket.socket) -> None:
         try:
-            data = self._socket.recv(4096)
+            data = ours.recv(4096)
         except BlockingIOError:
             return
         except OSError:
@@ -358,19 +407,23 @@ class Nursery:
         for _ in data:
             self._burials.popleft().set_result(True)
         if not data:
-            self._lose()
+            self._lose(line)
 
-    def _lose(self) -> None:
-        """Do without the guardian: it has died."""
+    def _lose(self, line: Line) -> None:
+        """Do without the guardian at the end of `line`: it has died, and its keepers with it."""
+        if self._line is not line:
+            return
         log.error("guardian.died", hint="its children end with it; a new one is started for the next")
         if self._guardian is not None:
             self._tasks.start("guardian-reap", asyncio.to_thread(self._guardian.wait))
         self._hang_up()
 
     def _hang_up(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        for keeper in tuple(self._keepers):
+            self._dismiss(keeper)
+        if self._line is not None:
+            asyncio.get_running_loop().remove_reader(self._line.fileno())
+            self._line.close()
+            self._line = None
         while self._burials:
             self._burials.popleft().set_result(False)

@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from smartmob.kernel.children import guardian
 from tests.kernel.children.families import FAMILY, family, living
 from tests.waiting import until
 
@@ -57,7 +56,7 @@ async def _service(folder: Path, count: int, *prefix: str) -> tuple[subprocess.P
     pids = [pid for number in range(count) for pid in await family(folder / str(number))]
     keeping = int((folder / "guardian").read_text())
     keepers = [child.pid for child in psutil.Process(keeping).children()]
-    assert len(keepers) == count
+    assert len(keepers) == 1
     return process, [*pids, *keepers, keeping]
 
 
@@ -73,7 +72,7 @@ def _end(process: subprocess.Popen[bytes], signals: tuple[signal.Signals, ...]) 
 async def test_nothing_outlives_the_service(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
     """Neither child nor grandchild, nor one in its own session, nor a daemon, nor what watched them."""
     process, pids = await _service(tmp_path, 3)
-    assert len(living(pids)) == 3 * 4 + 3 + 1
+    assert len(living(pids)) == 3 * 4 + 1 + 1
     _end(process, signals)
     await until(lambda: living(pids) == [])
 
@@ -105,6 +104,22 @@ async def test_guardian_and_service_killed_at_once_leave_nothing(tmp_path: Path)
     await until(lambda: living(pids) == [])
 
 
+async def test_what_nobody_could_end_is_ended_by_the_next_service(tmp_path: Path) -> None:
+    """Keeper, guardian and service are killed before any of them can act: nobody is left who could."""
+    process, pids = await _service(tmp_path, 1)
+    *family, keeper, guardian = pids
+    for pid in (process.pid, guardian):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (keeper, guardian):
+        os.kill(pid, signal.SIGKILL)
+    _end(process, (signal.SIGKILL,))
+    (tmp_path / "next").mkdir()
+    process, others = await _service(tmp_path / "next", 1)
+    await until(lambda: living(family) == [])
+    assert living(others) == others
+    _end(process, (signal.SIGKILL,))
+
+
 async def test_a_terminal_interrupt_reaches_the_service_alone(tmp_path: Path) -> None:
     """The guardian and its keepers are in sessions of their own, so that CTRL-C does not end children ungracefully."""
     process, pids = await _service(tmp_path, 1)
@@ -112,23 +127,3 @@ async def test_a_terminal_interrupt_reaches_the_service_alone(tmp_path: Path) ->
         assert {os.getsid(pid) for pid in pids}.isdisjoint({os.getsid(process.pid)})
     finally:
         _end(process, (signal.SIGKILL,))
-
-
-def test_children_are_found_without_the_kernels_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a kernel keeps no lists of children, the table of all processes tells."""
-    child = subprocess.Popen(["sleep", "60"])
-    try:
-        listed = guardian.children(os.getpid())
-        scanned = [pid for pid, parent in guardian.parents() if parent == os.getpid()]
-        assert child.pid in listed
-        assert child.pid in scanned
-    finally:
-        child.kill()
-        child.wait()
-
-
-def test_a_process_that_has_ended_has_no_children() -> None:
-    """It may end at any moment while it is looked at."""
-    child = subprocess.Popen(["true"])
-    child.wait()
-    assert guardian.children(child.pid) == []

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import psutil
 import pytest
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.children.nursery import Child, Exit, Nursery, SpawnFailed, Spec
+from smartmob.kernel.children.brands import Brands
+from smartmob.kernel.children.nursery import KEPT_AT_MOST, Child, Exit, Nursery, SpawnFailed, Spec
 from smartmob.kernel.tasks import TaskRegistry
 from tests.kernel.children.families import FAMILY, family, living
 from tests.kernel.children.files import limited_to, no_more_files
@@ -222,6 +224,82 @@ async def test_a_killed_keeper_leaves_nothing(run: Run) -> None:
     assert living(pids) == []
 
 
+async def test_a_killed_keeper_ends_all_that_it_kept(run: Run) -> None:
+    """Each of them is told about, and the next program has another keeper."""
+    children = [await run("sleep", "63") for _ in range(3)]
+    keeper = psutil.Process(children[0].pid).parent()
+    assert keeper is not None
+    keeper.kill()
+    assert await asyncio.gather(*(child.exited() for child in children)) == [Exit(None)] * 3
+    await asyncio.gather(*(child.gone() for child in children))
+    assert living(child.pid for child in children) == []
+    assert (await (await run("true")).exited()).status == 0
+
+
+async def test_trees_under_one_keeper_end_apart(run: Run) -> None:
+    """A daemon whose parent has ended goes with the program that it comes from, and with no other."""
+    first, second = [await run("python3", "-c", FAMILY, str(run.folder / name)) for name in ("first", "second")]
+    theirs, others = await family(run.folder / "first"), await family(run.folder / "second")
+    assert psutil.Process(first.pid).ppid() == psutil.Process(second.pid).ppid()
+    first.kill()
+    await first.gone()
+    assert (living(theirs), living(others)) == ([], others)
+    second.kill()
+    await second.gone()
+    assert living(others) == []
+
+
+async def test_an_orphan_without_a_brand_is_known_by_its_session(run: Run) -> None:
+    """The next best thing that tells whose it is."""
+    command = f"(ulimit -S -m unlimited; sleep 60 & echo $! > {run.folder}/pid) & wait; exit 4"
+    child, other = await run("sh", "-c", command), await run("sleep", "60")
+    assert (await child.exited()).status == 4
+    pid = int((run.folder / "pid").read_text())
+    assert not child.is_gone
+    child.kill()
+    await child.gone()
+    assert living([pid, other.pid]) == [other.pid]
+
+
+async def test_an_orphan_that_nobody_knows_ends_with_its_keeper(run: Run) -> None:
+    """It has taken off its brand and left the session, so it does not hold its program up."""
+    pid_file = run.folder / "pid"
+    daemon = f"ulimit -S -m unlimited; setsid sh -c 'echo $$ > {pid_file}; exec sleep 60' &"
+    child = await run("sh", "-c", f"{daemon} while ! test -s {pid_file}; do sleep 0.01; done")
+    await child.gone()
+    pid = int(pid_file.read_text())
+    assert living([pid]) == [pid]
+    await run.nursery.close()
+    assert living([pid]) == []
+
+
+async def test_keepers_come_and_go_with_the_children(run: Run) -> None:
+    """No keeper has more than its share; one stays when there are none."""
+    children = await asyncio.gather(*(run("sleep", "64") for _ in range(2 * KEPT_AT_MOST + 1)))
+    keepers = Counter(psutil.Process(child.pid).ppid() for child in children)
+    assert sorted(keepers.values())[1:] == [KEPT_AT_MOST, KEPT_AT_MOST]
+    for child in children:
+        child.kill()
+    await asyncio.gather(*(child.gone() for child in children))
+    assert run.nursery.guardian_pid is not None
+    guardian = psutil.Process(run.nursery.guardian_pid)
+    await until(lambda: len(guardian.children()) == 1)
+
+
+async def test_without_brands_each_child_has_a_keeper_of_its_own(
+    tmp_path: Path, null: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To whom all its orphans fall, and nobody else's."""
+    monkeypatch.setattr(Brands, "work", lambda _: False)
+    tasks = TaskRegistry()
+    nursery = Nursery(tasks)
+    run = Run(nursery, tmp_path, null)
+    children = [await run("sleep", "65") for _ in range(3)]
+    assert len({psutil.Process(child.pid).ppid() for child in children}) == 3
+    await nursery.close()
+    await tasks.close()
+
+
 async def test_a_killed_guardian_takes_all_with_it_and_is_replaced(run: Run) -> None:
     """The children end, and the next one has a new guardian."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
@@ -252,11 +330,7 @@ async def test_a_guardian_whose_death_is_met_by_an_order(run: Run) -> None:
     await until(lambda: not psutil.pid_exists(before))
 
 
-async def test_a_guardian_and_a_keeper_killed_together_leave_no_session(run: Run) -> None:
-    """Nobody keeps the tree then, but those in the program's session are known and ended before it counts as gone."""
-    child = await run("sh", "-c", "sleep 62 & sleep 62")
-    await until(lambda: len(psutil.Process(child.pid).children()) == 2)
-    members = [child.pid, *(process.pid for process in psutil.Process(child.pid).children())]
+async def _kill_guardian_and_keeper(run: Run, child: Child) -> None:
     keeper = psutil.Process(child.pid).parent()
     guardian = run.nursery.guardian_pid
     assert keeper is not None
@@ -264,8 +338,15 @@ async def test_a_guardian_and_a_keeper_killed_together_leave_no_session(run: Run
     os.kill(guardian, signal.SIGSTOP)  # so that it cannot act in between
     keeper.kill()
     os.kill(guardian, signal.SIGKILL)
+
+
+async def test_a_guardian_and_a_keeper_killed_together_leave_nothing(run: Run) -> None:
+    """Nobody keeps the tree then, but its brand tells who belongs to it, and all are ended before it counts as gone."""
+    child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
+    pids = await family(run.folder / "pids")
+    await _kill_guardian_and_keeper(run, child)
     await child.gone()
-    assert living(members) == []
+    assert living(pids) == []
 
 
 async def test_many_start_at_once(run: Run) -> None:
