@@ -29,6 +29,7 @@ from smartmob.kernel.children import brands, trees
 
 _FDS = 4
 _READ_BYTES = 64 * 1024
+_REAPED_AT_ONCE = 256
 _FIRST_PAUSE, _LONGEST_PAUSE = 20, 640
 """Milliseconds until what was killed and has not ended is killed again."""
 
@@ -41,12 +42,11 @@ def keep(service: int, guardian: int, branding: brands.Brands) -> None:
     try:
         os.setsid()
         trees.become_reaper(trees.KEEPER)
-        keeper = _Keeper(socket.socket(fileno=service), trees.Wakeup(), branding)
+        keeper = _Keeper(socket.socket(fileno=service), guardian, trees.Wakeup(), branding)
         trees.die_with_parent()
         # What was there before the fork is frozen; what comes now may need collecting.
         gc.enable()
-        if os.getppid() == guardian:  # else it died before we could ask to be told
-            keeper.run()
+        keeper.run()
         keeper.end()
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -87,10 +87,12 @@ class _Kept:
 class _Keeper:
     """The keeper of some children."""
 
-    def __init__(self, service: socket.socket, wakeup: trees.Wakeup, branding: brands.Brands) -> None:
+    def __init__(self, service: socket.socket, guardian: int, wakeup: trees.Wakeup, branding: brands.Brands) -> None:
         self._service = service
+        self._guardian = guardian
         self._wakeup = wakeup
         self._brands = branding
+        self._branding = branding.work()
         self._kept: dict[int, _Kept] = {}
         self._programs: dict[int, _Kept] = {}
         self._owners: dict[int, _Kept | None] = {}
@@ -102,8 +104,11 @@ class _Keeper:
 
     def run(self) -> None:
         """Return when all have to end, or there are none and will be none."""
-        while True:
-            ready = {found for found, _ in self._poll.poll(self._patience())}
+        reaped_all = True
+        # The guardian's death is told by SIGTERM, which comes too late for one that dies before it was asked for, and
+        # can be lost among as many SIGCHLD as a pipe holds bytes.
+        while os.getppid() == self._guardian:
+            ready = {found for found, _ in self._poll.poll(self._patience() if reaped_all else 0)}
             if self._wakeup.fileno() in ready:
                 self._pause = _FIRST_PAUSE
                 if trees.SIGTERM in self._wakeup.drain():
@@ -114,7 +119,7 @@ class _Keeper:
                 # Of a service that is gone the ends of the control sockets tell, too.
                 self._poll.unregister(self._service)
                 self._dismissed = True
-            self._reap()
+            reaped_all = self._reap()
             self._settle()
             if self._dismissed and not self._kept:
                 return
@@ -209,15 +214,17 @@ class _Keeper:
                     for pid in (root, *trees.descendants(root)):
                         trees.send(pid, number)
 
-    def _reap(self) -> None:
-        while True:
+    def _reap(self) -> bool:
+        """Take note of ended children; return whether of all, which a program that forks on and on could prevent."""
+        for _ in range(_REAPED_AT_ONCE):
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return True
             if pid == 0:
-                return
+                return True
             self._ended(pid, status, usage)
+        return False
 
     def _ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
         """Take note of an ended child of this process: a program, or an orphan."""
@@ -255,6 +262,8 @@ class _Keeper:
 
     def _owner(self, orphan: int) -> _Kept | None:
         """Return whose child an orphan is; none when it has neither brand nor session of any that we keep."""
+        if not self._branding:
+            return next(iter(self._kept.values()), None)  # there is one at the most
         if orphan not in self._owners:
             brand, session = self._brands.of(orphan), trees.session(orphan)
             named = (kept for kept in self._kept.values() if kept.pid and brand == kept.brand)

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.children.brands import Brands
 from smartmob.kernel.children.nursery import KEPT_AT_MOST, Child, Exit, Nursery, SpawnFailed, Spec
 from smartmob.kernel.tasks import TaskRegistry
 from tests.kernel.children.families import FAMILY, family, living
@@ -196,10 +195,11 @@ async def test_a_daemon_that_outlives_its_parent_can_still_be_ended(run: Run) ->
 
 
 async def test_a_bomb_that_forks_is_caught(run: Run) -> None:
-    """A process that goes on in a child of its own again and again cannot run away."""
+    """A process that goes on in a child of its own again and again cannot run away, nor hold up its neighbours."""
     code = "import os, sys\nprint(os.getpid(), flush=True)\nwhile True:\n    if os.fork(): os._exit(0)\n"
     child = await run("python3", "-c", code)
     await until(lambda: run.written() != "")
+    assert (await (await run("false")).exited()).status == 1
     child.kill()
     await child.gone()
     assert [p.pid for p in psutil.process_iter() if code in "".join(_argv(p))] == []
@@ -286,17 +286,22 @@ async def test_keepers_come_and_go_with_the_children(run: Run) -> None:
     await until(lambda: len(guardian.children()) == 1)
 
 
-async def test_without_brands_each_child_has_a_keeper_of_its_own(
-    tmp_path: Path, null: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To whom all its orphans fall, and nobody else's."""
-    monkeypatch.setattr(Brands, "work", lambda _: False)
+async def test_without_brands_each_child_has_a_keeper_of_its_own(tmp_path: Path, null: int) -> None:
+    """To which all its orphans fall, and nobody else's."""
+    before = resource.getrlimit(resource.RLIMIT_RSS)
+    resource.setrlimit(resource.RLIMIT_RSS, (1 << 40, before[1]))
     tasks = TaskRegistry()
     nursery = Nursery(tasks)
     run = Run(nursery, tmp_path, null)
-    children = [await run("sleep", "65") for _ in range(3)]
-    assert len({psutil.Process(child.pid).ppid() for child in children}) == 3
+    first, second = [await run("python3", "-c", FAMILY, str(tmp_path / name)) for name in ("first", "second")]
+    resource.setrlimit(resource.RLIMIT_RSS, before)
+    theirs, others = await family(tmp_path / "first"), await family(tmp_path / "second")
+    assert psutil.Process(first.pid).ppid() != psutil.Process(second.pid).ppid()
+    first.kill()
+    await first.gone()
+    assert (living(theirs), living(others)) == ([], others)
     await nursery.close()
+    assert living(others) == []
     await tasks.close()
 
 
