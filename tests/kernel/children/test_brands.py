@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from smartmob.kernel.children.brands import MOST, Brands, free
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,10 @@ def _start(brands: Brands, brand: int, *command: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     resource.setrlimit(resource.RLIMIT_RSS, limits)
     return process
+
+
+def _plain() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE)
 
 
 def _answer(process: subprocess.Popen[str]) -> int:
@@ -54,7 +59,7 @@ def test_who_has_no_brand_of_ours() -> None:
         pass
     assert [brands.of(pid) for pid in (ended.pid, 1)] == [0, 0]
     assert brands.work()
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+    with _plain() as process:
         assert brands.of(process.pid) == 0
 
 
@@ -113,17 +118,17 @@ def test_the_least_free_brand() -> None:
     assert [free([]), free([1, 2, 4]), free([2]), free(range(MOST))] == [1, 3, 1, MOST]
 
 
-def test_what_nobody_keeps_is_abandoned() -> None:
+async def test_what_nobody_keeps_is_abandoned() -> None:
     """A branded process without a keeper above it is found; its brandless relatives are not."""
     brands = Brands()
     with _start(brands, 3, "sh", "-c", "sleep 60 & echo $!; read _; kill $!") as branded:
         inner = _answer(branded)
-        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as plain:
+        with _plain() as plain:
             found = brands.abandoned()
             assert {branded.pid, inner} <= set(found)
             assert plain.pid not in found
         branded.communicate()
-    assert {branded.pid, inner}.isdisjoint(brands.abandoned())
+    await until(lambda: {branded.pid, inner}.isdisjoint(brands.abandoned()))
 
 
 KEEPER = """
