@@ -10,6 +10,7 @@ import socket
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from smartmob.processes import session
 from tests.processes.archives import File
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.frames import texts_and_rest
@@ -233,6 +234,19 @@ async def test_the_number_of_viewers_is_shown(agent: Agent) -> None:
     await consoles[0].close()
     consoles[1]._response.connection.transport.abort()
     await until(lambda: _viewers(agent, 1))
+
+
+async def test_a_viewer_that_answers_no_ping_is_let_go(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is still open, but nobody is there; one that answers stays."""
+    monkeypatch.setattr(session, "_HEARTBEAT_SECONDS", 0.2)
+    await agent.run(SLEEP)
+    alive = await agent.attach()
+    answering = asyncio.create_task(alive.receive())
+    await agent.attach()  # of which nobody reads, and so nobody answers
+    await until(lambda: _viewers(agent, 2))
+    await until(lambda: _viewers(agent, 1))
+    assert not answering.done()
+    answering.cancel()
 
 
 async def _viewers(agent: Agent, count: int) -> bool:

@@ -23,14 +23,13 @@ import sys
 
 from smartmob.kernel.children import trees
 from smartmob.kernel.children.brands import Brands
-from smartmob.kernel.children.keeper import descriptors, keep
+from smartmob.kernel.children.keeper import keep, receive
 
 START = "import sys; sys.path.append(sys.argv[1]); from smartmob.kernel.children.guardian import main; main()"
 """What Python is to run, isolated (`-I`) and without site-packages (`-S`). Arguments: the folder that has the package
 `smartmob`, the descriptor of the service's socket, how many files a child may have open."""
 
 _KEEPERS_SECONDS = 0.25
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def main() -> None:
@@ -77,12 +76,9 @@ class _Guardian:
 
     def _serve(self) -> bool:
         """Do one thing that the service asks for; return whether there is a service."""
-        try:
-            word, ancillary, _, _ = self._service.recvmsg(1, socket.CMSG_SPACE(4), _CLOEXEC)
-        except OSError:
-            return False
+        word, fds = receive(self._service, 1)
         if word == b"K":
-            for fd in descriptors(ancillary):
+            for fd in fds:
                 self._fork(fd)
         elif word == b"B":
             self._bury(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))

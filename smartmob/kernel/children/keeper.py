@@ -140,11 +140,7 @@ class _Keeper:
 
     def _accept(self) -> bool:
         """Take a child that the service wants; return whether there is a service."""
-        try:
-            word, ancillary, _, _ = self._service.recvmsg(1, socket.CMSG_SPACE(_FDS * 4), _CLOEXEC)
-        except OSError:
-            return False
-        fds = descriptors(ancillary)
+        word, fds = receive(self._service, _FDS)
         if len(fds) == _FDS:
             kept = _Kept(fds[0], fds[1:])
             os.set_blocking(kept.control, False)
@@ -272,12 +268,20 @@ class _Keeper:
         return self._owners[orphan]
 
 
-def descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    """Return the file descriptors that came with a word (SCM_RIGHTS, unix(7))."""
+def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
+    """Return the next letter on the socket, nothing when there is nobody at its other end, and the descriptors with it.
+
+    As socket.recv_fds, which ignores its flags in Python 3.11, so that whatever is started would inherit them.
+    """
+    try:
+        word, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(most * 4), _CLOEXEC)
+    except OSError:
+        return b"", []
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data) - len(data) % 4, 4)]
-    return []
+            whole = range(0, len(data) - len(data) % 4, 4)
+            return word, [int.from_bytes(data[at : at + 4], sys.byteorder) for at in whole]
+    return word, []
 
 
 def _spawn(argv: list[bytes], env: dict[bytes, bytes], terminal: bytes, fds: list[int]) -> int:

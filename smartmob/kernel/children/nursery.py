@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -300,16 +300,16 @@ class Nursery:
         """Have a keeper start a program."""
         try:
             ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            child = Child(ours, self._bury, self._tasks)
+            self._children.add(child)
+            child.when_gone(self._children.discard)
+            with theirs:
+                # Written before it is announced, most programs are started at the keeper's first look.
+                written = ours.send(data)
+                keeper = await self._announce(child, (theirs.fileno(), *fds))
         except OSError as error:
             raise SpawnFailed(f"cannot start the program: {error.strerror}") from None
-        ours.setblocking(False)
-        child = Child(ours, self._bury, self._tasks)
-        self._children.add(child)
-        child.when_gone(self._children.discard)
-        with theirs:
-            # Written before it is announced, most programs are started at the keeper's first look.
-            written = ours.send(data)
-            keeper = await self._announce(child, (theirs.fileno(), *fds))
         with suppress(ConnectionError):  # then the end of file tells
             await asyncio.get_running_loop().sock_sendall(ours, data[written:])
         return keeper, child
@@ -334,9 +334,8 @@ class Nursery:
     async def _add_keeper(self) -> _Keeper:
         """Have the guardian fork a keeper; a new guardian is started when it has died."""
         ours, theirs = socket.socketpair()
-        keeper = _Keeper(Line(ours))
-        self._keepers.append(keeper)
-        with theirs:
+        with ExitStack() as unused, theirs:
+            unused.callback(ours.close)
             while True:
                 line = self._connect()
                 try:
@@ -344,7 +343,11 @@ class Nursery:
                 except OSError:
                     self._lose(line)
                 else:
-                    return keeper
+                    break
+            unused.pop_all()
+        keeper = _Keeper(Line(ours))
+        self._keepers.append(keeper)
+        return keeper
 
     def _left(self, keeper: _Keeper, _: Child) -> None:
         """Let a keeper go that has no child left, unless it is the last."""
@@ -384,13 +387,15 @@ class Nursery:
         if self._line is not None:
             return self._line
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as unused, theirs:
+            unused.callback(ours.close)
             fd = theirs.fileno()
             # Isolated and without site-packages: it starts in milliseconds and has nothing in memory to copy.
             command = [sys.executable, "-I", "-S", "-c", guardian.START]
             command += [str(_PACKAGE_FOLDER), str(fd), str(self._open_files)]
             null = subprocess.DEVNULL
             self._guardian = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=(fd,), cwd="/")
+            unused.pop_all()
         # What a service has left that was killed together with its guardian and a keeper.
         self._tasks.start("abandoned", asyncio.to_thread(self._kill_abandoned))
         self._line = line = Line(ours)

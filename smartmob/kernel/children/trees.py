@@ -166,7 +166,8 @@ def kill_all(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[Ended]:
 def kill_found(find: Callable[[], Iterable[int]]) -> None:
     """Kill what `find` returns until it returns nothing that we may kill: for trees whose keeper is no more."""
     while [pid for pid in find() if send(pid, _SIGKILL)]:
-        pass
+        # One that hangs in the kernel does not end at once, and must not cost a processor meanwhile.
+        select.select([], [], [], _DEATH_SECONDS)
 
 
 def members(leader: int) -> list[int]:

@@ -155,6 +155,18 @@ async def test_says_that_too_many_files_are_open(run: Run) -> None:
     assert (await (await run("true")).exited()).status == 0
 
 
+@pytest.mark.parametrize("but", range(2, 8, 2))
+async def test_says_that_there_are_no_files_for_a_keeper(tmp_path: Path, null: int, but: int) -> None:
+    """Whichever of the guardian's and the keeper's sockets is the one too many; and the next time it works."""
+    tasks = TaskRegistry()
+    nursery = Nursery(tasks)
+    with no_more_files(but), pytest.raises(SpawnFailed, match="Too many open files"):
+        await nursery.spawn(Spec(("true",), {}, tmp_path, null, null, null))
+    assert (await (await Run(nursery, tmp_path, null)("true")).exited()).status == 0
+    await nursery.close()
+    await tasks.close()
+
+
 async def test_signals_reach_the_whole_group(run: Run) -> None:
     """Also those that the program started."""
     child = await run("sh", "-c", "(trap 'echo inner; exit' TERM; sleep 60 & wait) & trap 'wait; exit 5' TERM; wait")
