@@ -13,13 +13,12 @@ import psutil
 import pytest
 
 from tests.acceptance.commands import PROGRAMS, SECONDS, RunningCommand, environment, run
+from tests.namespaces import NAMESPACE
 from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.machine, pytest.mark.timeout(180)]
 
 _USER = () if os.geteuid() == 0 else ("--user",)
-_AS_USER = () if os.geteuid() == 0 else ("--user", "--map-current-user")
-NAMESPACE = ("unshare", *_AS_USER, "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 class Contained:

@@ -197,7 +197,7 @@ async def test_an_agent_killed_while_it_unpacks_begins_again(
 async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: FileServer) -> None:
     """All are answered and come to run, with the usual limit of open files; all are deleted, and nothing is left."""
     limit, programs = tmp_path / "limit", 1_000
-    source = files.file("/app", make_archive("zip", {"Procfile": f"web: ulimit -Sn > {limit} && exec sleep 600\n"}))
+    source = files.file("/app", make_archive("zip", {"Procfile": f"web: ulimit -Sn >> {limit} && exec sleep 600\n"}))
     async with AsyncExitStack() as stack:
         with limited_to(1_024):
             command, client = await stack.enter_async_context(
@@ -206,14 +206,16 @@ async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: File
         service = psutil.Process(command.process.pid)
         await asyncio.gather(*(client.create(source, f"web.{number}") for number in range(programs)))
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
+        await until(lambda: limit.exists() and limit.read_text().count("\n") == programs)
         guardian, *started = [child.pid for child in service.children(recursive=True)]
         assert len(living(started)) == programs + programs // KEPT_AT_MOST
         assert service.memory_info().rss < 400 * 1024 * 1024
         await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
         assert await client.states() == {}
         # A last keeper is left, which waits for the next program.
-        await until(lambda: [psutil.Process(pid).ppid() for pid in living(started)] == [guardian])
-        assert limit.read_text() == "1024\n"
+        await until(lambda: len(living(started)) == 1)
+        assert [psutil.Process(pid).ppid() for pid in living(started)] == [guardian]
+        assert set(limit.read_text().split()) == {"1024"}
 
 
 async def test_an_agent_that_is_interrupted_waits_for_its_children(

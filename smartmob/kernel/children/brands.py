@@ -58,7 +58,7 @@ class Brands:
 
     def abandoned(self) -> list[int]:
         """Return the processes with a brand, of this or another service, whose keeper is no more, nor any other."""
-        branded = [pid for pid in trees.pids() if self.of(pid) and trees.session(pid)]
+        branded = [pid for pid in trees.pids() if self.of(pid) and trees.session(pid) is not None]
         return [pid for pid in branded if not _is_kept(pid)]
 
 

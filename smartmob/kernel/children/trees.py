@@ -105,10 +105,13 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def session(pid: int) -> int:
-    """Return the session of a process that lives; 0 for one that has ended."""
+def session(pid: int) -> int | None:
+    """Return the session of a process that lives, 0 when its leader is outside of this namespace of process ids.
+
+    Of one that has ended, nothing.
+    """
     state, _, _, found = _stat(pid)
-    return 0 if state in b"ZX" else int(found)
+    return None if state in b"ZX" else int(found)
 
 
 def parent(pid: int) -> int | None:

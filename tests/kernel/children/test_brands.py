@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from smartmob.kernel.children.brands import MOST, Brands, free
+from tests.namespaces import NAMESPACE
 from tests.waiting import until
 
 
@@ -129,6 +130,24 @@ async def test_what_nobody_keeps_is_abandoned() -> None:
             assert plain.pid not in found
         branded.communicate()
     await until(lambda: {branded.pid, inner}.isdisjoint(brands.abandoned()))
+
+
+IN_NAMESPACE = """
+import os, subprocess
+from smartmob.kernel.children.brands import Brands
+brands = Brands()
+brands.wear(3)
+assert os.getsid(0) == 0
+with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+    assert set(brands.abandoned()) == {os.getpid(), child.pid}
+assert brands.abandoned() == [os.getpid()]
+"""
+
+
+@pytest.mark.machine
+def test_what_has_a_session_of_the_outside_is_abandoned_all_the_same() -> None:
+    """Within a namespace of process ids the number of such a session is 0; what has ended has none at all."""
+    subprocess.run([*NAMESPACE, sys.executable, "-c", IN_NAMESPACE], check=True)
 
 
 KEEPER = """

@@ -64,11 +64,11 @@ def test_what_is_told_of_a_process() -> None:
     assert trees.parent(1) == 0
     child = subprocess.Popen(["true"])
     child.wait()
-    assert (trees.parent(child.pid), trees.session(child.pid), trees.name_of(child.pid)) == (None, 0, b"")
+    assert (trees.parent(child.pid), trees.session(child.pid), trees.name_of(child.pid)) == (None, None, b"")
 
 
 def test_a_zombie_has_a_parent_and_no_session() -> None:
     """It is no member of anything any more, but what is above it can still be told."""
     with subprocess.Popen(["true"]) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        assert (trees.parent(zombie.pid), trees.session(zombie.pid)) == (os.getpid(), 0)
+        assert (trees.parent(zombie.pid), trees.session(zombie.pid)) == (os.getpid(), None)
