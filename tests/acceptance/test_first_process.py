@@ -71,8 +71,8 @@ async def test_it_stops_in_order(reachable_path: Path) -> None:
     async with contained(reachable_path / "data") as service:
         url = {"SMARTMOB_SERVER": service.command.url}
         assert (await run("run", reachable_path / "app", "--detach", **url))[0] == 0
+        await until(lambda: any(found.name() == "sleep" for found in service.first.children(recursive=True)))
         inside = service.first.children(recursive=True)
-        assert any("sleep" in found.name() for found in inside)
 
         service.first.send_signal(signal.SIGTERM)
 

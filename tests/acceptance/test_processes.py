@@ -111,7 +111,7 @@ async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_p
     slow = {"Procfile": "web: exec sleep 600\n", "pyproject.toml": project, "slow.py": "import time\ntime.sleep(600)"}
     good = files.file("/good", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
     stubborn = files.file(
-        "/stubborn", make_archive("zip", {"Procfile": "web: trap '' TERM; while :; do sleep 1; done\n"})
+        "/stubborn", make_archive("zip", {"Procfile": "web: trap '' TERM; echo ready; while :; do sleep 1; done\n"})
     )
     async with agent(data, database_url) as (command, client):
         await client.create(stalled, "web.0")
@@ -119,6 +119,8 @@ async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_p
         await client.create(good, "web.2")
         await client.create(stubborn, "web.3", grace=60)
         await client.are(web_0="downloading", web_1="processing", web_2=RUNNING, web_3=RUNNING)
+        async with client.session.ws_connect(f"{client.url}/attach-console/app.web.3?tail=1") as console:
+            assert await console.receive_str(timeout=20) == "ready"
         async with client.session.post(
             f"{client.url}/stop-process/web.3", timeout=aiohttp.ClientTimeout(60)
         ) as missing:

@@ -118,7 +118,7 @@ async def test_signals(commands: Room) -> None:
 
 async def test_a_time_limit(commands: Room) -> None:
     """When its time is up a program is asked to end, and the record says why it did."""
-    told = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=0.2)
+    told = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
 
     assert (told.data, told.code) == (b"hi\nbye\n", 3)
     assert (await commands.service.job(told.number)).state == "timed out"

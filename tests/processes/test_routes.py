@@ -242,7 +242,8 @@ async def test_two_who_delete_at_once_both_see_it_gone(agent: Agent) -> None:
 
 async def test_a_slow_delete_holds_nobody_up(agent: Agent) -> None:
     """Operations on one process never wait for another."""
-    await agent.run("trap '' TERM; while :; do sleep 0.05; done", grace=30)
+    await agent.run("trap '' TERM; echo ready; while :; do sleep 0.05; done", grace=30)
+    assert await lines(await agent.attach(tail=1), 1) == ["ready"]
     deleting = asyncio.ensure_future(agent.client.post("/delete-process/app.web.0"))
     await agent.become("app.web.0", "stopping")
     await agent.create(agent.app(f"web: {SLEEP}\n", path="/other.tar.gz"), node="web.1")

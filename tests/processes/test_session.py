@@ -29,8 +29,8 @@ os.write(1, b"the end\\n")
 
 async def test_both_streams_come_in_order(agent: Agent) -> None:
     """Standard output and standard error share one pipe, and an open end is delivered at exit."""
-    command = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; printf 'no end'; sleep 0.2"
-    await agent.run(command)
+    words = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; printf 'no end'; sleep 0.2"
+    await agent.run(f"mkdir spoken 2> /dev/null && {{ {words}; exit; }}; {SLEEP}")
     console = await agent.attach(tail=20)
     expected = [f"{kind} {number}" for number in range(1, 6) for kind in ("out", "err")]
     assert await lines(console, 11) == [*expected, "no end"]
@@ -188,10 +188,12 @@ async def test_a_stuck_viewer_does_not_hold_a_delete_up(agent: Agent) -> None:
 
 async def test_attach_during_delete(agent: Agent) -> None:
     """Who comes while it is ended sees the end."""
-    await agent.run("trap '' TERM; while :; do sleep 0.01; done", grace=0.5)
+    await agent.run("trap '' TERM; echo ready; while :; do sleep 0.01; done", grace=60)
+    await until(lambda: _tail_is(agent, ["ready"]))
     deleting = asyncio.ensure_future(agent.post("delete", "app.web.0"))
     await agent.become("app.web.0", "stopping")
     console = await agent.attach(events=1)
+    await agent.post("signal", "app.web.0", {"signal": "KILL"})
     found, code = await to_the_end(console)
     assert code == 1000
     assert "[smartmob] ended by signal 9" in found
@@ -217,8 +219,9 @@ async def test_a_plain_request_is_told_that_it_is_a_websocket(agent: Agent) -> N
 
 async def test_what_viewers_send_is_passed_over(agent: Agent) -> None:
     """A console is for looking on."""
-    await agent.run("trap 'echo still here' USR1; while :; do sleep 0.01; done")
-    console = await agent.attach()
+    await agent.run("trap 'echo still here' USR1; echo ready; while :; do sleep 0.01; done")
+    console = await agent.attach(tail=1)
+    assert await lines(console, 1) == ["ready"]
     await console.send_str("hello")
     await console.send_bytes(b"\x00" * 1000)
     await console.ping()

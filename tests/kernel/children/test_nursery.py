@@ -169,11 +169,12 @@ async def test_says_that_there_are_no_files_for_a_keeper(tmp_path: Path, null: i
 
 async def test_signals_reach_the_whole_group(run: Run) -> None:
     """Also those that the program started."""
-    child = await run("sh", "-c", "(trap 'echo inner; exit' TERM; sleep 60 & wait) & trap 'wait; exit 5' TERM; wait")
-    await until(lambda: len(psutil.Process(child.pid).children(recursive=True)) >= 2)
+    inner = "trap 'echo inner; exit' TERM; sleep 60 & echo ready; wait"
+    child = await run("sh", "-c", f"({inner}) & trap 'wait; exit 5' TERM; echo ready; wait")
+    await until(lambda: run.written() == "ready\nready\n")
     child.signal(signal.SIGTERM)
     assert (await child.exited()).status == 5
-    assert run.written() == "inner\n"
+    assert run.written() == "ready\nready\ninner\n"
 
 
 async def test_stop_gives_a_program_its_time_and_then_kills_it(run: Run) -> None:
