@@ -15,10 +15,19 @@ WITH forgotten AS (
         $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[], $9::timestamptz[],
         $10::text[], $11::text[], $12::boolean[]
     )
-    ON CONFLICT (slug) DO UPDATE SET digest = excluded.digest, wanted = excluded.wanted
+    ON CONFLICT (slug) DO UPDATE SET
+        app = excluded.app, node = excluded.node, process_type = excluded.process_type,
+        source_url = excluded.source_url, env = excluded.env, grace = excluded.grace,
+        created_at = excluded.created_at, request_id = excluded.request_id,
+        digest = excluded.digest, wanted = excluded.wanted
+), amended AS (
+    UPDATE processes
+    SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted)
+    FROM unnest($13::text[], $14::timestamptz[], $15::text[], $16::boolean[]) AS new (slug, created_at, digest, wanted)
+    WHERE processes.slug = new.slug AND processes.created_at = new.created_at
 )
 INSERT INTO process_events (slug, at, id, kind, detail)
-SELECT * FROM unnest($13::text[], $14::timestamptz[], $15::uuid[], $16::text[], $17::jsonb[])
+SELECT * FROM unnest($17::text[], $18::timestamptz[], $19::uuid[], $20::text[], $21::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

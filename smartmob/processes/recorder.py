@@ -11,8 +11,8 @@ from smartmob.errors import Unavailable
 from smartmob.kernel import ids
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.processes.model import Definition, Happening
-from smartmob.processes.store import Change, Kept
+from smartmob.processes.model import Happening
+from smartmob.processes.store import Amend, Change, Kept
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Recorder:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def add(self, change: Definition | Happening) -> None:
+    def add(self, change: Amend | Happening) -> None:
         """Keep a change; the oldest is dropped when the database is away for very long."""
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()

@@ -19,7 +19,7 @@ from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStar
 from smartmob.processes.preparer import Preparer
 from smartmob.processes.recorder import Recorder, kept
 from smartmob.processes.sampler import Sampler
-from smartmob.processes.store import Change, Forget, Kept, ProcessStore
+from smartmob.processes.store import Amend, Change, Forget, Kept, ProcessStore
 from smartmob.processes.supervisor import Supervisor, Surroundings
 from smartmob.settings import ProcessesSettings
 
@@ -186,11 +186,11 @@ class ProcessesService:
 
     async def _want(self, slug: str, *, wanted: bool) -> Supervisor:
         supervisor = self._find(slug)
-        if supervisor.deleted:
-            raise Conflict(f"{slug} is being deleted")
+        _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
+            await self._writer.put([Amend(slug, supervisor.definition.created_at, wanted=wanted)])
             supervisor.redefine(wanted=wanted)
-            await self._writer.put([supervisor.definition])
+            _refuse_deleted(supervisor)  # it may be by now, and what is started then nobody would end
         return supervisor
 
     def _refuse_when_stopping(self) -> None:
@@ -201,7 +201,7 @@ class ProcessesService:
         ready = await self.preparer.prepare(supervisor)
         if supervisor.definition.digest != ready.digest and not supervisor.deleted:
             supervisor.redefine(digest=ready.digest)
-            self._recorder.add(supervisor.definition)
+            self._recorder.add(Amend(supervisor.slug, supervisor.definition.created_at, digest=ready.digest))
         return ready
 
     def _happened(self, happening: model.Happening) -> None:
@@ -233,6 +233,11 @@ class ProcessesService:
             except Unavailable as error:
                 log.warning("process.maintenance", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)
+
+
+def _refuse_deleted(supervisor: Supervisor) -> None:
+    if supervisor.deleted:
+        raise Conflict(f"{supervisor.slug} is being deleted")
 
 
 def signal_number(name: str | int) -> int:

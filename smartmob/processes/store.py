@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -17,6 +17,18 @@ from smartmob.kernel.writer import Submission
 from smartmob.processes.model import Definition, Happening
 
 PACKAGE = "smartmob.processes"
+
+_AMENDED = ("digest", "wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """What has changed of the process that was created then, if it is still there; None for what has not."""
+
+    slug: str
+    created_at: datetime
+    digest: str | None = None
+    wanted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Kept:
     happening: Happening
 
 
-Change: TypeAlias = Definition | Forget | Kept
+Change: TypeAlias = Definition | Amend | Forget | Kept
 
 
 class ProcessStore:
@@ -70,19 +82,38 @@ class ProcessStore:
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Change]]) -> None:
         """Write the changes of all submissions, in their order; see `smartmob.kernel.writer.Commit`.
 
-        Each is the last word on its process, so that it does no harm to write it twice.
+        It does no harm to write them twice.
         """
+        changes = [change for submission in submissions for change in submission.rows]
         last: dict[str, Definition | Forget] = {}
-        events: list[Kept] = []
-        for submission in submissions:
-            for change in submission.rows:
-                if isinstance(change, Kept):
-                    events.append(change)
-                else:
-                    last[change.slug] = change
+        amended: dict[tuple[str, datetime], Amend] = {}
+        for change in changes:
+            if isinstance(change, Definition | Forget):
+                last[change.slug] = change
+            elif isinstance(change, Amend):
+                _amend(change, last, amended)
         put = [change for change in last.values() if isinstance(change, Definition)]
         gone = [change.slug for change in last.values() if isinstance(change, Forget)]
-        await connection.execute(self._sql["store_changes"], gone, *_columns(put), *_event_columns(events))
+        amends = [change for change in amended.values() if change.slug not in last]
+        events = [change for change in changes if isinstance(change, Kept)]
+        await connection.execute(
+            self._sql["store_changes"], gone, *_columns(put), *_amend_columns(amends), *_event_columns(events)
+        )
+
+
+def _amend(change: Amend, last: dict[str, Definition | Forget], amended: dict[tuple[str, datetime], Amend]) -> None:
+    """Add a change to what has been said of its process."""
+    known = last.get(change.slug)
+    news = {name: value for name in _AMENDED if (value := getattr(change, name)) is not None}
+    if isinstance(known, Definition) and known.created_at == change.created_at:
+        last[change.slug] = msgspec.structs.replace(known, **news)
+    elif known is None:
+        key = (change.slug, change.created_at)
+        amended[key] = replace(amended.get(key, change), **news)
+
+
+def _amend_columns(rows: Sequence[Amend]) -> list[list[object]]:
+    return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_AMENDED)]
 
 
 def _columns(rows: Sequence[Definition]) -> list[list[object]]:

@@ -240,6 +240,28 @@ async def test_two_who_delete_at_once_both_see_it_gone(agent: Agent) -> None:
     assert {answer.status for answer in answers} == {200}
 
 
+async def test_what_is_deleted_is_not_restarted(agent: Agent) -> None:
+    """By two who ask at once: either it was restarted first, or it is no more."""
+    rounds = 5
+    for _ in range(rounds):
+        await agent.run(SLEEP)
+        await agent.post("stop", "app.web.0")
+        await asyncio.gather(*(agent.status("app.web.0") for _ in range(2)))  # so that both have a connection
+        deleted, restarted = await asyncio.gather(
+            agent.client.post("/delete-process/app.web.0"), agent.client.post("/restart-process/app.web.0")
+        )
+        assert deleted.status == 200
+        assert restarted.status in (200, 404, 409)
+    await agent.run(SLEEP)
+
+    async def last_is_told() -> list[str] | None:
+        kinds = [event["kind"] for event in await agent.events("app.web.0")]
+        return kinds if kinds.count("created") == rounds + 1 and kinds[-1] == "started" else None
+
+    # One that were started after its end would not find its folder.
+    assert "failed" not in await until(last_is_told)
+
+
 async def test_a_slow_delete_holds_nobody_up(agent: Agent) -> None:
     """Operations on one process never wait for another."""
     await agent.run("trap '' TERM; echo ready; while :; do sleep 0.05; done", grace=30)

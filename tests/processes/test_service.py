@@ -162,7 +162,7 @@ async def test_without_a_database_nothing_is_created_or_deleted(
 ) -> None:
     """503 and the truth: what was not stored does not run, what could not be forgotten runs on."""
     async with proxy_to(database_url) as proxy:
-        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=0.2))
+        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
         async with running(build(away)) as client:
             agent = Agent(client, files)
             before = await agent.run(SLEEP)
@@ -180,6 +180,30 @@ async def test_without_a_database_nothing_is_created_or_deleted(
             proxy.up = True
             await until(lambda: _event(agent, "restarted"))
             await agent.post("delete", "app.web.0")
+
+
+async def test_a_stop_that_was_refused_can_be_asked_for_again(
+    settings: Settings, files: FileServer, database_url: str
+) -> None:
+    """And is stored then: a restarted service does not start what was stopped."""
+    async with proxy_to(database_url) as proxy:
+        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
+        async with running(build(away)) as client:
+            agent = Agent(client, files)
+            await agent.run(SLEEP)
+            proxy.cut()
+            await agent.post("stop", "app.web.0", status=503)
+            assert (await agent.status("app.web.0"))["state"] == "running"
+            proxy.up = True
+            await until(lambda: _stopped(agent))
+    async with running(build(settings)) as client:
+        assert (await Agent(client, files).status("app.web.0"))["state"] == "stopped"
+
+
+async def _stopped(agent: Agent) -> bool:
+    async with agent.client.post("/stop-process/app.web.0") as response:
+        assert response.status in (200, 503)
+        return response.status == 200
 
 
 async def _restarted(agent: Agent) -> bool:

@@ -13,7 +13,7 @@ from smartmob.kernel import ids
 from smartmob.kernel.db import Database
 from smartmob.kernel.writer import Submission
 from smartmob.processes.model import Definition, Happening
-from smartmob.processes.store import Change, Forget, Kept, ProcessStore
+from smartmob.processes.store import Amend, Change, Forget, Kept, ProcessStore
 from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -58,13 +58,46 @@ async def test_a_definition_comes_back_as_it_was(write: Writing) -> None:
 
 async def test_the_last_word_counts(write: Writing) -> None:
     """Within a batch and after it, and to say it twice does no harm."""
-    changed = msgspec.structs.replace(WEB, wanted=False, digest="new")
+    changed = msgspec.structs.replace(
+        WEB, app="b", node="c", process_type="d", source_url="e", env={}, grace=9.0, request_id="f", digest="new",
+        created_at=NOW + timedelta(seconds=1), wanted=False,
+    )  # fmt: skip
     await write([WEB], [changed])
+    await write([WEB])
+    assert await write.store.definitions() == [WEB]
     await write([changed])
     assert await write.store.definitions() == [changed]
     await write([Forget(WEB.slug)], [WEB])
+    assert await write.store.definitions() == [WEB]
     await write([Forget(WEB.slug), Forget("unknown")])
     assert await write.store.definitions() == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_what_has_changed_of_a_process(write: Writing, together: bool) -> None:
+    """Each change says what it is about, and leaves the rest as it is."""
+    changes: list[Change] = [WEB, Amend(WEB.slug, NOW, digest="d"), Amend(WEB.slug, NOW, wanted=False)]
+    for each in [changes] if together else [[change] for change in changes]:
+        await write(each)
+    assert await write.store.definitions() == [msgspec.structs.replace(WEB, digest="d", wanted=False)]
+    changes = [Amend(WEB.slug, NOW, wanted=True), Amend(WEB.slug, NOW, digest="e"), Amend(WEB.slug, NOW, digest="f")]
+    for each in [changes] if together else [[change] for change in changes]:
+        await write(each)
+    assert await write.store.definitions() == [msgspec.structs.replace(WEB, digest="f")]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_change_that_comes_too_late(write: Writing, together: bool) -> None:
+    """It does not bring a deleted process back, nor change the next one of that name."""
+    late = Amend(WEB.slug, NOW, digest="late", wanted=False)
+    again = msgspec.structs.replace(WEB, created_at=NOW + timedelta(seconds=1))
+    changes: list[Change] = [WEB, Forget(WEB.slug), late]
+    for each in [changes] if together else [[change] for change in changes]:
+        await write(each)
+    assert await write.store.definitions() == []
+    for each in [[again, late]] if together else [[again], [late]]:
+        await write(each)
+    assert await write.store.definitions() == [again]
 
 
 async def test_events_are_kept_once_and_found(write: Writing) -> None:
