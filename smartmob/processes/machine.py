@@ -214,6 +214,8 @@ class Machine:
         self._alarm += 1
         if self._prepared:
             self._inside = _SPAWNING
+            if self.state == model.STOPPED:
+                self.state = model.PENDING
             return [Spawn()]
         self._inside, self.state, self.detail = _PREPARING, model.PENDING, ""
         return [Prepare()]

@@ -139,7 +139,10 @@ class ProcessesService:
             self._bus.publish(ProcessDeleted(slug, clock.now()))
 
     async def halt(self, slug: str) -> model.Snapshot:
-        """Stop a process and keep it; return when nothing of it is left. Raises NotFound."""
+        """Stop a process and keep it; return when nothing of it is left.
+
+        Raises NotFound, Unavailable, and Conflict when it is restarted or deleted meanwhile.
+        """
         supervisor = await self._want(slug, wanted=False)
         supervisor.stop()
         await supervisor.rested()
@@ -149,6 +152,7 @@ class ProcessesService:
         """Stop a process if it runs, and start it at once; also one that failed, waits or was stopped."""
         self._refuse_when_stopping()
         supervisor = await self._want(slug, wanted=True)
+        self._refuse_when_stopping()  # it may be by now; the next service starts what is wanted
         supervisor.start(fresh=True)
         return supervisor.snapshot()
 

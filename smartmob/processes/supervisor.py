@@ -95,8 +95,8 @@ class Supervisor:
         self._feed(m.StopAsked())
 
     async def rested(self) -> None:
-        """Return when it is not wanted and nothing of it is left."""
-        if self._machine.wanted or not self._machine.idle:
+        """Return when nothing is left of what was stopped; raises Conflict when it is started again before."""
+        if not self._machine.idle:
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._at_rest.append(waiter)
             await waiter
@@ -138,10 +138,14 @@ class Supervisor:
     def _feed(self, event: m.Event) -> None:
         for action in self._machine.handle(event, self._loop.time()):
             self._act(action)
-        if self._machine.idle and not self._machine.wanted:
+        if self._machine.wanted or self._machine.idle:
             waiters, self._at_rest = self._at_rest, []
             for waiter in waiters:
-                if not waiter.done():
+                if waiter.done():
+                    continue  # who waited has gone
+                if self._machine.wanted:
+                    waiter.set_exception(Conflict(f"{self.slug} was started again before it had been stopped"))
+                else:
                     waiter.set_result(None)
 
     def _act(self, action: m.Action) -> None:

@@ -237,6 +237,15 @@ def test_a_stop_while_a_start_fails_lets_it_rest(replay: Replay) -> None:
     assert (replay.machine.state, replay.machine.idle) == (model.STOPPED, True)
 
 
+def test_a_start_of_what_was_stopped_is_pending(replay: Replay) -> None:
+    """It is under way, and what is shown must not say that it still rests."""
+    replay.run()
+    for event in (m.StopAsked(), m.Exited(-15), m.Gone()):
+        replay(event)
+    assert replay(m.StartAsked(fresh=True)) == [m.Spawn()]
+    assert replay.machine.state == model.PENDING
+
+
 def test_a_restart_stops_and_starts_at_once(replay: Replay) -> None:
     """However young it is, and however often it died before."""
     replay.run()
