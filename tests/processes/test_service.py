@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from smartmob.processes.service import signal_number
 from smartmob.settings import DatabaseSettings, ProcessesSettings, Settings
 from tests.conftest import running
 from tests.kernel.children.families import FAMILY, family, living
-from tests.kernel.proxy import proxy_to
+from tests.kernel.proxy import Proxy, proxy_to
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.file_server import FileServer
 from tests.waiting import until
@@ -157,45 +158,48 @@ async def test_a_stopping_service_ends_all_at_once(settings: Settings, files: Fi
         assert (await client.post("/create-process", json=wanted)).status == 503
 
 
+@asynccontextmanager
+async def _run_apart(settings: Settings, files: FileServer, database_url: str) -> AsyncIterator[tuple[Agent, Proxy]]:
+    """Run a service whose database can be cut off."""
+    async with proxy_to(database_url) as proxy:
+        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
+        async with running(build(away)) as client:
+            yield Agent(client, files), proxy
+
+
 async def test_without_a_database_nothing_is_created_or_deleted(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
     """503 and the truth: what was not stored does not run, what could not be forgotten runs on."""
-    async with proxy_to(database_url) as proxy:
-        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
-        async with running(build(away)) as client:
-            agent = Agent(client, files)
-            before = await agent.run(SLEEP)
-            proxy.cut()
-            wanted = {"app": "app", "node": "web.1", "process_type": "web", "source_url": files.url("/app.tar.gz")}
-            async with client.post("/create-process", json=wanted) as response:
-                assert response.status == 503
-                assert "Retry-After" in response.headers
-            assert (await client.get("/process-status/app.web.1")).status == 404
-            await agent.post("delete", "app.web.0", status=503)
-            assert (await agent.status("app.web.0"))["pid"] == before["pid"]
-            # Programs are looked after all the same, and what happens is stored later.
-            os.kill(before["pid"], signal.SIGKILL)
-            await until(lambda: _restarted(agent))
-            proxy.up = True
-            await until(lambda: _event(agent, "restarted"))
-            await agent.post("delete", "app.web.0")
+    async with _run_apart(settings, files, database_url) as (agent, proxy):
+        before = await agent.run(SLEEP)
+        proxy.cut()
+        wanted = {"app": "app", "node": "web.1", "process_type": "web", "source_url": files.url("/app.tar.gz")}
+        async with agent.client.post("/create-process", json=wanted) as response:
+            assert response.status == 503
+            assert "Retry-After" in response.headers
+        assert (await agent.client.get("/process-status/app.web.1")).status == 404
+        await agent.post("delete", "app.web.0", status=503)
+        assert (await agent.status("app.web.0"))["pid"] == before["pid"]
+        # Programs are looked after all the same, and what happens is stored later.
+        os.kill(before["pid"], signal.SIGKILL)
+        await until(lambda: _restarted(agent))
+        proxy.up = True
+        await until(lambda: _event(agent, "restarted"))
+        await agent.post("delete", "app.web.0")
 
 
 async def test_a_stop_that_was_refused_can_be_asked_for_again(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
     """And is stored then: a restarted service does not start what was stopped."""
-    async with proxy_to(database_url) as proxy:
-        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
-        async with running(build(away)) as client:
-            agent = Agent(client, files)
-            await agent.run(SLEEP)
-            proxy.cut()
-            await agent.post("stop", "app.web.0", status=503)
-            assert (await agent.status("app.web.0"))["state"] == "running"
-            proxy.up = True
-            await until(lambda: _stopped(agent))
+    async with _run_apart(settings, files, database_url) as (agent, proxy):
+        await agent.run(SLEEP)
+        proxy.cut()
+        await agent.post("stop", "app.web.0", status=503)
+        assert (await agent.status("app.web.0"))["state"] == "running"
+        proxy.up = True
+        await until(lambda: _stopped(agent))
     async with running(build(settings)) as client:
         assert (await Agent(client, files).status("app.web.0"))["state"] == "stopped"
 
