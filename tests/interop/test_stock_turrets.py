@@ -117,7 +117,9 @@ async def test_several_runs(lab: Any, turret_python: Path, tmp_path: Path) -> No
                 run = await ask(lab, run_time=600 if stopped else 1.0)
                 if stopped:
                     await until_state(lab, run["id"], "running")
-                    await asyncio.sleep(0.5)  # some time in which it fires, whatever comes of it
+                    await until(lambda: place.hits["/"] > sum(counts) + 10)
+                    # A stop before all its users are there is more than a turret of OCT takes.
+                    await asyncio.sleep(0.5)
                     await post(lab, f"/turret-runs/{run['id']}/stop")
                 over = await until_over(lab, run["id"])
                 assert over["state"] == ("stopped" if stopped else "finished")
