@@ -243,5 +243,6 @@ class Outside:
     def stop(self) -> None:
         """End it at once."""
         pid = int((self._home / "cluster" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGQUIT)
-        psutil.Process(pid).wait(_SECONDS)
+        server = psutil.Process(pid)  # before it can be gone
+        server.send_signal(signal.SIGQUIT)
+        server.wait(_SECONDS)

@@ -177,8 +177,9 @@ def postgres_pid(data_dir: Path) -> int | None:
 def kill_postgres(data_dir: Path) -> None:
     """End a server that a killed service has left behind."""
     if (pid := postgres_pid(data_dir)) is not None:
-        os.kill(pid, signal.SIGQUIT)
-        psutil.Process(pid).wait(SECONDS)
+        server = psutil.Process(pid)  # before it can be gone
+        server.send_signal(signal.SIGQUIT)
+        server.wait(SECONDS)
 
 
 async def run(
