@@ -44,6 +44,11 @@ async def _drop_everything(admin: Any) -> bool:
     return True
 
 
+async def _nobody_else(admin: Any) -> bool:
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    return await admin.fetchval(others) == 0
+
+
 async def _ready(client: Any) -> tuple[int, dict[str, str]]:
     async with client.get("/ready") as response:
         return response.status, (await response.json(content_type=None))["checks"]
@@ -196,8 +201,8 @@ class TestEnd:
 
         assert {response.status for response in answers} == {201}
         assert service.tasks.names() == []
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        assert await admin.fetchval(others) == 0
+        # A connection's process at the database ends after its client has closed it, in its own time.
+        await until(lambda: _nobody_else(admin))
         folder = DataDirectory(settings.data_dir)
         folder.hold()
         folder.release()
