@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-LONGEST_HEAD = 64 * 1024
-LONGEST_BODY = 64 * 1024 * 1024
+from smartmob.turrets.turret.http_answer import AnswerParser
 
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _MOST_REMEMBERED = 1000
@@ -165,11 +164,7 @@ class _Connection(asyncio.Protocol):
         self.open = False
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
-        self._bodiless = False
-        self._buffer = bytearray()
-        self._body: _Body | None = None
-        self._head = b""
-        self._status = 0
+        self._parser = AnswerParser()
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -178,7 +173,7 @@ class _Connection(asyncio.Protocol):
         """Send a request and return its answer; the connection is of no use any more after an error."""
         assert self._transport is not None
         self._answer = self._loop.create_future()
-        self._bodiless = method == "HEAD"
+        self._parser = AnswerParser(bodiless=method == "HEAD")
         self._deadline = self._loop.time() + timeout
         if self._timer is None:
             # One timer for many requests: it looks again when the deadline has moved meanwhile.
@@ -208,9 +203,9 @@ class _Connection(asyncio.Protocol):
         self.open = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._body is not None and self._body.until_close and error is None:
-            self._finish(self._body.data())
-        elif self._buffer or self._body is not None:
+        if self._parser.started and error is None and self._parser.end():
+            self._finish()
+        elif self._parser.started:
             self._fail(HttpError("the connection broke in the middle of an answer"))
         else:
             self._fail(_ClosedWhileIdle())
@@ -224,40 +219,20 @@ class _Connection(asyncio.Protocol):
             self.close()
             return
         try:
-            self._take(data)
-        except (ValueError, IndexError):
-            self._fail(HttpError("the answer is not HTTP/1.1"))
+            if self._parser.feed(data):
+                self._finish()
+        except ValueError as error:
+            self._fail(HttpError(f"the answer is not HTTP/1.1: {error}"))
             self.close()
 
-    def _take(self, data: bytes) -> None:
-        if self._body is None:
-            # The usual answer comes in one piece.
-            head, found, rest = (bytes(self._buffer) + data if self._buffer else data).partition(b"\r\n\r\n")
-            if not found:
-                self._buffer += data
-                if len(self._buffer) > LONGEST_HEAD:
-                    raise ValueError
-                return
-            self._buffer.clear()
-            self._status = int(head[9:12])
-            if self._status < 200:
-                self._take(rest)
-                return
-            self._head = head
-            self._body = _body(head, self._status, self._bodiless)
-            data = rest
-        if self._body.add(data):
-            self._finish(self._body.data())
-
-    def _finish(self, body: bytes) -> None:
-        made, self._body = self._body, None
-        assert made is not None
+    def _finish(self) -> None:
+        made = self._parser
         if made.last:
             self.open = False
             if self._transport is not None:
                 self._transport.close()
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Answer(self._status, self._head, body))
+            self._answer.set_result(Answer(made.status, made.head, made.body))
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
@@ -272,70 +247,6 @@ class _Connection(asyncio.Protocol):
             self.close()
         else:
             self._timer = self._loop.call_at(self._deadline, self._look)
-
-
-class _Body:
-    """A body of a known length, in chunks, or until the connection is closed; `last`: nothing can follow it."""
-
-    def __init__(self, length: int | None, *, chunked: bool, last: bool) -> None:
-        self.until_close = length is None and not chunked
-        self.last = last or self.until_close
-        self._length = length
-        self._chunked = chunked
-        self._data = b""
-        self._rest = bytearray()
-        self._parts: list[bytes] = []
-
-    def add(self, data: bytes) -> bool:
-        """Take bytes; return whether the body is complete. Raises ValueError for what is no chunk, or too much."""
-        if self._chunked:
-            self._rest += data
-            return self._chunks()
-        self._data = self._data + data if self._data else data
-        if len(self._data) > LONGEST_BODY:
-            raise ValueError
-        if self._length is not None and len(self._data) > self._length:
-            raise ValueError
-        return self._length is not None and len(self._data) == self._length
-
-    def data(self) -> bytes:
-        """Return the body."""
-        return b"".join(self._parts) if self._chunked else self._data
-
-    def _chunks(self) -> bool:
-        rest = self._rest
-        while (end := rest.find(b"\r\n")) >= 0:
-            size = int(rest[:end].partition(b";")[0], 16)
-            if not size:
-                # Trailers end with an empty line.
-                return rest.endswith(b"\r\n\r\n")
-            if size > LONGEST_BODY:
-                raise ValueError
-            if len(rest) < end + 2 + size + 2:
-                return False
-            self._parts.append(bytes(rest[end + 2 : end + 2 + size]))
-            del rest[: end + 2 + size + 2]
-        return False
-
-
-def _body(head: bytes, status: int, bodiless: bool) -> _Body:
-    """Return how the body behind this head is delimited (RFC 9112, section 6.3)."""
-    lower = head.lower()
-    last = lower.startswith(b"http/1.0") and b"keep-alive" not in lower
-    chunked, length = False, None
-    for line in lower.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name == b"content-length":
-            length = int(value)
-            if length < 0 or length > LONGEST_BODY:
-                raise ValueError
-        elif name == b"transfer-encoding":
-            chunked = b"chunked" in value
-        elif name == b"connection" and b"close" in value:
-            last = True
-    if bodiless or status in (204, 304):
-        return _Body(0, chunked=False, last=last)
-    return _Body(None if chunked else length, chunked=chunked, last=last)
 
 
 def _clean(text: str) -> str:

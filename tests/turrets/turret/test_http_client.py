@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from smartmob.turrets.turret import http_client
+from smartmob.turrets.turret import http_answer
 from smartmob.turrets.turret.http_client import Http, HttpError
 from tests.waiting import until
 
@@ -176,7 +176,7 @@ class TestErrors:
             b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ntoo much",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"HTTP/1.1 200 OK\r\nX: " + b"x" * http_client.LONGEST_HEAD,
+            b"HTTP/1.1 200 OK\r\nX: " + b"x" * http_answer.LONGEST_HEAD,
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
             b"",
         ],
