@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -151,12 +152,18 @@ class Tiny:
 
 
 def build(
-    token: str | None = None, limit: int = 100_000, timeout: float = 20.0, access_log: AccessLog = lambda _: None
+    token: str | None = None,
+    limit: int = 100_000,
+    timeout: float = 20.0,
+    access_log: AccessLog = lambda _: None,
+    *,
+    least_rate: float = 0.0,
+    seconds: Callable[[], float] = time.monotonic,
 ) -> tuple[web.Application, Tiny, Entrance]:
     """Return the application, its handlers and its entrance."""
-    tiny = Tiny(BodyReader(limit, timeout))
-    tables = [tiny.table()]
     known: dict[web.AbstractRoute, Route] = {}
+    tiny = Tiny(BodyReader(limit, timeout, least_rate, known, seconds=seconds))
+    tables = [tiny.table()]
     entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), Traffic(access_log), known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
     known |= mount(app, tables)
