@@ -15,7 +15,7 @@ from aiohttp import web
 from smartmob import errors
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import HostRules, Tokens
-from smartmob.kernel.routing import Route, RouteTable, answer, mount, public_paths
+from smartmob.kernel.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
 from smartmob.kernel.web import (
     AccessLog,
     BodyReader,
@@ -82,6 +82,7 @@ class Tiny:
             ("GET", "/go"): self.release,
             ("GET", "/socket"): self.socket,
             ("POST", "/length"): self.length,
+            ("POST", "/few"): self.length,
             ("POST", "/things"): self.things,
         }
         routes = [
@@ -92,6 +93,7 @@ class Tiny:
                 path,
                 "It is what it is.",
                 {200: answer(dict)},
+                Body({JSON: dict}, limit=1_000) if path == "/few" else None,
                 public=path in ("/plain", "/open/{name}"),
             )
             for (method, path), handler in paths.items()
