@@ -91,7 +91,8 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database, figures, nursery = Database(settings.database, embedded), Figures(), Nursery(tasks)
-    tokens, bodies = Tokens(settings.token), BodyReader(settings.max_body, settings.body_timeout)
+    tokens, known = Tokens(settings.token), dict[web.AbstractRoute, Route]()
+    bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
     built = {room: room.build(house) for room in ROOMS}
@@ -108,7 +109,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
     tables = (kernel.table(), *(room.table for room in rooms))
     kernel.describe(tables)
-    hosts_answered, known = HostRules(settings.host, settings.allow_host), dict[web.AbstractRoute, Route]()
+    hosts_answered = HostRules(settings.host, settings.allow_host)
     entrance = Entrance(tokens, hosts_answered, public_paths(tables), traffic, known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
     known |= mount(app, tables)

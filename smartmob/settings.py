@@ -189,6 +189,9 @@ class Settings:
     )
     max_body: int = setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
     body_timeout: float = setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
+    body_least_rate: float = setting(
+        1_000.0, "Bytes a second with which a request's body must come beyond that time; 0 for any.", low=0
+    )
     idle_timeout: float = setting(
         75.0, "Seconds after which a connection is closed that has not sent a whole head of a request.", low=0.1
     )

@@ -20,7 +20,7 @@ import asyncpg
 import hypothesis
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from smartmob.app import MIGRATED_ROOMS, Service, build
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
@@ -31,6 +31,7 @@ from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, share
 
 # On a busy machine any example may take longer than Hypothesis allows by itself.
@@ -143,7 +144,7 @@ Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """Serve on loopback and give a client for it."""
-    async with TestClient(TestServer(service.app, host="127.0.0.1")) as client:
+    async with TestClient(ServiceServer(service.app, service.entrance)) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ COOKIE = "smartmob_session"
 COOKIE_SECONDS = 14 * 24 * 3600
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED_HOSTS = 256
+_NETLOC = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+(?:%[\w.~-]+)?)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{0,5}))?")
 
 OWNER = Visitor(None, CONTROL)
 """Whoever has the token that the service was started with."""
@@ -188,7 +190,10 @@ class HostRules:
             raise NotAllowed(f"a page of {headers.get('Origin', 'another site')!r} may not use this service")
 
     def _accept(self, host: str) -> bool:
-        name = _split(host)[0]
+        parts = _split(host)
+        if parts is None:
+            return False
+        name = parts[0]
         # An address as such cannot be rebound: only names can be made to point elsewhere.
         if name not in self._names and not _is_address(name):
             return False
@@ -206,17 +211,17 @@ class HostRules:
             return False
         default = "443" if scheme == "https" else "80"
         here, there = _split(host), _split(netloc)
+        if here is None or there is None:
+            return False
         return here[0] == there[0] and (here[1] or default) == (there[1] or default)
 
 
-def _split(netloc: str) -> tuple[str, str]:
-    """Return the name and the port of `netloc`, in lower case and without brackets."""
-    netloc = netloc.strip().lower()
-    if netloc.startswith("["):
-        name, _, rest = netloc[1:].partition("]")
-        return name, rest.lstrip(":")
-    name, _, port = netloc.partition(":")
-    return name.rstrip("."), port
+def _split(netloc: str) -> tuple[str, str] | None:
+    """Return the name and the port of `netloc`, in lower case and without brackets, or None for what is no address."""
+    match = _NETLOC.fullmatch(netloc.strip().lower())
+    if match is None:
+        return None
+    return match["bracketed"] or match["name"].rstrip("."), match["port"] or ""
 
 
 def _is_address(name: str) -> bool:

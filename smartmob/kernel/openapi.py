@@ -41,7 +41,11 @@ _ALWAYS = {
     500: "The service made a mistake.",
     503: "The service cannot do this now; the header Retry-After tells when to try again.",
 }
-_WITH_BODY = {408: "The body did not arrive in time.", 413: "The body is too large."}
+_WITH_BODY = {
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The Content-Encoding of the body is not known.",
+}
 
 
 def document(tables: Iterable[RouteTable]) -> dict[str, Any]:

@@ -17,6 +17,12 @@ from smartmob.kernel.answers import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
 
+LONGEST_PLACE = 200
+"""Characters of a field's path that an answer shows."""
+
+_LONGEST_TEXT = 1_000
+_MOST_FAULTS = 50
+
 _KINDS: tuple[tuple[type[errors.SmartmobError], HTTPStatus, str], ...] = (
     # The first line whose class fits counts, so a subclass stands before its base.
     (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
@@ -33,6 +39,7 @@ _HTTP_NAMES = {
     404: "not-found",
     405: "method-not-allowed",
     413: "too-large",
+    415: "unsupported-media-type",
     417: "expectation-failed",
     426: "upgrade-required",
 }
@@ -69,13 +76,21 @@ def body_of(error: BaseException, instance: str, request_id: str) -> dict[str, A
         "type": f"urn:smartmob:problem:{name}",
         "title": _TITLES.get(name, HTTPStatus(status).phrase),
         "status": status,
-        "detail": _detail(error, status),
-        "instance": instance,
+        "detail": _short(_detail(error, status), _LONGEST_TEXT),
+        "instance": _short(instance, _LONGEST_TEXT),
         "request_id": request_id,
     }
     if isinstance(error, errors.InvalidInput) and error.faults:
-        body["errors"] = [{"where": fault.where, "message": fault.message} for fault in error.faults]
+        body["errors"] = [
+            {"where": _short(fault.where, LONGEST_PLACE), "message": _short(fault.message, _LONGEST_TEXT)}
+            for fault in error.faults[:_MOST_FAULTS]
+        ]
     return body
+
+
+def _short(text: str, most: int) -> str:
+    """Return a text of at most `most` characters: what was sent is not sent back at its full length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _detail(error: BaseException, status: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache, cached_property
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import orjson
@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from smartmob import __version__
-from smartmob.errors import InvalidInput, TooLarge, Unavailable
+from smartmob.errors import Unavailable
 from smartmob.kernel import openapi, problems
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
@@ -24,7 +24,7 @@ from smartmob.kernel.health import Readiness
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.prometheus import CONTENT_TYPE, Figures
 from smartmob.kernel.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader, json_response
+from smartmob.kernel.web import BodyReader, form, json_response
 
 _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -108,7 +108,7 @@ class KernelRoutes:
                 Route(
                     "POST", "/login", self.login, "login", "Sign in: the answer sets the session cookie.",
                     {303: moved, 403: answer(str, "The token is wrong.", HTML)},
-                    body=Body({FORM: LoginForm}), public=True,
+                    body=Body({FORM: LoginForm}, limit=_LOGIN_BYTES), public=True,
                 ),
                 Route("POST", "/logout", self.logout, "logout", "Sign out.", {303: moved}, public=True),
             ),
@@ -146,12 +146,12 @@ class KernelRoutes:
         return _page("login.html", next=_local(request.query.get("next", "/")), wrong=False)
 
     async def login(self, request: web.Request) -> web.StreamResponse:
-        form = await _form(request, self._bodies)
-        visitor = self._tokens.recognise(form.get("token", ""))
+        given = form(await self._bodies.read(request))
+        visitor = self._tokens.recognise(given.get("token", ""))
         if visitor is None:
             log.info("auth.refused", client=request.remote, shown="form", path=request.path)
-            return _page("login.html", status=403, next=_local(form.get("next", "/")), wrong=True)
-        response = web.Response(status=303, headers={"Location": _local(form.get("next", "/"))})
+            return _page("login.html", status=403, next=_local(given.get("next", "/")), wrong=True)
+        response = web.Response(status=303, headers={"Location": _local(given.get("next", "/"))})
         response.set_cookie(
             COOKIE, self._tokens.cookie(visitor), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
             secure=request.secure, path="/",
@@ -162,15 +162,6 @@ class KernelRoutes:
         response = web.Response(status=303, headers={"Location": "/login"})
         response.del_cookie(COOKIE, path="/")
         return response
-
-
-async def _form(request: web.Request, bodies: BodyReader) -> dict[str, str]:
-    if (request.content_length or 0) > _LOGIN_BYTES:
-        raise TooLarge(f"the form has more than {_LOGIN_BYTES} bytes")
-    try:
-        return dict(parse_qsl((await bodies.read(request)).decode(), keep_blank_values=True))
-    except ValueError:
-        raise InvalidInput("the form is not URL-encoded text") from None
 
 
 def _local(target: str) -> str:

@@ -32,10 +32,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a route takes: the body's type by media type."""
+    """What a route takes: the body's type by media type, and how many bytes if fewer than `--max-body`."""
 
     content: Mapping[str, Any]
     required: bool = True
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ def answer(body: Any, description: str = "The answer.", media_type: str = JSON) 
     return Answer(description, {media_type: body})
 
 
-def body(kind: Any, media_type: str = JSON) -> Body:
+def body(kind: Any, media_type: str = JSON, limit: int | None = None) -> Body:
     """Return a Body of one type."""
-    return Body({media_type: kind})
+    return Body({media_type: kind}, limit=limit)
 
 
 def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.AbstractRoute, Route]:
@@ -115,11 +116,8 @@ def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[w
     return known
 
 
-async def _expect(request: web.Request) -> None:
-    """Tell a client that asks to go on; what else it expects is passed over, as HTTP allows."""
-    if request.headers["Expect"].lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+async def _expect(_: web.Request) -> None:
+    """Leave it to who reads the body to tell the client to go on; what else it expects is passed over."""
 
 
 def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel import first, tls
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 _BACKLOG = 1024
 _OPEN_FILES = 65_536
+_LINGER_BYTES = 1024 * 1024
+_LINGER_SECONDS = 2.0
 
 
 class _MalformedRequests(logging.Filter):
@@ -63,6 +66,31 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; what was not read of the body is thrown away as it came, and only a little of it."""
+        sent = await super().finish_response(request, resp, start_time)
+        content = request.content
+        if not content.is_eof() and not self._force_close and not await _ends(content):
+            self.close()
+        return sent
+
+
+async def _ends(content: StreamReader) -> bool:
+    """Throw away what still comes of a body; return whether it ended within the bounds of that.
+
+    A client that is cut off while it sends may never see the answer, so the rest is read, but not much of it.
+    """
+    size = 0
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while not content.is_eof() and size < _LINGER_BYTES:
+                size += len(await content.readany())
+    except (TimeoutError, HttpProcessingError, web.RequestPayloadError, ConnectionError):
+        return False
+    return content.is_eof()
+
 
 class _Server(web.Server):
     """Makes the connections."""
@@ -73,10 +101,18 @@ class _Server(web.Server):
         self._options = options
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._entrance, loop=asyncio.get_running_loop(), **self._options)
+        return _Connection(
+            self,
+            self._entrance,
+            loop=asyncio.get_running_loop(),
+            # Bodies are unpacked by who reads them, within limits; what nobody reads is not unpacked at all.
+            auto_decompress=False,
+            lingering_time=0.0,
+            **self._options,
+        )
 
 
-class _Runner(web.AppRunner):
+class Runner(web.AppRunner):
     """Runs an application on connections of ours."""
 
     def __init__(self, app: web.Application, entrance: Entrance, shutdown_timeout: float, **options: Any) -> None:
@@ -110,7 +146,7 @@ async def serve(
     stop = _stop_on_signals(at_once, certificate)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
-    runner = _Runner(
+    runner = Runner(
         app,
         entrance,
         settings.stop_timeout,

@@ -9,24 +9,26 @@ import secrets
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError, TooLarge, TooSlow
-from smartmob.kernel import problems
+from smartmob.kernel import problems, unpacking
 from smartmob.kernel.access.model import CONTROL, Visitor
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, VISITOR, HostRules, Tokens
 from smartmob.kernel.log import REQUEST_ID
+from smartmob.kernel.problems import LONGEST_PLACE
 from smartmob.kernel.routing import Route
 
 log = structlog.get_logger()
@@ -34,6 +36,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 HEADER = "X-Request-Id"
+_SMALL_REST = 64 * 1024
+_STRICT_TRANSPORT = "max-age=31536000"
 _CLIENT_GONE = 499  # what web servers write into their logs; nobody gets to see the answer
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _QUOTED = re.compile(r"[:'\"\n]")
@@ -169,10 +173,11 @@ class Entrance:
                 response = refuse(request, error, request_id)
             finally:
                 traffic.leave()
-            if traffic.stopping:
+            if traffic.stopping or (not request.content.is_eof() and not _will_end_soon(request)):
                 response.force_close()
             if not response.prepared:
                 response.headers[HEADER] = request_id
+                _protect(response.headers, request.secure)
             traffic.add((request.method, request.path, response.status, perf_counter() - started, request_id))
             return response
 
@@ -190,12 +195,26 @@ class Entrance:
             log.error("http.failed", method=request.method, path=request.path, exc_info=error)
             response = problems.response(error, request.path, request_id)
         response.headers[HEADER] = request_id
+        _protect(response.headers, request.secure)
         # What does not even begin like HTTP, such as TLS and port scanners, would only fill the log.
         if not isinstance(error, BadHttpMethod):
             if reason is not None:
                 log.info("http.malformed", reason=reason)
             self.traffic.add((request.method, request.path, response.status, 0.0, request_id))
         return response
+
+
+def _will_end_soon(request: web.Request) -> bool:
+    """Return whether what was not read of a body is so little that the connection can go on behind it."""
+    announced = request.content_length
+    return announced is not None and announced <= _SMALL_REST and hdrs.EXPECT not in request.headers
+
+
+def _protect(headers: MutableMapping[str, str], secure: bool) -> None:
+    """Add what tells a browser to take an answer for what it says it is, and to come by TLS where there is TLS."""
+    headers["X-Content-Type-Options"] = "nosniff"
+    if secure:
+        headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
 
 
 def why_malformed(error: HttpProcessingError) -> str:
@@ -250,6 +269,7 @@ async def stream(
     not take a part for the whole.
     """
     headers = {"Content-Type": media_type, HEADER: REQUEST_ID.get() or "", **(further or {})}
+    _protect(headers, request.secure)
     if name is not None:
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
     iterator = aiter(chunks)
@@ -273,47 +293,124 @@ async def stream(
 
 
 class BodyReader:
-    """Reads and decodes request bodies within their limits of size and time."""
+    """Reads, unpacks and decodes request bodies within their limits of size and time.
 
-    def __init__(self, limit: int, timeout: float) -> None:
+    `known` tells the limits of routes that have their own. A body may take `timeout` seconds of waiting, and one second
+    more for each `least_rate` bytes of it that have come; `seconds` is the clock that counts them.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        timeout: float,
+        least_rate: float = 0.0,
+        known: Mapping[web.AbstractRoute, Route] | None = None,
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limit = limit
         self.timeout = timeout
+        self._least_rate = least_rate
+        self._known = {} if known is None else known
+        self._seconds = seconds
 
     async def read(self, request: web.Request) -> bytes:
-        """Return the whole body; raises TooLarge, or TooSlow when no byte comes for `timeout` seconds."""
-        if request.content.is_eof():
-            # It has come with the headers; aiohttp itself keeps the limit.
-            try:
-                return await request.read()
-            except web.HTTPRequestEntityTooLarge:
-                raise self._too_large() from None
-        length = request.content_length
-        if length is not None and length > self.limit:
-            raise self._too_large()
+        """Return the whole body, unpacked; raises TooLarge, TooSlow, InvalidInput, or the answer 415."""
+        limit = self._limit(request)
+        announced = request.content_length
+        if announced is not None and announced > limit:
+            raise self._too_large(limit)
+        content = request.content
+        if content.is_eof() and hdrs.CONTENT_ENCODING not in request.headers:
+            data = content.read_nowait()  # it has come with the headers
+            if len(data) > limit:
+                raise self._too_large(limit)
+            return data
         parts, size = [], 0
-        async for chunk in self.chunks(request):
+        async for chunk in self._unpacked(request, limit):
             size += len(chunk)
-            if size > self.limit:
-                raise self._too_large()
+            if size > limit:
+                raise self._too_large(limit)
             parts.append(chunk)
         return b"".join(parts)
 
-    async def chunks(self, request: web.Request) -> AsyncIterator[bytes]:
-        """Yield the body as it comes, of whatever size; raises TooSlow."""
+    def chunks(self, request: web.Request) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, unpacked, of whatever size; raises as `read`, without TooLarge."""
+        return self._unpacked(request, None)
+
+    def _limit(self, request: web.Request) -> int:
+        route = self._known.get(request.match_info.route)
+        own = None if route is None or route.body is None else route.body.limit
+        return self.limit if own is None else min(own, self.limit)
+
+    async def _unpacked(self, request: web.Request, most: int | None) -> AsyncIterator[bytes]:
+        """Yield the body unpacked; what is packed may itself have `most` bytes."""
+        packed = unpacking.unpacker(request.headers.get(hdrs.CONTENT_ENCODING, ""))
+        size = 0
+        async for chunk in self._raw(request):
+            size += len(chunk)
+            if most is not None and size > most:
+                raise self._too_large(most)
+            if packed is None:
+                yield chunk
+                continue
+            for piece in packed.feed(chunk):
+                yield piece
+                await asyncio.sleep(0)
+        if packed is not None:
+            packed.end()
+
+    async def _raw(self, request: web.Request) -> AsyncIterator[bytes]:
+        """Yield the body as it was sent."""
+        content, seconds, waited, size = request.content, self._seconds, 0.0, 0
+        if not content.is_eof():
+            await _go_on(request)
         while True:
+            left = self.timeout
+            if self._least_rate:
+                left = min(left, self.timeout + size / self._least_rate - waited)
+            began = seconds()
             try:
-                async with asyncio.timeout(self.timeout):
-                    chunk = await request.content.readany()
+                async with asyncio.timeout(left):
+                    chunk = await content.readany()
             except TimeoutError:
-                raise TooSlow(f"no byte of the body came for {self.timeout:g} s") from None
+                raise self._too_slow(left) from None
             except (HttpProcessingError, web.RequestPayloadError) as error:
                 raise InvalidInput(f"the body is not framed as HTTP demands: {error}") from None
             if not chunk:
                 return
+            waited += seconds() - began
+            size += len(chunk)
+            if self._least_rate and waited > self.timeout + size / self._least_rate:
+                raise self._too_slow(0.0)
             yield chunk
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body has more than {self.limit} bytes; send less at a time, or raise --max-body")
+    def _too_slow(self, waited: float) -> TooSlow:
+        if waited == self.timeout:
+            return TooSlow(f"no byte of the body came for {self.timeout:g} s")
+        return TooSlow(
+            f"the body took more than {self.timeout:g} s and came with less than {self._least_rate:g} bytes a second"
+        )
+
+    def _too_large(self, limit: int) -> TooLarge:
+        if limit < self.limit:
+            return TooLarge(f"the body has more than {limit} bytes, which is all that this address takes")
+        return TooLarge(f"the body has more than {limit} bytes; send less at a time, or raise --max-body")
+
+
+async def _go_on(request: web.Request) -> None:
+    """Tell a client that asks for it to send its body."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def form(data: bytes, most: int = 100) -> dict[str, str]:
+    """Return the fields of a form of at most `most` of them; raises InvalidInput."""
+    try:
+        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=most))
+    except ValueError:
+        raise InvalidInput(f"the form is not URL-encoded text of at most {most} fields") from None
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes, where: str = "$") -> T:
@@ -329,16 +426,28 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes, where: str = "$") -> T
 
 def _refuse_nul(value: object, where: str) -> None:
     """Raise InvalidInput for a text with a NUL character, which JSON allows and PostgreSQL cannot store."""
+    found = _nul(value)
+    if found is not None:
+        raise InvalidInput.at(f"{where}{found}"[:LONGEST_PLACE], "a text cannot contain the NUL character")
+
+
+def _nul(value: object) -> str | None:
+    """Return where below `value` a text with a NUL is, or None; a place is only put together when there is one."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise InvalidInput.at(where, "a text cannot contain the NUL character")
-    elif isinstance(value, dict):
+        return "" if "\0" in value else None
+    if isinstance(value, dict):
         for key, item in value.items():
-            _refuse_nul(key, where)
-            _refuse_nul(item, f"{where}.{key}")
+            if "\0" in key:
+                return ""
+            found = _nul(item)
+            if found is not None:
+                return f".{key[:LONGEST_PLACE]}{found}"[:LONGEST_PLACE]
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_nul(item, f"{where}[{index}]")
+            found = _nul(item)
+            if found is not None:
+                return f"[{index}]{found}"[:LONGEST_PLACE]
+    return None
 
 
 def query(request: web.Request, kind: type[T]) -> T:

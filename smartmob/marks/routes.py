@@ -18,6 +18,7 @@ from smartmob.kernel.web import BodyReader, decode, json_response, parameter, qu
 from smartmob.marks.model import Mark, NewMark
 from smartmob.marks.service import MarksService
 
+_MARK_BYTES = 256 * 1024
 _DAY = timedelta(days=1)
 
 
@@ -47,7 +48,7 @@ def table(service: MarksService, bodies: BodyReader) -> RouteTable:
             Route(
                 *("POST", "/marks", h.add, "add_mark", "Put a note on the timeline."),
                 {201: answer(Mark, "It is kept.")},
-                body(NewMark),
+                body(NewMark, limit=_MARK_BYTES),
                 roles=(INGEST, CONTROL),
             ),
             Route(*("GET", "/marks", h.marks, "marks", "The notes of a span."), {200: answer(Marks)}, query=MarksQuery),

@@ -18,11 +18,13 @@ from smartmob.processes.service import ProcessesService
 from smartmob.processes.session import Session
 
 OCTETS = "application/octet-stream"
+_CREATE_BYTES = 1024 * 1024
+_SMALL_BYTES = 64 * 1024
 
 
 _STATUS, _NONE = answer(protocol.Status), Answer("There is no such process.")
 _CONFLICT = Answer("The process is not in a state for this.")
-_ANYTHING = Body({"application/json": protocol.Empty}, required=False)
+_ANYTHING = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
 def table(service: ProcessesService, bodies: BodyReader, tasks: TaskRegistry, viewer_bytes: int) -> RouteTable:
@@ -41,7 +43,7 @@ def _of_the_seed(h: _Handlers) -> list[Route]:
         Route(
             *("POST", "/create-process", h.create, "create_process", "Create a process and start it."),
             {201: _STATUS, 409: Answer("There is a process of that name.")},
-            body(protocol.CreateRequest),
+            body(protocol.CreateRequest, limit=_CREATE_BYTES),
         ),
         Route(
             *("GET", "/process-status/{slug}", h.status, "process_status", "A process as it is now."),
@@ -75,7 +77,11 @@ def _beside_it(h: _Handlers) -> list[Route]:
         ),
         Route(
             *("POST", "/signal-process/{slug}", h.signal, "signal_process"),
-            *("Send a signal to the process group of a process.", done, body(protocol.SignalRequest)),
+            *(
+                "Send a signal to the process group of a process.",
+                done,
+                body(protocol.SignalRequest, limit=_SMALL_BYTES),
+            ),
         ),
         Route(
             *("GET", "/process-events", h.events, "process_events", "What happened to processes, oldest first."),

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from aiohttp.test_utils import TestServer
-
 from smartmob.app import build
 from smartmob.settings import Settings
+from tests.serving import ServiceServer
 
 T = TypeVar("T")
 
@@ -50,7 +49,8 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with TestServer(build(self._settings).app, host="127.0.0.1") as server:
+        service = build(self._settings)
+        async with ServiceServer(service.app, service.entrance) as server:
             assert server.port is not None
             self.port = server.port
             self._ready.set()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, WebSocketRoute, expect
 
@@ -18,6 +18,7 @@ from tests.conftest import running
 from tests.console.conftest import Look
 from tests.console.labs import deploy, fill, measure, report
 from tests.processes.archives import make_archive
+from tests.serving import ServiceServer
 from tests.turrets.runs import ask
 from tests.turrets.scripted import StockTurret, connected, where
 
@@ -304,7 +305,8 @@ async def test_the_connection_comes_back(settings: Settings, look: Look) -> None
         watched.expected = ("WebSocket connection", "ERR_CONNECTION")
         page = await watched.goto("/console/")
     await expect(page.locator("#connection")).to_contain_text("trying again")
-    async with TestClient(TestServer(build(settings).app, host="127.0.0.1", port=port)) as client:
+    again = build(settings)
+    async with TestClient(ServiceServer(again.app, again.entrance, port=port)) as client:
         await deploy(client)
         await expect(page.locator("#connection")).to_have_text("live")
         await expect(page.locator("#processes")).to_contain_text("app.web.0")

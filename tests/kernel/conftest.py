@@ -12,8 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 import structlog
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from smartmob.kernel.db import Database
 from smartmob.kernel.log import Logs, configure
@@ -25,6 +24,7 @@ from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.raw import Wire, wire
 from tests.kernel.served import Start, starter
 from tests.kernel.stored import Stored, Writers
+from tests.serving import ServiceServer
 
 _numbers = itertools.count()
 
@@ -115,13 +115,6 @@ async def _writers(stored: Stored, opened: Callable[..., Any]) -> AsyncIterator[
     await tasks.close()
 
 
-class _Server(TestServer):
-    """Runs handlers to their end when the client leaves, as the service does and unlike aiohttp's own test server."""
-
-    async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
-        return web.AppRunner(self.app, **(kwargs | {"handler_cancellation": False}))
-
-
 @pytest.fixture(name="serving")
 async def _serving() -> AsyncIterator[Callable[..., Any]]:
     """Return the server of tiny applications: `client, tiny, traffic = await serving(token="x")`."""
@@ -129,7 +122,7 @@ async def _serving() -> AsyncIterator[Callable[..., Any]]:
 
         async def serve(**options: Any) -> Any:
             app, handlers, entrance = tiny.build(**options)
-            client = TestClient(_Server(app, host="127.0.0.1"))
+            client = TestClient(ServiceServer(app, entrance))
             return await stack.enter_async_context(client), handlers, entrance.traffic
 
         yield serve

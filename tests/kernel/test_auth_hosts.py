@@ -57,6 +57,35 @@ class TestHost:
         """Its own names and those that were added, in any case, with a dot at the end and with any port."""
         assert _passes(RULES, Host=host)
 
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "localhost:1:evil",
+            "localhost:1:2",
+            "localhost:evil",
+            "localhost:123456",
+            "127.0.0.1:1@evil",
+            "evil@localhost",
+            "localhost@evil",
+            "user:localhost",
+            "[::1]evil",
+            "[::1]:1:2",
+            "[::1]@evil",
+            "[localhost]",
+            "[::1",
+            "::1",
+            "localhost/",
+            "localhost?",
+            "localhost#",
+            "localhost,evil",
+            "local host",
+            "localhost\\evil",
+        ],
+    )
+    def test_what_is_no_address(self, host: str) -> None:
+        """A Host is a name or an address and at most a port; anything before, behind or within is refused."""
+        assert not _passes(RULES, Host=host)
+
     def test_the_name_of_the_machine(self) -> None:
         """The machine's own name is one of them."""
         assert _passes(RULES, Host=socket.gethostname())

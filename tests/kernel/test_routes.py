@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from markupsafe import escape
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,11 +21,12 @@ from smartmob.kernel.auth import COOKIE, HostRules, Tokens
 from smartmob.kernel.health import Readiness, database_check
 from smartmob.kernel.prometheus import Figures, http_metrics
 from smartmob.kernel.routes import KernelRoutes
-from smartmob.kernel.routing import mount, public_paths
+from smartmob.kernel.routing import Route, mount, public_paths
 from smartmob.kernel.web import BodyReader, Entrance, Traffic
 from tests.kernel.proxy import Proxy
 from tests.kernel.raw import wire
 from tests.kernel.tiny import Tiny
+from tests.serving import ServiceServer
 
 HTML = {"Accept": "text/html"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -38,7 +39,9 @@ async def _kernel() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(token: str | None = None, readiness: Readiness | None = None) -> Any:
-            tokens, bodies, traffic = Tokens(token), BodyReader(1_000_000, 20.0), Traffic(lambda _: None)
+            known: dict[web.AbstractRoute, Route] = {}
+            tokens, traffic = Tokens(token), Traffic(lambda _: None)
+            bodies = BodyReader(1_000_000, 20.0, known=known)
             figures = Figures()
             figures.add(http_metrics(traffic))
             routes = KernelRoutes(readiness or Readiness(), figures, tokens, bodies)
@@ -46,8 +49,8 @@ async def _kernel() -> AsyncIterator[Callable[..., Any]]:
             routes.describe(tables)
             entrance = Entrance(tokens, HostRules("127.0.0.1"), public_paths(tables), traffic)
             app = web.Application(middlewares=[entrance.middleware()])
-            mount(app, tables)
-            return await stack.enter_async_context(TestClient(TestServer(app, host="127.0.0.1")))
+            known |= mount(app, tables)
+            return await stack.enter_async_context(TestClient(ServiceServer(app, entrance)))
 
         yield serve
 

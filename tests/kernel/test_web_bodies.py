@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
+import zlib
 from typing import Any
 
 import aiohttp
@@ -11,12 +13,14 @@ import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.unpacking import PIECE, Unpacker
 from smartmob.kernel.web import decode
 from tests.kernel.raw import Wire, wire
 from tests.kernel.tiny import DECODER, Thing
 from tests.waiting import until
 
 JSON_TYPE = {"Content-Type": "application/json"}
+GZIP = {"Content-Encoding": "gzip"}
 
 
 def _post(path: str, *headers: str, body: bytes = b"") -> bytes:
@@ -26,6 +30,19 @@ def _post(path: str, *headers: str, body: bytes = b"") -> bytes:
 
 async def _problem(response: aiohttp.ClientResponse) -> Any:
     return await response.json(content_type=None)
+
+
+class Clock:
+    """Seconds that go on by a step each time that they are read."""
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        """Return the next."""
+        self._now += self._step
+        return self._now
 
 
 class TestSize:
@@ -80,6 +97,27 @@ class TestSize:
 
         assert (await line.reply()).json() == {"length": 5}
 
+    async def test_no_asking_for_what_is_refused(self, serving: Any) -> None:
+        """A client without the right, or with too much, is not told to go on: the refusal is the first answer."""
+        client, _, _ = await serving(token="x")
+        for authorization, status in (("Authorization: Bearer y", 401), ("Authorization: Bearer x", 413)):
+            async with wire(client.port) as line:
+                line.send(_post("/length", "Content-Length: 200000", "Expect: 100-continue", authorization))
+
+                assert (await line.reply()).status == status
+
+    async def test_limits_of_routes(self, tiny_client: Any) -> None:
+        """A route takes no more than its own limit, and the answer says that no option raises it."""
+        fits = await tiny_client.post("/few", data=b"x" * 1_000)
+        beyond = await tiny_client.post("/few", data=b"x" * 1_001)
+        packed = await tiny_client.post("/few", data=gzip.compress(b"x" * 1_001), headers=GZIP)
+
+        assert (fits.status, beyond.status, packed.status) == (200, 413, 413)
+        for response in (beyond, packed):
+            detail = (await _problem(response))["detail"]
+            assert "1000 bytes" in detail
+            assert "--max-body" not in detail
+
     async def test_packed_bodies(self, tiny_client: Any) -> None:
         """A body that is small on the way and large when unpacked is held against the limit unpacked."""
         headers = {"Content-Encoding": "gzip"}
@@ -89,6 +127,142 @@ class TestSize:
 
         assert (fits.status, bomb.status) == (200, 413)
         assert (await fits.json())["length"] == 50_000
+
+
+class TestPacked:
+    """Bodies with a Content-Encoding."""
+
+    @pytest.mark.parametrize(
+        ("coding", "pack"),
+        [
+            ("gzip", gzip.compress),
+            ("GZIP", gzip.compress),
+            ("x-gzip", gzip.compress),
+            ("gzip", lambda data: gzip.compress(data[:7]) + gzip.compress(data[7:])),
+            ("deflate", zlib.compress),
+            ("deflate", lambda data: zlib.compress(data)[2:-4]),
+            ("identity", bytes),
+        ],
+    )
+    async def test_codings(self, tiny_client: Any, coding: str, pack: Any) -> None:
+        """Each known coding is unpacked, also several gzips in a row and a deflate without its header."""
+        headers = {"Content-Encoding": coding}
+        response = await tiny_client.post("/things", data=pack(b'{"name": "packed"}'), headers=headers)
+
+        assert (response.status, (await response.json())["name"]) == (201, "packed")
+
+    @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip,identity", "x"])
+    async def test_unknown_codings(self, tiny_client: Any, coding: str) -> None:
+        """They are refused by name, and not taken for the body itself."""
+        response = await tiny_client.post("/things", data=b"{}", headers={"Content-Encoding": coding})
+
+        assert response.status == 415
+        assert coding in (await _problem(response))["detail"]
+
+    @pytest.mark.parametrize(
+        ("coding", "data"),
+        [
+            ("gzip", b"no gzip"),
+            ("gzip", gzip.compress(b"{}")[:-1]),
+            ("gzip", gzip.compress(b"{}") + b"behind it"),
+            ("gzip", gzip.compress(b"{}")[:-8] + bytes(8)),
+            ("deflate", zlib.compress(b"{}")[:-1]),
+            ("deflate", zlib.compress(b"{}") + b"behind it"),
+        ],
+        ids=("none", "no end", "rest", "wrong sum", "no end of deflate", "rest of deflate"),
+    )
+    async def test_what_is_broken(self, tiny_client: Any, coding: str, data: bytes) -> None:
+        """What does not unpack to its end, or goes on behind it, is the client's fault."""
+        response = await tiny_client.post("/things", data=data, headers={"Content-Encoding": coding})
+
+        assert response.status == 400
+        assert coding in (await _problem(response))["detail"]
+
+    async def test_pieces(self, tiny_client: Any) -> None:
+        """A body that unpacks to just a piece of unpacking, or a byte beside it, is whole."""
+        for size in (PIECE - 1, PIECE, PIECE + 1, 100_000):
+            for pack in (gzip.compress, zlib.compress):
+                coding = {"Content-Encoding": "gzip" if pack is gzip.compress else "deflate"}
+                response = await tiny_client.post("/length", data=pack(b"x" * size), headers=coding)
+
+                assert await response.json() == {"length": size}
+
+
+class TestUnread:
+    """Bodies that no handler reads."""
+
+    @pytest.mark.parametrize("path", ["/hello", "/unknown", "/length"])
+    async def test_large_ones_close_the_connection(self, line: Wire, path: str) -> None:
+        """The answer says so and comes at once, whether it is a refusal or not, and what follows is never handled."""
+        method = "GET" if path == "/hello" else "POST"
+        line.send(f"{method} {path} HTTP/1.1\nHost: localhost\nContent-Length: 200000\n\n")
+
+        reply = await line.reply()
+
+        assert reply.headers["Connection"] == "close"
+        line.send(bytes(200_000) + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await line.ended() == b""
+
+    async def test_only_a_little_is_read(self, tiny_client: Any) -> None:
+        """A client that sends without end is cut off after the answer."""
+        async with wire(tiny_client.port) as line:
+            line.send(_post("/unknown", "Content-Length: 100000000000"))
+            assert (await line.reply()).status == 404
+            sent = 0
+            with pytest.raises(ConnectionError):
+                async with asyncio.timeout(20):
+                    while True:
+                        line.send(bytes(2**16))
+                        await line.writer.drain()
+                        sent += 2**16
+
+        # Beside what was read there is what the buffers of the system hold.
+        assert sent < 64 * 2**20
+
+    async def test_small_ones_keep_it(self, line: Wire) -> None:
+        """A small body that is not read, and comes after the answer, does not end the connection."""
+        for path in ("/hello", "/unknown"):
+            line.get(path, "Content-Length: 2")
+            assert "Connection" not in (await line.reply()).headers
+            line.send(b"{}")
+
+        line.get("/hello")
+        assert (await line.reply()).status == 200
+
+    async def test_they_are_not_unpacked(self, tiny_client: Any) -> None:
+        """What is no gzip at all is passed over where the body is not read."""
+        response = await tiny_client.get("/hello", data=b"no gzip", headers=GZIP)
+
+        assert response.status == 200
+
+
+class TestRate:
+    """The least rate of a body."""
+
+    async def test_below_it(self, serving: Any) -> None:
+        """A body that never stalls and comes too slowly is given up."""
+        clock = Clock(step=2.0)
+        client, _, traffic = await serving(timeout=20.0, least_rate=1_000.0, seconds=clock)
+        async with wire(client.port) as line:
+            line.send(_post("/length", "Content-Length: 1000"))
+            reply = asyncio.create_task(line.reply())
+            while not reply.done():
+                line.send(b"x")
+                await asyncio.sleep(0)
+
+            answer = await reply
+
+        assert answer.status == 408
+        assert "1000 bytes a second" in answer.json()["detail"]
+        assert traffic.under_way == 0
+
+    async def test_above_it(self, serving: Any) -> None:
+        """A body that comes as fast as that may take as long as it wants."""
+        clock = Clock(step=30.0)
+        client, _, _ = await serving(timeout=20.0, least_rate=100.0, seconds=clock)
+        response = await client.post("/length", data=b"x" * 90_000)
+
+        assert await response.json() == {"length": 90_000}
 
 
 class TestWay:
@@ -206,6 +380,30 @@ class TestDecode:
         """It is what it says; unknown members are passed over."""
         assert decode(DECODER, b'{"name": "a", "sizes": [1], "more": true}') == Thing("a", [1])
 
+    def test_the_search_for_a_nul_is_linear(self) -> None:
+        """A long key above many texts is not copied for each of them, and not sent back."""
+        seconds = []
+        for count in (10_000, 40_000):
+            data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 100_000, b'"x",' * count)
+            began = time.thread_time()
+            with pytest.raises(InvalidInput) as caught:
+                decode(DECODER, data)
+            seconds.append(time.thread_time() - began)
+            assert caught.value.faults[0].where.startswith("$.notes.kkk")
+            assert len(str(caught.value)) < 1_000
+
+        # Copying takes a second for the first already: 10,000 times 100 kB.
+        assert max(seconds) < 0.5
+
+    async def test_long_places_in_answers(self, tiny_client: Any) -> None:
+        """Of what was sent an answer shows no more than the beginning."""
+        long = "k" * 90_000
+        for data in ('{"name": "a", "notes": {"%s": "\\u0000"}}', '{"name": "a", "sizes": "%s"}', '{"%s'):
+            response = await tiny_client.post("/things", data=data.replace("%s", long))
+
+            assert response.status == 400
+            assert len(await response.read()) < 5_000
+
     async def test_over_the_wire(self, tiny_client: Any) -> None:
         """The answer lists the bad field."""
         response = await tiny_client.post("/things", data=b'{"name": "a", "sizes": [null]}', headers=JSON_TYPE)
@@ -321,3 +519,20 @@ class TestStream:
 
         assert lines == []
         assert traffic.under_way == 0
+
+
+class TestUnpacker:
+    """Unpacking, step by step."""
+
+    @pytest.mark.parametrize(
+        "data", [gzip.compress(bytes(2**26)), gzip.compress(b"") * 50_000], ids=("zeros", "members")
+    )
+    def test_a_step_is_bounded(self, data: bytes) -> None:
+        """No step gives more than a piece, or takes long."""
+        longest, began = 0.0, time.thread_time()
+        for piece in Unpacker("gzip").feed(data):
+            now = time.thread_time()
+            longest, began = max(longest, now - began), now
+            assert len(piece) <= PIECE
+
+        assert longest < 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiohttp import web
 from smartmob import errors
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import HostRules, Tokens
-from smartmob.kernel.routing import Route, RouteTable, answer, mount, public_paths
+from smartmob.kernel.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
 from smartmob.kernel.web import (
     AccessLog,
     BodyReader,
@@ -81,6 +82,7 @@ class Tiny:
             ("GET", "/go"): self.release,
             ("GET", "/socket"): self.socket,
             ("POST", "/length"): self.length,
+            ("POST", "/few"): self.length,
             ("POST", "/things"): self.things,
         }
         routes = [
@@ -91,6 +93,7 @@ class Tiny:
                 path,
                 "It is what it is.",
                 {200: answer(dict)},
+                Body({JSON: dict}, limit=1_000) if path == "/few" else None,
                 public=path in ("/plain", "/open/{name}"),
             )
             for (method, path), handler in paths.items()
@@ -151,12 +154,18 @@ class Tiny:
 
 
 def build(
-    token: str | None = None, limit: int = 100_000, timeout: float = 20.0, access_log: AccessLog = lambda _: None
+    token: str | None = None,
+    limit: int = 100_000,
+    timeout: float = 20.0,
+    access_log: AccessLog = lambda _: None,
+    *,
+    least_rate: float = 0.0,
+    seconds: Callable[[], float] = time.monotonic,
 ) -> tuple[web.Application, Tiny, Entrance]:
     """Return the application, its handlers and its entrance."""
-    tiny = Tiny(BodyReader(limit, timeout))
-    tables = [tiny.table()]
     known: dict[web.AbstractRoute, Route] = {}
+    tiny = Tiny(BodyReader(limit, timeout, least_rate, known, seconds=seconds))
+    tables = [tiny.table()]
     entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), Traffic(access_log), known)
     app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
     known |= mount(app, tables)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import wraps
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import hdrs, web
@@ -22,7 +21,7 @@ from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import JSON, Handler
 from smartmob.kernel.times import from_seconds
-from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
+from smartmob.kernel.web import BodyReader, decode, form, json_response, parameter, query, stream
 
 _UNAUTHORIZED = "authorization error"
 _UNSUPPORTABLE = "unsupportable username"
@@ -164,7 +163,7 @@ class Reporting:
         body = await self._bodies.read(request)
         if _is_empty(body):
             return _refusal(400, _EMPTY)
-        data = model.form_data(_form(body)) if _is_form(body) else decode(_SAMPLE, body)
+        data = model.form_data(form(body)) if _is_form(body) else decode(_SAMPLE, body)
         await self._service.take(name, (data,))
         return json_response(model.as_numbers(data), 202)
 
@@ -211,16 +210,9 @@ def _is_form(body: bytes) -> bool:
 FORM = "application/x-www-form-urlencoded"
 
 
-def _form(body: bytes) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
-    except ValueError:
-        raise InvalidInput("the form is not URL-encoded text") from None
-
-
 def _as_json(body: bytes) -> bytes:
     """Return the fields of a form as JSON; what is JSON stays as it is."""
-    return msgspec.json.encode(_form(body)) if _is_form(body) and body.strip() else body
+    return msgspec.json.encode(form(body)) if _is_form(body) and body.strip() else body
 
 
 def _bound(text: str) -> datetime | None:

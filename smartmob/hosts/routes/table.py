@@ -18,6 +18,8 @@ from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Ro
 from smartmob.kernel.web import BodyReader
 from smartmob.settings import Settings
 
+_CREDENTIALS_BYTES = 16 * 1024
+_SAMPLE_BYTES = 256 * 1024
 _NOT_FOUND = Answer("There is no such machine.")
 
 
@@ -48,8 +50,8 @@ def _refusals(*further: int) -> dict[int, Answer]:
 
 def _reporting(h: Reporting) -> Iterator[Route]:
     handlers = h.handlers
-    credentials = Body({JSON: reporting.Credentials, FORM: reporting.Credentials})
-    sample = Body({JSON: reporting.Sample, FORM: reporting.Sample})
+    credentials = Body({JSON: reporting.Credentials, FORM: reporting.Credentials}, limit=_CREDENTIALS_BYTES)
+    sample = Body({JSON: reporting.Sample, FORM: reporting.Sample}, limit=_SAMPLE_BYTES)
     registered = {200: answer(reporting.Registered), **_refusals(400, 403)}
     for path, name in (("/client/", "register_host"), ("/client", "register_host_no_slash")):
         summary = "Register a machine, or learn its client id."

@@ -10,6 +10,8 @@ from smartmob.kernel.access.model import CONTROL, MadeToken, NewToken, TokenEntr
 from smartmob.kernel.routing import Answer, Route, RouteTable, answer, body
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter
 
+_TOKEN_BYTES = 64 * 1024
+
 
 class TokenList(msgspec.Struct, frozen=True):
     """Tokens in the order of their names."""
@@ -31,7 +33,7 @@ def table(keeper: TokenKeeper, bodies: BodyReader) -> RouteTable:
             Route(
                 *("POST", "/tokens", h.add, "add_token", "Make a token; the answer is the only place that shows it."),
                 {201: answer(MadeToken), 409: Answer("There is one of that name, or the service has no token itself.")},
-                body(NewToken),
+                body(NewToken, limit=_TOKEN_BYTES),
             ),
             Route(
                 *("DELETE", "/tokens/{name}", h.revoke, "revoke_token", "Let a token hold no longer."),

@@ -19,6 +19,7 @@ from smartmob.metrics.routes.giving import ODD, Giving
 from smartmob.metrics.routes.taking import Taking
 from smartmob.metrics.service import MetricsService
 
+_DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
 
 _EMPTY = Answer("There are none.")
@@ -51,10 +52,20 @@ def _taking(h: Taking) -> list[Route]:
     imported = Body({JSON: model.ImportedMetric | list[model.ImportedMetric], NDJSON: model.ImportedMetric})
     routes = [
         *both(
-            "/contexts", h.context, "create_context", "Store a context.", answer(model.Context), body(model.NewContext)
+            "/contexts",
+            h.context,
+            "create_context",
+            "Store a context.",
+            answer(model.Context),
+            body(model.NewContext, limit=_DESCRIPTION_BYTES),
         ),
         *both(
-            "/sessions", h.session, "create_session", "Store a session.", answer(model.Session), body(model.NewSession)
+            "/sessions",
+            h.session,
+            "create_session",
+            "Store a session.",
+            answer(model.Session),
+            body(model.NewSession, limit=_DESCRIPTION_BYTES),
         ),
         *both(
             *("/metrics", h.metrics, "create_metric", "Store a metric, or many: all or none of them."),

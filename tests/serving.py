@@ -1,0 +1,24 @@
+"""A server of a built service within a test: it has the connections of the real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from smartmob.kernel.server import Runner
+from smartmob.kernel.web import Entrance
+
+_STOP_SECONDS = 60.0
+
+
+class ServiceServer(TestServer):
+    """Serves an application behind its entrance on loopback."""
+
+    def __init__(self, app: web.Application, entrance: Entrance, **options: Any) -> None:
+        super().__init__(app, host="127.0.0.1", **options)
+        self._entrance = entrance
+
+    async def _make_runner(self, **_: Any) -> web.AppRunner:
+        return Runner(self.app, self._entrance, _STOP_SECONDS)
