@@ -97,8 +97,8 @@ class Hq:
         if found is not None:
             self._resume(found.run, found.members, found.progress, found.totals, found.counters)
         self._tasks = [
-            tasks.start("turrets-orders", self._keep_time()),
-            tasks.start("turrets-results", self._commit_for_ever()),
+            tasks.supervise("turrets-orders", self._keep_time),
+            tasks.supervise("turrets-results", self._commit_until_closed),
         ]
         orders, results, external = self.channel.ports
         log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
@@ -241,7 +241,7 @@ class Hq:
                     await self._tick.wait()
             self._tick.clear()
 
-    async def _commit_for_ever(self) -> None:
+    async def _commit_until_closed(self) -> None:
         while True:
             await self._commit_once()
             while self.collector.plenty:
