@@ -22,7 +22,7 @@ from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.events import EventBus, ServiceStopping
-from smartmob.kernel.health import Readiness, database_check, disk_check
+from smartmob.kernel.health import Readiness, database_check, disk_check, tasks_check
 from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
@@ -105,6 +105,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     figures.add(task_metrics(tasks, lag))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
+    readiness.add("tasks", tasks_check(tasks))
 
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
     tables = (kernel.table(), *(room.table for room in rooms))
@@ -121,7 +122,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         folder.release()
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
-        tasks.start("loop lag", lag.watch())
+        tasks.supervise("loop lag", lag.watch)
         yield
         await tasks.close()
 

@@ -19,6 +19,7 @@ from smartmob.metrics.events import MetricsStored
 from smartmob.settings import DatabaseSettings, Settings
 from tests.conftest import running
 from tests.metrics.samples import metric
+from tests.turrets.conftest import QUICK
 from tests.waiting import until
 
 
@@ -104,8 +105,30 @@ class TestRunning:
         async with running(build(settings)) as client:
             assert await _ready(client) == (
                 200,
-                {"service": "ok", "database": "ok", "disk": "ok", "migrations": "ok"},
+                {"service": "ok", "database": "ok", "disk": "ok", "tasks": "ok", "migrations": "ok"},
             )
+
+    async def test_every_task_is_supervised(self, settings: Settings) -> None:
+        """What goes on as long as the service, in any feature, is started again when it dies."""
+        service = build(replace(settings, turrets=QUICK))
+        async with running(service):
+            assert "turrets-results" in service.tasks.names()
+            assert service.tasks.names() == service.tasks.supervised()
+
+    async def test_a_dead_task(self, settings: Settings) -> None:
+        """Readiness fails, with its name, while a supervised task is dead."""
+
+        async def die() -> None:
+            raise ValueError
+
+        service = build(settings)
+        async with running(service) as client:
+            service.tasks.supervise("watch", die)
+            await until(service.tasks.dead)
+            status, checks = await _ready(client)
+
+        assert status == 503
+        assert "watch" in checks["tasks"]
 
     async def test_it_says_that_it_stops(self, settings: Settings) -> None:
         """From the signal on it takes no more work."""

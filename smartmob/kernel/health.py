@@ -9,6 +9,7 @@ import structlog
 from smartmob.errors import SmartmobError, Unavailable
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.db import Database
+from smartmob.kernel.tasks import TaskRegistry
 
 log = structlog.get_logger()
 
@@ -54,6 +55,18 @@ def disk_check(folder: DataDirectory) -> Check:
             raise Unavailable(f"{folder.path} cannot be looked at: {error.strerror}") from None
         if free < LEAST_FREE_BYTES:
             raise Unavailable(f"only {free // 1024**2} MiB are free in {folder.path}")
+
+    return check
+
+
+def tasks_check(tasks: TaskRegistry) -> Check:
+    """Return the check that every supervised task is alive."""
+
+    async def check() -> None:
+        dead = tasks.dead()
+        if dead:
+            told = ", ".join(f"{name} ({why})" for name, why in sorted(dead.items()))
+            raise Unavailable(f"died and is started again: {told}; the log tells why")
 
     return check
 

@@ -68,7 +68,7 @@ class Room:
         try:
             if self.start is not None:
                 await self.start()
-            running = [tasks.start(name, work()) for name, work in self.works.items()]
+            running = [tasks.supervise(name, work) for name, work in self.works.items()]
             yield
         finally:
             for task in running:

@@ -1,15 +1,31 @@
-"""Long-lived work: every task has a name, its failure is logged, and it ends with the service."""
+"""Long-lived work: every task has a name, its failure is logged, and it ends with the service.
+
+Work that must go on as long as the service is supervised: when it dies, it is started again after a pause.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds until dead work is started again: `first`, doubled with each death in a row, at most `longest`.
+
+    Work that has lived for `proven` seconds after it was started again counts as alive.
+    """
+
+    first: float = 0.1
+    longest: float = 30.0
+    proven: float = 2.0
 
 
 class TaskRegistry:
@@ -18,8 +34,11 @@ class TaskRegistry:
     After the last `start` you must `close`, which cancels what still runs and waits for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._supervised: set[asyncio.Task[Any]] = set()
+        self._dead: dict[str, str] = {}
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start `work` as the task `name`. An exception that it raises is logged as `task.failed`."""
@@ -28,9 +47,26 @@ class TaskRegistry:
         task.add_done_callback(self._ended)
         return task
 
+    def supervise(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Start `work` as the task `name`, and start it again, after a pause, each time it raises an exception.
+
+        The task ends when the work returns or the task is cancelled.
+        """
+        task = self.start(name, self._keep_alive(name, work))
+        self._supervised.add(task)
+        return task
+
     def names(self) -> list[str]:
         """Return the names of the tasks that run now."""
         return sorted(task.get_name() for task in self._tasks)
+
+    def supervised(self) -> list[str]:
+        """Return the names of the supervised tasks, dead ones that will be started again included."""
+        return sorted(task.get_name() for task in self._supervised)
+
+    def dead(self) -> dict[str, str]:
+        """Return why each supervised task died that does not count as alive yet."""
+        return dict(self._dead)
 
     async def close(self) -> None:
         """Cancel every task and wait until each has ended."""
@@ -39,8 +75,41 @@ class TaskRegistry:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _keep_alive(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        loop = asyncio.get_running_loop()
+        pause = self._backoff.first
+        while True:
+            proof = loop.call_later(self._backoff.proven, self._revive, name)
+            began = loop.time()
+            try:
+                await work()
+                self._revive(name)
+                return
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    self._dead.pop(name, None)
+                    raise
+                # The work waited for something that others cancelled, which ends no task that should go on.
+                died: BaseException = error
+            except Exception as error:
+                died = error
+            finally:
+                proof.cancel()
+            if loop.time() - began >= self._backoff.proven:
+                pause = self._backoff.first
+            self._dead[name] = type(died).__name__
+            log.error("task.died", task=name, again_in=pause, exc_info=died)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._backoff.longest)
+
+    def _revive(self, name: str) -> None:
+        if self._dead.pop(name, None) is not None:
+            log.info("task.revived", task=name)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._supervised.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task.failed", task=task.get_name(), exc_info=error)
 

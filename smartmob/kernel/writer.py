@@ -120,7 +120,7 @@ class GroupCommitWriter(Generic[R]):
 
     async def start(self, tasks: TaskRegistry) -> None:
         """Begin to write. The connection is made with the first rows, so that an idle room costs the database none."""
-        self._task = tasks.start(f"writer-{self.name}", self._write_for_ever())
+        self._task = tasks.supervise(f"writer-{self.name}", self._write_until_closed)
 
     async def close(self) -> None:
         """Take nothing more, commit or refuse what waits, and end."""
@@ -175,7 +175,7 @@ class GroupCommitWriter(Generic[R]):
                 self.figures.refused += 1
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
-    async def _write_for_ever(self) -> None:
+    async def _write_until_closed(self) -> None:
         while True:
             if not self._queue:
                 if self._closing:
@@ -184,9 +184,14 @@ class GroupCommitWriter(Generic[R]):
                 await self._work.wait()
                 continue
             batch = self._take()
-            await self._store(batch)
-            self.figures.waiting -= sum(len(submission.rows) for submission in batch)
-            self._room.set()
+            try:
+                await self._store(batch)
+            finally:
+                # Also when this fails in a way that was not foreseen: nobody waits for an answer that never comes.
+                for submission in batch:
+                    _fail(submission, Unavailable("the writer failed; it is not known whether this was stored"))
+                self.figures.waiting -= sum(len(submission.rows) for submission in batch)
+                self._room.set()
 
     def _take(self) -> list[Submission[R]]:
         batch: list[Submission[R]] = []

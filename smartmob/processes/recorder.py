@@ -30,11 +30,12 @@ class Recorder:
         self._waiting: deque[Change] = deque()
         self._work = asyncio.Event()
         self._closing = False
+        self._one_by_one = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = self._tasks.start("process-recorder", self._write_for_ever())
+        self._task = self._tasks.supervise("process-recorder", self._write_until_closed)
 
     async def close(self) -> None:
         """Write what waits, if the database is there, and end."""
@@ -51,13 +52,15 @@ class Recorder:
         self._waiting.append(kept(change) if isinstance(change, Happening) else change)
         self._work.set()
 
-    async def _write_for_ever(self) -> None:
+    async def _write_until_closed(self) -> None:
         while self._waiting or not self._closing:
             if not self._waiting:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+            at_once = 1 if self._one_by_one else _AT_ONCE
+            batch = [self._waiting.popleft() for _ in range(min(at_once, len(self._waiting)))]
+            self._one_by_one = max(0, self._one_by_one - 1)
             try:
                 await self._writer.put(batch)
             except Unavailable:
@@ -66,6 +69,13 @@ class Recorder:
                     return
                 self._waiting.extendleft(reversed(batch))
                 await asyncio.sleep(_PAUSE_SECONDS)
+            except Exception as error:
+                if len(batch) == 1:
+                    log.error("process.event_refused", exc_info=error)
+                    continue
+                # One of them is what the database refuses; the others are not lost for it.
+                self._waiting.extendleft(reversed(batch))
+                self._one_by_one = len(batch)
 
 
 def kept(happening: Happening) -> Kept:

@@ -19,6 +19,9 @@ from smartmob.settings import TurretsSettings, secret
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
 _AT_ONCE = 500
+_BYTES_AT_ONCE = 256 * 1024
+_LONGEST_TOPIC = 1024
+_MOST_TOPICS = 1000
 _HIGH_WATER = 20_000
 _LINGER_MS = 300
 _KEY_LENGTH = 40
@@ -49,9 +52,10 @@ class Channel:
             )
         self._context = zmq.Context()
         try:
-            self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys)
-            self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys)
-            self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys)
+            # To the first and the last, peers send subscriptions only, and libzmq keeps a node for each byte of them.
+            self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys, _LONGEST_TOPIC)
+            self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys, LONGEST_MESSAGE)
+            self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys, _LONGEST_TOPIC)
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -121,10 +125,14 @@ class Channel:
             return
         frames: list[bytes] = []
         add, receive, now = frames.append, self._results.recv, zmq.NOBLOCK
-        more = True
+        more, size = True, 0
         try:
             for _ in range(_AT_ONCE):
-                add(receive(now))
+                frame = receive(now)
+                add(frame)
+                size += len(frame)
+                if size > _BYTES_AT_ONCE:
+                    break
         except zmq.Again:
             more = False
         if frames:
@@ -139,17 +147,18 @@ class Channel:
             while True:
                 news = self._external.recv(zmq.NOBLOCK)
                 if news[:1] == b"\x01":
-                    self._topics.add(news[1:])
+                    if len(self._topics) < _MOST_TOPICS:
+                        self._topics.add(news[1:])
                 else:
                     self._topics.discard(news[1:])
         except zmq.Again:
             return
 
-    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None) -> Any:
+    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest: int) -> Any:
         socket = self._context.socket(kind)
         socket.set_hwm(_HIGH_WATER)
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
+        socket.setsockopt(zmq.MAXMSGSIZE, longest)
         if keys is not None:
             socket.curve_server = True
             socket.curve_publickey, socket.curve_secretkey = keys

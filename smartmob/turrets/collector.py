@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -20,35 +20,49 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.model import Counters
-from smartmob.turrets.protocol import LONGEST_ERROR, Report, Result, Slice, Slices, Status
+from smartmob.turrets.protocol import (
+    LONGEST_ERROR,
+    LONGEST_TEXT,
+    MOST_ERROR_TEXTS,
+    MOST_TIMERS,
+    MOST_TURRETS,
+    Figure,
+    Name,
+    Report,
+    Result,
+    Slice,
+    Slices,
+    Status,
+    printable,
+)
 from smartmob.turrets.rows import Columns
-from smartmob.turrets.slices import TRANSACTION, Distribution, read_histogram
+from smartmob.turrets.slices import TRANSACTION, Distribution, check_histograms
 
 BATCH_ROWS = 20_000
 PLENTY_ROWS = 5_000
-MOST_TIMERS = 1_000
-MOST_ERROR_TEXTS = 200
 OTHER_ERRORS = "(other errors)"
-LONGEST_NAME = 200
 
 _OPEN_SECONDS = 3
 _STALE_SECONDS = 2.0
 _LIVE_SECONDS = 8
 _AHEAD_SECONDS = 60.0
-_SLICE_BYTES_PER_ROW = 100
+_LIVE_BYTES = 8 * 1024 * 1024
+_HEALTH_SECONDS = 0.5
+_BYTES_PER_ROW = 100
 
 
 class _Plain(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A result with the documented keys and nothing else; like `Result`, it has no number then."""
 
-    elapsed: float
-    epoch: float
-    scriptrun_time: float
-    error: str = ""
-    custom_timers: dict[str, float] = {}
-    turret_name: str | None = None
+    elapsed: Figure
+    epoch: Figure
+    scriptrun_time: Figure
+    error: Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)] = ""
+    custom_timers: Annotated[dict[Name, Figure], msgspec.Meta(max_length=MOST_TIMERS)] = {}
+    turret_name: Name | None = None
 
     uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET
+    sequence: ClassVar[msgspec.UnsetType] = msgspec.UNSET
 
 
 _PLAIN = msgspec.json.Decoder(_Plain)
@@ -97,6 +111,7 @@ class Collector:
         self.counters = Counters()
         self.totals = Totals()
         self.live: Live = {}
+        self.barred: set[str] = set()
         self.weight = 0
         self._complain = complain
         self._numbers = BatchNumbers()
@@ -106,6 +121,8 @@ class Collector:
         self._now = 0.0
         self._passed = 0.0
         self._next: dict[str, int] = {}
+        self._live_bytes: dict[int, int] = {}
+        self._health_at: dict[str, float] = {}
         self._seconds: dict[int, _Second] = {}
         self._current: Batch | None = None
         self._ready: deque[Batch] = deque()
@@ -116,6 +133,9 @@ class Collector:
         self._next = {uuid: sequence + 1 for uuid, sequence in progress.items()}
         self.totals, self.counters = totals, counters
         self.live = {}
+        self.barred = set()
+        self._live_bytes = {}
+        self._health_at = {}
         self._seconds = {}
         self._current = Batch(self._run, started)
 
@@ -212,8 +232,7 @@ class Collector:
             return False
         started, latest = self._started, max(now, self._started)
         horizon = self._passed + _STALE_SECONDS
-        kept: list[Result | _Plain] = []
-        moments: list[float] = []
+        kept: dict[str, tuple[list[Result | _Plain], list[float]]] = {"": ([], [])}
         stock = False
         current, fresh, slot = -1, [], _Second()
         for result in results:
@@ -230,7 +249,10 @@ class Collector:
                 if not self._is_next(result.uuid, result.run, result.sequence):
                     continue
                 moment = started + (elapsed if 0.0 < elapsed < horizon else 0.0 if elapsed <= 0.0 else horizon)
-            kept.append(result)
+            # Only numbered ones belong to a turret.
+            owner = "" if result.uuid is msgspec.UNSET or result.sequence is msgspec.UNSET else str(result.uuid)
+            results_kept, moments = kept.setdefault(owner, ([], []))
+            results_kept.append(result)
             moments.append(moment)
             second = int(moment - started)
             if second != current:
@@ -241,10 +263,11 @@ class Collector:
                 self._count_error(slot, result.error)
             if result.custom_timers:
                 self._keep_timers(slot, second, result.custom_timers)
-        if kept:
-            columns = Columns.of(kept)
-            columns.moments = moments
-            self._add_rows(columns)
+        for owner, (results_kept, moments) in kept.items():
+            if results_kept:
+                columns = Columns.of(results_kept)
+                columns.moments = moments
+                self._add_rows(columns, owner)
         for slot in self._seconds.values():
             slot.settle()
         return stock
@@ -265,9 +288,9 @@ class Collector:
     def _keep_timers(self, slot: _Second, second: int, timers: Mapping[str, float]) -> None:
         counts = self.totals.timers
         for name, value in timers.items():
-            name = name[:LONGEST_NAME] or "(no name)"
-            if name not in counts and len(counts) >= MOST_TIMERS:
-                self.counters.dropped += 1
+            name = printable(name) or "(no name)"
+            if not self._takes_timer(name, MOST_TIMERS):
+                self._leave_out(1, f"a run has at most {MOST_TIMERS} timers")
                 continue
             counts[name] = counts.get(name, 0) + 1
             values = slot.fresh.get(name)
@@ -285,24 +308,23 @@ class Collector:
         assert self._current is not None
         self._current.errors += 1
 
-    def _add_rows(self, columns: Columns) -> None:
+    def _add_rows(self, columns: Columns, owner: str = "") -> None:
         count = len(columns)
         self.totals.transactions += count
         counts = self.totals.timers
         counts[TRANSACTION] = counts.get(TRANSACTION, 0) + count
-        self.weight += count
         batch = self._current
         assert batch is not None
         self._give_number(batch, self._now)
         batch.transactions += count
-        batch.add(columns)
+        self.weight += batch.add(columns, owner)
         if batch.rows >= BATCH_ROWS:
             self._close_current()
 
     def _keep_slices(self, message: Slices) -> None:
         # Before the number is taken: what cannot be read later would spoil every summary of the run.
+        check_histograms(message.slices)
         for part in message.slices:
-            read_histogram(part.histogram, part.count)
             if part.second > self._passed + _AHEAD_SECONDS:
                 raise InvalidInput.at("$.slices", f"second {part.second} has not come yet")
         if self._run is None:
@@ -311,11 +333,19 @@ class Collector:
         if not self._is_next(message.uuid, message.run, message.sequence):
             return
         assert self._current is not None
-        for part in message.slices:
+        for given in message.slices:
+            part = given
+            if not given.timer.isprintable():
+                part = msgspec.structs.replace(given, timer=printable(given.timer))
+            # Turrets of ours count what is beyond under one further name.
+            if not self._takes_timer(part.timer, MOST_TIMERS + 1):
+                self._leave_out(part.count, f"a run has at most {MOST_TIMERS} timers")
+                continue
             self._count_slice(part)
-            self._current.slices.append(SliceRow(message.uuid, part))
+            row = SliceRow(message.uuid, part)
+            self._current.slices.append(row)
             self._show(part.second, part.timer, part)
-            self.weight += 1 + len(part.histogram) // _SLICE_BYTES_PER_ROW
+            self.weight += _weight(row)
         if len(self._current.slices) >= BATCH_ROWS:
             self._close_current()
 
@@ -335,6 +365,9 @@ class Collector:
         if run != self._run_name or not isinstance(uuid, str) or not isinstance(sequence, int):
             self.counters.stale += 1
             return False
+        if uuid in self.barred or (uuid not in self._next and len(self._next) >= MOST_TURRETS):
+            self._leave_out(1, "too many turrets, or one of whose messages one was refused")
+            return False
         wanted = self._next.get(uuid, 1)
         if sequence != wanted:
             self.counters.again += sequence < wanted
@@ -348,7 +381,8 @@ class Collector:
         report = status.smartmob
         if self._current is None or not isinstance(report, Report) or report.run != self._run_name:
             return
-        if (health := report.health) is not None:
+        if (health := report.health) is not None and self._is_health_due(status.identity):
+            self.weight += 1
             self._current.health.append(
                 HealthRow(
                     *(wall, status.identity, report.users, health.cpu, health.busiest, health.lag, health.memory),
@@ -356,10 +390,38 @@ class Collector:
                 )
             )
 
+    def _is_health_due(self, uuid: str) -> bool:
+        """Return whether so much time has passed since the last kept health of a turret."""
+        last = self._health_at.get(uuid)
+        if last is None and len(self._health_at) >= MOST_TURRETS:
+            return False
+        if last is not None and 0 <= self._now - last < _HEALTH_SECONDS:
+            return False
+        self._health_at[uuid] = self._now
+        return True
+
+    def _takes_timer(self, name: str, most: int) -> bool:
+        """Return whether a timer is known, or may become known beside the others."""
+        known = self.totals.timers
+        return name == TRANSACTION or name in known or len(known) - (TRANSACTION in known) < most
+
+    def _leave_out(self, results: int, why: str) -> None:
+        """Count results that are not kept, and say why."""
+        self.counters.dropped += results
+        self._complain(b"", f"left out: {why}")
+
     def _show(self, second: int, timer: str, part: Distribution | Slice) -> None:
+        if isinstance(part, Slice):
+            # Those of a peer that sends without end would stay in memory for some seconds.
+            size = self._live_bytes.get(second, 0) + len(part.histogram)
+            if size > _LIVE_BYTES:
+                return
+            self._live_bytes[second] = size
         self.live.setdefault(second, {}).setdefault(timer, []).append(part)
         if len(self.live) > _LIVE_SECONDS:
-            del self.live[min(self.live)]
+            first = min(self.live)
+            del self.live[first]
+            self._live_bytes.pop(first, None)
 
     # -- handing out ----------------------------------------------------------------------------------------------
 
@@ -373,10 +435,27 @@ class Collector:
         self._give_number(batch, now)
         return batch
 
+    def bar(self, uuid: str) -> None:
+        """Keep nothing more of a turret in this run: what the database refused of it must not be acknowledged."""
+        self.barred.add(uuid)
+
+    def allowed(self, batch: Batch, now: float) -> Batch:
+        """Return a batch without what it has of barred turrets, which is counted as left out."""
+        owners = batch.owners if self.barred else []
+        if self.barred.isdisjoint(owners):
+            return batch
+        kept = batch.only([owner for owner in owners if owner not in self.barred], self._numbers, now)
+        self._leave_out(batch.transactions - kept.transactions, "an earlier message of the turret was refused")
+        return kept
+
+    def divide(self, batch: Batch, now: float) -> list[Batch]:
+        """Return a batch in two halves, or nothing when it cannot be divided."""
+        return batch.halves(self._numbers, now)
+
     def committed(self, batch: Batch) -> None:
         """Take note that a batch is stored."""
-        self.weight -= batch.rows
-        self.weight -= sum(1 + len(row.slice.histogram) // _SLICE_BYTES_PER_ROW for row in batch.slices if row.uuid)
+        self.weight -= batch.weight + len(batch.health)
+        self.weight -= sum(_weight(row) for row in batch.slices if row.uuid)
 
     def _give_number(self, batch: Batch, now: float) -> None:
         if not batch.number:
@@ -400,3 +479,10 @@ class Collector:
         assert self._run is not None and self._current is not None
         self._ready.append(self._current)
         self._current = Batch(self._run, self._started)
+
+
+def _weight(row: SliceRow) -> int:
+    """Return how many results one by one take as much memory as a slice."""
+    part = row.slice
+    errors = sum(map(len, part.errors)) if part.errors else 0
+    return 1 + (len(part.histogram) + len(part.timer) + errors) // _BYTES_PER_ROW

@@ -45,7 +45,7 @@ from smartmob.turrets.hq_events import (
 from smartmob.turrets.hq_machine import Headquarters
 from smartmob.turrets.keeper import Keeper
 from smartmob.turrets.model import ENDED, Counters, Member
-from smartmob.turrets.protocol import encode_order
+from smartmob.turrets.protocol import MOST_TURRETS, encode_order
 
 log = structlog.get_logger()
 
@@ -79,6 +79,7 @@ class Hq:
         self._keeper = keeper
         self._bus = bus
         self._in_flight = 0
+        self._held: Batch | None = None
         self._closing = False
         self._work = asyncio.Event()
         self._tick = asyncio.Event()
@@ -97,8 +98,8 @@ class Hq:
         if found is not None:
             self._resume(found.run, found.members, found.progress, found.totals, found.counters)
         self._tasks = [
-            tasks.start("turrets-orders", self._keep_time()),
-            tasks.start("turrets-results", self._commit_for_ever()),
+            tasks.supervise("turrets-orders", self._keep_time),
+            tasks.supervise("turrets-results", self._commit_until_closed),
         ]
         orders, results, external = self.channel.ports
         log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
@@ -166,6 +167,10 @@ class Hq:
         now = self.now()
         taken = self.collector.take(frames, now.wall.timestamp(), now.wall, self.machine.passed(now))
         for status in taken.statuses:
+            if not self.machine.admits(status.identity):
+                self.collector.counters.malformed += 1
+                self._complain(b"", f"left out: a headquarters has at most {MOST_TURRETS} turrets")
+                continue
             self._do(self.machine.handle(StatusHeard(status), now))
         if taken.stock:
             self.machine.handle(ResultsHeard(), now)
@@ -241,7 +246,7 @@ class Hq:
                     await self._tick.wait()
             self._tick.clear()
 
-    async def _commit_for_ever(self) -> None:
+    async def _commit_until_closed(self) -> None:
         while True:
             await self._commit_once()
             while self.collector.plenty:
@@ -258,40 +263,53 @@ class Hq:
         now = self.now()
         run = self.machine.active
         everything = self._closing or (run is not None and run.state == "draining")
-        batch = self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
+        # One that is held was being stored when this task died.
+        batch = self._held or self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
         if batch is None:
             return
+        self._held = batch
         self._in_flight = batch.rows + len(batch.slices) + 1
-        try:
-            await self._store(batch)
-        finally:
-            self._in_flight = 0
+        stored = await self._store(self.collector.allowed(batch, now.wall.timestamp()))
+        self._held, self._in_flight = None, 0
         self.collector.committed(batch)
         for uuid, sequence in batch.progress.items():
-            self._handle(Committed(uuid, str(batch.run), sequence))
+            if stored and uuid not in self.collector.barred:
+                self._handle(Committed(uuid, str(batch.run), sequence))
         if self.channel.paused and self.collector.weight < _READ_AGAIN_BELOW:
             self.channel.resume()
         if run is not None and run.state == "draining":
             self._tick.set()
 
-    async def _store(self, batch: Batch) -> None:
-        """Return when a batch is stored; the database is waited for as long as it takes."""
-        while True:
+    async def _store(self, batch: Batch) -> bool:
+        """Store a batch, and wait for the database as long as it takes; return False when it had to be given up.
+
+        What the database refuses for its content is looked for by halves, and left out.
+        """
+        while batch:
             try:
                 await self._live.put((batch,))
             except Unavailable as error:
                 if self._closing:
                     log.error("turrets.results_lost", reason=str(error), results=batch.transactions)
-                    return
+                    return False
                 log.warning("turrets.waiting", reason=str(error), results=batch.transactions)
                 await asyncio.sleep(_COMMIT_AGAIN_AFTER)
             except Exception as error:
-                # What the database refuses for its content would be refused for ever.
-                self.collector.counters.dropped += batch.transactions
-                log.error("turrets.refused", results=batch.transactions, exc_info=error)
-                return
+                halves = self.collector.divide(batch, self.now().wall.timestamp())
+                if not halves:
+                    self._refuse(batch, error)
+                    return True
+                return all([await self._store(half) for half in halves])
             else:
-                return
+                return True
+        return True
+
+    def _refuse(self, batch: Batch, error: Exception) -> None:
+        """Leave out what the database refuses, and acknowledge nothing more of its turret."""
+        for owner in filter(None, batch.owners):
+            self.collector.bar(owner)
+        self.collector.counters.dropped += max(batch.transactions, 1)
+        log.error("turrets.refused", results=batch.transactions, turrets=batch.owners, exc_info=error)
 
     async def _keep(self) -> None:
         """Store the state of the run and its turrets, and tell of its end once everything of it is stored."""

@@ -37,7 +37,17 @@ from smartmob.turrets.hq_events import (
     TurretLost,
 )
 from smartmob.turrets.model import ENDED, Absence, Member, State
-from smartmob.turrets.protocol import ORDER_SECONDS, PROTOCOL, Briefing, Order, Report, RunBriefing, Status
+from smartmob.turrets.protocol import (
+    MOST_TURRETS,
+    ORDER_SECONDS,
+    PROTOCOL,
+    Briefing,
+    Order,
+    Report,
+    RunBriefing,
+    Status,
+    printable,
+)
 
 FIRING = "running"
 GONE = ("aborted", "killed")
@@ -85,6 +95,7 @@ class Headquarters:
         self.rules = rules
         self.run: RunState | None = None
         self._turrets: dict[str, _Turret] = {}
+        self._ready: set[str] = set()
         self._asked = float("-inf")
         self._began = 0.0
         self._started = 0.0
@@ -100,6 +111,10 @@ class Headquarters:
     def members(self) -> list[Member]:
         """Return the turrets of the run; without one, those that were heard lately."""
         return [turret.member for turret in self._turrets.values()]
+
+    def admits(self, uuid: str) -> bool:
+        """Return whether a turret is known, or may become known beside the others."""
+        return uuid in self._turrets or len(self._turrets) < MOST_TURRETS
 
     def elapsed(self, now: Now) -> float:
         """Return the seconds since the run has started, at most until it has ceased to fire."""
@@ -148,10 +163,16 @@ class Headquarters:
         uuid = status.identity
         turret = self._turrets.get(uuid)
         if turret is None:
+            if not self.admits(uuid):
+                return
             turret = self._turrets[uuid] = _Turret(_new_member(status, now.wall), now.steady)
         run = self.active
         turret.member = _told(turret.member, status, run.id if run else None, now.wall)
         turret.heard = now.steady
+        if turret.idle:
+            self._ready.add(uuid)
+        else:
+            self._ready.discard(uuid)
         if run is None:
             return
         yield MemberChanged(run.id, turret.member)
@@ -173,15 +194,18 @@ class Headquarters:
             if run is None or run.state == "waiting":
                 # Nothing depends on it: it has left, and may come again.
                 del self._turrets[uuid]
+                self._ready.discard(uuid)
                 continue
             absences = [*turret.member.lost, Absence(turret.member.status_at)]
             turret.member = changed(turret.member, alive=False, lost=absences)
             yield MemberChanged(run.id, turret.member)
             yield TurretLost(run.id, turret.member)
 
-    def _ready(self) -> list[_Turret]:
-        # What was said before the run was asked for proves nothing.
-        return [turret for turret in self._turrets.values() if turret.idle and turret.heard >= self._began]
+    def _stands_by(self) -> bool:
+        """Return whether a stock turret is ready while others fire."""
+        return any(
+            turret.idle and not turret.member.ours and turret.heard >= self._began for turret in self._turrets.values()
+        )
 
     # -- the run --------------------------------------------------------------------------------------------------
 
@@ -190,6 +214,8 @@ class Headquarters:
         self._began = now.steady
         self._fired = False
         self._last_result = float("-inf")
+        # What was said before the run was asked for proves nothing.
+        self._ready.clear()
         for uuid, turret in list(self._turrets.items()):
             if not turret.member.alive or turret.gone:
                 del self._turrets[uuid]
@@ -203,7 +229,7 @@ class Headquarters:
 
     def _start_if_ready(self, now: Now) -> Iterator[Action]:
         run = self.active
-        if run is None or run.state != "waiting" or len(self._ready()) < run.config.min_turrets:
+        if run is None or run.state != "waiting" or len(self._ready) < run.config.min_turrets:
             return
         lead = self.rules.lead if any(turret.member.ours for turret in self._turrets.values()) else 0.0
         self._started = now.steady + lead
@@ -292,7 +318,7 @@ class Headquarters:
     def _wait(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
         patience = run.config.wait if run.config.wait is not None else self.rules.wait
         if now.steady - self._began >= patience:
-            came, wanted = len(self._ready()), run.config.min_turrets
+            came, wanted = len(self._ready), run.config.min_turrets
             reason = f"{came} of {wanted} turrets came within {patience:g} s"
             yield from self._become(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:
@@ -305,7 +331,7 @@ class Headquarters:
             yield from self._fire(now)
         elif due:
             # Ours do what the briefing says; a stock turret that came late, or missed it, needs the word.
-            if self._fired and any(not turret.member.ours for turret in self._ready()):
+            if self._fired and self._stands_by():
                 yield from self._fire(now)
             yield self._order("status_request", None, now)
 
@@ -338,7 +364,9 @@ class Headquarters:
         for member in event.members:
             # Nobody could be heard while there was no headquarters: silence counts from now on.
             acked = event.acknowledged.get(member.uuid, 0)
-            self._turrets[member.uuid] = _Turret(changed(member, received=acked), now.steady, acked)
+            turret = self._turrets[member.uuid] = _Turret(changed(member, received=acked), now.steady, acked)
+            if turret.idle:
+                self._ready.add(member.uuid)
         self._began = self._ceased = self._last_result = now.steady
         if run.started_at is not None:
             passed = (now.wall - run.started_at).total_seconds()
@@ -364,11 +392,11 @@ def changed(member: Member, **changes: Any) -> Member:
 def _new_member(status: Status, wall: datetime) -> Member:
     return Member(
         uuid=status.identity,
-        name=status.turret or status.identity,
+        name=printable(status.turret or status.identity),
         script=status.script or "",
         cannons=status.users,
         rampup=status.rampup,
-        status=status.status,
+        status=printable(status.status),
         status_at=wall,
         first_seen=wall,
         ours=isinstance(status.smartmob, Report),
@@ -377,10 +405,10 @@ def _new_member(status: Status, wall: datetime) -> Member:
 
 def _told(member: Member, status: Status, run: str | None, wall: datetime) -> Member:
     """Return a turret with what it told now."""
-    changes: dict[str, Any] = {"status": status.status, "status_at": wall, "alive": True}
+    changes: dict[str, Any] = {"status": printable(status.status), "status_at": wall, "alive": True}
     if not member.alive and member.lost:
         changes["lost"] = [*member.lost[:-1], Absence(member.lost[-1].since, wall)]
-    fresh = (status.turret or status.identity, status.script or "", status.users)
+    fresh = (printable(status.turret or status.identity), status.script or "", status.users)
     if fresh != (member.name, member.script, member.cannons):
         # A turret never changes these: another one uses the same uuid.
         changes |= {"twice": True, "name": fresh[0], "script": fresh[1], "cannons": fresh[2]}

@@ -73,7 +73,21 @@ class Keeper:
         for (run, _), member in members.items():
             by_run.setdefault(run, []).append(member)
         for run, found in by_run.items():
-            await self._writer.upsert_members(UUID(run), found)
+            await self._write_some(UUID(run), found)
+
+    async def _write_some(self, run: UUID, members: list[Member]) -> None:
+        """Write turrets; one that the database refuses is left out, and the others are not lost for it."""
+        try:
+            await self._writer.upsert_members(run, members)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(members) == 1:
+                log.error("turrets.refused", results=0, turrets=[members[0].uuid], exc_info=error)
+                return
+            half = len(members) // 2
+            await self._write_some(run, members[:half])
+            await self._write_some(run, members[half:])
 
     async def make_partitions(self) -> None:
         """Make the partitions of the next days."""

@@ -31,7 +31,8 @@ How our two sides agree:
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -55,7 +56,36 @@ STATUS_SECONDS = 2.0
 REPEAT_SECONDS = 5.0
 """A turret sends again what was not acknowledged when the acknowledged number has not moved for so long."""
 
+LONGEST_NAME = 300
+"""Characters of a name: of a turret, a timer, a uuid."""
+
+LONGEST_TEXT = 10_000
+"""Characters that are kept of the error text of one result; the rest is cut off."""
+
+MOST_TURRETS = 10_000
+"""Turrets that one headquarters knows at a time; further ones are left out."""
+
+MOST_TIMERS = 1_000
+"""Timers of one result and of one run; further ones are left out."""
+
+MOST_SLICES = 1_000
+"""Slices of one message."""
+
+LONGEST_HISTOGRAM = 300_000
+"""Characters of a histogram: 9 bytes for each of its counters, as base64, are fewer."""
+
+MOST_ERROR_TEXTS = 200
+"""Different error texts of one slice."""
+
 Results = Literal["slices", "raw"]
+
+Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
+Text = Annotated[str, msgspec.Meta(max_length=LONGEST_ERROR)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Users = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""A number that a peer measured, in seconds or cores."""
 
 
 class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,12 +135,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     `memory`: bytes of all its processes.
     """
 
-    cpu: float
-    busiest: float
-    cores: int
-    lag: float
-    memory: int
-    processes: int = 1
+    cpu: Figure
+    busiest: Figure
+    cores: Count
+    lag: Figure
+    memory: Number
+    processes: Count = 1
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,22 +153,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     for which firing had to wait since too much was not acknowledged. `reason`: why it was aborted.
     """
 
-    protocol: int
-    version: str
-    host: str
-    run: str | None
-    sequence: int = 0
-    acknowledged: int = 0
+    protocol: Count
+    version: Name
+    host: Name
+    run: Name | None
+    sequence: Number = 0
+    acknowledged: Number = 0
     final: bool = False
-    users: int = 0
-    transactions: int = 0
-    errors: int = 0
-    late_starts: int = 0
-    lateness: float = 0.0
-    never_started: int = 0
-    dropped: int = 0
-    paused: float = 0.0
-    reason: str = ""
+    users: Users = 0
+    transactions: Number = 0
+    errors: Number = 0
+    late_starts: Number = 0
+    lateness: Figure = 0.0
+    never_started: Number = 0
+    dropped: Number = 0
+    paused: Figure = 0.0
+    reason: Text = ""
     health: Health | None = None
 
 
@@ -148,13 +178,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     Known texts of `status` are those of `Condition`, in any case; any other text is possible.
     """
 
-    turret: str = ""
-    status: str
-    uuid: str = ""
-    rampup: float | None = None
-    script: str | None = None
-    cannons: float | msgspec.UnsetType | None = msgspec.UNSET
-    canons: float | msgspec.UnsetType | None = msgspec.UNSET
+    turret: Name = ""
+    status: Name
+    uuid: Name = ""
+    rampup: Figure | None = None
+    script: Text | None = None
+    cannons: Figure | msgspec.UnsetType | None = msgspec.UNSET
+    canons: Figure | msgspec.UnsetType | None = msgspec.UNSET
     smartmob: Report | msgspec.UnsetType = msgspec.UNSET
 
     @property
@@ -195,15 +225,15 @@ class Result(msgspec.Struct, kw_only=True, gc=False):
     there where both sides are ours and the run has `"results": "raw"`.
     """
 
-    elapsed: float
-    epoch: float
-    scriptrun_time: float
+    elapsed: Figure
+    epoch: Figure
+    scriptrun_time: Figure
     error: str | None = ""
-    custom_timers: dict[str, float] | None = {}
+    custom_timers: Annotated[dict[str, Figure], msgspec.Meta(max_length=MOST_TIMERS)] | None = {}
     turret_name: str | msgspec.UnsetType | None = msgspec.UNSET
-    uuid: str | msgspec.UnsetType = msgspec.UNSET
-    run: str | msgspec.UnsetType = msgspec.UNSET
-    sequence: int | msgspec.UnsetType = msgspec.UNSET
+    uuid: Name | msgspec.UnsetType = msgspec.UNSET
+    run: Name | msgspec.UnsetType = msgspec.UNSET
+    sequence: Number | msgspec.UnsetType = msgspec.UNSET
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -215,37 +245,39 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `slices`). Only with the timer "": `errors` (how often each text) and `late` (late starts of the open model).
     """
 
-    second: int
-    timer: str
-    count: int
-    total: float
-    squares: float
-    minimum: float
-    maximum: float
-    histogram: str
-    errors: dict[str, int] = {}
-    late: int = 0
+    second: Count
+    timer: Name
+    count: Count
+    total: Annotated[float, msgspec.Meta(ge=0, le=1e18)]
+    squares: Annotated[float, msgspec.Meta(ge=0, le=1e27)]
+    minimum: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    maximum: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    histogram: Annotated[str, msgspec.Meta(max_length=LONGEST_HISTOGRAM)]
+    errors: Annotated[dict[Text, Count], msgspec.Meta(max_length=MOST_ERROR_TEXTS)] = {}
+    late: Count = 0
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
     """Slices of one turret under one number: some timers of some seconds. A second may come in several parts."""
 
-    slices: list[Slice]
-    turret: str
-    uuid: str
-    run: str
-    sequence: int
+    slices: Annotated[list[Slice], msgspec.Meta(max_length=MOST_SLICES)]
+    turret: Name
+    uuid: Name
+    run: Name
+    sequence: Number
 
 
 class _Incoming(Result, kw_only=True, gc=False):
     """Reads a result, which is most of what comes, and tells the other kinds by their keys in the same pass."""
 
-    elapsed: float = math.nan
-    epoch: float = math.nan
-    scriptrun_time: float = math.nan
+    elapsed: Figure = math.nan
+    epoch: Figure = math.nan
+    scriptrun_time: Figure = math.nan
     status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     slices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
+
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 
 # Not strict: numbers may come as texts.
 _INCOMING = msgspec.json.Decoder(_Incoming, strict=False)
@@ -269,9 +301,21 @@ def decode(frame: bytes) -> Result | Status | Slices:
     # A number that is missing, infinite or none at all makes the sum something that is not finite.
     if not math.isfinite(message.elapsed + message.epoch + message.scriptrun_time):
         raise InvalidInput("elapsed, epoch and scriptrun_time must be there and be finite numbers")
-    if message.custom_timers and not math.isfinite(sum(message.custom_timers.values())):
-        raise InvalidInput("the values of custom_timers must be finite numbers")
+    if message.custom_timers:
+        if not math.isfinite(sum(message.custom_timers.values())):
+            raise InvalidInput("the values of custom_timers must be finite numbers")
+        message.custom_timers = {printable(name): value for name, value in message.custom_timers.items()}
+    if message.error:
+        message.error = message.error[:LONGEST_TEXT]
+    if isinstance(message.turret_name, str):
+        message.turret_name = printable(message.turret_name)
     return message
+
+
+def printable(name: str) -> str:
+    """Return a name as it is shown: not too long, and with a mark in the place of what is no printable character."""
+    name = name[:LONGEST_NAME]
+    return name if name.isprintable() else _UNPRINTABLE.sub("\ufffd", name)
 
 
 def _other(frame: bytes, error: Exception | None) -> Status | Slices:
@@ -279,12 +323,24 @@ def _other(frame: bytes, error: Exception | None) -> Status | Slices:
     try:
         keys = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
         if "status" in keys:
-            return _STATUS.decode(frame)
+            return _finite(_STATUS.decode(frame))
         if "slices" in keys:
             return _checked(_SLICES.decode(frame))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
         raise InvalidInput(str(failure)) from None
     raise InvalidInput(str(error))
+
+
+def _finite(status: Status) -> Status:
+    """Return the status if its numbers are some; their bounds let through what is not a number."""
+    numbers: list[object] = [status.rampup, status.cannons, status.canons]
+    if isinstance(report := status.smartmob, Report):
+        numbers += [report.lateness, report.paused]
+        if (health := report.health) is not None:
+            numbers += [health.cpu, health.busiest, health.lag]
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise InvalidInput("numbers of a status must be finite")
+    return status
 
 
 def _checked(batch: Slices) -> Slices:

@@ -105,6 +105,15 @@ def encode(run: UUID, batch: int, first: int, columns: Columns) -> bytes:
     return b"".join(rows)
 
 
+def renumbered(rows: bytes, run: UUID, old: int, new: int) -> bytes:
+    """Return encoded rows of the batch `old` as rows of the batch `new`.
+
+    Each begins with the same keys, which no text holds, since they have NULs.
+    """
+    before, after = (_KEYS.pack(len(COLUMNS), 16, run.bytes, 8, batch) for batch in (old, new))
+    return rows.replace(before, after)
+
+
 def _microseconds(moments: Sequence[float]) -> list[int]:
     """Return times as the database has them."""
     if _constant(moments):

@@ -91,10 +91,10 @@ class TurretsService:
     async def open(self, tasks: TaskRegistry) -> None:
         """Listen for turrets, if the service is a headquarters, and put the tables in order each hour."""
         self._tasks = tasks
-        tasks.start("turrets-maintenance", self._maintain_for_ever())
+        tasks.supervise("turrets-maintenance", self._maintain_for_ever)
         if self._settings.hq:
             await self._hq.open(tasks)
-            tasks.start("turrets-live", self.viewers.show_for_ever())
+            tasks.supervise("turrets-live", self.viewers.show_for_ever)
 
     async def close(self) -> None:
         """Store what has come, and listen no more."""

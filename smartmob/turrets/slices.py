@@ -47,6 +47,8 @@ _ROUNDING = 1e-9
 _OUTER, _INNER = struct.Struct(">II"), struct.Struct(">IIIIQQ")
 _OUTER_COOKIE, _INNER_COOKIE = 0x1C849304, 0x1C849303
 _COOKIE_MASK = ~0xF0
+MOST_UNPACKED = 1024 * 1024
+"""Bytes of all unpacked histograms of one message, which are read in a tenth of a second."""
 _LONGEST = 512 * 1024
 """Bytes of an unpacked histogram: 9 for each counter are 212 kB."""
 
@@ -211,17 +213,36 @@ class Distribution:
         self.late += late
 
 
+def check_histograms(parts: Sequence[Slice]) -> None:
+    """Raise InvalidInput for a message with a histogram that is none, or that takes too long to read.
+
+    A few hundred bytes unpack to one with all counters, and a message has room for ten thousand of them.
+    """
+    left = MOST_UNPACKED
+    for part in parts:
+        counters = _unpacked(part.histogram)
+        left -= len(counters)
+        if left < 0:
+            raise InvalidInput.at("$.slices", f"the histograms unpack to more than {MOST_UNPACKED} bytes")
+        _counted(counters, part.count)
+
+
 def read_histogram(text: str, count: int) -> dict[int, int]:
     """Return how often each value occurs in a histogram that must hold `count` values; raises InvalidInput.
 
     Values are microseconds, rounded down to three digits. Only the counters that are not zero are looked at: the
     library's own reader makes 23,552 of them each time, which took most of the time of a report.
     """
+    return _counted(_unpacked(text), count)
+
+
+def _counted(counters: bytes, count: int) -> dict[int, int]:
+    """Return how often each value occurs by the counters of a histogram."""
     found: dict[int, int] = {}
     values = _values()
     index = number = shift = 0
     try:
-        for byte in _unpacked(text):
+        for byte in counters:
             if shift < _LAST_SHIFT and byte & 0x80:
                 number |= (byte & 0x7F) << shift
                 shift += 7
@@ -266,7 +287,7 @@ def _unpacked(text: str) -> bytes:
             raise InvalidInput.at("$.histogram", "is no HdrHistogram in the V2 compressed format")
         unpacker = zlib.decompressobj()
         unpacked = unpacker.decompress(data[_OUTER.size :], _LONGEST)
-        if not unpacker.eof:
+        if not unpacker.eof or unpacker.unused_data:
             raise InvalidInput.at("$.histogram", "is longer than a histogram can be, or cut off")
         cookie, length, offset, digits, lowest, highest = _INNER.unpack_from(unpacked)
     except (ValueError, binascii.Error, zlib.error, struct.error):

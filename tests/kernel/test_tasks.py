@@ -9,7 +9,9 @@ from typing import NoReturn
 import pytest
 import structlog
 
-from smartmob.kernel.tasks import LoopLag, TaskRegistry
+from smartmob.errors import Unavailable
+from smartmob.kernel.health import tasks_check
+from smartmob.kernel.tasks import Backoff, LoopLag, TaskRegistry
 from tests.waiting import until
 
 
@@ -114,6 +116,76 @@ async def test_a_task_that_fails_at_its_end() -> None:
 async def test_close_without_tasks() -> None:
     """There is nothing to wait for."""
     await TaskRegistry().close()
+
+
+class Dying:
+    """Work that dies at its first `times` starts, and then goes on until it is told to return."""
+
+    def __init__(self, times: int, error: BaseException) -> None:
+        self.starts = 0
+        self.returns = asyncio.Event()
+        self._times = times
+        self._error = error
+
+    async def work(self) -> None:
+        self.starts += 1
+        if self.starts <= self._times:
+            raise self._error
+        await self.returns.wait()
+
+
+_QUICK = Backoff(first=0.01, longest=0.02, proven=0.05)
+
+
+@pytest.mark.parametrize("error", [ValueError("cannot"), asyncio.CancelledError()], ids=["error", "foreign cancel"])
+async def test_supervised_work_that_dies_is_started_again(error: BaseException) -> None:
+    """Each death is logged with the pause that follows, and the check of readiness fails until the work lives."""
+    tasks, dying = TaskRegistry(_QUICK), Dying(3, error)
+    check = tasks_check(tasks)
+    with structlog.testing.capture_logs() as lines:
+        tasks.supervise("watch", dying.work)
+        await check()
+        await until(tasks.dead)
+        with pytest.raises(Unavailable, match=f"watch \\({type(error).__name__}\\)"):
+            await check()
+        assert tasks.supervised() == tasks.names() == ["watch"]
+
+        await until(lambda: not tasks.dead())
+
+    await check()
+    assert dying.starts == 4
+    assert [(line["event"], line["task"], line.get("again_in")) for line in lines] == [
+        ("task.died", "watch", 0.01),
+        ("task.died", "watch", 0.02),
+        ("task.died", "watch", 0.02),
+        ("task.revived", "watch", None),
+    ]
+    await tasks.close()
+
+
+async def test_supervised_work_that_returns() -> None:
+    """It has ended as intended: it is not started again, and nothing is wrong."""
+    tasks, dying = TaskRegistry(_QUICK), Dying(0, ValueError())
+    dying.returns.set()
+
+    await tasks.supervise("watch", dying.work)
+    await asyncio.sleep(0)
+
+    assert (dying.starts, tasks.supervised(), tasks.names(), tasks.dead()) == (1, [], [], {})
+
+
+async def test_close_ends_supervised_work() -> None:
+    """Work that lives and work that waits for its next start are both ended, and not started again."""
+    tasks = TaskRegistry(Backoff(first=3600))
+    living, dead = Dying(0, ValueError()), Dying(1, ValueError())
+    tasks.supervise("living", living.work)
+    tasks.supervise("dead", dead.work)
+    with structlog.testing.capture_logs():
+        await until(tasks.dead)
+
+    await tasks.close()
+
+    assert (living.starts, dead.starts, tasks.names(), tasks.supervised()) == (1, 1, [], [])
 
 
 async def test_a_long_step_of_the_loop() -> None:

@@ -215,3 +215,25 @@ async def test_a_refusal_says_what_is_known(writers: Writers, stored: Stored, op
     assert "it is not known whether this was stored" in str(first)
     assert "nothing was stored" in str(second)
     assert await stored.values() == [1]
+
+
+async def test_a_writer_that_fails_goes_on(writers: Writers, stored: Stored) -> None:
+    """The loop that dies of a bug is started again, its callers are told, and later rows are stored."""
+    faults = [ZeroDivisionError()]
+
+    def committed(_: int) -> None:
+        if faults:
+            raise faults.pop()
+
+    writer = await writers(committed=committed)
+    stored.gate.clear()
+    with structlog.testing.capture_logs() as lines:
+        first = asyncio.create_task(writer.put([1]))
+        await until(lambda: stored.attempts)
+        stored.gate.set()
+        await first
+        await writer.put([2])
+
+    assert await stored.values() == [1, 2]
+    assert writer.figures.waiting == 0
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task.died"]

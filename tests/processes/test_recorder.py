@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from smartmob.errors import Unavailable
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.processes.model import Happening
@@ -19,12 +21,15 @@ class Writer:
     def __init__(self) -> None:
         self.away = False
         self.refused = asyncio.Event()
+        self.refused_number: int | None = None
         self.stored: list[Any] = []
 
     async def put(self, rows: Any) -> None:
         if self.away:
             self.refused.set()
             raise Unavailable
+        if self.refused_number in [row.happening.detail["n"] for row in rows]:
+            raise ValueError("refused for its content")
         self.stored += [row.happening.detail["n"] for row in rows]
 
 
@@ -62,3 +67,18 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away() -> None:
     await recorder.close()
     assert writer.stored == []
     await tasks.close()
+
+
+async def test_a_refused_event_is_left_out_alone() -> None:
+    """What the database refuses for its content costs none of the events that are written with it."""
+    tasks, writer = TaskRegistry(), Writer()
+    writer.refused_number = 3
+    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    for number in range(8):
+        recorder.add(_happening(number))
+    with structlog.testing.capture_logs() as lines:
+        recorder.start()
+        await until(lambda: len(writer.stored) == 7)
+        await recorder.close()
+    assert writer.stored == [0, 1, 2, 4, 5, 6, 7]
+    assert [line["event"] for line in lines] == ["process.event_refused"]

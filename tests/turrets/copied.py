@@ -29,7 +29,7 @@ class Row:
 
 def rows_of(batch: Batch) -> list[Row]:
     """Return the results of a batch in the order of their arrival."""
-    return sorted(read(b"".join(batch.pieces)), key=lambda row: row.seq)
+    return sorted(read(b"".join(piece.data for piece in batch.pieces)), key=lambda row: row.seq)
 
 
 def read(data: bytes) -> list[Row]:

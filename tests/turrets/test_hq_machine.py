@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from smartmob.turrets.hq_events import Action, Committed, Publish, ResultsHeard, StopAsked
 from smartmob.turrets.model import ENDED
-from smartmob.turrets.protocol import Briefing, encode_order
+from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
 from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
 
 
@@ -394,3 +395,34 @@ class TestWhateverComes:
         places = [order.index(state) for state in states(history.said)]
         assert places == sorted(places)
         assert sum(1 for state in states(history.said) if state in ENDED) <= 1
+
+
+def test_many_turrets_that_wait() -> None:
+    """Each status costs the same, however many turrets are there: thousands of new ones do not stall the loop."""
+    history = History()
+    history.ask(min_turrets=MOST_TURRETS)
+    began = time.thread_time()
+    for number in range(6000):
+        history.tell(stock("ready", f"u{number}"))
+    assert time.thread_time() - began < 4
+    assert len(history.machine.members()) == 6000
+
+
+def test_turrets_beyond_a_number_are_left_out() -> None:
+    """Those that are known are heard as before."""
+    history = History()
+    history.ask(min_turrets=MOST_TURRETS)
+    for number in range(MOST_TURRETS + 10):
+        history.tell(stock("busy" if number == 0 else "ready", f"u{number}"))
+    assert len(history.machine.members()) == MOST_TURRETS
+    assert not history.machine.admits("another")
+    assert history.machine.admits("u1")
+    assert history.state == "running"
+
+
+def test_names_are_printable() -> None:
+    """Control characters and marks of direction in names do not reach a terminal."""
+    history = History()
+    history.tell(stock("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
+    (member,) = history.machine.members()
+    assert (member.name, member.status) == ("nav\ufffd\ufffd", "re\ufffd[2Jady")

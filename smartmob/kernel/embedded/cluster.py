@@ -107,7 +107,7 @@ class EmbeddedPostgres:
         if not taken_over:
             await asyncio.to_thread(self._launch)
         log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
-        self._watch = self._tasks.start("embedded-postgres", self._keep_alive())
+        self._watch = self._tasks.supervise("embedded-postgres", self._keep_alive)
         socket = f"{self._seen_from_here}/socket"
         await prepare(Address(socket, ROLE, "postgres"))
         return Address(socket, ROLE, DATABASE)

@@ -131,7 +131,7 @@ class TurretsWriter:
 async def _pieces(batch: Batch) -> AsyncIterator[bytes]:
     yield HEAD
     for piece in batch.pieces:
-        yield piece
+        yield piece.data
     yield TAIL
 
 

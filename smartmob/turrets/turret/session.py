@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.turrets import turret_machine as machine
-from smartmob.turrets.protocol import PROTOCOL, Report, Slices, Status, decode_order, encode
+from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, decode_order, encode
 from smartmob.turrets.turret.battery import Battery, Plan, Shots
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
@@ -28,6 +28,8 @@ from smartmob.turrets.turret.workers import Workers
 
 _GATHER_SECONDS = 0.25
 _SLICES_IN_A_MESSAGE = 200
+_VALUES_IN_A_MESSAGE = 100_000
+"""A headquarters reads no more than a megabyte of histograms, in which each value takes at most nine bytes."""
 _MOST_COMPLAINTS = 10
 _LAST_WORDS_SECONDS = 5.0
 """How long what is left to say may take at the end of the program."""
@@ -232,9 +234,9 @@ class Turret:
             for frame in shots.frames:
                 own = f',"uuid":"{self.uuid}","run":"{fire.run}","sequence":{outbox.number()}}}'
                 outbox.put(frame[:-1] + own.encode())
-            for index in range(0, len(shots.slices), _SLICES_IN_A_MESSAGE):
+            for together in _grouped(shots.slices):
                 part = Slices(
-                    slices=shots.slices[index : index + _SLICES_IN_A_MESSAGE],
+                    slices=together,
                     turret=self._settings.name,
                     uuid=self.uuid,
                     run=fire.run or "",
@@ -319,3 +321,17 @@ class Turret:
             await self._workers.close()
         await self._tasks.close()
         await self._wire.close(_LAST_WORDS_SECONDS)
+
+
+def _grouped(parts: Sequence[Slice]) -> Iterator[list[Slice]]:
+    """Yield slices in groups that fit into messages."""
+    together: list[Slice] = []
+    values = 0
+    for part in parts:
+        if together and (len(together) >= _SLICES_IN_A_MESSAGE or values + part.count > _VALUES_IN_A_MESSAGE):
+            yield together
+            together, values = [], 0
+        together.append(part)
+        values += part.count
+    if together:
+        yield together
