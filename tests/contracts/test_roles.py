@@ -64,7 +64,7 @@ READABLE = """
 /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
 /console/peers
 """
-"""Every address that the role `read` may ask with GET. A new one belongs here only if it shows no secret and no file."""
+"""Every address that the role `read` may ask with GET; a new one belongs here if it shows no secret and no file."""
 
 
 def _guarded(settings: Settings) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -18,8 +18,8 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class FileServer:
     """Answers what each path was given; 404 elsewhere.
 
-    `requests` are the paths and headers asked for, in order, and `queries` what came behind the paths. While `gate` is not set no request is answered, so that
-    a test can act while one is under way; `asked` is set by each request.
+    `requests` are the paths and headers asked for, in order, and `queries` what came behind the paths. While `gate` is
+    not set no request is answered, so that a test can act while one is under way; `asked` is set by each request.
     """
 
     def __init__(self) -> None:
