@@ -25,8 +25,17 @@ Progress = Callable[[int, int | None], None]
 """Is told the bytes that have come and, where the server says it, how many there will be."""
 
 _SCHEMES = ("http", "https")
-_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
-"""Where Amazon (by IPv6) and Alibaba have what others have at the link-local 169.254.169.254."""
+_METADATA = frozenset(
+    map(ipaddress.IPv4Address, ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200"))
+)
+"""Where clouds tell machines their secrets: most of them, Azure, Oracle's older machines, and Alibaba."""
+_METADATA_NETWORKS = tuple(
+    map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32", "fd00:42::/32", "fec0::/10"))
+)
+"""What Amazon, Google, Oracle and Scaleway have instead by IPv6, and site-local addresses, which are no longer used."""
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+_TRANSLATED_LOCALLY = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _WRITE_FROM = 512 * 1024
 _REDIRECTS = (
     HTTPStatus.MOVED_PERMANENTLY,
@@ -84,16 +93,37 @@ def _connect_to(address: tuple[Any, ...]) -> socket.socket:
     """
     family, kind, protocol, _, place = address
     if is_forbidden(str(place[0])):
-        raise _Forbidden(errno.EACCES, "link-local addresses, where clouds keep their secrets, are not asked")
+        raise _Forbidden(errno.EACCES, "link-local addresses and others where clouds keep their secrets are not asked")
     return socket.socket(family, kind, protocol)
 
 
 def is_forbidden(host: str) -> bool:
-    """Return whether an address is link-local, or another one at which a cloud tells machines their secrets."""
+    """Return whether an address is link-local, or another one at which a cloud tells machines their secrets.
+
+    An IPv6 address is also looked at as the IPv4 addresses that it stands for.
+    """
     address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = address if mapped is None else mapped
-    return address.is_link_local or address in _METADATA
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_link_local or address in _METADATA
+    if address.is_link_local or any(address in network for network in _METADATA_NETWORKS):
+        return True
+    # The prefix of a translator may be any; the IPv4 address is then mostly at the end.
+    return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF) in _METADATA or any(
+        inner.is_link_local or inner in _METADATA for inner in _embedded(address)
+    )
+
+
+def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses for which an IPv6 address stands: mapped, translated (NAT64), tunnelled."""
+    number = int(address)
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _TRANSLATED or address in _COMPATIBLE:
+        found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
+    if address in _TRANSLATED_LOCALLY:
+        # RFC 6052: the eight bits from the 64th on stand between the halves of one behind a prefix of 48 bits.
+        found.append(ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF))
+        found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
+    return [inner for inner in found if inner is not None]
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -112,7 +142,8 @@ def check_url(url: str) -> URL:
         url.encode()
         parsed = URL(url)
     except ValueError:
-        raise DownloadError(f"{url!r} is not an address") from None
+        # It is not known where in it a password is.
+        raise DownloadError("what was given as the source is not an address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
     try:
@@ -195,7 +226,7 @@ def _next(response: aiohttp.ClientResponse) -> URL:
         address = response.url.join(URL(location))
         return check_url(str(address))
     except (ValueError, DownloadError):
-        place = location.partition("?")[0][:200]
+        place = location.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
         raise DownloadError(
             f"{shown(response.url)}: redirects to {place!r}, and only http and https are followed"
         ) from None
@@ -248,6 +279,8 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
             return f"no connection within {limits.connect_seconds:g} s"
         case aiohttp.ServerTimeoutError():
             return f"stalled: nothing came for {limits.stall_seconds:g} s"
+        case aiohttp.InvalidURL():
+            return "it is not an address that can be understood"
         case TimeoutError():
             return f"not complete after {limits.total_seconds:g} s"
         case aiohttp.ClientConnectorDNSError():

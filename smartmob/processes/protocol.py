@@ -22,6 +22,8 @@ NOTE = b"[smartmob] "
 LONGEST_GRACE = 3600.0
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HIDDEN = "***"
+_PLAIN = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Without slashes, braces and controls.")]
 
@@ -166,6 +168,12 @@ def check(request: CreateRequest) -> None:
     scheme = request.source_url.partition("://")[0].lower()
     if scheme not in ("http", "https"):
         raise InvalidInput.at("$.source_url", "expected an http:// or https:// address")
+    if _is_shown(request.source_url):
+        raise InvalidInput.at(
+            "$.source_url",
+            "this is the address as a status shows it, without its secrets; give the whole one, or /archives/ and the "
+            "digest below the service's own address",
+        )
     for name, value in request.env.items():
         if _VARIABLE.fullmatch(name) is None:
             raise InvalidInput.at("$.env", f"{name!r} is no name of an environment variable")
@@ -191,7 +199,7 @@ def status(process: Snapshot, base: str) -> Status:
         stop=f"{base}/stop-process/{slug}",
         signal=f"{base}/signal-process/{slug}",
         process_type=definition.process_type,
-        source_url=without_password(definition.source_url),
+        source_url=shown_address(definition.source_url),
         digest=definition.digest,
         created_at=definition.created_at,
         env=sorted(definition.env),
@@ -219,11 +227,32 @@ def event(happening: Happening) -> Event:
     return Event(slug=happening.slug, at=happening.at, kind=happening.kind, detail=happening.detail)
 
 
-def without_password(url: str) -> str:
-    """Return an address whose user and password are not shown."""
+def shown_address(url: str) -> str:
+    """Return a source's address as everybody may see it: user, password and the values of its query are `***`.
+
+    Of a query the names stay, of a part without a name and of a fragment nothing does.
+    """
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}***@{authority.rpartition('@')[2]}{slash}{path}" if "@" in authority else url
+    if "@" in authority:
+        authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
+    plain, mark, query = f"{authority}{slash}{path}".partition("?")
+    if mark:
+        # What a fragment has would be hidden with the last value.
+        return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
+    plain, mark, _ = plain.partition("#")
+    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
+
+
+def _is_shown(url: str) -> bool:
+    """Return whether an address has lost its secrets by `shown_address`."""
+    known = url.replace(_HIDDEN, "x")
+    return _HIDDEN in url and shown_address(url) == url and shown_address(known) != known
+
+
+def _shown_part(part: str) -> str:
+    name, sign, _ = part.partition("=")
+    return f"{name}={_HIDDEN}" if sign and _PLAIN.fullmatch(name) else _HIDDEN if part else ""
 
 
 def encode_lines(block: bytes) -> tuple[bytes, int]:

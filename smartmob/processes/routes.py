@@ -8,6 +8,7 @@ from aiohttp import web
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel import paging
+from smartmob.kernel.access.model import CONTROL
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.routing import Answer, Body, Route, RouteTable, answer, body
 from smartmob.kernel.tasks import TaskRegistry
@@ -95,6 +96,7 @@ def _beside_it(h: _Handlers) -> list[Route]:
         Route(
             *("GET", "/archives/{digest}", h.archive, "archive", "A stored source archive."),
             {200: answer(bytes, "The archive.", OCTETS), 404: Answer("There is no such archive.")},
+            roles=(CONTROL,),  # a source has what its programs are told in secret, such as a .env file
         ),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,50 @@ SOCKET = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
+
+READABLE = """
+/metrics /openapi.json /docs /contexts/ /contexts /sessions/ /sessions /metrics/ /sessions/{h} /contexts/{h}
+/contexts/count /contexts/{context_h}/metrics /contexts/{context_h}/metrics/count /sessions/count
+/sessions/{session_h}/metrics /sessions/{session_h}/metrics/count /filters/scm/{ref}/metrics
+/filters/scm/{ref}/metrics/count /filters/scm/{ref}/sessions /metrics/count /items/{item}/metrics
+/items/{item}/metrics/count /items/like/{item}/metrics /items/like/{item}/metrics/count
+/variants/{variant}/metrics /variants/{variant}/metrics/count /variants/like/{variant}/metrics
+/variants/like/{variant}/metrics/count /filters/scope/{kind}/metrics /filters/scope/{kind}/metrics/count
+/components/ /components /components/{prefix} /components/count /components/metrics /components/metrics/count
+/components/{component}/metrics /components/{component}/metrics/count /components/items/{item}/metrics
+/components/items/{item}/metrics/count /components/{component}/items/{item}/metrics
+/components/{component}/items/{item}/metrics/count /components/variants/{variant}/metrics
+/components/variants/{variant}/metrics/count /components/{component}/variants/{variant}/metrics
+/components/{component}/variants/{variant}/metrics/count /items/{item}/history /metrics/orphans /pipelines/
+/pipelines /pipelines/{pipeline}/builds /pipelines/{pipeline}/builds/{build}/sessions
+/components/{component}/pipelines /components/{component}/pipelines/{pipeline}/builds
+/components/{component}/pipelines/{pipeline}/builds/{build}/sessions /resources/{resource}/head/metrics
+/resources/{resource}/head/{n}/metrics /resources/{resource}/tail/metrics
+/resources/{resource}/tail/{n}/metrics /resources/{resource}/components/{component}/head/metrics
+/resources/{resource}/components/{component}/head/{n}/metrics
+/resources/{resource}/components/{component}/tail/metrics
+/resources/{resource}/components/{component}/tail/{n}/metrics
+/resources/{resource}/pipelines/{pipeline}/head/metrics
+/resources/{resource}/pipelines/{pipeline}/head/{n}/metrics
+/resources/{resource}/pipelines/{pipeline}/tail/metrics
+/resources/{resource}/pipelines/{pipeline}/tail/{n}/metrics
+/resources/{resource}/pipelines/{pipeline}/builds/{build}/head/metrics
+/resources/{resource}/pipelines/{pipeline}/builds/{build}/head/{n}/metrics
+/resources/{resource}/pipelines/{pipeline}/builds/{build}/tail/metrics
+/resources/{resource}/pipelines/{pipeline}/builds/{build}/tail/{n}/metrics /runs/ /runs /runs/{id}
+/runs/{id}/metrics /compare /runs/{id}/verdict /items/{id}/series /monitor/cpu/load /monitor/cpu/info
+/monitor/memory/info /monitor/memory/total /monitor/storage/info /monitor/storage/total /api/monitor/cpu/load
+/api/monitor/cpu/info /api/monitor/memory/info /api/monitor/memory/total /api/monitor/storage/info
+/api/monitor/storage/total /api/ /api /api/start_time /hosts/ /hosts /hosts/{name} /hosts/{name}/samples /
+/list-processes /process-status/{slug} /attach-console/{slug} /process-events /commands /jobs /jobs/{id}
+/jobs/{id}/output /turret-runs /turret-runs/{id} /turret-runs/{id}/results /turret-runs/{id}/summary
+/turret-runs/{id}/course /turret-runs/{id}/report /turret-runs/{id}/live /turrets /marks /marks/{id} /console
+/console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
+/console/load /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}
+/console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
+/console/peers
+"""
+"""Every address that the role `read` may ask with GET; a new one belongs here if it shows no secret and no file."""
 
 
 def _guarded(settings: Settings) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -82,9 +127,16 @@ async def test_each_route_lets_in_only_its_roles(with_settings: Any, settings: S
             if method == "GET" and role not in operation.get("x-socket-roles", allowed):
                 assert await _refused(client, method, path, shown | SOCKET) == 403, (role, method, path)
                 checked += 1
-        if method in ("GET", "HEAD"):
-            assert READ in allowed or path == "/tokens"
-        else:
-            assert READ not in allowed
+        assert method in ("GET", "HEAD") or READ not in allowed
     assert checked > 200
     assert await _rows(str(settings.database.url)) == before
+
+
+def test_what_may_be_read_is_written_down() -> None:
+    """The role `read` gets what this list names and nothing else: no archive, package, token, file or backup."""
+    readable = set(READABLE.split())
+    paths = build(Settings(data_dir=Path("nowhere"))).document["paths"]
+    asked = {path: item["get"] for path, item in paths.items() if "get" in item}
+    guarded = {path: operation for path, operation in asked.items() if operation.get("security") != [{}]}
+    assert {path for path, operation in guarded.items() if READ in operation["x-roles"]} == readable
+    assert guarded.keys() - readable == {"/archives/{digest}", "/tokens", "/turret-runs/{id}/package"}

@@ -18,12 +18,13 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class FileServer:
     """Answers what each path was given; 404 elsewhere.
 
-    `requests` are the paths and headers asked for, in order. While `gate` is not set no request is answered, so that
-    a test can act while one is under way; `asked` is set by each request.
+    `requests` are the paths and headers asked for, in order, and `queries` what came behind the paths. While `gate` is
+    not set no request is answered, so that a test can act while one is under way; `asked` is set by each request.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, CIMultiDict[str]]] = []
+        self.queries: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked = asyncio.Event()
@@ -124,6 +125,7 @@ class FileServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, CIMultiDict(request.headers)))
+        self.queries.append(request.query_string)
         self.asked.set()
         await self.gate.wait()
         if (behaviour := self._behaviours.get(request.path)) is None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.protocol import LONGEST_LINE, encode_lines, without_password
+from smartmob.processes.protocol import LONGEST_LINE, encode_lines, shown_address
 from tests.processes.frames import texts
 
 
@@ -51,8 +51,17 @@ def test_a_line_that_is_too_long_comes_in_pieces() -> None:
         ("http://me:secret@host:80/a@b", "http://***@host:80/a@b"),
         ("https://token@host", "https://***@host"),
         ("http://host/a@b", "http://host/a@b"),
+        ("http://host/a?sig=secret&v=1", "http://host/a?sig=***&v=***"),
+        ("http://host/a?secret", "http://host/a?***"),
+        ("http://host/a?sig=se=cret#secret", "http://host/a?sig=***"),
+        ("http://host/a?x=1;sig=secret", "http://host/a?x=***"),
+        ("http://host/a#secret", "http://host/a#***"),
+        ("http://host/a#secret?sig=secret", "http://host/a?sig=***"),
+        ("http://me:sec?ret@host/a", "http://***@host/a"),
+        ("http://host?a=b@secret", "http://***@secret"),
     ],
 )
-def test_passwords_in_addresses_are_not_shown(url: str, shown: str) -> None:
-    """Nor names that stand before an @, which may be tokens."""
-    assert without_password(url) == shown
+def test_secrets_in_addresses_are_not_shown(url: str, shown: str) -> None:
+    """Passwords, names before an @ that may be tokens, and the values of a query are replaced; twice is as once."""
+    assert shown_address(url) == shown
+    assert shown_address(shown) == shown

@@ -132,6 +132,26 @@ async def test_an_address_is_shown_without_its_password(agent: Agent) -> None:
     assert headers["Authorization"].startswith("Basic ")
 
 
+async def test_the_signature_of_a_source_is_shown_nowhere(agent: Agent, capfd: pytest.CaptureFixture[str]) -> None:
+    """The download has it; the status, the list, the events, the console and the log do not, also after a failure."""
+    for node, path in (("web.0", "/app.tar.gz"), ("web.1", "/missing.tar.gz")):
+        agent.app(f"web: {SLEEP}\n")
+        await agent.create(agent.files.url(path) + "?sig=s3cret&v=1#s3cret", node=node)
+    await agent.become("app.web.0", "running")
+    status = await agent.become("app.web.1", "download failure")
+    assert status["source_url"] == agent.files.url("/missing.tar.gz") + "?sig=***&v=***"
+    assert agent.files.queries[0] == "sig=s3cret&v=1"
+    for address in (
+        *("/list-processes", "/process-status/app.web.1", "/process-events"),
+        *("/console/processes", "/console/processes/app.web.1", "/console/data/overview"),
+    ):
+        async with agent.client.get(address) as response:
+            assert response.status == 200
+            assert "s3cret" not in await response.text(), address
+    captured = capfd.readouterr()
+    assert "s3cret" not in captured.out + captured.err
+
+
 async def test_the_request_id_travels_with_the_download(agent: Agent) -> None:
     """So that both logs can be laid side by side."""
     url = agent.app(f"web: {SLEEP}\n")
@@ -183,6 +203,8 @@ BAD = {
     "no text": {"process_type": 5},
     "an address of a file": {"source_url": "file:///etc/passwd"},
     "no address": {"source_url": "somewhere"},
+    "an address without its password, as it is shown": {"source_url": "http://***@host/a"},
+    "an address without its signature, as it is shown": {"source_url": "http://host/a?sig=***"},
     "env is a list": {"env": ["A=1"]},
     "env with a number": {"env": {"A": 1}},
     "env with a bad name": {"env": {"A=B": "1"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smartmob.kernel.access.model import CONTROL
 from smartmob.kernel.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.kernel.web import BodyReader
 from smartmob.turrets import model
@@ -71,6 +72,7 @@ def _shown(h: Handlers, one: str) -> tuple[Route, ...]:
         Route(
             *("GET", f"{one}/package", h.package, "turret_package", "The package that a run came with."),
             {200: answer(bytes, "The package.", GZIP), 404: _NONE},
+            roles=(CONTROL,),  # a script may hold what it signs in with
         ),
         Route(
             *("GET", f"{one}/live", h.live, "turret_live", "A WebSocket: one frame a second while a run is on."),
