@@ -16,7 +16,7 @@ from smartmob.commands.failures import native
 from smartmob.commands.model import ERROR, Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.commands.stock import protocol
-from smartmob.commands.stock.pickles import ForeignClass, Refused
+from smartmob.commands.stock.decoder import NotTaken, Refused
 from smartmob.commands.stock.protocol import Answer, Command, Heartbeat, Sync
 from smartmob.commands.stock.zmtp import Wire, WireError
 from smartmob.errors import StartupError
@@ -158,8 +158,8 @@ class _Peer(asyncio.Protocol):
             message = protocol.parse(data)
         except Refused as error:
             log.warning("conplyent.refused", client=self._name, reason=str(error))
-            if isinstance(error, ForeignClass):
-                # An honest client passed an object; it waits for an answer.
+            if isinstance(error, NotTaken):
+                # An honest client passed what is not taken; it waits for an answer.
                 self._enqueue(error)
             else:
                 self.transport.abort()

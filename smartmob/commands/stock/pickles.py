@@ -1,49 +1,20 @@
-"""The pickles of the stock wire: taken apart without running anything, and written. No I/O.
+"""The pickles of the stock wire: read without an unpickler, and written. No I/O.
 
-A pickle is a program, so it is never given to the ordinary unpickler. First its opcodes are read and checked against
-a list: nothing in them can run code, reach far memo slots or announce more than is there. Then an unpickler that
-knows two stand-in classes and three plain ones builds the value, and then the value's types, depth and size are
-checked.
+A pickle is a program, so none is ever run: the `decoder` builds the value, and then the value's types, depth and size
+are checked.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 from datetime import datetime
+from pickle import dumps
 from typing import Any
 
-from smartmob.errors import InvalidInput
+from smartmob.commands.stock.decoder import MESSAGE, MESSAGE_TYPE, MODULE, MOST_VALUES, Decoder, Message, Refused, Type
 
-MODULE, MESSAGE, MESSAGE_TYPE = "conplyent._msg", "MSG", "MSGType"
-
-MOST_OPCODES = 200_000
-MOST_VALUES = 50_000
 DEEPEST = 32
 _LONGEST_INTEGER = 256  # bits
-
-_ALLOWED = frozenset(
-    (
-        *("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"),
-        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
-        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-        *("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
-        *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
-        *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
-        *("GLOBAL", "STACK_GLOBAL", "NEWOBJ", "REDUCE", "BUILD"),
-    )
-)
-_MEMO = frozenset(("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"))
-_MEMOIZE = frozenset(("BINPUT", "LONG_BINPUT", "MEMOIZE"))
-
-
-class Refused(InvalidInput):
-    """The message is not one that a stock client sends."""
-
-
-class ForeignClass(Refused):
-    """The message names a class that is not taken from the wire."""
+_NUMBERS = frozenset(range(5))
 
 
 def decode(data: bytes) -> tuple[Any, bool, dict[str, Any]]:
@@ -51,31 +22,26 @@ def decode(data: bytes) -> tuple[Any, bool, dict[str, Any]]:
 
     The type is the value of the original's enumeration: a tuple of one number, or the number 5.
     """
-    _scan(data)
-    try:
-        message = _Unpickler(io.BytesIO(data)).load()
-    except Refused:
-        raise
-    except Exception as error:  # an unpickler raises whatever the opcodes lead to
-        raise Refused(f"the message cannot be read: {type(error).__name__}") from None
-    # What NEWOBJ made has not been initialised.
-    state = getattr(message, "state", None) if type(message) is _Message else None
-    if type(state) is not dict or len(state) != 3:
+    message = Decoder(data).decode()
+    state = message.state if type(message) is Message else None
+    if state is None or len(state) != 3:
         raise Refused("the message is not one of the stock client's")
     kind, request, fields = (state.get(name) for name in ("_type", "_request", "_kwargs"))
-    if type(kind) is not _Type or not hasattr(kind, "value") or type(request) is not bool or type(fields) is not dict:
+    if type(kind) is not Type or type(request) is not bool or type(fields) is not dict:
         raise Refused("the message has not the fields of the stock client's")
+    value = kind.value
+    number = value[0] if type(value) is tuple and len(value) == 1 else None
+    if not (type(value) is int and value == 5) and not (type(number) is int and number in _NUMBERS):
+        raise Refused("the message has a type that no stock client knows")
     _Checker(len(data)).check(fields, 0)
-    if not all(type(name) is str for name in fields):
-        raise Refused("a field of the message has no name")
-    return kind.value, request, fields
+    return value, request, fields
 
 
 def encode(kind: object, request: bool, fields: dict[str, Any]) -> bytes:
     """Return a message as the stock client reads it. The values of `fields` must be `plain`."""
     head = _HEADS[kind, request]
     # Protocol 3, which every Python 3 reads; without its first two bytes and its STOP it stands inside of ours.
-    return head + pickle.dumps(fields, 3)[2:-1] + b"ub."
+    return head + dumps(fields, 3)[2:-1] + b"ub."
 
 
 def plain(value: object) -> object:
@@ -108,107 +74,6 @@ def exception(error: BaseException) -> BaseException:
     except (Refused, TypeError):
         return RuntimeError(f"{kind.__name__}: {error}")
     return rebuilt
-
-
-def _scan(data: bytes) -> None:
-    """Raise Refused unless the opcodes can be run at a cost that their own length bounds."""
-    source = io.BytesIO(data)
-    count = memoized = 0
-    largest = -1
-    try:
-        for opcode, argument, _ in pickletools.genops(source):
-            count += 1
-            name = opcode.name
-            if name not in _ALLOWED:
-                raise Refused(f"the message uses the opcode {name}")
-            if count > MOST_OPCODES:
-                raise Refused(f"the message has more than {MOST_OPCODES} opcodes")
-            if name in _MEMOIZE:
-                memoized += 1
-            if name in _MEMO and isinstance(argument, int):
-                largest = max(largest, argument)
-    except Refused:
-        raise
-    except Exception as error:  # genops raises ValueError, UnicodeDecodeError, struct.error and others
-        raise Refused(f"the message is no pickle: {type(error).__name__}") from None
-    if largest > count:
-        raise Refused("the message uses a memo slot beyond its own length")
-    if source.tell() != len(data):
-        raise Refused("something follows the message")
-
-
-class _Type:
-    """Stands for a member of MSGType."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __setstate__(self, state: object) -> None:
-        raise Refused("a message type has no state")
-
-
-class _Message:
-    """Stands for MSG."""
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state: object = None
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-
-class _Set:
-    """Stands for set."""
-
-    def __new__(cls, items: object = ()) -> Any:
-        return set(_list(items))
-
-    def __setstate__(self, state: object) -> None:
-        raise Refused("a set has no state")
-
-
-class _FrozenSet(_Set):
-    """Stands for frozenset."""
-
-    def __new__(cls, items: object = ()) -> Any:
-        return frozenset(_list(items))
-
-
-class _ByteArray(_Set):
-    """Stands for bytearray, which made from a number would take as much memory as the number says."""
-
-    def __new__(cls, data: object = b"") -> Any:
-        if type(data) is not bytes:
-            raise Refused("a bytearray is made of bytes")
-        return bytearray(data)
-
-
-def _list(items: object) -> list[Any] | tuple[Any, ...]:
-    if type(items) is not list and type(items) is not tuple:
-        raise Refused("a set is made of a list")
-    return items
-
-
-_KNOWN: dict[tuple[str, str], Any] = {
-    (MODULE, MESSAGE): _Message,
-    (MODULE, MESSAGE_TYPE): _Type,
-    ("builtins", "set"): _Set,
-    ("builtins", "frozenset"): _FrozenSet,
-    ("builtins", "bytearray"): _ByteArray,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        known = _KNOWN.get((module_name, global_name))
-        if known is None:
-            name = f"{module_name}.{global_name}"
-            raise ForeignClass(f"{name[:120]} is not taken from the wire: send numbers, texts, bytes and lists of them")
-        return known
 
 
 class _Checker:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartmob.commands.stock import pickles
-from smartmob.commands.stock.pickles import Refused
+from smartmob.commands.stock.decoder import Refused
 from smartmob.commands.stock.zmtp import frame
 
 ACKNOWLEDGE, HEARTBEAT, COMMAND, DETAILS, COMPLETE = (0,), (1,), (2,), (3,), (4,)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from smartmob.commands.stock import pickles, protocol
+from smartmob.commands.stock.decoder import MODULE
 from smartmob.commands.stock.door import StockDoor
 from smartmob.commands.stock.zmtp import GREETING, READY, Wire, command, frame
 from smartmob.errors import StartupError
@@ -37,7 +38,7 @@ class _Trusting(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         own = {"MSG": _Message, "MSGType": lambda value: value}
-        return own[global_name] if module_name == pickles.MODULE else super().find_class(module_name, global_name)
+        return own[global_name] if module_name == MODULE else super().find_class(module_name, global_name)
 
 
 class Peer:

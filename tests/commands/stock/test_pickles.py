@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartmob.commands.stock import pickles
-from smartmob.commands.stock.pickles import ForeignClass, Refused
+from smartmob.commands.stock.decoder import MODULE, ForeignClass, Refused
 from smartmob.errors import InvalidInput
 
 
@@ -44,12 +44,12 @@ class MSG:
 @pytest.fixture(name="original", autouse=True)
 def _original(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the two classes be found where the stock client has them."""
-    module = ModuleType(pickles.MODULE)
+    module = ModuleType(MODULE)
     for kind in (MSG, MSGType):
-        monkeypatch.setattr(kind, "__module__", pickles.MODULE)
+        monkeypatch.setattr(kind, "__module__", MODULE)
         setattr(module, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, "conplyent", ModuleType("conplyent"))
-    monkeypatch.setitem(sys.modules, pickles.MODULE, module)
+    monkeypatch.setitem(sys.modules, MODULE, module)
 
 
 def _sent(fields: Any, protocol: int = 4, kind: Any = MSGType.COMMAND) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smartmob.commands.stock import pickles, protocol
-from smartmob.commands.stock.pickles import Refused
+from smartmob.commands.stock.decoder import Refused
 from smartmob.commands.stock.protocol import Answer, Command, Heartbeat, Sync
 from smartmob.commands.stock.zmtp import GREETING, READY, Wire
 
