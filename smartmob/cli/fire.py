@@ -16,6 +16,7 @@ from urllib.parse import quote
 import click
 import orjson
 
+from smartmob import cells
 from smartmob.cli import output, thresholds
 from smartmob.cli.connection import talks_to_server
 from smartmob.cli.deploy import deployed
@@ -80,7 +81,7 @@ async def fire(
         run = await _ask(lab, project, config_file)
         await _tell_of_ports(lab, run["config"])
         if no_wait:
-            click.echo(run["id"])
+            click.echo(output.printable(str(run["id"])))
             return
         state = await _follow(lab, run["id"])
     await _conclude(lab, run["id"], state, limits, target, as_json)
@@ -138,11 +139,11 @@ async def results_to_csv(lab: Lab, run: str, target: Path, delimiter: str) -> No
     try:
         with target.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=delimiter)
-            writer.writerow((*_HEADERS, *timers))
+            writer.writerow([cells.guarded(name) for name in (*_HEADERS, *timers)])
             async for line in lab.lines(f"{RUNS}/{run}/results"):
                 result = orjson.loads(line)
                 given = [result["custom_timers"].get(name) for name in timers]
-                writer.writerow((*(result[key] for key in _KEYS), *given))
+                writer.writerow([cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
                 rows += 1
     except (OSError, TypeError, csv.Error) as error:
         raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None

@@ -28,7 +28,19 @@ _WIDTH_WITHOUT_TERMINAL = 160
 
 def print_json(document: Any) -> None:
     """Print a document as JSON."""
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    sys.stdout.write(escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()) + "\n")
+
+
+def escaped(text: str) -> str:
+    """Return JSON of the same value in which what a terminal would obey is written as `\\uXXXX`."""
+    if text.isascii() and "\x7f" not in text:
+        return text  # orjson escapes the other controls of ASCII
+    return "".join(mark if mark.isprintable() or mark == "\n" else _as_escape(mark) for mark in text)
+
+
+def _as_escape(mark: str) -> str:
+    units = mark.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

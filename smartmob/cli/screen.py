@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import orjson
 from rich.console import Console
 
-from smartmob.cli.output import plain
+from smartmob.cli.output import escaped, plain
 from smartmob.processes.protocol import NOTE
 
 EVENT = NOTE.decode()
@@ -44,7 +44,7 @@ class Screen:
         event = line.startswith(EVENT)
         if self._as_json:
             what = {"event": line.removeprefix(EVENT)} if event else {"line": line}
-            text = orjson.dumps({"slug": slug, **what})
+            text = escaped(orjson.dumps({"slug": slug, **what}).decode()).encode()
         else:
             text = line.encode(errors="replace")
             if self._coloured and event:

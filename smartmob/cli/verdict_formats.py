@@ -15,9 +15,14 @@ _SHORT = 12
 _MOST_ROWS = 20
 _MOST_MORE = 200
 _HEAD = ("", "Test", "Base", "Head", "Change", "Noise", "Reason")
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
-# What XML 1.0 cannot hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$])")
+# What becomes a heading, a list or a rule at the beginning of a line.
+_BEGINNING = re.compile(r"([0-9]*)([-+=.)])")
+# What sites make links of, or tell people and groups of, in plain text too: a blank of no width takes the word apart.
+_LINKED = re.compile(
+    r"([@#](?=[\w\\])|:(?=//?)|\bwww(?=\.)|\b(?:mailto|xmpp)(?=:)|\bGH(?=-)|!(?=[0-9])|%(?=\w))", re.IGNORECASE
+)
+_APART = "&#8203;"
 
 Row = Mapping[str, Any]
 
@@ -79,7 +84,8 @@ def noise(row: Row) -> str:
 def markdown(found: Row) -> str:
     """Return a comparison as a comment on a pull request: the verdict, the tests to look at, the rest folded up."""
     parts = [
-        f"### {_MARKS.get(found['verdict'], '')} {found['verdict'].capitalize()}: {_escaped(found['explanation'])}",
+        f"### {_MARKS.get(found['verdict'], '')} {_escaped(found['verdict'].capitalize())}: "
+        f"{_escaped(found['explanation'])}",
         f"{_escaped(title(found))}: {_counts(found['counts'])}.",
     ]
     worst = [row for row in found["items"] if row["verdict"] in _WORST]
@@ -98,14 +104,14 @@ def markdown(found: Row) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "no tests"
+    return ", ".join(f"{number:d} {_escaped(verdict)}" for verdict, number in counts.items() if number) or "no tests"
 
 
 def _table(rows: Iterable[Row], unit: str) -> str:
     lines = [_line(_HEAD), _line(("---", "---", "---:", "---:", "---:", "---:", "---"))]
     for row in rows:
         cells = (
-            *(_MARKS.get(row["verdict"]) or str(row["verdict"]), _escaped(test_name(row))),
+            *(_MARKS.get(row["verdict"]) or _escaped(row["verdict"]), _escaped(test_name(row))),
             *(value(row["base"], unit), value(row["head"], unit), change(row), noise(row), _escaped(row["reason"])),
         )
         lines.append(_line(cells))
@@ -117,8 +123,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text that Markdown and its HTML take literally, on one line: names come from whoever sends them."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """Return a text that Markdown and its HTML take literally, on one line: names come from whoever sends them.
+
+    It links to nothing, mentions no one, and has no marks that a terminal or a page would obey.
+    """
+    line = _MARKDOWN.sub(r"\\\1", output.printable(" ".join(text.split())).replace("&", "&amp;"))
+    line = _LINKED.sub(rf"\1{_APART}", line)
+    return _BEGINNING.sub(r"\1\\\2", line, count=1) if _BEGINNING.match(line) else line
 
 
 # -- JUnit --------------------------------------------------------------------------------------------------------
@@ -163,4 +174,5 @@ def junit(found: Row) -> str:
 
 
 def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
+    """Return a text that XML 1.0 can hold, without what a terminal would obey."""
+    return output.printable(text)

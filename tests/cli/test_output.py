@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from smartmob.cli import output
@@ -68,3 +70,13 @@ def test_talk_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr()
     assert said.err == "[bold]hello\n"
     assert said.out == '{\n  "a": 1\n}\n'
+
+
+def test_json_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Controls, marks of direction and separators of lines are escaped, and the value is the same."""
+    document = {"\x1b[2J\x9b\u202e": ["\x85\u2028\u2066\x7f\U000e0001", "größe 🔴"]}
+    output.print_json(document)
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").isprintable()
+    assert "größe 🔴" in said
+    assert json.loads(said) == document

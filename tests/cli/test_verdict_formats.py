@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 from smartmob.cli import verdict_formats as formats
 
 SHIFT = {"verdict": "slower", "ratio": 1.2, "usual": 1.02, "tests": 9, "explanation": "The machine was slower."}
@@ -61,6 +63,26 @@ class TestMarkdown:
         text = formats.markdown(_found(_row("regression", "a|b <script>\n# [x](y)")))
         assert "a\\|b \\<script\\> \\# \\[x\\](y)" in text
 
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [
+            ("@all", "@&#8203;all"),
+            ("https://evil.example", "https:&#8203;//evil.example"),
+            ("www.evil.example", "www&#8203;.evil.example"),
+            ("mailto:a@b.c", "mailto&#8203;:a@&#8203;b.c"),
+            ("#12", "\\#&#8203;12"),
+            ("&#64;all", "&amp;\\#&#8203;64;all"),
+            ("- item", "\\- item"),
+            ("1. item", "1\\. item"),
+            ("a\x1b[31m\x9b\u202e\u2066", "a\ufffd\\[31m\ufffd\ufffd\ufffd"),
+        ],
+    )
+    def test_nothing_is_mentioned_linked_or_obeyed(self, name: str, shown: str) -> None:
+        """Mentions, bare links and references are taken apart in every place, and controls are replaced."""
+        text = formats.markdown(_found(_row(name, name, reason=name), explanation=name))
+        assert f"| {shown} |" in text
+        assert f": {shown}\n" in text
+
     def test_a_long_one(self) -> None:
         """The table is short, and what is folded up has a bound too."""
         text = formats.markdown(_found(*(_row("regression", f"test{n}") for n in range(300))))
@@ -90,6 +112,12 @@ class TestJunit:
         assert cases["c"][0].text.startswith("suspect: ")
         assert cases["test_a"].get("time") == "0.250000"
         assert suite[-1].text == "The machine was slower.\nThe processors were busy."
+
+    def test_no_terminal_obeys_it(self) -> None:
+        """Eight-bit controls and marks of direction, which XML can hold, are replaced."""
+        text = formats.junit(_found(_row("regression", "a\x9b31m\u202e", reason="\x85\u2066")))
+        assert next(ElementTree.fromstring(text.encode()).iter("testcase")).get("name") == "a\ufffd31m\ufffd"
+        assert text.replace("\n", "").isprintable()
 
     def test_what_xml_cannot_hold(self) -> None:
         """A control character in a name does not spoil the file."""

@@ -320,13 +320,13 @@ async def test_commands_in_names(open_one: Target, session: aiohttp.ClientSessio
 
 
 async def test_cells_of_a_table(open_one: Target, session: aiohttp.ClientSession) -> None:
-    """A name with line ends, quotes and separators stays one cell of the CSV; that it is not changed is on purpose."""
+    """A name with line ends, quotes and separators stays one cell of the CSV, and is no formula."""
     evil = '=cmd|" /C calc"!A1\r\n1,2,3\n"'
     async with session.post(_url(open_one, "/metrics/"), json=metric(item=evil, session_h="d" * 32)) as answer:
         assert answer.status == 201
     async with session.get(_url(open_one, f"/sessions/{'d' * 32}/metrics"), headers={"Accept": "text/csv"}) as answer:
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
-    assert [row["item"] for row in rows] == [evil]
+    assert [row["item"] for row in rows] == [f"'{evil}"]
     assert None not in rows[0]
 
 

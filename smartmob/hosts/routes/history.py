@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
+from smartmob import cells
 from smartmob.errors import InvalidInput
 from smartmob.hosts import model
 from smartmob.hosts.model import Point, Span
@@ -132,7 +131,4 @@ async def _ndjson(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
 async def _csv(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
     yield ",".join(model.POINT_COLUMNS).encode() + b"\r\n"
     async for points in batches:
-        text = io.StringIO()
-        rows: Any = csv.writer(text)
-        rows.writerows(model.flat(point) for point in points)
-        yield text.getvalue().encode()
+        yield cells.encoded(model.flat(point) for point in points)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from smartmob import cells
 from smartmob.errors import InvalidInput
 from smartmob.kernel import paging
 from smartmob.kernel.answers import JSONResponse
@@ -153,7 +152,9 @@ class Giving:
         records = self._service.every_metric(which)
         if NDJSON in accept:
             return await stream(request, _chunked(records, _as_ndjson), NDJSON)
-        return await stream(request, _with_header(_chunked(records, _as_csv)), f"{CSV}; charset=utf-8", "metrics.csv")
+        return await stream(
+            request, _with_header(_chunked(records, cells.encoded)), f"{CSV}; charset=utf-8", "metrics.csv"
+        )
 
 
 def _wanted(request: web.Request) -> int:
@@ -226,9 +227,3 @@ async def _with_header(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _as_ndjson(records: list[Record]) -> bytes:
     return b"".join(orjson.dumps(dict(record), option=orjson.OPT_APPEND_NEWLINE) for record in records)
-
-
-def _as_csv(records: list[Record]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(records)
-    return text.getvalue().encode()

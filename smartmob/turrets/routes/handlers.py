@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,6 +11,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from smartmob import cells
 from smartmob.kernel import paging, watching
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import CSV, HTML, NDJSON
@@ -143,22 +142,16 @@ def _document(record: Record) -> dict[str, object]:
 
 
 async def _as_csv(records: AsyncIterator[list[Record]], timers: list[str]) -> AsyncIterator[bytes]:
-    yield _csv([[*_COLUMNS, *timers]])
+    yield cells.encoded([[*_COLUMNS, *timers]])
     async for some in records:
         documents = [_document(record) for record in some]
-        yield _csv([[*_cells(document, timers)] for document in documents])
+        yield cells.encoded(_cells(document, timers) for document in documents)
 
 
 def _cells(document: dict[str, object], timers: list[str]) -> list[object]:
     given = document["custom_timers"]
     assert isinstance(given, dict)
     return [*(document[name] for name in _COLUMNS), *(given.get(name) for name in timers)]
-
-
-def _csv(rows: list[list[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
 
 
 def _before(cursor: str | None) -> tuple[datetime, str]:
