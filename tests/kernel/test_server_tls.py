@@ -51,6 +51,15 @@ class TestTLS:
         child.process.send_signal(signal.SIGTERM)
         assert await child.end() == 0
 
+    async def test_browsers_come_back_by_tls(self, start: Start, authority: Authority) -> None:
+        """Every answer over TLS tells browsers to use nothing else for this host."""
+        child = await start(tls=authority.issue())
+        context = ssl.create_default_context(cafile=authority.file)
+        async with aiohttp.ClientSession() as session:
+            for path in ("/hello", "/plain", "/stream", "/unknown"):
+                async with session.get(f"https://127.0.0.1:{child.port}{path}", ssl=context) as response:
+                    assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+
     async def test_idle_connections_do_not_hold_it(self, start: Start, authority: Authority) -> None:
         """Neither one that asks for nothing, nor one that never began to speak TLS."""
         child = await start(tls=authority.issue())

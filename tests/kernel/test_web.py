@@ -21,6 +21,28 @@ JSON_TYPE = {"Content-Type": "application/json"}
 HTML = {"Accept": "text/html,*/*"}
 
 
+class TestProtection:
+    """What every answer tells a browser."""
+
+    async def test_every_answer(self, serving: Any) -> None:
+        """Whatever it is, it is to be taken for what it says; without TLS nothing is said of that."""
+        client, _, _ = await serving()
+        paths = ("/hello", "/size/200000", "/plain", "/stream", "/unknown", "/raise/not-found", "/raise/bug")
+        for path in paths:
+            response = await client.get(path)
+
+            assert response.headers["X-Content-Type-Options"] == "nosniff", path
+            assert "Strict-Transport-Security" not in response.headers
+
+    async def test_what_is_no_http(self, line: Wire) -> None:
+        """So is the answer to what could not be read."""
+        line.send("GET /hello HTTP/1.1\nHost: localhost\nContent-Length: -1\n\n")
+
+        reply = await line.reply()
+
+        assert (reply.status, reply.headers["X-Content-Type-Options"]) == (400, "nosniff")
+
+
 class TestRequestId:
     """The name of a request in answers and lines."""
 

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.unpacking import PIECE, Unpacker
+from smartmob.kernel.unpacking import PIECE
 from smartmob.kernel.web import decode
 from tests.kernel.raw import Wire, wire
 from tests.kernel.tiny import DECODER, Thing
@@ -519,20 +519,3 @@ class TestStream:
 
         assert lines == []
         assert traffic.under_way == 0
-
-
-class TestUnpacker:
-    """Unpacking, step by step."""
-
-    @pytest.mark.parametrize(
-        "data", [gzip.compress(bytes(2**26)), gzip.compress(b"") * 50_000], ids=("zeros", "members")
-    )
-    def test_a_step_is_bounded(self, data: bytes) -> None:
-        """No step gives more than a piece, or takes long."""
-        longest, began = 0.0, time.thread_time()
-        for piece in Unpacker("gzip").feed(data):
-            now = time.thread_time()
-            longest, began = max(longest, now - began), now
-            assert len(piece) <= PIECE
-
-        assert longest < 0.1
