@@ -34,6 +34,7 @@ def setting(
     `name` is that of the setting where it is not the field's own behind that of its group.
     """
     metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown, "name": name}
+    metadata["secret"] = secret
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -53,6 +54,7 @@ class Option:
     high: float | None
     choices: tuple[str, ...]
     shown: str
+    secret: bool = False
 
     @property
     def flag(self) -> str:

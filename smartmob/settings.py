@@ -8,7 +8,9 @@ This is the only reader of the environment. A setting is one field of a dataclas
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -217,9 +219,35 @@ _BY_PLACE = {f"{option.group}_{option.attribute}": option.name for option in OPT
 """Names as tables of the file make them: those of most settings, and of a few that have a shorter one."""
 
 
+SECRETS = (PREFIX + "TOKEN", "DATABASE_URL", *(option.variable for option in OPTIONS if option.secret))
+"""The variables that may hold secrets."""
+
+_HANDED_OVER = PREFIX + "SECRETS_FD"
+_handed: dict[str, str] = {}
+
+
+def hide_secrets() -> None:
+    """Take the secrets out of the environment that /proc shows to every program of the same user, where there is one.
+
+    What /proc shows is what a program was started with, so it is started anew, as the same process, without them; they
+    are handed over in memory, by a descriptor that is closed at once.
+    """
+    if (descriptor := os.environ.pop(_HANDED_OVER, "")).isdecimal():
+        with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
+            _handed.update(json.load(file))
+    given = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
+    if not given or not hasattr(os, "memfd_create"):
+        return
+    memory = os.memfd_create("secrets", flags=0)
+    os.write(memory, json.dumps({**_handed, **given}).encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    kept = {name: value for name, value in os.environ.items() if name not in given}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_HANDED_OVER: str(memory)})  # noqa: S606
+
+
 def environment() -> dict[str, str]:
-    """Return the environment of this process."""
-    return dict(os.environ)
+    """Return the environment of this process, with the secrets that were taken out of it."""
+    return {**os.environ, **_handed}
 
 
 _OWN = frozenset(("DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"))

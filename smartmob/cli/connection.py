@@ -15,7 +15,7 @@ import click
 
 from smartmob.client.http import Lab
 from smartmob.options import PREFIX
-from smartmob.processes.protocol import without_password
+from smartmob.processes.protocol import shown_address
 from smartmob.settings import environment, secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
@@ -86,5 +86,5 @@ def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -
 def again(lab: Lab, *words: str) -> str:
     """Return the command line of a further command to the same service, for a person to type."""
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
-    server = () if lab.url == usual else ("--server", without_password(lab.url))
+    server = () if lab.url == usual else ("--server", shown_address(lab.url))
     return shlex.join(("smartmob", *words, *server))

@@ -80,11 +80,14 @@ def group() -> None:
 
 def main() -> None:
     """Run `smartmob`."""
+    if sys.argv[1:2] in (["serve"], ["report-host"]):
+        _hide_secrets()
     sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
 
 
 def agent() -> None:
     """Run `smartmob-agent`, which is `smartmob serve`."""
+    _hide_secrets()
 
     def serve() -> object:
         from smartmob.cli.serve import command
@@ -92,6 +95,13 @@ def agent() -> None:
         return command(prog_name="smartmob-agent", standalone_mode=False)
 
     sys.exit(_run(serve))
+
+
+def _hide_secrets() -> None:
+    """Take the secrets of what runs for long out of the environment that other programs can read."""
+    from smartmob.settings import hide_secrets
+
+    hide_secrets()
 
 
 def _run(call: Callable[[], object]) -> int:

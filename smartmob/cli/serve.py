@@ -50,6 +50,9 @@ def command(config: Path | None, **flags: Any) -> None:
     Every option is also an environment variable (--log-format: SMARTMOB_LOG_FORMAT) and a key of the file given by
     --config (log_format). Flags win over variables, variables over the file.
     """
+    from smartmob.kernel import umask
+
+    umask.make_private()
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     settings = load(given, environment(), config)
     check_installed(embedded=settings.database.url is None)

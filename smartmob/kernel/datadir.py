@@ -23,10 +23,7 @@ class DataDirectory:
     def hold(self) -> None:
         """Make the folder and take its lock; raises InUse when another service has it, and StartupError."""
         try:
-            if not self.path.exists():
-                # Others may pass through a folder of root's but not list it: the database of a service that runs as
-                # root belongs to a user of its own and lies inside. A folder that exists keeps its permissions.
-                self.path.mkdir(parents=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+            self._make()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartupError(
@@ -45,6 +42,15 @@ class DataDirectory:
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         self._lock = lock
+
+    def _make(self) -> None:
+        # Others may pass through a folder of root's but not list it: the database of a service that runs as root
+        # belongs to a user of its own and lies inside. A folder that exists keeps its permissions.
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            place.chmod(mode)  # whatever the umask is
 
     def release(self) -> None:
         """Let the next service have the folder."""

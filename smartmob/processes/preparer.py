@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from smartmob.errors import NotFound, Unavailable
+from smartmob.errors import InvalidInput, NotFound, Unavailable
 from smartmob.kernel.children.nursery import Nursery, SpawnFailed, Spec
 from smartmob.kernel.children.output import Pipe
 from smartmob.kernel.tasks import TaskRegistry
@@ -26,7 +26,6 @@ from smartmob.settings import ProcessesSettings, environment
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"
-_LONGEST_FILE = 1024 * 1024
 _INHERITED = ("PATH", "HOME", "LANG")
 # The build of a package is a program of somebody else's: it sees nothing of the service's own settings.
 _FOR_PIP = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|PIP_\w+|(?:https?|no|all)_proxy|SSL_CERT_\w+", re.IGNORECASE)
@@ -98,9 +97,8 @@ class Preparer:
         try:
             source = await self._releases.source(digest)
             supervisor.advance(model.PROCESSING)
-            found, index = _find_command(source, definition.process_type)
-            variables = _env_file(source)
-            argv = _argv(found, definition.process_type)
+            # What others have written is read in a thread: it may be large.
+            found, index, variables, argv = await asyncio.to_thread(_read_source, source, definition.process_type)
             folder = self._releases.copy_of(definition.slug, digest)
             if folder is None:
                 folder = await self._releases.working_copy(source, definition.slug)
@@ -113,7 +111,10 @@ class Preparer:
             supervisor.channel.end_line()
         port = self._ports.take(definition.slug, definition.node, index)
         outer = {**self._sane(port, venv), **variables}
-        made = found.environment({**outer, **definition.env})
+        try:
+            made = found.environment({**outer, **definition.env})
+        except InvalidInput as error:
+            raise PreparationError(model.NO_PROCFILE, str(error)) from None
         return model.Ready(
             argv=argv, env={**outer, **made, **definition.env}, folder=str(folder), port=port, digest=digest
         )
@@ -175,6 +176,12 @@ def _for_pip(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _FOR_PIP.fullmatch(name)}
 
 
+def _read_source(source: Source, process_type: str) -> tuple[procfile.Command, int, dict[str, str], list[str]]:
+    """Return the command of a process type, which of the types that is, the variables, and the arguments."""
+    found, index = _find_command(source, process_type)
+    return found, index, _env_file(source), _argv(found, process_type)
+
+
 def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, int]:
     """Return the command of a process type, and which of the Procfile's types that is."""
     data = _read(source.root / PROCFILE)
@@ -210,6 +217,6 @@ def _read(path: Path) -> bytes | None:
     """Return what a small file of the source holds, or None when there is none."""
     try:
         with path.open("rb") as file:
-            return file.read(_LONGEST_FILE)
+            return file.read(procfile.MOST_BYTES + 1)
     except OSError:
         return None

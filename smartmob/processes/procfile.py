@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
 
 from smartmob.errors import InvalidInput
 
@@ -21,6 +23,15 @@ _DECLARATION = re.compile(r"([^:\s]+):[ \t\r\f\v]*(.*)", re.DOTALL)
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _ENV = re.compile(r"env[ \t]+(?=[A-Za-z_][A-Za-z0-9_]*=)")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}`\"'\\]*))?\}")
+MOST_BYTES = 256 * 1024
+"""A larger Procfile or .env file is refused."""
+MOST_LINES = 10_000
+LONGEST_LINE = 64 * 1024
+"""Characters of a line with those that continue it."""
+MOST_ASSIGNMENTS = 1_000
+"""Of one command."""
+LONGEST_VALUE = 128 * 1024 - 1
+"""Characters of a variable; Linux gives no program more in one."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -60,14 +71,18 @@ class Command:
         """Return the variables that the command sets where `outer` is its environment, in their order.
 
         `$NAME`, `${NAME}` and `${NAME:-default}` mean what a shell makes of them; an earlier assignment is seen by
-        the later ones.
+        the later ones. Raises InvalidInput when a value is longer than a program can be given.
         """
         made: dict[str, str] = {}
         for assignment in self.assignments:
-            made[assignment.name] = "".join(
+            pieces = [
                 piece if isinstance(piece, str) else made.get(piece.name, outer.get(piece.name, "")) or piece.default
                 for piece in assignment.value
-            )
+            ]
+            # Before they are joined: one that doubles the one before it, and so on, would have no end.
+            if sum(map(len, pieces)) > LONGEST_VALUE:
+                raise InvalidInput(f"Procfile: the variable {assignment.name} has more than {LONGEST_VALUE} characters")
+            made[assignment.name] = "".join(pieces)
         return made
 
 
@@ -99,17 +114,26 @@ def logical_lines(file: str, data: bytes) -> Iterator[tuple[int, str]]:
     """
     if data.startswith(_BYTE_ORDER_MARK):
         raise BadLine(file, 1, "the file begins with a byte order mark; save it as UTF-8 without one")
-    pending, first = "", 0
+    if len(data) > MOST_BYTES:
+        raise BadLine(file, 1, f"the file has more than {MOST_BYTES} bytes")
+    pending: list[str] = []
+    first = length = 0
     for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
+        if number > MOST_LINES:
+            raise BadLine(file, number, f"the file has more than {MOST_LINES} lines")
         line = _text(file, number, raw)
         if line.startswith("#") or not (line or first):
             continue
         first = first or number
+        length += len(line)
+        if length > LONGEST_LINE:
+            raise BadLine(file, first, f"the line has more than {LONGEST_LINE} characters")
         if line.endswith("\\"):
-            pending += line[:-1].rstrip(_BLANKS) + " "
+            pending.append(line[:-1].rstrip(_BLANKS) + " ")
             continue
-        yield first, (pending + line).strip(_BLANKS)
-        pending, first = "", 0
+        yield first, ("".join(pending) + line).strip(_BLANKS)
+        pending.clear()
+        first = length = 0
     if first:
         raise BadLine(file, first, "the file ends where this line wants to be continued (it ends with a backslash)")
 
@@ -125,19 +149,22 @@ def _text(file: str, number: int, raw: bytes) -> str:
 
 
 def _command(name: str, text: str, number: int) -> Command:
-    rest = text
-    if (match := _ENV.match(rest)) is not None:
-        rest = rest[match.end() :]
+    # The place is moved on, and nothing is cut off: that would copy the rest for each assignment.
+    match = _ENV.match(text)
+    place = 0 if match is None else match.end()
     assignments: dict[str, Assignment] = {}
-    while (match := _ASSIGNMENT.match(rest)) is not None:
+    while (match := _ASSIGNMENT.match(text, place)) is not None:
         if match[1] in assignments:
             raise BadLine("Procfile", number, f"the variable {match[1]} of {name!r} is set twice")
-        value, end = _value(rest, match.end(), number)
+        if len(assignments) == MOST_ASSIGNMENTS:
+            raise BadLine("Procfile", number, f"{name!r} sets more than {MOST_ASSIGNMENTS} variables")
+        value, place = _value(text, match.end(), number)
         assignments[match[1]] = Assignment(match[1], value)
-        rest = rest[end:].lstrip(_BLANKS)
-    if not rest:
+        while text[place : place + 1] and text[place] in _BLANKS:
+            place += 1
+    if place == len(text):
         raise BadLine("Procfile", number, f"the process type {name!r} has no command")
-    return Command(rest, tuple(assignments.values()))
+    return Command(text[place:], tuple(assignments.values()))
 
 
 def _value(text: str, start: int, number: int) -> tuple[tuple[str | Variable, ...], int]:
@@ -189,9 +216,7 @@ def _reference(text: str, index: int, number: int) -> tuple[str | Variable, int]
 def _joined(pieces: list[str | Variable]) -> tuple[str | Variable, ...]:
     """Return the pieces with neighbouring literal ones made one."""
     joined: list[str | Variable] = []
-    for piece in pieces:
-        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
+    for literal, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        neighbours = [*group]
+        joined.extend(["".join(cast(list[str], neighbours))] if literal else neighbours)
     return tuple(joined)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmob.errors import InvalidInput
 from smartmob.processes.procfile import Assignment, BadLine, Command, Variable, parse
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -154,3 +156,36 @@ def test_assignments_mean_what_the_shell_makes_of_them(word: str) -> None:
 def test_a_command_can_be_compared_and_kept() -> None:
     """It is a value."""
     assert parse(b"web: A=x$B/y serve")["web"] == Command("serve", (Assignment("A", ("x", Variable("B"), "/y")),))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"web: " + b" ".join(b"V%d=1" % number for number in range(115_111)) + b" x", "more than 262144 bytes"),
+        (b"web: " + b" ".join(b"V%d=1" % number for number in range(1_001)) + b" x", "more than 1000 variables"),
+        (b"web: A=" + b"x" * 70_000 + b" x", "more than 65536 characters"),
+        (b"web: x \\\n" + b"xxxxxxxx \\\n" * 9_000 + b"x", "more than 65536 characters"),
+        (b"\n" * 10_002, "more than 10000 lines"),
+    ],
+    ids=["bytes", "assignments", "a line", "a continued line", "lines"],
+)
+def test_what_is_too_large_is_refused(data: bytes, reason: str) -> None:
+    """The error says which limit it is."""
+    with pytest.raises(BadLine, match=reason):
+        parse(data)
+
+
+def test_the_largest_that_is_taken_costs_little() -> None:
+    """Many assignments, and one of many characters: CPU time of this thread stays far below what a stall would be."""
+    before = time.thread_time()
+    parse(b"web: " + b" ".join(b"V%d=%d" % (number, number) for number in range(1_000)) + b" x")
+    parse(b"\n".join(b"web%d: A=%s x" % (number, b"y" * 65_000) for number in range(4)))
+    assert time.thread_time() - before < 2
+
+
+def test_values_that_double_each_other_are_refused() -> None:
+    """A few lines would else make more characters than any memory has."""
+    doubling = b" ".join(b"A%d=$A%d$A%d" % (number, number - 1, number - 1) for number in range(1, 60))
+    command = parse(b"web: A0=xx " + doubling + b" serve")["web"]
+    with pytest.raises(InvalidInput, match="the variable A16 has more than 131071 characters"):
+        command.environment({})

@@ -23,6 +23,7 @@ import structlog
 
 import smartmob
 from smartmob.errors import SmartmobError, Unavailable
+from smartmob.kernel import umask
 from smartmob.kernel.children import guardian, trees
 from smartmob.kernel.children.brands import Brands
 from smartmob.kernel.children.line import Line
@@ -394,7 +395,9 @@ class Nursery:
             command = [sys.executable, "-I", "-S", "-c", guardian.START]
             command += [str(_PACKAGE_FOLDER), str(fd), str(self._open_files)]
             null = subprocess.DEVNULL
-            self._guardian = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=(fd,), cwd="/")
+            self._guardian = subprocess.Popen(
+                command, stdin=null, stdout=null, pass_fds=(fd,), cwd="/", umask=umask.of_programs()
+            )
             unused.pop_all()
         # What a service has left that was killed together with its guardian and a keeper.
         self._tasks.start("abandoned", asyncio.to_thread(self._kill_abandoned))
