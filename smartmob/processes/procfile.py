@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.variables import NAME
 
 _BLANKS = " \t\r\f\v"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DECLARATION = re.compile(r"([^:\s]+):[ \t\r\f\v]*(.*)", re.DOTALL)
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
-_ENV = re.compile(r"env[ \t]+(?=[A-Za-z_][A-Za-z0-9_]*=)")
-_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}`\"'\\]*))?\}")
+_ASSIGNMENT = re.compile(rf"({NAME})=")
+_ENV = re.compile(rf"env[ \t]+(?={NAME}=)")
+_VARIABLE = re.compile(rf"({NAME})|\{{({NAME})(?::-([^${{}}`\"'\\]*))?\}}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel import variables
 from smartmob.kernel.frames import SHORT_HEADS, text_head
 from smartmob.processes.model import Happening, Snapshot
 
@@ -21,7 +22,6 @@ NOTE = b"[smartmob] "
 
 LONGEST_GRACE = 3600.0
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Without slashes, braces and controls.")]
 
@@ -166,11 +166,7 @@ def check(request: CreateRequest) -> None:
     scheme = request.source_url.partition("://")[0].lower()
     if scheme not in ("http", "https"):
         raise InvalidInput.at("$.source_url", "expected an http:// or https:// address")
-    for name, value in request.env.items():
-        if _VARIABLE.fullmatch(name) is None:
-            raise InvalidInput.at("$.env", f"{name!r} is no name of an environment variable")
-        if "\0" in value:
-            raise InvalidInput.at(f"$.env.{name}", "a value cannot contain the NUL character")
+    variables.check(request.env, "$.env")
 
 
 def status(process: Snapshot, base: str) -> Status:
