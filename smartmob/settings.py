@@ -66,6 +66,9 @@ class CommandsSettings:
         "Bytes of output that are kept of all jobs; the first finished goes first.",
         low=64 * 1024,
     )
+    least_free: int = setting(
+        512 * 1024 * 1024, "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.", low=0
+    )
     most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
     kill_grace: float = setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
     reboot: str = setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")

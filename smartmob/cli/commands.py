@@ -24,6 +24,7 @@ from smartmob.client.group import Group, Result
 from smartmob.client.http import Lab as HttpLab
 from smartmob.client.lab import Lab, Listener
 from smartmob.errors import InvalidInput, RemoteError
+from smartmob.kernel.variables import is_name
 
 _CONNECT_SECONDS = 10.0
 _INTERRUPTED = 130
@@ -74,8 +75,8 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     env = {}
     for given in options["env"]:
         name, separator, value = given.partition("=")
-        if not separator or not name:
-            raise click.UsageError(f"--env wants NAME=VALUE, got {given!r}")
+        if not separator or not is_name(name):
+            raise click.UsageError(f"--env wants NAME=VALUE, the name of letters, digits and _; got {given!r}")
         env[name] = value
     found = {"cwd": options["cwd"], "env": env or None, "timeout_": options["timeout"]}
     return {name: value for name, value in found.items() if value is not None}

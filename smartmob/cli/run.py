@@ -24,6 +24,7 @@ from smartmob.client.console import ALL_LINES, console
 from smartmob.client.http import Lab
 from smartmob.client.packing import PROCFILE, Packed, packed
 from smartmob.errors import Conflict, InvalidInput, RemoteError
+from smartmob.kernel.variables import is_name
 from smartmob.processes import model, procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
@@ -56,7 +57,7 @@ class _Variable(click.ParamType[tuple[str, str]]):
         if isinstance(value, tuple):
             return value
         name, sign, text = value.partition("=")
-        if not sign or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+        if not sign or not is_name(name):
             self.fail(f"{value!r}: expected NAME=VALUE, the name of letters, digits and _", param, ctx)
         return name, text
 

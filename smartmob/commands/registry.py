@@ -38,6 +38,7 @@ from smartmob.errors import InvalidInput, NotFound, SettingsError
 INPUT, KILL = 0, 1
 
 F = TypeVar("F", bound=Callable[..., Any])
+Check = Callable[[Mapping[str, Any]], None]
 
 _MARK = "__smartmob_command__"
 _JOB = "__smartmob_job__"
@@ -76,11 +77,18 @@ def background_command(function: Any = None, *, name: str | None = None) -> Any:
     return _marked(function, _Mark(background=True, inline=False, named=name))
 
 
-def job_command(function: F) -> F:
-    """Mark an async function of the service itself as a command that is a job and returns its own `Outcome`."""
-    setattr(function, _MARK, _Mark(background=True, inline=False, named=None))
-    setattr(function, _JOB, True)
-    return function
+def job_command(check: Check) -> Callable[[F], F]:
+    """Mark an async function of the service itself as a command that is a job and returns its own `Outcome`.
+
+    `check` gets what was given, by name, before there is a job; it raises InvalidInput for what the types cannot tell.
+    """
+
+    def decorate(function: F) -> F:
+        setattr(function, _MARK, _Mark(background=True, inline=False, named=None))
+        setattr(function, _JOB, check)
+        return function
+
+    return decorate
 
 
 register_command, register_background_command = command, background_command
@@ -112,6 +120,7 @@ class Command:
     required: frozenset[str]
     open_ended: bool
     shape: Any
+    check: Check | None
     description: CommandDescription
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, native: bool) -> dict[str, Any]:
@@ -141,7 +150,10 @@ class Command:
             checked = msgspec.convert(given, self.shape, builtin_types=kinds)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{self.name}: {error}") from None
-        return {name: getattr(checked, name) for name in given}
+        values = {name: getattr(checked, name) for name in given}
+        if self.check is not None:
+            self.check(values)
+        return values
 
 
 @functools.cache
@@ -183,6 +195,7 @@ def _read(function: Callable[..., Any], mark: _Mark) -> Command:
         required=frozenset(p.name for p in fixed if p.default is p.empty),
         open_ended=len(fixed) != len(parameters),
         shape=shape,
+        check=getattr(function, _JOB, None),
         description=CommandDescription(
             name=name,
             summary=text.partition("\n")[0],

@@ -71,7 +71,8 @@ class CommandsService:
         for module in settings.modules:
             for function in load(module):
                 self.registry.add(function)
-        self._outputs = Outputs(folder / "output", settings.job_output, settings.total_output, self._forgotten)
+        limits = (settings.job_output, settings.total_output)
+        self._outputs = Outputs(folder / "output", *limits, self._forgotten, least_free=settings.least_free)
         self.supervisor = Supervisor(self._outputs, records, tasks, bus, settings.most_jobs)
         self.transfers = Transfers()
         self._numbers = iter(range(0))

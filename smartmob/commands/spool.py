@@ -15,7 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smartmob.errors import NotFound
+from smartmob.kernel.disk import DiskLow, check_room
 
+LOOK_BYTES = 1024 * 1024
+"""So many bytes of output lie between two looks at the free space of the disk."""
 SEGMENT_BYTES = 8 * 1024 * 1024
 _NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
 
@@ -116,11 +119,18 @@ class Spool:
 class Outputs:
     """The spools of all jobs, within `job_limit` bytes for one and `total_limit` for all.
 
+    At least `least_free` bytes of the disk stay free, but for what is written between two looks.
     `forgotten` is told of each finished job whose output had to go.
     """
 
     def __init__(
-        self, folder: Path, job_limit: int, total_limit: int, forgotten: Callable[[int], None] = lambda _: None
+        self,
+        folder: Path,
+        job_limit: int,
+        total_limit: int,
+        forgotten: Callable[[int], None] = lambda _: None,
+        *,
+        least_free: int = 0,
     ) -> None:
         self.total = 0
         self._folder = folder
@@ -129,6 +139,8 @@ class Outputs:
         self._segment_bytes = min(SEGMENT_BYTES, job_limit // 4)
         self._total_limit = total_limit
         self._forgotten = forgotten
+        self._least_free = least_free
+        self._until_look = 0
         self._running: dict[int, Spool] = {}
         self._finished: OrderedDict[int, Spool] = OrderedDict()
 
@@ -165,7 +177,11 @@ class Outputs:
         return spool
 
     def append(self, spool: Spool, data: bytes) -> None:
-        """Add output, and let go of what is then too much; raises OSError when the disk takes nothing more."""
+        """Add output, and let go of what is then too much.
+
+        Raises DiskLow when too little of the disk is free, OSError when it takes nothing more.
+        """
+        self._look(len(data))
         try:
             spool.append(data)
         except OSError:
@@ -181,6 +197,22 @@ class Outputs:
                 self.total -= (dropped := spool.drop_oldest())
                 if not dropped:
                     break
+
+    def _look(self, size: int) -> None:
+        """Raise DiskLow when too little of the disk is free and nothing finished can make room."""
+        self._until_look -= size
+        if self._until_look > 0:
+            return
+        self._until_look = 0
+        while True:
+            try:
+                check_room(self._folder, size, self._least_free)
+            except DiskLow:
+                if not self._drop_finished():
+                    raise
+            else:
+                self._until_look = LOOK_BYTES
+                return
 
     def finish(self, spool: Spool) -> None:
         """Take note that nothing more will come."""

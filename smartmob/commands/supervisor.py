@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from smartmob.commands.model import Job, Outcome
 from smartmob.commands.spool import Outputs, Spool
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel import clock
+from smartmob.kernel.disk import DiskLow
 from smartmob.kernel.events import EventBus
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.writer import GroupCommitWriter
@@ -53,6 +55,7 @@ class RunningJob:
         self._controls: Controls | None = None
         self.outcome: Outcome | None = None
         self.stopping = False
+        self.disk_low: DiskLow | None = None
         self._outputs = outputs
         self._waiting: list[asyncio.Future[None]] = []
         self._held_at: dict[object, int] = {}
@@ -80,19 +83,39 @@ class RunningJob:
             self._controls.kill()
 
     def append(self, data: bytes) -> None:
-        """Keep output and tell those who watch; raises OSError when the disk takes nothing more."""
-        self._outputs.append(self.spool, data)
-        self._tell()
+        """Keep output and tell those who watch; raises OSError when the disk takes nothing more.
+
+        When too little of the disk is free, the job is told so in its output and stopped, and DiskLow is raised.
+        """
+        if self.disk_low is not None:
+            raise self.disk_low
+        try:
+            self._outputs.append(self.spool, data)
+        except DiskLow as error:
+            self._stop_for(error)
+            raise
+        finally:
+            self._tell()
+
+    def _stop_for(self, error: DiskLow) -> None:
+        self.disk_low = error
+        log.error("job.disk_low", job=self.record.id, reason=error.strerror)
+        with suppress(OSError):
+            self.spool.append(f"\n[smartmob] the job is stopped, its output ends here: {error.strerror}\n".encode())
+        if self._controls is not None:
+            self._controls.kill()
 
     def say(self, value: object) -> None:
         """Keep a message of a command that is a function as a line of output."""
         self.append(as_line(value))
 
     async def keep(self, data: bytes) -> None:
-        """Keep output; while the disk is full, wait, so that nothing of it is lost."""
+        """Keep output; while the disk is full, wait, so that nothing of it is lost. Of a stopped job it is dropped."""
         while True:
             try:
                 self.append(data)
+            except DiskLow:
+                return None
             except OSError as error:
                 log.error("job.output_stuck", job=self.record.id, reason=error.strerror)
                 await asyncio.sleep(_NO_SPACE_SECONDS)
@@ -224,6 +247,8 @@ class Supervisor:
 
     async def _end(self, job: RunningJob, outcome: Outcome) -> None:
         spool = job.spool
+        if job.disk_low is not None:
+            outcome = Outcome(exit_code=model.ERROR, error=job.disk_low, state=model.FAILED)
         state = model.STOPPED if job.stopping else outcome.state or model.EXITED
         code = outcome.exit_code
         job.record = msgspec.structs.replace(

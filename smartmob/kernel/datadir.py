@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from smartmob.errors import StartupError
+from smartmob.kernel.disk import free_bytes
 
 
 class InUse(StartupError):
@@ -60,5 +61,4 @@ class DataDirectory:
 
     def free_bytes(self) -> int:
         """Return the bytes that are free for this process on the disk of the folder."""
-        figures = os.statvfs(self.path)
-        return figures.f_bavail * figures.f_frsize
+        return free_bytes(self.path)

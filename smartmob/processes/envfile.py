@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from smartmob.kernel.variables import NAME
 from smartmob.processes.procfile import BadLine, logical_lines
 
-_DECLARATION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t\r\f\v]*=[ \t\r\f\v]*(.*)", re.DOTALL)
+_DECLARATION = re.compile(rf"({NAME})[ \t\r\f\v]*=[ \t\r\f\v]*(.*)", re.DOTALL)
 
 
 def parse(data: bytes) -> dict[str, str]:

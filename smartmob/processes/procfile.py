@@ -16,13 +16,14 @@ from itertools import groupby
 from typing import cast
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.variables import NAME
 
 _BLANKS = " \t\r\f\v"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DECLARATION = re.compile(r"([^:\s]+):[ \t\r\f\v]*(.*)", re.DOTALL)
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
-_ENV = re.compile(r"env[ \t]+(?=[A-Za-z_][A-Za-z0-9_]*=)")
-_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}`\"'\\]*))?\}")
+_ASSIGNMENT = re.compile(rf"({NAME})=")
+_ENV = re.compile(rf"env[ \t]+(?={NAME}=)")
+_VARIABLE = re.compile(rf"({NAME})|\{{({NAME})(?::-([^${{}}`\"'\\]*))?\}}")
 MOST_BYTES = 256 * 1024
 """A larger Procfile or .env file is refused."""
 MOST_LINES = 10_000

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel import variables
 from smartmob.kernel.frames import SHORT_HEADS, text_head
 from smartmob.processes.model import Happening, Snapshot
 
@@ -21,7 +22,6 @@ NOTE = b"[smartmob] "
 
 LONGEST_GRACE = 3600.0
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HIDDEN = "***"
 _PLAIN = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
 
@@ -174,11 +174,7 @@ def check(request: CreateRequest) -> None:
             "this is the address as a status shows it, without its secrets; give the whole one, or /archives/ and the "
             "digest below the service's own address",
         )
-    for name, value in request.env.items():
-        if _VARIABLE.fullmatch(name) is None:
-            raise InvalidInput.at("$.env", f"{name!r} is no name of an environment variable")
-        if "\0" in value:
-            raise InvalidInput.at(f"$.env.{name}", "a value cannot contain the NUL character")
+    variables.check(request.env, "$.env")
 
 
 def status(process: Snapshot, base: str) -> Status:

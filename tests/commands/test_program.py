@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from smartmob.errors import InvalidInput
 from tests.commands.rooms import Room
 from tests.kernel.children.files import no_more_files
 from tests.waiting import until
@@ -224,3 +225,43 @@ async def test_descriptors(commands: Room) -> None:
     await commands.call("exec", "tty", terminal={})
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"env": {"": "1"}},
+        {"env": {"A=B": "1"}},
+        {"env": {"A\0": "1"}},
+        {"env": {"A": "\0"}},
+        {"env": {"A": "\ud800"}},
+        {"env": {"a b": "1"}},
+        {"env": {"A\n": "1"}},
+        {"cwd": "/tmp\0"},
+        {"cwd": "\ud800"},
+        {"stdin": "\ud800"},
+        {"cmd": ["true", "\0"]},
+        {"cmd": ["true", "\ud800"]},
+        {"cmd": "true \0"},
+        {"cmd": ["true", 1]},
+    ],
+)
+async def test_what_no_program_can_be_given(commands: Room, given: dict[str, Any]) -> None:
+    """It is refused before there is a job, with the place; programs of others go on."""
+    other = commands.begin("exec", ["cat"])
+    await until(lambda: other.number)
+    told = await commands.call("exec", **{"cmd": ["true"], **given})
+    assert (told.job, told.code, type(told.error)) == (False, 1, InvalidInput)
+    assert next(iter(given)) in str(told.error)
+    assert (await commands.call("exec", ["true"])).code == 0
+    assert (await commands.call("is_alive", other.number)).said == [True]
+
+
+async def test_more_arguments_than_the_system_takes(commands: Room) -> None:
+    """The job fails with the reason; programs of others go on."""
+    other = commands.begin("exec", ["cat"])
+    await until(lambda: other.number)
+    for size in (3_000_000, 10_000_000):
+        told = await commands.call("exec", ["true", "x" * size])
+        assert (told.code, "Argument list too long" in str(told.error)) == (1, True)
+    assert (await commands.call("is_alive", other.number)).said == [True]

@@ -20,6 +20,7 @@ from smartmob.commands.checked import Reader, Writer
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
+from smartmob.kernel.disk import check_room
 
 _PART = ".smartmob-part"
 _DIGEST_BYTES = 32
@@ -142,6 +143,7 @@ def wrfile(call: Call, path: str, data: bytes, append: bool = False) -> int:
     if target.is_dir():
         call.say("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
+    check_room(target.parent, len(data), call.service.settings.least_free)
     with target.open("ab" if append else "wb") as file:
         file.write(data)
     call.say(f"Finished writing data to {path}")
@@ -201,6 +203,8 @@ async def put(
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f"{target.name}.{size}{_PART}")
     async with call.service.transfers.only(part, transfer):
+        begun = part.stat().st_size if part.exists() else 0
+        check_room(target.parent, size - begun, call.service.settings.least_free)
         with part.open("a+b") as file:
             _lock(file, target)
             writer = Writer(file)

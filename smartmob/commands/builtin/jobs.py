@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shlex
 import signal as signals
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from smartmob.commands.program import Plan, Program
 from smartmob.commands.registry import command, job_command
 from smartmob.commands.supervisor import Controls
 from smartmob.errors import InvalidInput
+from smartmob.kernel import variables
 
 _UNKNOWN = "Job does not exist or has already completed..."
 _SHELL = "/bin/sh"
@@ -25,7 +27,27 @@ _SHELL = "/bin/sh"
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=10_000_000)]
 
 
-@job_command
+def _check(given: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for what no program can be given."""
+    cmd = given["cmd"]
+    for text in cmd if isinstance(cmd, list) else [cmd]:
+        variables.check_text(text, "cmd", "a command")
+    if (folder := given.get("cwd")) is not None:
+        variables.check_text(folder, "cwd", "a folder")
+    if (text := given.get("stdin")) is not None:
+        _input(text, "stdin")
+    variables.check(given.get("env") or {}, "env")
+
+
+def _input(text: str, where: str) -> bytes:
+    """Return a text as a program reads it; raises InvalidInput for half a character."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidInput.at(where, "input cannot contain half a character (a lone surrogate)") from None
+
+
+@job_command(_check)
 async def exec(
     call: Call,
     cmd: str | list[str],
@@ -54,7 +76,7 @@ async def exec(
         env={**service.environment, **(env or {})},
         timeout=timeout,
         grace=service.settings.kill_grace,
-        given=stdin.encode(errors="surrogateescape") if stdin is not None else None,
+        given=_input(stdin, "stdin") if stdin is not None else None,
         terminal=terminal,
     )
     return await Program(plan, service.nursery, service.tasks).run(call.job)
@@ -102,7 +124,7 @@ async def send_input(call: Call, job_num: JobId, value: str) -> int:
     if controls is None:
         return BAD_PARAMETER
     text = value if value.endswith("\n") else value + "\n"
-    await controls.write(text.encode(errors="surrogateescape"))
+    await controls.write(_input(text, "value"))
     call.say(f"Sent value to job {job_num}")
     return GOOD
 

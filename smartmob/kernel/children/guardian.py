@@ -77,17 +77,28 @@ class _Guardian:
     def _serve(self) -> bool:
         """Do one thing that the service asks for; return whether there is a service."""
         word, fds = receive(self._service, 1)
-        if word == b"K":
+        try:
+            if word == b"K":
+                while fds:
+                    self._fork(fds.pop())
+            elif word == b"B":
+                self._bury(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))
+                self._service.sendall(b"b")
+        except OSError as error:
+            # Of a keeper that cannot be forked the end of file tells; those that there are go on.
+            sys.excepthook(type(error), error, None)
+        finally:
             for fd in fds:
-                self._fork(fd)
-        elif word == b"B":
-            self._bury(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))
-            self._service.sendall(b"b")
+                os.close(fd)
         return word != b""
 
     def _fork(self, fd: int) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(fd)
+            raise
         if pid == 0:
             self._service.close()
             self._wakeup.close()

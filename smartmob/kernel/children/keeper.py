@@ -27,7 +27,11 @@ from functools import partial
 
 from smartmob.kernel.children import brands, trees
 
+LARGEST = 8 * 1024 * 1024
+"""The most bytes of a specification; the kernel takes no more than 6 MiB of arguments and environment."""
+
 _FDS = 4
+_LONGEST_ORDER = 1024
 _READ_BYTES = 64 * 1024
 _REAPED_AT_ONCE = 256
 _FIRST_PAUSE, _LONGEST_PAUSE = 20, 640
@@ -66,7 +70,7 @@ class _Kept:
         self.brand = 0
         self.alive = False
         self.ending = False
-        self.received = b""
+        self.received = bytearray()
         self.report = ""
 
     def tell(self, text: str) -> None:
@@ -164,17 +168,39 @@ class _Keeper:
             kept.ending = True
             return
         kept.received += data
+        try:
+            self._follow(kept)
+        except Exception as error:
+            # What cannot be understood or done costs its sender only: others are kept here, too.
+            sys.excepthook(type(error), error, None)
+            kept.received.clear()
+            if not kept.pid:
+                self._refuse(kept, errno.EINVAL)
+
+    def _follow(self, kept: _Kept) -> None:
+        """Start the child, or carry out what its service orders; may raise anything for what is no order."""
         if kept.pid or self._start(kept):
             *orders, kept.received = kept.received.split(b"\n")
+            if len(kept.received) > _LONGEST_ORDER:
+                kept.received.clear()
             for order in orders:
-                self._obey(kept, order)
+                with contextlib.suppress(ValueError, OverflowError, OSError):
+                    self._obey(kept, bytes(order))
+
+    def _refuse(self, kept: _Kept, number: int, what: str = "program") -> None:
+        """Tell that the child cannot be started, and why."""
+        kept.tell(f"failed {number} {what}\n")
+        self._forget(kept)
 
     def _start(self, kept: _Kept) -> bool:
         """Start the child when all of its specification is there; return whether it runs."""
         size = 4 + int.from_bytes(kept.received[:4], "big")
+        if size > LARGEST + 4:
+            self._refuse(kept, errno.E2BIG)
+            return False
         if len(kept.received) < max(size, 5):
             return False
-        data, kept.received = kept.received[4:size], kept.received[size:]
+        data, kept.received = bytes(kept.received[4:size]), kept.received[size:]
         folder, terminal, count, *rest = data.split(b"\0")[:-1]
         argv, variables = rest[: int(count)], rest[int(count) :]
         kept.brand = brands.free(other.brand for other in self._kept.values())
@@ -185,8 +211,7 @@ class _Keeper:
             kept.pid = _spawn(argv, dict(variable.split(b"=", 1) for variable in variables), terminal, kept.fds)
         except OSError as error:
             where = "folder" if error.filename == folder else "program"
-            kept.tell(f"failed {error.errno} {where}\n")
-            self._forget(kept)
+            self._refuse(kept, error.errno or errno.EINVAL, where)
             return False
         finally:
             os.chdir("/")

@@ -7,6 +7,7 @@ none of them, nor any of their descendants, outlives the service.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -26,6 +27,7 @@ from smartmob.errors import SmartmobError, Unavailable
 from smartmob.kernel import umask
 from smartmob.kernel.children import guardian, trees
 from smartmob.kernel.children.brands import Brands
+from smartmob.kernel.children.keeper import LARGEST
 from smartmob.kernel.children.line import Line
 from smartmob.kernel.children.output import Sweeper
 from smartmob.kernel.tasks import TaskRegistry
@@ -67,7 +69,14 @@ class Spec:
             raise SpawnFailed("there is no program to start")
         if any("\0" in text for text in texts):
             raise SpawnFailed("a program's arguments, folder and environment cannot contain the NUL character")
-        data = b"".join(os.fsencode(text) + b"\0" for text in texts)
+        if any(not name or "=" in name for name in self.env):
+            raise SpawnFailed("the name of an environment variable is empty or contains '='")
+        try:
+            data = b"".join(os.fsencode(text) + b"\0" for text in texts)
+        except UnicodeEncodeError:
+            raise SpawnFailed("a program's arguments, folder and environment cannot contain half a character") from None
+        if len(data) > LARGEST:
+            raise SpawnFailed(f"cannot start the program: {os.strerror(errno.E2BIG)}")
         return len(data).to_bytes(4, "big") + data
 
 

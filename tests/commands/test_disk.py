@@ -1,0 +1,40 @@
+"""The floor of free space: jobs and files of clients stay above it, and the service goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smartmob.kernel.disk import DiskLow, free_bytes
+from tests.commands.rooms import room
+from tests.waiting import until
+
+MIB = 1024 * 1024
+
+
+async def test_a_job_that_would_fill_the_disk(database_url: str, tmp_path: Path) -> None:
+    """It is told so in its output and stopped; its record says why, and records are still written."""
+    least = free_bytes(tmp_path) - 50 * MIB
+    async with room(database_url, tmp_path, least_free=least, job_output=1024 * MIB) as commands:
+        told = await commands.call("exec", "yes | head -c 1000000000; sleep 600")
+
+        assert isinstance(told.error, DiskLow)
+        assert b"[smartmob] the job is stopped, its output ends here" in told.data[-300:]
+        # Others write on the same disk meanwhile; what matters is that the floor and not a limit has stopped it.
+        assert len(told.data) < 900 * MIB
+        record = await commands.service.job(told.number)
+        assert (record.state, "are free" in (record.error or "")) == ("failed", True)
+
+
+async def test_a_disk_that_is_low_from_the_beginning(database_url: str, tmp_path: Path) -> None:
+    """A program that says nothing runs, one that says something is stopped, and files are refused whole."""
+    least = free_bytes(tmp_path) * 2
+    async with room(database_url, tmp_path, least_free=least) as commands:
+        assert (await commands.call("exec", ["true"])).code == 0
+        told = commands.begin("exec", "echo hello; sleep 600")
+        await until(told.ended.is_set)
+        assert isinstance(told.error, DiskLow)
+
+        assert isinstance((await commands.call("wrfile", "small", b"x")).error, DiskLow)
+        assert isinstance((await commands.call("put", "large", 10)).error, DiskLow)
+        assert list(commands.home.iterdir()) == []
+        assert (await commands.call("jobs")).said == ["No jobs running."]
