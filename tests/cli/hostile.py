@@ -14,10 +14,9 @@ from smartmob.commands.protocol import OUTPUT, Done, Says, Started, Welcome
 EVIL = "\x1b[2J\x07\x9b31m\u202e\u2066\x85\u2028@all https://evil.example =1+1"
 """What a terminal, a page, people and a spreadsheet would obey."""
 
-SCRIPTS = (
-    *("noise", "no document", "texts", "numbers", "nulls", "problem", "endless", "endless problem", "levels"),
-    *("cut off", "redirect", "next page elsewhere"),
-)
+TRIED = ("noise",)
+"""The scripts that every command is tried with."""
+
 _BLOCK = b"[1234567" * 32_768
 _OFTEN = 1_000  # 256 MiB
 _LISTS = ("runs", "hosts", "orphans", "jobs", "history", "sessions", "contexts", "items", "points", "tags", "tokens")

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from smartmob.cli.main import group
 from tests.acceptance.commands import environment
-from tests.cli.hostile import EVIL, SCRIPTS, Hostile
+from tests.cli.hostile import EVIL, TRIED, Hostile
 
 TOKEN = "a-token-of-32-characters-or-more"
 _SECONDS = 60
@@ -147,7 +147,7 @@ def _outside(runner: Runner) -> set[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", TRIED)
 async def test_every_command_ends_well(runner: Runner, script: str) -> None:
     """Each ends by itself without a traceback, within bounded memory, writes nothing elsewhere and nothing raw."""
     faults = []
@@ -163,7 +163,11 @@ async def test_every_command_ends_well(runner: Runner, script: str) -> None:
                 shown = err if name in _RAW and "--json" not in words else out + err
                 if code not in (0, 1, 2, 3) or "Traceback" in err or memory > _MOST_MEMORY or _obeyed(shown):
                     faults.append((words, code, memory, err[-2000:], _obeyed(shown)))
-                if script in ("noise", "endless", "redirect") and code == 0 and name not in (*_RAW, "report"):
+                if (
+                    script in ("noise", "endless", "redirect")
+                    and code == 0
+                    and name not in (*_RAW, "report", "tests export")
+                ):
                     faults.append((words, "it takes that for good", out[-300:], err[-300:]))
             assert _outside(runner) == before
     assert not faults
