@@ -20,15 +20,19 @@ from rich.progress import Progress, TaskID
 
 from smartmob.cli import output
 from smartmob.cli.connection import has_server, talks_to_server
+from smartmob.client import places, transfer
+from smartmob.client.failures import ClientError
 from smartmob.client.group import Group, Result
 from smartmob.client.http import Lab as HttpLab
 from smartmob.client.lab import Lab, Listener
+from smartmob.client.places import Place
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.kernel.variables import is_name
 
 _CONNECT_SECONDS = 10.0
 _INTERRUPTED = 130
 _PORT = 8080
+_LARGEST = 2**63
 
 
 def address(host: str) -> str:
@@ -314,14 +318,30 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
 
 async def _fetch(lab: Lab, src: str, dest: Path) -> None:
     listed = await lab.run("find_files", src, raise_error=True)
-    if dest.is_dir():
-        dest = dest / Path(src).name
+    name = Path(src).name
+    if dest.is_dir() and name != "..":
+        dest = dest / name
+    files = list(_listed(listed, src, dest))
     with output.transfer() as bars:
-        task = bars.add_task(Path(src).name, total=sum(found["size"] for found in listed))
+        task = bars.add_task(output.printable(name), total=sum(size for _, _, size in files))
         before = 0
-        for found in listed:
-            inner = found["path"]
-            origin, target = (f"{src}/{inner}", dest / inner) if inner else (src, dest)
-            await lab.fetch(origin, target, progress=_told(bars, task, before))
-            before += found["size"]
+        for origin, target, size in files:
+            await transfer.download(lab, origin, target, _told(bars, task, before), size)
+            before += size
             bars.update(task, completed=before)
+
+
+def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, Place, int]]:
+    """Yield of each file that a server names its path there, its place here and its size; raises ClientError."""
+    known: set[object] = set()
+    for found in listed:
+        inner, size = (found.get("path"), found.get("size")) if isinstance(found, dict) else (None, None)
+        if type(size) is not int or not 0 <= size < _LARGEST or not isinstance(inner, str) or inner in known:
+            raise ClientError("the server's list of files is none: a name twice, no name, or no size")
+        known.add(inner)
+        if inner:
+            yield f"{src}/{inner}", places.below(dest, inner), size
+        elif len(listed) == 1 and dest.name not in ("", ".."):
+            yield src, places.own(dest), size
+        else:
+            raise ClientError("the server names a file without a name")

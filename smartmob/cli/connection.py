@@ -13,12 +13,18 @@ from typing import Any, TypeVar
 
 import click
 
+from smartmob.client import failures
 from smartmob.client.http import Lab
+from smartmob.errors import RemoteError, SmartmobError
 from smartmob.options import PREFIX
 from smartmob.processes.protocol import shown_address
 from smartmob.settings import environment, secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+
+_LONGEST_SAID = 1_000
+_MISUNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
+"""What reading a document raises whose types or fields are others than this version's."""
 
 T = TypeVar("T")
 
@@ -52,13 +58,31 @@ def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
 
         try:
             return asyncio.run(connected())
-        except BrokenPipeError:
+        except SmartmobError:
+            raise  # some of them are errors of Python's own, too
+        except BrokenPipeError as error:
+            if failures.is_remote(error):
+                raise RemoteError(_said(error)) from None
             # The reader of our output has seen enough; click would take it for a failure. What is still held back
             # goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except OSError as error:
+            raise SmartmobError(_said(error)) from None
+        except _MISUNDERSTOOD as error:
+            if failures.is_remote(error):
+                raise RemoteError(_said(error)) from None
+            raise RemoteError(
+                f"{server} answered something that is not understood ({type(error).__name__}: {_said(error)}). "
+                "Is it a smartmob service of this version?"
+            ) from error
 
     return run
+
+
+def _said(error: BaseException) -> str:
+    """Return in one line of bounded length what an exception says."""
+    return " ".join(str(error).split())[:_LONGEST_SAID] or type(error).__name__
 
 
 def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:

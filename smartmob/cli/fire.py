@@ -29,6 +29,7 @@ RUNS = "/turret-runs"
 _CONFIG = "config.json"
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MOST_BYTES = 12 * 1024 * 1024
+_LARGEST_REPORT = 256 * 1024 * 1024
 _AGAIN_AFTER = 1.0
 _ATTEMPTS = 60
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
@@ -76,15 +77,15 @@ async def fire(
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
         async with deployed(lab, addresses(services), project, config_file, hq_address) as sent:
             run = await _ask(lab, sent.folder, sent.config_file)
-            state = await _follow(lab, run["id"])
+            state = await _follow(lab, _ident(run))
     else:
         run = await _ask(lab, project, config_file)
         await _tell_of_ports(lab, run["config"])
         if no_wait:
             click.echo(output.printable(str(run["id"])))
             return
-        state = await _follow(lab, run["id"])
-    await _conclude(lab, run["id"], state, limits, target, as_json)
+        state = await _follow(lab, _ident(run))
+    await _conclude(lab, _ident(run), state, limits, target, as_json)
 
 
 async def _ask(lab: Lab, project: Path, config_file: Path | None) -> dict[str, Any]:
@@ -240,13 +241,22 @@ async def _find(lab: Lab, ident: str) -> str:
     runs = (await lab.get(RUNS, limit=1))["runs"]
     if not runs:
         raise InvalidInput("there is no run yet; smartmob fire PROJECT makes one")
-    return str(runs[0]["id"])
+    return _ident(runs[0])
+
+
+def _ident(run: Mapping[str, Any]) -> str:
+    """Return the id that the server gives a run as a part of a path, of an address or of a file's name."""
+    return quote(str(run["id"]), safe="")
 
 
 async def _save(lab: Lab, path: str, target: Path, **query: str) -> None:
+    size = 0
     try:
         with target.open("wb") as file:
             async for chunk in lab.chunks(path, "text/html", **query):
+                size += len(chunk)
+                if size > _LARGEST_REPORT:
+                    raise RemoteError(f"the server's report has more than {_LARGEST_REPORT} bytes")
                 file.write(chunk)
     except OSError as error:
         raise InvalidInput(f"cannot write {target}: {error.strerror}") from None

@@ -103,7 +103,9 @@ def command(
 
 
 def _say(text: str) -> None:
-    click.echo(f"smartmob report-host: {text}", err=True)
+    # It may quote what a server has said.
+    shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in text)
+    click.echo(f"smartmob report-host: {shown}", err=True)
 
 
 def _own_password(folder: Path) -> str:

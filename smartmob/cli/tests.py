@@ -84,7 +84,7 @@ _SORTS = {"arrival": None, "time": "total_time", "cpu": "cpu_usage", "memory": "
 async def show(lab: Lab, ident: str, sort: str, as_json: bool) -> None:
     """Show what the tests of a run or a session cost; the beginning of its name is enough."""
     run = await _find_run(lab, ident)
-    metrics = [orjson.loads(line) async for line in lab.lines(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
+    metrics = [metric async for metric in lab.documents(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
     if (measure := _SORTS[sort]) is not None:
         metrics.sort(key=lambda metric: metric[measure] if metric[measure] is not None else float("-inf"), reverse=True)
     if as_json:
@@ -243,6 +243,8 @@ def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
         part.replace(target)
     except OSError as error:
         raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise RemoteError(f"the server's measures fit into no database: {error}") from None
     finally:
         part.unlink(missing_ok=True)
 

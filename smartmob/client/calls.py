@@ -8,10 +8,13 @@ from functools import cached_property
 from typing import Any, Protocol
 from uuid import uuid4
 
-from smartmob.client.failures import NotConnected
+from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, Says, Sending, Started
 from smartmob.errors import InvalidInput
+
+MOST_MESSAGES = 1_000_000
+"""How much a command may say whose messages are kept until its end."""
 
 
 class Taker(Protocol):
@@ -215,6 +218,10 @@ class Question:
         """Gather what the command says."""
         if isinstance(message, Done | Says):
             self.found += [protocol.from_json(value) for value in message.values]
+            if len(self.found) > MOST_MESSAGES:
+                self.cancel()
+                self.refused(ClientError(f"{self._name} said more than {MOST_MESSAGES} messages"))
+                return
         if isinstance(message, Done):
             self._line.forget(self.id)
             if self._name == "cd" and message.exit_code == 0 and self.found:

@@ -24,12 +24,14 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
 from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
-from smartmob.errors import InvalidInput
+from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 HEARTBEAT_SECONDS = 10.0
 RECONNECT_SECONDS = 120.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 5.0
 _CONNECT_SECONDS = 10.0
+_LARGEST_FRAME = 64 * 1024 * 1024
+_MOST_FAULTS = 3
 
 
 class Channel:
@@ -71,6 +73,7 @@ class Channel:
         self._news = asyncio.Event()
         self._shorter = asyncio.Event()
         self._heard = False
+        self._faults = 0
         self._connected = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -111,6 +114,8 @@ class Channel:
                 aiohttp.ClientConnectorCertificateError,
             ) as error:
                 raise NotConnected(_refusal(self.url, error)) from None
+            except RemoteError as error:
+                raise NotConnected(str(error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
                 trouble = f"cannot connect to {self.url}: {_reason(error)}"
                 if deadline is None or loop.time() + delay > deadline:
@@ -166,13 +171,19 @@ class Channel:
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
             self._http = aiohttp.ClientSession(
-                headers=self._headers, timeout=timeout, connector=trust.connector(self._ca_file)
+                headers=self._headers,
+                timeout=timeout,
+                connector=trust.connector(self._ca_file),
+                trace_configs=[trust.redirects()],
             )
-        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=0, compress=0)
+        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=_LARGEST_FRAME, compress=0)
         try:
             hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
             await opened.send_frame(protocol.encode(hello), WSMsgType.TEXT)
-            welcome = protocol.from_server(await opened.receive_str())
+            first = await opened.receive()
+            if first.type is not WSMsgType.TEXT:
+                raise InvalidInput("the server said nothing of this protocol")
+            welcome = protocol.from_server(first.data)
             if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
                 raise InvalidInput("the server speaks another version of this protocol")
         except BaseException:
@@ -307,6 +318,10 @@ class Channel:
             if self._sender is not None:
                 self._sender.cancel()
             await self._hang_up()
+            if self._faults >= _MOST_FAULTS:
+                self._running = None
+                self._abandon(NotConnected(f"{self.url} does not keep to the protocol"))
+                return
             if not await self._reconnect():
                 return
 
@@ -318,9 +333,13 @@ class Channel:
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                 try:
                     self._take(message)
-                except InvalidInput:
+                except (SmartmobError, LookupError, TypeError, ValueError, AttributeError):
+                    self._faults += 1
                     return  # a gap or a repeat; a new connection begins at the right place
+                self._faults = 0
             elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                # A frame that is too large, or none at all.
+                self._faults += message.type is WSMsgType.ERROR
                 return
 
     async def _watch(self, reading: asyncio.Task[None]) -> None:
@@ -388,6 +407,9 @@ class Channel:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await self._connect()
                 return True
+            except RemoteError as error:
+                said = str(error)
+                break
             except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
                 said = _reason(error)
             await asyncio.sleep(delay)

@@ -20,6 +20,9 @@ class NotConnected(ClientError, ConnectionError):
     """There is no connection to the server, or it broke and could not be made again."""
 
 
+SAID = "said by the server"
+
+
 def exception(failure: Failure) -> BaseException:
     """Return the exception that a failure stands for: one of Python's own, or a ClientError."""
     kind = getattr(builtins, failure.type, None)
@@ -29,4 +32,10 @@ def exception(failure: Failure) -> BaseException:
         made: BaseException = kind(*failure.args)
     except TypeError:
         return ClientError(f"{failure.type}: {failure.message}")
+    made.add_note(SAID)
     return made
+
+
+def is_remote(error: BaseException) -> bool:
+    """Return whether an exception is one that the server has named."""
+    return SAID in getattr(error, "__notes__", ())

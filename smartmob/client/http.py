@@ -25,6 +25,11 @@ _CONNECT_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_LINE = 4 * 1024 * 1024
+_LARGEST_DOCUMENT = 64 * 1024 * 1024
+_LARGEST_COMPLAINT = 1024 * 1024
+_LONGEST_DETAIL = 4_000
+_LONGEST_ID = 200
+_TOO_LARGE = f"the server's answer has more than {_LARGEST_DOCUMENT} bytes"
 
 
 class Lab:
@@ -54,6 +59,7 @@ class Lab:
             read_bufsize=_LONGEST_LINE,
             json_serialize=_dumps,
             connector=trust.connector(self._ca_file),
+            trace_configs=[trust.redirects()],
         )
         return self
 
@@ -87,7 +93,7 @@ class Lab:
             ) as socket:
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
-                        yield orjson.loads(message.data)
+                        yield _parsed(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
                     raise RemoteError(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
@@ -131,8 +137,20 @@ class Lab:
     async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
         """Yield the documents of a listing as lines of JSON, as they come."""
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
-            async for line in response.content:
-                yield line
+            try:
+                async for line in response.content:
+                    yield line
+            except ValueError:
+                raise RemoteError(f"the server sent a line of more than {_LONGEST_LINE} bytes") from None
+
+    async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
+        """Yield the documents of a listing that is kept as a whole, and so has a largest size."""
+        size = 0
+        async for line in self.lines(path, **query):
+            size += len(line)
+            if size > _LARGEST_DOCUMENT:
+                raise RemoteError(_TOO_LARGE)
+            yield _parsed(line)
 
     async def chunks(self, path: str, accept: str, **query: object) -> AsyncIterator[bytes]:
         """Yield the body of a listing in another format, as it comes."""
@@ -152,6 +170,9 @@ class Lab:
                 yield response
 
     def _address(self, path: str, query: Mapping[str, object]) -> URL:
+        if not path.startswith("/"):
+            # A link of the server's: behind a host it could be the name of another one.
+            raise RemoteError(f"the server names {path[:200]!r}, which is no path")
         return URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
 
     @contextmanager
@@ -180,17 +201,33 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 
 async def _document(response: aiohttp.ClientResponse) -> Any:
-    return None if response.status == 204 else orjson.loads(await response.read())
+    return None if response.status == 204 else _parsed(await _whole(response, _LARGEST_DOCUMENT))
+
+
+async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return a body; raises RemoteError for one of more than `most` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise RemoteError(_TOO_LARGE)
+    return bytes(body)
+
+
+def _parsed(text: bytes | str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise RemoteError("the server answered something that is no JSON; is it a smartmob service?") from None
 
 
 async def _complaint(response: aiohttp.ClientResponse) -> str:
     """Return what the server says is wrong."""
-    body = await response.read()
     try:
-        problem = orjson.loads(body)
-        return f"{problem['detail']} (request {problem['request_id']})"
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"the server answered {response.status} {response.reason}"
+        problem = _parsed(await _whole(response, _LARGEST_COMPLAINT))
+        return f"{str(problem['detail'])[:_LONGEST_DETAIL]} (request {str(problem['request_id'])[:_LONGEST_ID]})"
+    except (RemoteError, KeyError, TypeError):
+        return f"the server answered {response.status} {(response.reason or '')[:_LONGEST_ID]}"
 
 
 def _dumps(document: object) -> str:

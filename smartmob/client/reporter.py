@@ -132,7 +132,9 @@ class Reporter:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         headers = {"User-Agent": f"smartmob/{__version__}"}
         connector = trust.connector(self._account.ca_file)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=timeout, connector=connector, trace_configs=[trust.redirects()]
+        ) as session:
             delay = _FIRST_DELAY
             while True:
                 started = self.delivered
@@ -160,7 +162,7 @@ class Reporter:
         async with session.post(URL(account.url) / "client", json=document, headers=headers) as response:
             if response.status == 200:
                 return
-            said = (await response.text())[:500]
+            said = (await response.content.read(500)).decode(errors="replace")
             if response.status == 401:
                 raise NotAuthenticated(
                     f"the service knows a machine {account.name!r} with another password, or does not allow the name. "

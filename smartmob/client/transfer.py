@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from smartmob.client import places
 from smartmob.client.failures import ClientError, NotConnected
-from smartmob.commands.checked import Reader, Writer
+from smartmob.client.places import Place
+from smartmob.commands.checked import Reader, Writer, mode_of
 
 if TYPE_CHECKING:
     from smartmob.client.lab import Lab, Listener
@@ -21,7 +22,9 @@ Progress = Callable[[int, int], None]
 """Told of how many bytes of how many are done."""
 
 _ATTEMPTS = 5
-_PART = ".smartmob-part"
+_PERMISSIONS = 0o777
+_GROWN = 64 * 1024 * 1024
+"""By how much a file may have grown since its size was told."""
 
 
 async def upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> dict[str, Any]:
@@ -33,10 +36,12 @@ async def upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> d
     return await _again(lab, lambda: _upload(lab, (src, dest), transfer, progress))
 
 
-async def download(lab: Lab, src: str, dest: Path, progress: Progress | None) -> dict[str, Any]:
-    """Get a file; raises OSError, NotConnected and what the server raises."""
-    await asyncio.to_thread(dest.parent.mkdir, parents=True, exist_ok=True)
-    return await _again(lab, lambda: _download(lab, src, dest, progress))
+async def download(
+    lab: Lab, src: str, dest: Place, progress: Progress | None, size: int | None = None
+) -> dict[str, Any]:
+    """Get a file, which is about `size` bytes long; raises OSError, ClientError and what the server raises."""
+    most = None if size is None else size + _GROWN
+    return await _again(lab, lambda: _download(lab, (src, dest), most, progress))
 
 
 async def _again(lab: Lab, attempt: Callable[[], Any]) -> dict[str, Any]:
@@ -56,7 +61,7 @@ async def _upload(lab: Lab, way: tuple[Path, str], transfer: str, progress: Prog
     src, dest = way
     with src.open("rb") as file:
         status = os.fstat(file.fileno())
-        listener = lab.start("put", dest, status.st_size, mode=stat.S_IMODE(status.st_mode), transfer=transfer)
+        listener = lab.start("put", dest, status.st_size, mode=status.st_mode & _PERMISSIONS, transfer=transfer)
         try:
             there = int((await _answer(listener))["offset"])
             reader = Reader(file)
@@ -89,29 +94,39 @@ async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
     return found
 
 
-async def _download(lab: Lab, src: str, dest: Path, progress: Progress | None) -> dict[str, Any]:
-    part = dest.with_name(dest.name + _PART)
-    result: Any = None
-    with part.open("a+b") as file:
-        writer = Writer(file)
+async def _download(lab: Lab, way: tuple[str, Place], most: int | None, progress: Progress | None) -> dict[str, Any]:
+    src, dest = way
+    opening = places.opened(dest)
+    opened = await asyncio.to_thread(opening.__enter__)
+    try:
+        writer = Writer(opened.file)
         there = await writer.resume()
         listener = lab.start("get", src, there, binary=True)
+        result: Any = None
         try:
             async for message in listener:
                 if isinstance(message, BaseException):
                     raise message
-                if isinstance(message, dict):
+                if not isinstance(message, bytes):
                     result = message
                     continue
-                await writer.write(message)
                 there += len(message)
+                if most is not None and there > most:
+                    listener.cancel()
+                    opened.remove()
+                    raise ClientError(f"the server sends more of {src} than it has announced")
+                await writer.write(message)
                 if progress is not None:
                     progress(there, 0)
         finally:
             await writer.flush()
-    if result is None or result["sha256"] != writer.sha256.hex():
-        part.unlink()
-        raise ClientError(f"{src} came with another SHA-256 than the server's; it may have changed. Get it again.")
-    part.chmod(result["mode"])
-    part.replace(dest)
+        if not isinstance(result, dict) or result.get("sha256") != writer.sha256.hex():
+            opened.remove()
+            raise ClientError(f"{src} came with another SHA-256 than the server's; it may have changed. Get it again.")
+        mode = result.get("mode")
+        if type(mode) is not int or mode < 0:
+            raise ClientError(f"the server names no mode of {src}")
+        opened.finish(mode_of(mode))
+    finally:
+        opening.__exit__(None, None, None)
     return dict(result)

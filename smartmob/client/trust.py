@@ -7,8 +7,9 @@ import ssl
 from typing import TypeAlias
 
 import aiohttp
+from yarl import URL
 
-from smartmob.errors import SettingsError
+from smartmob.errors import RemoteError, SettingsError
 
 CAFile: TypeAlias = str | os.PathLike[str] | None
 """File of the certificates of the authorities to trust, as PEM; None for those that the machine trusts."""
@@ -27,6 +28,25 @@ def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
     except OSError as error:
         raise SettingsError(f"--ca-file: cannot read {os.fspath(ca_file)}: {error.strerror}") from None
     return aiohttp.TCPConnector(ssl=context)
+
+
+def redirects() -> aiohttp.TraceConfig:
+    """Return what keeps a session with the service that it was made for; a redirect elsewhere raises RemoteError."""
+    watching = aiohttp.TraceConfig()
+    watching.on_request_redirect.append(_redirected)
+    return watching
+
+
+async def _redirected(_session: object, _context: object, asked: aiohttp.TraceRequestRedirectParams) -> None:
+    there = asked.response.headers.get("Location", "")
+    try:
+        same = asked.url.join(URL(there)).origin() == asked.url.origin()
+    except ValueError:
+        same = False
+    if not same:
+        raise RemoteError(
+            f"{asked.url.origin()} leads to another address, {there[:200]!r}; give that one if you trust it"
+        )
 
 
 def distrust(error: BaseException) -> str | None:

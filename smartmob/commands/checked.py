@@ -8,11 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncGenerator
 from io import BufferedRandom, BufferedReader
 
+_PERMISSIONS = 0o777
+_UMASK = "Umask:"
+
 PART_BYTES = 1024 * 1024
 """How much is read, and how much is held to be written, at a time."""
+
+
+def mode_of(mode: int) -> int:
+    """Return the mode of a file that has come, of the one it had: no setuid, setgid or sticky bit, and by the umask."""
+    return mode & _PERMISSIONS & ~_umask()
+
+
+def _umask() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next(int(line.removeprefix(_UMASK), 8) for line in file if line.startswith(_UMASK))
+    except (OSError, StopIteration):
+        # It can only be read by setting it; what another thread makes meanwhile is closed to others.
+        found = os.umask(0o077)
+        os.umask(found)
+        return found
 
 
 class Reader:

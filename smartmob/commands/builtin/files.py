@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 
 from smartmob.commands.call import Call
-from smartmob.commands.checked import Reader, Writer
+from smartmob.commands.checked import Reader, Writer, mode_of
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
@@ -177,7 +177,7 @@ async def get(call: Call, path: str, offset: Offset = 0) -> int:
         async with aclosing(reader.parts(offset)) as parts:
             async for place, part in parts:
                 await call.send(place, part)
-    sha256, mode = reader.sha256.hex(), target.stat().st_mode & 0o7777
+        sha256, mode = reader.sha256.hex(), os.fstat(file.fileno()).st_mode & 0o777
     await call.tell({"size": reader.size, "sha256": sha256, "mode": mode})
     return GOOD
 
@@ -219,7 +219,7 @@ async def put(
             said = "the content is not what was sent: its SHA-256 differs. Send it again."
             raise OSError(errno.EIO, said, str(target))
         if mode is not None:
-            part.chmod(mode)
+            part.chmod(mode_of(mode))
         part.replace(target)
     await call.tell({"size": size, "sha256": found.hex()})
     return GOOD
