@@ -127,6 +127,17 @@ class HostsSettings:
     message_rate: float = setting(
         10_000.0, "Messages a second that one WebSocket client may send before it is slowed down; 0 for any.", low=0
     )
+    prove_timeout: float = setting(
+        30.0, "Seconds after which a WebSocket client is disconnected that has not proved itself.", low=0.05, high=3600
+    )
+    unproved: int = setting(2_000, "WebSocket clients at the same time that have not yet proved themselves.", low=1)
+    unproved_by_address: int = setting(1_000, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    heartbeat: float = setting(
+        300.0,
+        "Seconds of silence after which a WebSocket client is pinged; half of that later it is disconnected.",
+        low=0.05,
+        high=86_400,
+    )
     open_monitor: bool = setting(False, "Show the load of the service's machine without a token.")
     disk: Path = setting(Path("/"), "Disk of the service's machine to watch, by any path on it.")
     csv_bytes: int = setting(10 * 1024 * 1024, "Bytes after which server_system_load.csv is rotated.", low=1024)

@@ -43,6 +43,7 @@ class Guardian:
     def __init__(self, find: Find) -> None:
         self._find = find
         self._key = secrets.token_bytes(32)
+        self._no_salt = secrets.token_bytes(16)
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
@@ -104,14 +105,11 @@ class Guardian:
 
     async def _check(self, name: str, password: str) -> str | None:
         stored = await self._find(name)
-        if stored is None:
-            return None
-        salt, secret = stored["salt"], stored["secret"]
-        if salt is None or secret is None:
-            return None
+        salt, secret = (None, None) if stored is None else (stored["salt"], stored["secret"])
+        # An unknown name costs the same work as a wrong password, so that the time does not tell which it was.
         async with self._turn:
-            given = await asyncio.to_thread(scrypt, password, salt)
-        return name if hmac.compare_digest(given, secret) else None
+            given = await asyncio.to_thread(scrypt, password, self._no_salt if salt is None else salt)
+        return name if secret is not None and hmac.compare_digest(given, secret) else None
 
     def _remember(self, digest: bytes, name: str | None) -> None:
         if name is not None:

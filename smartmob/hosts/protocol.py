@@ -260,7 +260,7 @@ class Echo:
 
     def __init__(self, rate: float) -> None:
         self._throttle = Throttle(rate)
-        self._greeted = False
+        self.greeted = False
         self._subscribed: set[bytes] = set()
 
     def handle(self, message: str | bytes, now: float, wall: float) -> Sequence[Action]:
@@ -276,9 +276,9 @@ class Echo:
             return self._unreadable(message, failed)
         kind = type(decoded)
         if kind is Hello:
-            self._greeted = True
+            self.greeted = True
             return _WELCOME_ACTION
-        if not self._greeted:
+        if not self.greeted:
             return _DATA_TYPE_ACTION
         if kind is ClientData:
             return _client_data(decoded)
@@ -311,7 +311,7 @@ class Echo:
     def _unreadable(self, message: str | bytes, failed: Exception) -> Sequence[Action]:
         said = str(failed)
         # What has a known type gets to know which of its fields is wrong; what has none is not of this protocol.
-        if not self._greeted or not isinstance(failed, msgspec.ValidationError) or not _has_type(message):
+        if not self.greeted or not isinstance(failed, msgspec.ValidationError) or not _has_type(message):
             return _DATA_TYPE_ACTION
         return (_refuse(f"value error: {said}"),)
 

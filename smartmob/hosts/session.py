@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -128,6 +129,8 @@ class Session:
     """One client's conversation. A `trusted` one may subscribe without proving to be a machine."""
 
     def __init__(self, service: HostsService, watchers: Watchers, line: Line, *, rate: float, trusted: bool) -> None:
+        self.checking: Callable[[], None] = lambda: None
+        """Called before a proof is checked, which may have to wait for others."""
         self._service = service
         self._watchers = watchers
         self._line = line
@@ -139,6 +142,11 @@ class Session:
         # The sample that is being stored: what is answered then, and who waits for that.
         self._answer: str | None = None
         self._answered: asyncio.Future[None] | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Return whether the client has shown who it is; a greeting is enough where anybody may watch."""
+        return self._trusted and self._echo.greeted
 
     async def receive(self, message: str | bytes) -> None:
         """Do what a message asks for; raises ConnectionError when the client has left.
@@ -182,7 +190,7 @@ class Session:
             # A client proves the same again with each sample: looking that up costs more than all else about it.
             proof = (action.client_id, self._service.credentials)
             if proof != self._proven:
-                self._name = self._service.known(action.client_id) or await self._service.verify(action.client_id)
+                self._name = self._service.known(action.client_id) or await self._verify(action.client_id)
                 self._proven = proof
             name = self._name
             if name is None:
@@ -222,19 +230,24 @@ class Session:
 
     async def _store_offset(self, action: StoreOffset) -> None:
         try:
-            name = await self._service.verify(action.client_id)
+            name = await self._verify(action.client_id)
             if name is None:
                 await self._line.send(protocol.ERROR_CREDENTIALS)
                 return
+            self._trusted = True
             await self._service.keep_offset(name, action.offset, action.delay)
             await self._line.send(protocol.OFFSET_STORED)
         except SmartmobError as error:
             await self._line.send(protocol.failure(str(error), "unavailable"))
 
+    async def _verify(self, client_id: str) -> str | None:
+        self.checking()
+        return await self._service.verify(client_id)
+
     async def _subscribe(self, action: Start) -> None:
         if not self._trusted:
             try:
-                self._trusted = bool(action.client_id) and await self._service.verify(action.client_id) is not None
+                self._trusted = bool(action.client_id) and await self._verify(action.client_id) is not None
             except Unavailable as error:
                 self._echo.forget(action.subscription.request_id)
                 await self._line.send(protocol.failure(str(error), "unavailable"))

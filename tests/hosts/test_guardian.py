@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -142,3 +143,17 @@ async def test_a_new_password(book: _Book) -> None:
     assert first != second
     assert scrypt("x", one) == first
     assert b"x" not in (first, second)
+
+
+async def test_an_unknown_name_costs_the_same_work(book: _Book) -> None:
+    """Neither an unknown name nor one without a password is refused without a hash, so time tells no names."""
+    guardian = Guardian(book.find)
+
+    async def work(ident: str) -> float:
+        before = time.process_time()
+        assert await guardian.verify(ident) is None
+        return time.process_time() - before
+
+    known = min([await work(client_id("a", f"wrong {number}")) for number in range(3)])
+    assert min([await work(client_id(f"b{number}")) for number in range(3)]) > known / 4
+    assert await work(client_id("own", "x")) > known / 4

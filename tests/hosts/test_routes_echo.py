@@ -274,3 +274,47 @@ async def test_stop_ends_conversations(settings: Any) -> None:
                 await service.finish(20)
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await client.ws_connect("/echo")
+
+
+_CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+
+class TestUnproved:
+    """Clients that have not proved who they are."""
+
+    @pytest.mark.parametrize("token", [None, "abc"])
+    async def test_a_silent_client_is_disconnected(self, with_settings: Any, token: str | None) -> None:
+        """One that says nothing does not keep its place, with and without a token of the service."""
+        client = await with_settings(token=token, hosts=HostsSettings(prove_timeout=0.1))
+        async with client.ws_connect("/echo") as socket:
+            assert (await socket.receive(20)).type in _CLOSED
+
+    async def test_a_greeting_proves_nothing_where_a_token_is_wanted(self, with_settings: Any) -> None:
+        """A client that greets again and again is disconnected at its first deadline."""
+        client = await with_settings(token="abc", hosts=HostsSettings(prove_timeout=0.5))
+        async with talking(client) as talk, asyncio.timeout(20):
+            while (await talk.socket.receive()).type not in _CLOSED:
+                await talk.say({"type": "HELLO"})
+
+    async def test_a_client_that_proved_itself_stays(self, with_settings: Any) -> None:
+        """A silent newcomer takes no place of a client with a valid client_id, of a token, or of a greeted one."""
+        hosts = HostsSettings(prove_timeout=1000, unproved=2, unproved_by_address=2)
+        client = await with_settings(token="abc", hosts=hosts)
+        token = {"headers": {"Authorization": "Bearer abc"}}
+        await register(client, **token)
+        async with talking(client) as machine, talking(client, **token) as watcher:
+            assert (await machine.send(sample()))["type"] == "DATA_RETURN"
+            silent = [await client.ws_connect("/echo") for _ in range(3)]
+            assert (await silent[0].receive(20)).type in _CLOSED
+            assert (await machine.send(sample()))["type"] == "DATA_RETURN"
+            assert (await watcher.ask({"type": "HELLO"}))["type"] == "WELCOME"
+            for socket in silent:
+                await socket.close()
+
+    async def test_a_peer_that_answers_no_ping_is_dropped(self, with_settings: Any) -> None:
+        """A client that has vanished without a word is not counted as connected any more."""
+        client = await with_settings(hosts=HostsSettings(heartbeat=0.1))
+        async with client.ws_connect("/echo", autoping=False) as socket, asyncio.timeout(20):
+            await socket.send_json({"type": "HELLO"})
+            while (await socket.receive()).type not in _CLOSED:
+                pass

@@ -18,6 +18,7 @@ from smartmob.commands.model import Failure, Job, Offset, Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import Connection
 from smartmob.errors import InvalidInput, NotFound, Unavailable
+from smartmob.kernel.arrivals import Arrivals
 from smartmob.kernel.routing import NDJSON, TEXT
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
 
@@ -25,6 +26,8 @@ _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
 _MOST_CONNECTIONS = 1_000
 _LINES_HELD = 64
 _HEARTBEAT_SECONDS = 30.0
+_FIRST_MESSAGE_SECONDS = 60.0
+_MOST_SILENT = 500
 _NEVER = 2**62
 
 
@@ -76,6 +79,7 @@ class CommandHandlers:
     def __init__(self, service: CommandsService, bodies: BodyReader) -> None:
         self._service = service
         self._bodies = bodies
+        self._arrivals = Arrivals(_FIRST_MESSAGE_SECONDS, _MOST_SILENT, _MOST_SILENT)
 
     async def commands(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -131,16 +135,24 @@ class CommandHandlers:
             self._service.tasks.start("commands-leave", _leave(socket, connection))
 
         self._service.connections.add(leave)
+        arrival = self._arrivals.enter(request.remote, lambda: _abort(request))
         try:
             async for message in socket:
+                self._arrivals.leave(arrival)
                 if message.type is WSMsgType.TEXT:
                     await connection.text(message.data)
                 elif message.type is WSMsgType.BINARY:
                     await connection.binary(message.data)
         finally:
+            self._arrivals.leave(arrival)
             self._service.connections.discard(leave)
             connection.close()
         return socket
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _leave(socket: web.WebSocketResponse, connection: Connection) -> None:

@@ -10,6 +10,7 @@ from smartmob.errors import NotAuthenticated, Unavailable
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Session, Watchers
 from smartmob.kernel.access.model import CONTROL, READ, Visitor
+from smartmob.kernel.arrivals import Arrival, Arrivals
 from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.events import ServiceStopping
 from smartmob.kernel.frames import text_frame
@@ -51,6 +52,7 @@ class EchoRoute:
         self._tasks = tasks
         self._open: set[web.WebSocketResponse] = set()
         self._closing = False
+        self._arrivals = Arrivals(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
 
     @property
     def connections(self) -> int:
@@ -59,7 +61,11 @@ class EchoRoute:
 
     async def echo(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            timeout=_CLOSE_SECONDS, compress=False, max_msg_size=self._settings.max_message, decode_text=True
+            timeout=_CLOSE_SECONDS,
+            heartbeat=self._settings.heartbeat,
+            compress=False,
+            max_msg_size=self._settings.max_message,
+            decode_text=True,
         )
         if not socket.can_prepare(request).ok:
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
@@ -84,14 +90,35 @@ class EchoRoute:
             trusted=trusted,
         )
         self._open.add(socket)
+        arrival = self._arrivals.enter(request.remote, transport.abort)
         try:
-            await _converse(socket, session)
+            await self._converse(socket, session, arrival)
         except ConnectionError:
             pass  # the client has left
         finally:
+            self._arrivals.leave(arrival)
             self._open.discard(socket)
             session.end()
         return socket
+
+    async def _converse(self, socket: web.WebSocketResponse, session: Session, arrival: Arrival) -> None:
+        receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
+        # The time that the service needs to check a proof is not the client's.
+        session.checking = lambda: self._arrivals.leave(arrival)
+        while not session.proved:
+            message = await receive()
+            if message.type is not text and message.type is not binary:
+                return
+            await session.receive(message.data)
+            if not session.proved:
+                self._arrivals.wait(arrival)
+        self._arrivals.leave(arrival)
+        while True:
+            message = await receive()
+            if message.type is text or message.type is binary:
+                await session.receive(message.data)
+            else:
+                return
 
     def stopping(self, _: ServiceStopping) -> None:
         """Begin to say farewell: the service waits for requests under way, and each socket is one."""
@@ -109,13 +136,3 @@ class EchoRoute:
             return self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
         except NotAuthenticated:
             return None
-
-
-async def _converse(socket: web.WebSocketResponse, session: Session) -> None:
-    receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
-    while True:
-        message = await receive()
-        if message.type is text or message.type is binary:
-            await session.receive(message.data)
-        else:
-            return
