@@ -163,6 +163,10 @@ class TurretsSettings:
         None, "File that holds the headquarters' secret CURVE key; turrets need the public one.",
         name="hq_curve_key_file",
     )  # fmt: skip
+    hq_turret_keys: Path | None = setting(
+        None, "File with the public CURVE keys of the turrets that may connect, one a line; without it any may.",
+        name="hq_turret_keys",
+    )  # fmt: skip
     lost_after: float = setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)
     quiet: float = setting(
         3.0, "Seconds without a result after which turrets of OCT count as finished.", low=0.05, high=3600

@@ -29,6 +29,42 @@ def new(name: Path) -> None:
     click.echo(f"{name}.pub   public: smartmob turret --hq-key-file {name}.pub")
 
 
+@command.command("turret")
+@click.argument("name", type=click.Path(path_type=Path))
+@click.option("--list", "keys_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Add the public key to this list of turrets that may connect.")  # fmt: skip
+def turret(name: Path, keys_file: Path | None) -> None:
+    """Make a pair for a turret: NAME.key stays with it, its public key goes to the list of the headquarters."""
+    from smartmob.turrets.turret import keys
+
+    public, private = keys.pair()
+    _write(name.with_name(f"{name.name}.key"), private, 0o600)
+    _write(name.with_name(f"{name.name}.pub"), public, 0o644)
+    click.echo(f"{name}.key   secret: smartmob turret --key-file {name}.key")
+    click.echo(f"{name}.pub   public: smartmob keys allow FILE {public} {name.name}")
+    if keys_file is not None:
+        _allow(keys_file, public, name.name)
+
+
+@command.command("allow")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("key")
+@click.argument("name", default="")
+def allow(file: Path, key: str, name: str) -> None:
+    """Add the public KEY of a turret to the list in FILE (smartmob serve --hq --hq-turret-keys FILE)."""
+    _allow(file, key, name)
+
+
+@command.command("list")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def list_keys(file: Path) -> None:
+    """Print the keys and names of the turrets in the list FILE."""
+    from smartmob.turrets.authenticator import read_keys
+
+    for key, name in read_keys(file).items():
+        click.echo(f"{key} {name}".rstrip())
+
+
 @command.command("public")
 @click.argument("file", type=click.Path(path_type=Path))
 def public(file: Path) -> None:
@@ -39,6 +75,22 @@ def public(file: Path) -> None:
         click.echo(keys.public_of(secret(file, "FILE")))
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from None
+
+
+def _allow(file: Path, key: str, name: str) -> None:
+    """Add a key to a list, once."""
+    from smartmob.turrets.authenticator import is_key, read_keys
+    from smartmob.turrets.protocol import printable
+
+    if not is_key(key):
+        raise InvalidInput(f"{key} is no public key of CURVE, which has 40 characters of Z85")
+    if file.exists() and key in read_keys(file):
+        return
+    try:
+        with file.open("a") as lines:
+            lines.write(f"{key} {printable(name)}".rstrip() + "\n")
+    except OSError as error:
+        raise StartupError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -25,7 +25,11 @@ import click
 @click.option("--hq-rc", type=int, metavar="N", help="Its port for results, instead of the configured one.")
 @click.option("--hq-key-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Public CURVE key of the headquarters: the connection is encrypted.")  # fmt: skip
-def command(config_file: Path | None, tar: Path | None, hq_key_file: Path | None, **overrides: Any) -> int:
+@click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Secret CURVE key of this turret, which a headquarters with --hq-turret-keys knows.")  # fmt: skip
+def command(
+    config_file: Path | None, tar: Path | None, hq_key_file: Path | None, key_file: Path | None, **overrides: Any
+) -> int:
     """Be a turret: wait for the orders of a headquarters, fire, and send what was measured.
 
     Takes the configuration files and packages of OCT as they are (`smartmob pack-turrets` makes them). It ends by the
@@ -43,14 +47,14 @@ def command(config_file: Path | None, tar: Path | None, hq_key_file: Path | None
         else:
             assert config_file is not None
             packed = package.from_config(config_file, given)
-        return _run(packed, hq_key_file)
+        return _run(packed, hq_key_file, key_file)
 
 
-def _run(packed: Any, hq_key_file: Path | None) -> int:
+def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None) -> int:
     from smartmob.turrets.turret import keys, loops
     from smartmob.turrets.turret.session import Turret
 
-    curve = keys.keys(packed, hq_key_file)
+    curve = keys.keys(packed, hq_key_file, key_file)
 
     async def main() -> int:
         turret = Turret(packed, curve, _say)

@@ -16,6 +16,7 @@ import zmq
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.auth import is_loopback
 from smartmob.settings import TurretsSettings, secret
+from smartmob.turrets.authenticator import Authenticator, read_keys
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
 _AT_ONCE = 500
@@ -34,6 +35,9 @@ class Channel:
         self._settings = settings
         self._insecure = insecure
         self._take = take
+        self.sender = ""
+        """The key of the turret whose messages are handed on just now; "" where keys are not known."""
+        self._authenticator: Authenticator | None = None
         self._paused = False
         self._topics: set[bytes] = set()
         self._context: Any = None
@@ -50,13 +54,18 @@ class Channel:
                 "send results. Give --hq-curve-key-file FILE and the public key to the turrets, or listen on "
                 "127.0.0.1, or accept the risk with --insecure."
             )
+        self._authenticator = self._allowed(keys)
         self._context = zmq.Context()
         try:
+            if self._authenticator is not None:
+                self._authenticator.open(self._context)
             # To the first and the last, peers send subscriptions only, and libzmq keeps a node for each byte of them.
             self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys, _LONGEST_TOPIC)
             self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys, LONGEST_MESSAGE)
             self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys, _LONGEST_TOPIC)
         except BaseException:
+            if self._authenticator is not None:
+                self._authenticator.close()
             self._context.destroy(linger=0)
             raise
         loop = asyncio.get_running_loop()
@@ -76,6 +85,8 @@ class Channel:
             loop.remove_reader(socket.FD)
         for socket in (self._orders, self._results, self._external):
             socket.close(linger=_LINGER_MS)
+        if self._authenticator is not None:
+            self._authenticator.close()
         await asyncio.to_thread(self._context.term)
         self._context = None
 
@@ -123,6 +134,9 @@ class Channel:
     def _read(self) -> None:
         if self._paused or self._context is None:
             return
+        if self._authenticator is not None:
+            self._read_known()
+            return
         frames: list[bytes] = []
         add, receive, now = frames.append, self._results.recv, zmq.NOBLOCK
         more, size = True, 0
@@ -137,6 +151,28 @@ class Channel:
             more = False
         if frames:
             self._take(frames)
+        if more:
+            asyncio.get_running_loop().call_soon(self._read)
+
+    def _read_known(self) -> None:
+        """Do what `_read` does where each message tells whose it is."""
+        groups: list[tuple[str, list[bytes]]] = []
+        more, size = True, 0
+        try:
+            for _ in range(_AT_ONCE):
+                message = self._results.recv(zmq.NOBLOCK, copy=False)
+                sender, frame = message.get("User-Id"), message.bytes
+                if not groups or groups[-1][0] != sender:
+                    groups.append((sender, []))
+                groups[-1][1].append(frame)
+                size += len(frame)
+                if size > _BYTES_AT_ONCE:
+                    break
+        except zmq.Again:
+            more = False
+        for self.sender, frames in groups:
+            self._take(frames)
+        self.sender = ""
         if more:
             asyncio.get_running_loop().call_soon(self._read)
 
@@ -161,6 +197,7 @@ class Channel:
         socket.setsockopt(zmq.MAXMSGSIZE, longest)
         if keys is not None:
             socket.curve_server = True
+            socket.zap_domain = b"turrets"
             socket.curve_publickey, socket.curve_secretkey = keys
         host = "127.0.0.1" if self._settings.hq_host == "localhost" else self._settings.hq_host
         try:
@@ -171,6 +208,14 @@ class Channel:
                 "Other ports: --hq-publish-port, --hq-rc-port, --hq-external-port (0 takes a free one)."
             ) from None
         return socket
+
+    def _allowed(self, keys: tuple[bytes, bytes] | None) -> Authenticator | None:
+        """Return who knows the turrets that may connect, or None where any may."""
+        if self._settings.hq_turret_keys is None:
+            return None
+        if keys is None:
+            raise SettingsError("--hq-turret-keys needs a key of the headquarters, too: --hq-curve-key-file FILE")
+        return Authenticator(read_keys(self._settings.hq_turret_keys))
 
     def _keys(self) -> tuple[bytes, bytes] | None:
         """Return the public and the secret key, or None without CURVE."""

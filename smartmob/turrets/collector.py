@@ -26,6 +26,7 @@ from smartmob.turrets.protocol import (
     MOST_ERROR_TEXTS,
     MOST_TIMERS,
     MOST_TURRETS,
+    Claims,
     Figure,
     Name,
     Report,
@@ -115,6 +116,7 @@ class Collector:
         self.weight = 0
         self._complain = complain
         self._numbers = BatchNumbers()
+        self._claims = Claims()
         self._run: UUID | None = None
         self._run_name = ""
         self._started = 0.0
@@ -165,26 +167,30 @@ class Collector:
 
     # -- taking ---------------------------------------------------------------------------------------------------
 
-    def take(self, frames: Sequence[bytes], now: float, wall: datetime, passed: float) -> Taken:
-        """Keep what is in `frames`; `now` is the time of day in seconds since 1970, `passed` that of the run."""
+    def take(self, frames: Sequence[bytes], now: float, wall: datetime, passed: float, sender: str = "") -> Taken:
+        """Keep what is in `frames`; `now` is the time of day in seconds since 1970, `passed` that of the run.
+
+        `sender` is the key of who sent them, where keys are known.
+        """
         self._now, self._passed = now, passed
         try:
             plain = _PLAIN.decode_lines(b"\n".join(frames))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._take_slowly(frames, now, wall)
+            return self._take_slowly(frames, now, wall, sender)
         # Two halves of a message in two frames could make up a whole one.
         if len(plain) != len(frames) or not plain:
-            return self._take_slowly(frames, now, wall)
+            return self._take_slowly(frames, now, wall, sender)
         self._keep_plain(plain, now)
         return Taken(results=frames, stock=True)
 
-    def _take_slowly(self, frames: Iterable[bytes], now: float, wall: datetime) -> Taken:
+    def _take_slowly(self, frames: Iterable[bytes], now: float, wall: datetime, sender: str) -> Taken:
         statuses: list[Status] = []
         results: list[Result] = []
         result_frames: list[bytes] = []
         for frame in frames:
             try:
                 message = protocol.decode(frame)
+                self._claims.check(message, sender)
                 if isinstance(message, Result):
                     results.append(message)
                     result_frames.append(frame)

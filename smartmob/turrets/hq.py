@@ -165,7 +165,9 @@ class Hq:
 
     def _take(self, frames: list[bytes]) -> None:
         now = self.now()
-        taken = self.collector.take(frames, now.wall.timestamp(), now.wall, self.machine.passed(now))
+        taken = self.collector.take(
+            frames, now.wall.timestamp(), now.wall, self.machine.passed(now), self.channel.sender
+        )
         for status in taken.statuses:
             if not self.machine.admits(status.identity):
                 self.collector.counters.malformed += 1

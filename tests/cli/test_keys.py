@@ -52,3 +52,20 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """It says what could not be written."""
     code, _, errors = await run("keys", "new", tmp_path / "nowhere" / "hq")
     assert (code, "hq.key cannot be written: No such file" in errors) == (1, True)
+
+
+async def test_keys_of_turrets(tmp_path: Path) -> None:
+    """They are made, added to a list once, and listed with their names."""
+    turrets = tmp_path / "turrets"
+    code, output, _ = await run("keys", "turret", tmp_path / "rack7", "--list", turrets)
+    public = (tmp_path / "rack7.pub").read_text().strip()
+    assert (code, f"--key-file {tmp_path}/rack7.key" in output) == (0, True)
+    assert stat.S_IMODE((tmp_path / "rack7.key").stat().st_mode) == 0o600
+
+    other = zmq.curve_keypair()[0].decode()
+    for _ in range(2):
+        assert (await run("keys", "allow", turrets, "--", other, "rack 8"))[0] == 0
+    assert (await run("keys", "list", turrets))[1] == f"{public} rack7\n{other} rack 8\n"
+
+    code, _, errors = await run("keys", "allow", turrets, "short")
+    assert (code, "short is no public key" in errors) == (1, True)

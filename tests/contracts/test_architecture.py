@@ -48,7 +48,19 @@ ROLES = {
     },
     "turrets": {
         # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.
-        *("hq", "hq_events", "hq_machine", "channel", "collector", "batch", "rows", "keeper", "folding", "viewers"),
+        *(
+            "hq",
+            "hq_events",
+            "hq_machine",
+            "channel",
+            "authenticator",
+            "collector",
+            "batch",
+            "rows",
+            "keeper",
+            "folding",
+            "viewers",
+        ),
         *("project", "report", "slices", "turret", "turret_machine", "scripting", "machines"),
     },
     "processes": {

@@ -14,11 +14,12 @@ from smartmob.turrets.turret.wire import Keys
 _Z85_LENGTH = 40
 
 
-def keys(package: Package, file: Path | None) -> Keys | None:
+def keys(package: Package, file: Path | None, own: Path | None = None) -> Keys | None:
     """Return the keys, or None for a connection in clear text. Raises InvalidInput.
 
     `file` (a certificate as ZeroMQ's tools write it, or the key alone) goes before `hq_public_key`. Without
-    `curve_key_file` (a certificate with a secret key) the turret makes a pair of its own for this time.
+    `own` or `curve_key_file` (a certificate with a secret key, or that key alone) the turret makes a pair of its own
+    for this time.
     """
     settings = package.configuration
     if file is not None:
@@ -27,10 +28,11 @@ def keys(package: Package, file: Path | None) -> Keys | None:
         headquarters = settings.hq_public_key.encode()
     else:
         return None
-    if settings.curve_key_file is None:
+    if own is None and settings.curve_key_file is None:
         return Keys(headquarters, *zmq.curve_keypair())
-    path = package.folders[-1] / settings.curve_key_file
-    public, secret = _certificate(path)
+    path = own or package.folders[-1] / str(settings.curve_key_file)
+    text = _read(path)
+    public, secret = (public_of(text.decode(errors="replace")).encode(), text) if _is_key(text) else _certificate(path)
     if secret is None:
         raise InvalidInput.at("$.curve_key_file", f"{path} has no secret key")
     return Keys(headquarters, public, secret)
@@ -51,11 +53,19 @@ def public_of(secret: str) -> str:
 
 
 def _public(path: Path) -> bytes:
+    text = _read(path)
+    return text if _is_key(text) else _certificate(path)[0]
+
+
+def _read(path: Path) -> bytes:
     try:
-        text = path.read_bytes().strip()
+        return path.read_bytes().strip()
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
-    return text if len(text) == _Z85_LENGTH else _certificate(path)[0]
+
+
+def _is_key(text: bytes) -> bool:
+    return len(text) == _Z85_LENGTH
 
 
 def _certificate(path: Path) -> tuple[bytes, bytes | None]:
