@@ -93,6 +93,8 @@ async def _start_server(home: Path) -> str:
 
     await postgres.start(prepare)
     await tasks.close()
+    # The server is for all workers, also when this one has ended.
+    postgres.watchdog.kill()
     return url
 
 

