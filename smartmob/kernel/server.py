@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 _BACKLOG = 1024
 _OPEN_FILES = 65_536
-_LINGER_BYTES = 1024 * 1024
+_LINGER_BYTES = 16 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 
 
