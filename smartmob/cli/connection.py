@@ -24,7 +24,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8080"
 
 _LONGEST_SAID = 1_000
 _MISUNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
-"""What reading a document raises whose types or fields are others than this version's."""
+"""Errors of reading a document whose types or fields differ from those of this version."""
 
 T = TypeVar("T")
 

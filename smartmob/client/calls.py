@@ -14,7 +14,7 @@ from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, 
 from smartmob.errors import InvalidInput
 
 MOST_MESSAGES = 1_000_000
-"""How much a command may say whose messages are kept until its end."""
+"""Most messages of a command that are kept until its end."""
 
 
 class Taker(Protocol):

@@ -14,7 +14,7 @@ from pathlib import Path
 from smartmob.client.failures import ClientError
 
 PART = ".smartmob-part"
-"""What a file's name ends with until all of it has come."""
+"""Suffix of a file until all of it has come."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a route takes: the body's type by media type, and how many bytes if fewer than `--max-body`."""
+    """The body that a route takes: its type by media type, and its limit in bytes if lower than `--max-body`."""
 
     content: Mapping[str, Any]
     required: bool = True

@@ -28,11 +28,11 @@ _SCHEMES = ("http", "https")
 _METADATA = frozenset(
     map(ipaddress.IPv4Address, ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200"))
 )
-"""Where clouds tell machines their secrets: most of them, Azure, Oracle's older machines, and Alibaba."""
+"""Metadata addresses by IPv4: of most clouds, Azure, Oracle's older machines, and Alibaba."""
 _METADATA_NETWORKS = tuple(
     map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32", "fd00:42::/32", "fec0::/10"))
 )
-"""What Amazon, Google, Oracle and Scaleway have instead by IPv6, and site-local addresses, which are no longer used."""
+"""Metadata addresses of Amazon, Google, Oracle and Scaleway by IPv6, and the retired site-local addresses."""
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _TRANSLATED_LOCALLY = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")

@@ -1,4 +1,4 @@
-"""What others of the machine can read of a running service: neither its files nor its secrets."""
+"""Other users and programs of the machine read neither the files nor the secrets of a running service."""
 
 from __future__ import annotations
 

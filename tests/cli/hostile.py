@@ -12,7 +12,7 @@ from smartmob.commands.model import CommandDescription, Failure
 from smartmob.commands.protocol import OUTPUT, Done, Says, Started, Welcome
 
 EVIL = "\x1b[2J\x07\x9b31m\u202e\u2066\x85\u2028@all https://evil.example =1+1"
-"""What a terminal, a page, people and a spreadsheet would obey."""
+"""Text that a terminal, a page, a mention or a spreadsheet would interpret."""
 
 TRIED = ("noise",)
 """The scripts that every command is tried with."""

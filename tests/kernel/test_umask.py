@@ -19,7 +19,7 @@ print(oct(umask.of_programs()))
 
 
 def test_files_are_private_and_the_umask_of_programs_is_kept(tmp_path: Path) -> None:
-    """What is made afterwards has no bits for others; programs get the umask of before, however often it is asked."""
+    """New files have no bits for others; programs get the earlier umask, however often it is set."""
     command = [sys.executable, "-c", _PROGRAM, str(tmp_path / "made")]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "0o27\n"
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600

@@ -42,6 +42,6 @@ def test_what_is_taken_everywhere() -> None:
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\0", "\ud800"])
 def test_the_last_look_before_a_start(name: str) -> None:
-    """What no system takes as a name is refused before a keeper is told."""
+    """Names that no system takes are refused before a keeper is told."""
     with pytest.raises(SpawnFailed):
         Spec(["true"], {name: "x"}, Path("/"), 0, 0, 0).encode()

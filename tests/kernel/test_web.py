@@ -22,7 +22,7 @@ HTML = {"Accept": "text/html,*/*"}
 
 
 class TestProtection:
-    """What every answer tells a browser."""
+    """Headers that protect a browser."""
 
     async def test_every_answer(self, serving: Any) -> None:
         """Whatever it is, it is to be taken for what it says; without TLS nothing is said of that."""

@@ -172,7 +172,7 @@ class TestPacked:
         ids=("none", "no end", "rest", "wrong sum", "no end of deflate", "rest of deflate"),
     )
     async def test_what_is_broken(self, tiny_client: Any, coding: str, data: bytes) -> None:
-        """What does not unpack to its end, or goes on behind it, is the client's fault."""
+        """A body that does not unpack to its end, or goes on behind it, is the client's fault."""
         response = await tiny_client.post("/things", data=data, headers={"Content-Encoding": coding})
 
         assert response.status == 400
