@@ -218,9 +218,11 @@ class Outside:
             await connection.execute("SELECT pg_reload_conf()")
             await connection.close()
 
-        await EmbeddedPostgres(self._home, tasks).start(prepare)
-        # It goes on without the one who looks after it.
+        postgres = EmbeddedPostgres(self._home, tasks)
+        await postgres.start(prepare)
+        # The server goes on after this event loop has ended.
         await tasks.close()
+        postgres.watchdog.kill()
 
     def url(self, database: str) -> str:
         """Return what stands in a URL behind the password."""

@@ -85,7 +85,7 @@ async def test_a_service_that_uses_another_database(reachable_path: Path) -> Non
 
 
 async def test_a_server_that_a_crash_left_behind(reachable_path: Path) -> None:
-    """It is taken over, and stopped at the end."""
+    """A server whose service and watchdog were killed is taken over, and stopped at the end."""
     data = reachable_path / "data"
     settings, tasks = Settings(data_dir=data), TaskRegistry()
     async with reach(settings, KNOWN, make=True):
@@ -97,6 +97,7 @@ async def test_a_server_that_a_crash_left_behind(reachable_path: Path) -> None:
 
     await left.start(nothing)
     await tasks.close()
+    left.watchdog.kill()
     assert left.pid() is not None
     assert await _ask(settings) == (False, 1)
     assert left.pid() is None
