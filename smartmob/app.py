@@ -23,11 +23,12 @@ from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.kernel.health import Readiness, database_check, disk_check, tasks_check
-from smartmob.kernel.prometheus import Figures, http_metrics, task_metrics, writer_metrics
+from smartmob.kernel.prometheus import Figures, auth_metrics, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
 from smartmob.kernel.routing import Route, mount, public_paths
 from smartmob.kernel.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.tries import Tries
 from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
 from smartmob.marks import room as marks
 from smartmob.metrics import room as metrics
@@ -91,7 +92,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database, figures, nursery = Database(settings.database, embedded), Figures(), Nursery(tasks)
-    tokens, known = Tokens(settings.token), dict[web.AbstractRoute, Route]()
+    tokens, known = Tokens(settings.token, Tries(settings.auth_tries)), dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
@@ -99,7 +100,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     faces = _introduced({room: built[room].face for room in ROOMS})
     rooms = (access.build(house), *built.values(), console.build(house, faces))
 
-    figures.add(http_metrics(traffic))
+    figures.add(http_metrics(traffic), auth_metrics(tokens.tries))
     figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
     lag = LoopLag()
     figures.add(task_metrics(tasks, lag))

@@ -15,6 +15,7 @@ answers, `smartmob.cli.main` to exit codes.
      ├─ NotAllowed
      ├─ TooSlow
      ├─ Unavailable             try again later
+     │   └─ TooManyTries
      └─ RemoteError             what a client says of its server
 """
 
@@ -93,6 +94,10 @@ class Unavailable(SmartmobError):
     def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyTries(Unavailable):
+    """Too many wrong tokens, passwords or client ids came from this address; try again later."""
 
 
 class RemoteError(SmartmobError):

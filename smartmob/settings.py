@@ -207,6 +207,9 @@ class Settings:
     registration: bool | None = setting(
         None, "Let everybody register machines.", shown="only without a token; with one, registering needs it"
     )
+    auth_tries: int = setting(
+        30, "Wrong tokens, passwords and client ids that one address may show a minute; 0 for any.", low=0, high=100_000
+    )
     max_body: int = setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
     body_timeout: float = setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
     body_least_rate: float = setting(

@@ -165,8 +165,9 @@ class Reporter:
             said = (await response.content.read(500)).decode(errors="replace")
             if response.status == 401:
                 raise NotAuthenticated(
-                    f"the service knows a machine {account.name!r} with another password, or does not allow the name. "
-                    "Choose another --name, or give its password with --password-file."
+                    f"the service knows a machine {account.name!r} with another password, or does not allow the name, "
+                    "or registers nobody without its token. Choose another --name, or give the machine's password with "
+                    "--password-file, or the token with --token-file."
                 )
             if response.status == 403:
                 raise NotAllowed(f"the service does not let this machine in: {said}. Give --token-file.")

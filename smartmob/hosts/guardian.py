@@ -49,6 +49,8 @@ class Guardian:
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
         self._registering = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self.hashes = 0
+        """Passwords hashed."""
         self.edition = 0
         """Another number once what was verified before may hold no more."""
 
@@ -99,7 +101,7 @@ class Guardian:
         self._registering += 1
         try:
             async with self._turn:
-                return salt, await asyncio.to_thread(scrypt, password, salt)
+                return salt, await self._scrypt(password, salt)
         finally:
             self._registering -= 1
 
@@ -108,8 +110,12 @@ class Guardian:
         salt, secret = (None, None) if stored is None else (stored["salt"], stored["secret"])
         # An unknown name costs the same work as a wrong password, so that the time does not tell which it was.
         async with self._turn:
-            given = await asyncio.to_thread(scrypt, password, self._no_salt if salt is None else salt)
+            given = await self._scrypt(password, self._no_salt if salt is None else salt)
         return name if secret is not None and hmac.compare_digest(given, secret) else None
+
+    async def _scrypt(self, password: str, salt: bytes) -> bytes:
+        self.hashes += 1
+        return await asyncio.to_thread(scrypt, password, salt)
 
     def _remember(self, digest: bytes, name: str | None) -> None:
         if name is not None:

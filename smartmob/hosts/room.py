@@ -14,7 +14,7 @@ from smartmob.hosts.store.partitions import Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.events import ServiceStopping
-from smartmob.kernel.prometheus import gauges
+from smartmob.kernel.prometheus import Gauge, gauges
 from smartmob.kernel.rooms import House, Room
 
 
@@ -31,6 +31,7 @@ def build(house: House) -> Room:
     echo = EchoRoute(service, watchers, house.tokens, settings, house.tasks)
     house.bus.subscribe(ServiceStopping, echo.stopping)
     house.figures.add(gauges(lambda: figures(sampler, lambda: echo.connections, lambda: len(watchers))))
+    house.figures.add(gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),)))
     works = {
         "hosts-sampler": sampler.look_for_ever,
         "hosts-watchers": watchers.tell_for_ever,

@@ -15,7 +15,7 @@ import msgspec
 import orjson
 import structlog
 
-from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, NotFound, Unavailable
+from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.hosts import model
 from smartmob.hosts.events import HostRegistered, HostSampled
 from smartmob.hosts.guardian import Guardian
@@ -42,10 +42,6 @@ _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 class UnsupportableName(NotAuthenticated):
     """A machine's name begins with a letter, is printable, has no colon and at most 128 characters."""
-
-
-class RegistrationClosed(NotAllowed):
-    """Registration is closed: only who sends the token of the service can register a machine."""
 
 
 class HostsService:
@@ -93,21 +89,23 @@ class HostsService:
     async def register(self, name: str, password: str, *, may_register: bool) -> tuple[str, bool]:
         """Return the client id of a machine and whether it is new.
 
-        Raises UnsupportableName, NotAuthenticated when the machine is known with another password, and
-        RegistrationClosed when it is unknown and the caller may not register it.
+        Raises UnsupportableName, and NotAuthenticated when the machine is known with another password, or when it is
+        unknown and the caller may not register it. The last two take the same work, so that no name is found out.
         """
         if not model.is_name(name):
             raise UnsupportableName
         client_id = model.client_id(name, password)
         if self._guardian.known(client_id) is not None:
             return client_id, False
+        if not may_register:
+            if await self._guardian.verify(client_id) is None:
+                raise NotAuthenticated
+            return client_id, False
         # First whether it is there, then whether it is this one: somebody else may register it at the same moment.
         if await self._reader.secret(name) is not None:
             if await self._guardian.verify(client_id) is None:
                 raise NotAuthenticated
             return client_id, False
-        if not may_register:
-            raise RegistrationClosed
         salt, secret = await self._guardian.hashed(password)
         added = await self._writer.insert_host(name, clock.now(), own=False, salt=salt, secret=secret)
         self._guardian.forget(name)
@@ -124,6 +122,11 @@ class HostsService:
     def credentials(self) -> int:
         """Return another number once a client id that was verified before may prove nothing more."""
         return self._guardian.edition
+
+    @property
+    def hashes(self) -> int:
+        """Return how many passwords were hashed."""
+        return self._guardian.hashes
 
     def known(self, client_id: str) -> str | None:
         """Return the name of the machine that a client id proves, if that was verified before."""

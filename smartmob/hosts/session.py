@@ -9,13 +9,14 @@ from typing import Protocol
 
 import structlog
 
-from smartmob.errors import InvalidInput, SmartmobError, Unavailable
+from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
 from smartmob.hosts.model import Sweep
 from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.ticking import SECOND, Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.kernel import clock
+from smartmob.kernel.tries import Shown, Tries
 
 log = structlog.get_logger()
 
@@ -128,13 +129,25 @@ class Watchers:
 class Session:
     """One client's conversation. A `trusted` one may subscribe without proving to be a machine."""
 
-    def __init__(self, service: HostsService, watchers: Watchers, line: Line, *, rate: float, trusted: bool) -> None:
+    def __init__(
+        self,
+        service: HostsService,
+        watchers: Watchers,
+        line: Line,
+        *,
+        rate: float,
+        trusted: bool,
+        tries: Tries,
+        client: str | None = None,
+    ) -> None:
         self.checking: Callable[[], None] = lambda: None
         """Called before a proof is checked, which may have to wait for others."""
         self._service = service
         self._watchers = watchers
         self._line = line
         self._trusted = trusted
+        self._tries = tries
+        self._client = client
         self._echo = Echo(rate)
         self._loop = asyncio.get_running_loop()
         self._proven: tuple[str, int] | None = None
@@ -190,7 +203,7 @@ class Session:
             # A client proves the same again with each sample: looking that up costs more than all else about it.
             proof = (action.client_id, self._service.credentials)
             if proof != self._proven:
-                self._name = self._service.known(action.client_id) or await self._verify(action.client_id)
+                self._name = await self._verify(action.client_id)
                 self._proven = proof
             name = self._name
             if name is None:
@@ -211,7 +224,7 @@ class Session:
         except InvalidInput as error:
             await self._line.send(protocol.refusal(error))
         except Unavailable as error:
-            await self._line.send(protocol.failure(str(error), "unavailable"))
+            await self._line.send(_failure(error))
 
     def _stored(self, error: Exception | None) -> None:
         text, self._answer = self._answer, None
@@ -219,7 +232,7 @@ class Session:
             assert text is not None
             self._line.answer(text)
         elif isinstance(error, Unavailable):
-            self._line.answer(protocol.failure(str(error), "unavailable"))
+            self._line.answer(_failure(error))
         else:
             log.error("hosts.sample_refused", host=self._name, exc_info=error)
             self._line.answer(protocol.failure("the service made a mistake; the sample is not stored", "internal"))
@@ -238,11 +251,21 @@ class Session:
             await self._service.keep_offset(name, action.offset, action.delay)
             await self._line.send(protocol.OFFSET_STORED)
         except SmartmobError as error:
-            await self._line.send(protocol.failure(str(error), "unavailable"))
+            await self._line.send(_failure(error))
 
     async def _verify(self, client_id: str) -> str | None:
+        """Return the name of the machine that an id proves, or None; raises TooManyTries and Unavailable."""
         self.checking()
-        return await self._service.verify(client_id)
+
+        async def check() -> str:
+            if (name := self._service.known(client_id) or await self._service.verify(client_id)) is None:
+                raise NotAuthenticated
+            return name
+
+        try:
+            return await self._tries.prove(Shown(self._client, client_id, "client_id", "/echo"), check)
+        except NotAuthenticated:
+            return None
 
     async def _subscribe(self, action: Start) -> None:
         if not self._trusted:
@@ -250,7 +273,7 @@ class Session:
                 self._trusted = bool(action.client_id) and await self._verify(action.client_id) is not None
             except Unavailable as error:
                 self._echo.forget(action.subscription.request_id)
-                await self._line.send(protocol.failure(str(error), "unavailable"))
+                await self._line.send(_failure(error))
                 return
         if not self._trusted:
             self._echo.forget(action.subscription.request_id)
@@ -258,3 +281,9 @@ class Session:
             return
         await self._line.send(action.text)
         await self._watchers.add(self._line, action.subscription)
+
+
+def _failure(error: SmartmobError) -> str:
+    if isinstance(error, TooManyTries):
+        return protocol.failure(f"{error} It is checked again in {error.retry_after:g} s.", "too-many-tries")
+    return protocol.failure(str(error), "unavailable")

@@ -22,6 +22,7 @@ from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel import clock
 from smartmob.kernel.access.guests import Guests
 from smartmob.kernel.access.model import CONTROL, Role, StoredToken, Visitor
+from smartmob.kernel.tries import Shown, Tries
 
 COOKIE = "smartmob_session"
 COOKIE_SECONDS = 14 * 24 * 3600
@@ -59,10 +60,10 @@ VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 class Tokens:
     """Checks what a client shows against the service's own token, which allows all, and against those that are stored.
 
-    `know` tells which are stored. Whoever is let in is a Visitor with a role.
+    `know` tells which are stored. Whoever is let in is a Visitor with a role. `tries` limits what is refused.
     """
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, tries: Tries | None = None) -> None:
         if token == "":
             raise ValueError("an empty token would let everybody in")
         self._token = None if token is None else token.encode()
@@ -70,6 +71,7 @@ class Tokens:
         self._key = _cookie_key(self._token)
         self._stored: dict[bytes, StoredToken] = {}
         self.guests = Guests()
+        self.tries = Tries() if tries is None else tries
 
     @property
     def required(self) -> bool:
@@ -99,6 +101,26 @@ class Tokens:
         if visitor is None:
             raise NotAuthenticated
         return visitor
+
+    def admit(self, authorization: str | None, cookie: str | None, client: str | None, path: str) -> Visitor:
+        """Return who shows this header or cookie from an address; raises NotAuthenticated, and TooManyTries.
+
+        Who shows nothing tries nothing: a browser that is sent to the login page, a check of a balancer.
+        """
+        if self._token is None or (authorization is None and cookie is None):
+            return self.authenticate(authorization, cookie)
+        shown = Shown(client, *((cookie or "", "cookie") if authorization is None else (authorization, "header")), path)
+        return self.tries.prove_now(shown, lambda: self.authenticate(authorization, cookie))
+
+    def sign_in(self, given: str, client: str | None, path: str) -> Visitor:
+        """Return who has typed this token; raises NotAuthenticated, and TooManyTries."""
+
+        def check() -> Visitor:
+            if (visitor := self.recognise(given)) is None:
+                raise NotAuthenticated
+            return visitor
+
+        return self.tries.prove_now(Shown(client, given, "form", path), check)
 
     def allows(self, authorization: str | None, cookie: str | None, *roles: Role) -> bool:
         """Return whether a token is shown that has one of these roles; without a token of the service none is."""

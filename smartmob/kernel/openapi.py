@@ -38,6 +38,7 @@ _ALWAYS = {
     400: "The input does not fit; nothing was changed.",
     401: "A token is needed.",
     403: "The Host or the Origin of the request is foreign.",
+    429: "Too many wrong proofs came from this address; the header Retry-After tells when to try again.",
     500: "The service made a mistake.",
     503: "The service cannot do this now; the header Retry-After tells when to try again.",
 }

@@ -32,6 +32,7 @@ _KINDS: tuple[tuple[type[errors.SmartmobError], HTTPStatus, str], ...] = (
     (errors.NotAuthenticated, HTTPStatus.UNAUTHORIZED, "not-authenticated"),
     (errors.NotAllowed, HTTPStatus.FORBIDDEN, "not-allowed"),
     (errors.TooSlow, HTTPStatus.REQUEST_TIMEOUT, "too-slow"),
+    (errors.TooManyTries, HTTPStatus.TOO_MANY_REQUESTS, "too-many-tries"),
     (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 )
 _HTTP_NAMES = {
@@ -52,6 +53,7 @@ _TITLES = {
     "not-authenticated": "A token is needed",
     "not-allowed": "The request is not allowed",
     "too-slow": "The request did not arrive in time",
+    "too-many-tries": "Too many proofs were refused",
     "unavailable": "The service cannot do this now",
     "internal": "The service made a mistake",
 }

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from smartmob import __version__
 from smartmob.kernel.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.tries import Tries
 from smartmob.kernel.web import BUCKETS, Traffic
 from smartmob.kernel.writer import GroupCommitWriter
 
@@ -44,9 +45,10 @@ class Figures:
         self._registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self._registry)
 
-    def add(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        """Ask `collect` for metrics each time."""
-        self._registry.register(_Collected(collect))
+    def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
+        """Ask each of `collects` for metrics each time."""
+        for collect in collects:
+            self._registry.register(_Collected(collect))
 
     def text(self) -> bytes:
         """Return all metrics in the text format."""
@@ -116,6 +118,18 @@ def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]
             for key, value in gauge.values.items():
                 family.add_metric([key] if gauge.label else [], value)
             yield family
+
+    return collect
+
+
+def auth_metrics(tries: Tries) -> Callable[[], Iterator[Metric]]:
+    """Return the metrics of refused proofs."""
+
+    def collect() -> Iterator[Metric]:
+        text = "Wrong tokens, passwords and client ids; repeated ones of an address count once."
+        yield CounterMetricFamily("smartmob_auth_refused", text, value=tries.refused)
+        text = "Proofs that were not checked, since too many wrong ones had come from their address."
+        yield CounterMetricFamily("smartmob_auth_limited", text, value=tries.turned_away)
 
     return collect
 

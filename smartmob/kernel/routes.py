@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable
 from functools import cache, cached_property
 from http import HTTPStatus
@@ -12,11 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 import orjson
-import structlog
 from aiohttp import web
 
 from smartmob import __version__
-from smartmob.errors import Unavailable
+from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel import openapi, problems
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
@@ -33,8 +33,6 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 _LOGIN_BYTES = 16 * 1024
-
-log = structlog.get_logger()
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -107,7 +105,11 @@ class KernelRoutes:
                 ),
                 Route(
                     "POST", "/login", self.login, "login", "Sign in: the answer sets the session cookie.",
-                    {303: moved, 403: answer(str, "The token is wrong.", HTML)},
+                    {
+                        303: moved,
+                        403: answer(str, "The token is wrong.", HTML),
+                        429: answer(str, "Too many wrong tokens came from this address.", HTML),
+                    },
                     body=Body({FORM: LoginForm}, limit=_LOGIN_BYTES), public=True,
                 ),
                 Route("POST", "/logout", self.logout, "logout", "Sign out.", {303: moved}, public=True),
@@ -143,15 +145,20 @@ class KernelRoutes:
         return _page("docs.html", document=self.document, phrases=_phrases())
 
     async def login_page(self, request: web.Request) -> web.StreamResponse:
-        return _page("login.html", next=_local(request.query.get("next", "/")), wrong=False)
+        return _page("login.html", next=_local(request.query.get("next", "/")), wrong="")
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         given = form(await self._bodies.read(request))
-        visitor = self._tokens.recognise(given.get("token", ""))
-        if visitor is None:
-            log.info("auth.refused", client=request.remote, shown="form", path=request.path)
-            return _page("login.html", status=403, next=_local(given.get("next", "/")), wrong=True)
-        response = web.Response(status=303, headers={"Location": _local(given.get("next", "/"))})
+        target = _local(given.get("next", "/"))
+        try:
+            visitor = self._tokens.sign_in(given.get("token", ""), request.remote, request.path)
+        except TooManyTries as error:
+            page = _page("login.html", status=429, next=target, wrong=str(error))
+            page.headers["Retry-After"] = str(math.ceil(error.retry_after))
+            return page
+        except NotAuthenticated:
+            return _page("login.html", status=403, next=target, wrong="That is not the token of this service.")
+        response = web.Response(status=303, headers={"Location": target})
         response.set_cookie(
             COOKIE, self._tokens.cookie(visitor), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
             secure=request.secure, path="/",

@@ -123,14 +123,7 @@ class Entrance:
 
     def _authenticate(self, request: web.Request) -> Visitor:
         authorization, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
-        try:
-            return self.tokens.authenticate(authorization, cookie)
-        except NotAuthenticated:
-            # Who shows nothing tries nothing: a browser that is sent to the login page, a check of a balancer.
-            if authorization is not None or cookie is not None:
-                shown = "cookie" if authorization is None else "header"
-                log.info("auth.refused", client=request.remote, shown=shown, path=request.path)
-            raise
+        return self.tokens.admit(authorization, cookie, request.remote, request.path)
 
     def _check_role(self, request: web.Request, visitor: Visitor, socket: bool) -> None:
         route = self.known.get(request.match_info.route)

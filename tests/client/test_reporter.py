@@ -13,7 +13,7 @@ import pytest
 
 from smartmob.client.backlog import Backlog
 from smartmob.client.reporter import Account, Clocks, Reporter
-from smartmob.errors import NotAllowed, NotAuthenticated
+from smartmob.errors import NotAuthenticated
 from smartmob.kernel import clock
 from tests.hosts.samples import client_id, register, report
 from tests.waiting import until
@@ -111,7 +111,7 @@ async def test_closed_registration(with_settings: Any, reporting: Callable[..., 
     """Without the token it gives up and says what to do; with it, it registers and reports."""
     client = await with_settings(token="abc")
     account = Account(_url(client), "rack7", "123")
-    with pytest.raises(NotAllowed, match="--token-file"):
+    with pytest.raises(NotAuthenticated, match="--token-file"):
         await asyncio.wait_for(Reporter(account, Backlog(tmp_path / "x", 1000), CLOCKS, 0.1, lambda _: None).run(), 20)
     async with reporting(_url(client), token="abc") as (reporter, _):
         await until(lambda: reporter.delivered >= 2)

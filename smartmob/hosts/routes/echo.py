@@ -88,6 +88,8 @@ class EchoRoute:
             *(self._service, self._watchers, _Line(socket, transport)),
             rate=self._settings.message_rate,
             trusted=trusted,
+            tries=self._tokens.tries,
+            client=request.remote,
         )
         self._open.add(socket)
         arrival = self._arrivals.enter(request.remote, transport.abort)
@@ -133,6 +135,8 @@ class EchoRoute:
     def _visitor(self, request: web.Request) -> Visitor | None:
         """Return whose token is shown, if any is: a machine proves later who it is."""
         try:
-            return self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+            return self._tokens.admit(
+                *(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)), request.remote, request.path
+            )
         except NotAuthenticated:
             return None

@@ -5,6 +5,7 @@ Errors have the shape of seed 001, `{"error": text}`, where its clients know the
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated
+from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.access.model import CONTROL, INGEST, READ, Role
@@ -21,6 +22,7 @@ from smartmob.kernel.auth import COOKIE, Tokens
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import JSON, Handler
 from smartmob.kernel.times import from_seconds
+from smartmob.kernel.tries import Shown
 from smartmob.kernel.web import BodyReader, decode, form, json_response, parameter, query, stream
 
 _UNAUTHORIZED = "authorization error"
@@ -115,8 +117,10 @@ def _refuses(handler: Handler) -> Handler:
             return _refusal(401, _UNSUPPORTABLE)
         except NotAuthenticated:
             return _refusal(401, _UNAUTHORIZED)
-        except NotAllowed as error:
-            return _refusal(403, str(error))
+        except TooManyTries as error:
+            refusal = _refusal(429, str(error))
+            refusal.headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after))
+            return refusal
         except InvalidInput as error:
             if type(error) is not InvalidInput:
                 raise
@@ -153,8 +157,15 @@ class Reporting:
             raise UnsupportableName
         if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
             raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
-        client_id, is_new = await self._service.register(
-            given.username, password, may_register=self._open or self._may(request, INGEST, CONTROL)
+        shown = Shown(
+            *(request.remote, f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"),
+            *("password", request.path),
+        )
+        client_id, is_new = await self._tokens.tries.prove(
+            shown,
+            lambda: self._service.register(
+                given.username, password, may_register=self._open or self._may(request, INGEST, CONTROL)
+            ),
         )
         return json_response(Registered(client_id, given.username if is_new else None))
 
@@ -186,11 +197,19 @@ class Reporting:
     async def _name(self, request: web.Request, *roles: Role) -> str:
         """Return the machine of the path if the request proves to come from it, or from who has a token for it."""
         name = parameter(request, "username")
-        given = request.headers.get(hdrs.AUTHORIZATION)
-        if self._may(request, *roles):
-            await self._service.host(name)
-        else:
+        given, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
+        if given is None and cookie is None:
+            raise NotAuthenticated  # who shows nothing tries nothing
+
+        async def has_token() -> bool:
+            if self._may(request, *roles):
+                return True
             await self._service.authenticate(model.authorization_id(given), name)
+            return False
+
+        shown = Shown(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
+        if await self._tokens.tries.prove(shown, has_token):
+            await self._service.host(name)
         return name
 
     def _may(self, request: web.Request, *roles: Role) -> bool:

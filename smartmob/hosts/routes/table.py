@@ -41,18 +41,18 @@ def table(
 def _refusals(*further: int) -> dict[int, Answer]:
     words = {
         400: "The data does not fit; nothing was stored.",
-        401: "The name, the password or the client id is wrong.",
-        403: "Registration is closed.",
+        401: "The name, the password or the client id is wrong, or registration is closed.",
+        429: "Too many wrong proofs came from this address; Retry-After tells when to try again.",
         406: "The machine has sent no sample yet.",
     }
-    return {status: answer(reporting.Refusal, words[status]) for status in (401, *further)}
+    return {status: answer(reporting.Refusal, words[status]) for status in (401, 429, *further)}
 
 
 def _reporting(h: Reporting) -> Iterator[Route]:
     handlers = h.handlers
     credentials = Body({JSON: reporting.Credentials, FORM: reporting.Credentials}, limit=_CREDENTIALS_BYTES)
     sample = Body({JSON: reporting.Sample, FORM: reporting.Sample}, limit=_SAMPLE_BYTES)
-    registered = {200: answer(reporting.Registered), **_refusals(400, 403)}
+    registered = {200: answer(reporting.Registered), **_refusals(400)}
     for path, name in (("/client/", "register_host"), ("/client", "register_host_no_slash")):
         summary = "Register a machine, or learn its client id."
         yield Route("POST", path, handlers["register"], name, summary, registered, credentials, public=True)

@@ -1,0 +1,270 @@
+"""Guessing tokens, passwords and client ids: at every door it is limited by address, before any work."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+
+from smartmob.app import build
+from smartmob.settings import Settings
+from tests.conftest import running
+from tests.hosts.samples import client_id, register, sample, talking
+
+TOKEN = "s3cret"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+TRIES = 3
+GOOD = client_id("good")
+
+
+class _Guarded:
+    """A service with a token and three tries a minute, whose clock a test moves."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.now = 1_000.0
+
+    async def hashes(self) -> int:
+        """Return how many passwords were hashed."""
+        text = await (await self.client.get("/metrics", headers=AUTH)).text()
+        return int(float(text.split("\nsmartmob_hosts_hashes ")[1].split("\n")[0]))
+
+    async def figure(self, name: str) -> int:
+        """Return a figure of the service."""
+        text = await (await self.client.get("/metrics", headers=AUTH)).text()
+        return int(float(text.split(f"\n{name} ")[1].split("\n")[0]))
+
+
+@pytest.fixture(name="guarded")
+async def _guarded(settings: Settings) -> AsyncIterator[_Guarded]:
+    """Return a service with a token, three tries, and the machine `good`."""
+    service = build(replace(settings, token=TOKEN, auth_tries=TRIES))
+    async with running(service) as client:
+        guarded = _Guarded(client)
+        service.entrance.tokens.tries.seconds = lambda: guarded.now
+        await register(client, "good", headers=AUTH)
+        await guarded.hashes()  # so the token is known to be good at this address
+        yield guarded
+
+
+Answer = tuple[int, str | None]
+
+
+async def _answer(request: Any) -> Answer:
+    async with request as response:
+        return response.status, response.headers.get("Retry-After")
+
+
+async def _handshake(client: Any, path: str, headers: dict[str, str]) -> Answer:
+    try:
+        async with client.ws_connect(path, headers=headers):
+            return 101, None
+    except aiohttp.WSServerHandshakeError as error:
+        return error.status, None if error.headers is None else error.headers.get("Retry-After")
+
+
+def _basic(secret: str) -> str:
+    return "Basic " + base64.b64encode(f"ci:{secret}".encode()).decode()
+
+
+Door = Callable[[Any, str], Awaitable[Answer]]
+
+DOORS: dict[str, tuple[int, Door]] = {
+    "registration": (
+        401,
+        lambda c, s: _answer(c.post("/client", json={"username": "good", "password": s})),
+    ),
+    "registration of nobody": (
+        401,
+        lambda c, s: _answer(c.post("/client/", json={"username": "nobody", "pass": s})),
+    ),
+    "registration by a token": (
+        401,
+        lambda c, s: _answer(
+            c.post("/client", json={"username": "new", "pass": "x"}, headers={"Authorization": f"Bearer {s}"})
+        ),
+    ),
+    "sample": (
+        401,
+        lambda c, s: _answer(
+            c.post("/client/good", json=sample(), headers={"Authorization": client_id("good", s)}),
+        ),
+    ),
+    "sample by Basic": (
+        401,
+        lambda c, s: _answer(
+            c.post("/client/good", json=sample(), headers={"Authorization": f"Basic {client_id('nobody', s)}"})
+        ),
+    ),
+    "sample by a token": (
+        401,
+        lambda c, s: _answer(c.post("/client/good", json=sample(), headers={"Authorization": f"Bearer {s}"})),
+    ),
+    "time": (
+        401,
+        lambda c, s: _answer(c.get("/client/good/time", headers={"Authorization": client_id("good", s)})),
+    ),
+    "report": (
+        401,
+        lambda c, s: _answer(c.post("/client/good/time/report", headers={"Authorization": client_id("good", s)})),
+    ),
+    "login": (403, lambda c, s: _answer(c.post("/login", data={"token": s}, allow_redirects=False))),
+    "bearer": (401, lambda c, s: _answer(c.get("/jobs", headers={"Authorization": f"Bearer {s}"}))),
+    "basic": (401, lambda c, s: _answer(c.post("/metrics/", json={}, headers={"Authorization": _basic(s)}))),
+    "no route": (401, lambda c, s: _answer(c.get("/nowhere", headers={"Authorization": f"Bearer {s}"}))),
+    "cookie": (401, lambda c, s: _answer(c.get("/jobs", headers={"Cookie": f"smartmob_session={s}"}))),
+    "commands": (401, lambda c, s: _handshake(c, "/commands", {"Authorization": f"Bearer {s}"})),
+    "console": (401, lambda c, s: _handshake(c, "/attach-console/a.b", {"Authorization": f"Bearer {s}"})),
+    "echo": (101, lambda c, s: _handshake(c, "/echo", {"Authorization": f"Bearer {s}"})),
+}
+
+
+@pytest.mark.parametrize("name", DOORS)
+async def test_every_door_has_the_limit(guarded: _Guarded, name: str) -> None:
+    """After so many different wrong secrets the next is answered 429 with Retry-After, and hashes nothing."""
+    refused, show = DOORS[name]
+    with structlog.testing.capture_logs() as lines:
+        for number in range(TRIES):
+            assert await show(guarded.client, f"guess-{number}") == (refused, None)
+    logged = [line for line in lines if line["event"] == "auth.refused"]
+    assert [line["client"] for line in logged] == ["127.0.0.1"] * TRIES
+    assert "guess-" not in str(lines)
+    hashed = await guarded.hashes()
+    for number in range(5):
+        assert await show(guarded.client, f"another-{number}") == (429, "20")
+    assert await guarded.hashes() == hashed
+    assert await guarded.figure("smartmob_auth_refused_total") == TRIES
+    assert await guarded.figure("smartmob_auth_limited_total") == 5
+    guarded.now += 20
+    assert await show(guarded.client, "in-time") == (refused, None)
+
+
+@pytest.mark.parametrize("name", DOORS)
+async def test_the_same_wrong_secret_shuts_out_nobody(guarded: _Guarded, name: str) -> None:
+    """Shown again and again it is refused again and again, and others of the same address go on."""
+    refused, show = DOORS[name]
+    for _ in range(TRIES + 5):
+        assert await show(guarded.client, "misconfigured") == (refused, None)
+    assert await guarded.figure("smartmob_auth_refused_total") == 1
+    headers = {"Authorization": GOOD}
+    assert (await guarded.client.post("/client/good", json=sample(), headers=headers)).status == 202
+
+
+async def test_doors_share_their_limit(guarded: _Guarded) -> None:
+    """What was guessed at one door is not left for the next one."""
+    for name in ("login", "sample", "bearer"):
+        await DOORS[name][1](guarded.client, "guess")
+    assert await DOORS["registration"][1](guarded.client, "guess") == (429, "20")
+
+
+async def test_the_shape_of_each_answer(guarded: _Guarded) -> None:
+    """The seed's for its clients, a page at the login, and a problem everywhere else."""
+    client = guarded.client
+    for number in range(TRIES):
+        await DOORS["login"][1](client, f"guess-{number}")
+    async with client.post("/client", json={"username": "good", "password": "y"}) as response:
+        assert list(await response.json()) == ["error"]
+    async with client.get("/jobs", headers={"Authorization": "Bearer y"}) as response:
+        assert (await response.json())["type"] == "urn:smartmob:problem:too-many-tries"
+    async with client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
+        assert response.content_type == "text/html"
+        assert "Too many wrong tokens" in await response.text()
+        assert "Set-Cookie" not in response.headers
+
+
+async def test_who_was_let_in_goes_on(guarded: _Guarded) -> None:
+    """Tokens, cookies and machines that were accepted from an address pass there while others are limited."""
+    client = guarded.client
+    await client.post("/client/good", json=sample(), headers={"Authorization": GOOD})
+    async with client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
+        cookie = response.headers["Set-Cookie"].partition(";")[0]
+    client.session.cookie_jar.clear()
+    assert (await client.get("/jobs", headers={"Cookie": cookie})).status == 200
+    async with talking(client) as talk:
+        assert (await talk.send(sample(), GOOD))["type"] == "DATA_RETURN"
+        for number in range(TRIES):
+            await DOORS["bearer"][1](client, f"guess-{number}")
+        assert (await DOORS["bearer"][1](client, "guess"))[0] == 429
+        assert (await talk.send(sample(), GOOD))["type"] == "DATA_RETURN"
+    assert (await client.get("/jobs", headers={"Cookie": cookie})).status == 200
+    assert (await client.get("/jobs", headers=AUTH)).status == 200
+    assert (await client.post("/client/good", json=sample(), headers={"Authorization": GOOD})).status == 202
+    async with talking(client) as talk:
+        assert (await talk.send(sample(), GOOD))["type"] == "DATA_RETURN"
+    assert (await client.get("/health")).status == 200
+    # Who shows nothing is asked for a token as before.
+    assert (await client.get("/jobs")).status == 401
+
+
+@pytest.mark.parametrize("kind", ["CLIENT_DATA", "SUBSCRIBE", "BACKFILL", "CLOCK_OFFSET"])
+async def test_messages_of_echo(guarded: _Guarded, kind: str) -> None:
+    """Each that carries a client id is refused in the protocol's form, hashes nothing, and the connection lives on."""
+    rest: dict[str, Any] = {
+        "CLIENT_DATA": {"data": sample()},
+        "SUBSCRIBE": {"request_id": "1", "data": ["CPU"], "interval": 1},
+        "BACKFILL": {"samples": [sample()]},
+        "CLOCK_OFFSET": {"offset": 0.1, "delay": 0.1},
+    }[kind]
+    async with talking(guarded.client) as talk:
+        for number in range(TRIES):
+            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"guess-{number}")})
+            assert said == {"type": "ERROR", "reason": "incorrect username or password"}
+        hashed = await guarded.hashes()
+        for number in range(5):
+            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"another-{number}")})
+            assert (said["type"], said["problem"]) == ("ERROR", "too-many-tries")
+            assert "20 s" in said["reason"]
+        assert await guarded.hashes() == hashed
+        guarded.now += 20
+        assert (await talk.send(sample(), GOOD))["type"] == "DATA_RETURN"
+
+
+async def test_names_cannot_be_found_out(guarded: _Guarded) -> None:
+    """With registration closed a known and an unknown name get the same answer for the same number of hashes."""
+    found = []
+    for name in ("good", "nobody"):
+        before = await guarded.hashes()
+        async with guarded.client.post("/client", json={"username": name, "password": "wrong"}) as response:
+            headers = {key: value for key, value in response.headers.items() if key not in ("Date", "X-Request-ID")}
+            found.append((response.status, await response.json(), headers, await guarded.hashes() - before))
+    assert found[0] == found[1]
+    assert (found[0][0], found[0][1], found[0][3]) == (401, {"error": "authorization error"}, 1)
+
+
+async def test_a_flood_of_wrong_proofs(guarded: _Guarded) -> None:
+    """Hundreds at once from one address hash no more passwords than it has tries; another address gets in meanwhile."""
+    before = await guarded.hashes()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
+        address = guarded.client.make_url("/client")
+
+        async def guess(number: int) -> int:
+            document = {"username": "good" if number % 2 else "nobody", "password": f"guess-{number}"}
+            async with session.post(address, json=document) as response:
+                return response.status
+
+        flood = asyncio.gather(*(guess(number) for number in range(300)))
+        connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with aiohttp.ClientSession(connector=connector) as other:
+            headers = {"Authorization": GOOD}
+            async with other.post(f"{address}/good", json=sample(), headers=headers) as response:
+                assert response.status == 202
+        statuses = await flood
+    assert (statuses.count(401), statuses.count(429)) == (TRIES, 300 - TRIES)
+    # One more for the machine from elsewhere, which had not shown its id yet.
+    assert await guarded.hashes() - before == TRIES + 1
+
+
+async def test_forwarded_addresses_are_not_believed(guarded: _Guarded) -> None:
+    """The service knows no trusted proxy: a header that names another address gives nobody further tries."""
+    client = guarded.client
+    for number in range(TRIES):
+        headers = {"Authorization": f"Bearer guess-{number}", "X-Forwarded-For": f"192.0.2.{number}"}
+        assert (await client.get("/jobs", headers=headers)).status == 401
+    headers = {"Authorization": "Bearer guess", "X-Forwarded-For": "192.0.2.9", "Forwarded": "for=192.0.2.9"}
+    assert (await client.get("/jobs", headers=headers)).status == 429
