@@ -92,7 +92,8 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database, figures, nursery = Database(settings.database, embedded), Figures(), Nursery(tasks)
-    tokens, known = Tokens(settings.token, Tries(settings.auth_tries)), dict[web.AbstractRoute, Route]()
+    tokens = Tokens(settings.token, Tries(settings.auth_tries), str(settings.data_dir.absolute()))
+    known = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
 
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
@@ -102,8 +103,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     figures.add(http_metrics(traffic), auth_metrics(tokens.tries))
     figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
-    lag = LoopLag()
-    figures.add(task_metrics(tasks, lag))
+    figures.add(task_metrics(tasks, lag := LoopLag()))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))

@@ -25,6 +25,8 @@ from smartmob.kernel.access.model import CONTROL, Role, StoredToken, Visitor
 from smartmob.kernel.tries import Shown, Tries
 
 COOKIE = "smartmob_session"
+"""What the names of session cookies end or begin with; by itself it is the name that all services once used."""
+
 COOKIE_SECONDS = 14 * 24 * 3600
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED_HOSTS = 256
@@ -60,16 +62,18 @@ VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 class Tokens:
     """Checks what a client shows against the service's own token, which allows all, and against those that are stored.
 
-    `know` tells which are stored. Whoever is let in is a Visitor with a role. `tries` limits what is refused.
+    `know` tells which are stored. Whoever is let in is a Visitor with a role. `tries` limits what is refused;
+    `place` tells this service from others on the same host, whose cookies the browser sends as well.
     """
 
-    def __init__(self, token: str | None, tries: Tries | None = None) -> None:
+    def __init__(self, token: str | None, tries: Tries | None = None, place: str = "") -> None:
         if token == "":
             raise ValueError("an empty token would let everybody in")
         self._token = None if token is None else token.encode()
         self._bearer = b"Bearer " + (self._token or b"")
         self._key = _cookie_key(self._token)
         self._stored: dict[bytes, StoredToken] = {}
+        self._cookie = f"{COOKIE}_{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:8]}"
         self.guests = Guests()
         self.tries = Tries() if tries is None else tries
 
@@ -132,6 +136,14 @@ class Tokens:
     def recognise(self, given: str) -> Visitor | None:
         """Return who has this token, or None."""
         return self._recognise(given.encode(errors="surrogateescape"))
+
+    def cookie_name(self, secure: bool) -> str:
+        """Return the name of the session cookie of this service; over TLS it is one that no other site can set."""
+        return f"__Host-{self._cookie}" if secure else self._cookie
+
+    def cookie_of(self, cookies: Mapping[str, str], secure: bool) -> str | None:
+        """Return the session cookie among those that a browser sends; one of the old name counts where it is alone."""
+        return cookies.get(self.cookie_name(secure), cookies.get(COOKIE))
 
     def cookie(self, visitor: Visitor = OWNER) -> str:
         """Return the value of a new session cookie: when it ends, a nonce, of which token, and a signature of all."""

@@ -49,8 +49,8 @@ _WITH_BODY = {
 }
 
 
-def document(tables: Iterable[RouteTable]) -> dict[str, Any]:
-    """Return the document as plain objects."""
+def document(tables: Iterable[RouteTable], cookie: str = "smartmob_session") -> dict[str, Any]:
+    """Return the document as plain objects; `cookie` is the name of the session cookie."""
     tables = list(tables)
     kinds = list(_kinds(tables))
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
@@ -73,7 +73,7 @@ def document(tables: Iterable[RouteTable]) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "smartmob_session"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": cookie},
             },
         },
     }

@@ -123,7 +123,7 @@ class KernelRoutes:
     @cached_property
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
-        return openapi.document(self._tables)
+        return openapi.document(self._tables, self._tokens.cookie_name(secure=False))
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         return json_response(Health("ok", __version__))
@@ -160,14 +160,15 @@ class KernelRoutes:
             return _page("login.html", status=403, next=target, wrong="That is not the token of this service.")
         response = web.Response(status=303, headers={"Location": target})
         response.set_cookie(
-            COOKIE, self._tokens.cookie(visitor), max_age=COOKIE_SECONDS, httponly=True, samesite="Strict",
-            secure=request.secure, path="/",
+            self._tokens.cookie_name(request.secure), self._tokens.cookie(visitor), max_age=COOKIE_SECONDS,
+            httponly=True, samesite="Strict", secure=request.secure, path="/",
         )  # fmt: skip
         return response
 
-    async def logout(self, _: web.Request) -> web.StreamResponse:
+    async def logout(self, request: web.Request) -> web.StreamResponse:
         response = web.Response(status=303, headers={"Location": "/login"})
-        response.del_cookie(COOKIE, path="/")
+        for name in (self._tokens.cookie_name(request.secure), COOKIE):
+            response.del_cookie(name, path="/", secure=request.secure)
         return response
 
 

@@ -26,7 +26,7 @@ from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, Smartmob
 from smartmob.kernel import problems, unpacking
 from smartmob.kernel.access.model import CONTROL, Visitor
 from smartmob.kernel.answers import JSONResponse
-from smartmob.kernel.auth import COOKIE, VISITOR, HostRules, Tokens
+from smartmob.kernel.auth import VISITOR, HostRules, Tokens
 from smartmob.kernel.log import REQUEST_ID
 from smartmob.kernel.problems import LONGEST_PLACE
 from smartmob.kernel.routing import Route
@@ -122,8 +122,8 @@ class Entrance:
         return visitor
 
     def _authenticate(self, request: web.Request) -> Visitor:
-        authorization, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
-        return self.tokens.admit(authorization, cookie, request.remote, request.path)
+        cookie = self.tokens.cookie_of(request.cookies, request.secure)
+        return self.tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
 
     def _check_role(self, request: web.Request, visitor: Visitor, socket: bool) -> None:
         route = self.known.get(request.match_info.route)

@@ -61,7 +61,10 @@ async def test_addresses_that_it_tells(service: RunningCommand, authority: Autho
         async with session.post(f"{service.url}/upload-archive", data=b"PK", headers=headers) as answer:
             assert (await answer.json())["source_url"].startswith(f"{service.url}/archives/")
         async with session.post(f"{service.url}/login", data={"token": TOKEN}, allow_redirects=False) as answer:
-            cookie = SimpleCookie(answer.headers["Set-Cookie"])["smartmob_session"]
+            (cookie,) = SimpleCookie(answer.headers["Set-Cookie"]).values()
+            # A browser takes this name from nobody else: no other port without TLS, and no neighbouring name.
+            assert cookie.key.startswith("__Host-smartmob_session_")
+            assert (cookie["path"], cookie["domain"]) == ("/", "")
             assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Strict")
         foreign = {"Origin": service.url.replace("https", "http"), **headers}
         async with session.post(f"{service.url}/metrics/", json={}, headers=foreign) as answer:

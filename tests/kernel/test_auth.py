@@ -280,3 +280,28 @@ class TestBinding:
         """A token, or the word that none is wanted, lets it listen anywhere."""
         check_bind(host, "abc", insecure=False)
         check_bind(host, None, insecure=True)
+
+
+class TestCookieName:
+    """Which cookie of those that a browser sends is this service's."""
+
+    def test_services_on_one_host_have_different_names(self) -> None:
+        """A browser sends the cookies of all ports: one service does not overwrite another's, and keeps its own."""
+        one, two = Tokens("abc", place="/srv/one"), Tokens("abc", place="/srv/two")
+        assert one.cookie_name(secure=False) != two.cookie_name(secure=False)
+        assert one.cookie_name(secure=False) == Tokens("new", place="/srv/one").cookie_name(secure=False)
+
+    def test_one_over_tls_can_be_set_by_no_other(self) -> None:
+        """Its name has the prefix that browsers take only from this very host over TLS; a plain one is not read."""
+        tokens = Tokens("abc", place="/srv/one")
+        assert tokens.cookie_name(secure=True).startswith("__Host-")
+        assert tokens.cookie_of({tokens.cookie_name(secure=False): "x"}, secure=True) is None
+        assert tokens.cookie_of({tokens.cookie_name(secure=True): "x"}, secure=True) == "x"
+
+    def test_one_of_the_old_name_counts_alone(self) -> None:
+        """Who signed in before the name changed stays signed in; the service's own name comes first."""
+        tokens = Tokens("abc", place="/srv/one")
+        own = tokens.cookie_name(secure=False)
+        assert tokens.cookie_of({"smartmob_session": "old"}, secure=False) == "old"
+        assert tokens.cookie_of({"smartmob_session": "old", own: "new"}, secure=False) == "new"
+        assert tokens.cookie_of({}, secure=False) is None

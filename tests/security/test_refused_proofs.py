@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -268,3 +269,20 @@ async def test_forwarded_addresses_are_not_believed(guarded: _Guarded) -> None:
         assert (await client.get("/jobs", headers=headers)).status == 401
     headers = {"Authorization": "Bearer guess", "X-Forwarded-For": "192.0.2.9", "Forwarded": "for=192.0.2.9"}
     assert (await client.get("/jobs", headers=headers)).status == 429
+
+
+async def test_two_services_on_one_host(settings: Settings, tmp_path: Path) -> None:
+    """A browser that signs in at both stays signed in at both, though it sends each the cookies of all ports."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with (
+        running(build(replace(settings, token="one"))) as one,
+        running(build(replace(settings, token="two", data_dir=tmp_path / "two"))) as two,
+        aiohttp.ClientSession(cookie_jar=jar) as browser,
+    ):
+        for client, token in ((one, "one"), (two, "two")):
+            form = {"token": token}
+            async with browser.post(client.make_url("/login"), data=form, allow_redirects=False) as response:
+                assert response.status == 303
+        for client in (one, two):
+            async with browser.get(client.make_url("/jobs")) as response:
+                assert response.status == 200

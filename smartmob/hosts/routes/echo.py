@@ -11,7 +11,7 @@ from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Session, Watchers
 from smartmob.kernel.access.model import CONTROL, READ, Visitor
 from smartmob.kernel.arrivals import Arrival, Arrivals
-from smartmob.kernel.auth import COOKIE, Tokens
+from smartmob.kernel.auth import Tokens
 from smartmob.kernel.events import ServiceStopping
 from smartmob.kernel.frames import text_frame
 from smartmob.kernel.tasks import TaskRegistry
@@ -135,8 +135,7 @@ class EchoRoute:
     def _visitor(self, request: web.Request) -> Visitor | None:
         """Return whose token is shown, if any is: a machine proves later who it is."""
         try:
-            return self._tokens.admit(
-                *(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)), request.remote, request.path
-            )
+            cookie = self._tokens.cookie_of(request.cookies, request.secure)
+            return self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
         except NotAuthenticated:
             return None

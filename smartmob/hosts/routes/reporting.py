@@ -18,7 +18,7 @@ from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.access.model import CONTROL, INGEST, READ, Role
-from smartmob.kernel.auth import COOKIE, Tokens
+from smartmob.kernel.auth import Tokens
 from smartmob.kernel.db import Record
 from smartmob.kernel.routing import JSON, Handler
 from smartmob.kernel.times import from_seconds
@@ -197,7 +197,8 @@ class Reporting:
     async def _name(self, request: web.Request, *roles: Role) -> str:
         """Return the machine of the path if the request proves to come from it, or from who has a token for it."""
         name = parameter(request, "username")
-        given, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
+        given = request.headers.get(hdrs.AUTHORIZATION)
+        cookie = self._tokens.cookie_of(request.cookies, request.secure)
         if given is None and cookie is None:
             raise NotAuthenticated  # who shows nothing tries nothing
 
@@ -213,7 +214,8 @@ class Reporting:
         return name
 
     def _may(self, request: web.Request, *roles: Role) -> bool:
-        return self._tokens.allows(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE), *roles)
+        cookie = self._tokens.cookie_of(request.cookies, request.secure)
+        return self._tokens.allows(request.headers.get(hdrs.AUTHORIZATION), cookie, *roles)
 
 
 def _is_empty(body: bytes) -> bool:
