@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from smartmob import __version__
-from smartmob.errors import Unavailable
+from smartmob.errors import NotAuthenticated, Unavailable
 from smartmob.kernel import openapi, problems
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import COOKIE, COOKIE_SECONDS, Tokens
@@ -37,15 +37,15 @@ _LOGIN_BYTES = 16 * 1024
 log = structlog.get_logger()
 
 
-class Health(msgspec.Struct, frozen=True):
-    """The service lives."""
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The service lives; its version is told to whoever may ask for more."""
 
     status: str
-    version: str
+    version: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What each check says."""
+    """What each check says; only whether it fails, to whoever may not ask for more."""
 
     status: str
     checks: dict[str, str]
@@ -123,15 +123,26 @@ class KernelRoutes:
         """Return the OpenAPI document of all routes."""
         return openapi.document(self._tables)
 
-    async def health(self, _: web.Request) -> web.StreamResponse:
-        return json_response(Health("ok", __version__))
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return json_response(Health("ok", __version__ if self._has_token(request) else ""))
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
         checks = await self._readiness.ask()
         if all(said == "ok" for said in checks.values()):
             return json_response(Ready("ready", dict(checks)))
+        if not self._has_token(request):
+            # The reasons have names of machines, folders and databases in them.
+            checks = {name: said if said == "ok" else "fails" for name, said in checks.items()}
         failing = "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
         return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
+
+    def _has_token(self, request: web.Request) -> bool:
+        """Return whether a valid token is shown, or none is needed."""
+        try:
+            self._tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE))
+        except NotAuthenticated:
+            return False
+        return True
 
     async def metrics(self, _: web.Request) -> web.StreamResponse:
         return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})
