@@ -35,7 +35,7 @@ def _tests(path: Path) -> set[str]:
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
-            inner = {f"{node.name}::{item.name}" for item in node.body if _is_test(item)}
+            inner = {f"{node.name}::{getattr(item, 'name', '')}" for item in node.body if _is_test(item)}
             found |= {node.name, *inner} if inner else set()
         elif _is_test(node):
             found.add(getattr(node, "name", ""))
