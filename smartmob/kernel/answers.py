@@ -14,10 +14,13 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp.http import HttpVersion11
 
 _STATUS_LINES = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}" for status in HTTPStatus}
 _LARGE = 64 * 1024
+
+SERVER = "smartmob"
+"""What every answer says of the software: no version, since everybody may read it."""
 
 
 class JSONResponse(web.StreamResponse):
@@ -71,7 +74,7 @@ class JSONResponse(web.StreamResponse):
         further = "".join([f"{name}: {value}\r\n" for name, value in self._answer_headers.items()])
         head = (
             f"{_STATUS_LINES[self._answer_status]}\r\nContent-Type: {self._media_type}\r\n{further}"
-            f"Content-Length: {len(self.body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
+            f"Content-Length: {len(self.body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER}\r\n\r\n"
         )
         transport.write(head.encode("latin-1") + self.body)
         return None
@@ -81,8 +84,9 @@ class JSONResponse(web.StreamResponse):
             await self._ordinary.write_eof()
 
     async def _prepare_ordinary(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        headers = {**self._answer_headers, "Server": SERVER}
         self._ordinary = web.Response(
-            body=self.body, status=self._answer_status, content_type=self._media_type, headers=self._answer_headers
+            body=self.body, status=self._answer_status, content_type=self._media_type, headers=headers
         )
         if not self._stays_open:
             self._ordinary.force_close()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from smartmob import __version__
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
@@ -35,15 +35,15 @@ _PAGE_HEADERS = {
 _LOGIN_BYTES = 16 * 1024
 
 
-class Health(msgspec.Struct, frozen=True):
-    """The service lives."""
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The service lives; its version is told to whoever may ask for more."""
 
     status: str
-    version: str
+    version: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What each check says."""
+    """What each check says; only whether it fails, to whoever may not ask for more."""
 
     status: str
     checks: dict[str, str]
@@ -125,15 +125,27 @@ class KernelRoutes:
         """Return the OpenAPI document of all routes."""
         return openapi.document(self._tables, self._tokens.cookie_name(secure=False))
 
-    async def health(self, _: web.Request) -> web.StreamResponse:
-        return json_response(Health("ok", __version__))
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return json_response(Health("ok", __version__ if self._has_token(request) else ""))
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
         checks = await self._readiness.ask()
         if all(said == "ok" for said in checks.values()):
             return json_response(Ready("ready", dict(checks)))
+        if not self._has_token(request):
+            # The reasons have names of machines, folders and databases in them.
+            checks = {name: said if said == "ok" else "fails" for name, said in checks.items()}
         failing = "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
         return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
+
+    def _has_token(self, request: web.Request) -> bool:
+        """Return whether a valid token is shown, or none is needed; a wrong one counts as at every other route."""
+        cookie = self._tokens.cookie_of(request.cookies, request.secure)
+        try:
+            self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
+        except (NotAuthenticated, TooManyTries):
+            return False
+        return True
 
     async def metrics(self, _: web.Request) -> web.StreamResponse:
         return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -19,6 +19,7 @@ from aiohttp.streams import StreamReader
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel import first, tls
+from smartmob.kernel.answers import SERVER
 from smartmob.kernel.notify import Notifier
 from smartmob.kernel.web import Entrance, why_malformed
 from smartmob.settings import Settings, environment
@@ -117,11 +118,17 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, entrance: Entrance, shutdown_timeout: float, **options: Any) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout)
+        app.on_response_prepare.append(_hide_software)
         self._entrance = entrance
         self._options = options
 
     async def _make_server(self) -> web.Server:
         return _Server(await super()._make_server(), self._entrance, self._options)
+
+
+async def _hide_software(_: web.Request, response: web.StreamResponse) -> None:
+    """Replace what aiohttp says of itself and of Python in an answer."""
+    response.headers["Server"] = SERVER
 
 
 async def serve(

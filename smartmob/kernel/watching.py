@@ -19,7 +19,7 @@ async def serve(request: web.Request, frames: AsyncIterator[str]) -> web.StreamR
 
     When they are Unavailable the viewer is told to try again later.
     """
-    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST_MESSAGE)
+    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST_MESSAGE, compress=False)
     if not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
     await socket.prepare(request)

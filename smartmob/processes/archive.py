@@ -31,8 +31,10 @@ PROCFILE = "Procfile"
 _IGNORED_AT_TOP = frozenset({"__MACOSX", ".DS_Store"})  # macOS adds them to what it packs
 _CHUNK = 256 * 1024
 _MOST_METADATA = 1024 * 1024
+_LONGEST_NAME = 4096  # as PATH_MAX of Linux
 _LONGEST_TARGET = 4096
 _MOST_LINKS = 40  # so many in a row are followed by Linux
+_MOST_STEPS = 5_000_000
 _CENTRAL_ENTRY = b"PK\x01\x02"
 _END = b"PK\x05\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
@@ -124,6 +126,7 @@ class _Tree:
         self._folders = {""}
         self._files: set[str] = set()
         self._links: dict[str, str] = {}
+        self._steps = 0
 
     def folder(self, name: str) -> None:
         """Make a folder, and those above it."""
@@ -146,7 +149,9 @@ class _Tree:
     def symbolic(self, name: str, to: str) -> None:
         """Remember a symbolic link."""
         if not to or "\0" in to or to.startswith("/"):
-            raise _leads_out(name, to)
+            raise _leads_out(name, to[:_LONGEST_TARGET])
+        if len(to) > _LONGEST_TARGET:
+            raise _target_too_long(name)
         self._links[self._place(name)] = to
 
     def hard(self, name: str, to: str) -> None:
@@ -210,6 +215,7 @@ class _Tree:
         pending = _parts(self._links[inner])[::-1]
         followed = 1
         while pending:
+            self._step(len(at))
             part = pending.pop()
             if part == "..":
                 if len(at) <= lowest:
@@ -223,6 +229,12 @@ class _Tree:
                 at.pop()
                 pending.extend(_parts(to)[::-1])
         return at[:lowest] == _parts(top)
+
+    def _step(self, depth: int) -> None:
+        """Take note of a step along a link, which costs more in a deep folder; raises ArchiveError for too many."""
+        self._steps += 1 + depth
+        if self._steps > _MOST_STEPS:
+            raise ArchiveError("the links of the archive lead along too many folders and other links")
 
     def _place(self, name: str) -> str:
         """Return the path, below the target, for a new thing that is no folder; the folder above it is there."""
@@ -333,6 +345,7 @@ def _opened(path: Path, kind: Kind) -> IO[bytes]:
 
 
 def _unpack_member(tar: tarfile.TarFile, info: tarfile.TarInfo, tree: _Tree) -> None:
+    _check_length(info.name)
     if info.issparse():
         raise ArchiveError(f"{info.name!r} is a sparse file; pack it as an ordinary one")
     if info.isdir():
@@ -385,6 +398,7 @@ def _entries(path: Path) -> int:
 def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: _Tree) -> None:
     name, mode = _zip_name(info), info.external_attr >> 16
     form = stat.S_IFMT(mode)
+    _check_length(name)
     if info.flag_bits & 0x1:
         raise ArchiveError(f"{name!r} is encrypted")
     if name.endswith("/") or form == stat.S_IFDIR:
@@ -396,7 +410,7 @@ def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: _Tree) 
         if form == stat.S_IFLNK:
             to = content.read(_LONGEST_TARGET + 1)
             if len(to) > _LONGEST_TARGET:
-                raise ArchiveError(f"the target of the link {name!r} is longer than {_LONGEST_TARGET} bytes")
+                raise _target_too_long(name)
             tree.symbolic(name, to.decode("utf-8", "surrogateescape"))
         else:
             tree.file(name, _Counted(content, tree), info.file_size, executable=bool(mode & 0o111))
@@ -417,6 +431,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 def _inner(name: str) -> str:
     """Return the name without empty and `.` parts; "" is the top. Raises ArchiveError when it leads anywhere else."""
+    _check_length(name)
     if name.startswith("/") or "\0" in name:
         raise ArchiveError(f"the name {name!r} is not allowed in an archive: it must be relative")
     parts = _parts(name)
@@ -425,12 +440,22 @@ def _inner(name: str) -> str:
     return "/".join(parts)
 
 
+def _check_length(name: str) -> None:
+    """Raise ArchiveError for a name that no file can have: taken apart, it has as many folders as it has slashes."""
+    if len(name) > _LONGEST_NAME:
+        raise ArchiveError(f"a name in the archive is longer than {_LONGEST_NAME} characters: {name[:80]!r}…")
+
+
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def _leads_out(name: str, to: str) -> ArchiveError:
     return ArchiveError(f"the link {name!r} leads out of the source, to {to!r}")
+
+
+def _target_too_long(name: str) -> ArchiveError:
+    return ArchiveError(f"the target of the link {name!r} is longer than {_LONGEST_TARGET} bytes")
 
 
 def _likeness(head: bytes) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -112,6 +114,35 @@ async def test_a_fleet_after_a_restart(book: _Book) -> None:
 
     assert sorted(order, key=str) == sorted(["a", *fleet])
     assert sorted(book.asked) == sorted(["a", *fleet])
+
+
+class _Counting(ThreadPoolExecutor):
+    """Threads that count how much is given to them at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.now = self.most = 0
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        future = super().submit(work, *arguments, **options)
+        future.add_done_callback(self._finished)
+        return future
+
+    def _finished(self, _: Future[Any]) -> None:
+        self.now -= 1
+
+
+async def test_two_at_a_time(book: _Book) -> None:
+    """However many machines come or register at once, two passwords are hashed at a time."""
+    guardian, threads = Guardian(book.find), _Counting()
+    asyncio.get_running_loop().set_default_executor(threads)
+    await asyncio.gather(
+        *(guardian.verify(client_id("a", f"wrong{number}")) for number in range(6)),
+        *(guardian.hashed(f"new{number}") for number in range(6)),
+    )
+    assert threads.most == 2
 
 
 async def test_more_than_can_wait(book: _Book) -> None:

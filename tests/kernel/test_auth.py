@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import hmac
+import inspect
+import re
+from types import ModuleType
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smartmob.errors import NotAuthenticated, StartupError
-from smartmob.kernel import clock
+from smartmob.hosts import guardian
+from smartmob.kernel import auth, clock
 from smartmob.kernel.auth import COOKIE_SECONDS, OWNER, Tokens, check_bind, is_loopback
 
 TOKEN = "s3cret:of the räck"
@@ -250,6 +255,30 @@ class TestMatches:
         """Should an empty token ever come this far, showing nothing is not the way in."""
         with pytest.raises((NotAuthenticated, ValueError)):
             Tokens("").authenticate(shown, None)
+
+    @pytest.mark.parametrize("module", [auth, guardian])
+    def test_secrets_are_only_compared_in_constant_time(self, module: ModuleType) -> None:
+        """The code uses `compare_digest` for secrets, and no operator; a measured time would prove nothing."""
+        found = list(ast.walk(ast.parse(inspect.getsource(module))))
+        by_operator = {
+            name
+            for node in found
+            if isinstance(node, ast.Compare) and any(isinstance(kind, ast.Eq | ast.NotEq) for kind in node.ops)
+            for name in re.findall(r"\w+", ast.unparse(node))
+        }
+        calls = [node for node in found if isinstance(node, ast.Call) and "compare_digest" in ast.unparse(node.func)]
+
+        assert not by_operator & {
+            "given",
+            "signature",
+            "secret",
+            "password",
+            "authorization",
+            "_token",
+            "_bearer",
+            "_sign",
+        }
+        assert len(calls) == (3 if module is auth else 1)
 
 
 class TestBinding:

@@ -68,10 +68,33 @@ class TestHealth:
     """Is it alive, and can it work?"""
 
     async def test_health(self, kernel: Any) -> None:
-        """Whoever can ask at all is told that it lives, without a token."""
-        response = await (await kernel(token="abc")).get("/health")
+        """Whoever can ask at all is told that it lives, and with a token also the version."""
+        client = await kernel(token="abc")
+        response = await client.get("/health")
+        trusted = await client.get("/health", headers={"Authorization": "Bearer abc"})
 
-        assert (response.status, await response.json()) == (200, {"status": "ok", "version": __version__})
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+        assert (trusted.status, await trusted.json()) == (200, {"status": "ok", "version": __version__})
+
+    async def test_health_without_tokens(self, kernel: Any) -> None:
+        """Where no token is needed, everybody is told the version."""
+        response = await (await kernel(None)).get("/health")
+
+        assert await response.json() == {"status": "ok", "version": __version__}
+
+    async def test_reasons_are_for_those_with_a_token(self, kernel: Any) -> None:
+        """Others are told which check fails, not why: a reason may name machines and folders."""
+        readiness = Readiness()
+        readiness.add("database", _away)
+        client = await kernel("abc", readiness)
+
+        stranger = await client.get("/ready")
+        trusted = await client.get("/ready", headers={"Authorization": "Bearer abc"})
+
+        assert (stranger.status, trusted.status) == (503, 503)
+        assert "nobody" not in await stranger.text()
+        assert (await stranger.json(content_type=None))["checks"] == {"service": "ok", "database": "fails"}
+        assert (await trusted.json(content_type=None))["checks"] == {"service": "ok", "database": "nobody is there"}
 
     async def test_ready(self, kernel: Any) -> None:
         """It is ready when every check passes; no token is needed to ask."""

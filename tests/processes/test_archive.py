@@ -9,6 +9,8 @@ import random
 import stat
 import tarfile
 import threading
+import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -247,6 +249,40 @@ def test_a_header_of_megabytes_is_not_read_into_memory(tmp_path: Path) -> None:
 
     with pytest.raises(ArchiveError, match="header of more than"):
         _unpack(tmp_path, data)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+@pytest.mark.parametrize("entry", ["x", Folder(), Link("y")], ids=["file", "folder", "link"])
+def test_a_name_of_very_many_folders_is_refused(kind: Kind, entry: Entry, tmp_path: Path) -> None:
+    """A name as long as no file can have is not taken apart into its folders, which would take the square of memory."""
+    data = make_archive(kind, {"a/" * 20_000 + "b": entry})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match="longer than 4096 characters") as refused:
+            _unpack(tmp_path, data)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024**2
+    finally:
+        tracemalloc.stop()
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_the_target_of_a_link_has_a_bound(kind: Kind, tmp_path: Path) -> None:
+    """A link to a name as long as no file can have is refused before it is followed."""
+    with pytest.raises(ArchiveError, match="the target of the link 'l' is longer than 4096"):
+        _unpack(tmp_path, make_archive(kind, {"l": Link("a/" * 10_000 + "b")}))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_links_that_are_expensive_to_follow_are_refused(kind: Kind, tmp_path: Path) -> None:
+    """Many links that all lead along the same long way through deep folders have a bound together."""
+    deep, back = "a/" * 500, "../" * 500
+    way = {f"c{n}": Link(f"{deep}{back}c{n + 1}") for n in range(30)}
+    many = {f"l{n}": Link("c0") for n in range(20)}
+    began = time.thread_time()
+    with pytest.raises(ArchiveError, match="lead along too many folders"):
+        _unpack(tmp_path, make_archive(kind, way | many))
+    assert time.thread_time() - began < 1.0
 
 
 def test_endless_headers_are_refused(tmp_path: Path) -> None:

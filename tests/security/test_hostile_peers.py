@@ -7,11 +7,14 @@ import base64
 import csv
 import io
 import json
+import platform
+import re
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -20,6 +23,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+import smartmob
 from tests.acceptance.commands import run
 from tests.metrics.samples import metric
 from tests.processes.archives import make_archive
@@ -68,7 +72,7 @@ async def _shaken(target: Target, path: str) -> tuple[asyncio.StreamReader, asyn
 # -- WebSockets ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/echo", "/commands"])
+@pytest.mark.parametrize("path", ["/echo", "/commands", "/console/live"])
 async def test_packed_messages(open_one: Target, session: aiohttp.ClientSession, path: str) -> None:
     """They are not agreed to, so there is no small frame that unpacks to a large one; who sends one is cut off."""
     async with session.ws_connect(_url(open_one, path), compress=15) as peer:
@@ -230,6 +234,48 @@ async def test_every_route_wants_the_token(guarded: Target, session: aiohttp.Cli
         *("/client", "/client/", "/client/{username}", "/client/{username}/time", "/client/{username}/time/report"),
         "/console/static/{digest}/{name}",
     }, let_in
+
+
+def _seen(answer: aiohttp.ClientResponse, text: str, path: str) -> tuple[int, dict[str, str], str]:
+    """Return what an answer tells, but for what is of one request: when it was made, its id and its path."""
+    headers = {name.title(): value.removesuffix(f"?next={quote(path)}") for name, value in answer.headers.items()}
+    number = headers.pop("X-Request-Id", "")
+    for name in ("Date", "Content-Length"):
+        headers.pop(name, None)
+    return answer.status, headers, text.replace(number, "").replace(f'"instance":"{path}"', "")
+
+
+_SOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("further", [{}, {"Accept": "text/html"}, _SOCKET], ids=["script", "browser", "websocket"])
+async def test_strangers_learn_nothing(
+    guarded: Target, session: aiohttp.ClientSession, further: dict[str, str]
+) -> None:
+    """What there is answers a stranger to the letter as what there is not, and no answer tells a version or a name."""
+    async with session.get(_url(guarded, "/openapi.json"), headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        paths = (await answer.json())["paths"]
+    public = {path for path, item in paths.items() if any(part.get("security") == [{}] for part in item.values())}
+    secrets_of_it = (
+        *(smartmob.__version__, aiohttp.__version__, platform.python_version(), "aiohttp", "Python/"),
+        *(socket.gethostname(), str(guarded.data)),
+    )
+    unknown: dict[str, tuple[int, dict[str, str], str]] = {}
+    for path in ("/nothing/at/all", *paths):
+        address = re.sub(r"\{(\w+)\}", r"some-\1", path)
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE"):
+            request = session.request(method, _url(guarded, address), allow_redirects=False, headers=further)
+            async with request as answer:
+                seen = _seen(answer, await answer.text() if answer.status != 101 else "", address)
+            if path not in public:
+                assert seen == unknown.setdefault(method, seen), (method, path)
+            told = seen[2] + str(seen[1])
+            assert not [secret for secret in secrets_of_it if secret in told], (method, path)
 
 
 async def test_nothing_is_added_to_the_log(open_one: Target, session: aiohttp.ClientSession) -> None:

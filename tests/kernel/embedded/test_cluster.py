@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import stat
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,7 @@ async def test_nobody_else(service: Any, home: Path) -> None:
     rules = [line.split() for line in (home / "cluster" / "pg_hba.conf").read_text().splitlines() if line[:1] != "#"]
     assert {rule[0] for rule in rules if rule} == {"local"}
     assert {rule[3] for rule in rules if rule} == {"peer"}
+    assert {stat.S_IMODE((home / name).stat().st_mode) for name in ("", "socket", "cluster", "log")} == {0o700}
     await running.stop()
 
 
