@@ -18,6 +18,7 @@ import structlog
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.tasks import TaskRegistry
 from tests.waiting import until
 
@@ -30,23 +31,19 @@ class Service:
     def __init__(self, home: Path) -> None:
         self.tasks = TaskRegistry()
         self.postgres = EmbeddedPostgres(home, self.tasks)
-        self.prepared: list[Address] = []
-        self.host = ""
+        self.address = Address("", "", "")
 
     async def start(self) -> int:
         """Start, and return the process id of the server."""
-
-        async def prepare(address: Address) -> None:
-            self.prepared.append(address)
-
-        self.host = (await self.postgres.start(prepare)).host
+        self.address = await self.postgres.start()
         pid = self.postgres.pid()
         assert pid is not None
         return pid
 
     async def run(self, statement: str, role: str = "smartmob") -> Any:
         """Return the first value that a statement gives."""
-        connection = await asyncpg.connect(host=self.host, user=role, database="postgres", timeout=20)
+        place = {"host": self.address.host, "database": self.address.database}
+        connection = await asyncpg.connect(user=role, timeout=20, **place)
         try:
             return await connection.fetchval(statement)
         finally:
@@ -118,7 +115,7 @@ async def test_a_whole_life(service: Any, home: Path) -> None:
 
     pid = await first.start()
 
-    assert first.prepared == [Address(str(home / "socket"), "smartmob", "postgres")]
+    assert first.address == Address(str(home / "socket"), "smartmob", "smartmob")
     assert _listens(pid) == []
     assert await first.run("SHOW listen_addresses") == ""
     for private in ("socket", "cluster", "log", ""):
@@ -136,7 +133,6 @@ async def test_a_whole_life(service: Any, home: Path) -> None:
     second = service(home)
     assert await second.start() != pid
     assert await second.run("SELECT n FROM kept") == 7
-    assert len(second.prepared) == 1
     await second.stop()
 
 
@@ -144,7 +140,7 @@ async def test_nobody_else(service: Any, home: Path) -> None:
     """Only the service's own role can connect, and only by who it is: no password, no trust, no network."""
     running = service(home)
     await running.start()
-    await running.run("CREATE ROLE another LOGIN SUPERUSER")
+    await running.run("CREATE ROLE another LOGIN SUPERUSER", role=ADMIN)
 
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await running.run("SELECT 1", role="another")
