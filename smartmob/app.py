@@ -14,7 +14,6 @@ from smartmob.console import room as console
 from smartmob.console.rooms import Rooms
 from smartmob.errors import Unavailable
 from smartmob.hosts import room as hosts
-from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.kernel import migrations
 from smartmob.kernel.access import room as access
 from smartmob.kernel.auth import HostRules, Tokens
@@ -35,14 +34,13 @@ from smartmob.metrics import room as metrics
 from smartmob.processes import room as processes
 from smartmob.settings import Settings
 from smartmob.turrets import room as turrets
-from smartmob.turrets.store import partitions as turret_partitions
 
 ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
 MIGRATED_ROOMS = (*sorted(str(room.__package__) for room in (access, *ROOMS)), "smartmob.kernel.upkeep")
 
-PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)} | turret_partitions.FORMS
+PARTITIONS = hosts.PARTITIONS | turrets.PARTITIONS
 """The divided tables, with the form of the times in the names of their partitions."""
 
 

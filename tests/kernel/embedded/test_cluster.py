@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -166,6 +169,46 @@ async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
     assert await following.run("SELECT n FROM kept") == 7
     await following.stop()
     assert _gone(pid)
+
+
+async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: Path) -> None:
+    """It is not taken over: the next service waits for its end and starts another one, which has all the data."""
+    crashed = service(home)
+    pid = await crashed.start()
+    await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
+    held = await asyncpg.connect(host=crashed.address.host, user="smartmob", database="smartmob")
+    await crashed.crash()
+    os.kill(pid, signal.SIGTERM)  # a smart shutdown, which waits for those that are connected
+    await until(lambda: "stopping" in (home / "cluster" / "postmaster.pid").read_text())
+    following = service(home)
+    starting = asyncio.create_task(following.start())
+    done, _ = await asyncio.wait([starting], timeout=0.2)
+    assert not done
+
+    await held.close()
+
+    assert await starting != pid
+    assert _gone(pid)
+    assert await following.run("SELECT n FROM kept") == 7
+    await following.stop()
+
+
+async def test_a_service_that_is_killed_while_it_starts_a_server(home: Path) -> None:
+    """The server that pg_ctl is just starting is ended by the watchdog."""
+    program = "import asyncio, sys; from pathlib import Path"
+    program += "; from smartmob.kernel.embedded.cluster import EmbeddedPostgres"
+    program += "; from smartmob.kernel.tasks import TaskRegistry"
+    program += "; asyncio.run(EmbeddedPostgres(Path(sys.argv[1]), TaskRegistry()).start())"
+    starter = psutil.Popen([sys.executable, "-c", program, home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await until(lambda: (home / "cluster" / "postmaster.pid").exists())
+    starter.kill()
+    starter.wait()
+    postgres = EmbeddedPostgres(home, TaskRegistry())
+
+    await postgres.watchdog.wait_for_earlier()
+
+    await until(lambda: postgres.pid() is None)
+    assert not (home / "cluster" / "postmaster.pid").exists()
 
 
 async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:
