@@ -111,7 +111,7 @@ class Service(Candidate):
     async def connect(self) -> asyncpg.Connection[Any]:
         """Return a connection to the service's embedded PostgreSQL; the caller must close it."""
         return await asyncpg.connect(
-            host=str(self.data_dir / "postgres" / "socket"), user="smartmob", database="smartmob"
+            host=str(self.data_dir / "postgres" / "socket"), user="smartmob_admin", database="smartmob"
         )
 
 

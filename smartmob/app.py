@@ -41,6 +41,9 @@ ROOMS = (metrics, hosts, processes, commands, turrets, marks)
 
 MIGRATED_ROOMS = (*sorted(str(room.__package__) for room in (access, *ROOMS)), "smartmob.kernel.upkeep")
 
+PARTITIONS = hosts.PARTITIONS | turrets.PARTITIONS
+"""The divided tables, with the form of the times in the names of their partitions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -28,6 +28,7 @@ from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel import clock, migrations
 from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.embedded.roles import ADMIN, ROLE
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
@@ -71,31 +72,31 @@ def _postgres_url() -> str:
 async def _start_server(home: Path) -> str:
     tasks = TaskRegistry()
     postgres = EmbeddedPostgres(home, tasks)
-    url = ""
-
-    async def prepare(address: Any) -> None:
-        nonlocal url
-        url = f"postgresql://{address.user}@/{{}}?host={home}/socket"
-        connection = await asyncpg.connect(url.format("postgres"))
-        # Nothing of a test outlives it.
-        await connection.execute("ALTER SYSTEM SET fsync = off")
-        await connection.execute("ALTER SYSTEM SET full_page_writes = off")
-        await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
-        await connection.execute("ALTER SYSTEM SET max_connections = 200")
-        await connection.execute("SELECT pg_reload_conf()")
-        await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
-        await connection.close()
-        connection = await asyncpg.connect(url.format(_TEMPLATE))
-        await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
-        await TurretPartitions().ensure_ahead(connection, clock.now())
-        await connection.close()
-        await _make_host_partitions(url.format(_TEMPLATE))
-
-    await postgres.start(prepare)
+    address = await postgres.start()
+    url = f"postgresql://{{}}@/{{}}?host={home}/socket"
+    connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
+    # Nothing of a test outlives it.
+    await connection.execute("ALTER SYSTEM SET fsync = off")
+    await connection.execute("ALTER SYSTEM SET full_page_writes = off")
+    await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
+    await connection.execute("ALTER SYSTEM SET max_connections = 200")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {address.user}")
+    await connection.close()
+    connection = await asyncpg.connect(url.format(address.user, _TEMPLATE))
+    await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
+    await TurretPartitions().ensure_ahead(connection, clock.now())
+    await connection.close()
+    await _make_host_partitions(url.format(address.user, _TEMPLATE))
     await tasks.close()
     # The server is for all workers, also when this one has ended.
     postgres.watchdog.kill()
-    return url
+    return url.format(address.user, "{}")
+
+
+def as_admin(url: str) -> str:
+    """Return the URL with the administrator in the place of the service's role."""
+    return url.replace(f"//{ROLE}@", f"//{ADMIN}@", 1)
 
 
 async def _make_host_partitions(url: str) -> None:
@@ -112,7 +113,7 @@ async def _make_host_partitions(url: str) -> None:
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database of the test's own, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
+    await _execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
     yield postgres_url.format(name)
     await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -121,13 +122,14 @@ async def _database_url(postgres_url: str) -> AsyncIterator[str]:
 async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database without tables."""
     name = f"empty_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name}")
+    await _execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE}")
     yield postgres_url.format(name)
     await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def _execute(postgres_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(postgres_url.format("postgres"))
+    """Execute a statement as the administrator: the service's role makes no databases."""
+    connection = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
     try:
         await connection.execute(statement)
     finally:

@@ -21,7 +21,8 @@ import asyncpg
 import psutil
 
 from docs._examples.shell import Shell
-from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.tasks import TaskRegistry
 from tests.acceptance.commands import kill_postgres, lay_database
 
@@ -209,17 +210,15 @@ class Outside:
     async def _start(self) -> None:
         tasks = TaskRegistry()
 
-        async def prepare(address: Address) -> None:
-            access = self._home / "cluster" / "pg_hba.conf"
-            # Appended, so it keeps its owner; the first line that fits counts.
-            with access.open("a") as file:
-                file.write("local all all scram-sha-256\n")
-            connection = await asyncpg.connect(host=address.host, user=address.user, database=address.database)
-            await connection.execute("SELECT pg_reload_conf()")
-            await connection.close()
-
         postgres = EmbeddedPostgres(self._home, tasks)
-        await postgres.start(prepare)
+        address = await postgres.start()
+        access = self._home / "cluster" / "pg_hba.conf"
+        # Appended, so it keeps its owner; the first line that fits counts.
+        with access.open("a") as file:
+            file.write("local all all scram-sha-256\n")
+        connection = await asyncpg.connect(host=address.host, user=ADMIN, database="postgres")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
         # The server goes on after this event loop has ended.
         await tasks.close()
         postgres.watchdog.kill()
@@ -233,11 +232,11 @@ class Outside:
         asyncio.run(self._execute([part.strip() for part in re.split(r"(?:^|;)\s*\n", text + "\n")]))
 
     async def _execute(self, statements: list[str]) -> None:
-        connection = await asyncpg.connect(f"postgresql://smartmob{self.url('postgres')}")
+        connection = await asyncpg.connect(f"postgresql://{ADMIN}{self.url('postgres')}")
         for statement in filter(None, statements):
             if moves := re.match(r"-- in the database (\w+)\n", statement):
                 await connection.close()
-                connection = await asyncpg.connect(f"postgresql://smartmob{self.url(moves[1])}")
+                connection = await asyncpg.connect(f"postgresql://{ADMIN}{self.url(moves[1])}")
                 statement = statement[moves.end() :]
             await connection.execute(statement)
         await connection.close()

@@ -42,9 +42,10 @@ def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
 def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
     """Return the exit code of what is done with the database."""
     from smartmob.app import MIGRATED_ROOMS
-    from smartmob.kernel import log, migrations
+    from smartmob.kernel import log, migrations, umask
     from smartmob.kernel.upkeep.place import reach
 
+    umask.make_private()
     settings = settings_of(config, flags)
 
     async def run() -> int:
@@ -199,16 +200,22 @@ async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Put a backup back, into a new data directory or an empty database.
 
-    The whole of it in one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked
-    first. The service that uses the database must be stopped.
+    Only rows are taken from the file, the tables are made anew: a file from elsewhere runs nothing. The whole of it is
+    one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
+    that uses the database must be stopped.
     """
+    from smartmob.app import PARTITIONS
     from smartmob.kernel.upkeep import restore
 
     async def use(place: Any) -> None:
         with output.progress() as bar:
             task = bar.add_task("checking", total=None)
             done = await restore.restore(
-                place, file, force=force, progress=lambda table: bar.update(task, advance=1, description=table)
+                place,
+                file,
+                PARTITIONS,
+                force=force,
+                progress=lambda table: bar.update(task, advance=1, description=table),
             )
             bar.update(task, total=1, completed=1, description="done")
         if as_json:

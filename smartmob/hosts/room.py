@@ -10,12 +10,15 @@ from smartmob.hosts.sampler.figures import figures
 from smartmob.hosts.sampler.ticking import Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Watchers
-from smartmob.hosts.store.partitions import Partitions
+from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.events import ServiceStopping
 from smartmob.kernel.prometheus import Gauge, gauges
 from smartmob.kernel.rooms import House, Room
+
+PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
+"""The divided tables, with the form of the times in the names of their partitions."""
 
 
 def build(house: House) -> Room:

@@ -18,7 +18,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
-from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.settings import DatabaseSettings
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ class Database:
     async def open(self) -> None:
         """Connect; an external server is waited for. Raises DatabaseError when it cannot be reached or refuses."""
         if self._embedded is not None:
-            address = await self._embedded.start(_make_database)
+            address = await self._embedded.start()
             self._target = {"host": address.host, "user": address.user, "database": address.database}
         else:
             self._target = {"dsn": self._settings.url}
@@ -210,15 +210,3 @@ def reason(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         return str(error).split("\n", 1)[0]
     return "connection lost"
-
-
-async def _make_database(address: Address) -> None:
-    """Make the service's own database in the embedded server."""
-    connection = await asyncpg.connect(
-        host=address.host, user=address.user, database=address.database, timeout=_CONNECT_SECONDS
-    )
-    try:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", "smartmob"):
-            await connection.execute("CREATE DATABASE smartmob")
-    finally:
-        await connection.close()

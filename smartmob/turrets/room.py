@@ -7,8 +7,12 @@ from smartmob.turrets.hq import Hq
 from smartmob.turrets.keeper import Keeper
 from smartmob.turrets.routes import table as routes
 from smartmob.turrets.service import TurretsService
+from smartmob.turrets.store.partitions import FORMS
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
+
+PARTITIONS = FORMS
+"""The divided tables, with the form of the times in the names of their partitions."""
 
 
 def build(house: House) -> Room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ async def test_dump_restore_vacuum(db: Any, tmp_path: Path) -> None:
     assert code == 0
     assert {"table", "rows", "bytes", "bytes_before"} == set(json.loads(output)[0])
     assert "marks" in (await db("vacuum"))[1]
+
+
+async def test_files_are_for_their_owner_only(db: Any, tmp_path: Path) -> None:
+    """A backup and its sum can be read by nobody else, whatever the umask is."""
+    umask = os.umask(0)
+    try:
+        code, _, _ = await db("dump", tmp_path / "a.dump")
+    finally:
+        os.umask(umask)
+    assert code == 0
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("a.dump*")}
+    assert modes == {"a.dump": 0o600, "a.dump.sha256": 0o600}
 
 
 async def test_standard_output(db: Any) -> None:

@@ -15,6 +15,7 @@ import structlog
 from aiohttp.test_utils import TestClient
 
 from smartmob.kernel.db import Database
+from smartmob.kernel.embedded.roles import DATABASE
 from smartmob.kernel.log import Logs, configure
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.writer import GroupCommitWriter
@@ -51,9 +52,10 @@ def _configured() -> Iterator[Callable[..., Logs]]:
 async def _schema_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of an empty schema of the test's own: enough for a few tables, and quicker than a database."""
     name = f"kernel_{os.getpid()}_{next(_numbers)}"
-    admin = await asyncpg.connect(postgres_url.format("postgres"))
+    url = postgres_url.format(DATABASE)
+    admin = await asyncpg.connect(url)
     await admin.execute(f"CREATE SCHEMA {name}")
-    yield f"{postgres_url.format('postgres')}&search_path={name}"
+    yield f"{url}&search_path={name}"
     await admin.execute(f"DROP SCHEMA {name} CASCADE")
     await admin.close()
 

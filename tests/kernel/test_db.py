@@ -309,7 +309,7 @@ class TestStart:
     @pytest.mark.parametrize(
         "change",
         [
-            ("/postgres?", "/no_such_database?"),
+            ("/smartmob?", "/no_such_database?"),
             ("smartmob@", "no_such_role@"),
         ],
         ids=lambda change: change[1],

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel import health
 from smartmob.kernel.datadir import DataDirectory
 from smartmob.kernel.health import Readiness, database_check, disk_check
+from tests.conftest import as_admin
 from tests.kernel.proxy import Proxy
 
 _numbers = itertools.count()
@@ -118,12 +120,14 @@ class TestDatabase:
         proxy.up = True
         await check()
 
-    async def test_it_was_dropped(self, opened: Any, admin: Any, postgres_url: str) -> None:
+    async def test_it_was_dropped(self, opened: Any, postgres_url: str) -> None:
         """A database that no longer exists is a database that is not available."""
         name = f"dropped_{os.getpid()}_{next(_numbers)}"
+        admin = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
         await admin.execute(f"CREATE DATABASE {name}")
         check = database_check(await opened(postgres_url.format(name)))
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
 
         with pytest.raises(Unavailable):
             await check()

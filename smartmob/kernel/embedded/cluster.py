@@ -1,8 +1,8 @@
 """The embedded PostgreSQL of one data directory: made, started, watched, restarted and stopped.
 
 Rules that it keeps: no permission that exists is widened; nobody but this user (and root's own service) can connect,
-by peer authentication on a socket in a folder of mode 0700; there is no TCP port; a server does not outlive its
-service, and one that did (its watchdog was killed, too) is taken over.
+by peer authentication on a socket in a folder of mode 0700; there is no TCP port; the service's role is no superuser; a
+server does not outlive its service, and one that did (its watchdog was killed, too) is taken over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +21,13 @@ import structlog
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
-from smartmob.kernel.embedded import binaries
+from smartmob.kernel.embedded import binaries, roles
+from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE, UPGRADER
 from smartmob.kernel.embedded.watchdog import Watchdog
 from smartmob.kernel.tasks import TaskRegistry
 
 log = structlog.get_logger()
 
-DATABASE = "smartmob"
-ROLE = "smartmob"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _SOCKET_PATH_LIMIT = 107  # sun_path of a unix socket holds 108 bytes with the closing NUL
@@ -61,8 +59,8 @@ log_line_prefix = '%m [%p] '
 
 _ACCESS = f"""\
 # TYPE  DATABASE  USER  METHOD: only those named in pg_ident.conf, only over the socket
-local   all       {ROLE}  peer map=smartmob
-local   replication {ROLE} peer map=smartmob
+local   all       {ROLE},{ADMIN},{UPGRADER}  peer map=smartmob
+local   replication {ADMIN} peer map=smartmob
 """
 
 
@@ -95,10 +93,9 @@ class EmbeddedPostgres:
         # A restart under way in a thread is not interrupted by the end of its task: stop waits for it here.
         self._operating = threading.Lock()
 
-    async def start(self, prepare: Callable[[Address], Awaitable[None]]) -> Address:
-        """Start the server, or take over the one that runs, and return its address.
+    async def start(self) -> Address:
+        """Start the server, or take over the one that runs, and return the address of the service's own database.
 
-        `prepare` is called with the address of the maintenance database once, to make the service's own database.
         Raises DatabaseError.
         """
         await asyncio.to_thread(self._locate)
@@ -109,15 +106,14 @@ class EmbeddedPostgres:
         await self._wait_for_shutdown()
         taken_over = self.pid() is not None
         self.watchdog.start(self._account)
-        if not taken_over:
-            await asyncio.to_thread(self._launch)
+        await asyncio.to_thread(self._read_again if taken_over else self._launch)
         log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
         self._watches = [
             self._tasks.supervise("embedded-postgres", self._keep_alive),
             self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
         ]
         socket = f"{self._seen_from_here}/socket"
-        await prepare(Address(socket, ROLE, "postgres"))
+        await roles.arrange(socket)
         return Address(socket, ROLE, DATABASE)
 
     async def stop(self) -> None:
@@ -210,7 +206,7 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         self._run(
             "initdb",
-            *("-D", self._there("cluster.new"), "-U", ROLE, "--auth=peer", "--encoding=UTF8"),
+            *("-D", self._there("cluster.new"), "-U", ADMIN, "--auth=peer", "--encoding=UTF8"),
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         )
         new = self.home / "cluster.new"
@@ -243,6 +239,12 @@ class EmbeddedPostgres:
                 raise DatabaseError(f"{error}\n{self._last_words()}".rstrip()) from None
             self.watchdog.tell("running")
 
+    def _read_again(self) -> None:
+        """Have a server that runs read its configuration, which an earlier smartmob may have written."""
+        with self._operating:
+            self._write_configuration()
+            self._run("pg_ctl", "reload", "-D", self._there("cluster"), "-s")
+
     def _let_go(self) -> None:
         # The first process of a container inherits the server that it started, and PostgreSQL takes one that has
         # ended and was not waited for as one that runs.
@@ -263,7 +265,7 @@ class EmbeddedPostgres:
 
     def _write_configuration(self) -> None:
         names = dict.fromkeys((self._account.ours, self._account.name))
-        mapping = "".join(f'smartmob "{name}" {ROLE}\n' for name in names)
+        mapping = "".join(f'smartmob "{name}" {role}\n' for name in names for role in (ROLE, ADMIN, UPGRADER))
         texts = {"smartmob.conf": _CONFIGURATION, "pg_hba.conf": _ACCESS, "pg_ident.conf": mapping}
         for name, text in texts.items():
             path = self.home / "cluster" / name
@@ -353,8 +355,8 @@ class EmbeddedPostgres:
 class JoinedPostgres(EmbeddedPostgres):
     """The server of a data directory that a running service looks after: it is used, and left as it is."""
 
-    async def start(self, prepare: Callable[[Address], Awaitable[None]]) -> Address:
-        """Return the address of the server; nothing is prepared. Raises DatabaseError when none runs."""
+    async def start(self) -> Address:
+        """Return the address of the server, which is left as it is. Raises DatabaseError when none runs."""
         if self.pid() is None:
             raise DatabaseError(
                 f"no embedded database runs in {self.home.parent}. If the service there uses a PostgreSQL of yours, "

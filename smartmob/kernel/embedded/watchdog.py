@@ -20,6 +20,7 @@ from smartmob.kernel.embedded.account import Account
 LOCK = "watchdog.lock"
 _WAIT_SECONDS = 60.0
 _TICK_SECONDS = 0.05
+_QUIT_SECONDS = 20.0
 
 # The postmaster is known by its number and by its working directory, which is the cluster: the number may belong to
 # another program by now. One that pg_ctl is just starting is waited for.
@@ -38,7 +39,7 @@ kill -INT "$pid"
 n=0
 while found && [ "$n" -lt 300 ]; do
     n=$((n + 1))
-    [ "$n" -eq 200 ] && kill -QUIT "$pid"
+    [ "$n" -eq "$1" ] && kill -QUIT "$pid"
     sleep 0.1
 done
 """
@@ -66,8 +67,11 @@ class Watchdog:
             await asyncio.sleep(_TICK_SECONDS)
         os.close(lock)
 
-    def start(self, account: Account) -> None:
-        """Start it, or start it again after its end. Raises DatabaseError."""
+    def start(self, account: Account, *, quit_after: float = _QUIT_SECONDS) -> None:
+        """Start it, or start it again after its end; `quit_after` is how long a server may take to shut down.
+
+        Raises DatabaseError.
+        """
         if self._process is not None and self._process.poll() is None:
             return
         self.release()
@@ -76,7 +80,7 @@ class Watchdog:
             raise DatabaseError(f"another watchdog looks after the database in {self._home}")
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT],
+                ["/bin/sh", "-c", _SCRIPT, "watchdog", str(int(quit_after * 10))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

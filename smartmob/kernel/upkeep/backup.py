@@ -103,7 +103,10 @@ async def _dump(place: Place, found: list[Table], written: _Written, progress: P
             progress(about, written.size)
 
     names = [f"--table-and-children={table.quoted}" for table in found]
-    options = ("--format=custom", "--no-owner", "--no-privileges", "--verbose", "--lock-wait-timeout=60s")
+    options = (
+        *("--format=custom", "--no-owner", "--no-privileges", "--encoding=UTF8", "--verbose"),
+        "--lock-wait-timeout=60s",
+    )
     tools = programs.find(place)
     async with tools.run("pg_dump", *options, *names, "--dbname", tools.address, hear=hear) as process:
         assert process.stdout is not None

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import re
-from collections.abc import Callable
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import asyncpg
 
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
 from smartmob.kernel import migrations
+from smartmob.kernel.db import Connection
+from smartmob.kernel.migrations import Migration
 from smartmob.kernel.upkeep import programs
 from smartmob.kernel.upkeep.backup import SUM_SUFFIX
 from smartmob.kernel.upkeep.place import Place
 from smartmob.kernel.upkeep.programs import Programs
+from smartmob.kernel.upkeep.script import Block, blocks
 from smartmob.kernel.upkeep.tables import Table, tables
+from smartmob.kernel.upkeep.target import Target
 
-_ABOUT = re.compile(r'pg_restore: processing data for table "?(?:[^".]+)"?\."?([^"]+?)"?$')
-_COPIED = re.compile(rb"^COPY (\d+)$", re.MULTILINE)
+_CHUNK = 256 * 1024
+_LONGEST_LEDGER = 1024 * 1024
+_READ = ("--data-only", "--format=custom", "--no-owner", "--no-privileges", "--file=-")
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 _OURS = 1  # the one in the pool
-_LOCK_TIMEOUT = "30s"
+_SESSION = ("lock_timeout = '30s'", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0")
+_UNKNOWN = "DELETE FROM schema_migrations WHERE room <> ALL($1::text[])"
 
+Applied = Mapping[tuple[str, int], str]
 Progress = Callable[[str], None]
 """Is told the name of the table (or partition) that is filled now."""
 
@@ -40,16 +49,21 @@ class Restored:
     replaced: int
 
 
-async def restore(place: Place, path: Path, *, force: bool, progress: Progress) -> Restored:
+async def restore(
+    place: Place, path: Path, partitions: Mapping[str, str], *, force: bool, progress: Progress
+) -> Restored:
     """Put a backup back; with `force` also in place of what is there.
 
-    Raises DatabaseError, InvalidInput and StartupError.
+    The file gives rows and nothing else: the tables are made by our own migrations, up to those that the file names.
+    `partitions` are the divided tables with the way in which the names of their partitions are written. Raises
+    DatabaseError, InvalidInput and StartupError.
     """
     if place.serving:
         raise StartupError(f"a service runs on {place.name}: stop it first, then restore")
     await asyncio.to_thread(check_sum, path)
     tools = programs.find(place)
-    await _check_origin(place, tools, path)
+    applied = await _read_ledger(tools, path)
+    wanted = _migrations_of(place.migrations, applied)
     connection = await place.database.connect()
     try:
         found = await tables(connection, place.migrations)
@@ -63,9 +77,20 @@ async def restore(place: Place, path: Path, *, force: bool, progress: Progress) 
             raise DatabaseError(
                 f"{others} others are connected to {place.name}: stop the services that use it, or give --force"
             )
-        rows = await _replace(tools, path, found, progress)
+        async with connection.transaction():
+            await _drop(connection, found)
+            target = Target(connection, partitions)
+            await target.make(wanted)
+            rows = await _fill(target, tools, path, progress)
+            if await migrations.applied(connection) != applied:
+                raise InvalidInput(f"{path} was changed while it was read")
+            await connection.execute(_UNKNOWN, sorted({migration.room for migration in place.migrations}))
         await connection.execute("ANALYZE")
         return Restored(len(await tables(connection, place.migrations)), rows, len(found))
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise InvalidInput(f"{path} is damaged, or no backup of smartmob: {_first_line(error)}") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as error:
+        raise DatabaseError(f"nothing was restored into {place.name}: {_first_line(error)}") from None
     finally:
         await connection.close()
 
@@ -85,60 +110,75 @@ def check_sum(path: Path) -> None:
         raise InvalidInput(f"{path} is damaged: its SHA-256 is {digest}, and not what {beside.name} says")
 
 
-async def _check_origin(place: Place, tools: Programs, path: Path) -> None:
-    """Raise InvalidInput for a file that is no backup of smartmob, DatabaseError for one of a newer smartmob."""
-    options = ("--data-only", f"--table={migrations.LEDGER}", "--file=-", str(path))
+async def _read_ledger(tools: Programs, path: Path) -> Applied:
+    """Return the migrations that the database of a backup had; raises InvalidInput for a file that is none."""
+    applied: dict[tuple[str, int], str] = {}
     try:
-        async with tools.run("pg_restore", *options) as process:
-            assert process.stdout is not None
-            text = (await process.stdout.read()).decode(errors="replace")
+        async with tools.run("pg_restore", *_READ, f"--table={migrations.LEDGER}", str(path)) as process:
+            async for block in blocks(_reader(process)):
+                if block.table != migrations.LEDGER:
+                    raise InvalidInput(f"{path} holds other rows as its table {migrations.LEDGER}")
+                applied |= _parse_ledger(block.columns, await _text(block))
     except DatabaseError as error:
         raise InvalidInput(f"{path} is no backup that smartmob db dump has made: {error}") from None
-    applied = {}
-    inside = False
-    for line in text.splitlines():
-        if line.startswith("COPY "):
-            inside = True
-        elif line == "\\.":
-            break
-        elif inside:
-            room, number, _, checksum, *_ = line.split("\t")
-            applied[room, int(number)] = checksum
     if not applied:
         raise InvalidInput(f"{path} has no table {migrations.LEDGER}: it is no backup of smartmob")
-    migrations.check(place.migrations, applied)
+    return applied
 
 
-async def _replace(tools: Programs, path: Path, found: list[Table], progress: Progress) -> int:
-    """Drop tables and restore, in one transaction; return how many rows were restored."""
+async def _text(block: Block) -> str:
+    data = b""
+    async for part in block.rows:
+        data += part
+        if len(data) > _LONGEST_LEDGER:
+            raise InvalidInput(f"the table {migrations.LEDGER} of the file is too long to be of a backup of smartmob")
+    return data.decode(errors="replace")
 
-    def hear(line: str) -> None:
-        if match := _ABOUT.match(line):
-            progress(match[1])
 
-    first = [f"SET lock_timeout = '{_LOCK_TIMEOUT}'"]
-    if found:
-        first.append(f"DROP TABLE {', '.join(table.quoted for table in found)} CASCADE")
-    commands = [word for statement in first for word in ("--command", statement)]
-    options = ("--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1")
-    arguments = ("--no-owner", "--no-privileges", "--verbose", "--file=-", str(path))
-    reading, writing = os.pipe()
+def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
+    applied = {}
     try:
-        async with tools.run("psql", *options, *commands, "--file=-", "--dbname", tools.address, stdin=reading) as psql:
-            assert psql.stdout is not None
-            ended, said = asyncio.gather(psql.wait()), asyncio.gather(psql.stdout.read())
-            async with tools.run("pg_restore", *arguments, hear=hear, stdout=writing) as source:
-                os.close(reading)
-                reading = -1
-                whole = asyncio.gather(source.wait())
-                await asyncio.wait((ended, whole), return_when=asyncio.FIRST_COMPLETED)
-                if not whole.done():
-                    raise DatabaseError("psql ended too soon")
-            # Only now, and not when pg_restore has failed, does psql see the end and commit.
-            os.close(writing)
-            writing = -1
-            return sum(map(int, _COPIED.findall((await said)[0])))
-    finally:
-        for descriptor in (reading, writing):
-            if descriptor != -1:
-                os.close(descriptor)
+        room, number, checksum = map(columns.index, ("room", "number", "checksum"))
+        for line in text.splitlines():
+            values = line.split("\t")
+            applied[values[room], int(values[number])] = values[checksum]
+    except (ValueError, IndexError):
+        raise InvalidInput(f"the table {migrations.LEDGER} of the file is not that of a backup of smartmob") from None
+    return applied
+
+
+def _migrations_of(known: Sequence[Migration], applied: Applied) -> list[Migration]:
+    """Return the migrations that make the tables of a backup; raises DatabaseError for one of a newer smartmob."""
+    migrations.check(known, applied)
+    wanted = [migration for migration in known if (migration.room, migration.number) in applied]
+    last = {migration.room: migration.number for migration in wanted}
+    for migration in known:
+        if migration not in wanted and migration.number < last.get(migration.room, 0):
+            raise InvalidInput(f"the backup lacks {migration.name} of {migration.room}, and has a later one")
+    return wanted
+
+
+async def _drop(connection: Connection, found: Sequence[Table]) -> None:
+    for setting in _SESSION:
+        await connection.execute(f"SET LOCAL {setting}")
+    if found:
+        await connection.execute(f"DROP TABLE {', '.join(table.quoted for table in found)} CASCADE")
+
+
+async def _fill(target: Target, tools: Programs, path: Path, progress: Progress) -> int:
+    """Put all rows of a backup into the tables; return how many that were."""
+    rows = 0
+    async with tools.run("pg_restore", *_READ, str(path)) as process:
+        async for block in blocks(_reader(process)):
+            progress(block.table)
+            rows += await target.fill(block)
+    return rows
+
+
+def _reader(process: Process) -> Callable[[], Awaitable[bytes]]:
+    assert process.stdout is not None
+    return partial(process.stdout.read, _CHUNK)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

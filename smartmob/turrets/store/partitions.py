@@ -8,6 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from smartmob.kernel.db import PARTITIONS_LOCK, Connection
 
 PARTITIONED = ("turret_results", "turret_slices", "turret_health")
+_FORM = "%Y%m%d"
+FORMS = dict.fromkeys(PARTITIONED, _FORM)
+"""How the time in the name of a partition is written, by table."""
+
 _DAYS_AHEAD = 3
 _ALL_THERE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
 
@@ -67,11 +71,11 @@ class Partitions:
 
 
 def _name(table: str, day: date) -> str:
-    return f"{table}_{day:%Y%m%d}"
+    return f"{table}_{day:{_FORM}}"
 
 
 def _day(table: str, partition: str) -> date | None:
     try:
-        return datetime.strptime(partition.removeprefix(f"{table}_"), "%Y%m%d").replace(tzinfo=UTC).date()
+        return datetime.strptime(partition.removeprefix(f"{table}_"), _FORM).replace(tzinfo=UTC).date()
     except ValueError:
         return None

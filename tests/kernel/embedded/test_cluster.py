@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,7 @@ import structlog
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.tasks import TaskRegistry
 from tests.waiting import until
 
@@ -31,23 +35,19 @@ class Service:
     def __init__(self, home: Path) -> None:
         self.tasks = TaskRegistry()
         self.postgres = EmbeddedPostgres(home, self.tasks)
-        self.prepared: list[Address] = []
-        self.host = ""
+        self.address = Address("", "", "")
 
     async def start(self) -> int:
         """Start, and return the process id of the server."""
-
-        async def prepare(address: Address) -> None:
-            self.prepared.append(address)
-
-        self.host = (await self.postgres.start(prepare)).host
+        self.address = await self.postgres.start()
         pid = self.postgres.pid()
         assert pid is not None
         return pid
 
     async def run(self, statement: str, role: str = "smartmob") -> Any:
         """Return the first value that a statement gives."""
-        connection = await asyncpg.connect(host=self.host, user=role, database="postgres", timeout=20)
+        place = {"host": self.address.host, "database": self.address.database}
+        connection = await asyncpg.connect(user=role, timeout=20, **place)
         try:
             return await connection.fetchval(statement)
         finally:
@@ -119,7 +119,7 @@ async def test_a_whole_life(service: Any, home: Path) -> None:
 
     pid = await first.start()
 
-    assert first.prepared == [Address(str(home / "socket"), "smartmob", "postgres")]
+    assert first.address == Address(str(home / "socket"), "smartmob", "smartmob")
     assert _listens(pid) == []
     assert await first.run("SHOW listen_addresses") == ""
     for private in ("socket", "cluster", "log", ""):
@@ -137,7 +137,6 @@ async def test_a_whole_life(service: Any, home: Path) -> None:
     second = service(home)
     assert await second.start() != pid
     assert await second.run("SELECT n FROM kept") == 7
-    assert len(second.prepared) == 1
     await second.stop()
 
 
@@ -145,7 +144,7 @@ async def test_nobody_else(service: Any, home: Path) -> None:
     """Only the service's own role can connect, and only by who it is: no password, no trust, no network."""
     running = service(home)
     await running.start()
-    await running.run("CREATE ROLE another LOGIN SUPERUSER")
+    await running.run("CREATE ROLE another LOGIN SUPERUSER", role=ADMIN)
 
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await running.run("SELECT 1", role="another")
@@ -172,6 +171,46 @@ async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
     assert await following.run("SELECT n FROM kept") == 7
     await following.stop()
     assert _gone(pid)
+
+
+async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: Path) -> None:
+    """It is not taken over: the next service waits for its end and starts another one, which has all the data."""
+    crashed = service(home)
+    pid = await crashed.start()
+    await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
+    held = await asyncpg.connect(host=crashed.address.host, user="smartmob", database="smartmob")
+    await crashed.crash()
+    os.kill(pid, signal.SIGTERM)  # a smart shutdown, which waits for those that are connected
+    await until(lambda: "stopping" in (home / "cluster" / "postmaster.pid").read_text())
+    following = service(home)
+    starting = asyncio.create_task(following.start())
+    done, _ = await asyncio.wait([starting], timeout=0.2)
+    assert not done
+
+    await held.close()
+
+    assert await starting != pid
+    assert _gone(pid)
+    assert await following.run("SELECT n FROM kept") == 7
+    await following.stop()
+
+
+async def test_a_service_that_is_killed_while_it_starts_a_server(home: Path) -> None:
+    """The server that pg_ctl is just starting is ended by the watchdog."""
+    program = "import asyncio, sys; from pathlib import Path"
+    program += "; from smartmob.kernel.embedded.cluster import EmbeddedPostgres"
+    program += "; from smartmob.kernel.tasks import TaskRegistry"
+    program += "; asyncio.run(EmbeddedPostgres(Path(sys.argv[1]), TaskRegistry()).start())"
+    starter = psutil.Popen([sys.executable, "-c", program, home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await until(lambda: (home / "cluster" / "postmaster.pid").exists())
+    starter.kill()
+    starter.wait()
+    postgres = EmbeddedPostgres(home, TaskRegistry())
+
+    await postgres.watchdog.wait_for_earlier()
+
+    await until(lambda: postgres.pid() is None)
+    assert not (home / "cluster" / "postmaster.pid").exists()
 
 
 async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:

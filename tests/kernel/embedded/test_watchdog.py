@@ -33,9 +33,12 @@ def _watchdog(home: Path) -> Iterator[Watchdog]:
     watchdog.kill()
 
 
-def _server(home: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _server(home: Path, folder: Path, script: str = "echo ready; exec sleep 600") -> subprocess.Popen[bytes]:
     """Return a program that works in `folder` and is named as the server of `home`."""
-    process = subprocess.Popen(["sleep", "600"], cwd=folder)
+    process = subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
     (home / "cluster" / "postmaster.pid").write_text(f"{process.pid}\n")
     return process
 
@@ -60,6 +63,28 @@ def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: Wat
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_a_server_that_does_not_obey_is_made_to_quit(watchdog: Watchdog, home: Path) -> None:
+    """A server that still runs some time after SIGINT gets SIGQUIT, and is gone when the watchdog is."""
+    watchdog.start(_US, quit_after=0.2)
+    server = _server(home, home / "cluster", "trap '' INT; echo ready; while :; do sleep 0.1; done")
+
+    watchdog.release(60)
+
+    assert server.wait(30) == -signal.SIGQUIT
+
+
+def test_a_server_that_is_starting_is_waited_for(watchdog: Watchdog, home: Path) -> None:
+    """A server that appears only after the end of the service is ended, too, when the service was starting one."""
+    watchdog.start(_US)
+    watchdog.tell("starting")
+    watchdog.release()
+    assert watchdog.pid is not None
+
+    server = _server(home, home / "cluster")
+
+    assert server.wait(30) == -signal.SIGINT
 
 
 async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: Watchdog, home: Path) -> None:

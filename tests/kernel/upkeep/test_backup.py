@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from smartmob.app import PARTITIONS
 from smartmob.errors import DatabaseError, StartupError
 from smartmob.kernel.upkeep.backup import dump
 from smartmob.kernel.upkeep.restore import restore
@@ -65,7 +66,7 @@ async def test_a_pipe_and_a_schema_of_its_own(reached: Any, database_url: str, e
     made = await dump(await reached(database_url), None, stream, _unseen)
     assert made.path == "-"
     (tmp_path / "b.dump").write_bytes(stream.getvalue())
-    await restore(await reached(empty_url), tmp_path / "b.dump", force=False, progress=_unseen)
+    await restore(await reached(empty_url), tmp_path / "b.dump", PARTITIONS, force=False, progress=_unseen)
     target = await asyncpg.connect(empty_url)
     assert await target.fetchval("SELECT to_regclass('foreigner')") is None
     before, after = await contents(admin), await contents(target)

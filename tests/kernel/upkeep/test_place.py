@@ -91,11 +91,7 @@ async def test_a_server_that_a_crash_left_behind(reachable_path: Path) -> None:
     async with reach(settings, KNOWN, make=True):
         pass
     left = EmbeddedPostgres(data / "postgres", tasks)
-
-    async def nothing(_: Any) -> None:
-        """Prepare nothing."""
-
-    await left.start(nothing)
+    await left.start()
     await tasks.close()
     left.watchdog.kill()
     assert left.pid() is not None

@@ -1,0 +1,111 @@
+"""The roles of the embedded PostgreSQL: the service's own, which is no superuser, and the administrator's.
+
+A cluster of an earlier smartmob has one role, `smartmob`, which is its bootstrap superuser and cannot become anything
+less. So that role is renamed to the administrator, and a new `smartmob` gets the database and its tables. Each step can
+be repeated: what was cut off is completed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+
+from smartmob.errors import DatabaseError
+
+DATABASE = "smartmob"
+ROLE = "smartmob"
+ADMIN = "smartmob_admin"
+UPGRADER = "smartmob_upgrader"
+"""A superuser that exists while a cluster of an earlier smartmob is changed: no role can rename itself."""
+
+_MAINTENANCE = "postgres"
+_CONNECT_SECONDS = 5.0
+_RELOAD_SECONDS = 10.0
+_TICK_SECONDS = 0.05
+_NO_RULE, _NO_ROLE = "no pg_hba.conf entry", "does not exist"
+
+_PLAIN = "NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+_IS_PLAIN = "SELECT NOT (rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls) FROM pg_roles WHERE rolname = $1"
+_OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1"
+_HAND_OVER = r"""
+SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, $2::text) AS statement
+FROM pg_namespace
+WHERE pg_get_userbyid(nspowner) = $1 AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
+UNION ALL
+SELECT format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, c.relname, $2::text)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE pg_get_userbyid(c.relowner) = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+  AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+"""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+async def arrange(host: str) -> None:
+    """Have the roles and the service's database be there, with the right owners. Raises DatabaseError."""
+    try:
+        async for _ in steps(host):
+            pass
+    except asyncpg.PostgresError as error:
+        raise DatabaseError(f"the roles of the embedded PostgreSQL cannot be made: {error}") from None
+
+
+async def steps(host: str) -> AsyncIterator[str]:
+    """Do what `arrange` does, and yield after each change that is committed."""
+    if not await _has_administrator(host):
+        async with _connected(host, ROLE) as connection:
+            if await connection.fetchval(_IS_PLAIN, UPGRADER) is None:
+                await connection.execute(f"CREATE ROLE {UPGRADER} LOGIN SUPERUSER")
+                yield "a role that can rename the superuser"
+        async with _connected(host, UPGRADER) as connection, connection.transaction():
+            await connection.execute(f"ALTER ROLE {ROLE} RENAME TO {ADMIN}")
+            await connection.execute(f"CREATE ROLE {ROLE} LOGIN {_PLAIN}")
+        yield "the superuser is the administrator"
+    async with _connected(host, ADMIN) as connection:
+        if await connection.fetchval(_IS_PLAIN, UPGRADER) is not None:
+            await connection.execute(f"DROP ROLE {UPGRADER}")
+            yield "no other superuser"
+        plain = await connection.fetchval(_IS_PLAIN, ROLE)
+        if not plain:
+            await connection.execute(f"{'CREATE' if plain is None else 'ALTER'} ROLE {ROLE} LOGIN {_PLAIN}")
+            yield "the service's role"
+        owner = await connection.fetchval(_OWNER, DATABASE)
+        if owner is None:
+            await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+            yield "the service's database"
+        elif owner != ROLE:
+            await connection.execute(f"ALTER DATABASE {DATABASE} OWNER TO {ROLE}")
+            yield "the owner of the database"
+    async with _connected(host, ADMIN, DATABASE) as connection:
+        for row in await connection.fetch(_HAND_OVER, ADMIN, ROLE):
+            await connection.execute(row["statement"])
+            yield row["statement"]
+
+
+async def _has_administrator(host: str) -> bool:
+    """Return whether the administrator can connect; a server that was left behind may have to read its rules again."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _RELOAD_SECONDS
+    while True:
+        try:
+            async with _connected(host, ADMIN):
+                return True
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            if _NO_ROLE in str(error):
+                return False
+            if _NO_RULE not in str(error) or loop.time() > deadline:
+                raise
+        await asyncio.sleep(_TICK_SECONDS)
+
+
+@asynccontextmanager
+async def _connected(host: str, role: str, database: str = _MAINTENANCE) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(host=host, user=role, database=database, timeout=_CONNECT_SECONDS)
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -1,0 +1,191 @@
+"""The roles of the embedded PostgreSQL: new clusters, and those of an earlier smartmob, with cuts at every step."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+
+from smartmob.kernel.embedded import cluster, roles
+from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.embedded.roles import ADMIN, ROLE, UPGRADER
+from smartmob.kernel.tasks import TaskRegistry
+from tests.waiting import until
+
+_ROLES = """
+SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles
+WHERE rolname NOT LIKE 'pg\\_%' ORDER BY rolname
+"""
+_OWNERS = """
+SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
+WHERE relnamespace IN ('public'::regnamespace, 'own'::regnamespace) AND relkind <> 'S'
+"""
+_EARLIER = """
+CREATE TABLE kept (id serial PRIMARY KEY, n integer NOT NULL);
+INSERT INTO kept (n) VALUES (7);
+CREATE TABLE days (at date) PARTITION BY RANGE (at);
+CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM ('2026-01-01') TO ('2026-01-02');
+CREATE SCHEMA own;
+CREATE VIEW own.seen AS SELECT n FROM kept;
+"""
+_STEPS = 9
+"""How many changes bring the cluster of `_EARLIER` up to date."""
+
+
+@pytest.fixture(name="home")
+def _home(reachable_path: Path) -> Path:
+    """Return where the server shall live."""
+    return reachable_path / "postgres"
+
+
+@pytest.fixture(name="postgres")
+async def _postgres(home: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """Return an embedded server that is stopped at the end."""
+    tasks = TaskRegistry()
+    postgres = EmbeddedPostgres(home, tasks)
+    yield postgres
+    await postgres.stop()
+    await tasks.close()
+
+
+@pytest.fixture(name="earlier")
+async def _earlier(home: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the folder of the socket of a cluster as an earlier smartmob made it: with one role, a superuser."""
+    home_of = f"{home}/socket"
+    with monkeypatch.context() as patch:
+        # The name of the first superuser is all in which initdb was called differently.
+        patch.setattr(cluster, "ADMIN", ROLE)
+        postgres._locate()
+        postgres._initialise()
+    postgres._launch()
+    connection = await _connected(home_of, ROLE, "postgres")
+    await connection.execute("CREATE DATABASE smartmob")
+    await connection.close()
+    connection = await _connected(home_of, ROLE)
+    await connection.execute(_EARLIER)
+    assert await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    await connection.close()
+    return home_of
+
+
+async def _connected(host: str, role: str, database: str = "smartmob") -> Any:
+    return await asyncpg.connect(host=host, user=role, database=database, timeout=20)
+
+
+async def _check(host: str) -> None:
+    """Assert that the roles and owners are as they should be."""
+    admin = await _connected(host, ADMIN)
+    plain, all_rights = (False,) * 5, (True,) * 5
+    assert [tuple(row) for row in await admin.fetch(_ROLES)] == [(ROLE, *plain), (ADMIN, *all_rights)]
+    assert await admin.fetchval("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'smartmob'") == ROLE
+    await admin.close()
+
+
+async def _check_upgraded(host: str) -> None:
+    await _check(host)
+    own = await _connected(host, ROLE)
+    assert await own.fetchval("INSERT INTO kept (n) VALUES (8) RETURNING id") > 1
+    assert await own.fetchval("SELECT min(n) FROM own.seen") == 7
+    assert [row[0] for row in await own.fetch(_OWNERS)] == [ROLE]
+    await own.execute("CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM ('2026-01-02') TO ('2026-01-03')")
+    await own.execute("DROP TABLE days, kept CASCADE")
+    await own.close()
+
+
+async def test_a_new_cluster_has_a_plain_role(postgres: Any) -> None:
+    """The service's role owns its database, is no superuser, and cannot run programs or read files of the server."""
+    address = await postgres.start()
+
+    assert (address.user, address.database) == (ROLE, "smartmob")
+    await _check(address.host)
+    own = await _connected(address.host, ROLE)
+    for statement in (
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "CREATE ROLE another",
+        f"SET ROLE {ADMIN}",
+        "ALTER SYSTEM SET archive_command = 'true'",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await own.execute(statement)
+    await own.close()
+
+
+async def test_a_cluster_of_an_earlier_smartmob_is_changed(postgres: Any, earlier: str) -> None:
+    """Its superuser becomes the administrator, and a plain role owns all; nothing is changed again."""
+    done = [step async for step in roles.steps(earlier)]
+
+    assert len(done) == _STEPS
+    assert [step async for step in roles.steps(earlier)] == []
+    await _check_upgraded(earlier)
+
+
+@pytest.mark.parametrize("cut", range(1, _STEPS))
+async def test_a_change_that_was_cut_off_is_completed(home: Path, postgres: Any, earlier: str, cut: int) -> None:
+    """The server ends at once after any step, and the next start does the others."""
+    changes = roles.steps(earlier)
+    for _ in range(cut):
+        await anext(changes)
+    await changes.aclose()
+    pid = postgres.pid()
+    os.kill(pid, signal.SIGQUIT)
+    await until(partial(_gone, pid))
+
+    address = await postgres.start()
+
+    await _check_upgraded(address.host)
+
+
+async def test_a_server_of_an_earlier_smartmob_that_was_left_behind(home: Path, postgres: Any, earlier: str) -> None:
+    """A server that runs with the earlier rules of access reads the new ones when it is taken over."""
+    rules = home / "cluster" / "pg_hba.conf"
+    rules.write_text(f"local all {ROLE} peer map=smartmob\n")
+    mapping = home / "cluster" / "pg_ident.conf"
+    mapping.write_text("".join(line for line in mapping.read_text().splitlines(True) if line.split()[-1] == ROLE))
+    connection = await _connected(earlier, ROLE)
+    await connection.fetchval("SELECT pg_reload_conf()")
+    await until(partial(_is_refused, earlier, ADMIN))
+    await connection.close()
+    pid = postgres.pid()
+
+    address = await postgres.start()
+
+    assert postgres.pid() == pid
+    await _check_upgraded(address.host)
+    assert UPGRADER in rules.read_text()
+
+
+async def test_rights_that_somebody_gave_the_role_are_taken_back(postgres: Any) -> None:
+    """A role that was made a superuser by hand is none after the next start."""
+    address = await postgres.start()
+    admin = await _connected(address.host, ADMIN)
+    await admin.execute(f"ALTER ROLE {ROLE} SUPERUSER CREATEROLE")
+    await admin.close()
+
+    await roles.arrange(address.host)
+
+    await _check(address.host)
+
+
+async def _is_refused(host: str, role: str) -> bool:
+    """Return whether the server has no rule for a role."""
+    try:
+        connection = await _connected(host, role)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        return "no pg_hba.conf entry" in str(error)
+    await connection.close()
+    return False
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
