@@ -19,6 +19,7 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
+from smartmob.turrets.claims import Claims
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import (
     LONGEST_ERROR,
@@ -26,7 +27,6 @@ from smartmob.turrets.protocol import (
     MOST_ERROR_TEXTS,
     MOST_TIMERS,
     MOST_TURRETS,
-    Claims,
     Figure,
     Name,
     Report,
@@ -114,9 +114,9 @@ class Collector:
         self.live: Live = {}
         self.barred: set[str] = set()
         self.weight = 0
+        self.claims = Claims()
         self._complain = complain
         self._numbers = BatchNumbers()
-        self._claims = Claims()
         self._run: UUID | None = None
         self._run_name = ""
         self._started = 0.0
@@ -190,7 +190,7 @@ class Collector:
         for frame in frames:
             try:
                 message = protocol.decode(frame)
-                self._claims.check(message, sender)
+                self.claims.check(message, sender)
                 if isinstance(message, Result):
                     results.append(message)
                     result_frames.append(frame)

@@ -54,6 +54,7 @@ ROLES = {
             "hq_machine",
             "channel",
             "authenticator",
+            "claims",
             "collector",
             "batch",
             "rows",
