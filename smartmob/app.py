@@ -94,7 +94,6 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     database, figures, nursery = Database(settings.database, embedded), Figures(), Nursery(tasks)
     tokens, known = Tokens(settings.token), dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
-
     viewers = Places("viewers", settings.viewers, settings.viewers_by_address)
     house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures, viewers)
     built = {room: room.build(house) for room in ROOMS}
