@@ -419,7 +419,7 @@ class Collector:
     def _show(self, second: int, timer: str, part: Distribution | Slice) -> None:
         if isinstance(part, Slice):
             # Those of a peer that sends without end would stay in memory for some seconds.
-            size = self._live_bytes.get(second, 0) + len(part.histogram)
+            size = self._live_bytes.get(second, 0) + _size(part)
             if size > _LIVE_BYTES:
                 return
             self._live_bytes[second] = size
@@ -489,6 +489,9 @@ class Collector:
 
 def _weight(row: SliceRow) -> int:
     """Return how many results one by one take as much memory as a slice."""
-    part = row.slice
-    errors = sum(map(len, part.errors)) if part.errors else 0
-    return 1 + (len(part.histogram) + len(part.timer) + errors) // _BYTES_PER_ROW
+    return 1 + _size(row.slice) // _BYTES_PER_ROW
+
+
+def _size(part: Slice) -> int:
+    """Return how many characters a slice holds."""
+    return len(part.histogram) + len(part.timer) + (sum(map(len, part.errors)) if part.errors else 0)
