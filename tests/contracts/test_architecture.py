@@ -55,6 +55,7 @@ ROLES = {
             "channel",
             "authenticator",
             "claims",
+            "live",
             "collector",
             "batch",
             "rows",

@@ -356,7 +356,7 @@ class TestBounds:
         count = 2 * 8 * 1024 * 1024 // each
         for number in range(count):
             gathered.take(slices(RUN, number + 1, [part]))
-        shown = gathered.collector.live[1][""]
+        shown = gathered.collector.live.of(1)[""]
         assert 8 * 1024 * 1024 - each < each * len(shown) <= 8 * 1024 * 1024
         assert gathered.collector.totals.transactions == count * part.count
         # A second that is over is shown no more.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets import channel, collector, protocol
+from smartmob.turrets.live import LIVE_BYTES
 from smartmob.turrets.protocol import Briefing, Order, Report, Result, RunBriefing, Slice, Slices, Status, decode
 from smartmob.turrets.slices import MOST_UNPACKED
 
@@ -220,5 +221,5 @@ def test_the_bounds_are_documented() -> None:
         "`users`": _limit(protocol.Users),
         "how far a second of a slice may be ahead of the run": collector._AHEAD_SECONDS,
         "how often the health of a turret is kept": collector._HEALTH_SECONDS,
-        "slices of one second that are kept for who watches": collector._LIVE_BYTES,
+        "slices of one second that are kept for who watches": LIVE_BYTES,
     }
