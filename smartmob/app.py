@@ -23,6 +23,7 @@ from smartmob.kernel.db import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.events import EventBus, ServiceStopping
 from smartmob.kernel.health import Readiness, database_check, disk_check, tasks_check
+from smartmob.kernel.places import Places
 from smartmob.kernel.prometheus import Figures, auth_metrics, http_metrics, task_metrics, writer_metrics
 from smartmob.kernel.rooms import House, Room
 from smartmob.kernel.routes import KernelRoutes
@@ -98,8 +99,8 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
     tokens = Tokens(settings.token, Tries(settings.auth_tries), str(settings.data_dir.absolute()))
     known = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
-
-    house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures)
+    viewers = Places("viewers", settings.viewers, settings.viewers_by_address)
+    house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures, viewers)
     built = {room: room.build(house) for room in ROOMS}
     faces = _introduced({room: built[room].face for room in ROOMS})
     rooms = (access.build(house), *built.values(), console.build(house, faces))

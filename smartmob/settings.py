@@ -70,6 +70,14 @@ class CommandsSettings:
         512 * 1024 * 1024, "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.", low=0
     )
     most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
+    connections: int = setting(1_000, "WebSocket clients of commands at the same time.", low=1)
+    connections_by_address: int = setting(500, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    first_timeout: float = setting(
+        60.0,
+        "Seconds after which a WebSocket client of commands is disconnected that has sent nothing.",
+        low=0.05,
+        high=3600,
+    )
     kill_grace: float = setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
     reboot: str = setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
     shutdown: str = setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
@@ -218,6 +226,12 @@ class Settings:
     idle_timeout: float = setting(
         75.0, "Seconds after which a connection is closed that has not sent a whole head of a request.", low=0.1
     )
+    viewers: int = setting(
+        1_000,
+        "Clients at the same time that follow a console, a load test, a job's output or what the pages show.",
+        low=1,
+    )
+    viewers_by_address: int = setting(500, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
     stop_timeout: float = setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
     log_format: str = setting("kv", "Format of log lines.", choices=("kv", "json"))
     utc: bool = setting(False, "Write log times in UTC.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from smartmob.cli import output
 from smartmob.cli.connection import as_json
 from smartmob.cli.db import settings_of
 from smartmob.cli.serve import with_settings
+from smartmob.errors import SettingsError
 
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
 
@@ -37,6 +39,8 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
 
     async def look() -> list[checks.Finding]:
         found = await checks.every(settings, migrations.collect(MIGRATED_ROOMS))
+        if settings.turrets.hq_turret_keys is not None:
+            found.append(_turret_keys(settings.turrets.hq_turret_keys))
         if server is not None:
             found.append(await checks.clock_offset(server, lambda: offset.measure(server, clock.epoch)))
         return found
@@ -51,6 +55,25 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
     else:
         _print(found)
     return 1 if any(finding.level == "bad" for finding in found) else 0
+
+
+def _turret_keys(path: Path) -> Any:
+    """Look whether the list of turrets that may connect can be read, holds keys, and is written by its owner only."""
+    from smartmob.kernel.upkeep.checks import Finding
+    from smartmob.turrets.authenticator import read_keys
+
+    name = "keys of turrets"
+    try:
+        keys = read_keys(path)
+        mode = path.stat().st_mode
+    except SettingsError as error:
+        return Finding(name, "bad", str(error), "Correct it, or make it anew: smartmob keys allow FILE KEY NAME.")
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return Finding(name, "bad", f"{path}: others may add turrets", f"chmod go-w {path}")
+    if not keys:
+        advice = f"Add the key of each turret: smartmob keys allow {path} KEY NAME."
+        return Finding(name, "warning", f"{path} holds no key, so no turret is heard", advice)
+    return Finding(name, "good", f"{path} holds {len(keys)}")
 
 
 def _print(found: list[Any]) -> None:

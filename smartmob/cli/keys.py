@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from smartmob.errors import InvalidInput, StartupError
+from smartmob.errors import InvalidInput, NotFound, StartupError
 from smartmob.settings import secret
 
 
@@ -55,6 +55,22 @@ def allow(file: Path, key: str, name: str) -> None:
     _allow(file, key, name)
 
 
+@command.command("revoke")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("turret")
+def revoke(file: Path, turret: str) -> None:
+    """Remove the TURRET with this public key or name from the list in FILE; it is not heard any more a second later."""
+    from smartmob.turrets.authenticator import KEY_LENGTH, read_keys
+
+    gone = [key for key, name in read_keys(file).items() if turret in (key, name)]
+    if not gone:
+        raise NotFound(f"{file} has no key or name {turret}")
+    lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()[:KEY_LENGTH] not in gone]
+    _replace(file, "".join(f"{line}\n" for line in lines))
+    for key in gone:
+        click.echo(f"revoked {key}")
+
+
 @command.command("list")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def list_keys(file: Path) -> None:
@@ -91,6 +107,23 @@ def _allow(file: Path, key: str, name: str) -> None:
             lines.write(f"{key} {printable(name)}".rstrip() + "\n")
     except OSError as error:
         raise StartupError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file anew, with the owner and permissions that it has, so that readers see the old or the new one."""
+    path = path.resolve()
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        before = path.stat()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            os.fchmod(file.fileno(), before.st_mode & 0o777)
+            if before.st_uid != os.geteuid():
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            file.write(text)
+        fresh.replace(path)
+    except OSError as error:
+        raise StartupError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, text: str, mode: int) -> None:

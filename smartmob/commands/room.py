@@ -18,4 +18,4 @@ def build(house: House) -> Room:
     service = CommandsService(*made_of, folder=folder)
     door = StockDoor(service, settings.conplyent, house.tasks)
     works = {"commands-maintenance": service.maintain_for_ever}
-    return Room(routes.table(service, house.bodies), live, works, door.open, door.close, service.end, service)
+    return Room(routes.table(service, house), live, works, door.open, door.close, service.end, service)

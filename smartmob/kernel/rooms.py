@@ -10,6 +10,7 @@ from smartmob.kernel.auth import Tokens
 from smartmob.kernel.children.nursery import Nursery
 from smartmob.kernel.db import Database
 from smartmob.kernel.events import EventBus
+from smartmob.kernel.places import Places
 from smartmob.kernel.prometheus import Figures
 from smartmob.kernel.routing import RouteTable
 from smartmob.kernel.tasks import TaskRegistry
@@ -37,6 +38,7 @@ class House:
     tokens: Tokens
     bodies: BodyReader
     figures: Figures
+    viewers: Places
 
     def writer(self, room: str, commit: Commit[R], stored: Callable[[int], object] = _unsaid) -> GroupCommitWriter[R]:
         """Return the room's way to commit rows; `stored` makes the event that tells how many were."""

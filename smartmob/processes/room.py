@@ -19,7 +19,7 @@ def build(house: House) -> Room:
     preparer = Preparer(house.settings.data_dir / "processes", house.nursery, house.tasks, ports, settings)
     service = ProcessesService(store, live, preparer, house, settings)
     works = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
-    table = routes.table(service, house.bodies, house.tasks, settings.viewer_bytes)
+    table = routes.table(service, house, settings.viewer_bytes)
     return Room(table, live, works, service.start, service.close, service.stop, service)
 
 

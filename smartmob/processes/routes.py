@@ -10,10 +10,10 @@ from smartmob.errors import InvalidInput
 from smartmob.kernel import paging
 from smartmob.kernel.access.model import CONTROL
 from smartmob.kernel.log import REQUEST_ID
+from smartmob.kernel.rooms import House
 from smartmob.kernel.routing import Answer, Body, Route, RouteTable, answer, body
-from smartmob.kernel.tasks import TaskRegistry
 from smartmob.kernel.times import moment
-from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, wants_html
+from smartmob.kernel.web import decode, json_response, parameter, query, wants_html
 from smartmob.processes import model, protocol
 from smartmob.processes.service import ProcessesService
 from smartmob.processes.session import Session
@@ -28,9 +28,9 @@ _CONFLICT = Answer("The process is not in a state for this.")
 _ANYTHING = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
-def table(service: ProcessesService, bodies: BodyReader, tasks: TaskRegistry, viewer_bytes: int) -> RouteTable:
+def table(service: ProcessesService, house: House, viewer_bytes: int) -> RouteTable:
     """Return the routes of the room."""
-    h = _Handlers(service, bodies, tasks, viewer_bytes)
+    h = _Handlers(service, house, viewer_bytes)
     return RouteTable("processes", (*_of_the_seed(h), *_beside_it(h)))
 
 
@@ -102,10 +102,11 @@ def _beside_it(h: _Handlers) -> list[Route]:
 
 
 class _Handlers:
-    def __init__(self, service: ProcessesService, bodies: BodyReader, tasks: TaskRegistry, viewer_bytes: int) -> None:
+    def __init__(self, service: ProcessesService, house: House, viewer_bytes: int) -> None:
         self._service = service
-        self._bodies = bodies
-        self._tasks = tasks
+        self._bodies = house.bodies
+        self._tasks = house.tasks
+        self._viewers = house.viewers
         self._viewer_bytes = viewer_bytes
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -152,7 +153,8 @@ class _Handlers:
         if not web.WebSocketResponse().can_prepare(request).ok:
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
         session = Session(request, channel, self._tasks, self._viewer_bytes)
-        return await session.run(wanted)
+        with self._viewers.place(request.remote):
+            return await session.run(wanted)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, protocol.EventsQuery)

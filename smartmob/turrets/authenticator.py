@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,12 @@ log = structlog.get_logger()
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
-_KEY_LENGTH = 40
+KEY_LENGTH = 40
 _KEY_BYTES = 32
 _REQUEST_PARTS = 7
 _MOST_KEYS = 100_000
 _SECONDS_BETWEEN_WORDS = 1.0
+_LOOK_EVERY = 1.0
 
 
 def read_keys(path: Path) -> dict[str, str]:
@@ -53,9 +53,51 @@ def read_keys(path: Path) -> dict[str, str]:
 def is_key(text: str) -> bool:
     """Return whether a text could be a key of CURVE."""
     try:
-        return len(text) == _KEY_LENGTH and len(z85.decode(text.encode())) == _KEY_BYTES
+        return len(text) == KEY_LENGTH and len(z85.decode(text.encode())) == _KEY_BYTES
     except (ValueError, KeyError, UnicodeError):
         return False
+
+
+class KeyList:
+    """The public keys in a file, which is read again when it has changed; a file with an error changes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; raises SettingsError."""
+        self._path = path
+        self._seen = _state(path)
+        self._keys = read_keys(path)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    async def follow(self) -> None:
+        """Look each second whether the file has changed."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.to_thread(self.refresh)
+
+    def refresh(self) -> None:
+        """Read the file if it has changed since it was last read."""
+        state = _state(self._path)
+        if state == self._seen:
+            return
+        # Before it is read: what changes meanwhile is seen the next time.
+        self._seen = state
+        try:
+            self._keys = read_keys(self._path)
+        except SettingsError as error:
+            log.error("turrets.keys_unreadable", reason=str(error), keys=len(self._keys))
+            return
+        log.info("turrets.keys_read", path=str(self._path), keys=len(self._keys))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file was written or replaced; () while it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 class Authenticator:
@@ -64,8 +106,8 @@ class Authenticator:
     `open` it before the sockets are bound, and `close` it after they are closed.
     """
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        self._keys = keys
+    def __init__(self, keys: KeyList) -> None:
+        self.keys = keys
         self._socket: Any = None
         self._said = float("-inf")
 
@@ -96,13 +138,14 @@ class Authenticator:
     def _answer(self, request: list[bytes]) -> list[bytes]:
         version, number, _, address, _, mechanism, *credentials = request + [b""] * (_REQUEST_PARTS - len(request))
         key = z85.encode(credentials[0]).decode() if credentials and len(credentials[0]) == _KEY_BYTES else ""
-        if version == _VERSION and mechanism == b"CURVE" and key in self._keys:
+        if version == _VERSION and mechanism == b"CURVE" and key in self.keys:
             return [_VERSION, number, b"200", b"OK", key.encode(), b""]
-        self._say(address, key)
-        return [_VERSION, number, b"400", b"this key is not in the list", b"", b""]
+        self.refuse(address.decode(errors="replace"), key)
+        return [_VERSION, number, b"300", b"this key is not in the list", b"", b""]
 
-    def _say(self, address: bytes, key: str) -> None:
+    def refuse(self, address: str, key: str) -> None:
+        """Log that somebody is not heard, at most once a second."""
         moment = asyncio.get_running_loop().time()
         if moment - self._said >= _SECONDS_BETWEEN_WORDS:
             self._said = moment
-            log.warning("turrets.key_refused", address=address.decode(errors="replace"), key=key)
+            log.warning("turrets.key_refused", address=address, key=key)

@@ -16,7 +16,7 @@ import zmq
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.auth import is_loopback
 from smartmob.settings import TurretsSettings, secret
-from smartmob.turrets.authenticator import Authenticator, read_keys
+from smartmob.turrets.authenticator import Authenticator, KeyList
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
 _AT_ONCE = 500
@@ -100,6 +100,11 @@ class Channel:
         return orders, results, external
 
     @property
+    def keys(self) -> KeyList | None:
+        """Return the keys of the turrets that are heard, or None where any is."""
+        return None if self._authenticator is None else self._authenticator.keys
+
+    @property
     def paused(self) -> bool:
         """Return whether nothing is read now."""
         return self._paused
@@ -135,7 +140,7 @@ class Channel:
         if self._paused or self._context is None:
             return
         if self._authenticator is not None:
-            self._read_known()
+            self._read_known(self._authenticator)
             return
         frames: list[bytes] = []
         add, receive, now = frames.append, self._results.recv, zmq.NOBLOCK
@@ -154,14 +159,17 @@ class Channel:
         if more:
             asyncio.get_running_loop().call_soon(self._read)
 
-    def _read_known(self) -> None:
-        """Do what `_read` does where each message tells whose it is."""
+    def _read_known(self, authenticator: Authenticator) -> None:
+        """Do what `_read` does where each message tells whose it is, and leave out those of keys that were revoked."""
         groups: list[tuple[str, list[bytes]]] = []
         more, size = True, 0
         try:
             for _ in range(_AT_ONCE):
                 message = self._results.recv(zmq.NOBLOCK, copy=False)
                 sender, frame = message.get("User-Id"), message.bytes
+                if sender not in authenticator.keys:
+                    authenticator.refuse(message.get("Peer-Address"), sender)
+                    continue
                 if not groups or groups[-1][0] != sender:
                     groups.append((sender, []))
                 groups[-1][1].append(frame)
@@ -215,7 +223,7 @@ class Channel:
             return None
         if keys is None:
             raise SettingsError("--hq-turret-keys needs a key of the headquarters, too: --hq-curve-key-file FILE")
-        return Authenticator(read_keys(self._settings.hq_turret_keys))
+        return Authenticator(KeyList(self._settings.hq_turret_keys))
 
     def _keys(self) -> tuple[bytes, bytes] | None:
         """Return the public and the secret key, or None without CURVE."""

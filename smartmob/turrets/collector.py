@@ -19,6 +19,8 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
+from smartmob.turrets.claims import Claims
+from smartmob.turrets.live import LiveSeconds, size_of
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import (
     LONGEST_ERROR,
@@ -26,7 +28,6 @@ from smartmob.turrets.protocol import (
     MOST_ERROR_TEXTS,
     MOST_TIMERS,
     MOST_TURRETS,
-    Claims,
     Figure,
     Name,
     Report,
@@ -45,9 +46,7 @@ OTHER_ERRORS = "(other errors)"
 
 _OPEN_SECONDS = 3
 _STALE_SECONDS = 2.0
-_LIVE_SECONDS = 8
 _AHEAD_SECONDS = 60.0
-_LIVE_BYTES = 8 * 1024 * 1024
 _HEALTH_SECONDS = 0.5
 _BYTES_PER_ROW = 100
 
@@ -67,9 +66,6 @@ class _Plain(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True)
 
 
 _PLAIN = msgspec.json.Decoder(_Plain)
-
-Live = dict[int, dict[str, list[Distribution | Slice]]]
-"""The last seconds of a run: what came of each timer."""
 
 
 @dataclass(slots=True)
@@ -111,19 +107,18 @@ class Collector:
     def __init__(self, complain: Callable[[bytes, str], None]) -> None:
         self.counters = Counters()
         self.totals = Totals()
-        self.live: Live = {}
+        self.live = LiveSeconds()
         self.barred: set[str] = set()
         self.weight = 0
+        self.claims = Claims()
         self._complain = complain
         self._numbers = BatchNumbers()
-        self._claims = Claims()
         self._run: UUID | None = None
         self._run_name = ""
         self._started = 0.0
         self._now = 0.0
         self._passed = 0.0
         self._next: dict[str, int] = {}
-        self._live_bytes: dict[int, int] = {}
         self._health_at: dict[str, float] = {}
         self._seconds: dict[int, _Second] = {}
         self._current: Batch | None = None
@@ -134,9 +129,8 @@ class Collector:
         self._run, self._run_name, self._started = UUID(run), run, started
         self._next = {uuid: sequence + 1 for uuid, sequence in progress.items()}
         self.totals, self.counters = totals, counters
-        self.live = {}
+        self.live = LiveSeconds()
         self.barred = set()
-        self._live_bytes = {}
         self._health_at = {}
         self._seconds = {}
         self._current = Batch(self._run, started)
@@ -190,7 +184,7 @@ class Collector:
         for frame in frames:
             try:
                 message = protocol.decode(frame)
-                self._claims.check(message, sender)
+                self.claims.check(message, sender)
                 if isinstance(message, Result):
                     results.append(message)
                     result_frames.append(frame)
@@ -288,7 +282,7 @@ class Collector:
     def _open_timer(self, slot: _Second, second: int, timer: str) -> list[float]:
         distribution = slot.distributions[timer] = Distribution()
         values = slot.fresh[timer] = []
-        self._show(second, timer, distribution)
+        self.live.add(second, timer, distribution)
         return values
 
     def _keep_timers(self, slot: _Second, second: int, timers: Mapping[str, float]) -> None:
@@ -350,7 +344,7 @@ class Collector:
             self._count_slice(part)
             row = SliceRow(message.uuid, part)
             self._current.slices.append(row)
-            self._show(part.second, part.timer, part)
+            self.live.add(part.second, part.timer, part)
             self.weight += _weight(row)
         if len(self._current.slices) >= BATCH_ROWS:
             self._close_current()
@@ -416,19 +410,6 @@ class Collector:
         self.counters.dropped += results
         self._complain(b"", f"left out: {why}")
 
-    def _show(self, second: int, timer: str, part: Distribution | Slice) -> None:
-        if isinstance(part, Slice):
-            # Those of a peer that sends without end would stay in memory for some seconds.
-            size = self._live_bytes.get(second, 0) + len(part.histogram)
-            if size > _LIVE_BYTES:
-                return
-            self._live_bytes[second] = size
-        self.live.setdefault(second, {}).setdefault(timer, []).append(part)
-        if len(self.live) > _LIVE_SECONDS:
-            first = min(self.live)
-            del self.live[first]
-            self._live_bytes.pop(first, None)
-
     # -- handing out ----------------------------------------------------------------------------------------------
 
     def cut(self, now: float, passed: float, *, everything: bool) -> Batch | None:
@@ -489,6 +470,4 @@ class Collector:
 
 def _weight(row: SliceRow) -> int:
     """Return how many results one by one take as much memory as a slice."""
-    part = row.slice
-    errors = sum(map(len, part.errors)) if part.errors else 0
-    return 1 + (len(part.histogram) + len(part.timer) + errors) // _BYTES_PER_ROW
+    return 1 + size_of(row.slice) // _BYTES_PER_ROW

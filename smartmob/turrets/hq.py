@@ -78,6 +78,7 @@ class Hq:
         self._live = live
         self._keeper = keeper
         self._bus = bus
+        self._keyed = settings.hq_turret_keys is not None
         self._in_flight = 0
         self._held: Batch | None = None
         self._closing = False
@@ -94,6 +95,9 @@ class Hq:
         await self._live.start(tasks)
         await self._keeper.make_partitions()
         found = await self._keeper.resume(self.machine.name)
+        if self._keyed:
+            # Before anybody is heard.
+            self.collector.claims.load(await self._keeper.read_claims(self.machine.name))
         self.channel.open()
         if found is not None:
             self._resume(found.run, found.members, found.progress, found.totals, found.counters)
@@ -101,6 +105,8 @@ class Hq:
             tasks.supervise("turrets-orders", self._keep_time),
             tasks.supervise("turrets-results", self._commit_until_closed),
         ]
+        if (keys := self.channel.keys) is not None:
+            self._tasks.append(tasks.supervise("turrets-keys", keys.follow))
         orders, results, external = self.channel.ports
         log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
 
@@ -111,9 +117,10 @@ class Hq:
         await self.channel.close()
         self._closing = True
         self._work.set()
-        ticking, committing = self._tasks
-        ticking.cancel()
-        await asyncio.gather(ticking, committing, return_exceptions=True)
+        ticking, _, *following = self._tasks
+        for task in (ticking, *following):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._live.close()
 
     @property
@@ -267,9 +274,11 @@ class Hq:
         everything = self._closing or (run is not None and run.state == "draining")
         # One that is held was being stored when this task died.
         batch = self._held or self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
+        self._held = batch
+        # Whose a number is must be known after a restart, too, when it is acknowledged.
+        await self._keep_claims(wait=batch is not None)
         if batch is None:
             return
-        self._held = batch
         self._in_flight = batch.rows + len(batch.slices) + 1
         stored = await self._store(self.collector.allowed(batch, now.wall.timestamp()))
         self._held, self._in_flight = None, 0
@@ -281,6 +290,14 @@ class Hq:
             self.channel.resume()
         if run is not None and run.state == "draining":
             self._tick.set()
+
+    async def _keep_claims(self, *, wait: bool) -> None:
+        """Store which keys uuids belong to; `wait` for the database as long as it takes."""
+        while self.collector.claims.changes:
+            stored = await self._keeper.write_claims(self.machine.name, self.collector.claims)
+            if stored or not wait or self._closing:
+                return
+            await asyncio.sleep(_COMMIT_AGAIN_AFTER)
 
     async def _store(self, batch: Batch) -> bool:
         """Store a batch, and wait for the database as long as it takes; return False when it had to be given up.

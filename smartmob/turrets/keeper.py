@@ -9,10 +9,12 @@ import structlog
 
 from smartmob.errors import Unavailable
 from smartmob.kernel import clock
+from smartmob.turrets.claims import Claims
 from smartmob.turrets.collector import Totals
 from smartmob.turrets.folding import fold_again
 from smartmob.turrets.hq_events import RunState
 from smartmob.turrets.model import Counters, Member
+from smartmob.turrets.protocol import MOST_TURRETS
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
@@ -88,6 +90,23 @@ class Keeper:
             half = len(members) // 2
             await self._write_some(run, members[:half])
             await self._write_some(run, members[half:])
+
+    async def write_claims(self, headquarters: str, claims: Claims) -> bool:
+        """Write which keys uuids belong to; return False when the database is away, and nothing is forgotten."""
+        changes = claims.take_changes()
+        if not changes:
+            return True
+        try:
+            await self._writer.keep_claims(headquarters, changes, clock.now())
+        except Unavailable as error:
+            claims.give_back(changes)
+            log.warning("turrets.waiting", reason=str(error), results=0)
+            return False
+        return True
+
+    async def read_claims(self, headquarters: str) -> dict[str, str]:
+        """Return which key each uuid belongs to, the oldest first."""
+        return await self._reader.claims(headquarters, MOST_TURRETS)
 
     async def make_partitions(self) -> None:
         """Make the partitions of the next days."""

@@ -280,24 +280,6 @@ class _Incoming(Result, kw_only=True, gc=False):
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 
 
-class Claims:
-    """Which authenticated sender each uuid belongs to: the first one that used it."""
-
-    def __init__(self) -> None:
-        self._senders: dict[str, str] = {}
-
-    def check(self, message: Result | Status | Slices, sender: str) -> None:
-        """Raise InvalidInput for a message that speaks of a uuid of another sender; "" is one that is not known."""
-        uuid = message.identity if isinstance(message, Status) else message.uuid
-        if not sender or not isinstance(uuid, str):
-            return
-        owner = self._senders.setdefault(uuid, sender)
-        if owner != sender:
-            raise InvalidInput.at("$.uuid", "belongs to a turret with another key")
-        if len(self._senders) > MOST_TURRETS:
-            del self._senders[next(iter(self._senders))]
-
-
 # Not strict: numbers may come as texts.
 _INCOMING = msgspec.json.Decoder(_Incoming, strict=False)
 _STATUS = msgspec.json.Decoder(Status, strict=False)

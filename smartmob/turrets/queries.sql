@@ -61,6 +61,17 @@ SELECT uuid, sequence FROM turret_progress WHERE run_id = $1;
 INSERT INTO turret_progress (run_id, uuid, sequence) SELECT $1, * FROM unnest($2::text[], $3::bigint[])
 ON CONFLICT (run_id, uuid) DO UPDATE SET sequence = greatest(turret_progress.sequence, excluded.sequence);
 
+-- name: select_claims
+SELECT uuid, key FROM turret_claims WHERE headquarters = $1 ORDER BY claimed_at DESC, uuid LIMIT $2;
+
+-- name: upsert_claims
+INSERT INTO turret_claims (headquarters, uuid, key, claimed_at)
+SELECT $1, *, $4::timestamptz FROM unnest($2::text[], $3::text[])
+ON CONFLICT (headquarters, uuid) DO UPDATE SET key = excluded.key, claimed_at = excluded.claimed_at;
+
+-- name: forget_claims
+DELETE FROM turret_claims WHERE headquarters = $1 AND uuid = ANY ($2::text[]);
+
 -- name: insert_batch
 INSERT INTO turret_batches (run_id, batch, transactions, errors, results, folded) VALUES ($1, $2, $3, $4, $5, $6);
 

@@ -25,5 +25,5 @@ def build(house: House) -> Room:
         insecure=settings.insecure,
     )
     service = TurretsService(hq, reader, writer, house.bus, settings.turrets)
-    table = routes.table(service, house.bodies)
+    table = routes.table(service, house.bodies, house.viewers)
     return Room(table, live, start=lambda: service.open(house.tasks), close=service.close, face=service)

@@ -71,7 +71,7 @@ class Viewers:
         hq = self._hq
         now = hq.now()
         second = int(hq.machine.passed(now)) - _BEHIND
-        seconds = hq.collector.live.get(second, {}) if run.state not in ENDED else {}
+        seconds = hq.collector.live.of(second) if run.state not in ENDED else {}
         totals = hq.collector.totals
         names = sorted(totals.timers, key=lambda name: (name != OWN, name))[:_MOST_TIMERS]
         own = _merged(seconds.get(OWN, ()))

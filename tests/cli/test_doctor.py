@@ -43,3 +43,25 @@ async def test_something_is_bad(tmp_path: Path) -> None:
     assert f"chmod 600 {token}" in errors.replace("\n", "")
     assert "--conplyent-port" in errors
     assert "secret" not in output + errors
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "level", "said"),
+    [
+        ("0123456789012345678901234567890123456789 rack7\n", 0o644, "good", "holds 1"),
+        ("0123456789012345678901234567890123456789\n", 0o646, "bad", "others may add turrets"),
+        ("# none yet\n", 0o600, "warning", "no turret is heard"),
+        ("rack7\n", 0o600, "bad", "line 1"),
+    ],
+    ids=["good", "permissions", "empty", "syntax"],
+)
+async def test_the_list_of_turrets(text: str, mode: int, level: str, said: str, tmp_path: Path) -> None:
+    """It is read as the service would read it, and must be for its owner to write."""
+    turrets = tmp_path / "turrets"
+    turrets.write_text(text)
+    turrets.chmod(mode)
+    _, output, _ = await run(
+        *("doctor", "--data-dir", tmp_path / "data", "--port", "0", "--hq-turret-keys", turrets, "--json")
+    )
+    (found,) = [finding for finding in json.loads(output) if finding["name"] == "keys of turrets"]
+    assert (found["level"], said in found["said"]) == (level, True)

@@ -55,7 +55,7 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_keys_of_turrets(tmp_path: Path) -> None:
-    """They are made, added to a list once, and listed with their names."""
+    """They are made, added to a list once, listed with their names, and revoked by key or name."""
     turrets = tmp_path / "turrets"
     code, output, _ = await run("keys", "turret", tmp_path / "rack7", "--list", turrets)
     public = (tmp_path / "rack7.pub").read_text().strip()
@@ -66,6 +66,14 @@ async def test_keys_of_turrets(tmp_path: Path) -> None:
     for _ in range(2):
         assert (await run("keys", "allow", turrets, "--", other, "rack 8"))[0] == 0
     assert (await run("keys", "list", turrets))[1] == f"{public} rack7\n{other} rack 8\n"
+
+    turrets.chmod(0o640)
+    code, output, _ = await run("keys", "revoke", turrets, "rack 8")
+    assert (code, output) == (0, f"revoked {other}\n")
+    assert (turrets.read_text(), stat.S_IMODE(turrets.stat().st_mode)) == (f"{public} rack7\n", 0o640)
+    assert (await run("keys", "revoke", turrets, "--", other))[0] == 1
+    assert (await run("keys", "revoke", turrets, "--", public))[0] == 0
+    assert turrets.read_text() == ""
 
     code, _, errors = await run("keys", "allow", turrets, "short")
     assert (code, "short is no public key" in errors) == (1, True)

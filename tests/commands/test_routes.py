@@ -11,7 +11,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from smartmob.app import build
-from smartmob.settings import Settings
+from smartmob.settings import CommandsSettings, Settings
 from tests.conftest import running
 
 
@@ -174,3 +174,15 @@ async def test_leaving_at_the_stop(settings: Settings) -> None:
         assert (done["type"], done["state"]) == ("done", "stopped")
         assert (await socket.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
         await ending
+
+
+async def test_a_client_that_says_nothing(with_settings: Any) -> None:
+    """It is disconnected at the deadline of its first message; one that has said something stays."""
+    client = await with_settings(commands=CommandsSettings(first_timeout=2.0))
+    async with client.ws_connect("/commands") as speaking, client.ws_connect("/commands") as silent:
+        await speaking.send_str('{"type":"ping","n":1}')
+        assert (await speaking.receive_json())["n"] == 1
+        async with asyncio.timeout(20):
+            assert (await silent.receive()).type in (WSMsgType.CLOSED, WSMsgType.ERROR)
+        await speaking.send_str('{"type":"ping","n":2}')
+        assert (await speaking.receive_json())["n"] == 2

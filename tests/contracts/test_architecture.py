@@ -54,6 +54,8 @@ ROLES = {
             "hq_machine",
             "channel",
             "authenticator",
+            "claims",
+            "live",
             "collector",
             "batch",
             "rows",

@@ -191,3 +191,17 @@ async def test_an_unknown_name_costs_the_same_work(book: _Book) -> None:
     known = min([await work(client_id("a", f"wrong {number}")) for number in range(3)])
     assert min([await work(client_id(f"b{number}")) for number in range(3)]) > known / 4
     assert await work(client_id("own", "x")) > known / 4
+
+
+@pytest.mark.parametrize("garbage", ["", "x", "=" * 8, "\udcff", "QQ==", "\x00" * 40, "x" * 10_000])
+async def test_garbage_costs_nothing(garbage: str, book: _Book) -> None:
+    """What is no client id is refused without a question to the database, a hash, or a place among those that wait."""
+    guardian = Guardian(book.find)
+    waiting = [asyncio.ensure_future(guardian.verify(client_id("a"))) for _ in range(2)]
+    before = time.process_time()
+    for _ in range(2_000):
+        assert await guardian.verify(garbage) is None
+    # A hash takes some tens of milliseconds: two thousand would take a minute.
+    assert time.process_time() - before < 10
+    assert await asyncio.gather(*waiting) == ["a", "a"]
+    assert book.asked == ["a"]

@@ -197,3 +197,15 @@ def test_bytes_that_are_no_text() -> None:
         b"\xff".decode()
 
     assert str(problems.invalid(caught.value)) == "$: the body is not valid JSON: it is not UTF-8"
+
+
+def test_long_texts_are_cut() -> None:
+    """What was sent is not sent back at its full length, wherever it stands in the answer."""
+    sent = "x" * 1_000_000
+    error = errors.InvalidInput.at(sent, sent)
+    body = problems.body_of(error, f"/{sent}", "id")
+    assert len(orjson.dumps(body)) < 20_000
+    (fault,) = body["errors"]
+    for text in (body["detail"], body["instance"], fault["where"], fault["message"]):
+        assert text.endswith("\u2026")
+    assert problems.body_of(errors.NotFound("short"), "/here", "id")["detail"] == "short"

@@ -13,12 +13,15 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from smartmob.app import build
 from smartmob.errors import SettingsError
-from smartmob.turrets.authenticator import read_keys
+from smartmob.settings import Settings
+from smartmob.turrets.authenticator import KeyList, read_keys
 from smartmob.turrets.channel import Channel
+from tests.conftest import running
 from tests.turrets.conftest import QUICK
 from tests.turrets.messages import own_status, slice_of, slices, stock_result
-from tests.turrets.runs import ask, get
+from tests.turrets.runs import ask, get, until_state
 from tests.turrets.scripted import where
 from tests.waiting import until
 
@@ -155,3 +158,102 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
     """The error says so."""
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         read_keys(tmp_path / "nothing")
+
+
+async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
+    """A key that is added is heard, one that is removed is not any more, whether its turret is connected or not."""
+    taken: list[bytes] = []
+    channel = Channel(keyed, False, taken.extend)
+    channel.open()
+    try:
+        assert channel.keys is not None
+        async with _pushers(channel.ports[1]) as connect:
+            first = connect(FIRST)
+            await first.send(b"first")
+            with structlog.testing.capture_logs() as lines:
+                waiting = connect(STRANGER)
+                waiting.send(b"added")
+                await until(lambda: [line for line in lines if line["event"] == "turrets.key_refused"])
+            assert b"added" not in taken
+
+            keyed.hq_turret_keys.write_text(f"{STRANGER[0].decode()} new\n{SECOND[0].decode()}\n")
+            channel.keys.refresh()
+            await until(lambda: b"added" in taken)
+            with structlog.testing.capture_logs() as lines:
+                await first.send(b"revoked")
+                await until(lambda: [line for line in lines if line["event"] == "turrets.key_refused"])
+            assert lines[0]["key"] == FIRST[0].decode()
+            await connect(SECOND).send(b"second")
+            await until(lambda: b"second" in taken)
+        assert sorted(taken) == [b"added", b"first", b"second"]
+    finally:
+        await channel.close()
+
+
+@pytest.mark.parametrize("text", ["no key\n", None], ids=["syntax", "gone"])
+def test_a_list_that_becomes_bad(text: str | None, keyed: Any) -> None:
+    """The last good one stays in force, and an error is logged once for each change."""
+    path = keyed.hq_turret_keys
+    known = KeyList(path)
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    with structlog.testing.capture_logs() as lines:
+        known.refresh()
+        known.refresh()
+    assert [(line["event"], line["log_level"], line["keys"]) for line in lines] == [
+        ("turrets.keys_unreadable", "error", 2)
+    ]
+    assert FIRST[0].decode() in known
+
+    path.write_text(SECOND[0].decode())
+    known.refresh()
+    assert (FIRST[0].decode() in known, SECOND[0].decode() in known) == (False, True)
+
+
+async def test_the_service_follows_the_list(keyed: Any, with_settings: Callable[..., Awaitable[Any]]) -> None:
+    """A headquarters that runs reads it again by itself."""
+    lab = await with_settings(turrets=keyed)
+    async with _pushers((await where(lab))[2]) as connect:
+        with structlog.testing.capture_logs() as lines:
+            keyed.hq_turret_keys.write_text(STRANGER[0].decode())
+            await until(lambda: [line for line in lines if line["event"] == "turrets.keys_read"])
+            await connect(STRANGER).send(own_status("ready", None, "u1"))
+
+            async def heard() -> bool:
+                return bool((await get(lab, "/turrets"))["turrets"])
+
+            await until(heard)
+
+
+async def test_a_restart_forgets_no_key(keyed: Any, settings: Settings) -> None:
+    """What another turret says under the uuid of the first one is refused by the next headquarters, too."""
+    settings = replace(settings, turrets=keyed)
+    async with running(build(settings)) as lab, _pushers((await where(lab))[2]) as connect:
+        first = connect(FIRST)
+        run = await ask(lab, run_time=60)
+        await first.send(own_status("ready", None, "u1"))
+        await until_state(lab, run["id"], "running")
+        await first.send(slices(run["id"], 1, [slice_of(0, [0.01] * 7)], "u1"))
+
+        async def stored() -> bool:
+            return bool((await get(lab, f"/turret-runs/{run['id']}"))["turrets"][0]["received"] == 1)
+
+        await until(stored)
+    async with running(build(settings)) as lab, _pushers((await where(lab))[2]) as connect:
+        second = connect(SECOND)
+        await second.send(slices(run["id"], 2, [slice_of(0, [0.5] * 100)], "u1"))
+        await second.send(own_status("Aborted", run["id"], "u1"))
+
+        async def refused() -> bool:
+            return bool((await get(lab, f"/turret-runs/{run['id']}"))["counters"]["malformed"] == 2)
+
+        await until(refused)
+        await connect(FIRST).send(slices(run["id"], 2, [slice_of(0, [0.01] * 5)], "u1"))
+
+        async def counted() -> bool:
+            return bool((await get(lab, f"/turret-runs/{run['id']}"))["transactions"] == 12)
+
+        await until(counted)
+        assert (await get(lab, f"/turret-runs/{run['id']}"))["turrets"][0]["status"] == "ready"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -340,3 +342,64 @@ def test_a_message_that_nests_without_end() -> None:
     gathered.take(stock_result(), b'{"elapsed": ' + b"[" * 20_000, stock_result())
     assert len(gathered.complaints) == 1
     assert sum(_counts(gathered.cut()).values()) > 0
+
+
+class TestBounds:
+    """What one turret can make the headquarters keep."""
+
+    def test_what_is_shown_of_a_second(self) -> None:
+        """Slices of a second are kept for viewers up to 8 MiB, error texts included; all are kept to be stored."""
+        gathered = Gathered()
+        errors = {f"{number}" + "x" * 999: 1 for number in range(5)}
+        part = slice_of(1, [1e-6 * 1.01**number for number in range(2_000)], errors=errors)
+        each = len(part.histogram) + sum(map(len, part.errors))
+        count = 2 * 8 * 1024 * 1024 // each
+        for number in range(count):
+            gathered.take(slices(RUN, number + 1, [part]))
+        shown = gathered.collector.live.of(1)[""]
+        assert 8 * 1024 * 1024 - each < each * len(shown) <= 8 * 1024 * 1024
+        assert gathered.collector.totals.transactions == count * part.count
+        # A second that is over is shown no more.
+        for second in range(2, 12):
+            gathered.take(slices(RUN, count + second - 1, [slice_of(second, [0.1])]))
+        assert len(gathered.collector.live) == 8
+
+    def test_the_rate_of_health(self) -> None:
+        """However often a turret tells how it does, two rows a second are kept, and the others are not forgotten."""
+        gathered = Gathered()
+        health = {"cpu": 1.0, "busiest": 1.0, "cores": 1, "lag": 0.0, "memory": 1}
+        for number in range(300):
+            gathered.take(own_status("Running", RUN, "u1", health=health), passed=5.0 + number / 100)
+        gathered.take(own_status("Running", RUN, "u2", health=health), passed=8.0)
+        kept = [row.uuid for row in gathered.cut().health]
+        assert (kept.count("u1"), kept.count("u2")) == (6, 1)
+
+    def test_long_names_are_not_kept(self) -> None:
+        """A hundred slices with a timer of two megabytes are refused and take no memory."""
+        gathered = Gathered()
+        message = slices(RUN, 1, [msgspec.structs.replace(slice_of(1, [0.1]), timer="x" * 2_000_000)])
+        gathered.take(message)
+        gathered.complaints.clear()
+        tracemalloc.start()
+        try:
+            for _ in range(100):
+                gathered.take(message)
+                gathered.complaints.clear()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert gathered.collector.counters.malformed == 101
+        assert kept < 4 * 1024 * 1024
+        assert gathered.collector.pending == 0
+
+    def test_timers_of_a_run(self) -> None:
+        """Those beyond a thousand are counted as left out, whichever way they come."""
+        gathered = Gathered()
+        for number in range(2):
+            timers = {f"a{number}-{timer}": 0.1 for timer in range(700)}
+            gathered.take(stock_result(epoch=STARTED + 1.0, custom_timers=timers))
+        assert len(gathered.collector.totals.timers) == 1 + MOST_TIMERS
+        assert gathered.collector.counters.dropped == 400
+        gathered.take(slices(RUN, 1, [slice_of(1, [0.1] * 3, timer=f"b{timer}") for timer in range(10)]))
+        assert len(gathered.collector.totals.timers) == 2 + MOST_TIMERS
+        assert gathered.collector.counters.dropped == 427

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets import protocol
+from smartmob.turrets import channel, collector, protocol
+from smartmob.turrets.live import LIVE_BYTES
 from smartmob.turrets.protocol import Briefing, Order, Report, Result, RunBriefing, Slice, Slices, Status, decode
+from smartmob.turrets.slices import MOST_UNPACKED
 
 RESULT: dict[str, Any] = {
     "elapsed": 1.5,
@@ -180,3 +184,42 @@ def test_messages_that_nest_without_end(frame: bytes) -> None:
         decode(frame)
     with pytest.raises(InvalidInput):
         protocol.decode_order(b" " + frame)
+
+
+def _limit(kind: Any, key: str = "le") -> int:
+    """Return the bound that a type of the protocol has."""
+    (meta,) = kind.__metadata__
+    return int(getattr(meta, key))
+
+
+def test_the_bounds_are_documented() -> None:
+    """The table of the page says what the code holds to."""
+    page = (Path(__file__).parents[2] / "docs/reference/turret-protocol.md").read_text()
+    table = page.partition("## Bounds")[2].partition("## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    told = {
+        re.split("[,:]", what)[0].removesuffix(" "): float(re.findall(r"\d[\d,.]*", most)[0].replace(",", ""))
+        for what, most in rows
+    }
+    assert told == {
+        "a message to the port of results": protocol.LONGEST_MESSAGE,
+        "a subscription at the other two ports": channel._LONGEST_TOPIC,
+        "a name": protocol.LONGEST_NAME,
+        "an error text of a slice": protocol.LONGEST_ERROR,
+        "the error text of one result": protocol.LONGEST_TEXT,
+        "the name of a custom timer of one result": protocol.LONGEST_NAME,
+        "different error texts of a slice": protocol.MOST_ERROR_TEXTS,
+        "slices of a message": protocol.MOST_SLICES,
+        "a histogram": protocol.LONGEST_HISTOGRAM,
+        "all histograms of a message": MOST_UNPACKED,
+        "custom timers of a result": protocol.MOST_TIMERS,
+        "timers of a run": protocol.MOST_TIMERS,
+        "turrets of a headquarters": protocol.MOST_TURRETS,
+        "a figure": _limit(protocol.Figure),
+        "a count of a slice": _limit(protocol.Count),
+        "a number": _limit(protocol.Number),
+        "`users`": _limit(protocol.Users),
+        "how far a second of a slice may be ahead of the run": collector._AHEAD_SECONDS,
+        "how often the health of a turret is kept": collector._HEALTH_SECONDS,
+        "slices of one second that are kept for who watches": LIVE_BYTES,
+    }

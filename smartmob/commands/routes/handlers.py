@@ -17,16 +17,17 @@ from smartmob.commands.failures import travelling
 from smartmob.commands.model import Failure, Job, Offset, Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import Connection
-from smartmob.errors import InvalidInput, NotFound, Unavailable
+from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.arrivals import Arrivals
+from smartmob.kernel.places import Places
+from smartmob.kernel.rooms import House
 from smartmob.kernel.routing import NDJSON, TEXT
-from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
+from smartmob.kernel.watching import while_connected
+from smartmob.kernel.web import decode, json_response, parameter, query, stream
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
-_MOST_CONNECTIONS = 1_000
 _LINES_HELD = 64
 _HEARTBEAT_SECONDS = 30.0
-_FIRST_MESSAGE_SECONDS = 60.0
 _MOST_SILENT = 500
 _NEVER = 2**62
 
@@ -76,10 +77,13 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class CommandHandlers:
     """The handlers."""
 
-    def __init__(self, service: CommandsService, bodies: BodyReader) -> None:
+    def __init__(self, service: CommandsService, house: House) -> None:
+        settings = house.settings.commands
         self._service = service
-        self._bodies = bodies
-        self._arrivals = Arrivals(_FIRST_MESSAGE_SECONDS, _MOST_SILENT, _MOST_SILENT)
+        self._bodies = house.bodies
+        self._viewers = house.viewers
+        self._places = Places("clients of commands", settings.connections, settings.connections_by_address)
+        self._arrivals = Arrivals(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
 
     async def commands(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -114,18 +118,28 @@ class CommandHandlers:
 
     async def output(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, OutputQuery)
+        if not asked.follow:
+            return await self._output(request, asked)
+        with self._viewers.place(request.remote):
+            async with while_connected(request, self._service.tasks):
+                return await self._output(request, asked)
+
+    async def _output(self, request: web.Request, asked: OutputQuery) -> web.StreamResponse:
         first, chunks = await self._service.output(_job_id(request), asked.from_, follow=asked.follow)
         further = {"X-Output-From": str(first), "X-Content-Type-Options": "nosniff"}
         return await stream(request, chunks, f"{TEXT}; charset=utf-8", further=further)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if len(self._service.connections) >= _MOST_CONNECTIONS:
-            raise Unavailable(f"{_MOST_CONNECTIONS} clients are connected already")
         socket = web.WebSocketResponse(
             max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
         )
         if not socket.can_prepare(request):
             raise InvalidInput("this is no proper WebSocket handshake")
+        with self._places.place(request.remote):
+            await self._talk(request, socket)
+        return socket
+
+    async def _talk(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         await socket.prepare(request)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         client = f"{peer[0]}:{peer[1]}" if peer else str(request.remote)
@@ -147,7 +161,6 @@ class CommandHandlers:
             self._arrivals.leave(arrival)
             self._service.connections.discard(leave)
             connection.close()
-        return socket
 
 
 def _abort(request: web.Request) -> None:

@@ -9,13 +9,13 @@ from smartmob.commands.routes import handlers
 from smartmob.commands.routes.handlers import CommandHandlers
 from smartmob.commands.service import CommandsService
 from smartmob.kernel.access.model import CONTROL
+from smartmob.kernel.rooms import House
 from smartmob.kernel.routing import JSON, NDJSON, TEXT, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader
 
 
-def table(service: CommandsService, bodies: BodyReader) -> RouteTable:
+def table(service: CommandsService, house: House) -> RouteTable:
     """Return the routes of the room."""
-    h = CommandHandlers(service, bodies)
+    h = CommandHandlers(service, house)
     no_job = Answer("There is no such job.")
     return RouteTable(
         "commands",

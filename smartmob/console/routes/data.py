@@ -14,9 +14,10 @@ from smartmob.console.service import ConsoleService
 from smartmob.console.timeline import timeline
 from smartmob.errors import InvalidInput
 from smartmob.kernel import clock, watching
+from smartmob.kernel.rooms import House
 from smartmob.kernel.routing import NDJSON
 from smartmob.kernel.times import moment
-from smartmob.kernel.web import BodyReader, json_response, parameter, query, stream
+from smartmob.kernel.web import json_response, parameter, query, stream
 
 _HOUR = timedelta(hours=1)
 _LONGEST = timedelta(days=3660)
@@ -43,11 +44,12 @@ class PeerList(msgspec.Struct, frozen=True):
 class Data:
     """Handlers of documents and of the WebSocket."""
 
-    def __init__(self, service: ConsoleService, live: Live, peers: Peers, bodies: BodyReader) -> None:
+    def __init__(self, service: ConsoleService, live: Live, peers: Peers, house: House) -> None:
         self._service = service
         self._live = live
         self._peers = peers
-        self._bodies = bodies
+        self._bodies = house.bodies
+        self._viewers = house.viewers
 
     async def overview(self, _: web.Request) -> web.StreamResponse:
         return json_response(await self._service.overview())
@@ -70,4 +72,4 @@ class Data:
         return await stream(request, self._peers.call(number, parameter(request, "name"), arguments), NDJSON)
 
     async def live(self, request: web.Request) -> web.StreamResponse:
-        return await watching.serve(request, self._live.watch())
+        return await watching.serve(request, self._live.watch(), self._viewers)

@@ -21,7 +21,7 @@ _NONE = Answer("There is no such thing.")
 
 def table(service: ConsoleService, live: Live, peers: Peers, house: House) -> RouteTable:
     """Return the routes."""
-    data = Data(service, live, peers, house.bodies)
+    data = Data(service, live, peers, house)
     return RouteTable("console", (*_pages(Views(service, live, house.tokens)), *_data(data)))
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from smartmob import cells
 from smartmob.kernel import paging, watching
 from smartmob.kernel.db import Record
+from smartmob.kernel.places import Places
 from smartmob.kernel.routing import CSV, HTML, NDJSON
 from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
 from smartmob.turrets.model import LiveFrame, RunList
@@ -52,8 +53,9 @@ class ReportQuery(msgspec.Struct, frozen=True):
 class Handlers:
     """The handlers."""
 
-    def __init__(self, service: TurretsService, bodies: BodyReader) -> None:
+    def __init__(self, service: TurretsService, bodies: BodyReader, viewers: Places) -> None:
         self._service = service
+        self._viewers = viewers
         self._bodies = bodies
 
     async def fire(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +120,7 @@ class Handlers:
     async def live(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
         await self._service.run(ident)
-        return await watching.serve(request, _texts(self._service.watch(ident)))
+        return await watching.serve(request, _texts(self._service.watch(ident)), self._viewers)
 
 
 async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartmob.kernel.access.model import CONTROL
+from smartmob.kernel.places import Places
 from smartmob.kernel.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.kernel.web import BodyReader
 from smartmob.turrets import model
@@ -13,9 +14,9 @@ from smartmob.turrets.service import TurretsService
 _NONE = Answer("There is no such run.")
 
 
-def table(service: TurretsService, bodies: BodyReader) -> RouteTable:
+def table(service: TurretsService, bodies: BodyReader, viewers: Places) -> RouteTable:
     """Return the routes of the room."""
-    h = Handlers(service, bodies)
+    h = Handlers(service, bodies, viewers)
     details, summary = answer(model.RunDetails), answer(model.Summary)
     conflict = Answer("A run is on, or the service is no headquarters.")
     on, off = Answer("The run is on."), Answer("It is removed.")

@@ -80,6 +80,11 @@ class TurretsReader:
         rows = await self._database.fetch(self._sql["select_progress"], run)
         return {row["uuid"]: row["sequence"] for row in rows}
 
+    async def claims(self, headquarters: str, limit: int) -> dict[str, str]:
+        """Return which key each uuid belongs to, of so many that were claimed last, the oldest first."""
+        rows = await self._database.fetch(self._sql["select_claims"], headquarters, limit)
+        return {row["uuid"]: row["key"] for row in reversed(rows)}
+
     async def totals(self, run: UUID) -> Totals:
         """Return what the batches of a run hold together."""
         row = await self._database.fetchrow(self._sql["select_totals"], run)

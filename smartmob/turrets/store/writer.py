@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -58,6 +58,18 @@ class TurretsWriter:
         """Store what turrets of a run told last."""
         rows = [(run, text(member.uuid), msgspec.json.encode(member).decode()) for member in members]
         await self._database.run(lambda connection: connection.executemany(self._sql["upsert_member"], rows))
+
+    async def keep_claims(self, headquarters: str, changes: Mapping[str, str | None], now: datetime) -> None:
+        """Store which key each uuid belongs to, and remove those that belong to none (None)."""
+        kept = {text(uuid): key for uuid, key in changes.items() if key is not None}
+        gone = [text(uuid) for uuid, key in changes.items() if key is None]
+
+        async def write(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(self._sql["forget_claims"], headquarters, gone)
+                await connection.execute(self._sql["upsert_claims"], headquarters, list(kept), list(kept.values()), now)
+
+        await self._database.run(write)
 
     async def delete_run(self, run: UUID) -> None:
         """Remove a run with everything that belongs to it."""
