@@ -38,7 +38,7 @@ from tests.shared import POSTGRES, SHARED, share
 hypothesis.settings.register_profile("smartmob", deadline=None)
 hypothesis.settings.load_profile("smartmob")
 
-_TEMPLATE = "smartmob_template"
+TEMPLATE = "smartmob_template"
 _numbers = itertools.count()
 
 
@@ -83,13 +83,13 @@ async def _start_server(home: Path) -> str:
         await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         await connection.execute("ALTER SYSTEM SET max_connections = 200")
         await connection.execute("SELECT pg_reload_conf()")
-        await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
         await connection.close()
-        connection = await asyncpg.connect(url.format(_TEMPLATE))
+        connection = await asyncpg.connect(url.format(TEMPLATE))
         await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
         await TurretPartitions().ensure_ahead(connection, clock.now())
         await connection.close()
-        await _make_host_partitions(url.format(_TEMPLATE))
+        await _make_host_partitions(url.format(TEMPLATE))
 
     await postgres.start(prepare)
     await tasks.close()
@@ -112,7 +112,7 @@ async def _make_host_partitions(url: str) -> None:
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database of the test's own, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
+    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_url.format(name)
     await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
