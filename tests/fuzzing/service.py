@@ -32,6 +32,7 @@ TIMEOUT = 180 + 10 * EXAMPLES
 STEP_SECONDS = 0.5
 """Processor time that one action may cost the service, of whatever bytes it consists."""
 
+_JSON = "application/json"
 _GROWTH = 64 * 2**20
 _TOTAL_GROWTH = 160 * 2**20
 
@@ -99,7 +100,7 @@ class Service:
         """Send a request, with a body as JSON if there is one; return the body of the answer."""
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
-            line.request(method, path, None if body is None else orjson.dumps(body), headers)
+            line.request(method, path, None if body is None else orjson.dumps(body), {"Content-Type": _JSON} | headers)
             answer = line.getresponse()
             content = answer.read()
         finally:
