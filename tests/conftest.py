@@ -39,7 +39,7 @@ from tests.shared import POSTGRES, SHARED, share
 hypothesis.settings.register_profile("smartmob", deadline=None)
 hypothesis.settings.load_profile("smartmob")
 
-_TEMPLATE = "smartmob_template"
+TEMPLATE = "smartmob_template"
 _numbers = itertools.count()
 
 
@@ -81,13 +81,13 @@ async def _start_server(home: Path) -> str:
     await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
     await connection.execute("ALTER SYSTEM SET max_connections = 200")
     await connection.execute("SELECT pg_reload_conf()")
-    await connection.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {address.user}")
+    await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {address.user}")
     await connection.close()
-    connection = await asyncpg.connect(url.format(address.user, _TEMPLATE))
+    connection = await asyncpg.connect(url.format(address.user, TEMPLATE))
     await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
     await TurretPartitions().ensure_ahead(connection, clock.now())
     await connection.close()
-    await _make_host_partitions(url.format(address.user, _TEMPLATE))
+    await _make_host_partitions(url.format(address.user, TEMPLATE))
     await tasks.close()
     # The server is for all workers, also when this one has ended.
     postgres.watchdog.kill()
@@ -113,21 +113,21 @@ async def _make_host_partitions(url: str) -> None:
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database of the test's own, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
+    await execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_url.format(name)
-    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(name="empty_url")
 async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database without tables."""
     name = f"empty_{os.getpid()}_{next(_numbers)}"
-    await _execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE}")
+    await execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE}")
     yield postgres_url.format(name)
-    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _execute(postgres_url: str, statement: str) -> None:
+async def execute(postgres_url: str, statement: str) -> None:
     """Execute a statement as the administrator: the service's role makes no databases."""
     connection = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
     try:

@@ -379,7 +379,10 @@ def refusal(failed: InvalidInput) -> str:
 
 
 def _is_request_id(text: bytes) -> bool:
-    return 0 < len(text) <= _LONGEST_REQUEST_ID and (text[:1] == b'"' or text[:1] == b"-" or text[:1].isdigit())
+    if not 0 < len(text) <= _LONGEST_REQUEST_ID:
+        return False
+    # A number beyond all is sent back, and many clients could not read that.
+    return text[:1] == b'"' or ((text[:1] == b"-" or text[:1].isdigit()) and math.isfinite(float(text)))
 
 
 def _has_type(message: str | bytes) -> bool:

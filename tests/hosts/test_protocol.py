@@ -141,6 +141,13 @@ class TestSubscriptions:
     def _subscribe(self, **changes: Any) -> dict[str, Any]:
         return {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU"], "interval": 1} | changes
 
+    @pytest.mark.parametrize("kind", ["SUBSCRIBE", "UNSUBSCRIBE"])
+    @pytest.mark.parametrize("request_id", ["1e400", "-1e1000000", "9" * 250 + "e99"])
+    def test_a_request_id_beyond_all_numbers_is_refused(self, kind: str, request_id: str) -> None:
+        """It would be sent back, and clients could not read the answer."""
+        told = _one(_greeted(), f'{{"type": "{kind}", "request_id": {request_id}, "data": ["CPU"], "interval": 1}}')
+        assert json.loads(told.text)["reason"] == "request_id: expected a text or a number"
+
     @pytest.mark.parametrize("request_id", ["1", 'é"', 1, 1.5, -3, ""])
     def test_start_and_stop(self, request_id: Any) -> None:
         """A request id is any text or number, and comes back as it was."""
