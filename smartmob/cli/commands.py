@@ -29,10 +29,11 @@ from smartmob.client.places import Place
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.kernel.variables import is_name
 
-_CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 _INTERRUPTED = 130
 _PORT = 8080
 _LARGEST = 2**63
+_LARGEST_SIGNAL, _LARGEST_CODE = 127, 2**32
 
 
 def address(host: str) -> str:
@@ -66,8 +67,8 @@ async def exec_command(
         if options["terminal"]:
             raise click.UsageError("-t needs one host")
         urls = tuple(address(host) for host in options["hosts"].split(",") if host)
-        return await _on_many(Group(urls, token, _CONNECT_SECONDS, ca_file), cmd, kwargs)
-    async with Lab(server, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
+        return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
+    async with Lab(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
         if options["terminal"]:
             kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
         listener = lab.start("exec", cmd, binary=True, **kwargs)
@@ -106,7 +107,12 @@ def _ending(result: Result) -> str:
 
 
 def _exit_code(code: int | None) -> int:
-    return 3 if code is None else 128 - code if code < 0 else code & 0xFF
+    """Return the code to end with for that of a job; a code that is not 0 never becomes 0."""
+    if code is None:
+        return 3
+    if not -_LARGEST_SIGNAL <= code < _LARGEST_CODE:
+        raise RemoteError(f"the server names {code} as exit code")
+    return 128 - code if code < 0 else code & 0xFF or int(code != 0)
 
 
 class _Attached:
@@ -236,12 +242,15 @@ async def jobs_command(lab: HttpLab, state: str | None, limit: int, as_json: boo
 async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> int | None:
     """Print the output of a job, from its beginning or from a byte on."""
     asked = {"from": offset, "follow": str(follow).lower()}
-    async for chunk in lab.chunks(f"/jobs/{job}/output", "text/plain", **asked):
+    async for chunk in lab.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
     if not follow:
         return None
-    return _exit_code((await lab.get(f"/jobs/{job}"))["exit_code"])
+    code = (await lab.get(f"/jobs/{job}"))["exit_code"]
+    if code is None:
+        raise RemoteError(f"the server does not know the exit code of job {job}")
+    return _exit_code(code)
 
 
 @click.command("kill")
@@ -250,7 +259,7 @@ async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> i
 @has_server
 async def kill_command(server: str, token: str | None, ca_file: Path | None, job: int, name: str | None) -> int:
     """Ask a job to end; what is left of it after a grace is killed."""
-    async with Lab(server, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
+    async with Lab(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
         listener = lab.start("kill", job) if name is None else lab.start("signal", job, name)
         said = await listener.output()
     output.say("\n".join(str(line) for line in said))
@@ -271,7 +280,7 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     if (there[0] is None) == (there[1] is None):
         raise click.UsageError("one of the two must be HOST:PATH, the other one a path here")
     url, path = there[0] or there[1] or ("", "")
-    async with Lab(url, token, ca_file=ca_file, timeout=_CONNECT_SECONDS) as lab:
+    async with Lab(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
         if there[1] is not None:
             await _send(lab, Path(src), path)
         else:

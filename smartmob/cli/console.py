@@ -11,9 +11,13 @@ from smartmob.cli.screen import EVENT, Screen
 from smartmob.client.console import DELETED, GOING_AWAY, console
 from smartmob.client.http import Lab
 from smartmob.errors import RemoteError
+from smartmob.kernel import clock
 
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 5.0
+PAUSES = (0.25, 5.0)
+"""The first and the longest pause, in seconds, before a lost connection is made again."""
+_SHORT_SECONDS = 1.0
+_MOST_SHORT = 10
+"""So many connections in a row that were closed within _SHORT_SECONDS are the end."""
 _NOT_FOUND = 404
 _SERVER_ERRORS = 500
 
@@ -49,12 +53,13 @@ class Follower:
         return not self._stopping
 
     async def _follow(self, slug: str, tail: int) -> None:
-        pause, attached = _FIRST_PAUSE, False
+        attached, short, tries = False, 0, 0
         while True:
+            began: float | None = None
             try:
                 async with console(self._lab, slug, tail=tail, events=self._events) as lines:
                     self._found(slug)
-                    pause, attached = _FIRST_PAUSE, True
+                    attached, began = True, clock.steady()
                     async for line in lines:
                         self._screen.show(slug, line)
                         if self._on_event is not None and line.startswith(EVENT):
@@ -68,8 +73,13 @@ class Follower:
                 if not attached or (error.status is not None and error.status < _SERVER_ERRORS):
                     raise
             self._lose(slug)
-            await asyncio.sleep(pause)
-            pause, tail = min(2 * pause, _LONGEST_PAUSE), 0
+            tries += 1
+            if began is not None:
+                short = short + 1 if clock.steady() - began < _SHORT_SECONDS else 0
+                tries, tail = short, 0
+            if short >= _MOST_SHORT:
+                raise RemoteError(f"{self._lab.url} closes each connection at once")
+            await asyncio.sleep(min(PAUSES[0] * 2 ** min(tries, _MOST_SHORT), PAUSES[1]))
 
     def _ended(self, slug: str, code: int | None) -> bool:
         """Return whether nothing more comes, and say why."""

@@ -17,11 +17,12 @@ import click
 import orjson
 
 from smartmob import cells
-from smartmob.cli import output, thresholds
+from smartmob.cli import output, targets, thresholds
 from smartmob.cli.connection import talks_to_server
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.live import Display
+from smartmob.client import http
 from smartmob.client.http import Lab
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
@@ -29,7 +30,8 @@ RUNS = "/turret-runs"
 _CONFIG = "config.json"
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MOST_BYTES = 12 * 1024 * 1024
-_LARGEST_REPORT = 256 * 1024 * 1024
+_STATES = ("waiting", "running", "draining")
+_FINAL_STATES = ("finished", "failed", "stopped")
 _AGAIN_AFTER = 1.0
 _ATTEMPTS = 60
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
@@ -137,17 +139,17 @@ async def results_to_csv(lab: Lab, run: str, target: Path, delimiter: str) -> No
     summary = await lab.get(f"{RUNS}/{run}/summary")
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
-    try:
-        with target.open("w", newline="", encoding="utf-8") as file:
+    with targets.replacing(target) as raw, io.TextIOWrapper(raw, "utf-8", newline="") as file:
+        try:
             writer = csv.writer(file, delimiter=delimiter)
             writer.writerow([cells.guarded(name) for name in (*_HEADERS, *timers)])
-            async for line in lab.lines(f"{RUNS}/{run}/results"):
-                result = orjson.loads(line)
-                given = [result["custom_timers"].get(name) for name in timers]
-                writer.writerow([cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
-                rows += 1
-    except (OSError, TypeError, csv.Error) as error:
-        raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
+        except (TypeError, csv.Error) as error:
+            raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
+        async for line in lab.lines(f"{RUNS}/{run}/results"):
+            result = orjson.loads(line)
+            given = [result["custom_timers"].get(name) for name in timers]
+            writer.writerow([cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
+            rows += 1
     if not rows and summary["transactions"]:
         output.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
     output.say(f"{target}: {rows} results")
@@ -203,16 +205,18 @@ async def _follow(lab: Lab, run: str) -> str:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in lab.frames(f"{path}/live"):
+                    if frame["state"] not in (*_STATES, *_FINAL_STATES):
+                        raise RemoteError(f"the server names the unknown state {str(frame['state'])[:200]!r}")
                     display.show(frame)
-                    if frame["state"] in ("finished", "failed", "stopped"):
+                    if frame["state"] in _FINAL_STATES:
                         return str(frame["state"])
                     if interrupted.is_set():
                         interrupted.clear()
                         output.say("stopping; once more to leave without waiting")
                         await lab.post(f"{path}/stop", {})
-            except RemoteError as error:
+            except http.Broken:
                 # The service may have been restarted: the run goes on.
-                if error.status is not None or attempt == _ATTEMPTS - 1:
+                if attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_AGAIN_AFTER)
     raise RemoteError(f"the run {run} cannot be followed any longer; ask for it with smartmob report {run}")
@@ -250,16 +254,9 @@ def _ident(run: Mapping[str, Any]) -> str:
 
 
 async def _save(lab: Lab, path: str, target: Path, **query: str) -> None:
-    size = 0
-    try:
-        with target.open("wb") as file:
-            async for chunk in lab.chunks(path, "text/html", **query):
-                size += len(chunk)
-                if size > _LARGEST_REPORT:
-                    raise RemoteError(f"the server's report has more than {_LARGEST_REPORT} bytes")
-                file.write(chunk)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
+    with targets.replacing(target) as file:
+        async for chunk in lab.chunks(path, "text/html", most=http.LIMITS.report, query=query):
+            file.write(chunk)
     output.say(f"{target} is written")
 
 

@@ -83,12 +83,7 @@ async def watch(lab: Lab, interval: float, times: int | None) -> None:
 
 
 async def _hosts(lab: Lab) -> list[dict[str, Any]]:
-    page = await lab.get("/hosts/")
-    hosts = list(page["hosts"])
-    while "next_url" in page:
-        page = await lab.get(page["next_url"])
-        hosts += page["hosts"]
-    return hosts
+    return [host async for host in lab.rows("/hosts/", "hosts")]
 
 
 _COLUMNS = ("Machine", "Last sample", ">CPU", ">Memory", ">Storage", ">Load", "Clock off by")

@@ -56,13 +56,7 @@ _EVER = ("0", "9999-01-01T00:00:00Z")
 
 
 async def _marks(lab: Lab, start: str, end: str) -> list[dict[str, Any]]:
-    span = {"from": start, "to": end}
-    page = await lab.get("/marks", **span)
-    found = list(page["marks"])
-    while page["next"] is not None:
-        page = await lab.get("/marks", **span, after=page["next"])
-        found += page["marks"]
-    return found
+    return [mark async for mark in lab.rows(f"/marks?from={start}&to={end}", "marks")]
 
 
 def _myself() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -14,16 +15,19 @@ import click
 import orjson
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import measures, output
+from smartmob.cli import measures, output, targets
 from smartmob.cli.connection import talks_to_server
-from smartmob.client.http import NDJSON, Lab
+from smartmob.client.http import Lab
 from smartmob.errors import InvalidInput, NotFound, RemoteError
+from smartmob.metrics.protocol import CSV_HEADER
 
 API = "/api/v1"
 _SHORT = 12
 _CONFLICT = 409
 _ATTEMPTS = 5
 _LINES_AT_ONCE = 500
+CSV = "text/csv"
+_CSV_HEAD = ",".join(CSV_HEADER).encode() + b"\r\n"
 
 
 @click.group("tests")
@@ -219,12 +223,8 @@ async def export(lab: Lab, form: str, target: Path | None, force: bool, ident: s
         if form == "pymon":
             count = await _export_pymon(lab, path, run, Path(file.name))
         else:
-            count = 0
-            async for chunk in lab.chunks(path, NDJSON if form == "ndjson" else "text/csv"):
-                count += chunk.count(b"\n")
-                file.write(chunk)
-            count -= form == "csv"
-    output.say(f"{max(count, 0)} measures written" + (f" to {target}" if target else ""))
+            count = await (_export_lines if form == "ndjson" else _export_csv)(lab, path, file)
+    output.say(f"{count} measures written" + (f" to {target}" if target else ""))
 
 
 @contextmanager
@@ -236,21 +236,52 @@ def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise InvalidInput(f"{target} is there already; replace it with --force")
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(target)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror}") from None
-    except sqlite3.Error as error:
-        raise RemoteError(f"the server's measures fit into no database: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with targets.replacing(target) as file:
+        yield file
+
+
+async def _export_csv(lab: Lab, path: str, file: BinaryIO) -> int:
+    """Write the table that the server sends; raises RemoteError for one without its columns or cut off in a line."""
+    head, begun, last, lines = b"", False, b"", 0
+    shown = output.printable if file.isatty() else str
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async for chunk in lab.chunks(path, CSV):
+        lines += chunk.count(b"\n")
+        last = chunk or last
+        if not begun:
+            head += chunk
+            begun = head.startswith(_CSV_HEAD)
+            if not begun and (len(head) >= len(_CSV_HEAD) or not _CSV_HEAD.startswith(head)):
+                break
+            chunk = head if begun else b""
+        file.write(shown(decoder.decode(chunk)).encode())
+    if not begun:
+        raise RemoteError("the server's table has other columns than measures have")
+    if not last.endswith(b"\n"):
+        raise RemoteError("the server's table ends within a line")
+    return lines - 1
+
+
+async def _export_lines(lab: Lab, path: str, file: BinaryIO) -> int:
+    """Write the documents that the server sends; raises RemoteError for what is none."""
+    count = 0
+    async for line in lab.lines(path):
+        if not isinstance(orjson.loads(line), dict):
+            raise RemoteError("the server sent a line that is no measure")
+        file.write(output.escaped(line.decode().rstrip("\n")).encode() + b"\n")
+        count += 1
+    return count
 
 
 async def _export_pymon(lab: Lab, path: str, run: dict[str, Any] | None, target: Path) -> int:
-    database = sqlite3.connect(target)
+    with closing(sqlite3.connect(target)) as database:
+        try:
+            return await _fill_pymon(lab, path, run, database)
+        except sqlite3.Error as error:
+            raise RemoteError(f"the server's measures fit into no database: {error}") from None
+
+
+async def _fill_pymon(lab: Lab, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:
     with database:
         for statement in measures.CREATE:
             database.execute(statement)
@@ -264,34 +295,25 @@ async def _export_pymon(lab: Lab, path: str, run: dict[str, Any] | None, target:
             count += 1
         await _export_contexts(lab, database, contexts if run is not None else None)
         await _export_sessions(lab, database, {row["session_h"] for row in run["sessions"]} if run else None)
-    database.close()
     return count
 
 
 async def _export_contexts(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
     columns = ", ".join(measures.CONTEXT_COLUMNS.values())
     marks = ", ".join(f":{name}" for name in measures.CONTEXT_COLUMNS)
-    async for context in _pages(lab, f"{API}/contexts/", "contexts"):
+    async for context in lab.rows(f"{API}/contexts/", "contexts"):
         if wanted is None or context["h"] in wanted:
             database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608
 
 
 async def _export_sessions(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
-    async for session in _pages(lab, f"{API}/sessions/", "sessions"):
+    async for session in lab.rows(f"{API}/sessions/", "sessions"):
         if wanted is None or session["session_h"] in wanted:
             tags = orjson.dumps({tag["name"]: tag["value"] for tag in session["tags"]}).decode()
             database.execute(
                 "INSERT INTO TEST_SESSIONS (SESSION_H, RUN_DATE, SCM_ID, RUN_DESCRIPTION) VALUES (?, ?, ?, ?)",
                 (session["session_h"], session["run_date"], session["scm_ref"], tags),
             )
-
-
-async def _pages(lab: Lab, path: str, name: str) -> AsyncIterator[dict[str, Any]]:
-    page = await lab.get(path)
-    while page is not None:
-        for row in page[name]:
-            yield row
-        page = await lab.get(page["next_url"]) if "next_url" in page else None
 
 
 async def _find_run(lab: Lab, ident: str) -> dict[str, Any]:

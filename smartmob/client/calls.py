@@ -15,6 +15,8 @@ from smartmob.errors import InvalidInput
 
 MOST_MESSAGES = 1_000_000
 """Most messages of a command that are kept until its end."""
+MOST_BYTES = 256 * 1024 * 1024
+"""Most bytes of frames of a command whose messages are kept until its end."""
 
 
 class Taker(Protocol):
@@ -23,8 +25,8 @@ class Taker(Protocol):
     def started(self, number: int, job: bool) -> None:
         """The server has taken the command."""
 
-    def values(self, values: list[Any]) -> None:
-        """Messages."""
+    def values(self, values: list[Any], size: int) -> None:
+        """Messages, which came in a frame of `size` bytes."""
 
     def output(self, offset: int, data: bytes) -> None:
         """Bytes of a job's output or a file. `RemoteCall.taken` must be told when they are needed no more."""
@@ -138,14 +140,14 @@ class RemoteCall:
 
     # -- from the server ----------------------------------------------------------------------------------------
 
-    def receive(self, message: FromServer) -> None:
-        """Pass on a message about this call."""
+    def receive(self, message: FromServer, size: int = 0) -> None:
+        """Pass on a message about this call, of so many bytes."""
         if isinstance(message, Started):
             if message.job:
                 self.number = message.number
             self._taker.started(message.number, message.job)
         elif isinstance(message, Says):
-            self._values(message.values)
+            self._values(message.values, size)
         elif isinstance(message, Gap):
             self._in.skip(message.last)
             self._taker.gap(message.first, message.last)
@@ -154,21 +156,21 @@ class RemoteCall:
             self._credited.set()
         elif isinstance(message, Done):
             if message.values:
-                self._values(message.values)
+                self._values(message.values, size)
             if self._name == "cd" and message.exit_code == 0 and self._last_text is not None:
                 self._line.moved(self._last_text)
             self._finish(lambda: self._taker.done(message))
 
-    def _values(self, values: list[Any]) -> None:
+    def _values(self, values: list[Any], size: int) -> None:
         found = [protocol.from_json(value) for value in values]
         if isinstance(found[-1], str):
             self._last_text = found[-1]
-        self._taker.values(found)
+        self._taker.values(found, size)
 
     def receive_piece(self, piece: Piece) -> None:
         """Pass on bytes; raises InvalidInput for a gap or a repeat."""
         if piece.kind == protocol.VALUE:
-            self._taker.values([piece.data])
+            self._taker.values([piece.data], len(piece.data))
             return
         if self._in.offset == 0 and piece.offset and not self._in.held:
             self._in.skip(piece.offset)  # a file or an output that was asked for from there on
@@ -198,7 +200,7 @@ class RemoteCall:
 class Question:
     """A call of which nothing is wanted before its end: all its messages, then `ended`. It is not repeated."""
 
-    __slots__ = ("_args", "_kwargs", "_line", "_name", "ended", "found", "id")
+    __slots__ = ("_args", "_kwargs", "_line", "_name", "_size", "ended", "found", "id")
 
     def __init__(self, line: Line, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         self.id = 0
@@ -208,20 +210,18 @@ class Question:
         self._name = name
         self._args = args
         self._kwargs = kwargs
+        self._size = 0
 
     def begin(self, call_id: int) -> None:
         """Ask for the command."""
         self.id = call_id
         self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
 
-    def receive(self, message: FromServer) -> None:
-        """Gather what the command says."""
-        if isinstance(message, Done | Says):
-            self.found += [protocol.from_json(value) for value in message.values]
-            if len(self.found) > MOST_MESSAGES:
-                self.cancel()
-                self.refused(ClientError(f"{self._name} said more than {MOST_MESSAGES} messages"))
-                return
+    def receive(self, message: FromServer, size: int = 0) -> None:
+        """Gather what the command says, in frames of so many bytes."""
+        values = message.values if isinstance(message, Done | Says) else []
+        if values and not self._gathered([protocol.from_json(value) for value in values], size):
+            return
         if isinstance(message, Done):
             self._line.forget(self.id)
             if self._name == "cd" and message.exit_code == 0 and self.found:
@@ -232,7 +232,18 @@ class Question:
     def receive_piece(self, piece: Piece) -> None:
         """Gather a message that is bytes; other bytes are not asked for, so there is no credit for more."""
         if piece.kind == protocol.VALUE:
-            self.found.append(piece.data)
+            self._gathered([piece.data], len(piece.data))
+
+    def _gathered(self, values: list[Any], size: int) -> bool:
+        """Keep what was said; return False, after giving the command up, when that is too much."""
+        self.found += values
+        self._size += size
+        if len(self.found) <= MOST_MESSAGES and self._size <= MOST_BYTES:
+            return True
+        self.found = []
+        self.cancel()
+        self.refused(ClientError(f"{self._name} said more than {MOST_MESSAGES} messages or {MOST_BYTES} bytes"))
+        return False
 
     def cancel(self) -> None:
         """Give the command up."""

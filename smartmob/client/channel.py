@@ -28,7 +28,11 @@ from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 HEARTBEAT_SECONDS = 10.0
 RECONNECT_SECONDS = 120.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.05, 5.0
+PAUSES = (0.05, 5.0)
+"""The first and the longest pause, in seconds, before a connection is made again."""
+_SHORT_SECONDS = 1.0
+_MOST_SHORT = 10
+"""So many connections in a row that were closed within _SHORT_SECONDS are the end."""
 _CONNECT_SECONDS = 10.0
 _LARGEST_FRAME = 64 * 1024 * 1024
 _MOST_FAULTS = 3
@@ -46,7 +50,7 @@ class Channel:
         token: str | None = None,
         *,
         ca_file: trust.CAFile = None,
-        heartbeat: float = HEARTBEAT_SECONDS,
+        heartbeat: float | None = None,
         reconnect_for: float = RECONNECT_SECONDS,
     ) -> None:
         self.url = url.rstrip("/")
@@ -56,7 +60,7 @@ class Channel:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._ca_file = ca_file
-        self._heartbeat = heartbeat
+        self._heartbeat = heartbeat or HEARTBEAT_SECONDS
         self._reconnect_for = reconnect_for
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -74,6 +78,7 @@ class Channel:
         self._shorter = asyncio.Event()
         self._heard = False
         self._faults = 0
+        self._short = 0
         self._connected = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -98,7 +103,7 @@ class Channel:
     async def _open(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
-        delay = _FIRST_DELAY
+        delay, faults = PAUSES[0], 0
         trouble = f"{self.url} did not answer within {timeout:g} s" if timeout is not None else ""
         while True:
             try:
@@ -118,10 +123,11 @@ class Channel:
                 raise NotConnected(str(error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
                 trouble = f"cannot connect to {self.url}: {_reason(error)}"
-                if deadline is None or loop.time() + delay > deadline:
+                faults += isinstance(error, InvalidInput)
+                if deadline is None or loop.time() + delay > deadline or faults >= _MOST_FAULTS:
                     raise NotConnected(trouble) from None
             await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_DELAY)
+            delay = min(2 * delay, PAUSES[1])
 
     async def disconnect(self) -> None:
         """Leave the server. Jobs go on there; calls of jobs go on here with the next `open`."""
@@ -313,14 +319,18 @@ class Channel:
 
     async def _run(self) -> None:
         """Read until the connection is lost, make it again, and so on."""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             await self._read()
+            self._short = self._short + 1 if loop.time() - began < _SHORT_SECONDS else 0
             if self._sender is not None:
                 self._sender.cancel()
             await self._hang_up()
-            if self._faults >= _MOST_FAULTS:
+            if self._faults >= _MOST_FAULTS or self._short >= _MOST_SHORT:
                 self._running = None
-                self._abandon(NotConnected(f"{self.url} does not keep to the protocol"))
+                said = "does not keep to the protocol" if self._faults else "closes each connection at once"
+                self._abandon(NotConnected(f"{self.url} {said}"))
                 return
             if not await self._reconnect():
                 return
@@ -382,7 +392,7 @@ class Channel:
         said = protocol.from_server(message.data)
         if isinstance(said, Done | Says | Started):
             if (call := self._calls.get(said.id)) is not None:
-                call.receive(said)
+                call.receive(said, len(message.data))
         elif isinstance(said, Pong):
             waiting = self._pings.pop(said.n, None)
             if waiting is not None and not waiting.done():
@@ -394,14 +404,16 @@ class Channel:
             if call is not None:
                 call.refused(ClientError(said.detail))
         elif not isinstance(said, Welcome) and (call := self._calls.get(said.id)) is not None:
-            call.receive(said)
+            call.receive(said, len(message.data))
 
     async def _reconnect(self) -> bool:
         """Make the connection again; return False, after telling all who wait, when it cannot be made in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reconnect_for
-        delay = _FIRST_DELAY
+        delay = min(PAUSES[0] * 2**self._short, PAUSES[1])
         said = "it was closed"
+        if self._short > 1:
+            await asyncio.sleep(delay)
         while loop.time() < deadline:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
@@ -413,7 +425,7 @@ class Channel:
             except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
                 said = _reason(error)
             await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_DELAY)
+            delay = min(2 * delay, PAUSES[1])
         self._abandon(NotConnected(f"the connection to {self.url} was lost: {said}"))
         self._running = None
         return False

@@ -20,7 +20,7 @@ from smartmob.client import messages
 from smartmob.client.calls import RemoteCall
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.lab import Lab
-from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.messages import Backpressure, Lines, ServerMethod
 from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
@@ -68,12 +68,16 @@ _pool: dict[int, ClientConnection] = {}
 
 
 class ConnectionListener:
-    """Listens to one command. What is not read is held back at the server, so nothing is lost and memory is bounded."""
+    """Listens to one command. Output that is not read is held back at the server, so that none is lost.
+
+    Of very many messages that are not read some are left out; an exception `LeftOut` in their place says how many.
+    """
 
     def __init__(self, max_interval: float | None) -> None:
         self._max_interval = max_interval
         self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lines = Lines()
+        self._waiting = Backpressure()
         self._held: deque[Any] = deque()
         self._ended: Done | None = None
         self._done = False
@@ -170,7 +174,9 @@ class ConnectionListener:
             if call is not None:
                 background.loop.call_soon_threadsafe(call.taken, len(value))
         elif kind == "values":
-            self._held += [messages.presented(found) for found in value]
+            for found, share in value:
+                self._waiting.read(found, share)
+                self._held.append(messages.presented(found))
         elif kind == "started":
             self._number = value
         elif kind == "done":
@@ -187,25 +193,29 @@ class ConnectionListener:
 
     def taker(self) -> _Taker:
         """Return who gets what the call tells."""
-        return _Taker(self._came, self.gaps)
+        return _Taker(self._came, self.gaps, self._waiting)
 
 
 class _Taker:
-    def __init__(self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
+    ) -> None:
         self._came = came
         self._gaps = gaps
+        self._waiting = waiting
 
     def started(self, number: int, job: bool) -> None:
         self._came.put(("started", number))
 
-    def values(self, values: list[Any]) -> None:
-        self._came.put(("values", values))
+    def values(self, values: list[Any], size: int) -> None:
+        if held := self._waiting.add(values, size):
+            self._came.put(("values", held))
 
     def output(self, offset: int, data: bytes) -> None:
         self._came.put(("output", data))
 
     def gap(self, first: int, last: int) -> None:
-        self._gaps.append((first, last))
+        messages.add_gap(self._gaps, first, last)
 
     def done(self, done: Done) -> None:
         self._came.put(("done", done))

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from smartmob import __version__
@@ -24,12 +27,28 @@ OCTETS = "application/octet-stream"
 _CONNECT_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
-_LONGEST_LINE = 4 * 1024 * 1024
-_LARGEST_DOCUMENT = 64 * 1024 * 1024
-_LARGEST_COMPLAINT = 1024 * 1024
 _LONGEST_DETAIL = 4_000
 _LONGEST_ID = 200
-_TOO_LARGE = f"the server's answer has more than {_LARGEST_DOCUMENT} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that is taken of a server: bytes, pages of a list, and seconds of silence within an answer."""
+
+    line: int = 4 * 1024 * 1024
+    document: int = 64 * 1024 * 1024
+    complaint: int = 1024 * 1024
+    report: int = 256 * 1024 * 1024
+    listing: int = 64 * 1024 * 1024 * 1024
+    pages: int = 10_000
+    silence: float = 600.0
+
+
+LIMITS = Limits()
+
+
+class Broken(RemoteError):
+    """The connection to the server broke."""
 
 
 class Lab:
@@ -52,11 +71,11 @@ class Lab:
         return Lab(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence)
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             timeout=timeout,
-            read_bufsize=_LONGEST_LINE,
+            read_bufsize=LIMITS.line,
             json_serialize=_dumps,
             connector=trust.connector(self._ca_file),
             trace_configs=[trust.redirects()],
@@ -74,6 +93,26 @@ class Lab:
         async with self._request("GET", path, query) as response:
             return await _document(response)
 
+    async def rows(self, path: str, name: str) -> AsyncIterator[Any]:
+        """Yield what is in the list `name` of each page, from the one at `path` on; a list has a largest size."""
+        size, first = 0, path
+        for _ in range(LIMITS.pages):
+            async with self._request("GET", path, {}) as response:
+                body = b"" if response.status == 204 else await _whole(response, LIMITS.document)
+            size += len(body)
+            if size > LIMITS.document:
+                raise RemoteError(_too_large())
+            page = _parsed(body) if body else {name: []}
+            for row in page[name]:
+                yield row
+            if (cursor := page.get("next")) is not None:
+                path = f"{first}&after={quote(str(cursor), safe='')}"
+            elif page.get("next_url") is not None:
+                path = page["next_url"]
+            else:
+                return
+        raise RemoteError(f"the server's list has more than {LIMITS.pages} pages")
+
     async def post(self, path: str, document: object) -> Any:
         """Send a document and return the answer."""
         async with self._request("POST", path, {}, json=document) as response:
@@ -88,18 +127,16 @@ class Lab:
         """Yield the documents that come over the WebSocket at `path` until the service closes it."""
         assert self._session is not None
         try:
-            async with self._session.ws_connect(
-                URL(self.url + path, encoded=True), max_msg_size=_LONGEST_LINE
-            ) as socket:
+            async with self._session.ws_connect(URL(self.url + path, encoded=True), max_msg_size=LIMITS.line) as socket:
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         yield _parsed(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
-                    raise RemoteError(f"the connection to {self.url} broke")
+                    raise Broken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
             raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
 
     async def delete(self, path: str) -> Any:
         """Remove what is at `path` and return the answer."""
@@ -136,26 +173,44 @@ class Lab:
 
     async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
         """Yield the documents of a listing as lines of JSON, as they come."""
+        size = 0
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
+            _check_type(response, NDJSON)
             try:
                 async for line in response.content:
+                    size = _counted(size, line, LIMITS.listing)
                     yield line
-            except ValueError:
-                raise RemoteError(f"the server sent a line of more than {_LONGEST_LINE} bytes") from None
+            except (ValueError, HttpProcessingError):
+                raise RemoteError(f"the server sent a line of more than {LIMITS.line} bytes") from None
 
     async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
         """Yield the documents of a listing that is kept as a whole, and so has a largest size."""
         size = 0
         async for line in self.lines(path, **query):
             size += len(line)
-            if size > _LARGEST_DOCUMENT:
-                raise RemoteError(_TOO_LARGE)
+            if size > LIMITS.document:
+                raise RemoteError(_too_large())
             yield _parsed(line)
 
-    async def chunks(self, path: str, accept: str, **query: object) -> AsyncIterator[bytes]:
-        """Yield the body of a listing in another format, as it comes."""
-        async with self._request("GET", path, query, headers={"Accept": accept}) as response:
+    async def chunks(
+        self,
+        path: str,
+        accept: str,
+        *,
+        most: int | None = None,
+        patient: bool = False,
+        query: Mapping[str, object] | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield a body of the media type `accept` as it comes, at most `most` bytes.
+
+        `patient` is for what may say nothing for any time.
+        """
+        options = {"timeout": aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)} if patient else {}
+        size = 0
+        async with self._request("GET", path, query or {}, headers={"Accept": accept}, **options) as response:
+            _check_type(response, accept)
             async for chunk in response.content.iter_any():
+                size = _counted(size, chunk, most or LIMITS.listing)
                 yield chunk
 
     @asynccontextmanager
@@ -183,13 +238,11 @@ class Lab:
         except aiohttp.ClientConnectorCertificateError as error:
             raise RemoteError(f"cannot connect to {self.url}: {trust.distrust(error)}") from None
         except aiohttp.ClientConnectorError as error:
-            raise RemoteError(
-                f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"
-            ) from None
+            raise Broken(f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?") from None
         except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
             raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise RemoteError(f"the connection to {self.url} broke: {str(error) or type(error).__name__}") from None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
@@ -201,7 +254,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 
 async def _document(response: aiohttp.ClientResponse) -> Any:
-    return None if response.status == 204 else _parsed(await _whole(response, _LARGEST_DOCUMENT))
+    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document))
 
 
 async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -210,8 +263,26 @@ async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > most:
-            raise RemoteError(_TOO_LARGE)
+            raise RemoteError(_too_large(most))
     return bytes(body)
+
+
+def _too_large(most: int | None = None) -> str:
+    return f"the server's answer has more than {most or LIMITS.document} bytes"
+
+
+def _counted(size: int, chunk: bytes, most: int) -> int:
+    """Return how many bytes have come with `chunk`; raises RemoteError for more than `most`."""
+    size += len(chunk)
+    if size > most:
+        raise RemoteError(_too_large(most))
+    return size
+
+
+def _check_type(response: aiohttp.ClientResponse, wanted: str) -> None:
+    """Raise RemoteError for a body of another media type than was asked for."""
+    if response.content_type != wanted:
+        raise RemoteError(f"the server answered {response.content_type[:_LONGEST_ID]} where {wanted} was asked for")
 
 
 def _parsed(text: bytes | str) -> Any:
@@ -224,11 +295,17 @@ def _parsed(text: bytes | str) -> Any:
 async def _complaint(response: aiohttp.ClientResponse) -> str:
     """Return what the server says is wrong."""
     try:
-        problem = _parsed(await _whole(response, _LARGEST_COMPLAINT))
+        problem = _parsed(await _whole(response, LIMITS.complaint))
         return f"{str(problem['detail'])[:_LONGEST_DETAIL]} (request {str(problem['request_id'])[:_LONGEST_ID]})"
-    except (RemoteError, KeyError, TypeError):
+    except (RemoteError, KeyError, TypeError, aiohttp.ClientError, TimeoutError):
         return f"the server answered {response.status} {(response.reason or '')[:_LONGEST_ID]}"
 
 
 def _dumps(document: object) -> str:
     return orjson.dumps(document).decode()
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return "the server said nothing for too long"
+    return str(error) or type(error).__name__

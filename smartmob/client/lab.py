@@ -13,7 +13,7 @@ from smartmob.client import messages, places, transfer
 from smartmob.client.calls import RemoteCall, Taker
 from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
-from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.messages import Backpressure, Lines, ServerMethod
 from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
@@ -25,7 +25,8 @@ _STREAMS = ("attach", "get", "put")
 class Listener:
     """Listens to one command: `async for` gives its lines of output and its messages as they come.
 
-    With `binary` output comes as bytes, in pieces of any size. What is not read is held back at the server.
+    With `binary` output comes as bytes, in pieces of any size. Output that is not read is held back at the server; of
+    very many messages that are not read some are left out, and an exception `LeftOut` in their place says how many.
     """
 
     def __init__(self, *, max_interval: float | None, binary: bool = False) -> None:
@@ -38,6 +39,7 @@ class Listener:
         self._binary = binary
         self._lines: Lines | None = None
         self._held: deque[tuple[Any, int]] = deque()
+        self._waiting = Backpressure()
         self._news = asyncio.Event()
         self._failure: Exception | None = None
 
@@ -84,7 +86,9 @@ class Listener:
             except TimeoutError:
                 raise ClientTimeout(f"the server said nothing for {self.max_interval:g} s") from None
         message, size = self._held.popleft()
-        if size and self.call is not None:
+        if size < 0:
+            self._waiting.read(message, ~size)
+        elif size and self.call is not None:
             self.call.taken(size)
         return message
 
@@ -126,8 +130,10 @@ class Listener:
         self.number = number
         self._news.set()
 
-    def values(self, values: list[Any]) -> None:
-        self._held += [(messages.presented(value), 0) for value in values]
+    def values(self, values: list[Any], size: int) -> None:
+        held = self._waiting.add([messages.presented(value) for value in values], size)
+        # Below zero is what a message has of a frame; credit is for output only.
+        self._held += [(value, ~share) for value, share in held]
         self._news.set()
 
     def output_came(self, data: bytes) -> None:
@@ -144,7 +150,7 @@ class Listener:
         self._news.set()
 
     def gap(self, first: int, last: int) -> None:
-        self.gaps.append((first, last))
+        messages.add_gap(self.gaps, first, last)
 
     def finished(self, done: Done) -> None:
         if self._lines is not None:

@@ -16,6 +16,67 @@ OPTIONS = ("timeout", "complete", "echo_response", "max_interval", "raise_error"
 """Keywords of every command that are the client's own; a server's parameter of that name gets a `_` behind it."""
 
 
+MOST_HELD = 500_000
+"""Most messages that are held for a reader."""
+MOST_HELD_BYTES = 64 * 1024 * 1024
+"""Most bytes of the frames of messages that are held for a reader."""
+MOST_GAPS = 1_000
+LONGEST_LINE = 16 * 1024 * 1024
+"""Most characters of a line of output; a longer one comes in parts."""
+
+
+class LeftOut(ClientError):
+    """Stands in a row of messages for those that were left out, since their reader has not read the ones before."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __str__(self) -> str:
+        return f"{self.count} messages were left out here: those before were not read in time"
+
+
+class Backpressure:
+    """Counts the messages that wait for a reader, and tells which ones to leave out. Any thread may read."""
+
+    def __init__(self) -> None:
+        self._came = self._came_bytes = 0
+        self._read = self._read_bytes = 0
+        self._left_out: LeftOut | None = None
+
+    def add(self, values: list[Any], size: int) -> list[tuple[Any, int]]:
+        """Return which of the messages of a frame to hold, each with the size to give to `read`."""
+        held: list[tuple[Any, int]] = []
+        for number, value in enumerate(values):
+            share = size if number == 0 else 0
+            count, waiting = self._came - self._read, self._came_bytes - self._read_bytes
+            # Once full, half of it has to be read before there is room again: so there are few marks.
+            most = 2 if self._left_out is not None else 1
+            if count >= MOST_HELD // most or (count and waiting + share > MOST_HELD_BYTES // most):
+                if self._left_out is None:
+                    self._left_out = LeftOut()
+                    held.append((self._left_out, 0))
+                self._left_out.count += 1
+                continue
+            self._left_out = None
+            self._came += 1
+            self._came_bytes += share
+            held.append((value, share))
+        return held
+
+    def read(self, value: Any, size: int) -> None:
+        """Take note that a message was read."""
+        if not isinstance(value, LeftOut):
+            self._read += 1
+            self._read_bytes += size
+
+
+def add_gap(gaps: list[tuple[int, int]], first: int, last: int) -> None:
+    """Add a gap in the output; of very many the last ones become one."""
+    if len(gaps) >= MOST_GAPS:
+        first = gaps.pop()[0]
+    gaps.append((first, last))
+
+
 class Lines:
     """Cuts output into lines, each with its line end; Windows' and old Mac's line ends become `\\n`."""
 
@@ -27,7 +88,8 @@ class Lines:
         """Return the lines that `data` completes."""
         text = self._rest + self._decoder.decode(data)
         lines = text.splitlines(keepends=True) if text.isascii() and _plain(text) else _split(text)
-        self._rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+        whole = not lines or lines[-1].endswith("\n") or len(lines[-1]) >= LONGEST_LINE
+        self._rest = "" if whole else lines.pop()
         return lines
 
     def end(self) -> list[str]:

@@ -39,7 +39,7 @@ class Line:
     def started(self, number: int, job: bool) -> None:
         self.told.append(("started", number, job))
 
-    def values(self, values: list[Any]) -> None:
+    def values(self, values: list[Any], size: int) -> None:
         self.told.append(("values", values))
 
     def output(self, offset: int, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.client import messages
+from smartmob.client.lab import Listener
 from smartmob.client.messages import Lines, ServerMethod
 from smartmob.commands.builtin import COMMANDS
+from smartmob.commands.protocol import Done
 from smartmob.commands.registry import Registry
 
 DESCRIBED = {command.name: command.description for command in Registry(COMMANDS)}
@@ -72,3 +75,23 @@ def _method(name: str) -> Any:
 
     vars(method)["__signature__"] = messages.signature(DESCRIBED[name])
     return method
+
+
+def test_messages_that_are_not_read() -> None:
+    """Of very many some are left out, the reader is told how many."""
+    listener = Listener(max_interval=None)
+    for _ in range(messages.MOST_HELD // 1_000 + 2):
+        listener.values([1] * 1_000, 10)
+    listener.finished(Done(1, 0))
+    found = asyncio.run(listener.output())
+    assert len(found) == messages.MOST_HELD + 1
+    assert str(found[-1]).startswith("2000 messages were left out")
+
+
+def test_gaps_without_end() -> None:
+    """Of very many gaps the last ones become one."""
+    gaps: list[tuple[int, int]] = []
+    for place in range(2 * messages.MOST_GAPS):
+        messages.add_gap(gaps, place, place + 1)
+    assert len(gaps) == messages.MOST_GAPS
+    assert gaps[-1] == (messages.MOST_GAPS - 1, 2 * messages.MOST_GAPS)
