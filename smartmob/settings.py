@@ -66,8 +66,11 @@ class CommandsSettings:
         "Bytes of output that are kept of all jobs; the first finished goes first.",
         low=64 * 1024,
     )
-    least_free: int = setting(
-        512 * 1024 * 1024, "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.", low=0
+    least_free: int | None = setting(
+        None,
+        "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.",
+        low=0,
+        shown="as --least-free",
     )
     most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
     kill_grace: float = setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
@@ -214,6 +217,11 @@ class Settings:
     )
     idle_timeout: float = setting(
         75.0, "Seconds after which a connection is closed that has not sent a whole head of a request.", low=0.1
+    )
+    least_free: int = setting(
+        512 * 1024 * 1024,
+        "Bytes of the disk that sources, their environments, jobs and files of clients leave free for the database.",
+        low=0,
     )
     stop_timeout: float = setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
     log_format: str = setting("kv", "Format of log lines.", choices=("kv", "json"))

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from smartmob.errors import TooLarge
+from smartmob.kernel.disk import free_bytes
 from smartmob.processes.download import (
     DownloadError,
     DownloadLimits,
@@ -324,8 +325,24 @@ async def test_any_stream_can_be_stored(tmp_path: Path) -> None:
         for _ in range(3):
             yield b"x" * 100_000
 
-    stored = await store(chunks(), tmp_path / "a", 300_000)
+    stored = await store(chunks(), tmp_path / "a", DownloadLimits(300_000))
 
     assert stored == Stored(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
     with pytest.raises(TooLarge, match="more than 299999 bytes"):
-        await store(chunks(), tmp_path / "b", 299_999)
+        await store(chunks(), tmp_path / "b", DownloadLimits(299_999))
+
+
+async def test_a_download_leaves_the_floor_free(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """One without an end is given up there, one that says its size before a byte is written."""
+    least = free_bytes(tmp_path) - 30 * 1024**2
+    limits = replace(LIMITS, bytes=1024**4, least_free=least)
+
+    with pytest.raises(DownloadError, match=r"/x: \d+ MiB are free, and --least-free keeps \d+ MiB"):
+        await download(session, files.endless("/x"), tmp_path / "x", limits)
+    assert (tmp_path / "x").stat().st_size < 200 * 1024**2
+    (tmp_path / "x").unlink()
+    with pytest.raises(DownloadError, match="MiB are free"):
+        await download(session, files.stall("/y", promised=1024**4), tmp_path / "y", limits)
+    assert not (tmp_path / "y").exists()
