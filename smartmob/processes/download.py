@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from smartmob import __version__
@@ -131,10 +132,13 @@ def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     return [inner for inner in found if inner is not None]
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment."""
+def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
+    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment.
+
+    `resolver` looks names up, instead of the system.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=_connect_to),
+        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=_connect_to, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),
