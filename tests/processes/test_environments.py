@@ -351,6 +351,7 @@ def test_what_is_too_large_or_too_deep_is_a_failure(name: str, content: bytes, w
         ("a", " ", "$"),
         ("a", "--hash=x", " $"),
         ("a ", "--hash=x ", "$"),
+        ("a ", "--hash=x", " @"),
         ("a", "[", ""),
         ("a[", "b,", ""),
         ("a", ">=1,", "@"),
