@@ -66,8 +66,11 @@ class CommandsSettings:
         "Bytes of output that are kept of all jobs; the first finished goes first.",
         low=64 * 1024,
     )
-    least_free: int = setting(
-        512 * 1024 * 1024, "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.", low=0
+    least_free: int | None = setting(
+        None,
+        "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.",
+        low=0,
+        shown="as --least-free",
     )
     most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
     connections: int = setting(1_000, "WebSocket clients of commands at the same time.", low=1)
@@ -232,6 +235,11 @@ class Settings:
         low=1,
     )
     viewers_by_address: int = setting(500, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    least_free: int = setting(
+        512 * 1024 * 1024,
+        "Bytes of the disk that sources, their environments, jobs and files of clients leave free for the database.",
+        low=0,
+    )
     stop_timeout: float = setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
     log_format: str = setting("kv", "Format of log lines.", choices=("kv", "json"))
     utc: bool = setting(False, "Write log times in UTC.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from io import BufferedRandom, BufferedReader
 
 _PERMISSIONS = 0o777
@@ -74,10 +74,14 @@ class Reader:
 
 
 class Writer:
-    """Adds what comes to the end of an open file. `flush` it before the file is closed, whatever happened."""
+    """Adds what comes to the end of an open file. `flush` it before the file is closed, whatever happened.
 
-    def __init__(self, file: BufferedRandom) -> None:
+    `allow` is told, in the thread, of each number of bytes before they are written; it raises OSError to stop that.
+    """
+
+    def __init__(self, file: BufferedRandom, allow: Callable[[int], None] = lambda _: None) -> None:
         self._file = file
+        self._allow = allow
         self._digest = hashlib.sha256()
         self._held: list[bytes] = []
         self._size = 0
@@ -133,5 +137,6 @@ class Writer:
 
     def _write(self, held: list[bytes]) -> None:
         for data in held:
+            self._allow(len(data))
             self._file.write(data)
             self._digest.update(data)

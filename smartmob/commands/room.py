@@ -15,7 +15,7 @@ def build(house: House) -> Room:
     live = house.writer("jobs", store.commit)
     settings, folder = house.settings, house.settings.data_dir / "commands"
     made_of = (store, live, house.nursery, house.bus, house.tasks, settings.commands)
-    service = CommandsService(*made_of, folder=folder)
+    service = CommandsService(*made_of, folder=folder, least_free=settings.least_free)
     door = StockDoor(service, settings.conplyent, house.tasks)
     works = {"commands-maintenance": service.maintain_for_ever}
     return Room(routes.table(service, house), live, works, door.open, door.close, service.end, service)

@@ -58,6 +58,7 @@ class CommandsService:
         *,
         folder: Path,
         environment: Mapping[str, str] | None = None,
+        least_free: int = 0,
     ) -> None:
         self.settings = settings
         self.nursery = nursery
@@ -72,7 +73,8 @@ class CommandsService:
             for function in load(module):
                 self.registry.add(function)
         limits = (settings.job_output, settings.total_output)
-        self._outputs = Outputs(folder / "output", *limits, self._forgotten, least_free=settings.least_free)
+        self.least_free = least_free if settings.least_free is None else settings.least_free
+        self._outputs = Outputs(folder / "output", *limits, self._forgotten, least_free=self.least_free)
         self.supervisor = Supervisor(self._outputs, records, tasks, bus, settings.most_jobs)
         self.transfers = Transfers()
         self._numbers = iter(range(0))

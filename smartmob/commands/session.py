@@ -17,6 +17,7 @@ from smartmob.commands.protocol import Call as CallMessage
 from smartmob.commands.protocol import Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Receiving, Refused, Says
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, SmartmobError, TooLarge
+from smartmob.kernel import nesting
 
 log = structlog.get_logger()
 
@@ -55,6 +56,7 @@ class Connection:
         # What is said at once goes out from here, which is quicker than to wake the sender.
         self._held_back = True
         try:
+            nesting.check(content)
             message = protocol.from_client(content)
             if isinstance(message, CallMessage):
                 self._begin(message)

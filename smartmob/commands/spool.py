@@ -15,10 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smartmob.errors import NotFound
-from smartmob.kernel.disk import DiskLow, check_room
+from smartmob.kernel.disk import DiskLow, Floor
 
-LOOK_BYTES = 1024 * 1024
-"""So many bytes of output lie between two looks at the free space of the disk."""
 SEGMENT_BYTES = 8 * 1024 * 1024
 _NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
 
@@ -139,8 +137,7 @@ class Outputs:
         self._segment_bytes = min(SEGMENT_BYTES, job_limit // 4)
         self._total_limit = total_limit
         self._forgotten = forgotten
-        self._least_free = least_free
-        self._until_look = 0
+        self._floor = Floor(folder, least_free)
         self._running: dict[int, Spool] = {}
         self._finished: OrderedDict[int, Spool] = OrderedDict()
 
@@ -200,18 +197,13 @@ class Outputs:
 
     def _look(self, size: int) -> None:
         """Raise DiskLow when too little of the disk is free and nothing finished can make room."""
-        self._until_look -= size
-        if self._until_look > 0:
-            return
-        self._until_look = 0
         while True:
             try:
-                check_room(self._folder, size, self._least_free)
+                self._floor.take(size)
             except DiskLow:
                 if not self._drop_finished():
                     raise
             else:
-                self._until_look = LOOK_BYTES
                 return
 
     def finish(self, spool: Spool) -> None:

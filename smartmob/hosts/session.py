@@ -15,7 +15,7 @@ from smartmob.hosts.model import Sweep
 from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.ticking import SECOND, Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel import clock
+from smartmob.kernel import clock, nesting
 from smartmob.kernel.tries import Shown, Tries
 
 log = structlog.get_logger()
@@ -170,6 +170,8 @@ class Session:
         if self._answer is not None:
             self._answered = self._loop.create_future()
             await self._answered
+        if nesting.is_too_deep(message):
+            message = ""  # what cannot be read is answered as what is no JSON
         for action in self._echo.handle(message, self._loop.time(), clock.epoch()):
             if isinstance(action, Store):
                 await self._store(action)

@@ -6,9 +6,39 @@ import errno
 import os
 from pathlib import Path
 
+LOOK_BYTES = 1024 * 1024
+"""So many bytes are written between two looks at the free space of the disk."""
+_ENTRY_BYTES = 4096
+_SETTING = "--least-free"
+
 
 class DiskLow(OSError):
     """So little is free on the disk that what is left is kept for the service itself."""
+
+
+class Floor:
+    """The bytes of the disk of `folder` that those who write there leave free.
+
+    `take` is told of what is about to be written. It looks at the disk once for every LOOK_BYTES, so as much may be
+    written below the floor by each who writes.
+    """
+
+    def __init__(self, folder: Path, least: int) -> None:
+        self._folder = folder
+        self._least = least
+        self._until_look = 0
+
+    def take(self, size: int) -> None:
+        """Take note of `size` bytes more; raises DiskLow when they would not leave enough free."""
+        self._until_look -= size
+        if self._until_look <= 0:
+            self._until_look = 0
+            check_room(self._folder, size, self._least)
+            self._until_look = LOOK_BYTES
+
+    def entry(self) -> None:
+        """Take note of one file or folder more, which needs room even when nothing is in it; raises DiskLow."""
+        self.take(_ENTRY_BYTES)
 
 
 def free_bytes(folder: Path) -> int:
@@ -24,5 +54,5 @@ def check_room(folder: Path, size: int, least: int) -> None:
     except OSError:
         return  # whoever writes there is told why that cannot be done
     if free - size < least:
-        said = f"{free // 1024**2} MiB are free, and --commands-least-free keeps {least // 1024**2} MiB for the service"
+        said = f"{free // 1024**2} MiB are free, and {_SETTING} keeps {least // 1024**2} MiB for the service"
         raise DiskLow(errno.ENOSPC, said, str(folder))

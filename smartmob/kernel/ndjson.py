@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from smartmob.errors import InvalidInput, TooLarge
+from smartmob.kernel import nesting
 from smartmob.kernel.web import decode
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def _decode(block: bytes, decoder: msgspec.json.Decoder[T], lines_before: int) -
     if not lines[-1]:
         lines.pop()
     # Looking for one byte first costs a tenth of looking for six.
-    if b"\\" not in block or b"\\u0000" not in block:
+    if (b"\\" not in block or b"\\u0000" not in block) and not nesting.is_too_deep(block):
         try:
             return list(map(decoder.decode, lines))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

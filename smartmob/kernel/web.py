@@ -23,7 +23,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError, TooLarge, TooSlow
-from smartmob.kernel import problems, unpacking
+from smartmob.kernel import nesting, problems, unpacking
 from smartmob.kernel.access.model import CONTROL, Visitor
 from smartmob.kernel.answers import JSONResponse
 from smartmob.kernel.auth import VISITOR, HostRules, Tokens
@@ -407,7 +407,11 @@ def form(data: bytes, most: int = 100) -> dict[str, str]:
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes, where: str = "$") -> T:
-    """Return `data` as the decoder's type; raises InvalidInput that names the field, also for NUL characters."""
+    """Return `data` as the decoder's type; raises InvalidInput that names the field.
+
+    It does so for what does not fit the type, for more levels than are walked, and for NUL characters.
+    """
+    nesting.check(data, where)
     try:
         document = decoder.decode(data)
         if b"\\u0000" in data:

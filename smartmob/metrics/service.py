@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
-from smartmob.kernel import clock, paging
+from smartmob.kernel import clock, nesting, paging
 from smartmob.kernel.db import Record
 from smartmob.kernel.events import EventBus
 from smartmob.kernel.writer import GroupCommitWriter
@@ -96,7 +96,9 @@ class MetricsService:
     async def create_session(self, new: model.NewSession) -> model.Session:
         """Store a session; one whose hash is known stays as it is."""
         now = clock.now()
-        tags = model.tags_of(new.description)
+        text = new.description
+        deep = isinstance(text, str) and nesting.is_too_deep(text)
+        tags = {"description": str(text)} if deep else model.tags_of(text)
         scm_ref = new.scm_ref or ""
         run_tag = tags.get(model.RUN_TAG) or None
         row, is_new = await self._writer.insert_session(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol, Self, cast
 
 from smartmob.errors import InvalidInput, SmartmobError
+from smartmob.kernel.disk import Floor
 
 Kind = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 
@@ -49,12 +50,16 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """How much may come out of an archive; `ratio` to its own size counts only above `ratio_from` bytes."""
+    """How much may come out of an archive; `ratio` to its own size counts only above `ratio_from` bytes.
+
+    `least_free` are the bytes of the disk that are left free.
+    """
 
     bytes: int = 2 * 1024**3
     files: int = 100_000
     ratio: float = 200.0
     ratio_from: int = 64 * 1024**2
+    least_free: int = 0
 
 
 class ArchiveError(InvalidInput):
@@ -122,6 +127,7 @@ class _Tree:
         self._limits = limits
         self._stop = stop
         self._most = min(limits.bytes, max(limits.ratio_from, int(packed * limits.ratio)))
+        self._floor = Floor(target, limits.least_free)
         self._bytes = 0
         self._folders = {""}
         self._files: set[str] = set()
@@ -144,6 +150,7 @@ class _Tree:
                 if not chunk:
                     raise EOFError(f"the content of {name!r} ends early")
                 size -= len(chunk)
+                self._floor.take(len(chunk))
                 file.write(chunk)
 
     def symbolic(self, name: str, to: str) -> None:
@@ -261,6 +268,7 @@ class _Tree:
 
     def _one_more(self) -> None:
         self.count(0)
+        self._floor.entry()
         self.check_entries(len(self._files) + len(self._folders) + len(self._links))
 
 

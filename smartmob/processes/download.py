@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from smartmob import __version__
 from smartmob.errors import SmartmobError, TooLarge
+from smartmob.kernel.disk import Floor, check_room
 
 Progress = Callable[[int, int | None], None]
 """Is told the bytes that have come and, where the server says it, how many there will be."""
@@ -48,13 +50,17 @@ _REDIRECTS = (
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """What a download may cost: bytes, seconds to connect, seconds without a byte, seconds in all, redirects."""
+    """What a download may cost: bytes, seconds to connect, seconds without a byte, seconds in all, redirects.
+
+    `least_free` are the bytes of the disk that it leaves free.
+    """
 
     bytes: int = 1024**3
     connect_seconds: float = 10.0
     stall_seconds: float = 30.0
     total_seconds: float = 3600.0
     redirects: int = 5
+    least_free: int = 0
 
 
 class DownloadError(SmartmobError):
@@ -126,10 +132,13 @@ def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     return [inner for inner in found if inner is not None]
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment."""
+def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
+    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment.
+
+    `resolver` looks names up, instead of the system.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=_connect_to),
+        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=_connect_to, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -183,7 +192,8 @@ async def download(
             total = None if "Content-Encoding" in response.headers else response.content_length
             if total is not None and total > limits.bytes:
                 raise TooLarge(f"{_too_many(limits.bytes)} ({total})")
-            stored = await store(response.content.iter_any(), path, limits.bytes, total=total, progress=progress)
+            check_room(path.parent, total or 0, limits.least_free)
+            stored = await store(response.content.iter_any(), path, limits, total=total, progress=progress)
             tag = response.headers.get("ETag")
             return replace(stored, version=Version(str(where[-1]), tag) if tag else None)
     except (aiohttp.ClientError, OSError, ValueError, TooLarge) as error:
@@ -235,35 +245,39 @@ def _next(response: aiohttp.ClientResponse) -> URL:
 async def store(
     chunks: AsyncIterable[bytes],
     path: Path,
-    most: int,
+    limits: DownloadLimits,
     *,
     total: int | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Stored:
-    """Write a stream to the new file `path`, which is on the disk when this returns; raises TooLarge above `most`."""
-    digest = hashlib.sha256()
+    """Write a stream to the new file `path`, which is on the disk when this returns.
+
+    Raises TooLarge for more bytes than the limit, and DiskLow when the disk has no room for them.
+    """
+    digest, floor = hashlib.sha256(), Floor(path.parent, limits.least_free)
     done, waiting = 0, bytearray()
     with path.open("xb") as file:
         async for chunk in chunks:
             done += len(chunk)
-            if done > most:
-                raise TooLarge(_too_many(most))
+            if done > limits.bytes:
+                raise TooLarge(_too_many(limits.bytes))
             progress(done, total)
             waiting += chunk
             if len(waiting) >= _WRITE_FROM:
                 piece, waiting = waiting, bytearray()
-                await asyncio.to_thread(_append, file, digest, piece)
-        await asyncio.to_thread(_settle, file, digest, waiting)
+                await asyncio.to_thread(_append, file, digest, piece, floor)
+        await asyncio.to_thread(_settle, file, digest, waiting, floor)
     return Stored(digest.hexdigest(), done)
 
 
-def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray) -> None:
+def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:
+    floor.take(len(piece))
     digest.update(piece)
     file.write(piece)
 
 
-def _settle(file: BinaryIO, digest: hashlib._Hash, piece: bytearray) -> None:
-    _append(file, digest, piece)
+def _settle(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:
+    _append(file, digest, piece, floor)
     file.flush()
     os.fsync(file.fileno())
 

@@ -17,12 +17,14 @@ import re
 import sys
 import threading
 import tomllib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from smartmob.errors import SmartmobError
+from smartmob.kernel.disk import DiskLow, Floor, check_room
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.processes.flight import Flights
 from smartmob.processes.folders import Threads, copy_tree, remove_tree
@@ -43,8 +45,17 @@ _PROJECT = "pyproject.toml"
 _COMPLETE = "complete"
 _REMEMBERED = 64 * 1024
 _LAST_LINES = 20
+_LOOK_SECONDS = 0.25
+MOST_REQUIREMENTS = 1024 * 1024
+"""Bytes; a larger `requirements.txt` is refused."""
+MOST_PROJECT = 128 * 1024
+"""Bytes; a larger `pyproject.toml` is refused."""
+MOST_DOTS = 200
+"""In one line of a `pyproject.toml`: what tomllib does for a key grows with the square of its parts."""
+# Nothing is given back once it has matched: a line costs as much as it is long.
 _REQUIREMENT = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*([(<>=!~][^@;/]*|@\s*https?://\S+)?\s*(;.*)?(--hash[= ]\S+\s*)*"
+    r"[A-Za-z0-9][A-Za-z0-9._-]*+\s*+(?:\[[^\]]*+\]\s*+)?+(?:[(<>=!~][^@;/]*+|@\s*+https?://\S++\s*+)?+"
+    r"(?:;.*+|(?:--hash[= ]\S++\s*+)*+)"
 )
 _OPTION = re.compile(
     r"(-i|--index-url|--extra-index-url|--no-index|--pre|--prefer-binary|--only-binary|--no-binary"
@@ -73,20 +84,37 @@ class Recipe:
 def recipe(root: Path, digest: str) -> Recipe | None:
     """Return the recipe for the source at `root`, whose archive has `digest`, or None when it needs no environment.
 
-    Raises EnvironmentFailure when a file that says so cannot be read.
+    Raises EnvironmentFailure when a file that says so cannot be read. It blocks: call it in a thread.
     """
     requirements, project = root / _REQUIREMENTS, root / _PROJECT
     try:
         if requirements.is_file():
-            data = requirements.read_bytes()
+            data = _read(requirements, MOST_REQUIREMENTS)
             needs_source = not stands_alone(data.decode())
             return Recipe(_key(data, digest if needs_source else ""), ("-r", _REQUIREMENTS), needs_source)
-        if project.is_file() and tomllib.loads(project.read_text("utf-8")).keys() & {"project", "build-system"}:
+        if project.is_file() and _tables(_read(project, MOST_PROJECT)) & {"project", "build-system"}:
             return Recipe(_key(b"", digest), (".",), needs_source=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         name = _REQUIREMENTS if requirements.is_file() else _PROJECT
-        raise EnvironmentFailure("pip install failure", f"{name} cannot be read: {error}") from None
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise EnvironmentFailure("pip install failure", f"{name} cannot be read: {why}") from None
     return None
+
+
+def _read(path: Path, most: int) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return data
+
+
+def _tables(data: bytes) -> set[str]:
+    """Return the names at the top of a TOML document."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.count(b".") > MOST_DOTS:
+            raise ValueError(f"line {number} has more than {MOST_DOTS} dots")
+    return set(tomllib.loads(data.decode()))
 
 
 def stands_alone(requirements: str) -> bool:
@@ -106,15 +134,24 @@ def _key(requirements: bytes, digest: str) -> str:
 class Environments:
     """The environments in `folder`, which nobody else uses. `open` it before use.
 
-    `variables` is what the commands see of the service's environment; at most `at_once` are made at a time.
+    `variables` is what the commands see of the service's environment; at most `at_once` are made at a time, and at
+    least `least_free` bytes of the disk are left free.
     """
 
     def __init__(
-        self, folder: Path, run: Run, tasks: TaskRegistry, variables: Mapping[str, str], *, at_once: int = 2
+        self,
+        folder: Path,
+        run: Run,
+        tasks: TaskRegistry,
+        variables: Mapping[str, str],
+        *,
+        at_once: int = 2,
+        least_free: int = 0,
     ) -> None:
         self._folder = folder
         self._run = run
         self._variables = variables
+        self._least_free = least_free
         self._threads = Threads(at_once)
         self._slots = asyncio.Semaphore(at_once)
         self._flights: Flights[bytes, Path] = Flights("environment", tasks, lambda old, new: (old + new)[-_REMEMBERED:])
@@ -136,7 +173,9 @@ class Environments:
         None is returned when the source needs none. `on_output` gets what the commands write, also what they wrote
         before this caller joined (the last 64 KiB). Raises EnvironmentFailure.
         """
-        wanted = recipe(root, digest)
+        if not (root / _REQUIREMENTS).exists() and not (root / _PROJECT).exists():
+            return None  # most have neither, and the way to a thread and back takes longer than these looks
+        wanted = await asyncio.to_thread(recipe, root, digest)
         if wanted is None:
             return None
         place = self._folder / wanted.key
@@ -172,13 +211,16 @@ class Environments:
             pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off", *wanted.install]
             await self._step("pip install failure", pip, root, self._inside(venv), tell)
             (place / _COMPLETE).touch()
-        except BaseException:
+        except BaseException as error:
             await asyncio.to_thread(remove_tree, place)
+            if isinstance(error, OSError):
+                said = f"the environment cannot be made: {error.strerror or error}"
+                raise EnvironmentFailure("virtual environment failure", said) from None
             raise
         return venv
 
     def _copy(self, root: Path, place: Path, stop: threading.Event) -> None:
-        copy_tree(root, place / "source", stop)
+        copy_tree(root, place / "source", stop, Floor(place, self._least_free))
 
     def _inside(self, venv: Path) -> dict[str, str]:
         path = self._variables.get("PATH", os.defpath)
@@ -203,10 +245,41 @@ class Environments:
 
         shown = " ".join(command[1:])
         try:
-            status = await self._run(command, cwd, variables, on_output)
+            async with self._room():
+                status = await self._run(command, cwd, variables, on_output)
+        except DiskLow as error:
+            raise EnvironmentFailure(state, f"`python {shown}` was stopped: {error.strerror}") from None
         except OSError as error:
             raise EnvironmentFailure(state, f"{command[0]} cannot be run: {error.strerror or error}") from None
         if status:
             lines = written.decode(errors="replace").splitlines()[-_LAST_LINES:]
             how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
             raise EnvironmentFailure(state, f"`python {shown}` {how}", lines)
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """Cancel what is in the block, and raise DiskLow, once too little of the disk is free."""
+        loop = asyncio.get_running_loop()
+        low: list[DiskLow] = []
+        timers: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            try:
+                check_room(self._folder, 0, self._least_free)
+            except DiskLow as error:
+                low.append(error)
+                scope.reschedule(loop.time())
+            else:
+                timers[:] = [loop.call_later(_LOOK_SECONDS, look)]
+
+        try:
+            async with asyncio.timeout(None) as scope:
+                look()
+                yield
+        except TimeoutError:
+            if low:
+                raise low[0] from None
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()

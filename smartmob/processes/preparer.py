@@ -35,7 +35,14 @@ class Preparer:
     """Prepares processes; what it keeps is in `folder`. After `open` you must `close`."""
 
     def __init__(
-        self, folder: Path, nursery: Nursery, tasks: TaskRegistry, ports: Ports, settings: ProcessesSettings
+        self,
+        folder: Path,
+        nursery: Nursery,
+        tasks: TaskRegistry,
+        ports: Ports,
+        settings: ProcessesSettings,
+        *,
+        least_free: int,
     ) -> None:
         self._nursery = nursery
         ours = environment()
@@ -44,11 +51,14 @@ class Preparer:
         self._releases = Releases(
             folder,
             tasks,
-            Environments(folder / "environments", self._run, tasks, _for_pip(ours)),
+            Environments(folder / "environments", self._run, tasks, _for_pip(ours), least_free=least_free),
             downloads=DownloadLimits(
-                settings.max_archive, stall_seconds=settings.stall_timeout, total_seconds=settings.download_timeout
+                settings.max_archive,
+                stall_seconds=settings.stall_timeout,
+                total_seconds=settings.download_timeout,
+                least_free=least_free,
             ),
-            unpacking=UnpackLimits(settings.max_unpacked, settings.max_files),
+            unpacking=UnpackLimits(settings.max_unpacked, settings.max_files, least_free=least_free),
         )
 
     async def open(self) -> None:

@@ -29,6 +29,7 @@ import aiohttp
 
 from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel import clock
+from smartmob.kernel.disk import Floor
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.processes.archive import ArchiveError, UnpackLimits, unpack
 from smartmob.processes.download import (
@@ -165,7 +166,7 @@ class Releases:
         """
         path = self._new()
         try:
-            return self._keep(path, await store(chunks, path, self._download_limits.bytes))
+            return self._keep(path, await store(chunks, path, self._download_limits))
         except OSError as error:
             raise Unavailable(f"the archive cannot be stored: {error.strerror or error}") from None
         finally:
@@ -241,7 +242,7 @@ class Releases:
 
         def work(stop: threading.Event) -> None:
             try:
-                copy_tree(source.root, place, stop)
+                copy_tree(source.root, place, stop, Floor(place.parent, self._unpack_limits.least_free))
             except BaseException as error:
                 remove_tree(place)
                 if isinstance(error, OSError):
@@ -286,6 +287,7 @@ class Releases:
         What was made or asked for within `unused_seconds` stays, so that nobody loses what he was just handed.
         """
         before = clock.epoch() - unused_seconds
+        recipes = await asyncio.to_thread(lambda: [self._recipe(digest) for digest in digests])
         removed: list[Path] = []
 
         def trash(path: Path) -> None:
@@ -299,7 +301,7 @@ class Releases:
         for name, path in list(self._copies.items()):
             if name not in names and path.stat().st_mtime < before:
                 trash(self._copies.pop(name))
-        self._environments.set_aside([self._recipe(digest) for digest in digests], before, trash)
+        self._environments.set_aside(recipes, before, trash)
         await self._remove(*removed)
         return len(removed)
 

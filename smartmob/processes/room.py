@@ -16,7 +16,8 @@ def build(house: House) -> Room:
     settings, store = house.settings.processes, ProcessStore(house.database)
     live = house.writer("processes", store.commit)
     ports = Ports(settings.base_port, _own_ports(house.settings))
-    preparer = Preparer(house.settings.data_dir / "processes", house.nursery, house.tasks, ports, settings)
+    folder, least_free = house.settings.data_dir / "processes", house.settings.least_free
+    preparer = Preparer(folder, house.nursery, house.tasks, ports, settings, least_free=least_free)
     service = ProcessesService(store, live, preparer, house, settings)
     works = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
     table = routes.table(service, house, settings.viewer_bytes)

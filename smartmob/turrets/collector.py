@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel import nesting
 from smartmob.turrets import protocol
 from smartmob.turrets.batch import Batch, BatchNumbers, HealthRow, SliceRow
 from smartmob.turrets.claims import Claims
@@ -183,6 +184,7 @@ class Collector:
         result_frames: list[bytes] = []
         for frame in frames:
             try:
+                nesting.check(frame)
                 message = protocol.decode(frame)
                 self.claims.check(message, sender)
                 if isinstance(message, Result):

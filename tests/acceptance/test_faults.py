@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -120,18 +118,6 @@ async def test_the_service_is_stopped_under_load(reachable_path: Path) -> None:
             assert await service.stop() == 0
         async with serving(data) as successor:
             assert sorted(await stored(successor.url)) == sorted(load.acknowledged)
-
-
-@pytest.fixture(name="small_disk")
-def _small_disk(reachable_path: Path) -> Iterator[Path]:
-    """Return a folder on a file system of 256 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder = reachable_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=711", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 async def test_the_disk_is_full(small_disk: Path) -> None:

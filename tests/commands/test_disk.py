@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from smartmob.kernel.disk import DiskLow, free_bytes
@@ -38,3 +39,20 @@ async def test_a_disk_that_is_low_from_the_beginning(database_url: str, tmp_path
         assert isinstance((await commands.call("put", "large", 10)).error, DiskLow)
         assert list(commands.home.iterdir()) == []
         assert (await commands.call("jobs")).said == ["No jobs running."]
+
+
+async def test_a_disk_that_others_fill_during_a_transfer(database_url: str, tmp_path: Path) -> None:
+    """The file is refused while it comes, what has come of it is removed, and the next one finds its name free."""
+    least = free_bytes(tmp_path) - 50 * MIB
+    async with room(database_url, tmp_path, least_free=least) as commands:
+        told = commands.begin("put", "large", 30 * MIB)
+        await told.inputs.put(bytes(4 * MIB))
+        await until(lambda: bool(list(commands.home.glob("large.*"))))
+        with (tmp_path / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, 100 * MIB)
+        await told.inputs.put(bytes(4 * MIB))
+        await told.inputs.put(bytes(22 * MIB))
+        await until(told.ended.is_set)
+
+        assert isinstance(told.error, DiskLow)
+        assert list(commands.home.iterdir()) == []

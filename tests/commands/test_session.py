@@ -10,6 +10,7 @@ import pytest
 from smartmob.commands import protocol
 from smartmob.commands.protocol import Call, Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Refused, Says, Started
 from smartmob.commands.session import Connection
+from smartmob.kernel.nesting import MOST_LEVELS
 from tests.commands.rooms import Room
 from tests.waiting import until
 
@@ -166,6 +167,19 @@ async def test_errors(peer: Client) -> None:
     ]
     assert found[0] is not None
     assert found[0].args == [2, "No such file or directory", "/no/such"]
+
+
+async def test_what_is_nested_too_deeply(peer: Client) -> None:
+    """A call with arguments of more levels than are taken is refused, one with as many as are taken is answered."""
+    deep = "[" * MOST_LEVELS + "]" * MOST_LEVELS
+    await peer.connection.text(f'{{"type":"call","id":1,"name":"cwd","args":{deep}}}')
+    await peer.connection.text(f'{{"type":"call","id":2,"name":"cwd","args":{deep[2:-2]}}}')
+    refused = [message for message in peer.messages if type(message) is Refused]
+
+    assert [(message.problem, "nested too deeply" in message.detail) for message in refused] == [
+        ("invalid-input", True)
+    ]
+    assert peer.of(Done, 2)
 
 
 async def test_what_is_not_understood(peer: Client) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from smartmob.app import build
 from smartmob.kernel import clock
+from smartmob.kernel.nesting import MOST_LEVELS
 from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
@@ -53,6 +54,13 @@ class TestEcho:
             assert "Data type incorrect" in (await talk.hear())["reason"]
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
         assert len(await report(client)) == 1
+
+    async def test_what_is_nested_too_deeply(self, client: Any) -> None:
+        """It is answered as what is no JSON, one level less is taken, and the connection lives on."""
+        async with client.ws_connect("/echo") as socket:
+            for levels, answer in ((MOST_LEVELS, "ERROR"), (MOST_LEVELS - 1, "WELCOME")):
+                await socket.send_str('{"type": "HELLO", "more": ' + "[" * levels + "]" * levels + "}")
+                assert (await socket.receive_json())["type"] == answer
 
     async def test_a_machine_that_was_removed(self, client: Any) -> None:
         """What a connection has proven holds no longer than the machine, and only for the id that proved it."""

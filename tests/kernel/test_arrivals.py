@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -52,7 +53,7 @@ async def test_the_oldest_of_an_address_gives_way() -> None:
     ended: list[str] = []
     arrivals = Arrivals(1000, 10, 2)
     for name in ("b1", "a1", "a2", "a3"):
-        arrivals.enter(name[0], lambda name=name: ended.append(name))  # type: ignore[misc]
+        arrivals.enter(name[0], partial(ended.append, name))
     assert ended == ["a1"]
     assert len(arrivals) == 3
 
@@ -64,6 +65,6 @@ async def test_the_oldest_of_all_gives_way() -> None:
     proved = arrivals.enter("p", lambda: ended.append("p"))
     arrivals.leave(proved)
     for name in ("a", "b", "c"):
-        arrivals.enter(name, lambda name=name: ended.append(name))  # type: ignore[misc]
+        arrivals.enter(name, partial(ended.append, name))
     assert ended == ["a"]
     assert len(arrivals) == 2

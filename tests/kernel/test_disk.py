@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.kernel.disk import DiskLow, check_room, free_bytes
+from smartmob.kernel.disk import LOOK_BYTES, DiskLow, Floor, check_room, free_bytes
 
 
 def test_a_floor_above_what_is_free(tmp_path: Path) -> None:
@@ -24,3 +24,21 @@ def test_a_floor_above_what_is_free(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The writer is told by the error of its own attempt."""
     check_room(tmp_path / "missing", 1, 0)
+
+
+def test_a_floor_looks_again_and_again(tmp_path: Path) -> None:
+    """Parts of any size and files of none come to the end of what may be written, and the first that is too much."""
+    with pytest.raises(DiskLow):
+        Floor(tmp_path, 2 * free_bytes(tmp_path)).take(1)
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    floor = Floor(folder, 2 * free_bytes(tmp_path))
+    folder.rmdir()
+    floor.take(1)  # there is no disk to look at
+    folder.mkdir()
+    floor.take(LOOK_BYTES - 1)
+    with pytest.raises(DiskLow):
+        floor.take(1)
+    for _ in range(2):
+        with pytest.raises(DiskLow):
+            floor.entry()

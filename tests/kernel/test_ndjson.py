@@ -100,6 +100,7 @@ BAD = [
     (b'{"name": "a\\u0000b"}', "$.name: a text cannot contain the NUL character"),
     (b"3", "$: Expected `object`, got `int`"),
     (b'{"x": ' + b"[" * 20_000, "$: the body is nested too deeply"),
+    (b'{"name": "a", "x": ' + b"[" * 64 + b"]" * 64 + b"}", "$: the body is nested too deeply"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests and streams of answers: their limits, and what is wrong with them."""
+"""Bodies of requests: their limits, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import zlib
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.nesting import MOST_LEVELS
 from smartmob.kernel.unpacking import PIECE
 from smartmob.kernel.web import decode
 from tests.kernel.raw import Wire, wire
@@ -368,6 +370,18 @@ class TestDecode:
         """The text backslash-u-0000 is an ordinary text."""
         assert decode(DECODER, data).name == "a\\u0000b"
 
+    @pytest.mark.parametrize("kind", [Any, dict[str, Any], Thing])
+    def test_levels(self, kind: Any) -> None:
+        """As many as are taken pass wherever they stand, one more is refused, known to the type or not."""
+        decoder = msgspec.json.Decoder(kind)
+        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+            data = b'{"name": "a", "more": ' + b"[" * levels + b"]" * levels + b"}"
+            if levels < MOST_LEVELS:
+                decode(decoder, data)
+                continue
+            with pytest.raises(InvalidInput, match="nested too deeply, in more than 64 levels"):
+                decode(decoder, data)
+
     def test_another_root(self) -> None:
         """A document within another is named by its place there."""
         for data in (b'{"name": 1}', b'{"name": "\\u0000"}'):
@@ -454,68 +468,3 @@ class TestArguments:
         reply = await line.reply()
 
         assert (reply.status, reply.json()["errors"][0]["where"]) == (400, "name")
-
-
-class TestStream:
-    """Answers that are sent as they come."""
-
-    async def test_all_of_it(self, tiny_client: Any) -> None:
-        """The chunks arrive in order, with the type and the request id."""
-        response = await tiny_client.get("/stream?chunks=50", headers={"X-Request-Id": "id-1"})
-
-        assert await response.read() == b"".join(b"%d," % number * 1000 for number in range(50))
-        assert (response.status, response.content_type) == (200, "text/csv")
-        assert response.headers["X-Request-Id"] == "id-1"
-        assert "Content-Disposition" not in response.headers
-
-    async def test_nothing(self, tiny_client: Any) -> None:
-        """No chunk is an empty answer."""
-        response = await tiny_client.get("/stream?chunks=0")
-
-        assert (response.status, await response.read()) == (200, b"")
-
-    async def test_to_be_saved(self, tiny_client: Any) -> None:
-        """A browser is told the name of the file."""
-        response = await tiny_client.get("/stream?name=all.csv")
-
-        assert response.headers["Content-Disposition"] == 'attachment; filename="all.csv"'
-
-    async def test_only_its_head(self, tiny_client: Any) -> None:
-        """HEAD gets the headers and no chunk, and the connection goes on."""
-        response = await tiny_client.head("/stream?chunks=5")
-
-        assert (response.status, response.content_type, await response.read()) == (200, "text/csv", b"")
-        assert (await tiny_client.get("/hello")).status == 200
-
-    async def test_broken_before_it_began(self, tiny_client: Any) -> None:
-        """It is an ordinary error then."""
-        with structlog.testing.capture_logs() as lines:
-            response = await tiny_client.get("/stream?fail_at=0")
-
-        assert (response.status, response.content_type) == (500, "application/problem+json")
-        assert [line["event"] for line in lines] == ["http.failed"]
-
-    async def test_broken_in_the_middle(self, tiny_client: Any) -> None:
-        """The connection is cut, so that a part is not taken for the whole, and the log tells why."""
-        with structlog.testing.capture_logs() as lines:
-            response = await tiny_client.get("/stream?chunks=50&fail_at=20")
-            assert response.status == 200
-            with pytest.raises(aiohttp.ClientError):
-                await response.read()
-
-        (logged,) = lines
-        assert (logged["event"], logged["path"]) == ("http.stream_broken", "/stream")
-        assert str(logged["exc_info"]) == "password=hunter2"
-
-    async def test_a_client_that_leaves(self, serving: Any) -> None:
-        """It is no failure of ours."""
-        client, _, traffic = await serving()
-        with structlog.testing.capture_logs() as lines:
-            async with wire(client.port) as line:
-                line.get("/stream?chunks=100000")
-                await line.reader.readuntil(b"\r\n\r\n")
-
-            await until(lambda: traffic.requests)
-
-        assert lines == []
-        assert traffic.under_way == 0

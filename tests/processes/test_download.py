@@ -10,11 +10,15 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from smartmob.errors import TooLarge
+from smartmob.kernel.disk import free_bytes
 from smartmob.processes.download import (
     DownloadError,
     DownloadLimits,
@@ -222,6 +226,44 @@ async def test_a_redirect_to_where_clouds_keep_secrets(
         await download(session, url, tmp_path / "x", LIMITS)
 
 
+class _Rebinding(AbstractResolver):
+    """Gives for any name the next of its answers, and the last one from then on."""
+
+    def __init__(self, *answers: str) -> None:
+        self.asked = 0
+        self._answers = answers
+
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for address in answer.split()
+        ]
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+async def test_a_name_that_changes_its_address(files: FileServer, tmp_path: Path) -> None:
+    """What is connected to is what was looked at: an address that comes with a later look-up is refused then."""
+    port = URL(files.file("/x", b"x")).port
+    files.redirect("/y", f"http://other.test:{port}/x")
+    resolver = _Rebinding("127.0.0.1", "169.254.169.254")
+    async with open_session(resolver) as session:
+        stored = await download(session, f"http://lab.test:{port}/x", tmp_path / "first", LIMITS)
+    async with open_session(resolver) as session:
+        with pytest.raises(DownloadError, match=r"lab\.test.*: link-local addresses"):
+            await download(session, f"http://lab.test:{port}/x", tmp_path / "second", LIMITS)
+    async with open_session(_Rebinding("127.0.0.1", "169.254.169.254")) as session:
+        with pytest.raises(DownloadError, match=r"other\.test.*: link-local addresses"):
+            await download(session, f"http://lab.test:{port}/y", tmp_path / "third", LIMITS)
+    assert (stored.size, resolver.asked) == (1, 2)
+    assert [path for path, _ in files.requests] == ["/x", "/y"]
+
+
 @pytest.mark.parametrize(
     ("host", "forbidden"),
     [
@@ -324,8 +366,24 @@ async def test_any_stream_can_be_stored(tmp_path: Path) -> None:
         for _ in range(3):
             yield b"x" * 100_000
 
-    stored = await store(chunks(), tmp_path / "a", 300_000)
+    stored = await store(chunks(), tmp_path / "a", DownloadLimits(300_000))
 
     assert stored == Stored(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
     with pytest.raises(TooLarge, match="more than 299999 bytes"):
-        await store(chunks(), tmp_path / "b", 299_999)
+        await store(chunks(), tmp_path / "b", DownloadLimits(299_999))
+
+
+async def test_a_download_leaves_the_floor_free(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """One without an end is given up there, one that says its size before a byte is written."""
+    least = free_bytes(tmp_path) - 30 * 1024**2
+    limits = replace(LIMITS, bytes=1024**4, least_free=least)
+
+    with pytest.raises(DownloadError, match=r"/x: \d+ MiB are free, and --least-free keeps \d+ MiB"):
+        await download(session, files.endless("/x"), tmp_path / "x", limits)
+    assert (tmp_path / "x").stat().st_size < 200 * 1024**2
+    (tmp_path / "x").unlink()
+    with pytest.raises(DownloadError, match="MiB are free"):
+        await download(session, files.stall("/y", promised=1024**4), tmp_path / "y", limits)
+    assert not (tmp_path / "y").exists()

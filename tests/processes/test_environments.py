@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from smartmob.kernel.disk import free_bytes
 from smartmob.kernel.tasks import TaskRegistry
-from smartmob.processes.environments import EnvironmentFailure, Environments, recipe, stands_alone
+from smartmob.processes.environments import (
+    MOST_DOTS,
+    MOST_PROJECT,
+    MOST_REQUIREMENTS,
+    EnvironmentFailure,
+    Environments,
+    recipe,
+    stands_alone,
+)
 from tests.processes.archives import wheel
 from tests.processes.commands import Runner, variables
 
@@ -149,6 +159,29 @@ async def test_a_venv_that_fails_is_told_apart(tasks: TaskRegistry, tmp_path: Pa
     environments.close()
 
 
+async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
+    """Whatever it runs is ended once too little is free, the reason says so, and what was made is removed."""
+    root = _source(tmp_path / "app", requirements_txt="x\n")
+    ballast = tmp_path / "environments" / "ballast"
+
+    async def fill(argv: object, cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]) -> int:
+        ballast.mkdir()
+        fill = "head -c 100000000 /dev/zero > ballast; touch written; sleep 600"
+        return await runner(["sh", "-c", fill], ballast, env, on_output)
+
+    environments = Environments(
+        tmp_path / "environments", fill, tasks, variables(), least_free=free_bytes(tmp_path) - 50_000_000
+    )
+    await environments.open()
+    with pytest.raises(EnvironmentFailure, match=r"was stopped: \d+ MiB are free, and --least-free keeps") as caught:
+        await environments.provide(root, DIGEST, _ignore)
+
+    assert caught.value.state == "virtual environment failure"
+    assert runner.killed == 1
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["ballast"]
+    environments.close()
+
+
 async def test_nobody_waits_so_it_is_ended(environments: Environments, runner: Runner, tmp_path: Path) -> None:
     """The last one who leaves ends the commands, and what they made is removed."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
@@ -178,10 +211,16 @@ async def test_who_joins_late_hears_what_was_said(tasks: TaskRegistry, tmp_path:
     environments = Environments(tmp_path / "environments", run, tasks, {})
     await environments.open()
     early, late = bytearray(), bytearray()
+    heard = asyncio.Event()
+
+    def hear(data: bytes) -> None:
+        late.extend(data)
+        heard.set()
+
     waiters = [asyncio.create_task(environments.provide(root, DIGEST, early.extend))]
     await said.wait()
-    waiters.append(asyncio.create_task(environments.provide(root, DIGEST, late.extend)))
-    await asyncio.sleep(0)
+    waiters.append(asyncio.create_task(environments.provide(root, DIGEST, hear)))
+    await heard.wait()
     go.set()
     await asyncio.gather(*waiters)
 
@@ -278,3 +317,72 @@ def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_
 def test_requirements_that_name_files_are_told(text: str, expected: bool) -> None:
     """What is not surely independent of the source counts as dependent."""
     assert stands_alone(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("requirements.txt", b"x\n" * (MOST_REQUIREMENTS // 2 + 1), f"it has more than {MOST_REQUIREMENTS} bytes"),
+        ("pyproject.toml", b"# x\n" * (MOST_PROJECT // 4 + 1), f"it has more than {MOST_PROJECT} bytes"),
+        (
+            "pyproject.toml",
+            b"[project]\n" + b"a." * (MOST_DOTS + 1) + b"a=1\n",
+            f"line 2 has more than {MOST_DOTS} dots",
+        ),
+        ("pyproject.toml", b"x = " + b"[" * 20_000 + b"]" * 20_000, "it is nested too deeply"),
+        ("pyproject.toml", b"x = " + b"{a=" * 20_000 + b"1" + b"}" * 20_000, "it is nested too deeply"),
+        ("pyproject.toml", b"x = " + b"9" * 10_000, "Exceeds the limit"),
+        ("pyproject.toml", b"x = 2000-02-30", "Invalid"),
+    ],
+)
+def test_what_is_too_large_or_too_deep_is_a_failure(name: str, content: bytes, why: str, tmp_path: Path) -> None:
+    """One line says which file it is and what is wrong with it."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(EnvironmentFailure) as caught:
+        recipe(tmp_path, DIGEST)
+    assert str(caught.value).startswith(f"{name} cannot be read: ")
+    assert why in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "repeated", "tail"),
+    [
+        ("a", " ", "$"),
+        ("a", "--hash=x", " $"),
+        ("a ", "--hash=x ", "$"),
+        ("a ", "--hash=x", " @"),
+        ("a", "[", ""),
+        ("a[", "b,", ""),
+        ("a", ">=1,", "@"),
+        ("a @ https://x", "https://", " $"),
+        ("a", ".-", "/"),
+        ("", "a #", "\n$"),
+        ("", "-i", "\n"),
+    ],
+)
+def test_a_line_costs_as_much_as_it_is_long(head: str, repeated: str, tail: str) -> None:
+    """Eight times as much takes far less than the 64-fold of the time, whatever nearly fits the pattern."""
+
+    def seconds(count: int) -> float:
+        text = head + repeated * count + tail
+        found = []
+        for _ in range(5):
+            began = time.thread_time()
+            stands_alone(text)
+            found.append(time.thread_time() - began)
+        return min(found)
+
+    assert seconds(80_000) < 25 * max(seconds(10_000), 1e-4)
+
+
+def test_the_largest_project_that_is_taken_costs_little(tmp_path: Path) -> None:
+    """Its keys have as many parts as are allowed, and so has the table that they stand in."""
+    header = f"[{'.'.join('a' * (MOST_DOTS + 1))}]\n"
+    lines = [f"{chr(97 + n % 26)}{n}=1\n" for n in range(20_000)]
+    content = header + "".join(lines)
+    (tmp_path / "pyproject.toml").write_text(content[:MOST_PROJECT].rpartition("\n")[0] + "\n")
+
+    began = time.thread_time()
+    assert recipe(tmp_path, DIGEST) is None
+    assert time.thread_time() - began < 20

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smartmob.kernel.disk import DiskLow, Floor, free_bytes
 from smartmob.processes.archive import Interrupted
 from smartmob.processes.folders import Threads, copy_tree, is_small, remove_tree
 
@@ -33,7 +34,7 @@ def test_a_copy_has_everything_and_shares_nothing(tmp_path: Path) -> None:
     (source / "link").symlink_to("deep")
     (source / "dangling").symlink_to("nowhere")
 
-    copy_tree(source, tmp_path / "copy", threading.Event())
+    copy_tree(source, tmp_path / "copy", threading.Event(), Floor(tmp_path, 0))
     (tmp_path / "copy" / "run").write_text("other")
 
     copy = tmp_path / "copy"
@@ -56,7 +57,7 @@ def test_a_copy_can_be_stopped(tmp_path: Path) -> None:
     stop.set()
 
     with pytest.raises(Interrupted):
-        copy_tree(tmp_path / "source", tmp_path / "copy", stop)
+        copy_tree(tmp_path / "source", tmp_path / "copy", stop, Floor(tmp_path, 0))
     assert not list((tmp_path / "copy").iterdir())
 
 
@@ -122,3 +123,14 @@ async def test_errors_of_a_thread_are_raised(threads: Threads) -> None:
 
     with pytest.raises(OSError, match="no"):
         await threads.run(work)
+
+
+def test_a_copy_leaves_the_floor_free(tmp_path: Path) -> None:
+    """What would take the space that is kept for the service is not copied."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(bytes(3_000_000))
+
+    with pytest.raises(DiskLow, match="are free"):
+        copy_tree(source, tmp_path / "copy", threading.Event(), Floor(tmp_path, free_bytes(tmp_path) * 2))
+    assert not list((tmp_path / "copy").iterdir())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.writer import GroupCommitWriter
 from smartmob.processes.model import Happening
 from smartmob.processes.recorder import Recorder
+from smartmob.processes.store import Change
 from tests.waiting import until
 
 
@@ -37,10 +39,15 @@ def _happening(number: int) -> Happening:
     return Happening(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
 
 
+def _recorder(writer: Writer, tasks: TaskRegistry) -> Recorder:
+    """Return a recorder that writes to `writer`."""
+    return Recorder(cast("GroupCommitWriter[Change]", writer), tasks)
+
+
 async def test_everything_is_written_in_order() -> None:
     """Also what came while the database was away, and what waits at the end."""
     tasks, writer = TaskRegistry(), Writer()
-    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    recorder = _recorder(writer, tasks)
     recorder.start()
     recorder.add(_happening(0))
     await until(lambda: writer.stored == [0])
@@ -60,7 +67,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away() -> None:
     """What could not be written is named in the log, and the service ends."""
     tasks, writer = TaskRegistry(), Writer()
     writer.away = True
-    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    recorder = _recorder(writer, tasks)
     recorder.start()
     recorder.add(_happening(0))
     await writer.refused.wait()
@@ -73,7 +80,7 @@ async def test_a_refused_event_is_left_out_alone() -> None:
     """What the database refuses for its content costs none of the events that are written with it."""
     tasks, writer = TaskRegistry(), Writer()
     writer.refused_number = 3
-    recorder = Recorder(writer, tasks)  # type: ignore[arg-type]
+    recorder = _recorder(writer, tasks)
     for number in range(8):
         recorder.add(_happening(number))
     with structlog.testing.capture_logs() as lines:

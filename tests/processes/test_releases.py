@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from smartmob.errors import NotFound, TooLarge, Unavailable
+from smartmob.kernel.disk import free_bytes
 from smartmob.kernel.tasks import TaskRegistry
 from smartmob.processes.archive import ArchiveError, UnpackLimits
 from smartmob.processes.download import DownloadError, DownloadLimits, Stored
@@ -34,7 +35,7 @@ async def _files() -> AsyncIterator[FileServer]:
         yield server
 
 
-Make = Callable[[], Coroutine[Any, Any, Releases]]
+Make = Callable[..., Coroutine[Any, Any, Releases]]
 
 
 @pytest.fixture(name="make")
@@ -42,12 +43,11 @@ async def _make(tmp_path: Path) -> AsyncIterator[Make]:
     tasks = TaskRegistry()
     made: list[Releases] = []
 
-    async def make() -> Releases:
+    async def make(least_free: int = 0) -> Releases:
         environments = Environments(tmp_path / "r" / "environments", Runner(), tasks, variables())
-        limits = DownloadLimits(bytes=1_000_000, stall_seconds=10)
-        releases = Releases(
-            tmp_path / "r", tasks, environments, downloads=limits, unpacking=UnpackLimits(bytes=10_000_000)
-        )
+        limits = DownloadLimits(bytes=1_000_000, stall_seconds=10, least_free=least_free)
+        unpacking = UnpackLimits(bytes=10_000_000, least_free=least_free)
+        releases = Releases(tmp_path / "r", tasks, environments, downloads=limits, unpacking=unpacking)
         await releases.open()
         made.append(releases)
         return releases
@@ -362,3 +362,22 @@ async def test_a_source_that_is_being_unpacked_is_not_removed(releases: Releases
     await asyncio.gather(*(releases.collect([], [], unused_seconds=-60) for _ in range(3)))
 
     assert len(_names((await unpacking).root)) == 500
+
+
+async def test_a_disk_that_is_low(make: Make, files: FileServer, tmp_path: Path) -> None:
+    """Uploads, downloads, unpacking and working copies say so, and leave nothing of what they had begun."""
+    before = await make()
+    stored = await before.upload(_chunks(APP))
+    low = await make(2 * free_bytes(tmp_path))
+
+    with pytest.raises(Unavailable, match=r"cannot be stored: \d+ MiB are free, and --least-free keeps"):
+        await low.upload(_chunks(APP))
+    with pytest.raises(DownloadError, match="MiB are free"):
+        await low.fetch(files.file("/app", APP))
+    with pytest.raises(ArchiveError, match=r"cannot be unpacked: \d+ MiB are free"):
+        await low.source(stored.digest)
+    source = await before.source(stored.digest)
+    with pytest.raises(ArchiveError, match=r"cannot be copied: \d+ MiB are free"):
+        await low.working_copy(source, "app.web.0")
+    assert _names(tmp_path / "r" / "making") == []
+    assert _names(tmp_path / "r" / "copies") == []

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmob.kernel.nesting import MOST_LEVELS
 from smartmob.turrets.batch import Batch
 from smartmob.turrets.collector import (
     BATCH_ROWS,
@@ -294,6 +295,14 @@ class TestBadMessages:
         gathered.take(whole[:20], whole[20:])
         gathered.take(whole + whole)
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (0, 3)
+
+    def test_levels(self) -> None:
+        """A result with a field of more levels than are taken is malformed, one with fewer is kept."""
+        gathered = Gathered()
+        result = stock_result()
+        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+            gathered.take(result[:-1] + b', "more": ' + b"[" * levels + b"]" * levels + b"}")
+        assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (1, 1)
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
     def test_any_bytes(self, frames: list[bytes]) -> None:

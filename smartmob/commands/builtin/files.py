@@ -20,7 +20,7 @@ from smartmob.commands.checked import Reader, Writer, mode_of
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
-from smartmob.kernel.disk import check_room
+from smartmob.kernel.disk import DiskLow, Floor, check_room
 
 _PART = ".smartmob-part"
 _DIGEST_BYTES = 32
@@ -143,7 +143,7 @@ def wrfile(call: Call, path: str, data: bytes, append: bool = False) -> int:
     if target.is_dir():
         call.say("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
-    check_room(target.parent, len(data), call.service.settings.least_free)
+    check_room(target.parent, len(data), call.service.least_free)
     with target.open("ab" if append else "wb") as file:
         file.write(data)
     call.say(f"Finished writing data to {path}")
@@ -204,15 +204,19 @@ async def put(
     part = target.with_name(f"{target.name}.{size}{_PART}")
     async with call.service.transfers.only(part, transfer):
         begun = part.stat().st_size if part.exists() else 0
-        check_room(target.parent, size - begun, call.service.settings.least_free)
+        check_room(target.parent, size - begun, call.service.least_free)
         with part.open("a+b") as file:
             _lock(file, target)
-            writer = Writer(file)
+            writer = Writer(file, Floor(target.parent, call.service.least_free).take)
             there = await writer.resume()
             if there > size:
                 raise Conflict("another file of that size was begun under this name")
             await call.tell({"offset": there})
-            trailer = await _take(call, writer, size - there)
+            try:
+                trailer = await _take(call, writer, size - there)
+            except DiskLow:
+                part.unlink()  # what is there of it takes the room that is missing
+                raise
             found = writer.sha256
         if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
             part.unlink()
