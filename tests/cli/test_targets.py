@@ -40,7 +40,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     """The error is one line that names the file."""
     with (
-        pytest.raises(InvalidInput, match="cannot write .*report.html: No such file"),
+        pytest.raises(InvalidInput, match=r"cannot write .*report\.html: No such file"),
         replacing(tmp_path / "missing" / "report.html"),
     ):
         pass
