@@ -1,4 +1,4 @@
-"""What a row costs, and how many a second the service takes: measured on a database that each room has filled.
+"""What a row costs, and how many a second the service takes: measured on a database that each feature has filled.
 
 `python -m benchmarks.capacity [--write]` from the root of the repository; with `--write` the page
 docs/reference/capacity.md is written anew. Rows come in as clients send them. Of tables that fill slowly (jobs, events,
@@ -27,7 +27,7 @@ from benchmarks.plan import open_folder
 from benchmarks.report import surroundings, table
 from benchmarks.soak import Scale, Soak, create_programs, end_load_test, load_test, ports_of
 from smartmob.hosts.model import sample_fields
-from smartmob.hosts.sampler.sweep import Sweeper
+from smartmob.hosts.sampler.snapshot import SnapshotReader
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "capacity.md"
 _AT_ONCE = 500
@@ -103,7 +103,7 @@ async def _posts(session: aiohttp.ClientSession, url: str, seconds: float) -> fl
 
 async def _samples(session: aiohttp.ClientSession, url: str, machines: int, each: int) -> float:
     """Send samples as agents do that catch up; return how many a second are taken."""
-    fields = sample_fields(Sweeper().look(0.0, 1.0))
+    fields = sample_fields(SnapshotReader().look(0.0, 1.0))
     end = time.time() - 60
     idents = []
     for number in range(machines):
@@ -151,7 +151,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], what: str, seconds: f
 
 
 async def fill(service: Service, folder: Path, ports: tuple[int, int], scale: float) -> dict[str, float]:
-    """Fill every room; return how many rows a second were taken, by the way they came."""
+    """Fill every feature; return how many rows a second were taken, by the way they came."""
     url = f"http://127.0.0.1:{service.port}"
     rates: dict[str, float] = {}
     rows = int(200_000 * scale)

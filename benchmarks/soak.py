@@ -1,4 +1,4 @@
-"""Every room busy at once, for long: is the service flat, does it end in order, and is everything there that it took?
+"""A long run of all features at once: memory stays flat, the service stops in order, and all accepted data is stored.
 
 `python -m benchmarks.soak [--minutes 20]` from the root of the repository. Each 10 seconds it samples the service:
 memory, open files, tasks, how soon it answers, how late its loop is. At the end all loads stop, what was acknowledged

@@ -9,38 +9,49 @@ from typing import Any
 
 from aiohttp import web
 
-from smartmob.commands import room as commands
-from smartmob.console import room as console
-from smartmob.console.rooms import Rooms
+from smartmob.commands import feature as commands
+from smartmob.console import feature as console
+from smartmob.console.services import Services
 from smartmob.errors import Unavailable
-from smartmob.hosts import room as hosts
-from smartmob.kernel import migrations
-from smartmob.kernel.access import room as access
-from smartmob.kernel.auth import HostRules, Tokens
-from smartmob.kernel.children.nursery import Nursery
-from smartmob.kernel.datadir import DataDirectory
-from smartmob.kernel.db import Database
+from smartmob.hosts import feature as hosts
+from smartmob.kernel.auth import feature as access
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.db import migrations
+from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.events import EventBus, ServiceStopping
-from smartmob.kernel.health import Readiness, database_check, disk_check, tasks_check
-from smartmob.kernel.places import Places
-from smartmob.kernel.prometheus import Figures, auth_metrics, http_metrics, task_metrics, writer_metrics
-from smartmob.kernel.rooms import House, Room
-from smartmob.kernel.routes import KernelRoutes
-from smartmob.kernel.routing import Route, mount, public_paths
-from smartmob.kernel.tasks import LoopLag, TaskRegistry
-from smartmob.kernel.tries import Tries
-from smartmob.kernel.web import AccessLog, BodyReader, Entrance, Traffic
-from smartmob.marks import room as marks
-from smartmob.metrics import room as metrics
-from smartmob.processes import room as processes
+from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.kernel.http.requests import AccessLog, BodyReader, RequestGate, RequestStats
+from smartmob.kernel.http.routes import KernelRoutes
+from smartmob.kernel.http.routing import Route, mount, public_paths
+from smartmob.kernel.observability.health import Readiness, database_check, disk_check, tasks_check
+from smartmob.kernel.observability.prometheus import (
+    MetricsRegistry,
+    auth_metrics,
+    http_metrics,
+    task_metrics,
+    writer_metrics,
+)
+from smartmob.kernel.runtime.datadir import DataDirectory
+from smartmob.kernel.runtime.events import EventBus, ServiceStopping
+from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
+from smartmob.marks import feature as marks
+from smartmob.metrics import feature as metrics
+from smartmob.processes import feature as processes
 from smartmob.settings import Settings
-from smartmob.turrets import room as turrets
+from smartmob.turrets import feature as turrets
 
-ROOMS = (metrics, hosts, processes, commands, turrets, marks)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks)
 """In the order in which they are started."""
 
-MIGRATED_ROOMS = (*sorted(str(room.__package__) for room in (access, *ROOMS)), "smartmob.kernel.upkeep")
+# The names under which the ledger of the database knows them, with their packages.
+MIGRATED_FEATURES = {
+    "access": "smartmob.kernel.auth",
+    **{str(feature.__package__).rpartition(".")[2]: str(feature.__package__) for feature in FEATURES},
+    "upkeep": "smartmob.kernel.maintenance",
+}
 
 PARTITIONS = hosts.PARTITIONS | turrets.PARTITIONS
 """The divided tables, with the form of the times in the names of their partitions."""
@@ -54,10 +65,10 @@ class Service:
     bus: EventBus
     tasks: TaskRegistry
     readiness: Readiness
-    entrance: Entrance
+    gate: RequestGate
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
-    rooms: tuple[Room, ...]
+    features: tuple[Feature, ...]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -71,14 +82,14 @@ class Service:
             self.bus.publish(ServiceStopping())
 
     async def end(self) -> None:
-        """Return when the rooms have ended what goes on for ever."""
+        """Return when the features have ended what goes on for ever."""
         self.stopping()
-        await asyncio.gather(*(room.end() for room in self.rooms if room.end is not None))
+        await asyncio.gather(*(feature.end() for feature in self.features if feature.end is not None))
 
     async def finish(self, seconds: float) -> None:
-        """Return when the rooms have ended what they run, and requests are answered or their time is up."""
+        """Return when the features have ended what they run, and requests are answered or their time is up."""
         await self.end()
-        await self.entrance.traffic.finish(seconds)
+        await self.gate.request_stats.finish(seconds)
 
     def stop_at_once(self) -> None:
         """End what would outlive this process."""
@@ -92,34 +103,34 @@ def _no_access_log(*_: object) -> None:
 
 def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
     """Return the service for `settings`; nothing is started until its application is."""
-    bus, tasks, readiness, traffic = EventBus(), TaskRegistry(), Readiness(), Traffic(access_log)
+    bus, tasks, readiness, request_stats = EventBus(), TaskRegistry(), Readiness(), RequestStats(access_log)
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
-    database, figures, nursery = Database(settings.database, embedded), Figures(), Nursery(tasks)
-    tokens = Tokens(settings.token, Tries(settings.auth_tries), str(settings.data_dir.absolute()))
+    database, figures, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
+    tokens = TokenAuthenticator(settings.token, AttemptLimit(settings.auth_tries), str(settings.data_dir.absolute()))
     known = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
-    viewers = Places("viewers", settings.viewers, settings.viewers_by_address)
-    house = House(settings, bus, tasks, database, nursery, tokens, bodies, figures, viewers)
-    built = {room: room.build(house) for room in ROOMS}
-    faces = _introduced({room: built[room].face for room in ROOMS})
-    rooms = (access.build(house), *built.values(), console.build(house, faces))
+    viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
+    dependencies = Dependencies(settings, bus, tasks, database, spawner, tokens, bodies, figures, viewers)
+    built = {feature: feature.build(dependencies) for feature in FEATURES}
+    services = _wired({feature: built[feature].service for feature in FEATURES})
+    features = (access.build(dependencies), *built.values(), console.build(dependencies, services))
 
-    figures.add(http_metrics(traffic), auth_metrics(tokens.tries))
-    figures.add(writer_metrics(*(room.live for room in rooms if room.live is not None)))
+    figures.add(http_metrics(request_stats), auth_metrics(tokens.tries))
+    figures.add(writer_metrics(*(feature.live for feature in features if feature.live is not None)))
     figures.add(task_metrics(tasks, lag := LoopLag()))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
 
     kernel = KernelRoutes(readiness, figures, tokens, bodies)
-    tables = (kernel.table(), *(room.table for room in rooms))
+    tables = (kernel.table(), *(feature.table for feature in features))
     kernel.describe(tables)
     hosts_answered = HostRules(settings.host, settings.allow_host)
-    entrance = Entrance(tokens, hosts_answered, public_paths(tables), traffic, known)
-    app = web.Application(middlewares=[entrance.middleware()], client_max_size=settings.max_body)
+    gate = RequestGate(tokens, hosts_answered, public_paths(tables), request_stats, known)
+    app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     known |= mount(app, tables)
-    service = Service(app, bus, tasks, readiness, entrance, embedded, kernel, rooms)
+    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -133,7 +144,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     async def run_children(_: web.Application) -> AsyncIterator[None]:
         yield
-        await nursery.close()
+        await spawner.close()
 
     async def run_database(_: web.Application) -> AsyncIterator[None]:
         try:
@@ -147,20 +158,20 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
 
     # Started in this order and stopped in the reverse one.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database))
-    app.cleanup_ctx.extend(lambda _, room=room: room.run(tasks) for room in rooms)
+    app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
     app.on_shutdown.append(lambda _: service.end())
     return service
 
 
-def _introduced(faces: Mapping[Any, Any]) -> Rooms:
-    """Return the services of the rooms, after those that need each other have been told."""
-    found = Rooms(
-        metrics=faces[metrics],
-        hosts=faces[hosts],
-        processes=faces[processes],
-        commands=faces[commands],
-        turrets=faces[turrets],
-        marks=faces[marks],
+def _wired(services: Mapping[Any, Any]) -> Services:
+    """Return the services of the features, after those that need each other have been told."""
+    found = Services(
+        metrics=services[metrics],
+        hosts=services[hosts],
+        processes=services[processes],
+        commands=services[commands],
+        turrets=services[turrets],
+        marks=services[marks],
     )
     found.turrets.machines = found.hosts
     found.metrics.introduce(found.hosts)
@@ -169,7 +180,7 @@ def _introduced(faces: Mapping[Any, Any]) -> Rooms:
 
 async def _migrate(database: Database, readiness: Readiness) -> None:
     """Bring the tables up to date, and let readiness tell of it."""
-    wanted = migrations.collect(MIGRATED_ROOMS)
+    wanted = migrations.collect(MIGRATED_FEATURES)
     connection = await database.connect()
     try:
         await migrations.apply(connection, wanted)

@@ -1,6 +1,6 @@
 """The exceptions of smartmob; an exception's docstring is its message.
 
-They say what went wrong and what to do about it, and know nothing of HTTP: `smartmob.kernel.problems` maps them to
+They say what went wrong and what to do about it, and know nothing of HTTP: `smartmob.kernel.http.problems` maps them to
 answers, `smartmob.cli.main` to exit codes.
 
     SmartmobError

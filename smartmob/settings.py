@@ -39,7 +39,7 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Settings of the room `metrics`."""
+    """Settings of the feature `metrics`."""
 
     page_size: int = setting(500, "Rows on one page of a listing.", low=1, high=10_000)
     keep_days: float | None = setting(
@@ -52,7 +52,7 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class CommandsSettings:
-    """Settings of the room `commands`."""
+    """Settings of the feature `commands`."""
 
     modules: tuple[str, ...] = setting(
         (), "Module with commands of your own, as Python imports it; repeatable.", name="commands"
@@ -103,7 +103,7 @@ class ConplyentSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProcessesSettings:
-    """Settings of the room `processes`."""
+    """Settings of the feature `processes`."""
 
     grace: float = setting(10.0, "Seconds that a process gets to end after SIGTERM.", low=0, high=3600)
     base_port: int = setting(5000, "First of the ports that processes get in PORT.", low=1, high=65535)
@@ -124,7 +124,7 @@ class ProcessesSettings:
 
 @dataclass(frozen=True, slots=True)
 class HostsSettings:
-    """Settings of the room `hosts`."""
+    """Settings of the feature `hosts`."""
 
     name: str | None = setting(None, "Name of the service's own machine.", shown="the machine's name")
     keep_days: float = setting(14.0, "Days for which samples of machines are kept.", low=0.01, high=36_500)
@@ -157,7 +157,7 @@ class HostsSettings:
 
 @dataclass(frozen=True, slots=True)
 class TurretsSettings:
-    """Settings of the room `turrets`: the headquarters of load tests, and how patient it is."""
+    """Settings of the feature `turrets`: the headquarters of load tests, and how patient it is."""
 
     hq: bool = setting(False, "Be the headquarters of load tests: listen for turrets.", name="hq")
     hq_host: str = setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")

@@ -22,14 +22,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from smartmob.app import MIGRATED_ROOMS, Service, build
+from smartmob.app import MIGRATED_FEATURES, Service, build
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
-from smartmob.kernel import clock, migrations
-from smartmob.kernel.db import Database
+from smartmob.kernel.db import migrations
+from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN, ROLE
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests.serving import ServiceServer
@@ -84,7 +85,7 @@ async def _start_server(home: Path) -> str:
     await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {address.user}")
     await connection.close()
     connection = await asyncpg.connect(url.format(address.user, TEMPLATE))
-    await migrations.apply(connection, migrations.collect(MIGRATED_ROOMS))
+    await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES))
     await TurretPartitions().ensure_ahead(connection, clock.now())
     await connection.close()
     await _make_host_partitions(url.format(address.user, TEMPLATE))
@@ -148,7 +149,7 @@ Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """Serve on loopback and give a client for it."""
-    async with TestClient(ServiceServer(service.app, service.entrance)) as client:
+    async with TestClient(ServiceServer(service.app, service.gate)) as client:
         yield client
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from smartmob.kernel.server import Runner
-from smartmob.kernel.web import Entrance
+from smartmob.kernel.http.requests import RequestGate
+from smartmob.kernel.http.server import Runner
 
 _STOP_SECONDS = 60.0
 
@@ -16,9 +16,9 @@ _STOP_SECONDS = 60.0
 class ServiceServer(TestServer):
     """Serves an application behind its entrance on loopback."""
 
-    def __init__(self, app: web.Application, entrance: Entrance, **options: Any) -> None:
+    def __init__(self, app: web.Application, gate: RequestGate, **options: Any) -> None:
         super().__init__(app, host="127.0.0.1", **options)
-        self._entrance = entrance
+        self._entrance = gate
 
     async def _make_runner(self, **_: Any) -> web.AppRunner:
         return Runner(self.app, self._entrance, _STOP_SECONDS)

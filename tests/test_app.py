@@ -13,8 +13,8 @@ import pytest
 
 from smartmob.app import Service, build
 from smartmob.errors import DatabaseError, StartupError
-from smartmob.kernel.datadir import DataDirectory
-from smartmob.kernel.server import serve
+from smartmob.kernel.http.server import serve
+from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.metrics.events import MetricsStored
 from smartmob.settings import DatabaseSettings, Settings
 from tests.conftest import running
@@ -58,7 +58,7 @@ async def _ready(client: Any) -> tuple[int, dict[str, str]]:
 async def _serve(service: Service, settings: Settings) -> None:
     """Serve as the command line does; for starts that fail."""
     await serve(
-        *(service.app, service.entrance, settings),
+        *(service.app, service.gate, settings),
         stopping=service.stopping,
         at_once=service.stop_at_once,
         finish=service.finish,
@@ -91,7 +91,7 @@ class TestBuild:
         build(settings).stop_at_once()
 
     def test_the_document(self, settings: Settings) -> None:
-        """It can be had without a running service, with the routes of the kernel and of the rooms."""
+        """It can be had without a running service, with the routes of the kernel and of the features."""
         paths = build(settings).document["paths"]
 
         assert {"/health", "/metrics", "/metrics/", "/contexts/"} <= set(paths)
@@ -169,7 +169,7 @@ class TestRunning:
             assert response.status == 204
 
     async def test_its_token(self, with_settings: Any) -> None:
-        """Every room asks for it."""
+        """Every feature asks for it."""
         client = await with_settings(token="abc")
 
         for path in ("/metrics/", "/api/v1/contexts/", "/openapi.json", "/unknown"):
@@ -190,7 +190,7 @@ class TestRunning:
         async with client.post("/metrics/", data=b"x" * 2001) as response:
             assert response.status == 413
 
-    async def test_rooms_hear_of_each_other(self, settings: Settings) -> None:
+    async def test_features_hear_of_each_other(self, settings: Settings) -> None:
         """What was stored is told on the bus, after it was stored."""
         service = build(settings)
         heard: list[MetricsStored] = []
@@ -269,7 +269,7 @@ async def test_with_its_own_database(embedded_settings: Settings) -> None:
             host=str(embedded_settings.data_dir / "postgres" / "socket"), user="smartmob", database="smartmob"
         )
         await connection.execute(
-            "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
+            "INSERT INTO schema_migrations (feature, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
         )
         await connection.close()
 

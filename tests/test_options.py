@@ -22,7 +22,7 @@ class _Kitchen:
 class _House:
     colour: str = setting("white", "Colour.", choices=("white", "red"))
     cellar: Path | None = setting(None, "The cellar.", shown="none")
-    guests: tuple[str, ...] = setting((), "Who is there.")
+    active_requests: tuple[str, ...] = setting((), "Who is there.")
     height: float = setting(2.5, "Height in metres.", low=0)
     kitchen: _Kitchen = field(default_factory=_Kitchen)
 

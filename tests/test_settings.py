@@ -115,7 +115,7 @@ class TestPrecedence:
 
     @grouped_option
     def test_a_table_of_the_file(self, option: Option, file: Any, tmp_path: Path) -> None:
-        """A setting of a room may stand in the room's table."""
+        """A setting of a feature may stand in the feature's table."""
         value, _ = _two(option, tmp_path)
         toml = file(f"[{option.group}]\n{option.attribute} = {_as_toml(value)}")
 

@@ -23,7 +23,7 @@ import psutil
 from docs._examples.shell import Shell
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.acceptance.commands import kill_postgres, lay_database
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 
 SPAN = 7_200
 _EVERY = 2
@@ -90,7 +90,7 @@ def _began(now: float, run: int) -> float:
 def _sample(number: int, idle: float, busy: float, at: float) -> dict[str, Any]:
     wave = 6 * math.sin(at / 611 + idle) + 3 * math.sin(at / 97 + 2 * idle)
     cpu = min(99.0, max(1.0, idle + wave + busy))
-    traffic = 1e6 * (0.4 + cpu / 60 + 0.3 * math.sin(at / 233 + idle))
+    request_stats = 1e6 * (0.4 + cpu / 60 + 0.3 * math.sin(at / 233 + idle))
     return {
         "id": number,
         "time": round(at, 3),
@@ -98,8 +98,8 @@ def _sample(number: int, idle: float, busy: float, at: float) -> dict[str, Any]:
         "load": round(cpu / 25, 2),
         "storage": 81_720,
         "mem": round(2_000 + 45 * idle + 220 * math.sin(at / 1_900 + idle) + 4 * busy),
-        "net_received": round(traffic),
-        "net_sent": round(traffic / 5),
+        "net_received": round(request_stats),
+        "net_sent": round(request_stats / 5),
     }
 
 

@@ -25,8 +25,8 @@ from smartmob.cli.serve import command as serve_command
 from smartmob.client import messages
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.registry import Registry
-from smartmob.kernel import problems
-from smartmob.kernel.routing import JSON
+from smartmob.kernel.http import problems
+from smartmob.kernel.http.routing import JSON
 from smartmob.options import Option
 from smartmob.settings import OPTIONS, Settings
 from smartmob.turrets import protocol
@@ -60,7 +60,7 @@ def settings() -> str:
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)
-        title = titles.get(name, f"The room `{name}`")
+        title = titles.get(name, f"The feature `{name}`")
         parts.append(f"## {title}\n\n" + _table(("Setting", "Meaning", "Default"), rows))
     return "\n\n".join(parts)
 
@@ -123,12 +123,12 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield method.upper(), path, operation
 
 
-def routes(room: str) -> str:
-    """Return the routes of a room: a table for each first word of the path, or one where all of these differ."""
+def routes(feature: str) -> str:
+    """Return the routes of a feature: a table for each first word of the path, or one where all of these differ."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for method, path, operation in operations():
-        if operation["tags"] == [room]:
-            first = path.split("/")[1] if room != "service" else ""
+        if operation["tags"] == [feature]:
+            first = path.split("/")[1] if feature != "service" else ""
             groups.setdefault(first, []).append(_route(method, path, operation))
     if all(len(rows) == 1 for rows in groups.values()):
         groups = {"": [row for rows in groups.values() for row in rows]}

@@ -19,7 +19,7 @@ from smartmob.cli.connection import as_json
 from smartmob.cli.serve import check_installed
 from smartmob.cli.trial import trial
 from smartmob.errors import RemoteError
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 
 _POSTERS, _MACHINES, _JOBS = 16, 20, 4
 _BULK_A_SECOND = 10_000
@@ -119,7 +119,7 @@ async def _ask(client: aiohttp.ClientSession, method: str, path: str, document: 
 Work = Callable[[], Awaitable[object]]
 
 
-async def _repeat(what: str, seconds: float, works: Sequence[Work]) -> Measured:
+async def _repeat(what: str, seconds: float, background_tasks: Sequence[Work]) -> Measured:
     """Do each work again and again, beside the others."""
     took: list[float] = []
     deadline = clock.steady() + seconds
@@ -130,7 +130,7 @@ async def _repeat(what: str, seconds: float, works: Sequence[Work]) -> Measured:
             took.append(clock.steady() - began)
 
     async with asyncio.TaskGroup() as group:
-        for work in works:
+        for work in background_tasks:
             group.create_task(again(work))
     return _figure(what, took, seconds)
 
@@ -161,15 +161,15 @@ async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measured:
 
 async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measured:
     """Be machines that send the next sample when the last one was answered."""
-    sockets, works = [], []
+    sockets, background_tasks = [], []
     for number in range(_MACHINES):
         body = await _ask(client, "POST", "/client", {"username": f"bench{number}", "password": "bench"})
         socket = await client.ws_connect("/echo")
         await socket.send_json({"type": "HELLO"})
         await socket.receive_json()
         sockets.append(socket)
-        works.append(_sample(socket, orjson.loads(body)["client_id"]))
-    found = await _repeat(f"samples over WebSockets, {_MACHINES} machines at a time", seconds, works)
+        background_tasks.append(_sample(socket, orjson.loads(body)["client_id"]))
+    found = await _repeat(f"samples over WebSockets, {_MACHINES} machines at a time", seconds, background_tasks)
     for socket in sockets:
         await socket.close()
     return found

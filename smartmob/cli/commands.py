@@ -20,14 +20,14 @@ from rich.progress import Progress, TaskID
 
 from smartmob.cli import output
 from smartmob.cli.connection import has_server, talks_to_server
-from smartmob.client import places, transfer
+from smartmob.client import safe_paths, transfer
 from smartmob.client.failures import ClientError
 from smartmob.client.group import Group, Result
-from smartmob.client.http import Lab as HttpLab
+from smartmob.client.http import RestClient as HttpLab
 from smartmob.client.lab import Lab, Listener
-from smartmob.client.places import Place
+from smartmob.client.safe_paths import SafePath
 from smartmob.errors import InvalidInput, RemoteError
-from smartmob.kernel.variables import is_name
+from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
 _INTERRUPTED = 130
@@ -340,7 +340,7 @@ async def _fetch(lab: Lab, src: str, dest: Path) -> None:
             bars.update(task, completed=before)
 
 
-def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, Place, int]]:
+def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, SafePath, int]]:
     """Yield of each file that a server names its path there, its place here and its size; raises ClientError."""
     known: set[object] = set()
     for found in listed:
@@ -349,8 +349,8 @@ def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, Plac
             raise ClientError("the server's list of files is none: a name twice, no name, or no size")
         known.add(inner)
         if inner:
-            yield f"{src}/{inner}", places.below(dest, inner), size
+            yield f"{src}/{inner}", safe_paths.below(dest, inner), size
         elif len(listed) == 1 and dest.name not in ("", ".."):
-            yield src, places.own(dest), size
+            yield src, safe_paths.own(dest), size
         else:
             raise ClientError("the server names a file without a name")

@@ -10,7 +10,7 @@ import click
 
 from smartmob.cli import output, verdict_formats
 from smartmob.cli.connection import talks_to_server
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
 
 PATH = "/api/v1/compare"
@@ -48,7 +48,7 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
 )  # fmt: skip
 @talks_to_server
 async def command(
-    lab: Lab,
+    lab: RestClient,
     base: str,
     head: str,
     resource: str,

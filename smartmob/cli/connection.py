@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from smartmob.client import failures
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SmartmobError
 from smartmob.options import PREFIX
 from smartmob.processes.protocol import shown_address
@@ -91,7 +91,7 @@ def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | N
     @has_server
     @wraps(command)
     async def run(server: str, token: str | None, ca_file: Path | None, *args: Any, **kwargs: Any) -> T:
-        async with Lab(server, token, ca_file) as lab:
+        async with RestClient(server, token, ca_file) as lab:
             return await command(lab, *args, **kwargs)
 
     return run
@@ -102,12 +102,12 @@ def token_of(token_file: Path | None) -> str | None:
     return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
 
 
-def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> Lab:
+def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> RestClient:
     """Return the client for a service; the token is in a file or in the environment."""
-    return Lab(server, token_of(token_file), ca_file)
+    return RestClient(server, token_of(token_file), ca_file)
 
 
-def again(lab: Lab, *words: str) -> str:
+def again(lab: RestClient, *words: str) -> str:
     """Return the command line of a further command to the same service, for a person to type."""
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
     server = () if lab.url == usual else ("--server", shown_address(lab.url))

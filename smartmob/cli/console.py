@@ -9,9 +9,9 @@ from smartmob.cli import output
 from smartmob.cli.connection import again
 from smartmob.cli.screen import EVENT, Screen
 from smartmob.client.console import DELETED, GOING_AWAY, console
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 
 PAUSES = (0.25, 5.0)
 """The first and the longest pause, in seconds, before a lost connection is made again."""
@@ -27,7 +27,7 @@ OnEvent = Callable[[str], Awaitable[None]]
 class Follower:
     """Shows on `screen` what processes write. `on_event` is called with the slug when something happens to one."""
 
-    def __init__(self, lab: Lab, screen: Screen, *, events: bool, on_event: OnEvent | None = None) -> None:
+    def __init__(self, lab: RestClient, screen: Screen, *, events: bool, on_event: OnEvent | None = None) -> None:
         self._lab = lab
         self._screen = screen
         self._events = events

@@ -16,7 +16,7 @@ from smartmob.cli import output
 from smartmob.cli.connection import as_json
 from smartmob.cli.serve import flag
 from smartmob.errors import SettingsError
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from smartmob.settings import OPTIONS, Settings, environment, load
 
 _NAMES = ("data_dir", "database_url", "database_url_file", "database_wait")
@@ -41,15 +41,17 @@ def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
     """Return the exit code of what is done with the database."""
-    from smartmob.app import MIGRATED_ROOMS
-    from smartmob.kernel import log, migrations, umask
-    from smartmob.kernel.upkeep.place import reach
+    from smartmob.app import MIGRATED_FEATURES
+    from smartmob.kernel.db import migrations
+    from smartmob.kernel.maintenance.database_target import reach
+    from smartmob.kernel.observability import log
+    from smartmob.kernel.subprocesses import umask
 
     umask.make_private()
     settings = settings_of(config, flags)
 
     async def run() -> int:
-        async with reach(settings, migrations.collect(MIGRATED_ROOMS), make=make) as place:
+        async with reach(settings, migrations.collect(MIGRATED_FEATURES), make=make) as place:
             return await use(place) or 0
 
     logs = log.configure("kv", settings.utc, "file:///dev/null")
@@ -76,7 +78,7 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 
     Ends with 1 when migrations are missing, or when the database is not one that this smartmob can use.
     """
-    from smartmob.kernel.upkeep import tables
+    from smartmob.kernel.maintenance import tables
 
     async def use(place: Any) -> int:
         connection = await place.database.connect()
@@ -127,7 +129,7 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 
     Ends with 0 when they are up to date, also when nothing was to be done. Several at once wait for each other.
     """
-    from smartmob.kernel import migrations
+    from smartmob.kernel.db import migrations
 
     async def use(place: Any) -> None:
         connection = await place.database.connect()
@@ -154,7 +156,7 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
     All tables of smartmob, as of one moment, in pg_dump's custom format; FILE.sha256 is written beside it. Without FILE
     a name is made of the time; with - it goes to standard output. The folders of the data directory are not in it.
     """
-    from smartmob.kernel.upkeep import backup, tables
+    from smartmob.kernel.maintenance import backup, tables
 
     if file == "-" and (as_json or sys.stdout.isatty()):
         raise SettingsError("a backup on standard output needs a pipe or a file there, and has no room for --json")
@@ -205,7 +207,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     that uses the database must be stopped.
     """
     from smartmob.app import PARTITIONS
-    from smartmob.kernel.upkeep import restore
+    from smartmob.kernel.maintenance import restore
 
     async def use(place: Any) -> None:
         with output.progress() as bar:
@@ -235,7 +237,7 @@ def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 
     It locks nothing out. PostgreSQL does it by itself; it is worth while after a large import or removal.
     """
-    from smartmob.kernel.upkeep import tables
+    from smartmob.kernel.maintenance import tables
 
     async def use(place: Any) -> None:
         connection = await place.database.connect()

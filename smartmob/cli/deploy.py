@@ -23,7 +23,7 @@ from yarl import URL
 from smartmob.cli import output
 from smartmob.cli.connection import again
 from smartmob.cli.processes import remarks
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.client.packing import PROCFILE, packed
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 from smartmob.processes import model
@@ -61,7 +61,7 @@ class Sent:
 class _Process:
     """A turret on a service."""
 
-    lab: Lab
+    lab: RestClient
     turret: dict[str, Any]
     app: str
     node: str
@@ -123,7 +123,7 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    lab: Lab, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
+    lab: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
 ) -> AsyncIterator[Sent]:
     """Bring the turrets of a project to services, and remove them at the end of the block.
 
@@ -221,7 +221,7 @@ def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequenc
         (target / "requirements.txt").write_text("".join(f"{each}\n" for each in required), encoding="utf-8")
 
 
-async def _upload(lab: Lab, folder: Path) -> str:
+async def _upload(lab: RestClient, folder: Path) -> str:
     packing = packed(folder)
     archive = await asyncio.to_thread(packing.__enter__)
     try:
@@ -236,7 +236,7 @@ async def _upload(lab: Lab, folder: Path) -> str:
         packing.__exit__(None, None, None)
 
 
-async def _until_ready(lab: Lab, processes: Sequence[_Process], known: set[str], address: str) -> None:
+async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
     """Return when all turrets are connected; raises DeploymentFailed when one cannot be started or does not come."""
     wanted = Counter(process.turret["name"] for process in processes)
     loop, deadline = asyncio.get_running_loop(), math.inf

@@ -30,19 +30,21 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
     Takes the options of `smartmob serve`, to look with the same ones: ports, data directory, disk, files of secrets,
     database, programs, file descriptors, clock. It changes nothing. Ends with 1 when something is bad.
     """
-    from smartmob.app import MIGRATED_ROOMS
-    from smartmob.client import offset
-    from smartmob.kernel import clock, log, migrations
-    from smartmob.kernel.upkeep import checks
+    from smartmob.app import MIGRATED_FEATURES
+    from smartmob.client import clock_offset
+    from smartmob.kernel.db import migrations
+    from smartmob.kernel.maintenance import checks
+    from smartmob.kernel.observability import log
+    from smartmob.kernel.runtime import clock
 
     settings = settings_of(config, flags)
 
     async def look() -> list[checks.Finding]:
-        found = await checks.every(settings, migrations.collect(MIGRATED_ROOMS))
+        found = await checks.every(settings, migrations.collect(MIGRATED_FEATURES))
         if settings.turrets.hq_turret_keys is not None:
             found.append(_turret_keys(settings.turrets.hq_turret_keys))
         if server is not None:
-            found.append(await checks.clock_offset(server, lambda: offset.measure(server, clock.epoch)))
+            found.append(await checks.clock_offset(server, lambda: clock_offset.measure(server, clock.epoch)))
         return found
 
     logs = log.configure("kv", settings.utc, "file:///dev/null")
@@ -59,8 +61,8 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
 
 def _turret_keys(path: Path) -> Any:
     """Look whether the list of turrets that may connect can be read, holds keys, and is written by its owner only."""
-    from smartmob.kernel.upkeep.checks import Finding
-    from smartmob.turrets.authenticator import read_keys
+    from smartmob.kernel.maintenance.checks import Finding
+    from smartmob.turrets.hq.authenticator import read_keys
 
     name = "keys of turrets"
     try:

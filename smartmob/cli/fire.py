@@ -16,14 +16,14 @@ from urllib.parse import quote
 import click
 import orjson
 
-from smartmob import cells
-from smartmob.cli import output, targets, thresholds
+from smartmob import csv_cells
+from smartmob.cli import output, output_files, thresholds
 from smartmob.cli.connection import talks_to_server
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.live import Display
 from smartmob.client import http
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 RUNS = "/turret-runs"
@@ -57,7 +57,7 @@ class RunFailed(SmartmobError):
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @talks_to_server
 async def fire(
-    lab: Lab,
+    lab: RestClient,
     project: Path,
     config_file: Path | None,
     conditions: tuple[str, ...],
@@ -90,7 +90,7 @@ async def fire(
     await _conclude(lab, _ident(run), state, limits, target, as_json)
 
 
-async def _ask(lab: Lab, project: Path, config_file: Path | None) -> dict[str, Any]:
+async def _ask(lab: RestClient, project: Path, config_file: Path | None) -> dict[str, Any]:
     """Ask for the run of a project, and return it."""
     package = await asyncio.to_thread(pack_project, project, config_file)
     run: dict[str, Any] = await lab.post_bytes(RUNS, package, "application/gzip")
@@ -98,7 +98,7 @@ async def _ask(lab: Lab, project: Path, config_file: Path | None) -> dict[str, A
 
 
 async def _conclude(
-    lab: Lab, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
+    lab: RestClient, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
 ) -> None:
     """Show what a run has found; raises RunFailed for one that did not go well."""
     summary = await lab.get(f"{RUNS}/{run}/summary")
@@ -121,7 +121,7 @@ async def _conclude(
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
 @talks_to_server
-async def report(lab: Lab, run: str, against: str | None, target: Path | None) -> None:
+async def report(lab: RestClient, run: str, against: str | None, target: Path | None) -> None:
     """Write the report of RUN, a page that brings everything with it; last is the last run."""
     run = await _find(lab, run)
     query = {"against": await _find(lab, against)} if against is not None else {}
@@ -133,22 +133,22 @@ async def report(lab: Lab, run: str, against: str | None, target: Path | None) -
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-d", "--delimiter", default=";", show_default=True, help="What stands between two columns.")
 @talks_to_server
-async def results_to_csv(lab: Lab, run: str, target: Path, delimiter: str) -> None:
+async def results_to_csv(lab: RestClient, run: str, target: Path, delimiter: str) -> None:
     """Write the results of RUN that came one by one as CSV, with the columns that OCT gives them."""
     run = await _find(lab, run)
     summary = await lab.get(f"{RUNS}/{run}/summary")
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
-    with targets.replacing(target) as raw, io.TextIOWrapper(raw, "utf-8", newline="") as file:
+    with output_files.replacing(target) as raw, io.TextIOWrapper(raw, "utf-8", newline="") as file:
         try:
             writer = csv.writer(file, delimiter=delimiter)
-            writer.writerow([cells.guarded(name) for name in (*_HEADERS, *timers)])
+            writer.writerow([csv_cells.guarded(name) for name in (*_HEADERS, *timers)])
         except (TypeError, csv.Error) as error:
             raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
         async for line in lab.lines(f"{RUNS}/{run}/results"):
             result = orjson.loads(line)
             given = [result["custom_timers"].get(name) for name in timers]
-            writer.writerow([cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
+            writer.writerow([csv_cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
             rows += 1
     if not rows and summary["transactions"]:
         output.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
@@ -160,7 +160,7 @@ async def results_to_csv(lab: Lab, run: str, target: Path, delimiter: str) -> No
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the report there; the default is report-RUN.html.")  # fmt: skip
 @talks_to_server
-async def rebuild_results(lab: Lab, run: str, target: Path | None) -> None:
+async def rebuild_results(lab: RestClient, run: str, target: Path | None) -> None:
     """Make the figures of RUN anew from its stored results, and write its report."""
     run = await _find(lab, run)
     summary = await lab.post(f"{RUNS}/{run}/rebuild", {})
@@ -190,7 +190,7 @@ def pack_project(project: Path, config_file: Path | None = None) -> bytes:
     return packed.getvalue()
 
 
-async def _tell_of_ports(lab: Lab, config: Mapping[str, Any]) -> None:
+async def _tell_of_ports(lab: RestClient, config: Mapping[str, Any]) -> None:
     """Warn when the turrets of a project would look for the headquarters elsewhere."""
     there = (await lab.get("/turrets"))["headquarters"]
     for key in ("publish_port", "rc_port"):
@@ -198,7 +198,7 @@ async def _tell_of_ports(lab: Lab, config: Mapping[str, Any]) -> None:
             output.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
-async def _follow(lab: Lab, run: str) -> str:
+async def _follow(lab: RestClient, run: str) -> str:
     """Show a run until it is over; return the state in which it ended. The first CTRL-C ends it before its time."""
     path = f"{RUNS}/{run}"
     with Display() as display, _interrupts() as interrupted:
@@ -238,7 +238,7 @@ def _interrupts() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _find(lab: Lab, ident: str) -> str:
+async def _find(lab: RestClient, ident: str) -> str:
     """Return the id of a run from its id, or `last`."""
     if ident != "last":
         return quote(ident, safe="")
@@ -253,8 +253,8 @@ def _ident(run: Mapping[str, Any]) -> str:
     return quote(str(run["id"]), safe="")
 
 
-async def _save(lab: Lab, path: str, target: Path, **query: str) -> None:
-    with targets.replacing(target) as file:
+async def _save(lab: RestClient, path: str, target: Path, **query: str) -> None:
+    with output_files.replacing(target) as file:
         async for chunk in lab.chunks(path, "text/html", most=http.LIMITS.report, query=query):
             file.write(chunk)
     output.say(f"{target} is written")

@@ -15,8 +15,8 @@ from rich.table import Table
 from smartmob.cli import output
 from smartmob.cli.connection import talks_to_server
 from smartmob.cli.spans import span_seconds
-from smartmob.client.http import Lab
-from smartmob.kernel import clock
+from smartmob.client.http import RestClient
+from smartmob.kernel.runtime import clock
 
 _MEGABYTE = 2**20
 _BAR = 20
@@ -36,7 +36,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command.command()
 @as_json
 @talks_to_server
-async def ls(lab: Lab, as_json: bool) -> None:
+async def ls(lab: RestClient, as_json: bool) -> None:
     """List machines with their newest sample."""
     hosts = await _hosts(lab)
     if as_json:
@@ -50,7 +50,7 @@ async def ls(lab: Lab, as_json: bool) -> None:
 @click.option("--last", default="1h", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
 @as_json
 @talks_to_server
-async def show(lab: Lab, name: str, last: str, as_json: bool) -> None:
+async def show(lab: RestClient, name: str, last: str, as_json: bool) -> None:
     """Show what a machine was doing."""
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
@@ -70,7 +70,7 @@ async def show(lab: Lab, name: str, last: str, as_json: bool) -> None:
 )
 @click.option("--times", type=click.IntRange(1), help="Look so many times and end; without it, until CTRL-C.")
 @talks_to_server
-async def watch(lab: Lab, interval: float, times: int | None) -> None:
+async def watch(lab: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
     looked = 0
     with Live(console=output.console(), auto_refresh=False, transient=False) as live:
@@ -82,7 +82,7 @@ async def watch(lab: Lab, interval: float, times: int | None) -> None:
             await asyncio.sleep(interval)
 
 
-async def _hosts(lab: Lab) -> list[dict[str, Any]]:
+async def _hosts(lab: RestClient) -> list[dict[str, Any]]:
     return [host async for host in lab.rows("/hosts/", "hosts")]
 
 

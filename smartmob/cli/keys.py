@@ -60,7 +60,7 @@ def allow(file: Path, key: str, name: str) -> None:
 @click.argument("turret")
 def revoke(file: Path, turret: str) -> None:
     """Remove the TURRET with this public key or name from the list in FILE; it is not heard any more a second later."""
-    from smartmob.turrets.authenticator import KEY_LENGTH, read_keys
+    from smartmob.turrets.hq.authenticator import KEY_LENGTH, read_keys
 
     gone = [key for key, name in read_keys(file).items() if turret in (key, name)]
     if not gone:
@@ -75,7 +75,7 @@ def revoke(file: Path, turret: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def list_keys(file: Path) -> None:
     """Print the keys and names of the turrets in the list FILE."""
-    from smartmob.turrets.authenticator import read_keys
+    from smartmob.turrets.hq.authenticator import read_keys
 
     for key, name in read_keys(file).items():
         click.echo(f"{key} {name}".rstrip())
@@ -95,7 +95,7 @@ def public(file: Path) -> None:
 
 def _allow(file: Path, key: str, name: str) -> None:
     """Add a key to a list, once."""
-    from smartmob.turrets.authenticator import is_key, read_keys
+    from smartmob.turrets.hq.authenticator import is_key, read_keys
     from smartmob.turrets.protocol import printable
 
     if not is_key(key):

@@ -82,12 +82,12 @@ def try_script(script: Path, times: int, config_file: Path | None) -> None:
     traceback, and makes the exit code 1. Scripts for OCT run as they are.
     """
     from smartmob.turrets.turret import package
-    from smartmob.turrets.turret.rehearsal import rehearse
+    from smartmob.turrets.turret.dry_run import dry_run
     from smartmob.turrets.turret.script import ScriptError, load
 
     config, context = package.for_script(script, config_file)
     done = []
-    for one in rehearse(load(script), config, context, times):
+    for one in dry_run(load(script), config, context, times):
         done.append(one)
         if one.trace:
             click.echo(one.trace, err=True)

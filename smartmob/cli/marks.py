@@ -11,8 +11,8 @@ import click
 from smartmob.cli import output
 from smartmob.cli.connection import as_json, talks_to_server
 from smartmob.cli.spans import span_seconds
-from smartmob.client.http import Lab
-from smartmob.kernel import clock
+from smartmob.client.http import RestClient
+from smartmob.kernel.runtime import clock
 
 
 @click.command("mark")
@@ -21,7 +21,7 @@ from smartmob.kernel import clock
 @click.option("--author", help="Who says so; your name on this machine if not given.")
 @as_json
 @talks_to_server
-async def mark(lab: Lab, text: str, at: str | None, author: str | None, as_json: bool) -> None:
+async def mark(lab: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
     """Put a note on the timeline, for instance "new kernel on rack7"."""
     made = await lab.post("/marks", {"text": text, "at": at, "author": _myself() if author is None else author})
     if as_json:
@@ -35,7 +35,7 @@ async def mark(lab: Lab, text: str, at: str | None, author: str | None, as_json:
 @click.option("--remove", metavar="ID", help="Remove a note instead.")
 @as_json
 @talks_to_server
-async def marks(lab: Lab, last: str | None, remove: str | None, as_json: bool) -> None:
+async def marks(lab: RestClient, last: str | None, remove: str | None, as_json: bool) -> None:
     """List the notes on the timeline, oldest first."""
     if remove is not None:
         await lab.delete(f"/marks/{remove}")
@@ -55,7 +55,7 @@ _EVER = ("0", "9999-01-01T00:00:00Z")
 """From when to when there can be notes: one may be of a power cut that was announced."""
 
 
-async def _marks(lab: Lab, start: str, end: str) -> list[dict[str, Any]]:
+async def _marks(lab: RestClient, start: str, end: str) -> list[dict[str, Any]]:
     return [mark async for mark in lab.rows(f"/marks?from={start}&to={end}", "marks")]
 
 

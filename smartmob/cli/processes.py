@@ -16,9 +16,9 @@ from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.screen import Screen
 from smartmob.cli.selection import Status, complete, listed, select
 from smartmob.client.console import ALL_LINES, console
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError
-from smartmob.processes import machine, model
+from smartmob.processes import model, state_machine
 
 _ATTACHED_LINES = 20
 _STYLES = {model.RUNNING: "green", model.BACKOFF: "yellow", model.STOPPED: "dim"}
@@ -30,7 +30,7 @@ slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=T
 @click.command()
 @as_json
 @talks_to_server
-async def ps(lab: Lab, as_json: bool) -> None:
+async def ps(lab: RestClient, as_json: bool) -> None:
     """List processes with their state, and what they use of the processor and of memory."""
     processes = await listed(lab)
     if as_json:
@@ -90,7 +90,7 @@ def _reason(process: Status) -> str:
 def _end(process: Status) -> str:
     """Return how the process ended the last time, in the words of its console."""
     status, signal = process["exit_status"], process["exit_signal"]
-    return "" if status is signal is None else machine.describe(status if signal is None else -signal)
+    return "" if status is signal is None else state_machine.describe(status if signal is None else -signal)
 
 
 @click.command()
@@ -100,7 +100,7 @@ def _end(process: Status) -> str:
               help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
 @as_json
 @talks_to_server
-async def logs(lab: Lab, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
+async def logs(lab: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
     """Show what processes wrote; SLUG may also be an application, for all its processes.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
@@ -124,7 +124,7 @@ async def logs(lab: Lab, slugs: tuple[str, ...], follow: bool, tail: int, as_jso
               help="The last N lines first.")  # fmt: skip
 @as_json
 @talks_to_server
-async def attach(lab: Lab, slug: str, tail: int, as_json: bool) -> int:
+async def attach(lab: RestClient, slug: str, tail: int, as_json: bool) -> int:
     """Follow what a process writes and what happens to it, until CTRL-C, which leaves it running.
 
     Lines about the process itself begin with `[smartmob]`. With --json each line is an object with `slug` and either
@@ -152,7 +152,7 @@ async def _follow(follower: Follower, slugs: list[str], tail: int, goodbye: str)
 @slugs_argument
 @as_json
 @talks_to_server
-async def restart(lab: Lab, slugs: tuple[str, ...], as_json: bool) -> int:
+async def restart(lab: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
     """Stop processes that run, and start them again; also those that failed, wait or were stopped.
 
     SLUG may also be an application, for all its processes.
@@ -165,7 +165,7 @@ async def restart(lab: Lab, slugs: tuple[str, ...], as_json: bool) -> int:
 @click.option("--remove", is_flag=True, help="Forget them, too.")
 @as_json
 @talks_to_server
-async def stop(lab: Lab, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
+async def stop(lab: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
     """Stop processes with all that they started; return when nothing of them is left.
 
     They stay in the list, for `smartmob restart`, unless --remove is given. SLUG may also be an application, for all
@@ -176,7 +176,7 @@ async def stop(lab: Lab, slugs: tuple[str, ...], remove: bool, as_json: bool) ->
     return await _each(lab, slugs, "stop-process", "is stopped", as_json=as_json)
 
 
-async def _each(lab: Lab, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
+async def _each(lab: RestClient, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
     """Do it to all of them at once, and say so of each; return the exit code."""
     codes = {GOOD}
 

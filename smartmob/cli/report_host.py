@@ -71,8 +71,8 @@ def command(
     """
     from smartmob.client.backlog import Backlog
     from smartmob.client.reporter import Account, Clocks, Reporter
-    from smartmob.kernel import clock
-    from smartmob.kernel.notify import Notifier
+    from smartmob.kernel.observability.notify import Notifier
+    from smartmob.kernel.runtime import clock
 
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"--to {url}: expected an address such as http://lab:8080")

@@ -21,11 +21,12 @@ from smartmob.cli.processes import remarks
 from smartmob.cli.screen import EVENT, Screen
 from smartmob.cli.selection import Status, listed
 from smartmob.client.console import ALL_LINES, console
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.client.packing import PROCFILE, Packed, packed
 from smartmob.errors import Conflict, InvalidInput, RemoteError
-from smartmob.kernel.variables import is_name
-from smartmob.processes import model, procfile
+from smartmob.kernel.subprocesses.variables import is_name
+from smartmob.processes import model
+from smartmob.processes.preparation import procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
 _CHUNK = 256 * 1024
@@ -80,7 +81,11 @@ class _Failed(Exception):
 @as_json
 @talks_to_server
 async def command(
-    lab: Lab, folder: Path, app: str | None, scales: tuple[dict[str, int], ...], env: tuple[tuple[str, str], ...],
+    lab: RestClient,
+    folder: Path,
+    app: str | None,
+    scales: tuple[dict[str, int], ...],
+    env: tuple[tuple[str, str], ...],
     grace: float | None, replace: bool, detach: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
@@ -125,7 +130,7 @@ def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
     return nodes
 
 
-async def _in_the_way(lab: Lab, slugs: Sequence[str], *, replace: bool) -> list[str]:
+async def _in_the_way(lab: RestClient, slugs: Sequence[str], *, replace: bool) -> list[str]:
     """Return which of these exist; raises Conflict unless they are to be replaced."""
     there = {process["slug"]: process["state"] for process in await listed(lab)}
     old = [slug for slug in slugs if slug in there]
@@ -138,7 +143,7 @@ async def _in_the_way(lab: Lab, slugs: Sequence[str], *, replace: bool) -> list[
     return old
 
 
-async def _send(lab: Lab, folder: Path) -> str:
+async def _send(lab: RestClient, folder: Path) -> str:
     """Pack and upload; return the address for the service."""
     async with _packed(folder) as archive:
         with output.transfer() as bar:
@@ -181,7 +186,7 @@ async def _packed(folder: Path) -> AsyncIterator[Packed]:
         packing.__exit__(None, None, None)
 
 
-async def _remove(lab: Lab, slugs: Sequence[str]) -> None:
+async def _remove(lab: RestClient, slugs: Sequence[str]) -> None:
     async def remove(slug: str) -> None:
         try:
             await lab.post(f"/delete-process/{quote(slug, safe='')}", {})
@@ -194,7 +199,7 @@ async def _remove(lab: Lab, slugs: Sequence[str]) -> None:
         await asyncio.gather(*map(remove, slugs))
 
 
-async def _create(lab: Lab, requests: Sequence[dict[str, Any]]) -> None:
+async def _create(lab: RestClient, requests: Sequence[dict[str, Any]]) -> None:
     """Create all of them or none."""
     done = await asyncio.gather(*(lab.post("/create-process", wanted) for wanted in requests), return_exceptions=True)
     failures = [error for error in done if isinstance(error, BaseException)]
@@ -203,7 +208,7 @@ async def _create(lab: Lab, requests: Sequence[dict[str, Any]]) -> None:
         raise failures[0]
 
 
-async def _started(lab: Lab, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
+async def _started(lab: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
     """Wait until each has been started or cannot be; return the exit code."""
     statuses = await asyncio.gather(*(_settled(lab, slug) for slug in slugs))
     if as_json:
@@ -217,7 +222,7 @@ async def _started(lab: Lab, app: str, slugs: Sequence[str], *, as_json: bool) -
     return GOOD
 
 
-async def _settled(lab: Lab, slug: str) -> Status:
+async def _settled(lab: RestClient, slug: str) -> Status:
     """Return the process once it has been started or cannot be."""
     async with console(lab, slug, tail=ALL_LINES, events=True) as lines:
         async for line in lines:
@@ -228,12 +233,12 @@ async def _settled(lab: Lab, slug: str) -> Status:
     return await _status(lab, slug)
 
 
-async def _status(lab: Lab, slug: str) -> Status:
+async def _status(lab: RestClient, slug: str) -> Status:
     process: Status = await lab.get(f"/process-status/{quote(slug, safe='')}")
     return process
 
 
-async def _watch(lab: Lab, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
+async def _watch(lab: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
     """Follow until CTRL-C or until one cannot be run; return the exit code."""
 
     screen = Screen({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
@@ -269,12 +274,12 @@ def _what(slugs: Sequence[str]) -> str:
     return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} processes go"
 
 
-def _ways_back(lab: Lab, app: str, slugs: Sequence[str]) -> str:
+def _ways_back(lab: RestClient, app: str, slugs: Sequence[str]) -> str:
     slugs = slugs if len(slugs) <= _MOST_NAMED else (app,)
     return f"  come back: {again(lab, 'logs', '-f', *slugs)}\n  stop:      {again(lab, 'stop', *slugs)}"
 
 
-def _report(lab: Lab, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
+def _report(lab: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
     """Say why processes with a `failed` state cannot be run; their last lines only unless they are shown already."""
     bad = [process for process in processes if process["state"] in failed]
     for process in bad:

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from smartmob.cli.connection import DEFAULT_SERVER, connect
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, SmartmobError
 
 Status: TypeAlias = dict[str, Any]
@@ -22,7 +22,7 @@ Status: TypeAlias = dict[str, Any]
 _PATIENCE_SECONDS = 3.0
 
 
-async def listed(lab: Lab) -> list[Status]:
+async def listed(lab: RestClient) -> list[Status]:
     """Return all processes by name, `web.2` before `web.10`; raises RemoteError.
 
     Those that are created at once are created in any order.
@@ -35,7 +35,7 @@ def _in_order(slug: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", slug)]
 
 
-async def select(lab: Lab, names: Sequence[str]) -> list[Status]:
+async def select(lab: RestClient, names: Sequence[str]) -> list[Status]:
     """Return the processes of these names, each once; raises NotFound and RemoteError."""
     processes = await listed(lab)
     found: dict[str, Status] = {}

@@ -50,7 +50,7 @@ def command(config: Path | None, **flags: Any) -> None:
     Every option is also an environment variable (--log-format: SMARTMOB_LOG_FORMAT) and a key of the file given by
     --config (log_format). Flags win over variables, variables over the file.
     """
-    from smartmob.kernel import umask
+    from smartmob.kernel.subprocesses import umask
 
     umask.make_private()
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
@@ -60,18 +60,19 @@ def command(config: Path | None, **flags: Any) -> None:
         # It takes rich for tracebacks in colours where it finds it: 3 MB that a log of plain lines never uses.
         importlib.import_module("structlog")
 
-    from smartmob.kernel import first
+    from smartmob.kernel.subprocesses import pid1
 
     # Before all that takes memory, of which process 1 keeps what was there when it stepped aside.
-    first.step_aside()
+    pid1.become_init()
 
-    from smartmob.kernel.auth import check_bind
+    from smartmob.kernel.auth.authenticator import check_bind
 
     check_bind(settings.host, settings.token, settings.insecure)
 
     from smartmob.app import build
     from smartmob.commands.events import CloseAsked
-    from smartmob.kernel import log, server
+    from smartmob.kernel.http import server
+    from smartmob.kernel.observability import log
 
     logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
     service = build(settings, logs.access)
@@ -88,7 +89,7 @@ def command(config: Path | None, **flags: Any) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         await server.serve(
-            *(service.app, service.entrance, settings),
+            *(service.app, service.gate, settings),
             stopping=service.stopping,
             at_once=at_once,
             finish=service.finish,

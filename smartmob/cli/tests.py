@@ -15,9 +15,9 @@ import click
 import orjson
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import measures, output, targets
+from smartmob.cli import measures, output, output_files
 from smartmob.cli.connection import talks_to_server
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
 from smartmob.metrics.protocol import CSV_HEADER
 
@@ -42,7 +42,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Runs to list.")
 @as_json
 @talks_to_server
-async def ls(lab: Lab, limit: int, as_json: bool) -> None:
+async def ls(lab: RestClient, limit: int, as_json: bool) -> None:
     """List test runs, newest first, and metrics whose session never came."""
     runs = ((await lab.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
     orphans = (await lab.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
@@ -85,7 +85,7 @@ _SORTS = {"arrival": None, "time": "total_time", "cpu": "cpu_usage", "memory": "
 @click.option("--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Most first.")
 @as_json
 @talks_to_server
-async def show(lab: Lab, ident: str, sort: str, as_json: bool) -> None:
+async def show(lab: RestClient, ident: str, sort: str, as_json: bool) -> None:
     """Show what the tests of a run or a session cost; the beginning of its name is enough."""
     run = await _find_run(lab, ident)
     metrics = [metric async for metric in lab.documents(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
@@ -118,7 +118,7 @@ async def show(lab: Lab, ident: str, sort: str, as_json: bool) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Executions to list.")
 @as_json
 @talks_to_server
-async def history(lab: Lab, item: str, limit: int, as_json: bool) -> None:
+async def history(lab: RestClient, item: str, limit: int, as_json: bool) -> None:
     """Show each execution of a test, by its name or its variant, newest first."""
     rows = (await lab.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
     if as_json:
@@ -152,7 +152,9 @@ async def history(lab: Lab, item: str, limit: int, as_json: bool) -> None:
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of a JUnit file's session; repeatable.")
 @click.option("--component", default="", help="Component of a JUnit file's tests.")
 @talks_to_server
-async def import_(lab: Lab, files: tuple[Path, ...], scm_ref: str, tags: tuple[str, ...], component: str) -> None:
+async def import_(
+    lab: RestClient, files: tuple[Path, ...], scm_ref: str, tags: tuple[str, ...], component: str
+) -> None:
     """Load pytest-monitor databases (.pymon) and JUnit XML.
 
     What is there already is not loaded again, so an import that was cut off is simply repeated.
@@ -167,7 +169,7 @@ async def import_(lab: Lab, files: tuple[Path, ...], scm_ref: str, tags: tuple[s
         output.say(said + (f", {content.skipped} tests left out that did not pass" if content.skipped else ""))
 
 
-async def _load(lab: Lab, content: measures.Measures, bar: Progress, task: TaskID) -> int:
+async def _load(lab: RestClient, content: measures.Measures, bar: Progress, task: TaskID) -> int:
     """Send what is not there yet; return how many metrics."""
     for context in content.contexts():
         await lab.post(f"{API}/contexts/", context)
@@ -213,7 +215,7 @@ async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) ->
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @click.option("--run", "ident", metavar="RUN|SESSION", help="Only this run or session.")
 @talks_to_server
-async def export(lab: Lab, form: str, target: Path | None, force: bool, ident: str | None) -> None:
+async def export(lab: RestClient, form: str, target: Path | None, force: bool, ident: str | None) -> None:
     """Write what was measured as CSV, NDJSON or a pytest-monitor database."""
     run = await _find_run(lab, ident) if ident is not None else None
     path = f"{API}/runs/{quote(run['id'], safe='')}/metrics" if run is not None else f"{API}/metrics/"
@@ -236,11 +238,11 @@ def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise InvalidInput(f"{target} is there already; replace it with --force")
-    with targets.replacing(target) as file:
+    with output_files.replacing(target) as file:
         yield file
 
 
-async def _export_csv(lab: Lab, path: str, file: BinaryIO) -> int:
+async def _export_csv(lab: RestClient, path: str, file: BinaryIO) -> int:
     """Write the table that the server sends; raises RemoteError for one without its columns or cut off in a line."""
     head, begun, last, lines = b"", False, b"", 0
     shown = output.printable if file.isatty() else str
@@ -262,7 +264,7 @@ async def _export_csv(lab: Lab, path: str, file: BinaryIO) -> int:
     return lines - 1
 
 
-async def _export_lines(lab: Lab, path: str, file: BinaryIO) -> int:
+async def _export_lines(lab: RestClient, path: str, file: BinaryIO) -> int:
     """Write the documents that the server sends; raises RemoteError for what is none."""
     count = 0
     async for line in lab.lines(path):
@@ -273,7 +275,7 @@ async def _export_lines(lab: Lab, path: str, file: BinaryIO) -> int:
     return count
 
 
-async def _export_pymon(lab: Lab, path: str, run: dict[str, Any] | None, target: Path) -> int:
+async def _export_pymon(lab: RestClient, path: str, run: dict[str, Any] | None, target: Path) -> int:
     with closing(sqlite3.connect(target)) as database:
         try:
             return await _fill_pymon(lab, path, run, database)
@@ -281,7 +283,7 @@ async def _export_pymon(lab: Lab, path: str, run: dict[str, Any] | None, target:
             raise RemoteError(f"the server's measures fit into no database: {error}") from None
 
 
-async def _fill_pymon(lab: Lab, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:
+async def _fill_pymon(lab: RestClient, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:
     with database:
         for statement in measures.CREATE:
             database.execute(statement)
@@ -298,7 +300,7 @@ async def _fill_pymon(lab: Lab, path: str, run: dict[str, Any] | None, database:
     return count
 
 
-async def _export_contexts(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+async def _export_contexts(lab: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
     columns = ", ".join(measures.CONTEXT_COLUMNS.values())
     marks = ", ".join(f":{name}" for name in measures.CONTEXT_COLUMNS)
     async for context in lab.rows(f"{API}/contexts/", "contexts"):
@@ -306,7 +308,7 @@ async def _export_contexts(lab: Lab, database: sqlite3.Connection, wanted: set[s
             database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608
 
 
-async def _export_sessions(lab: Lab, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+async def _export_sessions(lab: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
     async for session in lab.rows(f"{API}/sessions/", "sessions"):
         if wanted is None or session["session_h"] in wanted:
             tags = orjson.dumps({tag["name"]: tag["value"] for tag in session["tags"]}).decode()
@@ -316,7 +318,7 @@ async def _export_sessions(lab: Lab, database: sqlite3.Connection, wanted: set[s
             )
 
 
-async def _find_run(lab: Lab, ident: str) -> dict[str, Any]:
+async def _find_run(lab: RestClient, ident: str) -> dict[str, Any]:
     """Return the run of that name, or of the one session whose hash begins with it."""
     try:
         return dict(await lab.get(f"{API}/runs/{quote(ident, safe='')}"))

@@ -10,7 +10,7 @@ import click
 from smartmob.cli import output
 from smartmob.cli.connection import as_json, talks_to_server
 from smartmob.cli.spans import span_seconds
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 
 ROLES = ("read", "ingest", "control")
 
@@ -26,7 +26,7 @@ def command() -> None:
 @click.option("--expires", metavar="SPAN", help="After how long it holds no more: 12h or 30d; without it, never.")
 @as_json
 @talks_to_server
-async def add(lab: Lab, name: str, role: str, expires: str | None, as_json: bool) -> None:
+async def add(lab: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
     """Make a token and print it, this once."""
     seconds = None if expires is None else span_seconds("--expires", expires)
     made = await lab.post("/tokens", {"name": name, "role": role, "seconds": seconds})
@@ -40,7 +40,7 @@ async def add(lab: Lab, name: str, role: str, expires: str | None, as_json: bool
 @command.command()
 @as_json
 @talks_to_server
-async def ls(lab: Lab, as_json: bool) -> None:
+async def ls(lab: RestClient, as_json: bool) -> None:
     """List tokens; what lets somebody in is shown nowhere."""
     tokens = (await lab.get("/tokens"))["tokens"]
     if as_json:
@@ -65,7 +65,7 @@ async def ls(lab: Lab, as_json: bool) -> None:
 @command.command()
 @click.argument("name")
 @talks_to_server
-async def revoke(lab: Lab, name: str) -> None:
+async def revoke(lab: RestClient, name: str) -> None:
     """Let a token hold no longer, from this moment on."""
     await lab.delete(f"/tokens/{quote(name, safe='')}")
     output.say(f"The token {name} holds no longer.")

@@ -51,7 +51,7 @@ def command(
 
 
 def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None) -> int:
-    from smartmob.turrets.turret import keys, loops
+    from smartmob.turrets.turret import event_loop, keys
     from smartmob.turrets.turret.session import Turret
 
     curve = keys.keys(packed, hq_key_file, key_file)
@@ -63,7 +63,7 @@ def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None) -> int:
             loop.add_signal_handler(number, turret.quit)
         return await turret.run()
 
-    with loops.runner() as runner:
+    with event_loop.runner() as runner:
         return runner.run(main())
 
 

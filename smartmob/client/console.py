@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 
 DELETED = 1000
 """How a connection ends when the process is deleted, or when nothing was to be followed."""
@@ -37,7 +37,7 @@ class Console:
 
 @asynccontextmanager
 async def console(
-    lab: Lab, slug: str, *, tail: int = 0, events: bool = False, follow: bool = True
+    lab: RestClient, slug: str, *, tail: int = 0, events: bool = False, follow: bool = True
 ) -> AsyncIterator[Console]:
     """Attach to a process until the end of the block; its last `tail` lines come first.
 

@@ -51,7 +51,7 @@ class Broken(RemoteError):
     """The connection to the server broke."""
 
 
-class Lab:
+class RestClient:
     """A connection to the service at `url`; use it as an async context manager.
 
     Every method raises RemoteError, with the server's own words where it gave some.
@@ -66,9 +66,9 @@ class Lab:
             self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
 
-    def beside(self, url: str) -> Lab:
+    def beside(self, url: str) -> RestClient:
         """Return a connection to another service that takes the same token."""
-        return Lab(url, self._token, self._ca_file)
+        return RestClient(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from smartmob.client import messages, places, transfer
+from smartmob.client import messages, safe_paths, transfer
 from smartmob.client.calls import RemoteCall, Taker
 from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
@@ -244,7 +244,7 @@ class Lab:
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
         """Get a file from the server, checked by its SHA-256; return its size and digest."""
-        return await transfer.download(self, src, places.own(Path(dest)), progress)
+        return await transfer.download(self, src, safe_paths.own(Path(dest)), progress)
 
     def start(
         self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any

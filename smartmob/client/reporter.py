@@ -22,10 +22,10 @@ from yarl import URL
 from smartmob import __version__
 from smartmob.client import trust
 from smartmob.client.backlog import Backlog
-from smartmob.client.offset import exchanged
+from smartmob.client.clock_offset import exchanged
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.model import sample_fields
-from smartmob.hosts.sampler.sweep import Sweeper
+from smartmob.hosts.sampler.snapshot import SnapshotReader
 
 _ANSWER_SECONDS = 10.0
 _EXCHANGES = 5
@@ -78,7 +78,7 @@ class Reporter:
         self._held: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._connected = False
-        self._sweeper = Sweeper()
+        self._sweeper = SnapshotReader()
         self._numbers = secrets.randbits(60)
         self._random = secrets.SystemRandom()
         self.delivered = 0

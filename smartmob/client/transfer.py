@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from smartmob.client import places
+from smartmob.client import safe_paths
 from smartmob.client.failures import ClientError, NotConnected
-from smartmob.client.places import Place
-from smartmob.commands.checked import Reader, Writer, mode_of
+from smartmob.client.safe_paths import SafePath
+from smartmob.commands.hashed_file import Reader, Writer, mode_of
 
 if TYPE_CHECKING:
     from smartmob.client.lab import Lab, Listener
@@ -37,7 +37,7 @@ async def upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> d
 
 
 async def download(
-    lab: Lab, src: str, dest: Place, progress: Progress | None, size: int | None = None
+    lab: Lab, src: str, dest: SafePath, progress: Progress | None, size: int | None = None
 ) -> dict[str, Any]:
     """Get a file, which is about `size` bytes long; raises OSError, ClientError and what the server raises."""
     most = None if size is None else size + _GROWN
@@ -94,9 +94,9 @@ async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
     return found
 
 
-async def _download(lab: Lab, way: tuple[str, Place], most: int | None, progress: Progress | None) -> dict[str, Any]:
+async def _download(lab: Lab, way: tuple[str, SafePath], most: int | None, progress: Progress | None) -> dict[str, Any]:
     src, dest = way
-    opening = places.opened(dest)
+    opening = safe_paths.opened(dest)
     opened = await asyncio.to_thread(opening.__enter__)
     try:
         writer = Writer(opened.file)

@@ -25,7 +25,7 @@ class Speaker(Protocol):
         """The command has ended; the last thing that is said."""
 
 
-class Sink(Speaker, Protocol):
+class ReplySink(Speaker, Protocol):
     """The client's end of one command: what a door must do with what the command says."""
 
     def acknowledge(self, number: int, job: bool) -> None:
@@ -44,7 +44,7 @@ class Sink(Speaker, Protocol):
         """Return the next bytes that the client sends to the command, or None at their end."""
 
 
-class Session:
+class ClientSession:
     """One connection of a client: who it is, and its own working directory."""
 
     def __init__(self, client: str, home: Path) -> None:
@@ -56,13 +56,18 @@ class Session:
         return Path(os.path.normpath(self.cwd / Path(given).expanduser()))
 
 
-class Call:
+class CallContext:
     """What a command's function gets first."""
 
     __slots__ = ("_loop", "_sink", "id", "job", "service", "session")
 
     def __init__(
-        self, number: int, session: Session, sink: Sink, service: CommandsService, job: RunningJob | None = None
+        self,
+        number: int,
+        session: ClientSession,
+        sink: ReplySink,
+        service: CommandsService,
+        job: RunningJob | None = None,
     ) -> None:
         self.id = number
         self.session = session

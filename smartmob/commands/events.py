@@ -1,4 +1,4 @@
-"""What happens in the room `commands`, as it is told on the bus."""
+"""What happens in the feature `commands`, as it is told on the bus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the room `commands` stores and says: jobs, and the descriptions of commands. No I/O.
+"""What the feature `commands` stores and says: jobs, and the descriptions of commands. No I/O.
 
 Times are aware UTC, sizes and offsets are bytes, processor times seconds.
 """

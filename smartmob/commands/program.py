@@ -21,8 +21,8 @@ from smartmob.commands import model
 from smartmob.commands.model import Outcome, Terminal
 from smartmob.commands.supervisor import RunningJob
 from smartmob.errors import Conflict
-from smartmob.kernel.children.nursery import Child, Exit, Nursery, Spec
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Child, Exit, Spawner, Spec
 
 _PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024
@@ -31,7 +31,7 @@ _LEFT_BEHIND_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProgramSpec:
     """What to run and how; `timeout` and `grace` are seconds, `given` is the whole input, None leaves it open."""
 
     argv: Sequence[str]
@@ -46,9 +46,9 @@ class Plan:
 class Program:
     """One program as it runs. `run` it once; the other methods are the job's controls."""
 
-    def __init__(self, plan: Plan, nursery: Nursery, tasks: TaskRegistry) -> None:
+    def __init__(self, plan: ProgramSpec, spawner: Spawner, tasks: TaskRegistry) -> None:
         self._plan = plan
-        self._nursery = nursery
+        self._spawner = spawner
         self._tasks = tasks
         self._child: Child | None = None
         self._stopping: asyncio.Task[Exit] | None = None
@@ -148,7 +148,7 @@ class Program:
 
     async def _spawn(self, fds: tuple[int, int, int], terminal: str) -> Child:
         plan = self._plan
-        self._child = await self._nursery.spawn(Spec(plan.argv, plan.env, plan.cwd, *fds, terminal=terminal))
+        self._child = await self._spawner.spawn(Spec(plan.argv, plan.env, plan.cwd, *fds, terminal=terminal))
         return self._child
 
     async def _ended(self, child: Child) -> bool:
@@ -281,7 +281,7 @@ class _Drain:
             self._fd = -1
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: ProgramSpec) -> None:
     """Raise the OSError that tells by its class why the program cannot be started, where that can be seen before."""
     if not plan.cwd.is_dir():
         number = errno.ENOTDIR if plan.cwd.exists() else errno.ENOENT

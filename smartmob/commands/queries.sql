@@ -1,4 +1,4 @@
--- The SQL of the room `commands`.
+-- The SQL of the feature `commands`.
 
 -- name: reserve
 UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING next - $1;

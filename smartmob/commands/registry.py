@@ -44,7 +44,7 @@ _MARK = "__smartmob_command__"
 _JOB = "__smartmob_job__"
 
 
-class Where(Enum):
+class ExecutionMode(Enum):
     """Where a command runs: at once within the loop, as a task of the loop, or in a thread."""
 
     INLINE = "inline"
@@ -114,7 +114,7 @@ class Command:
     name: str
     function: Callable[..., Any]
     background: bool
-    where: Where
+    where: ExecutionMode
     own_outcome: bool
     positional: tuple[str, ...]
     required: frozenset[str]
@@ -184,7 +184,13 @@ def _read(function: Callable[..., Any], mark: _Mark) -> Command:
         raise SettingsError(f"the command {name} has parameters that cannot be checked: {error}") from None
     text = inspect.getdoc(function) or ""
     described = [_parameter(p, schema, hints) for p, schema in zip(fixed, schemas, strict=True)]
-    where = Where.INLINE if mark.inline else Where.LOOP if inspect.iscoroutinefunction(function) else Where.THREAD
+    where = (
+        ExecutionMode.INLINE
+        if mark.inline
+        else ExecutionMode.LOOP
+        if inspect.iscoroutinefunction(function)
+        else ExecutionMode.THREAD
+    )
     return Command(
         name=name,
         function=function,

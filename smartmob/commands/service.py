@@ -1,4 +1,4 @@
-"""What the room `commands` does: runs commands for its clients, and finds jobs and their output again."""
+"""What the feature `commands` does: runs commands for its clients, and finds jobs and their output again."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import structlog
 
 from smartmob.commands import model
 from smartmob.commands.builtin import COMMANDS
-from smartmob.commands.call import Call, Session, Sink, Speaker
+from smartmob.commands.call import CallContext, ClientSession, ReplySink, Speaker
 from smartmob.commands.events import CloseAsked
 from smartmob.commands.model import CommandDescription, Job, Outcome
-from smartmob.commands.registry import Command, Registry, Where, load
+from smartmob.commands.registry import Command, ExecutionMode, Registry, load
 from smartmob.commands.spool import Outputs
 from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import RunningJob, Supervisor, inputs
 from smartmob.commands.transfers import Transfers
 from smartmob.errors import NotFound, SmartmobError
-from smartmob.kernel import clock
-from smartmob.kernel.children.nursery import Nursery
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import CommandsSettings, inherited
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class CommandsService:
         self,
         store: JobStore,
         records: GroupCommitWriter[Job],
-        nursery: Nursery,
+        spawner: Spawner,
         bus: EventBus,
         tasks: TaskRegistry,
         settings: CommandsSettings,
@@ -61,7 +61,7 @@ class CommandsService:
         least_free: int = 0,
     ) -> None:
         self.settings = settings
-        self.nursery = nursery
+        self.spawner = spawner
         self.environment = inherited() if environment is None else environment
         self.tasks = tasks
         self._store = store
@@ -112,9 +112,9 @@ class CommandsService:
         await self.end()
         self._outputs.close()
 
-    def session(self, client: str) -> Session:
+    def session(self, client: str) -> ClientSession:
         """Return the session of a new connection; its working directory is the home of the service's user."""
-        return Session(client, Path.home())
+        return ClientSession(client, Path.home())
 
     # -- commands -----------------------------------------------------------------------------------------------
 
@@ -124,10 +124,10 @@ class CommandsService:
 
     async def call(
         self,
-        session: Session,
+        session: ClientSession,
         name: str,
         arguments: tuple[Sequence[Any], Mapping[str, Any]],
-        sink: Sink,
+        sink: ReplySink,
         *,
         native: bool = False,
         key: str | None = None,
@@ -159,19 +159,19 @@ class CommandsService:
         self.registry.find(name).bind(*arguments, native=False)
 
     def call_inline(
-        self, session: Session, name: str, arguments: tuple[Sequence[Any], Mapping[str, Any]], sink: Speaker
+        self, session: ClientSession, name: str, arguments: tuple[Sequence[Any], Mapping[str, Any]], sink: Speaker
     ) -> bool:
         """Run a command that is answered at once; return False, having done nothing, for any other one."""
         try:
             command = self.registry.find(name)
         except NotFound:
             return False
-        if command.where is not Where.INLINE:
+        if command.where is not ExecutionMode.INLINE:
             return False
         try:
             values = command.bind(*arguments, native=False)
             # An inline command waits for nothing, so it needs no more of its client than a Speaker.
-            code = command.function(Call(0, session, cast(Sink, sink), self), **values)
+            code = command.function(CallContext(0, session, cast(ReplySink, sink), self), **values)
             outcome = Outcome(exit_code=code or model.GOOD)
         except Exception as error:
             outcome = Outcome(exit_code=model.ERROR, error=error)
@@ -188,15 +188,15 @@ class CommandsService:
                     await self._refill()
 
     async def _quick(
-        self, number: int, session: Session, command: Command, values: dict[str, Any], sink: Sink
+        self, number: int, session: ClientSession, command: Command, values: dict[str, Any], sink: ReplySink
     ) -> Outcome:
         sink.acknowledge(number, job=False)
-        call = Call(number, session, sink, self)
+        call = CallContext(number, session, sink, self)
         result: Any
-        if command.where is Where.THREAD:
+        if command.where is ExecutionMode.THREAD:
             call.within_thread(asyncio.get_running_loop())
             result = await asyncio.to_thread(command.function, call, **values)
-        elif command.where is Where.LOOP:
+        elif command.where is ExecutionMode.LOOP:
             result = await command.function(call, **values)
         else:
             result = command.function(call, **values)
@@ -205,10 +205,10 @@ class CommandsService:
     async def _background(
         self,
         number: int,
-        session: Session,
+        session: ClientSession,
         command: Command,
         values: dict[str, Any],
-        sink: Sink,
+        sink: ReplySink,
         key: str | None,
     ) -> Outcome:
         known = self._keys.get(key) if key is not None else None
@@ -230,20 +230,20 @@ class CommandsService:
         return await self.follow_running(job, 0, sink, hold=True)
 
     async def _work(
-        self, job: RunningJob, session: Session, command: Command, values: dict[str, Any], sink: Sink
+        self, job: RunningJob, session: ClientSession, command: Command, values: dict[str, Any], sink: ReplySink
     ) -> Outcome:
-        call = Call(job.record.id, session, sink, self, job)
+        call = CallContext(job.record.id, session, sink, self, job)
         if command.own_outcome:
             outcome: Outcome = await command.function(call, **values)
             return outcome
-        orders: Any = asyncio.Queue() if command.where is Where.LOOP else queue.SimpleQueue()
+        orders: Any = asyncio.Queue() if command.where is ExecutionMode.LOOP else queue.SimpleQueue()
         job.control_by(inputs(orders))
-        if command.where is Where.LOOP:
+        if command.where is ExecutionMode.LOOP:
             return Outcome(exit_code=_code(await command.function(call, orders, **values)))
         call.within_thread(asyncio.get_running_loop())
         return Outcome(exit_code=_code(await _in_own_thread(lambda: command.function(call, orders, **values))))
 
-    def _record(self, number: int, session: Session, command: Command, values: Mapping[str, Any]) -> Job:
+    def _record(self, number: int, session: ClientSession, command: Command, values: Mapping[str, Any]) -> Job:
         given = values.get("cmd")
         argv = [given] if isinstance(given, str) else given if isinstance(given, list) else _words(command.name, values)
         env = values.get("env")
@@ -259,7 +259,7 @@ class CommandsService:
             started_at=clock.now(),
         )
 
-    def close_server(self, session: Session) -> None:
+    def close_server(self, session: ClientSession) -> None:
         """Take note that a client wants the end of the service."""
         self._bus.publish(CloseAsked(session.client))
 
@@ -323,7 +323,7 @@ class CommandsService:
             else:
                 await running.beyond(offset)
 
-    async def follow(self, job_id: int, offset: int, sink: Sink, *, hold: bool = False) -> Outcome:
+    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
         """Send the output of a job from `offset` on, and return how it ended, once it has; raises NotFound."""
         running = self.supervisor.find(job_id)
         if running is not None:
@@ -340,7 +340,7 @@ class CommandsService:
         error = None if job.error is None else RuntimeError(job.error)
         return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error)
 
-    async def follow_running(self, job: RunningJob, offset: int, sink: Sink, *, hold: bool) -> Outcome:
+    async def follow_running(self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool) -> Outcome:
         """Send the output of a running job; with `hold` it does not run so far ahead that something is dropped."""
         spool = job.spool
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smartmob.errors import NotFound
-from smartmob.kernel.disk import DiskLow, Floor
+from smartmob.kernel.runtime.disk import DiskLow, Floor
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 _NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from smartmob.commands.model import Job
-from smartmob.kernel import queries
-from smartmob.kernel.db import Connection, Database, Record
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database, Record
+from smartmob.kernel.db.writer import Submission
 
 PACKAGE = "smartmob.commands"
 _BLOCK = 1_000_000

@@ -15,11 +15,11 @@ from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.commands.model import Job, Outcome
 from smartmob.commands.spool import Outputs, Spool
 from smartmob.errors import Conflict, Unavailable
-from smartmob.kernel import clock
-from smartmob.kernel.disk import DiskLow
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.disk import DiskLow
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = structlog.get_logger()
 

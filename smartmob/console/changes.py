@@ -1,4 +1,4 @@
-"""What happened in a span, of every room, in the order of time."""
+"""What happened in a span, of every feature, in the order of time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console.model import Change
-from smartmob.console.rooms import Rooms
-from smartmob.kernel import clock
+from smartmob.console.services import Services
+from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as TestRun
-from smartmob.processes.model import Happening
+from smartmob.processes.model import ProcessEvent
 from smartmob.turrets.model import Run as LoadRun
 
 _TOLD_OF_PROCESSES = {
@@ -31,15 +31,15 @@ _PEACEFUL = (0, None, -signal.SIGTERM, -signal.SIGINT)
 """How programs end that were asked to."""
 
 
-async def changes(rooms: Rooms, start: datetime, end: datetime, most: int) -> list[Change]:
+async def changes(services: Services, start: datetime, end: datetime, most: int) -> list[Change]:
     """Return what happened from `start` until before `end`; of each room at most so many, the newest."""
     happened, runs, loads, jobs, hosts, marks = await asyncio.gather(
-        happenings(rooms, start, end, most),
-        rooms.metrics.runs_between(start, end, most),
-        rooms.turrets.runs_between(start, end, most),
-        rooms.commands.jobs_between(start, end, most),
-        rooms.hosts.hosts("", _MOST_HOSTS),
-        rooms.marks.marks(start, end, most),
+        happenings(services, start, end, most),
+        services.metrics.runs_between(start, end, most),
+        services.turrets.runs_between(start, end, most),
+        services.commands.jobs_between(start, end, most),
+        services.hosts.hosts("", _MOST_HOSTS),
+        services.marks.marks(start, end, most),
     )
     found = [
         *_of_processes(happened),
@@ -52,19 +52,19 @@ async def changes(rooms: Rooms, start: datetime, end: datetime, most: int) -> li
     return sorted((change for change in found if start <= change.at < end), key=lambda change: change.at)
 
 
-async def happenings(rooms: Rooms, start: datetime, end: datetime, most: int) -> list[Happening]:
+async def happenings(services: Services, start: datetime, end: datetime, most: int) -> list[ProcessEvent]:
     """Return the newest events of processes; they are read in the order of time, so all of a span are gone through."""
-    found: list[Happening] = []
+    found: list[ProcessEvent] = []
     after = None
     while True:
-        page = await rooms.processes.events(None, start, end, after, 1_000)
+        page = await services.processes.events(None, start, end, after, 1_000)
         found = [*found, *(kept.happening for kept in page)][-most:]
         if len(page) < 1_000:
             return found
         after = (page[-1].happening.at, page[-1].id)
 
 
-def _of_processes(happened: Iterable[Happening]) -> Iterator[Change]:
+def _of_processes(happened: Iterable[ProcessEvent]) -> Iterator[Change]:
     for happening in happened:
         level = _TOLD_OF_PROCESSES.get(happening.kind)
         if level is None:

@@ -13,9 +13,9 @@ from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.console.service import ConsoleService
 from smartmob.errors import Unavailable
 from smartmob.hosts.events import HostRegistered
-from smartmob.kernel import clock
-from smartmob.kernel.audience import Audience
-from smartmob.kernel.events import EventBus, ServiceStopping
+from smartmob.kernel.http.broadcast import Broadcast
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.marks.events import MarkAdded, MarkRemoved
 from smartmob.metrics.events import MetricsStored, SessionDeleted, SessionStored
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
@@ -35,7 +35,7 @@ class Live:
 
     def __init__(self, service: ConsoleService, bus: EventBus) -> None:
         self._service = service
-        self._audience = Audience[str]()
+        self._audience = Broadcast[str]()
         # Another beginning at each start: whoever watched the service before it must notice.
         self._numbers = itertools.count(int(clock.epoch() * 1000))
         self.news = next(self._numbers)

@@ -11,7 +11,7 @@ from smartmob.console import assets
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NavigationEntry:
     """An entry of the navigation."""
 
     name: str
@@ -20,13 +20,13 @@ class Place:
 
 
 PLACES = (
-    Place("Overview", "/console/", "grid"),
-    Place("Timeline", "/console/timeline", "timeline"),
-    Place("Tests", "/console/tests", "flask"),
-    Place("Processes", "/console/processes", "play"),
-    Place("Commands", "/console/commands", "prompt"),
-    Place("Load", "/console/load", "target"),
-    Place("Hosts", "/console/hosts", "host"),
+    NavigationEntry("Overview", "/console/", "grid"),
+    NavigationEntry("Timeline", "/console/timeline", "timeline"),
+    NavigationEntry("Tests", "/console/tests", "flask"),
+    NavigationEntry("Processes", "/console/processes", "play"),
+    NavigationEntry("Commands", "/console/commands", "prompt"),
+    NavigationEntry("Load", "/console/load", "target"),
+    NavigationEntry("Hosts", "/console/hosts", "host"),
 )
 """What the navigation shows, in its order."""
 

@@ -1,4 +1,4 @@
-"""What the pages ask for, gathered from the rooms; it stores nothing itself."""
+"""What the pages ask for, gathered from the features; it stores nothing itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console import model
 from smartmob.console.changes import changes
-from smartmob.console.rooms import Rooms
-from smartmob.hosts.model import Band, Host, Point
+from smartmob.console.services import Services
+from smartmob.hosts.model import Host, MinAvgMax, Point
 from smartmob.hosts.model import Span as HostSpan
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.processes.model import Snapshot
 from smartmob.turrets.model import TRANSACTION, LiveFrame
@@ -30,21 +30,21 @@ _NEWEST_JOB = 2**62
 class ConsoleService:
     """Gathers what a page shows."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self.rooms = rooms
+    def __init__(self, services: Services) -> None:
+        self.services = services
 
     async def now(self, news: int) -> model.Now:
         """Return the lab as it is."""
-        rooms = self.rooms
+        services = self.services
         hosts, jobs = await asyncio.gather(
-            rooms.hosts.hosts("", MOST_HOSTS), rooms.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
+            services.hosts.hosts("", MOST_HOSTS), services.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
         )
-        frame = rooms.turrets.viewers.current()
+        frame = services.turrets.viewers.current()
         return model.Now(
             at=clock.now(),
             news=news,
             hosts=[_host(host) for host in hosts],
-            processes=[_process(snapshot) for snapshot in rooms.processes.processes()],
+            processes=[_process(snapshot) for snapshot in services.processes.processes()],
             jobs=[_job(job) for job in jobs],
             load=None if frame is None else _load(frame[0], frame[1]),
         )
@@ -58,16 +58,16 @@ class ConsoleService:
         return model.Overview(courses=courses, runs=runs, changes=changed)
 
     async def _recent(self, end: datetime) -> list[model.Change]:
-        found = await changes(self.rooms, end - _RECENT, end + timedelta(seconds=1), _CHANGES_SHOWN)
+        found = await changes(self.services, end - _RECENT, end + timedelta(seconds=1), _CHANGES_SHOWN)
         return found[::-1][:_CHANGES_SHOWN]
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:
         """Return the newest test runs with what was found in them."""
-        runs = await self.rooms.metrics.runs((clock.now() + timedelta(days=1), ""), limit)
+        runs = await self.services.metrics.runs((clock.now() + timedelta(days=1), ""), limit)
         return [await self._test_run(run) for run in runs]
 
     async def _test_run(self, run: StoredTestRun) -> model.TestRun:
-        found = await self.rooms.metrics.verdict_of_run(run.id) if run.metrics else None
+        found = await self.services.metrics.verdict_of_run(run.id) if run.metrics else None
         return model.TestRun(
             id=run.id,
             scm_ref=run.scm_ref,
@@ -85,8 +85,8 @@ class ConsoleService:
     ) -> model.Courses:
         """Return what machines did in a span, in at most so many points, all at the same times."""
         if names is None:
-            names = [host.name for host in await self.rooms.hosts.hosts("", MOST_HOSTS)]
-        found = await self.rooms.hosts.courses(names, HostSpan(start, end), points)
+            names = [host.name for host in await self.services.hosts.hosts("", MOST_HOSTS)]
+        found = await self.services.hosts.courses(names, HostSpan(start, end), points)
         return _aligned(found)
 
 
@@ -116,7 +116,7 @@ def _course(name: str, points: Iterable[Point], place: dict[float, int]) -> mode
     return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
 
 
-def _mean(band: Band | None) -> float | None:
+def _mean(band: MinAvgMax | None) -> float | None:
     return None if band is None else band.avg
 
 

@@ -12,12 +12,12 @@ import msgspec
 from smartmob.commands.model import Job
 from smartmob.console.changes import changes, happenings
 from smartmob.console.model import LoadCourse, Span, Timeline
-from smartmob.console.rooms import Rooms
 from smartmob.console.service import ConsoleService
-from smartmob.kernel import clock
+from smartmob.console.services import Services
+from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Executed
 from smartmob.metrics.model import Run as TestRun
-from smartmob.processes.model import Happening, Snapshot
+from smartmob.processes.model import ProcessEvent, Snapshot
 from smartmob.turrets.model import Run as LoadRun
 
 TESTS_SEEN = timedelta(hours=2)
@@ -34,19 +34,19 @@ _BORN = ("started", "restarted")
 
 async def timeline(service: ConsoleService, start: datetime, end: datetime, points: int) -> Timeline:
     """Return what is known of the span from `start` until before `end`."""
-    rooms = service.rooms
+    services = service.services
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
-        rooms.metrics.runs_between(start, end, MOST_RUNS),
-        rooms.turrets.runs_between(start, end, MOST_LOADS),
-        rooms.commands.jobs_between(start, end, MOST_JOBS),
+        services.metrics.runs_between(start, end, MOST_RUNS),
+        services.turrets.runs_between(start, end, MOST_LOADS),
+        services.commands.jobs_between(start, end, MOST_JOBS),
     )
     happened, changed, marks = await asyncio.gather(
-        happenings(rooms, start, end, MOST_HAPPENINGS),
-        changes(rooms, start, end, MOST_CHANGES),
-        rooms.marks.marks(start, end, MOST_MARKS),
+        happenings(services, start, end, MOST_HAPPENINGS),
+        changes(services, start, end, MOST_CHANGES),
+        services.marks.marks(start, end, MOST_MARKS),
     )
-    tests = await _tests(rooms, runs, start, end)
+    tests = await _tests(services, runs, start, end)
     limits = (
         *(("tests", runs, MOST_RUNS), ("tests", tests, MOST_TESTS), ("load", loads, MOST_LOADS)),
         *(("jobs", jobs, MOST_JOBS), ("processes", happened, MOST_HAPPENINGS), ("marks", marks, MOST_MARKS)),
@@ -58,22 +58,22 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         spans=[
             *map(_run_span, runs),
             *map(_test_span, tests),
-            *_process_spans(happened, rooms.processes.processes(), start, end),
+            *_process_spans(happened, services.processes.processes(), start, end),
             *map(_load_span, loads),
             *map(_job_span, jobs),
         ],
         changes=changed,
         marks=[msgspec.to_builtins(mark, builtin_types=(datetime,)) for mark in marks],
-        loads=[course for run in loads if (course := await _load_course(rooms, run)) is not None],
+        loads=[course for run in loads if (course := await _load_course(services, run)) is not None],
         partial=sorted({lane for lane, found, most in limits if len(found) >= most}),
     )
 
 
-async def _tests(rooms: Rooms, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[Executed]:
+async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[Executed]:
     if end - start > TESTS_SEEN or not runs:
         return []
     sessions = [session.session_h for run in runs for session in run.sessions]
-    return await rooms.metrics.executions(sessions, start, end, MOST_TESTS)
+    return await services.metrics.executions(sessions, start, end, MOST_TESTS)
 
 
 def _run_span(run: TestRun) -> Span:
@@ -124,7 +124,7 @@ def _job_span(job: Job) -> Span:
 
 
 def _process_spans(
-    happened: Iterable[Happening], present: Iterable[Snapshot], start: datetime, end: datetime
+    happened: Iterable[ProcessEvent], present: Iterable[Snapshot], start: datetime, end: datetime
 ) -> list[Span]:
     """Return when each program ran: from each start to the exit behind it."""
     begun: dict[str, datetime] = {}
@@ -157,11 +157,11 @@ def _process_span(slug: str, start: datetime, end: datetime | None, detail: str,
     return Span(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
 
 
-async def _load_course(rooms: Rooms, run: LoadRun) -> LoadCourse | None:
+async def _load_course(services: Services, run: LoadRun) -> LoadCourse | None:
     if run.started_at is None:
         return None
     begun = run.started_at.timestamp()
-    points = (await rooms.turrets.course(run.id)).points
+    points = (await services.turrets.course(run.id)).points
     return LoadCourse(
         id=run.id,
         name=run.name,

@@ -1,10 +1,10 @@
-"""What happens in the room `hosts`, as it is told on the bus."""
+"""What happens in the feature `hosts`, as it is told on the bus."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartmob.hosts.model import Sweep
+from smartmob.hosts.model import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class HostSampled:
     """The machine on which the service runs was looked at; `host` is its name."""
 
     host: str
-    sweep: Sweep
+    sweep: Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the room `hosts` stores and says: machines, their samples, and what many samples come to. No I/O.
+"""What the feature `hosts` stores and says: machines, their samples, and what many samples come to. No I/O.
 
 A sample holds the load of a machine at one moment. Processor figures are percentages, memory and storage are MB in use
 (2^20 bytes, as the clients of seed 001 send them), rates are bytes per second. Times are seconds since 1970 (UTC).
@@ -191,7 +191,7 @@ class Storage(msgspec.Struct, frozen=True):
     free: int
 
 
-class Sweep(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """What one look has found: percentages, bytes, bytes per second since the look before, and degrees Celsius."""
 
     at: float
@@ -209,7 +209,7 @@ class Sweep(msgspec.Struct, frozen=True):
     temperatures: dict[str, float]
 
 
-def sample_fields(sweep: Sweep) -> dict[str, Any]:
+def sample_fields(sweep: Snapshot) -> dict[str, Any]:
     """Return a sweep under the names of `SampleData`; memory, storage and swap in MB, as clients send them."""
     return {
         "cpu_load": sweep.cpu,
@@ -297,7 +297,7 @@ class Host(msgspec.Struct, frozen=True):
     clock: ClockOffset | None
 
 
-class Band(msgspec.Struct, frozen=True):
+class MinAvgMax(msgspec.Struct, frozen=True):
     """What the samples of a span come to in one figure."""
 
     min: float
@@ -311,15 +311,15 @@ class Point(msgspec.Struct, frozen=True):
     time: datetime
     width: float
     samples: int
-    cpu: Band | None
-    mem: Band | None
-    storage: Band | None
-    load: Band | None
-    swap: Band | None
-    disk_read: Band | None
-    disk_write: Band | None
-    net_received: Band | None
-    net_sent: Band | None
+    cpu: MinAvgMax | None
+    mem: MinAvgMax | None
+    storage: MinAvgMax | None
+    load: MinAvgMax | None
+    swap: MinAvgMax | None
+    disk_read: MinAvgMax | None
+    disk_write: MinAvgMax | None
+    net_received: MinAvgMax | None
+    net_sent: MinAvgMax | None
 
 
 class HostLoad(msgspec.Struct, frozen=True):
@@ -327,7 +327,7 @@ class HostLoad(msgspec.Struct, frozen=True):
 
     host: str
     samples: int
-    cpu: Band | None
+    cpu: MinAvgMax | None
 
 
 POINT_COLUMNS = ("time", "width", "samples", *(f"{name}_{part}" for name in FIGURES for part in ("min", "avg", "max")))
@@ -339,7 +339,7 @@ def flat(point: Point) -> Iterator[object]:
     yield point.width
     yield point.samples
     for name in FIGURES:
-        band: Band | None = getattr(point, name)
+        band: MinAvgMax | None = getattr(point, name)
         yield from (None, None, None) if band is None else (band.min, band.avg, band.max)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.hosts.model import MEGABYTE, SampleData, Storage, Sweep
+from smartmob.hosts.model import MEGABYTE, SampleData, Snapshot, Storage
 
 DATA_TYPE = "Data type incorrect, please use json"
 DATA_SIZE = "incorrect data size"
@@ -81,7 +81,7 @@ class Clock(msgspec.Struct, frozen=True, tag="CLOCK"):
     sent: float
 
 
-class ClockOffset(msgspec.Struct, frozen=True, tag="CLOCK_OFFSET"):
+class ReportClockOffset(msgspec.Struct, frozen=True, tag="CLOCK_OFFSET"):
     """Tells how far the client's clock is from the server's, in seconds to add to it."""
 
     offset: float
@@ -89,7 +89,7 @@ class ClockOffset(msgspec.Struct, frozen=True, tag="CLOCK_OFFSET"):
     client_id: str = ""
 
 
-Message = Hello | ClientData | Subscribe | Unsubscribe | WorkTime | Backfill | Clock | ClockOffset
+Message = Hello | ClientData | Subscribe | Unsubscribe | WorkTime | Backfill | Clock | ReportClockOffset
 
 # Not strict: a number may stand in quotation marks, as in some clients' intervals.
 _MESSAGE = msgspec.json.Decoder(Message, strict=False)
@@ -209,7 +209,7 @@ def backfilled(stored: int, refused: Sequence[str]) -> str:
 OFFSET_STORED = '{"type": "CLOCK_OFFSET", "payload": {"stored": true}}'
 
 
-def event_parts(sweep: Sweep) -> dict[str, str]:
+def event_parts(sweep: Snapshot) -> dict[str, str]:
     """Return the parts of an EVENT as JSON: made once for all subscribers."""
     memory = {
         name: value if name == "percent" else value // MEGABYTE
@@ -296,7 +296,7 @@ class Echo:
                 return (_backfill(message),)
             case Clock():
                 return (TellClock(message.sent, wall) if math.isfinite(message.sent) else _refuse("sent: no number"),)
-            case ClockOffset():
+            case ReportClockOffset():
                 fine = math.isfinite(message.offset) and math.isfinite(message.delay) and message.delay >= 0
                 if not fine:
                     return (_refuse("offset and delay are seconds, and delay is not negative"),)
@@ -400,5 +400,5 @@ class _Type(msgspec.Struct):
 _TYPE = msgspec.json.Decoder(_Type)
 _TYPES = {
     str(kind.__struct_config__.tag)
-    for kind in (Hello, ClientData, Subscribe, Unsubscribe, WorkTime, Backfill, Clock, ClockOffset)
+    for kind in (Hello, ClientData, Subscribe, Unsubscribe, WorkTime, Backfill, Clock, ReportClockOffset)
 }

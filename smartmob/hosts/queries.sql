@@ -1,4 +1,4 @@
--- The SQL of the room `hosts`. `{...}` is filled in by the store with the columns of each figure.
+-- The SQL of the feature `hosts`. `{...}` is filled in by the store with the columns of each figure.
 
 -- name: insert_host
 INSERT INTO hosts (name, own, salt, secret, registered_at) VALUES ($1, $2, $3, $4, $5)

@@ -1,4 +1,4 @@
-"""What the room `hosts` does: knows machines, takes their samples, watches its own, and finds it all again."""
+"""What the feature `hosts` does: knows machines, takes their samples, watches its own, and finds it all again."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import structlog
 
 from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.hosts import model
+from smartmob.hosts.authenticator import HostAuthenticator
 from smartmob.hosts.events import HostRegistered, HostSampled
-from smartmob.hosts.guardian import Guardian
-from smartmob.hosts.model import FIGURES, Band, Point, SampleData, SampleRow, Span, Sweep, TimeRules
+from smartmob.hosts.model import FIGURES, MinAvgMax, Point, SampleData, SampleRow, Snapshot, Span, TimeRules
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel import clock
-from smartmob.kernel.db import Record
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.database import Record
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import HostsSettings
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class UnsupportableName(NotAuthenticated):
 
 
 class HostsService:
-    """The use cases of the room. `live` adds samples by group commit; it is the only way in."""
+    """The use cases of the feature. `live` adds samples by group commit; it is the only way in."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class HostsService:
         self._live = live
         self._bus = bus
         self._settings = settings
-        self._guardian = Guardian(reader.secret)
+        self._guardian = HostAuthenticator(reader.secret)
         self._rules = TimeRules(settings.ahead, settings.oldest_days * _DAY)
         # Unique across services and restarts by the random part.
         self._numbers = itertools.count(secrets.randbits(61))
-        self._own_held: deque[Sweep] = deque(maxlen=_OWN_HELD)
+        self._own_held: deque[Snapshot] = deque(maxlen=_OWN_HELD)
         self._own_news = asyncio.Event()
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
@@ -198,7 +198,7 @@ class HostsService:
         self._rules.check(row.at, now)
         return row
 
-    def keep_own(self, sweep: Sweep) -> None:
+    def keep_own(self, sweep: Snapshot) -> None:
         """Store a sweep of the service's own machine, as soon as the database takes it."""
         self._bus.publish(HostSampled(self.own_name, sweep))
         self._own_held.append(sweep)
@@ -221,7 +221,7 @@ class HostsService:
                 if self._own_held and self._own_held[0].at <= held[-1].at:
                     self._own_held.popleft()
 
-    def _own_row(self, sweep: Sweep) -> SampleRow:
+    def _own_row(self, sweep: Snapshot) -> SampleRow:
         data = msgspec.convert({**model.sample_fields(sweep), "time": sweep.at}, SampleData, strict=False)
         # The same number each time, so that a sweep is stored once even if the answer to its commit was lost.
         return model.sample_row(self.own_name, data, int(sweep.at * 1000) & (2**61 - 1))
@@ -325,7 +325,7 @@ def _host(row: Record) -> model.Host:
 
 
 def _sample_point(row: Record) -> Point:
-    bands = (None if (value := row[name]) is None else Band(value, value, value) for name in FIGURES)
+    bands = (None if (value := row[name]) is None else MinAvgMax(value, value, value) for name in FIGURES)
     return Point(row["at"], 0.0, 1, *bands)
 
 
@@ -333,6 +333,6 @@ def _bucket_point(row: Record, width: int) -> Point:
     return Point(row["at"], float(width), row["samples"], *(_band(row, name) for name in FIGURES))
 
 
-def _band(row: Record, name: str) -> Band | None:
+def _band(row: Record, name: str) -> MinAvgMax | None:
     least = row[f"{name}_min"]
-    return None if least is None else Band(least, row[f"{name}_avg"], row[f"{name}_max"])
+    return None if least is None else MinAvgMax(least, row[f"{name}_avg"], row[f"{name}_max"])

@@ -11,12 +11,13 @@ import structlog
 
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
-from smartmob.hosts.model import Sweep
+from smartmob.hosts.model import Snapshot
 from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
-from smartmob.hosts.sampler.ticking import SECOND, Sampler
+from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel import clock, nesting
-from smartmob.kernel.tries import Shown, Tries
+from smartmob.kernel.auth.attempt_limit import AttemptLimit, ShownSecret
+from smartmob.kernel.http import json_depth
+from smartmob.kernel.runtime import clock
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ _TURN = 100
 _LATE = 0.02
 
 
-class Line(Protocol):
+class MessageSink(Protocol):
     """What carries the messages of one client."""
 
     async def send(self, text: str) -> None:
@@ -44,18 +45,18 @@ class Line(Protocol):
 
 
 @dataclass(slots=True)
-class _Watch:
-    line: Line
+class _Subscriber:
+    line: MessageSink
     subscription: Subscription
     due: float
 
 
-class Watchers:
+class Subscribers:
     """Everybody who has subscribed to the load of the service's machine: all are told from the same sweeps."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        self._watches: dict[tuple[int, bytes], _Watch] = {}
+        self._watches: dict[tuple[int, bytes], _Subscriber] = {}
         self._news = asyncio.Event()
         self._looked = 0.0
         self.dropped = 0
@@ -64,19 +65,19 @@ class Watchers:
     def __len__(self) -> int:
         return len(self._watches)
 
-    async def add(self, line: Line, subscription: Subscription) -> None:
+    async def add(self, line: MessageSink, subscription: Subscription) -> None:
         """Send an event at once and one each interval."""
         await line.send(protocol.event(subscription, protocol.event_parts(self._sampler.latest)))
         due = asyncio.get_running_loop().time() + subscription.interval
-        self._watches[id(line), subscription.request_id] = _Watch(line, subscription, due)
+        self._watches[id(line), subscription.request_id] = _Subscriber(line, subscription, due)
         self._set_pace()
 
-    def remove(self, line: Line, request_id: bytes) -> None:
+    def remove(self, line: MessageSink, request_id: bytes) -> None:
         """Send no more events for one subscription."""
         if self._watches.pop((id(line), request_id), None) is not None:
             self._set_pace()
 
-    def remove_all(self, line: Line) -> None:
+    def remove_all(self, line: MessageSink) -> None:
         """Send no more events to a client."""
         gone = [key for key in self._watches if key[0] == id(line)]
         for key in gone:
@@ -91,7 +92,7 @@ class Watchers:
             self._news.clear()
             await self.tell(self._sampler.latest, self._looked)
 
-    async def tell(self, sweep: Sweep, now: float) -> None:
+    async def tell(self, sweep: Snapshot, now: float) -> None:
         """Send an event to everybody who is due."""
         parts = protocol.event_parts(sweep)
         due = [(key, watch) for key, watch in self._watches.items() if watch.due <= now + _LATE]
@@ -114,7 +115,7 @@ class Watchers:
             if number % _TURN == 0:
                 await asyncio.sleep(0)
 
-    def _looked_at(self, sweep: Sweep, now: float) -> None:
+    def _looked_at(self, sweep: Snapshot, now: float) -> None:
         self._looked = now
         if self._watches:
             self._news.set()
@@ -126,18 +127,18 @@ class Watchers:
         self._sampler.look_every(max(protocol.SHORTEST_INTERVAL, wanted))
 
 
-class Session:
+class EchoSession:
     """One client's conversation. A `trusted` one may subscribe without proving to be a machine."""
 
     def __init__(
         self,
         service: HostsService,
-        watchers: Watchers,
-        line: Line,
+        watchers: Subscribers,
+        line: MessageSink,
         *,
         rate: float,
         trusted: bool,
-        tries: Tries,
+        tries: AttemptLimit,
         client: str | None = None,
     ) -> None:
         self.checking: Callable[[], None] = lambda: None
@@ -170,7 +171,7 @@ class Session:
         if self._answer is not None:
             self._answered = self._loop.create_future()
             await self._answered
-        if nesting.is_too_deep(message):
+        if json_depth.is_too_deep(message):
             message = ""  # what cannot be read is answered as what is no JSON
         for action in self._echo.handle(message, self._loop.time(), clock.epoch()):
             if isinstance(action, Store):
@@ -265,7 +266,7 @@ class Session:
             return name
 
         try:
-            return await self._tries.prove(Shown(self._client, client_id, "client_id", "/echo"), check)
+            return await self._tries.prove(ShownSecret(self._client, client_id, "client_id", "/echo"), check)
         except NotAuthenticated:
             return None
 

@@ -1,4 +1,4 @@
-"""What happens in the room `marks`, as it is told on the bus."""
+"""What happens in the feature `marks`, as it is told on the bus."""
 
 from __future__ import annotations
 

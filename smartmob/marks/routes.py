@@ -1,4 +1,4 @@
-"""The routes of the room `marks`."""
+"""The routes of the feature `marks`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import msgspec
 from aiohttp import web
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel import clock, paging
-from smartmob.kernel.access.model import CONTROL, INGEST
-from smartmob.kernel.routing import Answer, Route, RouteTable, answer, body
-from smartmob.kernel.times import moment
-from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query
+from smartmob.kernel.auth.model import CONTROL, INGEST
+from smartmob.kernel.http import paging
+from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter, query
+from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.times import moment
 from smartmob.marks.model import Mark, NewMark
 from smartmob.marks.service import MarksService
 
@@ -39,7 +40,7 @@ class Marks(msgspec.Struct, frozen=True):
 
 
 def table(service: MarksService, bodies: BodyReader) -> RouteTable:
-    """Return the routes of the room."""
+    """Return the routes of the feature."""
     h = _Handlers(service, bodies)
     none = Answer("There is no such mark.")
     return RouteTable(

@@ -1,4 +1,4 @@
-"""What the room `marks` does: keeps notes at moments, so that a curve can be read later."""
+"""What the feature `marks` does: keeps notes at moments, so that a curve can be read later."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from datetime import datetime
 from uuid import UUID
 
 from smartmob.errors import InvalidInput, NotFound
-from smartmob.kernel import clock, ids
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.times import from_seconds, moment
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock, ids
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.times import from_seconds, moment
 from smartmob.marks.events import MarkAdded, MarkRemoved
 from smartmob.marks.model import Mark, NewMark, shown
 from smartmob.marks.store import MarkStore
 
 
 class MarksService:
-    """The use cases of the room."""
+    """The use cases of the feature."""
 
     def __init__(self, store: MarkStore, live: GroupCommitWriter[Mark], bus: EventBus) -> None:
         self._store = store

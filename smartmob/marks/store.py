@@ -1,4 +1,4 @@
-"""The table of the room `marks`."""
+"""The table of the feature `marks`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Connection, Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.writer import Submission
 from smartmob.marks.model import Mark
 
 PACKAGE = "smartmob.marks"
@@ -38,7 +38,7 @@ class MarkStore:
         return bool(await self._database.fetch(self._sql["delete_mark"], ident))
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Mark]]) -> None:
-        """Write the marks of all submissions; see `smartmob.kernel.writer.Commit`."""
+        """Write the marks of all submissions; see `smartmob.kernel.db.writer.Commit`."""
         marks = [mark for submission in submissions for mark in submission.rows]
         columns = [[getattr(mark, name) for mark in marks] for name in Mark.__struct_fields__]
         await connection.execute(self._sql["insert_marks"], *columns)

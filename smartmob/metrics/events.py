@@ -1,4 +1,4 @@
-"""What happens in the room `metrics`, as it is told on the bus."""
+"""What happens in the feature `metrics`, as it is told on the bus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the room `metrics` stores and says: pytest-monitor's contexts, sessions and metrics, and the runs of sessions.
+"""The data of the feature `metrics`: contexts, sessions and metrics of pytest-monitor, and runs made of sessions.
 
 Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory in MB, `cpu_usage` is a share
 of one core (0.66 means 66 %). This module does no I/O.

@@ -1,4 +1,4 @@
-"""The messages of the room `metrics`: what a request may hold, and the envelopes of the answers. No I/O."""
+"""The messages of the feature `metrics`: what a request may hold, and the envelopes of the answers. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from smartmob.metrics import model
-from smartmob.metrics.verdicts import Resource
+from smartmob.metrics.verdict.verdicts import Resource
 
 CONTEXT = msgspec.json.Decoder(model.NewContext)
 SESSION = msgspec.json.Decoder(model.NewSession)
@@ -130,7 +130,7 @@ class Orphans(msgspec.Struct, frozen=True):
     orphans: list[Orphan]
 
 
-class Executed(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True):
     """One execution in the history of a test; `scm_ref` and `machine_node` are null while they are not known."""
 
     session_h: str
@@ -154,7 +154,7 @@ class History(msgspec.Struct, frozen=True):
     """The executions of a test, newest first."""
 
     item: str
-    history: list[Executed]
+    history: list[HistoryEntry]
 
 
 class PageQuery(msgspec.Struct, frozen=True):

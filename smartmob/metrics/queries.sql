@@ -1,4 +1,4 @@
--- The SQL of the room `metrics`. A list's query ends where the store adds its condition, order and page.
+-- The SQL of the feature `metrics`. A list's query ends where the store adds its condition, order and page.
 
 -- name: insert_context
 INSERT INTO test_contexts (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from smartmob.errors import NotFound
-from smartmob.kernel.db import Record
+from smartmob.kernel.db.database import Record
 from smartmob.metrics import model
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 
@@ -14,7 +14,7 @@ _RUN_SESSIONS = 200
 _LONGEST = timedelta(days=1)
 
 
-class Runs:
+class RunFinder:
     """Finds the runs whose sessions begin within `window` of each other."""
 
     def __init__(self, reader: MetricsReader, window: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""What the room `metrics` does: takes what test suites measured, and finds it again."""
+"""What the feature `metrics` does: takes what test suites measured, and finds it again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ import orjson
 import structlog
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
-from smartmob.kernel import clock, nesting, paging
-from smartmob.kernel.db import Record
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.metrics import model, points
-from smartmob.metrics.comparer import Comparer
+from smartmob.kernel.db.database import Record
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.http import json_depth, paging
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.metrics import model
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
-from smartmob.metrics.machines import Watch
 from smartmob.metrics.model import MetricFilter, SessionFilter
-from smartmob.metrics.runs import Runs
+from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.metrics.verdicts import Asked, Comparison, Resource
+from smartmob.metrics.verdict import series
+from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.host_load import HostLoadSource
+from smartmob.metrics.verdict.verdicts import Comparison, ComparisonRequest, Resource
 from smartmob.settings import MetricsSettings
 
 log = structlog.get_logger()
@@ -57,7 +59,7 @@ class Listing:
 
 
 class MetricsService:
-    """The use cases of the room. `live` adds metrics by group commit; it is the only way in for small numbers."""
+    """The use cases of the feature. `live` adds metrics by group commit; it is the only way in for small numbers."""
 
     def __init__(
         self,
@@ -74,9 +76,9 @@ class MetricsService:
         self._bus = bus
         self._settings = settings
         window = timedelta(seconds=settings.run_window)
-        self._runs = Runs(reader, window)
+        self._runs = RunFinder(reader, window)
         self._histories = histories
-        self._comparer = Comparer(histories, self._runs, window)
+        self._comparer = ComparisonService(histories, self._runs, window)
         self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
 
     # -- taking -------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class MetricsService:
         """Store a session; one whose hash is known stays as it is."""
         now = clock.now()
         text = new.description
-        deep = isinstance(text, str) and nesting.is_too_deep(text)
+        deep = isinstance(text, str) and json_depth.is_too_deep(text)
         tags = {"description": str(text)} if deep else model.tags_of(text)
         scm_ref = new.scm_ref or ""
         run_tag = tags.get(model.RUN_TAG) or None
@@ -295,7 +297,7 @@ class MetricsService:
 
     # -- comparing ----------------------------------------------------------------------------------------------
 
-    async def compare(self, asked: Asked) -> Comparison:
+    async def compare(self, asked: ComparisonRequest) -> Comparison:
         """Return what became slower from a base to a head. Raises InvalidInput and NotFound for what they name."""
         return await self._comparer.compare(asked)
 
@@ -306,7 +308,7 @@ class MetricsService:
         """
         return await self._comparer.verdict_of_run(ident, resource)
 
-    async def series(self, item_id: uuid.UUID, limit: int) -> points.Series:
+    async def series(self, item_id: uuid.UUID, limit: int) -> series.Series:
         """Return the latest executions of a test by its id, oldest first. Raises NotFound."""
         rows = await self._histories.items([item_id])
         if not rows:
@@ -314,9 +316,9 @@ class MetricsService:
         name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
         found = await self._histories.series(await self._histories.same_items(*name), limit)
         contexts = await self._histories.contexts(sorted({row["context_h"] for row in found}))
-        return points.series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
+        return series.series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
 
-    def introduce(self, watch: Watch) -> None:
+    def introduce(self, watch: HostLoadSource) -> None:
         """Ask `watch` from now on how busy machines were."""
         self._comparer.watch = watch
 

@@ -1,4 +1,4 @@
-"""What happens in the room `processes`, as it is told on the bus."""
+"""What happens in the feature `processes`, as it is told on the bus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the room knows of a process: how it was asked for, what is wanted of it, and what happened."""
+"""What the feature knows of a process: how it was asked for, what is wanted of it, and what happened."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     wanted: bool = True
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a process, for the timeline.
 
     `kind` is created, started, restarted, exited, backoff, failed, stopping, stopped or deleted; `detail` says more.

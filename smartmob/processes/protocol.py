@@ -10,9 +10,9 @@ from urllib.parse import quote
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel import variables
-from smartmob.kernel.frames import SHORT_HEADS, text_head
-from smartmob.processes.model import Happening, Snapshot
+from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_head
+from smartmob.kernel.subprocesses import variables
+from smartmob.processes.model import ProcessEvent, Snapshot
 
 LONGEST_LINE = 1024 * 1024
 """A longer line is delivered in pieces of so many bytes."""
@@ -218,7 +218,7 @@ def status(process: Snapshot, base: str) -> Status:
     )
 
 
-def event(happening: Happening) -> Event:
+def event(happening: ProcessEvent) -> Event:
     """Return an event's document."""
     return Event(slug=happening.slug, at=happening.at, kind=happening.kind, detail=happening.detail)
 

@@ -8,11 +8,11 @@ from collections import deque
 import structlog
 
 from smartmob.errors import Unavailable
-from smartmob.kernel import ids
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.processes.model import Happening
-from smartmob.processes.store import Amend, Change, Kept
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import ids
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.processes.model import ProcessEvent
+from smartmob.processes.store import Change, StoredEvent, UpdateProcess
 
 log = structlog.get_logger()
 
@@ -44,12 +44,12 @@ class Recorder:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def add(self, change: Amend | Happening) -> None:
+    def add(self, change: UpdateProcess | ProcessEvent) -> None:
         """Keep a change; the oldest is dropped when the database is away for very long."""
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()
             log.error("process.event_dropped", waiting=_MOST_WAITING)
-        self._waiting.append(kept(change) if isinstance(change, Happening) else change)
+        self._waiting.append(kept(change) if isinstance(change, ProcessEvent) else change)
         self._work.set()
 
     async def _write_until_closed(self) -> None:
@@ -78,6 +78,6 @@ class Recorder:
                 self._one_by_one = len(batch)
 
 
-def kept(happening: Happening) -> Kept:
+def kept(happening: ProcessEvent) -> StoredEvent:
     """Return the happening with a key of its own."""
-    return Kept(ids.uuid7(), happening)
+    return StoredEvent(ids.uuid7(), happening)

@@ -1,4 +1,4 @@
-"""The routes of the room `processes`: those of seed 002 by name and shape, and ours beside them."""
+"""The routes of the feature `processes`: those of seed 002 by name and shape, and ours beside them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 from aiohttp import web
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel import paging
-from smartmob.kernel.access.model import CONTROL
-from smartmob.kernel.log import REQUEST_ID
-from smartmob.kernel.rooms import House
-from smartmob.kernel.routing import Answer, Body, Route, RouteTable, answer, body
-from smartmob.kernel.times import moment
-from smartmob.kernel.web import decode, json_response, parameter, query, wants_html
+from smartmob.kernel.auth.model import CONTROL
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http import paging
+from smartmob.kernel.http.requests import decode, json_response, parameter, query, wants_html
+from smartmob.kernel.http.routing import Answer, Body, Route, RouteTable, answer, body
+from smartmob.kernel.observability.log import REQUEST_ID
+from smartmob.kernel.runtime.times import moment
 from smartmob.processes import model, protocol
 from smartmob.processes.service import ProcessesService
-from smartmob.processes.session import Session
+from smartmob.processes.viewer import ViewerSession
 
 OCTETS = "application/octet-stream"
 _CREATE_BYTES = 1024 * 1024
@@ -28,9 +28,9 @@ _CONFLICT = Answer("The process is not in a state for this.")
 _ANYTHING = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
-def table(service: ProcessesService, house: House, viewer_bytes: int) -> RouteTable:
-    """Return the routes of the room."""
-    h = _Handlers(service, house, viewer_bytes)
+def table(service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> RouteTable:
+    """Return the routes of the feature."""
+    h = _Handlers(service, dependencies, viewer_bytes)
     return RouteTable("processes", (*_of_the_seed(h), *_beside_it(h)))
 
 
@@ -102,11 +102,11 @@ def _beside_it(h: _Handlers) -> list[Route]:
 
 
 class _Handlers:
-    def __init__(self, service: ProcessesService, house: House, viewer_bytes: int) -> None:
+    def __init__(self, service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> None:
         self._service = service
-        self._bodies = house.bodies
-        self._tasks = house.tasks
-        self._viewers = house.viewers
+        self._bodies = dependencies.bodies
+        self._tasks = dependencies.tasks
+        self._viewers = dependencies.viewers
         self._viewer_bytes = viewer_bytes
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -152,7 +152,7 @@ class _Handlers:
         channel = self._service.channel(parameter(request, "slug"))
         if not web.WebSocketResponse().can_prepare(request).ok:
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
-        session = Session(request, channel, self._tasks, self._viewer_bytes)
+        session = ViewerSession(request, channel, self._tasks, self._viewer_bytes)
         with self._viewers.place(request.remote):
             return await session.run(wanted)
 

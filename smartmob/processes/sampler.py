@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from smartmob.kernel.children.trees import descendants
+from smartmob.kernel.subprocesses.process_tree import descendants
 from smartmob.processes.model import Sample
 
 

@@ -1,4 +1,4 @@
-"""What the room `processes` does: creates, supervises, restores and ends processes, and lets people look on."""
+"""What the feature `processes` does: creates, supervises, restores and ends processes, and lets people look on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from uuid import UUID
 import structlog
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
-from smartmob.kernel import clock
-from smartmob.kernel.rooms import House
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.runtime import clock
 from smartmob.processes import model, protocol
-from smartmob.processes.channel import Channel
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
-from smartmob.processes.preparer import Preparer
+from smartmob.processes.output import ProcessOutput
+from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.recorder import Recorder, kept
 from smartmob.processes.sampler import Sampler
-from smartmob.processes.store import Amend, Change, Forget, Kept, ProcessStore
-from smartmob.processes.supervisor import Supervisor, Surroundings
+from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
+from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 from smartmob.settings import ProcessesSettings
 
 log = structlog.get_logger()
@@ -31,27 +31,27 @@ _MAINTENANCE_SECONDS = 3600.0
 
 
 class ProcessesService:
-    """The use cases of the room. `start` it with the service; `stop` ends all processes, `close` the rest."""
+    """The use cases of the feature. `start` it with the service; `stop` ends all processes, `close` the rest."""
 
     def __init__(
         self,
         store: ProcessStore,
         writer: GroupCommitWriter[Change],
         preparer: Preparer,
-        house: House,
+        dependencies: Dependencies,
         settings: ProcessesSettings,
     ) -> None:
         self.preparer = preparer
         self._store = store
         self._writer = writer
-        self._bus = house.bus
+        self._bus = dependencies.bus
         self._settings = settings
-        self._restore = not house.settings.no_restore
+        self._restore = not dependencies.settings.no_restore
         self._sampler = Sampler()
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
-        self._recorder = Recorder(writer, house.tasks)
-        self._around = Surroundings(house.nursery, house.tasks, self._prepare, self._happened)
+        self._recorder = Recorder(writer, dependencies.tasks)
+        self._around = SupervisorDependencies(dependencies.spawner, dependencies.tasks, self._prepare, self._happened)
 
     async def start(self) -> None:
         """Bring back what is wanted; with the setting `no_restore` it stays stopped."""
@@ -102,7 +102,7 @@ class ProcessesService:
             digest=self.preparer.uploaded(request.source_url),
         )
         supervisor = self._add(definition)
-        happening = model.Happening(slug=definition.slug, at=definition.created_at, kind="created")
+        happening = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
         try:
             await self._writer.put([definition, kept(happening)])
         except BaseException:
@@ -128,7 +128,7 @@ class ProcessesService:
         supervisor = self._find(slug)
         if not supervisor.deleted:
             now = clock.now()
-            await self._writer.put([Forget(slug), kept(model.Happening(slug=slug, at=now, kind="deleted"))])
+            await self._writer.put([DeleteProcess(slug), kept(model.ProcessEvent(slug=slug, at=now, kind="deleted"))])
         supervisor.deleted = True
         supervisor.stop()
         await supervisor.rested()
@@ -162,7 +162,7 @@ class ProcessesService:
         supervisor.signal(signal_number(name))
         return supervisor.snapshot()
 
-    def channel(self, slug: str) -> Channel:
+    def channel(self, slug: str) -> ProcessOutput:
         """Return the output of a process; raises NotFound."""
         return self._find(slug).channel
 
@@ -173,7 +173,7 @@ class ProcessesService:
         until: datetime | None,
         after: tuple[datetime, UUID] | None,
         limit: int,
-    ) -> list[Kept]:
+    ) -> list[StoredEvent]:
         """Return what happened, in the order of time, also to processes that are no more."""
         return await self._store.events(slug, since, until, after, limit)
 
@@ -192,7 +192,7 @@ class ProcessesService:
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
-            await self._writer.put([Amend(slug, supervisor.definition.created_at, wanted=wanted)])
+            await self._writer.put([UpdateProcess(slug, supervisor.definition.created_at, wanted=wanted)])
             supervisor.redefine(wanted=wanted)
             _refuse_deleted(supervisor)  # it may be by now, and what is started then nobody would end
         return supervisor
@@ -205,10 +205,10 @@ class ProcessesService:
         ready = await self.preparer.prepare(supervisor)
         if supervisor.definition.digest != ready.digest and not supervisor.deleted:
             supervisor.redefine(digest=ready.digest)
-            self._recorder.add(Amend(supervisor.slug, supervisor.definition.created_at, digest=ready.digest))
+            self._recorder.add(UpdateProcess(supervisor.slug, supervisor.definition.created_at, digest=ready.digest))
         return ready
 
-    def _happened(self, happening: model.Happening) -> None:
+    def _happened(self, happening: model.ProcessEvent) -> None:
         self._recorder.add(happening)
         if happening.kind in ("started", "restarted"):
             self._bus.publish(ProcessStarted(happening.slug, happening.at, happening.detail["pid"]))

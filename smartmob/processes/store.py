@@ -1,4 +1,4 @@
-"""The tables of the room `processes`."""
+"""The tables of the feature `processes`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Connection, Database, Record
-from smartmob.kernel.writer import Submission
-from smartmob.processes.model import Definition, Happening
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database, Record
+from smartmob.kernel.db.writer import Submission
+from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
@@ -22,7 +22,7 @@ _AMENDED = ("digest", "wanted")
 
 
 @dataclass(frozen=True, slots=True)
-class Amend:
+class UpdateProcess:
     """What has changed of the process that was created then, if it is still there; None for what has not."""
 
     slug: str
@@ -32,21 +32,21 @@ class Amend:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class DeleteProcess:
     """A process is no more."""
 
     slug: str
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEvent:
     """A happening with its key."""
 
     id: UUID
-    happening: Happening
+    happening: ProcessEvent
 
 
-Change: TypeAlias = Definition | Amend | Forget | Kept
+Change: TypeAlias = Definition | UpdateProcess | DeleteProcess | StoredEvent
 
 
 class ProcessStore:
@@ -68,7 +68,7 @@ class ProcessStore:
         until: datetime | None,
         after: tuple[datetime, UUID] | None,
         limit: int,
-    ) -> list[Kept]:
+    ) -> list[StoredEvent]:
         """Return events in the order of time, behind the key `after`."""
         rows = await self._database.fetch(
             self._sql["select_events"], slug, since, until, *(after or (None, None)), limit
@@ -80,28 +80,32 @@ class ProcessStore:
         await self._database.fetch(self._sql["expire_events"], before)
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Change]]) -> None:
-        """Write the changes of all submissions, in their order; see `smartmob.kernel.writer.Commit`.
+        """Write the changes of all submissions, in their order; see `smartmob.kernel.db.writer.Commit`.
 
         It does no harm to write them twice.
         """
         changes = [change for submission in submissions for change in submission.rows]
-        last: dict[str, Definition | Forget] = {}
-        amended: dict[tuple[str, datetime], Amend] = {}
+        last: dict[str, Definition | DeleteProcess] = {}
+        amended: dict[tuple[str, datetime], UpdateProcess] = {}
         for change in changes:
-            if isinstance(change, Definition | Forget):
+            if isinstance(change, Definition | DeleteProcess):
                 last[change.slug] = change
-            elif isinstance(change, Amend):
+            elif isinstance(change, UpdateProcess):
                 _amend(change, last, amended)
         put = [change for change in last.values() if isinstance(change, Definition)]
-        gone = [change.slug for change in last.values() if isinstance(change, Forget)]
+        gone = [change.slug for change in last.values() if isinstance(change, DeleteProcess)]
         amends = [change for change in amended.values() if change.slug not in last]
-        events = [change for change in changes if isinstance(change, Kept)]
+        events = [change for change in changes if isinstance(change, StoredEvent)]
         await connection.execute(
             self._sql["store_changes"], gone, *_columns(put), *_amend_columns(amends), *_event_columns(events)
         )
 
 
-def _amend(change: Amend, last: dict[str, Definition | Forget], amended: dict[tuple[str, datetime], Amend]) -> None:
+def _amend(
+    change: UpdateProcess,
+    last: dict[str, Definition | DeleteProcess],
+    amended: dict[tuple[str, datetime], UpdateProcess],
+) -> None:
     """Add a change to what has been said of its process."""
     known = last.get(change.slug)
     news = {name: value for name in _AMENDED if (value := getattr(change, name)) is not None}
@@ -112,7 +116,7 @@ def _amend(change: Amend, last: dict[str, Definition | Forget], amended: dict[tu
         amended[key] = replace(amended.get(key, change), **news)
 
 
-def _amend_columns(rows: Sequence[Amend]) -> list[list[object]]:
+def _amend_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
     return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_AMENDED)]
 
 
@@ -124,7 +128,7 @@ def _columns(rows: Sequence[Definition]) -> list[list[object]]:
     return columns
 
 
-def _event_columns(rows: Sequence[Kept]) -> list[list[object]]:
+def _event_columns(rows: Sequence[StoredEvent]) -> list[list[object]]:
     return [
         [row.happening.slug for row in rows],
         [row.happening.at for row in rows],
@@ -134,6 +138,6 @@ def _event_columns(rows: Sequence[Kept]) -> list[list[object]]:
     ]
 
 
-def _kept(row: Record) -> Kept:
-    happening = Happening(slug=row["slug"], at=row["at"], kind=row["kind"], detail=orjson.loads(row["detail"]))
-    return Kept(row["id"], happening)
+def _kept(row: Record) -> StoredEvent:
+    happening = ProcessEvent(slug=row["slug"], at=row["at"], kind=row["kind"], detail=orjson.loads(row["detail"]))
+    return StoredEvent(row["id"], happening)

@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 from smartmob.errors import Conflict, Unavailable
-from smartmob.kernel import clock
-from smartmob.kernel.children.nursery import Child, Exit, Nursery, SpawnFailed, Spec
-from smartmob.kernel.children.output import Pipe
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.processes import machine as m
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.output import Pipe
+from smartmob.kernel.subprocesses.spawner import Child, Exit, Spawner, SpawnFailed, Spec
 from smartmob.processes import model
-from smartmob.processes.channel import Channel
-from smartmob.processes.machine import Machine
+from smartmob.processes import state_machine as m
+from smartmob.processes.output import ProcessOutput
+from smartmob.processes.state_machine import ProcessStateMachine
 
 log = structlog.get_logger()
 
@@ -39,32 +39,32 @@ class PreparationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SupervisorDependencies:
     """What all supervisors share.
 
     `prepare` makes everything ready to start a process and reports on the way; it raises PreparationError. `tell` is
     called with each thing that happens.
     """
 
-    nursery: Nursery
+    spawner: Spawner
     tasks: TaskRegistry
     prepare: Callable[[Supervisor], Awaitable[model.Ready]]
-    tell: Callable[[model.Happening], None]
+    tell: Callable[[model.ProcessEvent], None]
 
 
 class Supervisor:
     """Keeps one process as it is wanted. Its methods return at once unless they say otherwise."""
 
-    def __init__(self, definition: model.Definition, around: Surroundings, console_bytes: int) -> None:
+    def __init__(self, definition: model.Definition, around: SupervisorDependencies, console_bytes: int) -> None:
         self.definition = definition
-        self.channel = Channel(console_bytes)
+        self.channel = ProcessOutput(console_bytes)
         self.sample: model.Sample | None = None
         self.deleted = False
         self.downloaded: tuple[int, int | None] | None = None
         self.ready: model.Ready | None = None
         self._around = around
         self._loop = asyncio.get_running_loop()
-        self._machine = Machine(definition.grace, random.random)
+        self._machine = ProcessStateMachine(definition.grace, random.random)
         self._child: Child | None = None
         self._pipe: Pipe | None = None
         self._preparation: asyncio.Task[m.Event] | None = None
@@ -168,11 +168,11 @@ class Supervisor:
             case m.Kill():
                 if self._child is not None:
                     self._child.kill()
-            case m.SetAlarm():
+            case m.StartTimer():
                 if self._alarm is not None:
                     self._alarm.cancel()
-                self._alarm = self._loop.call_at(action.at, self._feed, m.TimeCame(action.number))
-            case m.Tell():
+                self._alarm = self._loop.call_at(action.at, self._feed, m.TimerFired(action.number))
+            case m.Report():
                 self._tell(action.kind, action.text)
 
     def _tell(self, kind: str, text: str) -> None:
@@ -186,7 +186,7 @@ class Supervisor:
         detail["text"] = text
         self.channel.note(text)
         log.info("process", slug=self.slug, what=kind, said=text)
-        self._around.tell(model.Happening(slug=self.slug, at=clock.now(), kind=kind, detail=detail))
+        self._around.tell(model.ProcessEvent(slug=self.slug, at=clock.now(), kind=kind, detail=detail))
 
     async def _prepare(self) -> m.Event:
         try:
@@ -209,7 +209,7 @@ class Supervisor:
             self._feed(m.StartFailed(f"cannot start the program: {error.strerror}"))
             return
         pipe.hand_over()
-        self._around.nursery.sweeper.add(pipe)
+        self._around.spawner.sweeper.add(pipe)
         self._child, self._pipe = child, pipe
         self._feed(m.Started(child.pid))
         child.when_exited(self._exited)
@@ -222,9 +222,9 @@ class Supervisor:
             try:
                 output = pipe.write_end
                 spec = Spec(ready.argv, ready.env, Path(ready.folder), null, output, output)
-                return await self._around.nursery.spawn(spec), pipe
+                return await self._around.spawner.spawn(spec), pipe
             except BaseException:
-                self._around.nursery.sweeper.close(pipe)
+                self._around.spawner.sweeper.close(pipe)
                 raise
         finally:
             os.close(null)
@@ -232,15 +232,15 @@ class Supervisor:
     def _exited(self, ended: Exit) -> None:
         if self._pipe is not None:
             # What it wrote before its end is told before its end.
-            self._around.nursery.sweeper.drain(self._pipe)
+            self._around.spawner.sweeper.drain(self._pipe)
         self.channel.end_line()
         self._feed(m.Exited(ended.status))
 
     def _gone(self, child: Child) -> None:
         if self._pipe is not None:
-            self._around.nursery.sweeper.drain(self._pipe)
-            self._around.nursery.sweeper.close(self._pipe)
+            self._around.spawner.sweeper.drain(self._pipe)
+            self._around.spawner.sweeper.close(self._pipe)
         self.channel.end_line()
         self._child = self._pipe = None
         self.sample = None
-        self._feed(m.Gone())
+        self._feed(m.TreeGone())

@@ -140,7 +140,7 @@ class RunList(msgspec.Struct, frozen=True, omit_defaults=True):
     next_url: str | None = None
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one timer; `late` counts those whose start came too late, which their latency includes."""
 
     count: int
@@ -178,7 +178,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one timer from `at` (seconds after the start) to the next interval."""
 
     at: float
-    figures: Figures
+    figures: TimerStats
 
 
 class ErrorText(msgspec.Struct, frozen=True):
@@ -228,7 +228,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     transactions: int
     errors: int
     rate: float
-    timers: dict[str, Figures]
+    timers: dict[str, TimerStats]
     intervals: dict[str, list[Interval]]
     error_texts: list[ErrorText]
     turrets: list[Member]

@@ -1,4 +1,4 @@
--- The SQL of the room `turrets`.
+-- The SQL of the feature `turrets`.
 
 -- name: insert_run
 INSERT INTO turret_runs (

@@ -1,4 +1,4 @@
-"""What the room `turrets` does: fires load tests, keeps what they found, and tells of it."""
+"""What the feature `turrets` does: fires load tests, keeps what they found, and tells of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ import msgspec
 import structlog
 
 from smartmob.errors import Conflict, NotFound, SmartmobError, Unavailable
-from smartmob.kernel import clock
-from smartmob.kernel.db import Record
-from smartmob.kernel.events import EventBus, ServiceStopping
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.db.database import Record
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus, ServiceStopping
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import TurretsSettings
-from smartmob.turrets.folding import fold_again
-from smartmob.turrets.hq import Hq
-from smartmob.turrets.hq_events import RunAsked, RunState
-from smartmob.turrets.machines import Machines, loads_in_run
+from smartmob.turrets.host_load import HostLoadSource, loads_in_run
+from smartmob.turrets.hq.headquarters import Headquarters
+from smartmob.turrets.hq.live_view import LiveView
+from smartmob.turrets.hq.machine_events import RunAsked, RunState
+from smartmob.turrets.hq.reaggregation import fold_again
 from smartmob.turrets.model import (
     ENDED,
     Counters,
@@ -43,7 +44,6 @@ from smartmob.turrets.report.trust import judge
 from smartmob.turrets.slices import TRANSACTION as OWN
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
-from smartmob.turrets.viewers import Viewers
 
 log = structlog.get_logger()
 
@@ -64,16 +64,16 @@ class _Known:
 
 
 class TurretsService:
-    """The use cases of the room. `hq` listens only where the service is a headquarters.
+    """The use cases of the feature. `hq` listens only where the service is a headquarters.
 
     `machines` knows the load of machines, once the composition root has said who that is.
     """
 
     def __init__(
-        self, hq: Hq, reader: TurretsReader, writer: TurretsWriter, bus: EventBus, settings: TurretsSettings
+        self, hq: Headquarters, reader: TurretsReader, writer: TurretsWriter, bus: EventBus, settings: TurretsSettings
     ) -> None:
-        self.viewers = Viewers(hq)
-        self.machines: Machines | None = None
+        self.viewers = LiveView(hq)
+        self.machines: HostLoadSource | None = None
         self._hq = hq
         self._reader = reader
         self._writer = writer

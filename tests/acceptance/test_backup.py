@@ -1,4 +1,4 @@
-"""A backup of a service with something in every room: made under load, put back elsewhere, and the same is shown."""
+"""A backup of a service with something in every feature: made under load, put back elsewhere, and the same is shown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _get(service: RunningCommand, path: str) -> Any:
 
 
 async def _fill(service: RunningCommand) -> None:
-    """Put something into every room, and wait until it is at rest."""
+    """Put something into every feature, and wait until it is at rest."""
     await _post(service, "/contexts/", context())
     await _post(service, "/sessions/", session())
     await _post(service, "/marks", {"text": "a new kernel"})

@@ -1,4 +1,4 @@
-"""The room as a process: a service that is killed or restarted under a job, and one that a client closes."""
+"""The feature as a process: a service that is killed or restarted under a job, and one that a client closes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 import pytest
 
-from smartmob.kernel.disk import free_bytes
+from smartmob.kernel.runtime.disk import free_bytes
 from tests.acceptance.commands import SECONDS, postgres_pid, serving
 from tests.acceptance.load import stored, under_load
 from tests.processes.file_server import running_file_server

@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 import pytest
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from tests.acceptance.commands import PROGRAMS, SECONDS, environment, launch, postgres_pid, serving
 from tests.hosts.samples import client_id, sample
 from tests.waiting import until

@@ -13,10 +13,10 @@ import aiohttp
 import psutil
 import pytest
 
-from smartmob.kernel.children.nursery import KEPT_AT_MOST
+from smartmob.kernel.subprocesses.spawner import KEPT_AT_MOST
 from tests.acceptance.commands import RunningCommand, connected, serving
-from tests.kernel.children.families import FAMILY, family, living
-from tests.kernel.children.files import limited_to
+from tests.kernel.subprocesses.families import FAMILY, family, living
+from tests.kernel.subprocesses.files import limited_to
 from tests.processes.archives import make_archive
 from tests.processes.file_server import FileServer, running_file_server
 from tests.waiting import until

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from tests.acceptance.commands import run
 from tests.cli.terminal import Typed, typed
 
@@ -37,9 +37,9 @@ def _start(address: str) -> Start:
 
 
 @pytest.fixture(name="lab")
-async def _lab(address: str) -> AsyncIterator[Lab]:
+async def _lab(address: str) -> AsyncIterator[RestClient]:
     """Return a client of the service."""
-    async with Lab(address) as lab:
+    async with RestClient(address) as lab:
         yield lab
 
 

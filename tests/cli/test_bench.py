@@ -13,7 +13,7 @@ from tests.acceptance.commands import run
 
 @pytest.mark.timeout(240)
 async def test_everything_is_measured() -> None:
-    """The disk first, then each room that takes something; only one request has no times."""
+    """The disk first, then each feature that takes something; only one request has no times."""
     code, output, errors = await run("bench", "--seconds", "0.5", "--json", seconds=200)
 
     assert code == 0, errors

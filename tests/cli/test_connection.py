@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from smartmob.cli.connection import again, talks_to_server
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import SettingsError
 
 
 @click.command()
 @talks_to_server
-async def command(lab: Lab) -> None:
+async def command(lab: RestClient) -> None:
     """Tell the address and the header."""
     click.echo(f"{lab.url} {lab._headers.get('Authorization')}")
 
@@ -66,4 +66,4 @@ def test_a_further_command(server: str, usual: str | None, said: str, monkeypatc
     monkeypatch.delenv("SMARTMOB_SERVER", raising=False)
     if usual is not None:
         monkeypatch.setenv("SMARTMOB_SERVER", usual)
-    assert again(Lab(server), "stop", "my app.web.0") == said
+    assert again(RestClient(server), "stop", "my app.web.0") == said

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from tests.acceptance.commands import run, serving
 from tests.cli.terminal import typed
 from tests.cli.wire import wire_to
@@ -39,7 +39,7 @@ async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: An
     assert command.errors.count("was lost") == 1
 
 
-async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, program: Any, lab: Lab) -> None:
+async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, program: Any, lab: RestClient) -> None:
     """When the connection is back and the process is not, that is said and it ends."""
     assert (await smartmob("run", program("myapp", TALKER), "--detach"))[0] == 0
     async with (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from tests.acceptance.commands import run
 from tests.hosts.samples import register, sample, talking
 

@@ -11,7 +11,7 @@ import pytest
 from rich.text import Text
 
 from smartmob.cli.processes import remarks, style_of
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.client.packing import packed
 from smartmob.processes import model
 from tests.acceptance.commands import run
@@ -25,7 +25,7 @@ worker: for n in 1 2; do echo "work $n"; done; exec sleep 1000
 """
 
 
-async def _create(lab: Lab, folder: Any, *slugs: str, **more: Any) -> None:
+async def _create(lab: RestClient, folder: Any, *slugs: str, **more: Any) -> None:
     """Create processes of a folder, and wait until each has written what it writes at its start."""
 
     async def chunks() -> Any:
@@ -43,7 +43,7 @@ async def _create(lab: Lab, folder: Any, *slugs: str, **more: Any) -> None:
     await until(lambda: _all_run(lab, slugs))
 
 
-async def _all_run(lab: Lab, slugs: tuple[str, ...]) -> bool:
+async def _all_run(lab: RestClient, slugs: tuple[str, ...]) -> bool:
     return all([(await lab.get(f"/process-status/{slug}"))["state"] == "running" for slug in slugs])
 
 
@@ -66,7 +66,7 @@ class TestPs:
         assert "`smartmob run FOLDER`" in errors
         assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
 
-    async def test_a_table_and_json(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_a_table_and_json(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """One line for each with what a person wants to know."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await lab.post("/stop-process/myapp.worker.0", {})
@@ -83,7 +83,7 @@ class TestPs:
             ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")
         ]  # fmt: skip
 
-    async def test_the_order(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_the_order(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """By name and number, in whatever order they were created."""
         slugs = ("myapp.worker.0", "myapp.web.10", "myapp.web.2", "another.web.0")
         folder = program("myapp", PROCFILE)
@@ -97,7 +97,7 @@ class TestPs:
             "myapp.worker.0",
         ]
 
-    async def test_why_one_does_not_run(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_why_one_does_not_run(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """What failed stands below the table with the reason and the last lines."""
         folder = program("myapp", "web: echo help; exit 7\n")
         await _create(lab, folder)
@@ -133,7 +133,7 @@ class TestPs:
 class TestLogs:
     """What processes wrote."""
 
-    async def test_what_is_kept(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_what_is_kept(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """It prints it and ends; names only with several; JSON for programs."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await _kept(smartmob, "myapp.web.0", 3)
@@ -150,7 +150,7 @@ class TestLogs:
             {"slug": "myapp.worker.0", "line": "work 2"}, {"slug": "myapp.web.0", "line": "web 3"}
         ]  # fmt: skip
 
-    async def test_following_on_a_terminal(self, start: Any, lab: Lab, program: Any, smartmob: Any) -> None:
+    async def test_following_on_a_terminal(self, start: Any, lab: RestClient, program: Any, smartmob: Any) -> None:
         """New lines come as they are written, each name in a colour that stays the same; CTRL-C ends it."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         colours = []
@@ -166,7 +166,7 @@ class TestLogs:
         assert all(colour.startswith("\x1b[") for colour in colours[0])
         assert "[smartmob]" not in command.text
 
-    async def test_a_reader_that_has_seen_enough(self, start: Any, lab: Lab, program: Any) -> None:
+    async def test_a_reader_that_has_seen_enough(self, start: Any, lab: RestClient, program: Any) -> None:
         """A pipe that is closed ends it quietly, also while it follows."""
         await _create(lab, program("myapp", "web: while :; do echo x; sleep 0.01; done\n"), "myapp.web.0")
         ours, theirs = os.pipe()
@@ -177,7 +177,7 @@ class TestLogs:
             assert await command.wait() == 0
         assert command.errors == ""
 
-    async def test_what_is_not_there(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_what_is_not_there(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """It is exit code 1 with what might be meant."""
         assert await smartmob("logs", "nothing") == (
             1, "", "smartmob: there is no process nothing; `smartmob ps` lists them\n"
@@ -190,7 +190,9 @@ class TestLogs:
 class TestAttach:
     """One process that is looked at."""
 
-    async def test_what_is_written_and_what_happens(self, start: Any, lab: Lab, program: Any, smartmob: Any) -> None:
+    async def test_what_is_written_and_what_happens(
+        self, start: Any, lab: RestClient, program: Any, smartmob: Any
+    ) -> None:
         """Both come, until the process is deleted; CTRL-C only detaches."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
         async with start("attach", "myapp.web.0") as command, start("attach", "--json", "myapp.web.0") as other:
@@ -210,7 +212,7 @@ class TestAttach:
 class TestRestartAndStop:
     """Processes that are told what to do."""
 
-    async def test_some_and_all(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_some_and_all(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """By slug or by application; each is told of, and stopping returns when nothing is left."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         first = await lab.get("/process-status/myapp.web.0")
@@ -232,7 +234,7 @@ class TestRestartAndStop:
         assert "myapp.worker.0 is stopped and removed\n" in errors
         assert (await smartmob("ps", "--json"))[1] == "[]\n"
 
-    async def test_what_is_not_there(self, smartmob: Any, lab: Lab, program: Any) -> None:
+    async def test_what_is_not_there(self, smartmob: Any, lab: RestClient, program: Any) -> None:
         """Nothing is done to anything when one name is wrong."""
         await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
         code, output, errors = await smartmob("stop", "myapp.web.0", "myapp.web.1")
@@ -241,6 +243,6 @@ class TestRestartAndStop:
         assert await _all_run(lab, ("myapp.web.0",))
 
 
-async def _restarted(lab: Lab, slug: str, pid: int) -> bool:
+async def _restarted(lab: RestClient, slug: str, pid: int) -> bool:
     status = await lab.get(f"/process-status/{slug}")
     return status["pid"] not in (None, pid)

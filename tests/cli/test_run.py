@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.settings import ProcessesSettings
 from tests.acceptance.commands import run
 from tests.cli.terminal import typed
@@ -21,14 +21,14 @@ worker: echo "working"; exec sleep 1000
 """
 
 
-async def _states(lab: Lab) -> dict[str, str]:
+async def _states(lab: RestClient) -> dict[str, str]:
     return {process["slug"]: process["state"] for process in (await lab.get("/list-processes"))["processes"]}
 
 
 class TestFollowing:
     """A run that is looked at."""
 
-    async def test_one_of_each_until_ctrl_c(self, start: Any, lab: Lab, program: Any) -> None:
+    async def test_one_of_each_until_ctrl_c(self, start: Any, lab: RestClient, program: Any) -> None:
         """All output comes with its node's name; CTRL-C leaves all running and says how to come back and to stop."""
         folder = program("myapp", PROCFILE)
 
@@ -100,7 +100,7 @@ class TestFollowing:
 class TestFailing:
     """Programs that cannot be run."""
 
-    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, lab: Lab) -> None:
+    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, lab: RestClient) -> None:
         """Its output was shown; the reason stands at the end, with what to do, and the exit code is 1."""
         folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n")
 
@@ -180,7 +180,7 @@ class TestFailing:
 class TestDetached:
     """A run that is not looked at."""
 
-    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, lab: Lab) -> None:
+    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, lab: RestClient) -> None:
         """With as many of each as was asked for, and their ports; so many are named by their application."""
         folder = program("myapp", PROCFILE)
 
@@ -197,7 +197,7 @@ class TestDetached:
         assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
         assert "come back: smartmob logs -f myapp\n" in errors
 
-    async def test_what_is_there_already(self, smartmob: Any, program: Any, lab: Lab) -> None:
+    async def test_what_is_there_already(self, smartmob: Any, program: Any, lab: RestClient) -> None:
         """It is left alone unless it is to be replaced; the error says how to go on."""
         folder = program("myapp", PROCFILE)
         assert (await smartmob("run", folder, "-d", "--scale", "web=1"))[0] == 0

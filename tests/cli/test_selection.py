@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from smartmob.cli.selection import select
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import NotFound
 from tests.acceptance.commands import run
 
 
-async def _create(lab: Lab, *slugs: str) -> None:
+async def _create(lab: RestClient, *slugs: str) -> None:
     for slug in slugs:
         app, node = slug.split(".", 1)
         # Nothing answers there; a process that failed is a process, too.
@@ -20,7 +20,7 @@ async def _create(lab: Lab, *slugs: str) -> None:
         await lab.post("/create-process", {"app": app, "node": node, **source})
 
 
-async def test_by_slug_and_by_application(lab: Lab) -> None:
+async def test_by_slug_and_by_application(lab: RestClient) -> None:
     """Each once, in the order in which they were named."""
     await _create(lab, "a.web.0", "b.web.0", "b.web.1")
 
@@ -35,7 +35,7 @@ async def test_by_slug_and_by_application(lab: Lab) -> None:
         await chosen("zzz")
 
 
-async def test_a_shell_completes_them(lab: Lab, smartmob: Any, address: str) -> None:
+async def test_a_shell_completes_them(lab: RestClient, smartmob: Any, address: str) -> None:
     """Slugs and applications, but those that stand there already; nothing when no service answers."""
     await _create(lab, "app.web.0", "app.web.1", "other.web.0")
 

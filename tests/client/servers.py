@@ -50,7 +50,7 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         service = build(self._settings)
-        async with ServiceServer(service.app, service.entrance) as server:
+        async with ServiceServer(service.app, service.gate) as server:
             assert server.port is not None
             self.port = server.port
             self._ready.set()

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from smartmob.client.console import ALL_LINES, DELETED, console
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.client.packing import packed
 from smartmob.errors import RemoteError
 
 
 @pytest.fixture(name="lab")
-async def _lab(client: Any) -> AsyncIterator[Lab]:
-    async with Lab(f"http://127.0.0.1:{client.server.port}") as lab:
+async def _lab(client: Any) -> AsyncIterator[RestClient]:
+    async with RestClient(f"http://127.0.0.1:{client.server.port}") as lab:
         yield lab
 
 
-async def _create(lab: Lab, folder: Any, procfile: str) -> None:
+async def _create(lab: RestClient, folder: Any, procfile: str) -> None:
     (folder / "Procfile").write_text(procfile)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -34,7 +34,7 @@ async def _create(lab: Lab, folder: Any, procfile: str) -> None:
     )
 
 
-async def test_a_life(lab: Lab, tmp_path: Any) -> None:
+async def test_a_life(lab: RestClient, tmp_path: Any) -> None:
     """Lines and events come in order until the process is deleted, and the code tells that."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
     found = []
@@ -48,7 +48,7 @@ async def test_a_life(lab: Lab, tmp_path: Any) -> None:
     assert lines.code == DELETED
 
 
-async def test_what_is_kept(lab: Lab, tmp_path: Any) -> None:
+async def test_what_is_kept(lab: RestClient, tmp_path: Any) -> None:
     """Without `follow` it ends behind the last line."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
     async with console(lab, "app.web 1", tail=ALL_LINES) as lines:
@@ -65,7 +65,7 @@ async def _first(lines: Any, count: int) -> AsyncIterator[str]:
             return
 
 
-async def test_a_handshake_that_is_refused(lab: Lab) -> None:
+async def test_a_handshake_that_is_refused(lab: RestClient) -> None:
     """The server's own words are told, as for every other request."""
     with pytest.raises(RemoteError, match="there is no process nothing") as refused:
         async with console(lab, "nothing"):

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.http import Lab
+from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError
 from tests.metrics.samples import metric, session
 
 
 @pytest.fixture(name="lab")
-async def _lab(client: Any) -> AsyncIterator[Lab]:
-    async with Lab(f"http://127.0.0.1:{client.server.port}/") as lab:
+async def _lab(client: Any) -> AsyncIterator[RestClient]:
+    async with RestClient(f"http://127.0.0.1:{client.server.port}/") as lab:
         yield lab
 
 
-async def test_documents(lab: Lab) -> None:
+async def test_documents(lab: RestClient) -> None:
     """They are sent, found and removed; nothing is None."""
     assert await lab.get("/sessions/") is None
     assert (await lab.post("/sessions/", session("a/b")))["session_h"] == "a/b"
@@ -27,7 +27,7 @@ async def test_documents(lab: Lab) -> None:
     assert await lab.delete("/sessions/a%2Fb") == {"session_h": "a/b", "metrics": 0}
 
 
-async def test_lines(lab: Lab) -> None:
+async def test_lines(lab: RestClient) -> None:
     """Many documents go and come as lines."""
 
     async def lines() -> AsyncIterator[bytes]:
@@ -41,7 +41,7 @@ async def test_lines(lab: Lab) -> None:
     assert b"".join([chunk async for chunk in lab.chunks("/metrics/", "text/csv")]).count(b"\r\n") == 4
 
 
-async def test_what_the_server_says_is_wrong(lab: Lab) -> None:
+async def test_what_the_server_says_is_wrong(lab: RestClient) -> None:
     """It is passed on in its own words, with the status and the id of the request."""
     with pytest.raises(RemoteError, match=r"session_h: this field is required \(request .+\)") as refused:
         await lab.post("/metrics/", {})
@@ -67,7 +67,7 @@ async def test_a_server_that_does_not_behave(answer: bytes, said: str) -> None:
         writer.close()
 
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
-        lab = Lab(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        lab = RestClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(RemoteError, match=said):
             async with lab:
                 await lab.get("/")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.client.packing import Packed, PackingError, packed
-from smartmob.processes.archive import UnpackLimits, unpack
+from smartmob.processes.preparation.archive import UnpackLimits, unpack
 
 
 def _app(folder: Path, *names: str) -> Path:

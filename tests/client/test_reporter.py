@@ -14,7 +14,7 @@ import pytest
 from smartmob.client.backlog import Backlog
 from smartmob.client.reporter import Account, Clocks, Reporter
 from smartmob.errors import NotAuthenticated
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from tests.hosts.samples import client_id, register, report
 from tests.waiting import until
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from smartmob.client.lab import Lab
-from tests.commands.rooms import Room, room
+from tests.commands.features import RunningFeature, feature
 
 
 @pytest.fixture(name="commands")
-async def _commands(database_url: str, tmp_path: Path) -> AsyncIterator[Room]:
-    """Return a running room."""
-    async with room(database_url, tmp_path) as found:
+async def _commands(database_url: str, tmp_path: Path) -> AsyncIterator[RunningFeature]:
+    """Return a running feature."""
+    async with feature(database_url, tmp_path) as found:
         yield found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.commands.call import Session
+from smartmob.commands.call import ClientSession
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from smartmob.commands.call import Session
 )
 def test_paths(given: str, path: str) -> None:
     """They begin at the session's working directory."""
-    assert Session("me", Path("/home/me")).path(given) == Path(path)
+    assert ClientSession("me", Path("/home/me")).path(given) == Path(path)
 
 
 def test_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the home of the service's user."""
     monkeypatch.setenv("HOME", "/home/other")
-    assert Session("me", Path("/")).path("~/x") == Path("/home/other/x")
+    assert ClientSession("me", Path("/")).path("~/x") == Path("/home/other/x")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from smartmob.kernel.disk import DiskLow, free_bytes
-from tests.commands.rooms import room
+from smartmob.kernel.runtime.disk import DiskLow, free_bytes
+from tests.commands.features import feature
 from tests.waiting import until
 
 MIB = 1024 * 1024
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 async def test_a_job_that_would_fill_the_disk(database_url: str, tmp_path: Path) -> None:
     """It is told so in its output and stopped; its record says why, and records are still written."""
     least = free_bytes(tmp_path) - 50 * MIB
-    async with room(database_url, tmp_path, least_free=least, job_output=1024 * MIB) as commands:
+    async with feature(database_url, tmp_path, least_free=least, job_output=1024 * MIB) as commands:
         told = await commands.call("exec", "yes | head -c 1000000000; sleep 600")
 
         assert isinstance(told.error, DiskLow)
@@ -29,7 +29,7 @@ async def test_a_job_that_would_fill_the_disk(database_url: str, tmp_path: Path)
 async def test_a_disk_that_is_low_from_the_beginning(database_url: str, tmp_path: Path) -> None:
     """A program that says nothing runs, one that says something is stopped, and files are refused whole."""
     least = free_bytes(tmp_path) * 2
-    async with room(database_url, tmp_path, least_free=least) as commands:
+    async with feature(database_url, tmp_path, least_free=least) as commands:
         assert (await commands.call("exec", ["true"])).code == 0
         told = commands.begin("exec", "echo hello; sleep 600")
         await until(told.ended.is_set)
@@ -44,7 +44,7 @@ async def test_a_disk_that_is_low_from_the_beginning(database_url: str, tmp_path
 async def test_a_disk_that_others_fill_during_a_transfer(database_url: str, tmp_path: Path) -> None:
     """The file is refused while it comes, what has come of it is removed, and the next one finds its name free."""
     least = free_bytes(tmp_path) - 50 * MIB
-    async with room(database_url, tmp_path, least_free=least) as commands:
+    async with feature(database_url, tmp_path, least_free=least) as commands:
         told = commands.begin("put", "large", 30 * MIB)
         await told.inputs.put(bytes(4 * MIB))
         await until(lambda: bool(list(commands.home.glob("large.*"))))

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from smartmob.errors import InvalidInput
-from tests.commands.rooms import Room
-from tests.kernel.children.files import no_more_files
+from tests.commands.features import RunningFeature
+from tests.kernel.subprocesses.files import no_more_files
 from tests.waiting import until
 
 
@@ -20,7 +20,7 @@ def _python(text: str) -> list[str]:
     return [sys.executable, "-u", "-c", text]
 
 
-async def test_output_and_exit_code(commands: Room) -> None:
+async def test_output_and_exit_code(commands: RunningFeature) -> None:
     """Both streams come in the order of writing, with the program's own exit code."""
     told = await commands.call("exec", "echo one; echo two >&2; echo three; exit 7")
 
@@ -45,7 +45,7 @@ async def test_output_and_exit_code(commands: Room) -> None:
         ("cat; exit 0", {"stdin": ""}, ""),
     ],
 )
-async def test_ways_to_run(commands: Room, cmd: Any, kwargs: Any, said: str) -> None:
+async def test_ways_to_run(commands: RunningFeature, cmd: Any, kwargs: Any, said: str) -> None:
     """A shell's line, a list of arguments, environment, folder and input."""
     (commands.home / "inner").mkdir()
     told = await commands.call("exec", cmd, **kwargs)
@@ -54,7 +54,7 @@ async def test_ways_to_run(commands: Room, cmd: Any, kwargs: Any, said: str) -> 
     assert told.code == 0
 
 
-async def test_binary_output(commands: Room) -> None:
+async def test_binary_output(commands: RunningFeature) -> None:
     """Any bytes come through, and many of them."""
     told = await commands.call("exec", _python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20_000)"))
 
@@ -63,7 +63,7 @@ async def test_binary_output(commands: Room) -> None:
 
 
 @pytest.mark.parametrize("terminal", [None, {"rows": 24, "columns": 80}], ids=["pipes", "terminal"])
-async def test_too_many_open_files(commands: Room, terminal: Any) -> None:
+async def test_too_many_open_files(commands: RunningFeature, terminal: Any) -> None:
     """However few there may be, the error is typed, nothing stays open, and the next start is as good as any."""
 
     def opened() -> list[str]:
@@ -90,7 +90,7 @@ async def test_too_many_open_files(commands: Room, terminal: Any) -> None:
         (["./missing"], {}, FileNotFoundError),
     ],
 )
-async def test_what_cannot_be_started(commands: Room, cmd: Any, kwargs: Any, kind: type) -> None:
+async def test_what_cannot_be_started(commands: RunningFeature, cmd: Any, kwargs: Any, kind: type) -> None:
     """The error is typed, and the record tells it."""
     (commands.home / "plain").write_text("no program")
     told = await commands.call("exec", cmd, **kwargs)
@@ -103,13 +103,13 @@ async def test_what_cannot_be_started(commands: Room, cmd: Any, kwargs: Any, kin
 
 
 @pytest.mark.parametrize("cmd", [[], "", "'"])
-async def test_nothing_to_run(commands: Room, cmd: Any) -> None:
+async def test_nothing_to_run(commands: RunningFeature, cmd: Any) -> None:
     """An empty command and one that cannot be split are refused with a reason."""
     told = await commands.call("exec", cmd, shell=False if isinstance(cmd, str) else None)
     assert "cmd" in str(told.error)
 
 
-async def test_signals(commands: Room) -> None:
+async def test_signals(commands: RunningFeature) -> None:
     """A program that a signal ended has the signal's negative number."""
     told = await commands.call("exec", "kill -9 $$")
     record = await commands.service.job(told.number)
@@ -117,7 +117,7 @@ async def test_signals(commands: Room) -> None:
     assert (told.code, record.state, record.signal) == (-9, "signaled", 9)
 
 
-async def test_a_time_limit(commands: Room) -> None:
+async def test_a_time_limit(commands: RunningFeature) -> None:
     """When its time is up a program is asked to end, and the record says why it did."""
     told = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
 
@@ -125,7 +125,7 @@ async def test_a_time_limit(commands: Room) -> None:
     assert (await commands.service.job(told.number)).state == "timed out"
 
 
-async def test_one_that_ignores_signals(commands: Room) -> None:
+async def test_one_that_ignores_signals(commands: RunningFeature) -> None:
     """After its grace it is killed, with all its children."""
     told = commands.begin("exec", _python(
         "import signal, subprocess, sys, time\n"
@@ -143,7 +143,7 @@ async def test_one_that_ignores_signals(commands: Room) -> None:
     assert not psutil.pid_exists(grandchild)
 
 
-async def test_what_is_left_behind(commands: Room) -> None:
+async def test_what_is_left_behind(commands: RunningFeature) -> None:
     """A job ends with its program: a daemon that it left behind ends, too."""
     told = await commands.call("exec", "setsid sleep 600 > /dev/null 2>&1 & echo $!; exit 0")
 
@@ -151,13 +151,13 @@ async def test_what_is_left_behind(commands: Room) -> None:
     await until(lambda: not psutil.pid_exists(int(told.data)))
 
 
-async def test_output_after_the_end(commands: Room) -> None:
+async def test_output_after_the_end(commands: RunningFeature) -> None:
     """What a child of the program still writes at its end is not lost."""
     told = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
     assert told.data == b"early\nlate\n"
 
 
-async def test_input(commands: Room) -> None:
+async def test_input(commands: RunningFeature) -> None:
     """Input comes as it is sent, and its end is told."""
     told = commands.begin("exec", ["cat"])
     await until(lambda: told.number)
@@ -170,7 +170,7 @@ async def test_input(commands: Room) -> None:
     assert (told.data, told.code) == (b"one\ntwo\n", 0)
 
 
-async def test_input_that_nobody_reads(commands: Room) -> None:
+async def test_input_that_nobody_reads(commands: RunningFeature) -> None:
     """A megabyte for a program that does not read waits, and ends with the program."""
     told = commands.begin("exec", ["sleep", "600"])
     await until(lambda: told.number)
@@ -183,7 +183,7 @@ async def test_input_that_nobody_reads(commands: Room) -> None:
     assert "no more input" in str(sending.error)
 
 
-async def test_a_terminal(commands: Room) -> None:
+async def test_a_terminal(commands: RunningFeature) -> None:
     """A program on a terminal sees its size and its changes, and gets what is typed, CTRL-D and all."""
     told = commands.begin("exec", "tty; stty size; cat; stty size", terminal={"rows": 30, "columns": 90})
     await until(lambda: b"30 90\r\n" in told.data)
@@ -198,14 +198,14 @@ async def test_a_terminal(commands: Room) -> None:
     assert told.code == 0
 
 
-async def test_no_terminal(commands: Room) -> None:
+async def test_no_terminal(commands: RunningFeature) -> None:
     """Only a job with a terminal has a size."""
     told = commands.begin("exec", ["sleep", "600"])
     await until(lambda: told.number)
     assert "no terminal" in str((await commands.call("resize", told.number, 1, 1)).error)
 
 
-async def test_secrets_of_the_service(commands: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secrets_of_the_service(commands: RunningFeature, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs get the service's environment without its own settings, and records have names of variables only."""
     told = await commands.call("exec", "env", env={"SECRET": "hidden-value"})
     record = await commands.service.job(told.number)
@@ -216,7 +216,7 @@ async def test_secrets_of_the_service(commands: Room, monkeypatch: pytest.Monkey
     assert "hidden-value" not in repr(record)
 
 
-async def test_descriptors(commands: Room) -> None:
+async def test_descriptors(commands: RunningFeature) -> None:
     """Nothing stays open behind a job, good or bad."""
     await commands.call("exec", ["true"])
     before = len(os.listdir("/proc/self/fd"))
@@ -246,7 +246,7 @@ async def test_descriptors(commands: Room) -> None:
         {"cmd": ["true", 1]},
     ],
 )
-async def test_what_no_program_can_be_given(commands: Room, given: dict[str, Any]) -> None:
+async def test_what_no_program_can_be_given(commands: RunningFeature, given: dict[str, Any]) -> None:
     """It is refused before there is a job, with the place; programs of others go on."""
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)
@@ -257,7 +257,7 @@ async def test_what_no_program_can_be_given(commands: Room, given: dict[str, Any
     assert (await commands.call("is_alive", other.number)).said == [True]
 
 
-async def test_more_arguments_than_the_system_takes(commands: Room) -> None:
+async def test_more_arguments_than_the_system_takes(commands: RunningFeature) -> None:
     """The job fails with the reason; programs of others go on."""
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)

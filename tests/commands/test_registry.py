@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.commands import registry
 from smartmob.commands.builtin import COMMANDS
-from smartmob.commands.registry import Registry, Where, background_command, command
+from smartmob.commands.registry import ExecutionMode, Registry, background_command, command
 from smartmob.errors import InvalidInput, NotFound, SettingsError
 
 
@@ -50,7 +50,12 @@ def _known() -> Registry:
 def test_what_a_command_is(known: Registry) -> None:
     """Name, place to run, parameters and documentation come from the function alone."""
     assert known.names() == ["mix", "now", "open_ended", "watch"]
-    assert [one.where for one in known] == [Where.THREAD, Where.INLINE, Where.LOOP, Where.THREAD]
+    assert [one.where for one in known] == [
+        ExecutionMode.THREAD,
+        ExecutionMode.INLINE,
+        ExecutionMode.LOOP,
+        ExecutionMode.THREAD,
+    ]
     description = known.find("mix").description
     assert (description.summary, description.background) == ("Mix things.", False)
     assert [(p.name, p.required, p.type, p.default) for p in description.parameters] == [

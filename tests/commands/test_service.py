@@ -1,4 +1,4 @@
-"""The room's use cases: sessions, numbers, repeated calls, custom commands, restarts and retention."""
+"""The feature's use cases: sessions, numbers, repeated calls, custom commands, restarts and retention."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import pytest
 
 from smartmob.commands.registry import background_command, command, update_client
 from smartmob.errors import NotFound
-from smartmob.kernel import clock
-from tests.commands.rooms import Room, Told, room
+from smartmob.kernel.runtime import clock
+from tests.commands.features import RunningFeature, Told, feature
 from tests.waiting import until
 
 
-async def _output(commands: Room, job: int, offset: int | None = None, *, follow: bool = False) -> tuple[int, bytes]:
+async def _output(
+    commands: RunningFeature, job: int, offset: int | None = None, *, follow: bool = False
+) -> tuple[int, bytes]:
     first, chunks = await commands.service.output(job, offset, follow=follow)
     return first, b"".join([chunk async for chunk in chunks])
 
@@ -25,7 +27,7 @@ async def _output(commands: Room, job: int, offset: int | None = None, *, follow
 class TestCalls:
     """Calling commands."""
 
-    async def test_each_session_has_its_folder(self, commands: Room) -> None:
+    async def test_each_session_has_its_folder(self, commands: RunningFeature) -> None:
         """What one client does to its working directory moves nobody else."""
         one, two = commands.session(), commands.session()
         (commands.home / "a").mkdir()
@@ -35,7 +37,7 @@ class TestCalls:
         assert (await commands.call("cwd", session=two)).said == [str(commands.home)]
         assert (await commands.call("exec", "pwd", session=one)).data.decode() == f"{commands.home / 'a'}\n"
 
-    async def test_refusals_have_a_number(self, commands: Room) -> None:
+    async def test_refusals_have_a_number(self, commands: RunningFeature) -> None:
         """An unknown command and bad arguments are acknowledged and ended like any other, so nobody hangs."""
         for name, args in (("nothing", ()), ("cd", ()), ("cd", (1,)), ("cwd", (1,))):
             told = await commands.call(name, *args)
@@ -47,11 +49,11 @@ class TestCalls:
         """No number is used again after a restart."""
         seen = []
         for _ in range(3):
-            async with room(database_url, tmp_path) as commands:
+            async with feature(database_url, tmp_path) as commands:
                 seen += [(await commands.call("cwd")).number for _ in range(2)]
         assert len(set(seen)) == 6
 
-    async def test_a_call_with_a_key(self, commands: Room) -> None:
+    async def test_a_call_with_a_key(self, commands: RunningFeature) -> None:
         """A client that lost its connection asks again, and gets the job that it had started."""
         tolds = []
         for _ in range(2):
@@ -68,7 +70,7 @@ class TestCalls:
 class TestOutput:
     """What is kept."""
 
-    async def test_from_an_offset(self, commands: Room) -> None:
+    async def test_from_an_offset(self, commands: RunningFeature) -> None:
         """The output is there from any byte on, during and after the job."""
         told = await commands.call("exec", "echo one; echo two")
 
@@ -76,7 +78,7 @@ class TestOutput:
         assert await _output(commands, told.number, 4) == (4, b"two\n")
         assert await _output(commands, told.number, 100) == (8, b"")
 
-    async def test_following(self, commands: Room) -> None:
+    async def test_following(self, commands: RunningFeature) -> None:
         """Whoever follows gets what comes until the end; whoever does not gets what is there."""
         told = commands.begin("exec", "echo one; read x; echo two")
         await until(lambda: told.data == b"one\n")
@@ -86,7 +88,7 @@ class TestOutput:
         await commands.call("send_input", told.number, "x")
         assert b"".join([chunk async for chunk in chunks]) == b"two\n"
 
-    async def test_a_job_that_never_was(self, commands: Room) -> None:
+    async def test_a_job_that_never_was(self, commands: RunningFeature) -> None:
         """It is not found."""
         with pytest.raises(NotFound):
             await commands.service.output(99, None, follow=False)
@@ -94,7 +96,7 @@ class TestOutput:
         with pytest.raises(NotFound):
             await commands.service.follow(99, 0, told)
 
-    async def test_lists(self, commands: Room) -> None:
+    async def test_lists(self, commands: RunningFeature) -> None:
         """Running and ended jobs are listed together, newest first."""
         ended = await commands.call("exec", "exit 1")
         running = commands.begin("exec", ["cat"])
@@ -107,9 +109,9 @@ class TestOutput:
 
     async def test_a_restart(self, database_url: str, tmp_path: Path) -> None:
         """Yesterday's job is there with all its output."""
-        async with room(database_url, tmp_path) as commands:
+        async with feature(database_url, tmp_path) as commands:
             told = await commands.call("exec", "seq 100000; exit 4")
-        async with room(database_url, tmp_path) as again:
+        async with feature(database_url, tmp_path) as again:
             job = await again.service.job(told.number)
             assert (job.state, job.exit_code, job.kept_from) == ("exited", 4, 0)
             assert (await _output(again, told.number))[1] == told.data
@@ -119,13 +121,13 @@ class TestOutput:
 
     async def test_a_service_that_died(self, database_url: str, tmp_path: Path) -> None:
         """A job that ran is told as lost afterwards, with what it had written."""
-        async with room(database_url, tmp_path) as commands:
+        async with feature(database_url, tmp_path) as commands:
             told = await commands.call("exec", "echo one")
             # The record as a service leaves it that is killed at this moment.
             record = await commands.service.job(told.number)
             died = msgspec.structs.replace(record, state="running", ended_at=None, exit_code=None, output_bytes=0)
             await commands.service._records.put((died,))
-        async with room(database_url, tmp_path) as again:
+        async with feature(database_url, tmp_path) as again:
             job = await again.service.job(told.number)
             assert (job.state, job.exit_code, job.output_bytes) == ("lost", None, 4)
             assert await _output(again, told.number) == (0, b"one\n")
@@ -133,7 +135,7 @@ class TestOutput:
             outcome = await again.service.follow(told.number, 0, later)
             assert (later.data, outcome.exit_code, outcome.state) == (b"one\n", None, "lost")
 
-    async def test_retention(self, commands: Room) -> None:
+    async def test_retention(self, commands: RunningFeature) -> None:
         """After its days a job is removed with its output, and not before."""
         told = await commands.call("exec", "echo old")
         ended = (await commands.service.job(told.number)).ended_at
@@ -148,7 +150,7 @@ class TestOutput:
 
     async def test_output_that_had_to_go(self, database_url: str, tmp_path: Path) -> None:
         """The record of a job whose output made room for others stays and says that nothing is kept."""
-        async with room(database_url, tmp_path, total_output=100_000, job_output=80_000) as commands:
+        async with feature(database_url, tmp_path, total_output=100_000, job_output=80_000) as commands:
             first = await commands.call("exec", "head -c 60000 /dev/zero")
             await commands.call("exec", "head -c 60000 /dev/zero")
             await commands.service.maintain(clock.now())
@@ -203,13 +205,13 @@ class TestCustomCommands:
     """Functions of one's own, plain and async."""
 
     @pytest.fixture(name="own")
-    def _own(self, commands: Room) -> Room:
-        """Return a room with the commands above."""
+    def _own(self, commands: RunningFeature) -> RunningFeature:
+        """Return a feature with the commands above."""
         for function in (plain, loop, fails, echoes, echoes_in_loop):
             commands.service.registry.add(function)
         return commands
 
-    async def test_quick_ones(self, own: Room) -> None:
+    async def test_quick_ones(self, own: RunningFeature) -> None:
         """What they say comes in order, None is 0, and an error is the client's to see."""
         told = await own.call("plain", "x")
         assert (told.said, told.code, told.job) == (["x", {"upper": "X"}], 0, False)
@@ -218,7 +220,7 @@ class TestCustomCommands:
         told = await own.call("fails")
         assert (told.said, told.code, type(told.error)) == (["before"], 1, ZeroDivisionError)
 
-    async def test_a_slow_client(self, own: Room) -> None:
+    async def test_a_slow_client(self, own: RunningFeature) -> None:
         """A command waits for a client that has no room."""
         told = own.begin("loop", 500)
         told.open.clear()
@@ -229,7 +231,7 @@ class TestCustomCommands:
         assert len(told.said) == 500
 
     @pytest.mark.parametrize("name", ["echoes", "echoes_in_loop"])
-    async def test_background_ones(self, own: Room, name: str) -> None:
+    async def test_background_ones(self, own: RunningFeature, name: str) -> None:
         """They are jobs: told things by a queue, kept, and followed by whoever comes."""
         told = own.begin(name, "> ")
         await until(lambda: told.number)
@@ -253,6 +255,6 @@ class TestCustomCommands:
             "    'Say twice a number.'\n"
             "    call.say(2 * value)\n"
         )
-        async with room(database_url, tmp_path, modules=("lab_own_commands",)) as commands:
+        async with feature(database_url, tmp_path, modules=("lab_own_commands",)) as commands:
             assert (await commands.call("twice", 21)).said == [42]
             assert "twice" in [described.name for described in commands.service.describe()]

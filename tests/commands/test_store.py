@@ -13,8 +13,8 @@ import pytest
 from smartmob.commands import model
 from smartmob.commands.model import Job
 from smartmob.commands.store import JobStore
-from smartmob.kernel.db import Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import Submission
 from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

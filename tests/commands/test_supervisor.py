@@ -9,19 +9,19 @@ import pytest
 
 from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.commands.supervisor import as_line
-from tests.commands.rooms import Room, Told, room
+from tests.commands.features import RunningFeature, Told, feature
 from tests.waiting import until
 
 MIB = 1024 * 1024
 
 
-async def _follow(commands: Room, job: int, offset: int = 0, *, hold: bool = False) -> Told:
+async def _follow(commands: RunningFeature, job: int, offset: int = 0, *, hold: bool = False) -> Told:
     told = Told()
     told.outcome = await commands.service.follow(job, offset, told, hold=hold)
     return told
 
 
-async def test_several_watch(commands: Room) -> None:
+async def test_several_watch(commands: RunningFeature) -> None:
     """Each gets all from where it begins: from the first byte, from the middle, and after the end."""
     first = commands.begin("exec", "echo one; read x; echo two")
     await until(lambda: first.data == b"one\n")
@@ -35,7 +35,7 @@ async def test_several_watch(commands: Room) -> None:
     assert {told.code for told in found} == {0}
 
 
-async def test_a_client_that_leaves(commands: Room) -> None:
+async def test_a_client_that_leaves(commands: RunningFeature) -> None:
     """The job goes on, and its output is there for whoever comes later."""
     told = commands.begin("exec", "echo one; read x; echo two; exit 5")
     await until(lambda: told.data == b"one\n")
@@ -49,7 +49,7 @@ async def test_a_client_that_leaves(commands: Room) -> None:
 
 async def test_a_slow_client_that_must_not_miss_anything(database_url: str, tmp_path: Any) -> None:
     """The job waits for the one who started it instead of dropping what that one has not got."""
-    async with room(database_url, tmp_path, job_output=2 * MIB) as commands:
+    async with feature(database_url, tmp_path, job_output=2 * MIB) as commands:
         told = commands.begin("exec", ["head", "-c", str(12 * MIB), "/dev/zero"])
         told.open.clear()
         await until(lambda: told.number)
@@ -63,7 +63,7 @@ async def test_a_slow_client_that_must_not_miss_anything(database_url: str, tmp_
 
 async def test_a_slow_watcher(database_url: str, tmp_path: Any) -> None:
     """One who only looks on is told what is no longer kept, and holds nobody up."""
-    async with room(database_url, tmp_path, job_output=2 * MIB) as commands:
+    async with feature(database_url, tmp_path, job_output=2 * MIB) as commands:
         told = commands.begin("exec", "read x; head -c 12582912 /dev/zero")
         await until(lambda: told.number)
         watcher = Told()
@@ -79,7 +79,7 @@ async def test_a_slow_watcher(database_url: str, tmp_path: Any) -> None:
         assert last - first + len(watcher.data) == 12 * MIB
 
 
-async def test_events(commands: Room) -> None:
+async def test_events(commands: RunningFeature) -> None:
     """The bus is told of beginnings and ends."""
     told: list[object] = []
     commands.bus.subscribe(JobStarted, told.append)
@@ -91,7 +91,7 @@ async def test_events(commands: Room) -> None:
 
 async def test_too_many(database_url: str, tmp_path: Any) -> None:
     """More jobs than the setting allows are refused with what to do about it."""
-    async with room(database_url, tmp_path, most_jobs=1) as commands:
+    async with feature(database_url, tmp_path, most_jobs=1) as commands:
         first = commands.begin("exec", ["cat"])
         await until(lambda: first.number)
         second = await commands.call("exec", ["true"])
@@ -100,7 +100,7 @@ async def test_too_many(database_url: str, tmp_path: Any) -> None:
 
 async def test_the_end_of_the_service(database_url: str, tmp_path: Any) -> None:
     """Jobs are ended with it, their clients are told, and the records say who ended them."""
-    async with room(database_url, tmp_path) as commands:
+    async with feature(database_url, tmp_path) as commands:
         told = commands.begin("exec", ["sleep", "600"])
         await until(lambda: told.number)
         await commands.call("is_alive", told.number)
@@ -110,7 +110,7 @@ async def test_the_end_of_the_service(database_url: str, tmp_path: Any) -> None:
         assert (told.outcome.state, told.code) == ("stopped", -15)
         refused = await commands.call("exec", ["true"])
         assert "stopping" in str(refused.error)
-    async with room(database_url, tmp_path) as again:
+    async with feature(database_url, tmp_path) as again:
         job = await again.service.job(told.number)
         assert (job.state, job.signal) == ("stopped", 15)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from tests.hosts.samples import register, sample, talking
 from tests.metrics.samples import context, metric, session
 from tests.processes.archives import make_archive

@@ -306,7 +306,7 @@ async def test_the_connection_comes_back(settings: Settings, look: Look) -> None
         page = await watched.goto("/console/")
     await expect(page.locator("#connection")).to_contain_text("trying again")
     again = build(settings)
-    async with TestClient(ServiceServer(again.app, again.entrance, port=port)) as client:
+    async with TestClient(ServiceServer(again.app, again.gate, port=port)) as client:
         await deploy(client)
         await expect(page.locator("#connection")).to_have_text("live")
         await expect(page.locator("#processes")).to_contain_text("app.web.0")

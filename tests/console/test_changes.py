@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from smartmob.commands.model import Job
 from smartmob.console.changes import _of_jobs, _of_processes
-from smartmob.processes.model import Happening
+from smartmob.processes.model import ProcessEvent
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
@@ -14,11 +14,11 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 def test_processes() -> None:
     """A program that was asked to end ended well; one that failed is a warning; one that is gone has no page."""
     told = [
-        Happening(slug="a.web/0", at=NOW, kind="started", detail={"text": "started, pid 5"}),
-        Happening(slug="a", at=NOW, kind="exited", detail={"text": "ended by signal 15", "status": -15}),
-        Happening(slug="a", at=NOW, kind="exited", detail={"text": "exited 1", "status": 1}),
-        Happening(slug="a", at=NOW, kind="deleted"),
-        Happening(slug="a", at=NOW, kind="stopping"),
+        ProcessEvent(slug="a.web/0", at=NOW, kind="started", detail={"text": "started, pid 5"}),
+        ProcessEvent(slug="a", at=NOW, kind="exited", detail={"text": "ended by signal 15", "status": -15}),
+        ProcessEvent(slug="a", at=NOW, kind="exited", detail={"text": "exited 1", "status": 1}),
+        ProcessEvent(slug="a", at=NOW, kind="deleted"),
+        ProcessEvent(slug="a", at=NOW, kind="stopping"),
     ]
     assert [(change.text, change.level, change.href) for change in _of_processes(told)] == [
         ("a.web/0: started, pid 5", "good", "/console/processes/a.web%2F0"),

@@ -8,8 +8,8 @@ import orjson
 
 from smartmob.console.live import Live
 from smartmob.errors import Unavailable
-from smartmob.kernel.events import EventBus, ServiceStopping
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.events import EventBus, ServiceStopping
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.metrics.events import SessionDeleted, SessionStored
 from tests.waiting import until
 

@@ -130,7 +130,7 @@ async def test_the_overview(client: Any) -> None:
 
 
 async def test_the_timeline(client: Any) -> None:
-    """All rooms on one axis: curves, spans of tests, programs and jobs, and notes."""
+    """All features on one axis: curves, spans of tests, programs and jobs, and notes."""
     await fill(client)
 
     async def running() -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from smartmob.console.service import _aligned
-from smartmob.hosts.model import Band, Point
+from smartmob.hosts.model import MinAvgMax, Point
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def _point(minute: int, cpu: float | None) -> Point:
-    band = None if cpu is None else Band(cpu, cpu, cpu + 1)
+    band = None if cpu is None else MinAvgMax(cpu, cpu, cpu + 1)
     return Point(START + timedelta(minutes=minute), 60.0, 1, band, None, None, None, None, None, None, None, None)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartmob.console.timeline import _process_spans
-from smartmob.processes.model import RUNNING, Definition, Happening, Snapshot
+from smartmob.processes.model import RUNNING, Definition, ProcessEvent, Snapshot
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 END = START + timedelta(hours=1)
@@ -16,8 +16,8 @@ def _at(minute: float) -> datetime:
     return START + timedelta(minutes=minute)
 
 
-def _happened(minute: float, kind: str, slug: str = "a", **detail: Any) -> Happening:
-    return Happening(slug=slug, at=_at(minute), kind=kind, detail=detail)
+def _happened(minute: float, kind: str, slug: str = "a", **detail: Any) -> ProcessEvent:
+    return ProcessEvent(slug=slug, at=_at(minute), kind=kind, detail=detail)
 
 
 def _running(slug: str, since: float) -> Snapshot:
@@ -30,7 +30,7 @@ def _running(slug: str, since: float) -> Snapshot:
     )  # fmt: skip
 
 
-def _spans(*happened: Happening, present: tuple[Snapshot, ...] = ()) -> list[tuple[datetime, datetime | None, str]]:
+def _spans(*happened: ProcessEvent, present: tuple[Snapshot, ...] = ()) -> list[tuple[datetime, datetime | None, str]]:
     return [(span.start, span.end, span.level) for span in _process_spans(happened, present, START, END)]
 
 

@@ -1,4 +1,4 @@
-"""The house: directions of imports, sizes, names, and a test module for each module."""
+"""The dependencies: directions of imports, sizes, names, and a test module for each module."""
 
 from __future__ import annotations
 
@@ -13,66 +13,34 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-ROOMS = ("commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
+FEATURES = ("commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
 MOST_POSITIONAL = 6
 
 VOCABULARY = {
-    *("__init__", "events", "machine", "migrations", "model", "protocol", "room", "routes", "service", "store"),
+    *("__init__", "events", "feature", "migrations", "model", "protocol", "routes", "service", "store"),
+    "state_machine",
 }
-"""What a module of a room may be called: one meaning for each name, in every room."""
+"""Names of modules that mean the same in every feature."""
 
 ROLES = {
     "commands": {
-        "builtin",
-        "call",
-        "checked",
-        "failures",
-        "program",
-        "registry",
-        "session",
-        "spool",
-        "stock",
-        "supervisor",
-        "transfers",
+        *("builtin", "call", "connection", "conplyent", "error_serialisation", "hashed_file", "program", "registry"),
+        *("spool", "supervisor", "transfers"),
     },
-    # It has no tables: pages, what they load, and what they ask the rooms for.
-    "console": {"assets", "changes", "live", "pages", "peers", "rooms", "static", "templates", "timeline"},
-    "hosts": {"guardian", "sampler", "session"},
-    "metrics": {
-        # What became slower: the rule, its words, what it is applied to, and who gathers and remembers that.
-        *("comparison", "verdicts", "points", "machines", "sides", "occasions", "comparer", "memory"),
-        "runs",
-    },
-    "turrets": {
-        # The headquarters: its machine, what stands at its sockets, gathers, keeps, folds and shows.
-        *(
-            "hq",
-            "hq_events",
-            "hq_machine",
-            "channel",
-            "authenticator",
-            "claims",
-            "live",
-            "collector",
-            "batch",
-            "rows",
-            "keeper",
-            "folding",
-            "viewers",
-        ),
-        *("project", "report", "slices", "turret", "turret_machine", "scripting", "machines"),
-    },
-    "processes": {
-        *("channel", "preparer", "recorder", "sampler", "session", "supervisor"),
-        # What the preparer is made of, from the source's address to the command.
-        *("archive", "command", "download", "envfile", "environments", "flight", "folders", "ports", "procfile"),
-        "releases",
-    },
+    # It has no tables: pages, the files that they load, and the services of the features that it asks.
+    "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},
+    "hosts": {"authenticator", "sampler", "session"},
+    # `verdict` compares runs and decides which tests became slower.
+    "metrics": {"runs", "verdict"},
+    # `hq` is the headquarters, `turret` the program that runs alone on other machines.
+    "turrets": {"host_load", "hq", "project", "report", "scripting", "slices", "turret"},
+    # `preparation` leads from the address of a source to the command that starts it.
+    "processes": {"output", "ports", "preparation", "recorder", "sampler", "supervisor", "viewer"},
 }
-"""The nouns of a room for what does its work, and the formats that only it reads."""
+"""The modules and folders that only this feature has."""
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
 
@@ -118,12 +86,12 @@ def test_modules_say_what_they_are_for(path: Path) -> None:
     assert not text or ast.get_docstring(ast.parse(text))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_keep_to_the_vocabulary(room: str) -> None:
-    """The same name means the same thing in every room; a folder of that name is the same thing in parts."""
-    modules = {path.stem for path in (PACKAGE / room).glob("*.py")}
-    folders = {path.name for path in (PACKAGE / room).iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert modules | folders <= VOCABULARY | ROLES.get(room, set())
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features_keep_to_the_vocabulary(feature: str) -> None:
+    """The same name means the same thing in every feature; a folder of that name is the same thing in parts."""
+    modules = {path.stem for path in (PACKAGE / feature).glob("*.py")}
+    folders = {path.name for path in (PACKAGE / feature).iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert modules | folders <= VOCABULARY | ROLES.get(feature, set())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
@@ -146,10 +114,11 @@ def test_every_module_has_its_tests() -> None:
 
 
 _TESTED_ELSEWHERE = {
-    "events": "a room's events are tested by its service",
-    "room": "a room is put together by the tests of its routes",
-    "rooms": "what holds the services of the rooms, or starts them, is tested by those that use it",
-    "hq_events": "what a machine takes and gives is tested by the machine",
+    "events": "a feature's events are tested by its service",
+    "feature": "a feature is put together by the tests of its routes",
+    "services": "the services that the console asks are tested by its pages",
+    "features": "what holds the services of the features, or starts them, is tested by those that use it",
+    "machine_events": "inputs and outputs of a state machine are tested by its tests",
 }
 
 

@@ -20,7 +20,7 @@ from docs._examples.documents import run
 from docs._examples.matching import fits
 from smartmob.app import build
 from smartmob.cli.main import group
-from smartmob.kernel import problems
+from smartmob.kernel.http import problems
 from smartmob.settings import OPTIONS, Settings
 
 ROOT = Path(__file__).parents[2]

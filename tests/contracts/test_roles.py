@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 
 from smartmob.app import build
-from smartmob.kernel.access.model import CONTROL, INGEST, READ
-from smartmob.kernel.openapi import documented_path
+from smartmob.kernel.auth.model import CONTROL, INGEST, READ
+from smartmob.kernel.http.openapi import documented_path
 from smartmob.settings import Settings
 from tests.contracts.test_routes import ROUTES, address
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from smartmob.app import build
-from smartmob.kernel.openapi import documented_path
+from smartmob.kernel.http.openapi import documented_path
 from smartmob.settings import Settings
 
 _OWN_ERRORS = frozenset(

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from smartmob.commands.stock import pickles, protocol
-from smartmob.commands.stock.decoder import MODULE
-from smartmob.commands.stock.zmtp import GREETING, READY, Wire, command, frame
+from smartmob.commands.conplyent import pickles, protocol
+from smartmob.commands.conplyent.decoder import MODULE
+from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire, command, frame
 from tests.fuzzing.mutations import any_of, damaged
 from tests.fuzzing.service import SECONDS, TIMEOUT, Service, settings
 from tests.fuzzing.service import Sequence as Cost

@@ -1,4 +1,4 @@
-"""What the tests of the room share: its parts on a database of the test's own."""
+"""What the tests of the feature share: its parts on a database of the test's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from smartmob.settings import DatabaseSettings
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from smartmob.hosts.model import Memory, Storage, Sweep
-from smartmob.kernel import clock
+from smartmob.hosts.model import Memory, Snapshot, Storage
+from smartmob.kernel.runtime import clock
 
 NAME, PASSWORD, CLIENT_ID = "wood", "123", "d29vZDoxMjM="
 """The machine of seed 001."""
@@ -31,7 +31,7 @@ def sample(time: float | None = None, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (document | changes).items() if value is not None}
 
 
-def sweep(at: float = 1_795_400_000.0, **changes: Any) -> Sweep:
+def sweep(at: float = 1_795_400_000.0, **changes: Any) -> Snapshot:
     """Return a look at a machine."""
     values: dict[str, Any] = {
         "at": at,
@@ -48,7 +48,7 @@ def sweep(at: float = 1_795_400_000.0, **changes: Any) -> Sweep:
         "net_sent": 4.0,
         "temperatures": {"cpu 0": 55.5},
     }
-    return Sweep(**(values | changes))
+    return Snapshot(**(values | changes))
 
 
 async def register(client: Any, name: str = NAME, password: str = PASSWORD, **options: Any) -> str:

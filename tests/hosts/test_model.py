@@ -166,7 +166,7 @@ def test_wide_buckets_are_whole_minutes() -> None:
 def test_a_point_in_columns() -> None:
     """Its cells are those of the header, empty ones included."""
     bands: dict[str, Any] = dict.fromkeys(model.FIGURES)
-    point = model.Point(datetime.fromtimestamp(0, UTC), 0.0, 1, **(bands | {"cpu": model.Band(1.0, 2.0, 3.0)}))
+    point = model.Point(datetime.fromtimestamp(0, UTC), 0.0, 1, **(bands | {"cpu": model.MinAvgMax(1.0, 2.0, 3.0)}))
     cells = dict(zip(model.POINT_COLUMNS, model.flat(point), strict=True))
     assert (cells["time"], cells["cpu_min"], cells["cpu_avg"], cells["cpu_max"], cells["mem_avg"]) == (
         *("1970-01-01T00:00:00+00:00", 1.0, 2.0, 3.0),

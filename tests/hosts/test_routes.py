@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from smartmob.settings import HostsSettings
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
 

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from smartmob.app import build
-from smartmob.kernel import clock
-from smartmob.kernel.nesting import MOST_LEVELS
+from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.kernel.runtime import clock
 from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking

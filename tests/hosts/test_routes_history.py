@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from tests.hosts.samples import CLIENT_ID, answered, register, report, sample, talking
 
 AUTH = {"Authorization": CLIENT_ID}

@@ -1,4 +1,4 @@
-"""The room's use cases: who is who, what is told on the bus, and the care it takes of its tables."""
+"""The feature's use cases: who is who, what is told on the bus, and the care it takes of its tables."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.hosts.store.partitions import Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel import clock
-from smartmob.kernel.db import Database
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import HostsSettings, Settings
 from tests.conftest import running
 from tests.hosts.samples import register, sample, sweep
 from tests.waiting import until
 
 
-@pytest.fixture(name="room")
+@pytest.fixture(name="feature")
 async def _room(
     database: Database, reader: HostsReader, writer: HostsWriter
 ) -> AsyncIterator[Callable[..., HostsService]]:
-    """Return the maker of the room's service by its settings."""
+    """Return the maker of the feature's service by its settings."""
     tasks = TaskRegistry()
     live = GroupCommitWriter("hosts", database, writer.commit)
     await live.start(tasks)
@@ -48,9 +48,9 @@ async def _room(
     await live.close()
 
 
-async def test_registration(room: Callable[..., HostsService]) -> None:
+async def test_registration(feature: Callable[..., HostsService]) -> None:
     """A name is given once; who has the password gets the same id again, and a closed door stays closed."""
-    service = room()
+    service = feature()
     client_id, is_new = await service.register("a", "x", may_register=True)
     assert is_new
     assert await service.register("a", "x", may_register=False) == (client_id, False)
@@ -62,9 +62,9 @@ async def test_registration(room: Callable[..., HostsService]) -> None:
         await service.register("1", "x", may_register=True)
 
 
-async def test_a_race(room: Callable[..., HostsService]) -> None:
+async def test_a_race(feature: Callable[..., HostsService]) -> None:
     """Of many who register the same name at once one is new; those with another password are refused."""
-    service = room()
+    service = feature()
     same = await asyncio.gather(*(service.register("a", "x", may_register=True) for _ in range(4)))
     assert sum(is_new for _, is_new in same) == 1
     other = await asyncio.gather(
@@ -73,11 +73,11 @@ async def test_a_race(room: Callable[..., HostsService]) -> None:
     assert [type(outcome) for outcome in other if isinstance(outcome, Exception)] == [NotAuthenticated] * 2
 
 
-async def test_the_own_machine(room: Callable[..., HostsService], database: Database) -> None:
+async def test_the_own_machine(feature: Callable[..., HostsService], database: Database) -> None:
     """It has a name of its own with which nobody can log in; where a client has it, another is taken."""
-    service = room(name="rack7")
+    service = feature(name="rack7")
     await service.start()
-    await room(name="rack7").start()
+    await feature(name="rack7").start()
     assert service.own_name == "rack7"
     assert (await service.host("rack7")).own
     with pytest.raises(NotAuthenticated):
@@ -86,18 +86,18 @@ async def test_the_own_machine(room: Callable[..., HostsService], database: Data
         await service.remove("rack7")
 
     await service.register("rack8", "x", may_register=True)
-    second = room(name="rack8")
+    second = feature(name="rack8")
     await second.start()
     assert second.own_name == "rack8-service"
     await service.register("rack9", "x", may_register=True)
     await service.register("rack9-service", "x", may_register=True)
     with pytest.raises(InvalidInput, match="--hosts-name"):
-        await room(name="rack9").start()
+        await feature(name="rack9").start()
 
 
-async def test_a_machine_that_is_removed(room: Callable[..., HostsService]) -> None:
+async def test_a_machine_that_is_removed(feature: Callable[..., HostsService]) -> None:
     """Its password proves nothing any more, and its name can be given again."""
-    service = room()
+    service = feature()
     client_id, _ = await service.register("a", "x", may_register=True)
     await service.remove("a")
     assert service.known(client_id) is None
@@ -106,12 +106,12 @@ async def test_a_machine_that_is_removed(room: Callable[..., HostsService]) -> N
     assert (await service.register("a", "y", may_register=True))[1]
 
 
-async def test_own_samples_wait_for_the_database(room: Callable[..., HostsService], database: Database) -> None:
+async def test_own_samples_wait_for_the_database(feature: Callable[..., HostsService], database: Database) -> None:
     """Sweeps that come at once or while the database is away are all stored, once."""
     bus = EventBus()
     heard: list[HostSampled] = []
     bus.subscribe(HostSampled, heard.append)
-    service, tasks = room(bus, name="rack7"), TaskRegistry()
+    service, tasks = feature(bus, name="rack7"), TaskRegistry()
     await service.start()
     now = clock.epoch()
     for second in range(3):
@@ -127,9 +127,9 @@ async def test_own_samples_wait_for_the_database(room: Callable[..., HostsServic
     await tasks.close()
 
 
-async def test_an_own_sample_that_cannot_be_stored(room: Callable[..., HostsService], database: Database) -> None:
+async def test_an_own_sample_that_cannot_be_stored(feature: Callable[..., HostsService], database: Database) -> None:
     """It is logged as the mistake that it is, and the next ones are stored."""
-    service, tasks = room(name="rack7"), TaskRegistry()
+    service, tasks = feature(name="rack7"), TaskRegistry()
     await service.start()
     await database.run(lambda connection: connection.execute("ALTER TABLE host_samples ADD CHECK (cpu < 50)"))
     with structlog.testing.capture_logs() as logs:
@@ -146,9 +146,9 @@ async def test_an_own_sample_that_cannot_be_stored(room: Callable[..., HostsServ
     await tasks.close()
 
 
-async def test_points(room: Callable[..., HostsService]) -> None:
+async def test_points(feature: Callable[..., HostsService]) -> None:
     """Raw samples where they fit, else buckets; minutes where the samples are not kept any more."""
-    service = room(keep_days=1.0, oldest_days=30.0)
+    service = feature(keep_days=1.0, oldest_days=30.0)
     await service.register("a", "x", may_register=True)
     now = clock.now().replace(microsecond=0)
     times = [now.timestamp() - second for second in range(100)]
@@ -171,9 +171,9 @@ async def test_points(room: Callable[..., HostsService]) -> None:
         await service.points("z", hour, 10)
 
 
-async def test_how_busy(room: Callable[..., HostsService]) -> None:
+async def test_how_busy(feature: Callable[..., HostsService]) -> None:
     """Whoever wants to know whether a machine was busy gets an answer for each."""
-    service = room()
+    service = feature()
     await service.register("a", "x", may_register=True)
     now = clock.now()
     await service.take("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
@@ -181,9 +181,9 @@ async def test_how_busy(room: Callable[..., HostsService]) -> None:
     assert (load.host, load.samples, load.cpu and load.cpu.max) == ("a", 3, 30.0)
 
 
-async def test_maintenance(room: Callable[..., HostsService], database: Database) -> None:
+async def test_maintenance(feature: Callable[..., HostsService], database: Database) -> None:
     """Samples are rolled up before they are dropped, and there is a partition for what comes."""
-    service = room(keep_days=14.0)
+    service = feature(keep_days=14.0)
     await service.register("a", "x", may_register=True)
     now = clock.now()
     await service.take("a", [SampleData(time=now.timestamp(), cpu=10.0)])
@@ -210,9 +210,9 @@ async def test_what_is_told(settings: Settings) -> None:
     assert SamplesStored(1) in heard
 
 
-async def test_courses(room: Callable[..., HostsService]) -> None:
+async def test_courses(feature: Callable[..., HostsService]) -> None:
     """The points of several machines at once have the same width, and a machine without samples has none."""
-    service = room(keep_days=1.0, oldest_days=30.0)
+    service = feature(keep_days=1.0, oldest_days=30.0)
     now = clock.now().replace(microsecond=0)
     for number, name in enumerate(("a", "b", "c")):
         await service.register(name, "x", may_register=True)

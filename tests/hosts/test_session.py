@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smartmob.hosts.protocol import Subscription
-from smartmob.hosts.sampler.ticking import Sampler
-from smartmob.hosts.session import MOST_UNREAD, Watchers
+from smartmob.hosts.sampler.sampler import Sampler
+from smartmob.hosts.session import MOST_UNREAD, Subscribers
 from tests.hosts.samples import sweep
 
 
@@ -47,13 +47,13 @@ def _wants(interval: float, ident: bytes = b"1") -> Subscription:
     return Subscription(ident, ("CPU",), interval)
 
 
-async def _tell(watchers: Watchers, after: float) -> None:
+async def _tell(watchers: Subscribers, after: float) -> None:
     await watchers.tell(sweep(), asyncio.get_running_loop().time() + after)
 
 
 async def test_at_once_and_each_interval(sampler: Sampler) -> None:
     """The first event comes with the subscription, the others when they are due."""
-    watchers, quick, slow = Watchers(sampler), _Line(), _Line()
+    watchers, quick, slow = Subscribers(sampler), _Line(), _Line()
     await watchers.add(quick, _wants(1.0))
     await watchers.add(slow, _wants(3.0))
     assert (len(quick.heard), len(slow.heard)) == (1, 1)
@@ -65,7 +65,7 @@ async def test_at_once_and_each_interval(sampler: Sampler) -> None:
 
 async def test_what_was_missed_is_not_sent_later(sampler: Sampler) -> None:
     """After a pause of the machine there is one event and not one for each second of it."""
-    watchers, line = Watchers(sampler), _Line()
+    watchers, line = Subscribers(sampler), _Line()
     await watchers.add(line, _wants(1.0))
     await _tell(watchers, 100.0)
     await _tell(watchers, 100.2)
@@ -74,7 +74,7 @@ async def test_what_was_missed_is_not_sent_later(sampler: Sampler) -> None:
 
 async def test_ends(sampler: Sampler) -> None:
     """A subscription that was ended, and all of a client that has left, are served no more."""
-    watchers, one, two = Watchers(sampler), _Line(), _Line()
+    watchers, one, two = Subscribers(sampler), _Line(), _Line()
     await watchers.add(one, _wants(1.0, b"1"))
     await watchers.add(one, _wants(1.0, b"2"))
     await watchers.add(two, _wants(1.0, b"1"))
@@ -90,7 +90,7 @@ async def test_ends(sampler: Sampler) -> None:
 
 async def test_who_does_not_read_is_dropped(sampler: Sampler) -> None:
     """Nothing is buffered for it for ever, and the others are served as ever."""
-    watchers, lazy, good = Watchers(sampler), _Line(), _Line()
+    watchers, lazy, good = Subscribers(sampler), _Line(), _Line()
     await watchers.add(lazy, _wants(1.0, b"1"))
     await watchers.add(lazy, _wants(1.0, b"2"))
     await watchers.add(good, _wants(1.0))
@@ -102,7 +102,7 @@ async def test_who_does_not_read_is_dropped(sampler: Sampler) -> None:
 
 async def test_the_pace(sampler: Sampler) -> None:
     """The sampler looks as often as the most impatient wants, and once a second without any."""
-    watchers, line = Watchers(sampler), _Line()
+    watchers, line = Subscribers(sampler), _Line()
     for interval, step in ((5.0, 1.0), (2.5, 0.5), (0.1, 0.1)):
         await watchers.add(line, _wants(interval, b"%d" % int(interval * 10)))
         assert sampler._step == pytest.approx(step)
@@ -112,7 +112,7 @@ async def test_the_pace(sampler: Sampler) -> None:
 
 async def test_a_thousand_cost_one_look(sampler: Sampler) -> None:
     """All are told from the same sweep."""
-    watchers, lines = Watchers(sampler), [_Line() for _ in range(1000)]
+    watchers, lines = Subscribers(sampler), [_Line() for _ in range(1000)]
     for line in lines:
         await watchers.add(line, _wants(1.0))
     same = sweep(cpu=77.0)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from smartmob.commands.conplyent.gateway import ConplyentGateway
 from smartmob.commands.events import CloseAsked
-from smartmob.commands.stock.door import StockDoor
 from smartmob.settings import ConplyentSettings
-from tests.commands.rooms import Room, room
+from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
 from tests.interop.children import run_script
 
@@ -35,7 +35,7 @@ CONNECT = step("connect", timeout=20)
 class Stock:
     """Runs the stock client against an open door."""
 
-    def __init__(self, commands: Room, door: StockDoor, python: Path, home: Path) -> None:
+    def __init__(self, commands: RunningFeature, door: ConplyentGateway, python: Path, home: Path) -> None:
         self.commands = commands
         self._door = door
         self._python = python
@@ -53,8 +53,8 @@ class Stock:
 async def _stock(database_url: str, tmp_path: Path) -> AsyncIterator[Stock]:
     """Return the runner of the stock client."""
     python = await asyncio.to_thread(environments.python_with, environments.CONPLYENT)
-    async with room(database_url, tmp_path, reboot="/bin/true", shutdown="/bin/true now") as commands:
-        door = StockDoor(commands.service, ConplyentSettings(port=0), commands.tasks)
+    async with feature(database_url, tmp_path, reboot="/bin/true", shutdown="/bin/true now") as commands:
+        door = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks)
         await door.start()
         yield Stock(commands, door, python, tmp_path)
         door.shut()

@@ -14,11 +14,11 @@ import pytest
 import structlog
 from aiohttp.test_utils import TestClient
 
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.embedded.roles import DATABASE
-from smartmob.kernel.log import Logs, configure
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.observability.log import Logs, configure
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings
 from tests.kernel import tiny
 from tests.kernel.proxy import Proxy, proxy_to
@@ -123,9 +123,9 @@ async def _serving() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(**options: Any) -> Any:
-            app, handlers, entrance = tiny.build(**options)
-            client = TestClient(ServiceServer(app, entrance))
-            return await stack.enter_async_context(client), handlers, entrance.traffic
+            app, handlers, gate = tiny.build(**options)
+            client = TestClient(ServiceServer(app, gate))
+            return await stack.enter_async_context(client), handlers, gate.request_stats
 
         yield serve
 

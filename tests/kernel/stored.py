@@ -1,4 +1,4 @@
-"""A table as the rooms have them, and a function that commits to it and can be made to fail."""
+"""A table as the features have them, and a function that commits to it and can be made to fail."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol
 
-from smartmob.kernel.db import Connection
-from smartmob.kernel.writer import GroupCommitWriter, Submission
+from smartmob.kernel.db.database import Connection
+from smartmob.kernel.db.writer import GroupCommitWriter, Submission
 
 Moment = Literal["before", "inside", "after"]
 

@@ -13,20 +13,20 @@ import structlog
 from aiohttp import web
 
 from smartmob import errors
-from smartmob.kernel.answers import JSONResponse
-from smartmob.kernel.auth import HostRules, Tokens
-from smartmob.kernel.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
-from smartmob.kernel.web import (
+from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.http.json_response import JSONResponse
+from smartmob.kernel.http.requests import (
     AccessLog,
     BodyReader,
-    Entrance,
-    Traffic,
+    RequestGate,
+    RequestStats,
     decode,
     json_response,
     parameter,
     query,
     stream,
 )
+from smartmob.kernel.http.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
 
 log = structlog.get_logger()
 
@@ -161,12 +161,14 @@ def build(
     *,
     least_rate: float = 0.0,
     seconds: Callable[[], float] = time.monotonic,
-) -> tuple[web.Application, Tiny, Entrance]:
+) -> tuple[web.Application, Tiny, RequestGate]:
     """Return the application, its handlers and its entrance."""
     known: dict[web.AbstractRoute, Route] = {}
     tiny = Tiny(BodyReader(limit, timeout, least_rate, known, seconds=seconds))
     tables = [tiny.table()]
-    entrance = Entrance(Tokens(token), HostRules("127.0.0.1"), public_paths(tables), Traffic(access_log), known)
-    app = web.Application(middlewares=[entrance.middleware()], client_max_size=limit)
+    gate = RequestGate(
+        TokenAuthenticator(token), HostRules("127.0.0.1"), public_paths(tables), RequestStats(access_log), known
+    )
+    app = web.Application(middlewares=[gate.middleware()], client_max_size=limit)
     known |= mount(app, tables)
-    return app, tiny, entrance
+    return app, tiny, gate

@@ -2,7 +2,7 @@
 
 It is run by `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT IDLE_TIMEOUT [CERT KEY]`.
 
-It serves through `smartmob.kernel.server`, logs to standard output, and says what happens to it in lines of its own.
+It serves through `smartmob.kernel.http.server`, logs to standard output, and prints a line for each event.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import structlog
 from aiohttp import web
 
 from smartmob.errors import SmartmobError
-from smartmob.kernel import log as logging
-from smartmob.kernel import server
+from smartmob.kernel.http import server
+from smartmob.kernel.observability import log as logging
 from smartmob.settings import Settings
 from tests.kernel import tiny
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: str = "") -> None:
     """Serve until a signal."""
     logs = logging.configure("json", True, "file:///dev/stdout")
-    app, handlers, entrance = tiny.build(access_log=logs.access)
+    app, handlers, gate = tiny.build(access_log=logs.access)
     settings = Settings(port=int(port), stop_timeout=float(stop_timeout), idle_timeout=float(idle_timeout))
     if cert:
         settings = replace(settings, tls_cert=Path(cert), tls_key=Path(key))
@@ -44,7 +44,7 @@ def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: s
 
     async def finish(seconds: float) -> None:
         log.info("finishing", seconds=seconds, waiting=handlers.waiting)
-        await entrance.traffic.finish(seconds)
+        await gate.request_stats.finish(seconds)
 
     async def ready(host: str, port: int) -> None:
         log.info("ready", host=host, port=port)
@@ -53,7 +53,7 @@ def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: s
     try:
         asyncio.run(
             server.serve(
-                *(app, entrance, settings),
+                *(app, gate, settings),
                 stopping=lambda: log.info("stopping"),
                 at_once=at_once,
                 finish=finish,

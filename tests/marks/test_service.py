@@ -1,4 +1,4 @@
-"""What the room tells others."""
+"""What the feature tells others."""
 
 from __future__ import annotations
 

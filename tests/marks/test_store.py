@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smartmob.kernel import ids
-from smartmob.kernel.db import Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.runtime import ids
 from smartmob.marks.model import Mark
 from smartmob.marks.store import MarkStore
 from smartmob.settings import DatabaseSettings

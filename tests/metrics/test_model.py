@@ -1,4 +1,4 @@
-"""What the room decides without any I/O: times without a zone, tags, and which sessions are one run."""
+"""What the feature decides without any I/O: times without a zone, tags, and which sessions are one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages of the room: filters of tags, and bodies whatever their bytes."""
+"""The messages of the feature: filters of tags, and bodies whatever their bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.web import decode
+from smartmob.kernel.http.requests import decode
 from smartmob.metrics import model, protocol
 from tests.metrics.samples import context, metric, session
 

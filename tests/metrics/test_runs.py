@@ -164,7 +164,7 @@ async def test_runs_of_a_span(settings: Any) -> None:
     async with running(service) as client:
         for name, second in (("early", 0), ("middle", 100), ("late", 200)):
             await _session(client, name, second)
-        metrics = next(room.face for room in service.rooms if isinstance(room.face, MetricsService))
+        metrics = next(feature.service for feature in service.features if isinstance(feature.service, MetricsService))
         span = (BASE + timedelta(seconds=101), BASE + timedelta(seconds=200))
 
         runs = await metrics.runs_between(*span, 10)

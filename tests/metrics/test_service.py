@@ -1,4 +1,4 @@
-"""What the room tells others: its events on the bus, and the care it takes of its tables by itself."""
+"""What the feature tells others: its events on the bus, and the care it takes of its tables by itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from smartmob.app import build
-from smartmob.kernel.db import Database
-from smartmob.kernel.events import EventBus
-from smartmob.kernel.writer import GroupCommitWriter
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
 from smartmob.metrics.model import MetricFilter, NewMetric, NewSession
 from smartmob.metrics.service import MetricsService
@@ -51,9 +51,9 @@ async def test_what_is_stored_is_told(settings: Settings) -> None:
     ]
 
 
-@pytest.fixture(name="room")
+@pytest.fixture(name="feature")
 async def _room(settings: Settings) -> AsyncIterator[Callable[[float | None], MetricsService]]:
-    """Return the maker of the room's service by the days that it keeps measures."""
+    """Return the maker of the feature's service by the days that it keeps measures."""
     database = Database(settings.database, None)
     await database.open()
 
@@ -72,9 +72,9 @@ async def _batch() -> AsyncIterator[list[NewMetric]]:
 
 
 @pytest.mark.parametrize(("keep_days", "kept"), [(None, 1), (30.0, 1), (7.0, 0)])
-async def test_measures_are_kept_as_long_as_the_setting_says(room: Any, keep_days: float | None, kept: int) -> None:
+async def test_measures_are_kept_as_long_as_the_setting_says(feature: Any, keep_days: float | None, kept: int) -> None:
     """Counted from their arrival, and for ever without the setting."""
-    service = room(keep_days)
+    service = feature(keep_days)
     await service.create_session(NewSession(**session()))
     await service.append_to_session("5" * 32, 0, _batch())
 

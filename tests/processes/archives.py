@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from smartmob.processes.archive import Kind
+from smartmob.processes.preparation.archive import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -1,4 +1,4 @@
-"""What the tests of the room share: a file server, and an agent that runs programs from it."""
+"""What the tests of the feature share: a file server, and an agent that runs programs from it."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 import structlog
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.kernel.writer import GroupCommitWriter
-from smartmob.processes.model import Happening
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.processes.model import ProcessEvent
 from smartmob.processes.recorder import Recorder
 from smartmob.processes.store import Change
 from tests.waiting import until
@@ -35,8 +35,8 @@ class Writer:
         self.stored += [row.happening.detail["n"] for row in rows]
 
 
-def _happening(number: int) -> Happening:
-    return Happening(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
+def _happening(number: int) -> ProcessEvent:
+    return ProcessEvent(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
 
 
 def _recorder(writer: Writer, tasks: TaskRegistry) -> Recorder:

@@ -1,4 +1,4 @@
-"""The routes of the room: seed 002 word for word, and what is beside it."""
+"""The routes of the feature: seed 002 word for word, and what is beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from yarl import URL
 
 from smartmob.settings import ProcessesSettings
-from tests.kernel.children.families import FAMILY, family, living
+from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.archives import KINDS, File, make_archive
 from tests.processes.conftest import SLEEP, Agent, lines, until_line
 from tests.waiting import until

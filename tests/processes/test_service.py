@@ -20,8 +20,8 @@ from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStar
 from smartmob.processes.service import signal_number
 from smartmob.settings import DatabaseSettings, ProcessesSettings, Settings
 from tests.conftest import running
-from tests.kernel.children.families import FAMILY, family, living
 from tests.kernel.proxy import Proxy, proxy_to
+from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.file_server import FileServer
 from tests.waiting import until
@@ -234,7 +234,7 @@ async def test_samples_are_shown(with_settings: Callable[..., Any], files: FileS
 
 
 async def test_what_happens_is_told_on_the_bus(settings: Settings, files: FileServer) -> None:
-    """To other rooms."""
+    """To other features."""
     service = build(settings)
     heard: list[Any] = []
     for kind in (ProcessStarted, ProcessExited, ProcessDeleted):

@@ -1,4 +1,4 @@
-"""The tables of the room, and the last word on each process."""
+"""The tables of the feature, and the last word on each process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from smartmob.kernel import ids
-from smartmob.kernel.db import Database
-from smartmob.kernel.writer import Submission
-from smartmob.processes.model import Definition, Happening
-from smartmob.processes.store import Amend, Change, Forget, Kept, ProcessStore
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.runtime import ids
+from smartmob.processes.model import Definition, ProcessEvent
+from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -67,20 +67,24 @@ async def test_the_last_word_counts(write: Writing) -> None:
     assert await write.store.definitions() == [WEB]
     await write([changed])
     assert await write.store.definitions() == [changed]
-    await write([Forget(WEB.slug)], [WEB])
+    await write([DeleteProcess(WEB.slug)], [WEB])
     assert await write.store.definitions() == [WEB]
-    await write([Forget(WEB.slug), Forget("unknown")])
+    await write([DeleteProcess(WEB.slug), DeleteProcess("unknown")])
     assert await write.store.definitions() == []
 
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_what_has_changed_of_a_process(write: Writing, together: bool) -> None:
     """Each change says what it is about, and leaves the rest as it is."""
-    changes: list[Change] = [WEB, Amend(WEB.slug, NOW, digest="d"), Amend(WEB.slug, NOW, wanted=False)]
+    changes: list[Change] = [WEB, UpdateProcess(WEB.slug, NOW, digest="d"), UpdateProcess(WEB.slug, NOW, wanted=False)]
     for each in [changes] if together else [[change] for change in changes]:
         await write(each)
     assert await write.store.definitions() == [msgspec.structs.replace(WEB, digest="d", wanted=False)]
-    changes = [Amend(WEB.slug, NOW, wanted=True), Amend(WEB.slug, NOW, digest="e"), Amend(WEB.slug, NOW, digest="f")]
+    changes = [
+        UpdateProcess(WEB.slug, NOW, wanted=True),
+        UpdateProcess(WEB.slug, NOW, digest="e"),
+        UpdateProcess(WEB.slug, NOW, digest="f"),
+    ]
     for each in [changes] if together else [[change] for change in changes]:
         await write(each)
     assert await write.store.definitions() == [msgspec.structs.replace(WEB, digest="f")]
@@ -89,9 +93,9 @@ async def test_what_has_changed_of_a_process(write: Writing, together: bool) -> 
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_change_that_comes_too_late(write: Writing, together: bool) -> None:
     """It does not bring a deleted process back, nor change the next one of that name."""
-    late = Amend(WEB.slug, NOW, digest="late", wanted=False)
+    late = UpdateProcess(WEB.slug, NOW, digest="late", wanted=False)
     again = msgspec.structs.replace(WEB, created_at=NOW + timedelta(seconds=1))
-    changes: list[Change] = [WEB, Forget(WEB.slug), late]
+    changes: list[Change] = [WEB, DeleteProcess(WEB.slug), late]
     for each in [changes] if together else [[change] for change in changes]:
         await write(each)
     assert await write.store.definitions() == []
@@ -103,8 +107,9 @@ async def test_a_change_that_comes_too_late(write: Writing, together: bool) -> N
 async def test_events_are_kept_once_and_found(write: Writing) -> None:
     """By process and by time, behind a key, in order."""
     kept = [
-        Kept(
-            ids.uuid7(), Happening(slug=f"app.{n % 2}", at=NOW + timedelta(seconds=n), kind="started", detail={"n": n})
+        StoredEvent(
+            ids.uuid7(),
+            ProcessEvent(slug=f"app.{n % 2}", at=NOW + timedelta(seconds=n), kind="started", detail={"n": n}),
         )
         for n in range(10)
     ]

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import Conflict
-from smartmob.kernel.children.nursery import Nursery
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
-from smartmob.processes.supervisor import PreparationError, Supervisor, Surroundings
-from tests.kernel.children.families import living
-from tests.kernel.children.files import no_more_files
+from smartmob.processes.supervisor import PreparationError, Supervisor, SupervisorDependencies
+from tests.kernel.subprocesses.families import living
+from tests.kernel.subprocesses.files import no_more_files
 from tests.waiting import until
 
 DEFINITION = model.Definition(
@@ -30,14 +30,16 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.tasks = TaskRegistry()
-        self.nursery = Nursery(self.tasks)
+        self.spawner = Spawner(self.tasks)
         self.command = "echo hello; exec sleep 600"
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
         self.prepared = 0
         self.told: list[str] = []
-        around = Surroundings(self.nursery, self.tasks, self._prepare, lambda found: self.told.append(found.kind))
+        around = SupervisorDependencies(
+            self.spawner, self.tasks, self._prepare, lambda found: self.told.append(found.kind)
+        )
         self.supervisor = Supervisor(DEFINITION, around, 10_000)
         self._folder = folder
 
@@ -57,7 +59,7 @@ class Stage:
     async def close(self) -> None:
         self.supervisor.stop()
         await self.supervisor.rested()
-        await self.nursery.close()
+        await self.spawner.close()
         await self.tasks.close()
 
 

@@ -1,4 +1,4 @@
-"""Attacks that take more than one request: sockets of the rooms, what is kept and shown later, what others can see."""
+"""Attacks that take more than one request: on WebSockets, on stored data, and on data of other users."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ async def _guarded(settings: Settings) -> AsyncIterator[_Guarded]:
     service = build(replace(settings, token=TOKEN, auth_tries=TRIES))
     async with running(service) as client:
         guarded = _Guarded(client)
-        service.entrance.tokens.tries.seconds = lambda: guarded.now
+        service.gate.tokens.tries.seconds = lambda: guarded.now
         await register(client, "good", headers=AUTH)
         await guarded.hashes()  # so the token is known to be good at this address
         yield guarded

@@ -17,4 +17,4 @@ def test_no_pickle_is_loaded_elsewhere() -> None:
             r"\b(?:import|from)\s+_?(?:pickle|pickletools|marshal|shelve|dill)\b.*", path.read_text(encoding="utf-8")
         )
     }
-    assert users == {("smartmob/commands/stock/pickles.py", "from pickle import dumps")}
+    assert users == {("smartmob/commands/conplyent/pickles.py", "from pickle import dumps")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from smartmob.turrets.batch import Batch
-from smartmob.turrets.rows import COLUMNS
+from smartmob.turrets.hq.batch import Batch
+from smartmob.turrets.hq.rows import COLUMNS
 
 _EPOCH_2000 = 946_684_800
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from smartmob.turrets.hq_events import (
+from smartmob.turrets.hq.machine_events import (
     Action,
     Event,
     MemberChanged,
@@ -21,7 +21,7 @@ from smartmob.turrets.hq_events import (
     Ticked,
     TurretLost,
 )
-from smartmob.turrets.hq_machine import Headquarters
+from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import Member, RunConfig
 from smartmob.turrets.protocol import PROTOCOL, Health, Report, Status
 
@@ -52,7 +52,7 @@ def health(busiest: float = 0.5, lag: float = 0.001) -> Health:
 class History:
     """A headquarters and its time: `steady` goes on by itself, `wall` can be set."""
 
-    machine: Headquarters = field(default_factory=lambda: Headquarters("here", RULES))
+    machine: HeadquartersStateMachine = field(default_factory=lambda: HeadquartersStateMachine("here", RULES))
     steady: float = 1000.0
     wall: datetime = NOON
     said: list[Action] = field(default_factory=list)

@@ -15,7 +15,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
-from smartmob.turrets.channel import Channel
+from smartmob.turrets.hq.sockets import HeadquartersSockets
 from smartmob.turrets.protocol import LONGEST_MESSAGE, Slice
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import own_status, slice_of, slices, stock_result
@@ -167,7 +167,7 @@ async def test_a_histogram_that_is_expensive_to_read() -> None:
 @pytest.mark.parametrize("place", [0, 2], ids=["orders", "external"])
 async def test_long_subscriptions(place: int) -> None:
     """They end the connection of who sends them, and cost the headquarters no memory; short ones are heard."""
-    channel = Channel(QUICK, False, lambda _: None)
+    channel = HeadquartersSockets(QUICK, False, lambda _: None)
     channel.open()
     context = zmq.asyncio.Context()
     try:

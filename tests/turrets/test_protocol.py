@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets import channel, collector, protocol
-from smartmob.turrets.live import LIVE_BYTES
+from smartmob.turrets import protocol
+from smartmob.turrets.hq import collector, sockets
+from smartmob.turrets.hq.live_seconds import LIVE_BYTES
 from smartmob.turrets.protocol import Briefing, Order, Report, Result, RunBriefing, Slice, Slices, Status, decode
 from smartmob.turrets.slices import MOST_UNPACKED
 
@@ -156,13 +157,13 @@ class TestOrders:
         assert (channel, order.command, protocol.briefing(order)) == ("", "start", brief)
 
     @pytest.mark.parametrize(
-        ("frame", "channel"),
+        ("frame", "wanted"),
         [(b' {"command": "stop", "msg": "x"}', ""), (b'u-1 {"command": "stop"}', "u-1"), (b'{"command": "stop"}', "")],
     )
-    def test_channels(self, frame: bytes, channel: str) -> None:
+    def test_channels(self, frame: bytes, wanted: str) -> None:
         """An order is for everybody or for one turret; one without a channel is for everybody."""
         found, order = protocol.decode_order(frame)
-        assert (found, order.command, protocol.briefing(order)) == (channel, "stop", None)
+        assert (found, order.command, protocol.briefing(order)) == (wanted, "stop", None)
 
     @pytest.mark.parametrize(
         "frame", [b"", b" ", b"\xff {}", b" []", b' {"msg": 1}', b' {"command": "x", "smartmob": 1}']
@@ -203,7 +204,7 @@ def test_the_bounds_are_documented() -> None:
     }
     assert told == {
         "a message to the port of results": protocol.LONGEST_MESSAGE,
-        "a subscription at the other two ports": channel._LONGEST_TOPIC,
+        "a subscription at the other two ports": sockets._LONGEST_TOPIC,
         "a name": protocol.LONGEST_NAME,
         "an error text of a slice": protocol.LONGEST_ERROR,
         "the error text of one result": protocol.LONGEST_TEXT,

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from smartmob.app import build
-from smartmob.kernel import clock
+from smartmob.kernel.runtime import clock
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.hosts.samples import register

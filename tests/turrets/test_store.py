@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from smartmob.turrets.batch import Batch, HealthRow, SliceRow
+from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
+from smartmob.turrets.hq.rows import Columns
 from smartmob.turrets.protocol import Result
-from smartmob.turrets.rows import Columns
 from smartmob.turrets.store.partitions import PARTITIONED, Partitions
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store

@@ -18,10 +18,10 @@ from typing import Any
 import aiohttp
 import orjson
 
-from smartmob.app import MIGRATED_ROOMS
-from smartmob.kernel import migrations
-from smartmob.kernel.upkeep import programs
-from smartmob.kernel.upkeep.place import reach
+from smartmob.app import MIGRATED_FEATURES
+from smartmob.kernel.db import migrations
+from smartmob.kernel.maintenance import postgres_tools
+from smartmob.kernel.maintenance.database_target import reach
 from smartmob.settings import Settings
 from tests.acceptance.commands import RunningCommand, environment, kill_postgres
 from tests.hosts.samples import CLIENT_ID, NAME, PASSWORD, sample
@@ -113,8 +113,8 @@ async def make(version: str, program: list[str]) -> None:
 
 
 async def _dumped(data: Path) -> str:
-    async with reach(Settings(data_dir=data), migrations.collect(MIGRATED_ROOMS)) as place:
-        tools = programs.find(place)
+    async with reach(Settings(data_dir=data), migrations.collect(MIGRATED_FEATURES)) as place:
+        tools = postgres_tools.find(place)
         options = ("--inserts", "--no-owner", "--no-privileges", "--rows-per-insert=100", "--no-comments")
         async with tools.run("pg_dump", *options, "--dbname", tools.address) as process:
             assert process.stdout is not None

@@ -10,10 +10,10 @@ import asyncpg
 import orjson
 import pytest
 
-from smartmob.app import MIGRATED_ROOMS, build
-from smartmob.kernel import migrations
-from smartmob.kernel.upkeep import programs
-from smartmob.kernel.upkeep.place import reach
+from smartmob.app import MIGRATED_FEATURES, build
+from smartmob.kernel.db import migrations
+from smartmob.kernel.maintenance import postgres_tools
+from smartmob.kernel.maintenance.database_target import reach
 from smartmob.settings import CommandsSettings, DatabaseSettings, HostsSettings, ProcessesSettings, Settings
 from tests.conftest import running
 from tests.upgrade.make import FOLDER, fetch
@@ -29,9 +29,9 @@ SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '_[
 
 
 async def _restore(dump: Path, url: str) -> None:
-    known = migrations.collect(MIGRATED_ROOMS)
+    known = migrations.collect(MIGRATED_FEATURES)
     async with reach(Settings(database=DatabaseSettings(url=url)), known) as place:
-        tools = programs.find(place)
+        tools = postgres_tools.find(place)
         options = ("-X", "-q", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
         async with tools.run("psql", *options, "--dbname", tools.address) as process:
             assert process.stdout is not None

@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from smartmob.commands.call import Call
-from smartmob.commands.checked import Reader, Writer, mode_of
+from smartmob.commands.call import CallContext
+from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
-from smartmob.kernel.disk import DiskLow, Floor, check_room
+from smartmob.kernel.runtime.disk import DiskLow, Floor, check_room
 
 _PART = ".smartmob-part"
 _DIGEST_BYTES = 32
@@ -32,14 +32,14 @@ Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 @command(inline=True)
-def cwd(call: Call) -> int:
+def cwd(call: CallContext) -> int:
     """Say the connection's working directory."""
     call.say(str(call.session.cwd))
     return GOOD
 
 
 @command
-def cd(call: Call, dest: str) -> int:
+def cd(call: CallContext, dest: str) -> int:
     """Change the connection's working directory, and say the new one. Other connections keep theirs."""
     path = call.path(dest)
     # Opened as a folder, so that whatever hinders tells itself.
@@ -53,7 +53,7 @@ def cd(call: Call, dest: str) -> int:
 
 
 @command
-def ls(call: Call, src: str = ".") -> int:
+def ls(call: CallContext, src: str = ".") -> int:
     """List a directory: one text with its folders (d), files (f) and links (l)."""
     path = call.path(src)
     if not path.is_dir():
@@ -69,7 +69,7 @@ def ls(call: Call, src: str = ".") -> int:
 
 
 @command
-def find_files(call: Call, path: str) -> int:
+def find_files(call: CallContext, path: str) -> int:
     """Say which files are below a path, with their sizes: `{"path", "size"}` each; of a file itself the path is ""."""
     target = call.path(path)
     if not target.is_dir():
@@ -84,7 +84,7 @@ def find_files(call: Call, path: str) -> int:
 
 
 @command
-def mkdir(call: Call, path: str, mode: Mode | None = None) -> int:
+def mkdir(call: CallContext, path: str, mode: Mode | None = None) -> int:
     """Make a directory; it must not exist, and its parent must."""
     target = call.path(path)
     if os.path.lexists(target):
@@ -96,7 +96,7 @@ def mkdir(call: Call, path: str, mode: Mode | None = None) -> int:
 
 
 @command
-def mkdirs(call: Call, path: str, exist_ok: bool = False) -> int:
+def mkdirs(call: CallContext, path: str, exist_ok: bool = False) -> int:
     """Make a directory and its parents; one that exists is an error unless `exist_ok`."""
     call.path(path).mkdir(parents=True, exist_ok=exist_ok)
     call.say(f"Created directory: {path}")
@@ -104,7 +104,7 @@ def mkdirs(call: Call, path: str, exist_ok: bool = False) -> int:
 
 
 @command
-def rm(call: Call, path: str, recursive: bool = False) -> int:
+def rm(call: CallContext, path: str, recursive: bool = False) -> int:
     """Remove a file, a link or an empty directory; with `recursive` a directory with all that is in it."""
     target = call.path(path)
     if not os.path.lexists(target):
@@ -123,7 +123,7 @@ def rm(call: Call, path: str, recursive: bool = False) -> int:
 
 
 @command
-def rdfile(call: Call, path: str, limit: Limit = 1024) -> int:
+def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
     """Say the content of a file in pieces of `limit` bytes, after a line that names it; see `get` for large ones."""
     target = call.path(path)
     if not target.exists() or target.is_dir():
@@ -137,7 +137,7 @@ def rdfile(call: Call, path: str, limit: Limit = 1024) -> int:
 
 
 @command
-def wrfile(call: Call, path: str, data: bytes, append: bool = False) -> int:
+def wrfile(call: CallContext, path: str, data: bytes, append: bool = False) -> int:
     """Write a file, or `append` to it; see `put` for large ones."""
     target = call.path(path)
     if target.is_dir():
@@ -151,7 +151,7 @@ def wrfile(call: Call, path: str, data: bytes, append: bool = False) -> int:
 
 
 @command
-def touch(call: Call, path: str) -> int:
+def touch(call: CallContext, path: str) -> int:
     """Make an empty file, or set the time of one that exists to now."""
     target = call.path(path)
     if target.is_dir():
@@ -163,7 +163,7 @@ def touch(call: Call, path: str) -> int:
 
 
 @command
-async def get(call: Call, path: str, offset: Offset = 0) -> int:
+async def get(call: CallContext, path: str, offset: Offset = 0) -> int:
     """Send a file as bytes from `offset` on, then its size and the SHA-256 of the whole file.
 
     So a transfer that was cut off goes on where it ended, and still everything is checked.
@@ -184,7 +184,7 @@ async def get(call: Call, path: str, offset: Offset = 0) -> int:
 
 @command
 async def put(
-    call: Call,
+    call: CallContext,
     path: str,
     size: Offset,
     sha256: str | None = None,
@@ -236,7 +236,7 @@ def _lock(file: Any, target: Path) -> None:
         raise Conflict(f"{target} is being written by another transfer") from None
 
 
-async def _take(call: Call, writer: Writer, missing: int) -> bytes:
+async def _take(call: CallContext, writer: Writer, missing: int) -> bytes:
     """Write what comes, and return the bytes after the content."""
     trailer = b""
     try:

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from smartmob.commands.call import Call
+from smartmob.commands.call import CallContext
 from smartmob.commands.model import BAD_PARAMETER, GOOD, JobId, Offset, Outcome, Terminal
-from smartmob.commands.program import Plan, Program
+from smartmob.commands.program import Program, ProgramSpec
 from smartmob.commands.registry import command, job_command
 from smartmob.commands.supervisor import Controls
 from smartmob.errors import InvalidInput
-from smartmob.kernel import variables
+from smartmob.kernel.subprocesses import variables
 
 _UNKNOWN = "Job does not exist or has already completed..."
 _SHELL = "/bin/sh"
@@ -49,7 +49,7 @@ def _input(text: str, where: str) -> bytes:
 
 @job_command(_check)
 async def exec(
-    call: Call,
+    call: CallContext,
     cmd: str | list[str],
     *,
     cwd: str | None = None,
@@ -70,7 +70,7 @@ async def exec(
     """
     assert call.job is not None
     service = call.service
-    plan = Plan(
+    plan = ProgramSpec(
         argv=_argv(cmd, shell),
         cwd=call.path(cwd) if cwd is not None else Path(call.job.record.cwd),
         env={**service.environment, **(env or {})},
@@ -79,7 +79,7 @@ async def exec(
         given=_input(stdin, "stdin") if stdin is not None else None,
         terminal=terminal,
     )
-    return await Program(plan, service.nursery, service.tasks).run(call.job)
+    return await Program(plan, service.spawner, service.tasks).run(call.job)
 
 
 def _argv(cmd: str | list[str], shell: bool | None) -> list[str]:
@@ -100,7 +100,7 @@ def _argv(cmd: str | list[str], shell: bool | None) -> list[str]:
     return words
 
 
-async def _controls(call: Call, job_num: int) -> Controls | None:
+async def _controls(call: CallContext, job_num: int) -> Controls | None:
     """Return what can be done to a running job; say so when there is none."""
     job = call.service.supervisor.find(job_num)
     controls = await job.controls() if job is not None else None
@@ -110,7 +110,7 @@ async def _controls(call: Call, job_num: int) -> Controls | None:
 
 
 @command(inline=True)
-def jobs(call: Call) -> int:
+def jobs(call: CallContext) -> int:
     """Say which jobs run, one line for each, in one text."""
     running = [job.record for job in call.service.supervisor if job.outcome is None]
     call.say("".join(f"Running {job.id}: {job.line}\n" for job in running) or "No jobs running.")
@@ -118,7 +118,7 @@ def jobs(call: Call) -> int:
 
 
 @command
-async def send_input(call: Call, job_num: JobId, value: str) -> int:
+async def send_input(call: CallContext, job_num: JobId, value: str) -> int:
     """Send a text to a job's input; a line end is added where it has none."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -130,7 +130,7 @@ async def send_input(call: Call, job_num: JobId, value: str) -> int:
 
 
 @command
-async def end_input(call: Call, job_num: JobId) -> int:
+async def end_input(call: CallContext, job_num: JobId) -> int:
     """Tell a job that no more input comes."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -141,7 +141,7 @@ async def end_input(call: Call, job_num: JobId) -> int:
 
 
 @command(inline=True)
-def is_alive(call: Call, job_num: int) -> int:
+def is_alive(call: CallContext, job_num: int) -> int:
     """Say whether a job runs."""
     job = call.service.supervisor.find(job_num)
     call.say(job is not None and job.outcome is None)
@@ -149,7 +149,7 @@ def is_alive(call: Call, job_num: int) -> int:
 
 
 @command
-async def kill(call: Call, job_num: JobId) -> int | Outcome:
+async def kill(call: CallContext, job_num: JobId) -> int | Outcome:
     """Ask a job to end (SIGTERM to its process group); what is left of it after the grace is killed."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -160,7 +160,7 @@ async def kill(call: Call, job_num: JobId) -> int | Outcome:
 
 
 @command
-async def signal(call: Call, job_num: JobId, number: int | str = "SIGTERM") -> int:
+async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM") -> int:
     """Send a signal, by its number or its name, to a job's process group."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -176,7 +176,7 @@ async def signal(call: Call, job_num: JobId, number: int | str = "SIGTERM") -> i
 
 
 @command
-async def resize(call: Call, job_num: JobId, rows: int, columns: int) -> int:
+async def resize(call: CallContext, job_num: JobId, rows: int, columns: int) -> int:
     """Change the size of a job's terminal."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -187,7 +187,7 @@ async def resize(call: Call, job_num: JobId, rows: int, columns: int) -> int:
 
 
 @command
-async def attach(call: Call, job_num: JobId, offset: Offset = 0, hold: bool = False) -> Outcome:
+async def attach(call: CallContext, job_num: JobId, offset: Offset = 0, hold: bool = False) -> Outcome:
     """Send the output of a job from a byte offset on, and go on until it ends; it may have ended long ago.
 
     With `hold` the job waits for this client before it drops output that the client has not got yet.
@@ -196,7 +196,7 @@ async def attach(call: Call, job_num: JobId, offset: Offset = 0, hold: bool = Fa
 
 
 @command
-async def close_server(call: Call) -> int:
+async def close_server(call: CallContext) -> int:
     """End all jobs, say so, and stop the service."""
     running = [job for job in call.service.supervisor if job.outcome is None]
     for job in running:

@@ -10,32 +10,32 @@ from typing import Any
 
 import psutil
 
-from smartmob.commands.call import Call
+from smartmob.commands.call import CallContext
 from smartmob.commands.model import GOOD
 from smartmob.commands.registry import command
 from smartmob.errors import NotAllowed
-from smartmob.kernel import clock
-from smartmob.kernel.children.nursery import Spec
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.subprocesses.spawner import Spec
 
 _FIGURES = ("pid", "ppid", "name", "username", "status", "cpu_times", "memory_info", "create_time", "cmdline")
 
 
 @command(inline=True)
-def os_info(call: Call) -> int:
+def os_info(call: CallContext) -> int:
     """Say which system this is: linux or mac."""
     call.say("mac" if sys.platform == "darwin" else "linux")
     return GOOD
 
 
 @command(inline=True)
-def get_time(call: Call) -> int:
+def get_time(call: CallContext) -> int:
     """Say what time it is on this machine, in its own time zone."""
     call.say(clock.local(clock.now()).replace(tzinfo=None))
     return GOOD
 
 
 @command(inline=True)
-def user_name(call: Call) -> int:
+def user_name(call: CallContext) -> int:
     """Say as which user commands run."""
     try:
         call.say(pwd.getpwuid(os.geteuid()).pw_name)
@@ -45,7 +45,7 @@ def user_name(call: Call) -> int:
 
 
 @command(inline=True)
-def env(call: Call, name: str | None = None) -> int:
+def env(call: CallContext, name: str | None = None) -> int:
     """Say which environment programs get, as an object; or the value of one variable."""
     environment = call.service.environment
     if name is None:
@@ -58,7 +58,7 @@ def env(call: Call, name: str | None = None) -> int:
 
 
 @command
-def ps(call: Call, name: str | None = None) -> int:
+def ps(call: CallContext, name: str | None = None) -> int:
     """Say which processes run: one object for each, those whose name contains `name`."""
     for process in psutil.process_iter(_FIGURES):
         found = process.info
@@ -84,25 +84,25 @@ def _described(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @command
-async def reboot(call: Call) -> int:
+async def reboot(call: CallContext) -> int:
     """Restart the machine, by the program that --commands-reboot names."""
     return await _power(call, "reboot", call.service.settings.reboot)
 
 
 @command
-async def shutdown(call: Call) -> int:
+async def shutdown(call: CallContext) -> int:
     """Switch the machine off, by the program that --commands-shutdown names."""
     return await _power(call, "shutdown", call.service.settings.shutdown)
 
 
 @command(inline=True)
-def sleep(call: Call) -> int:
+def sleep(call: CallContext) -> int:
     """Send the machine to sleep; not offered on this system."""
     call.say("Requesting os to sleep")
     raise NotImplementedError("Sleep not supported at moment for linux")
 
 
-async def _power(call: Call, what: str, line: str) -> int:
+async def _power(call: CallContext, what: str, line: str) -> int:
     words = line.split()
     if not words:
         raise NotAllowed(f"{what} is switched off by --commands-{what}")
@@ -110,7 +110,7 @@ async def _power(call: Call, what: str, line: str) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         service = call.service
-        child = await service.nursery.spawn(Spec(words, service.environment, call.session.cwd, null, null, null))
+        child = await service.spawner.spawn(Spec(words, service.environment, call.session.cwd, null, null, null))
     finally:
         os.close(null)
     ended = await asyncio.wait_for(child.exited(), service.settings.kill_grace + 30)

@@ -1,4 +1,4 @@
-"""Handlers of the room `commands`: parse, call the service, encode."""
+"""Handlers of the feature `commands`: parse, call the service, encode."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from smartmob.commands import protocol
-from smartmob.commands.failures import travelling
+from smartmob.commands.connection import Connection
+from smartmob.commands.error_serialisation import travelling
 from smartmob.commands.model import Failure, Job, Offset, Outcome
 from smartmob.commands.service import CommandsService
-from smartmob.commands.session import Connection
 from smartmob.errors import InvalidInput, NotFound
-from smartmob.kernel.arrivals import Arrivals
-from smartmob.kernel.places import Places
-from smartmob.kernel.rooms import House
-from smartmob.kernel.routing import NDJSON, TEXT
-from smartmob.kernel.watching import while_connected
-from smartmob.kernel.web import decode, json_response, parameter, query, stream
+from smartmob.kernel.auth.unproved import UnprovedConnections
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.kernel.http.requests import decode, json_response, parameter, query, stream
+from smartmob.kernel.http.routing import NDJSON, TEXT
+from smartmob.kernel.http.ws_stream import while_connected
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
 _LINES_HELD = 64
@@ -77,13 +77,13 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class CommandHandlers:
     """The handlers."""
 
-    def __init__(self, service: CommandsService, house: House) -> None:
-        settings = house.settings.commands
+    def __init__(self, service: CommandsService, dependencies: Dependencies) -> None:
+        settings = dependencies.settings.commands
         self._service = service
-        self._bodies = house.bodies
-        self._viewers = house.viewers
-        self._places = Places("clients of commands", settings.connections, settings.connections_by_address)
-        self._arrivals = Arrivals(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
+        self._bodies = dependencies.bodies
+        self._viewers = dependencies.viewers
+        self._places = ConnectionLimit("clients of commands", settings.connections, settings.connections_by_address)
+        self._arrivals = UnprovedConnections(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
 
     async def commands(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

@@ -1,4 +1,4 @@
-"""The routes of the room `commands`."""
+"""The routes of the feature `commands`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from smartmob.commands import model
 from smartmob.commands.routes import handlers
 from smartmob.commands.routes.handlers import CommandHandlers
 from smartmob.commands.service import CommandsService
-from smartmob.kernel.access.model import CONTROL
-from smartmob.kernel.rooms import House
-from smartmob.kernel.routing import JSON, NDJSON, TEXT, Answer, Body, Route, RouteTable, answer
+from smartmob.kernel.auth.model import CONTROL
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http.routing import JSON, NDJSON, TEXT, Answer, Body, Route, RouteTable, answer
 
 
-def table(service: CommandsService, house: House) -> RouteTable:
+def table(service: CommandsService, dependencies: Dependencies) -> RouteTable:
     """Return the routes of the room."""
-    h = CommandHandlers(service, house)
+    h = CommandHandlers(service, dependencies)
     no_job = Answer("There is no such job.")
     return RouteTable(
         "commands",

@@ -13,11 +13,12 @@ from smartmob.console.peers import Peer, Peers
 from smartmob.console.service import ConsoleService
 from smartmob.console.timeline import timeline
 from smartmob.errors import InvalidInput
-from smartmob.kernel import clock, watching
-from smartmob.kernel.rooms import House
-from smartmob.kernel.routing import NDJSON
-from smartmob.kernel.times import moment
-from smartmob.kernel.web import json_response, parameter, query, stream
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http import ws_stream
+from smartmob.kernel.http.requests import json_response, parameter, query, stream
+from smartmob.kernel.http.routing import NDJSON
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.times import moment
 
 _HOUR = timedelta(hours=1)
 _LONGEST = timedelta(days=3660)
@@ -44,12 +45,12 @@ class PeerList(msgspec.Struct, frozen=True):
 class Data:
     """Handlers of documents and of the WebSocket."""
 
-    def __init__(self, service: ConsoleService, live: Live, peers: Peers, house: House) -> None:
+    def __init__(self, service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> None:
         self._service = service
         self._live = live
         self._peers = peers
-        self._bodies = house.bodies
-        self._viewers = house.viewers
+        self._bodies = dependencies.bodies
+        self._viewers = dependencies.viewers
 
     async def overview(self, _: web.Request) -> web.StreamResponse:
         return json_response(await self._service.overview())
@@ -72,4 +73,4 @@ class Data:
         return await stream(request, self._peers.call(number, parameter(request, "name"), arguments), NDJSON)
 
     async def live(self, request: web.Request) -> web.StreamResponse:
-        return await watching.serve(request, self._live.watch(), self._viewers)
+        return await ws_stream.serve(request, self._live.watch(), self._viewers)

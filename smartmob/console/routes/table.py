@@ -12,17 +12,17 @@ from smartmob.console.peers import Peers
 from smartmob.console.routes.data import Data, PeerList, TimelineQuery
 from smartmob.console.routes.views import Views
 from smartmob.console.service import ConsoleService
-from smartmob.kernel.rooms import House
-from smartmob.kernel.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
+from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 
 _PAGE = answer(str, "A page.", HTML)
 _NONE = Answer("There is no such thing.")
 
 
-def table(service: ConsoleService, live: Live, peers: Peers, house: House) -> RouteTable:
+def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> RouteTable:
     """Return the routes."""
-    data = Data(service, live, peers, house)
-    return RouteTable("console", (*_pages(Views(service, live, house.tokens)), *_data(data)))
+    data = Data(service, live, peers, dependencies)
+    return RouteTable("console", (*_pages(Views(service, live, dependencies.tokens)), *_data(data)))
 
 
 def _pages(v: Views) -> Iterator[Route]:

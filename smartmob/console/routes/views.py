@@ -11,9 +11,9 @@ from smartmob.console import assets, pages
 from smartmob.console.live import Live
 from smartmob.console.service import ConsoleService
 from smartmob.errors import NotFound
-from smartmob.kernel.auth import OWNER, VISITOR, Tokens
-from smartmob.kernel.routing import HTML
-from smartmob.kernel.web import parameter
+from smartmob.kernel.auth.authenticator import OWNER, VISITOR, TokenAuthenticator
+from smartmob.kernel.http.requests import parameter
+from smartmob.kernel.http.routing import HTML
 
 _CHARTS = ("timeline", "item", "load_run", "hosts", "host")
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -22,8 +22,8 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 class Views:
     """Handlers of pages. What a page shows it asks for itself, so these only say which page it is, and of what."""
 
-    def __init__(self, service: ConsoleService, live: Live, tokens: Tokens) -> None:
-        self._rooms = service.rooms
+    def __init__(self, service: ConsoleService, live: Live, tokens: TokenAuthenticator) -> None:
+        self._services = service.services
         self._live = live
         self._tokens = tokens
 
@@ -40,7 +40,7 @@ class Views:
         return self._page("tests", "Tests", "Tests")
 
     async def test_run(self, request: web.Request) -> web.StreamResponse:
-        run = await self._rooms.metrics.run(parameter(request, "id"))
+        run = await self._services.metrics.run(parameter(request, "id"))
         return self._page("test_run", "Tests", f"Test run {run.scm_ref[:12] or run.id[:12]}", id=run.id)
 
     async def item(self, request: web.Request) -> web.StreamResponse:
@@ -50,7 +50,7 @@ class Views:
         return self._page("processes", "Processes", "Processes")
 
     async def process(self, request: web.Request) -> web.StreamResponse:
-        slug = self._rooms.processes.process(parameter(request, "slug")).definition.slug
+        slug = self._services.processes.process(parameter(request, "slug")).definition.slug
         return self._page("process", "Processes", slug, id=slug)
 
     async def commands(self, _: web.Request) -> web.StreamResponse:
@@ -60,21 +60,21 @@ class Views:
         text = parameter(request, "id")
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise NotFound(f"there is no job {text}")
-        job = await self._rooms.commands.job(int(text))
+        job = await self._services.commands.job(int(text))
         return self._page("job", "Commands", f"Job {job.id}", id=job.id)
 
     async def load(self, _: web.Request) -> web.StreamResponse:
         return self._page("load", "Load", "Load tests")
 
     async def load_run(self, request: web.Request) -> web.StreamResponse:
-        run = await self._rooms.turrets.run(parameter(request, "id"))
+        run = await self._services.turrets.run(parameter(request, "id"))
         return self._page("load_run", "Load", run.name, id=run.id)
 
     async def hosts(self, _: web.Request) -> web.StreamResponse:
         return self._page("hosts", "Hosts", "Hosts")
 
     async def host(self, request: web.Request) -> web.StreamResponse:
-        host = await self._rooms.hosts.host(parameter(request, "name"))
+        host = await self._services.hosts.host(parameter(request, "name"))
         return self._page("host", "Hosts", host.name, id=host.name)
 
     async def file(self, request: web.Request) -> web.StreamResponse:

@@ -8,13 +8,13 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from smartmob.errors import NotAuthenticated, Unavailable
 from smartmob.hosts.service import HostsService
-from smartmob.hosts.session import Session, Watchers
-from smartmob.kernel.access.model import CONTROL, READ, Visitor
-from smartmob.kernel.arrivals import Arrival, Arrivals
-from smartmob.kernel.auth import Tokens
-from smartmob.kernel.events import ServiceStopping
-from smartmob.kernel.frames import text_frame
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.hosts.session import EchoSession, Subscribers
+from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.model import CONTROL, READ, Principal
+from smartmob.kernel.auth.unproved import UnprovedConnection, UnprovedConnections
+from smartmob.kernel.http.ws_frames import text_frame
+from smartmob.kernel.runtime.events import ServiceStopping
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import HostsSettings
 
 _CLOSE_SECONDS = 2.0
@@ -43,7 +43,12 @@ class EchoRoute:
     """The handler of /echo, and the sockets that are open."""
 
     def __init__(
-        self, service: HostsService, watchers: Watchers, tokens: Tokens, settings: HostsSettings, tasks: TaskRegistry
+        self,
+        service: HostsService,
+        watchers: Subscribers,
+        tokens: TokenAuthenticator,
+        settings: HostsSettings,
+        tasks: TaskRegistry,
     ) -> None:
         self._service = service
         self._watchers = watchers
@@ -52,7 +57,7 @@ class EchoRoute:
         self._tasks = tasks
         self._open: set[web.WebSocketResponse] = set()
         self._closing = False
-        self._arrivals = Arrivals(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
+        self._arrivals = UnprovedConnections(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
 
     @property
     def connections(self) -> int:
@@ -75,7 +80,7 @@ class EchoRoute:
         trusted = self._settings.open_monitor or (visitor is not None and visitor.role in (READ, CONTROL))
         if visitor is None or visitor.token is None:
             return await self._talk(request, socket, trusted)
-        return await self._tokens.guests.accompany(
+        return await self._tokens.active_requests.accompany(
             visitor, request, lambda request: self._talk(request, socket, trusted)
         )
 
@@ -84,7 +89,7 @@ class EchoRoute:
         transport = request.transport
         if transport is None:
             return socket
-        session = Session(
+        session = EchoSession(
             *(self._service, self._watchers, _Line(socket, transport)),
             rate=self._settings.message_rate,
             trusted=trusted,
@@ -103,7 +108,7 @@ class EchoRoute:
             session.end()
         return socket
 
-    async def _converse(self, socket: web.WebSocketResponse, session: Session, arrival: Arrival) -> None:
+    async def _converse(self, socket: web.WebSocketResponse, session: EchoSession, arrival: UnprovedConnection) -> None:
         receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
         # The time that the service needs to check a proof is not the client's.
         session.checking = lambda: self._arrivals.leave(arrival)
@@ -132,7 +137,7 @@ class EchoRoute:
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service stops") for socket in self._open)
         await asyncio.gather(*tuple(closing), return_exceptions=True)
 
-    def _visitor(self, request: web.Request) -> Visitor | None:
+    def _visitor(self, request: web.Request) -> Principal | None:
         """Return whose token is shown, if any is: a machine proves later who it is."""
         try:
             cookie = self._tokens.cookie_of(request.cookies, request.secure)

@@ -10,15 +10,16 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from smartmob import cells
+from smartmob import csv_cells
 from smartmob.errors import InvalidInput
 from smartmob.hosts import model
 from smartmob.hosts.model import Point, Span
 from smartmob.hosts.service import HostsService
-from smartmob.kernel import clock, paging
-from smartmob.kernel.routing import CSV, JSON, NDJSON
-from smartmob.kernel.times import moment
-from smartmob.kernel.web import json_response, parameter, query, stream
+from smartmob.kernel.http import paging
+from smartmob.kernel.http.requests import json_response, parameter, query, stream
+from smartmob.kernel.http.routing import CSV, JSON, NDJSON
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.times import moment
 
 _HOUR = timedelta(hours=1)
 _POINTS = 1_000
@@ -131,4 +132,4 @@ async def _ndjson(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
 async def _csv(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
     yield ",".join(model.POINT_COLUMNS).encode() + b"\r\n"
     async for points in batches:
-        yield cells.encoded(model.flat(point) for point in points)
+        yield csv_cells.encoded(model.flat(point) for point in points)

@@ -11,10 +11,10 @@ from aiohttp import web
 from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.hosts import protocol
-from smartmob.hosts.sampler.ticking import Sampler
+from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel import clock
-from smartmob.kernel.web import json_response, query
+from smartmob.kernel.http.requests import json_response, query
+from smartmob.kernel.runtime import clock
 
 UNITS = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}
 
@@ -94,7 +94,7 @@ class StartTime(msgspec.Struct, frozen=True):
     actual_time: str
 
 
-class WorkTime(msgspec.Struct, frozen=True):
+class WorkTimeMessage(msgspec.Struct, frozen=True):
     """A WORK_TIME message of the echo protocol."""
 
     type: str

@@ -17,13 +17,13 @@ from aiohttp import hdrs, web
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.service import HostsService, UnsupportableName
-from smartmob.kernel.access.model import CONTROL, INGEST, READ, Role
-from smartmob.kernel.auth import Tokens
-from smartmob.kernel.db import Record
-from smartmob.kernel.routing import JSON, Handler
-from smartmob.kernel.times import from_seconds
-from smartmob.kernel.tries import Shown
-from smartmob.kernel.web import BodyReader, decode, form, json_response, parameter, query, stream
+from smartmob.kernel.auth.attempt_limit import ShownSecret
+from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
+from smartmob.kernel.db.database import Record
+from smartmob.kernel.http.requests import BodyReader, decode, form, json_response, parameter, query, stream
+from smartmob.kernel.http.routing import JSON, Handler
+from smartmob.kernel.runtime.times import from_seconds
 
 _UNAUTHORIZED = "authorization error"
 _UNSUPPORTABLE = "unsupportable username"
@@ -136,7 +136,9 @@ def _refusal(status: int, said: str) -> web.StreamResponse:
 class Reporting:
     """Handlers of what machines send. `registration` None means: open unless the service has a token."""
 
-    def __init__(self, service: HostsService, bodies: BodyReader, tokens: Tokens, registration: bool | None) -> None:
+    def __init__(
+        self, service: HostsService, bodies: BodyReader, tokens: TokenAuthenticator, registration: bool | None
+    ) -> None:
         self._service = service
         self._bodies = bodies
         self._tokens = tokens
@@ -157,7 +159,7 @@ class Reporting:
             raise UnsupportableName
         if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
             raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
-        shown = Shown(
+        shown = ShownSecret(
             *(request.remote, f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"),
             *("password", request.path),
         )
@@ -208,7 +210,7 @@ class Reporting:
             await self._service.authenticate(model.authorization_id(given), name)
             return False
 
-        shown = Shown(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
+        shown = ShownSecret(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
         if await self._tokens.tries.prove(shown, has_token):
             await self._service.host(name)
         return name

@@ -1,4 +1,4 @@
-"""The routes of the room `hosts`: those of seed 001, and our own below /hosts."""
+"""The routes of the feature `hosts`: those of seed 001, and our own below /hosts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.routes.history import Histories
 from smartmob.hosts.routes.monitor import Monitor
 from smartmob.hosts.routes.reporting import FORM, Reporting
-from smartmob.hosts.sampler.ticking import Sampler
+from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel.auth import Tokens
-from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader
+from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.http.requests import BodyReader
+from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer
 from smartmob.settings import Settings
 
 _CREDENTIALS_BYTES = 16 * 1024
@@ -24,9 +24,14 @@ _NOT_FOUND = Answer("There is no such machine.")
 
 
 def table(
-    service: HostsService, sampler: Sampler, echo: EchoRoute, bodies: BodyReader, tokens: Tokens, settings: Settings
+    service: HostsService,
+    sampler: Sampler,
+    echo: EchoRoute,
+    bodies: BodyReader,
+    tokens: TokenAuthenticator,
+    settings: Settings,
 ) -> RouteTable:
-    """Return the routes of the room. Machines authenticate by their client id, so their routes ask for no token."""
+    """Return the routes of the feature. Machines authenticate by their client id, so their routes ask for no token."""
     reports = Reporting(service, bodies, tokens, settings.registration)
     socket = Route(
         *("GET", "/echo", echo.echo, "echo", "The WebSocket of the echo protocol."),
@@ -96,7 +101,7 @@ def _monitor(h: Monitor, public: bool) -> Iterator[Route]:
     about = {200: answer(monitor.About)}
     yield Route("GET", "/api/", h.about, "api", "What answers here.", about, public=public)
     yield Route("GET", "/api", h.about, "api_no_slash", "What answers here.", about, public=public)
-    since = {200: answer(monitor.WorkTime)}
+    since = {200: answer(monitor.WorkTimeMessage)}
     yield Route("GET", "/api/start_time", h.start_time, "start_time", "Since when it works.", since, public=public)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from smartmob.hosts.model import MEGABYTE, Sweep
+from smartmob.hosts.model import MEGABYTE, Snapshot
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class LoadFile:
         self._kept = kept
         self._fails = False
 
-    def write(self, sweep: Sweep) -> None:
+    def write(self, sweep: Snapshot) -> None:
         """Append a line: when it was (UTC), the processors in percent, memory and storage in use in MB."""
         when = datetime.fromtimestamp(sweep.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         used, stored = sweep.memory.used // MEGABYTE, sweep.storage.used // MEGABYTE

@@ -1,4 +1,4 @@
-"""The partitions of the room's time series: made ahead, and dropped when all that they hold has been kept for long."""
+"""The partitions of the time series: created ahead of time, and dropped when all their rows have expired."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from smartmob.hosts.store.reader import load_queries
-from smartmob.kernel.db import Connection, Database
+from smartmob.kernel.db.database import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)

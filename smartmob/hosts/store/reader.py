@@ -1,4 +1,4 @@
-"""Reads the tables of the room `hosts`."""
+"""Reads the tables of the feature `hosts`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from smartmob.hosts.model import FIGURES, MINUTE, Span
-from smartmob.kernel import queries
-from smartmob.kernel.db import Database, Record, away, is_away
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Database, Record, away, is_away
 
 PACKAGE = "smartmob.hosts"
 _PREFETCH = 4_000
 
 
 def load_queries() -> dict[str, str]:
-    """Return the room's queries with the columns of each figure filled in."""
+    """Return the feature's queries with the columns of each figure filled in."""
     parts = ("min", "max", "sum", "n")
     columns = [f"{name}_{part}" for name in FIGURES for part in parts]
     filled = {

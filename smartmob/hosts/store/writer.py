@@ -1,4 +1,4 @@
-"""Writes the tables of the room `hosts`."""
+"""Writes the tables of the feature `hosts`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import asyncpg
 
 from smartmob.hosts.model import FIGURES, SampleRow
 from smartmob.hosts.store.reader import load_queries
-from smartmob.kernel.db import Connection, Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.writer import Submission
 
 _COLUMNS = ("host", "at", "n", *FIGURES, "detail")
 _ROLLED_AT_ONCE = timedelta(minutes=10)
@@ -55,7 +55,7 @@ class HostsWriter:
         )
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[SampleRow]]) -> None:
-        """Write the samples of all submissions in one transaction; see `smartmob.kernel.writer.Commit`."""
+        """Write the samples of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
         rows = [row for submission in submissions for row in submission.rows]
         again = submissions[0].mark is not None
         for submission in submissions:

@@ -24,7 +24,7 @@ from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded import binaries, roles
 from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE, UPGRADER
 from smartmob.kernel.embedded.watchdog import Watchdog
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""The routes of the room `metrics`: those of pytest-monitor's remote server, those of its Python client, and our own.
+"""The routes of the feature `metrics`: those of pytest-monitor's remote server, of its Python client, and our own.
 
 They answer at the root and below /api/v1 alike. A listing without rows is 204, as the clients expect; a sub-list of
 pipelines, builds or sessions is always 200.
@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from smartmob.kernel.access.model import CONTROL, INGEST, READ
-from smartmob.kernel.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
-from smartmob.kernel.web import BodyReader
-from smartmob.metrics import model, points, protocol, verdicts
-from smartmob.metrics.routes.comparing import Comparing
-from smartmob.metrics.routes.giving import ODD, Giving
-from smartmob.metrics.routes.taking import Taking
+from smartmob.kernel.auth.model import CONTROL, INGEST, READ
+from smartmob.kernel.http.requests import BodyReader
+from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
+from smartmob.metrics import model, protocol
+from smartmob.metrics.routes.comparison_handlers import ComparisonHandlers
+from smartmob.metrics.routes.ingest_handlers import IngestHandlers
+from smartmob.metrics.routes.query_handlers import ODD, QueryHandlers
 from smartmob.metrics.service import MetricsService
+from smartmob.metrics.verdict import series, verdicts
 
 _DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
@@ -35,12 +36,12 @@ _METRICS = {
 
 
 def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
-    """Return the routes of the room."""
-    takes, gives, compares = Taking(service, bodies), Giving(service), Comparing(service)
+    """Return the routes of the feature."""
+    takes, gives, compares = IngestHandlers(service, bodies), QueryHandlers(service), ComparisonHandlers(service)
     return RouteTable("metrics", (*_taking(takes), *_giving(gives), *_comparisons(compares)), PREFIXES, ODD)
 
 
-def _taking(h: Taking) -> list[Route]:
+def _taking(h: IngestHandlers) -> list[Route]:
     def both(path: str, handler: Handler, name: str, summary: str, status: Answer, kind: Body) -> list[Route]:
         """Return the route with and without a slash at its end; neither redirects to the other."""
         return [
@@ -91,11 +92,11 @@ def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
     return [replace(route, roles=(READ, INGEST, CONTROL)) for route in routes]
 
 
-def _giving(h: Giving) -> list[Route]:
+def _giving(h: QueryHandlers) -> list[Route]:
     return [*_contexts_and_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
 
 
-def _contexts_and_sessions(h: Giving) -> list[Route]:
+def _contexts_and_sessions(h: QueryHandlers) -> list[Route]:
     contexts, sessions = protocol.ContextsPage, protocol.SessionsPage
     by_tags = protocol.SessionsQuery
     return [
@@ -114,7 +115,7 @@ def _contexts_and_sessions(h: Giving) -> list[Route]:
     ]
 
 
-def _tests(h: Giving) -> list[Route]:
+def _tests(h: QueryHandlers) -> list[Route]:
     component, item, variant = {"component": "component"}, {"item": "item"}, {"variant": "variant"}
     # One client asks for the metrics of the component "" where it means those without one.
     none, own = {"component": ""}, "/components/{component:[^/]*}"
@@ -157,7 +158,7 @@ def _tests(h: Giving) -> list[Route]:
     ]
 
 
-def _pipelines(h: Giving) -> list[Route]:
+def _pipelines(h: QueryHandlers) -> list[Route]:
     builds, sessions = protocol.BuildsPage, protocol.BuildSessionsPage
     of_component, of_build = "/components/{component}", "/pipelines/{pipeline}/builds"
     return [
@@ -170,7 +171,7 @@ def _pipelines(h: Giving) -> list[Route]:
     ]
 
 
-def _resources(h: Giving) -> list[Route]:
+def _resources(h: QueryHandlers) -> list[Route]:
     return [
         *_extremes(h, ""),
         *_extremes(h, "/components/{component}", component="component"),
@@ -179,7 +180,7 @@ def _resources(h: Giving) -> list[Route]:
     ]
 
 
-def _runs(h: Giving) -> list[Route]:
+def _runs(h: QueryHandlers) -> list[Route]:
     return [
         *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
         Route(
@@ -193,7 +194,7 @@ def _runs(h: Giving) -> list[Route]:
     ]
 
 
-def _comparisons(h: Comparing) -> list[Route]:
+def _comparisons(h: ComparisonHandlers) -> list[Route]:
     return [
         Route(
             *(
@@ -204,7 +205,7 @@ def _comparisons(h: Comparing) -> list[Route]:
                 "What became slower from one run, session or commit to another.",
             ),
             {200: answer(verdicts.Comparison), 404: Answer("There is no such run, session or commit.")},
-            query=verdicts.Asked,
+            query=verdicts.ComparisonRequest,
         ),
         Route(
             *("GET", "/runs/{id}/verdict", h.verdict, "run_verdict"),
@@ -215,7 +216,7 @@ def _comparisons(h: Comparing) -> list[Route]:
         Route(
             *("GET", "/items/{id}/series", h.series, "item_series"),
             "The latest executions of a test by its id, oldest first, and where its context changed.",
-            {200: answer(points.Series), 404: Answer("There is no such test.")},
+            {200: answer(series.Series), 404: Answer("There is no such test.")},
             query=protocol.SeriesQuery,
         ),
     ]
@@ -243,7 +244,7 @@ def _sub(path: str, handler: Handler, name: str, kind: type) -> Route:
     return Route("GET", path, handler, name, summary, {200: answer(kind), 404: _NO_PAGE}, query=protocol.PageQuery)
 
 
-def _metrics(h: Giving, path: str, name: str, summary: str, **names: str) -> list[Route]:
+def _metrics(h: QueryHandlers, path: str, name: str, summary: str, **names: str) -> list[Route]:
     """Return the routes that list and count metrics; see `Giving.metrics` for `names`."""
     rows, number = h.metrics(**names)
     return [
@@ -252,7 +253,7 @@ def _metrics(h: Giving, path: str, name: str, summary: str, **names: str) -> lis
     ]
 
 
-def _extremes(h: Giving, scope: str, **names: str) -> list[Route]:
+def _extremes(h: QueryHandlers, scope: str, **names: str) -> list[Route]:
     """Return the routes of the metrics with the most and the least of a resource, within a scope."""
     summary = "Metrics with the most (head) or the least (tail) of a resource."
     answers = {200: answer(protocol.ExtremesPage), 404: Answer("There is no such resource.")}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Database, Record
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Database, Record
 from smartmob.metrics.model import MEASURES, Context
 from smartmob.metrics.store.reader import PACKAGE
 

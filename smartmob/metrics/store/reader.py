@@ -1,4 +1,4 @@
-"""Reads the tables of the room `metrics`."""
+"""Reads the tables of the feature `metrics`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 
 import orjson
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Connection, Database, Record, away, is_away
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database, Record, away, is_away
 from smartmob.metrics.model import MEASURES, MetricFilter, RunMember, SessionFilter
 
 PACKAGE = "smartmob.metrics"

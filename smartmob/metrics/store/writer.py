@@ -1,4 +1,4 @@
-"""Writes the tables of the room `metrics`."""
+"""Writes the tables of the feature `metrics`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from uuid import UUID
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from smartmob.kernel import clock, queries
-from smartmob.kernel.db import Connection, Database, Record, away, is_away
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database, Record, away, is_away
+from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
 from smartmob.metrics.store.reader import PACKAGE
 
@@ -119,7 +120,7 @@ class MetricsWriter:
         return removed
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
-        """Write the metrics of all submissions in one transaction; see `smartmob.kernel.writer.Commit`."""
+        """Write the metrics of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
         if connection is not self._connection:
             # A new connection may lead to a restored database, in which what was known is missing.
             self._known.forget()

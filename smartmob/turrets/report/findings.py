@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import PERCENTILES, TRANSACTION, CoursePoint, ErrorText, Figures, Interval
+from smartmob.turrets.model import PERCENTILES, TRANSACTION, CoursePoint, ErrorText, Interval, TimerStats
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import TRANSACTION as OWN
 from smartmob.turrets.slices import Distribution
@@ -66,12 +66,12 @@ class Findings:
         self._end_stretch()
         self._end_interval()
 
-    def figures(self, name: str) -> Figures:
+    def figures(self, name: str) -> TimerStats:
         """Return the figures of a timer over the whole run."""
         found = self.timers.get(name)
         return figures(found.whole if found is not None else Distribution(), self.duration)
 
-    def all_figures(self) -> dict[str, Figures]:
+    def all_figures(self) -> dict[str, TimerStats]:
         """Return the figures of all timers by their names, the transactions themselves first."""
         names = [OWN, *sorted(name for name in self.timers if name != OWN)]
         return {name or TRANSACTION: self.figures(name) for name in names}
@@ -151,10 +151,10 @@ def heat_bound(row: int) -> float:
     return float(10 ** (row / _ROWS_PER_DECADE)) / 1e6
 
 
-def figures(values: Distribution, duration: float) -> Figures:
+def figures(values: Distribution, duration: float) -> TimerStats:
     """Return the figures of a distribution whose values came in so many seconds."""
     some = values.count > 0
-    return Figures(
+    return TimerStats(
         count=values.count,
         errors=values.failed,
         rate=values.count / duration if duration > 0 else 0.0,

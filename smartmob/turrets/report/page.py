@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from smartmob import __version__
-from smartmob.turrets.model import TRANSACTION, Figures, Summary
+from smartmob.turrets.model import TRANSACTION, Summary, TimerStats
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import Chart, Found
 from smartmob.turrets.report.findings import Findings
@@ -132,5 +132,5 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.2%}" if whole else NOTHING
 
 
-def _figures(summary: Summary, timer: str) -> Figures | None:
+def _figures(summary: Summary, timer: str) -> TimerStats | None:
     return summary.timers.get(timer)

@@ -1,4 +1,4 @@
-"""Handlers of the room `turrets`: parse, call the service, encode."""
+"""Handlers of the feature `turrets`: parse, call the service, encode."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from smartmob import cells
-from smartmob.kernel import paging, watching
-from smartmob.kernel.db import Record
-from smartmob.kernel.places import Places
-from smartmob.kernel.routing import CSV, HTML, NDJSON
-from smartmob.kernel.web import BodyReader, decode, json_response, parameter, query, stream
+from smartmob import csv_cells
+from smartmob.kernel.db.database import Record
+from smartmob.kernel.http import paging, ws_stream
+from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter, query, stream
+from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
 from smartmob.turrets.service import TurretsService
@@ -53,7 +53,7 @@ class ReportQuery(msgspec.Struct, frozen=True):
 class Handlers:
     """The handlers."""
 
-    def __init__(self, service: TurretsService, bodies: BodyReader, viewers: Places) -> None:
+    def __init__(self, service: TurretsService, bodies: BodyReader, viewers: ConnectionLimit) -> None:
         self._service = service
         self._viewers = viewers
         self._bodies = bodies
@@ -120,7 +120,7 @@ class Handlers:
     async def live(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
         await self._service.run(ident)
-        return await watching.serve(request, _texts(self._service.watch(ident)), self._viewers)
+        return await ws_stream.serve(request, _texts(self._service.watch(ident)), self._viewers)
 
 
 async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:
@@ -144,10 +144,10 @@ def _document(record: Record) -> dict[str, object]:
 
 
 async def _as_csv(records: AsyncIterator[list[Record]], timers: list[str]) -> AsyncIterator[bytes]:
-    yield cells.encoded([[*_COLUMNS, *timers]])
+    yield csv_cells.encoded([[*_COLUMNS, *timers]])
     async for some in records:
         documents = [_document(record) for record in some]
-        yield cells.encoded(_cells(document, timers) for document in documents)
+        yield csv_cells.encoded(_cells(document, timers) for document in documents)
 
 
 def _cells(document: dict[str, object], timers: list[str]) -> list[object]:

@@ -1,11 +1,11 @@
-"""The routes of the room `turrets`: load tests as resources, and the turrets that the headquarters hears."""
+"""The routes of the feature `turrets`: load tests as resources, and the turrets that the headquarters hears."""
 
 from __future__ import annotations
 
-from smartmob.kernel.access.model import CONTROL
-from smartmob.kernel.places import Places
-from smartmob.kernel.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.web import BodyReader
+from smartmob.kernel.auth.model import CONTROL
+from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.kernel.http.requests import BodyReader
+from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result
 from smartmob.turrets.routes.handlers import GZIP, TAR, Handlers, ReportQuery, RunsQuery
@@ -14,8 +14,8 @@ from smartmob.turrets.service import TurretsService
 _NONE = Answer("There is no such run.")
 
 
-def table(service: TurretsService, bodies: BodyReader, viewers: Places) -> RouteTable:
-    """Return the routes of the room."""
+def table(service: TurretsService, bodies: BodyReader, viewers: ConnectionLimit) -> RouteTable:
+    """Return the routes of the feature."""
     h = Handlers(service, bodies, viewers)
     details, summary = answer(model.RunDetails), answer(model.Summary)
     conflict = Answer("A run is on, or the service is no headquarters.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
-from smartmob.kernel.db import PARTITIONS_LOCK, Connection
+from smartmob.kernel.db.database import PARTITIONS_LOCK, Connection
 
 PARTITIONED = ("turret_results", "turret_slices", "turret_health")
 _FORM = "%Y%m%d"

@@ -1,4 +1,4 @@
-"""Reads the tables of the room `turrets`."""
+"""Reads the tables of the feature `turrets`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Database, Record, away, is_away
-from smartmob.turrets.hq_events import RunState
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Database, Record, away, is_away
+from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import Counters, Member, RunConfig
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.store.writer import PACKAGE
@@ -32,7 +32,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class StoredTotals:
     """What the batches of a run hold together."""
 
     transactions: int
@@ -85,11 +85,11 @@ class TurretsReader:
         rows = await self._database.fetch(self._sql["select_claims"], headquarters, limit)
         return {row["uuid"]: row["key"] for row in reversed(rows)}
 
-    async def totals(self, run: UUID) -> Totals:
+    async def totals(self, run: UUID) -> StoredTotals:
         """Return what the batches of a run hold together."""
         row = await self._database.fetchrow(self._sql["select_totals"], run)
         assert row is not None
-        return Totals(**row)
+        return StoredTotals(**row)
 
     async def timer_counts(self, run: UUID) -> dict[str, int]:
         """Return how many values each timer has in the slices of a run."""

@@ -1,4 +1,4 @@
-"""Writes the tables of the room `turrets`."""
+"""Writes the tables of the feature `turrets`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.kernel import queries
-from smartmob.kernel.db import Connection, Database
-from smartmob.kernel.writer import Submission
-from smartmob.turrets.batch import Batch, SliceRow
-from smartmob.turrets.hq_events import RunState
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.writer import Submission
+from smartmob.turrets.hq.batch import Batch, SliceRow
+from smartmob.turrets.hq.machine_events import RunState
+from smartmob.turrets.hq.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.model import Counters, Member
-from smartmob.turrets.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.store.partitions import Partitions
 
 PACKAGE = "smartmob.turrets"
@@ -78,7 +78,7 @@ class TurretsWriter:
     # -- results --------------------------------------------------------------------------------------------------
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Batch]]) -> None:
-        """Write batches in one transaction; see `smartmob.kernel.writer.Commit`."""
+        """Write batches in one transaction; see `smartmob.kernel.db.writer.Commit`."""
         if connection is not self._connection:
             self._partitions.forget()
             self._connection = connection

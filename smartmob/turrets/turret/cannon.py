@@ -20,7 +20,7 @@ _CAUGHT = (Exception, SystemExit, asyncio.CancelledError)
 """What a script may raise without ending its cannon."""
 
 
-class Range(Protocol):
+class FiringContext(Protocol):
     """Where cannons fire: what they share."""
 
     script: Script
@@ -32,14 +32,14 @@ class Range(Protocol):
         """Take a finished transaction; `ended` is a time of the monotonic clock."""
 
 
-class Turns(Protocol):
+class ArrivalSource(Protocol):
     """Hands out the intended starts of the open model to coroutines."""
 
     async def next(self) -> float | None:
         """Return the intended start of the next transaction when it has come, or None when firing has ended."""
 
 
-class ThreadTurns(Protocol):
+class ThreadArrivalSource(Protocol):
     """Hands out the intended starts of the open model to threads."""
 
     def next(self) -> float | None:
@@ -49,7 +49,7 @@ class ThreadTurns(Protocol):
 class Cannon:
     """What both kinds have: whether a transaction is under way, and since when."""
 
-    def __init__(self, place: Range) -> None:
+    def __init__(self, place: FiringContext) -> None:
         self.place = place
         self.late = 0.0
         # At most one. Whoever pops it counts the transaction: the cannon itself, or the one who gives it up.
@@ -80,7 +80,7 @@ class Cannon:
 class CoroutineCannon(Cannon):
     """Fires as a coroutine."""
 
-    async def fire(self, turns: Turns | None, gate: asyncio.Event) -> None:
+    async def fire(self, turns: ArrivalSource | None, gate: asyncio.Event) -> None:
         """Do transactions until the range has ceased."""
         place = self.place
         while (transaction := self._make()) is None:
@@ -137,7 +137,7 @@ def _stop_if_cancelled(error: BaseException) -> None:
         raise error
 
 
-class Signs(NamedTuple):
+class ThreadEvents(NamedTuple):
     """What threads wait for: all of them are there; transactions may begin (no pause); firing has ended."""
 
     manned: threading.Event
@@ -148,12 +148,12 @@ class Signs(NamedTuple):
 class ThreadCannon(Cannon):
     """Fires as a thread of its own, which does not keep the program from ending."""
 
-    def __init__(self, place: Range) -> None:
+    def __init__(self, place: FiringContext) -> None:
         super().__init__(place)
         self._thread: threading.Thread | None = None
         self._abandoned = False
 
-    def start(self, at: float, turns: ThreadTurns | None, signs: Signs) -> None:
+    def start(self, at: float, turns: ThreadArrivalSource | None, signs: ThreadEvents) -> None:
         """Start the thread; its first transaction is due `at`. Raises RuntimeError when there are too many threads."""
         self._thread = threading.Thread(target=self._fire, args=(at, turns, signs), daemon=True, name="cannon")
         self._thread.start()
@@ -167,7 +167,7 @@ class ThreadCannon(Cannon):
         """Wait for it no longer; a thread cannot be ended from outside."""
         self._abandoned = True
 
-    def _fire(self, at: float, turns: ThreadTurns | None, signs: Signs) -> None:
+    def _fire(self, at: float, turns: ThreadArrivalSource | None, signs: ThreadEvents) -> None:
         place = self.place
         signs.manned.wait()
         if signs.cease.wait(max(at - time.monotonic(), 0.0)):

@@ -9,7 +9,7 @@ import zmq.auth
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.wire import Keys
+from smartmob.turrets.turret.sockets import Keys
 
 _Z85_LENGTH = 40
 

@@ -14,16 +14,16 @@ import zmq
 
 from smartmob import __version__
 from smartmob.errors import InvalidInput
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.turrets import turret_machine as machine
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, decode_order, encode
-from smartmob.turrets.turret.battery import Battery, Plan, Shots
+from smartmob.turrets.turret import state_machine as machine
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
+from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script, ScriptError, describe, load
-from smartmob.turrets.turret.tally import Counts
-from smartmob.turrets.turret.watch import LagMeter, Watch
-from smartmob.turrets.turret.wire import Keys, Wire
+from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
+from smartmob.turrets.turret.sockets import Keys, TurretSockets
+from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch, UserPool
 from smartmob.turrets.turret.workers import Workers
 
 _GATHER_SECONDS = 0.25
@@ -37,10 +37,10 @@ _LAST_WORDS_SECONDS = 5.0
 Say = Callable[[str], None]
 
 
-class Guns(Protocol):
+class LoadGenerator(Protocol):
     """What fires: a battery in this process, or worker processes."""
 
-    async def fire(self, plan: Plan) -> None:
+    async def fire(self, plan: FiringPlan) -> None:
         """Fire until `cease`; return when everything has ended. Raises RuntimeError."""
 
     def cease(self, *, at_once: bool) -> None:
@@ -52,7 +52,7 @@ class Guns(Protocol):
     def resume(self) -> None:
         """Go on after `pause`."""
 
-    def take(self, *, everything: bool = False) -> Shots:
+    def take(self, *, everything: bool = False) -> ResultBatch:
         """Return what was done since the last time."""
 
 
@@ -67,17 +67,17 @@ class Turret:
         self._tasks = TaskRegistry()
         self._machine = machine.TurretMachine(self.uuid, settings.patience)
         ports = (settings.hq_publisher, settings.hq_rc)
-        self._wire = Wire(settings.hq_address, ports, keys, self._hear, self._connected)
+        self._wire = TurretSockets(settings.hq_address, ports, keys, self._hear, self._connected)
         self._outbox = Outbox()
         self._counts = Counts()
         self._dropped = 0
         self._misunderstood = 0
-        self._watch, self._lag = Watch(), LagMeter()
+        self._watch, self._lag = SelfMonitor(), LagMeter()
         self._longest_lag = 0.0
         self._script: Script | None = None
         self._workers: Workers | None = None
-        self._guns: Guns | None = None
-        self._fire: machine.Fire | None = None
+        self._guns: LoadGenerator | None = None
+        self._fire: machine.StartFiring | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._exit: asyncio.Future[int] | None = None
 
@@ -134,9 +134,9 @@ class Turret:
         match action:
             case machine.SendStatus():
                 self._send_status()
-            case machine.Fire():
+            case machine.StartFiring():
                 self._tasks.start("firing", self._firing(action))
-            case machine.Cease(at_once):
+            case machine.StopFiring(at_once):
                 if self._guns is not None:
                     self._guns.cease(at_once=at_once)
             case machine.Acknowledge(sequence):
@@ -180,22 +180,22 @@ class Turret:
             return str(error)
         return ""
 
-    async def _firing(self, fire: machine.Fire) -> None:
+    async def _firing(self, fire: machine.StartFiring) -> None:
         """Fire one run; whatever goes wrong ends the turret in the regular way."""
         self._fire, self._counts, self._dropped = fire, Counts(), 0
         self._outbox = Outbox(numbered=fire.numbered)
         self._wire.use(self._outbox)
-        guns: Guns
+        guns: LoadGenerator
         if self._workers is not None:
             guns = self._workers
         else:
             assert self._script is not None
-            guns = Battery(self._script, self._package.given, self._settings, self._tasks)
+            guns = UserPool(self._script, self._package.given, self._settings, self._tasks)
         self._guns = guns
         self._say(f"firing: {self._settings.cannons} cannons")
         gathering = self._tasks.start("gathering", self._gathering(guns))
         # It is for the whole run, but JSON has no infinity.
-        plan = Plan(start=fire.start, end=min(fire.end, fire.start + 1e9), raw=fire.raw, context=fire.context)
+        plan = FiringPlan(start=fire.start, end=min(fire.end, fire.start + 1e9), raw=fire.raw, context=fire.context)
         try:
             await guns.fire(plan)
         except Exception as error:
@@ -211,7 +211,7 @@ class Turret:
         self._say(f"ended: {self._counts.transactions} transactions, {self._counts.errors} errors")
         self._feed(machine.FiringEnded(self._outbox.sequence))
 
-    async def _gathering(self, guns: Guns) -> None:
+    async def _gathering(self, guns: LoadGenerator) -> None:
         while True:
             await asyncio.sleep(_GATHER_SECONDS)
             try:
@@ -221,7 +221,7 @@ class Turret:
                 self._feed(machine.Failed(describe(error)))
                 raise
 
-    def _deliver(self, shots: Shots) -> None:
+    def _deliver(self, shots: ResultBatch) -> None:
         """Number what is new and send it."""
         fire, outbox = self._fire, self._outbox
         assert fire is not None

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.turrets.turret import pipe
-from smartmob.turrets.turret.battery import Plan, Shots
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.turrets.turret import worker_pipe
+from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import ScriptError
-from smartmob.turrets.turret.tally import Counts
+from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
 
 _END_SECONDS = 5.0
 
@@ -25,7 +25,7 @@ class WorkerDied(RuntimeError):
 class _Child:
     """A worker process, its pipe, and what it has told of the run."""
 
-    def __init__(self, process: subprocess.Popen[bytes], line: pipe.Pipe) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], line: worker_pipe.WorkerPipe) -> None:
         self.process = process
         self.line = line
         self.counts = Counts()
@@ -40,7 +40,7 @@ class Workers:
     def __init__(self, tasks: TaskRegistry) -> None:
         self._tasks = tasks
         self._children: list[_Child] = []
-        self._new: list[Shots] = []
+        self._new: list[ResultBatch] = []
         self._closing = False
 
     @property
@@ -54,39 +54,39 @@ class Workers:
             ours, theirs = socket.socketpair()
             with theirs:
                 process = _spawn(theirs.fileno())
-            child = _Child(process, await pipe.Pipe.of(ours))
+            child = _Child(process, await worker_pipe.WorkerPipe.of(ours))
             self._children.append(child)
             self._tasks.start("worker", self._listen(child))
-            child.line.send(pipe.Load(dict(config), script, folders, (index, number)))
+            child.line.send(worker_pipe.LoadMessage(dict(config), script, folders, (index, number)))
         for child in self._children:
             if reason := await child.loaded:
                 raise ScriptError(reason)
 
-    async def fire(self, plan: Plan) -> None:
+    async def fire(self, plan: FiringPlan) -> None:
         """Fire until `cease`; return when all have ended. Raises RuntimeError when a process cannot, or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
             child.counts, child.ended = Counts(), loop.create_future()
             if child.process.poll() is not None:
                 raise WorkerDied(_obituary(child))
-            child.line.send(pipe.Fire(plan))
+            child.line.send(worker_pipe.FireMessage(plan))
         for reason in await asyncio.gather(*(child.ended for child in self._children)):
             if reason:
                 raise RuntimeError(reason)
 
     def cease(self, *, at_once: bool) -> None:
         """Start no more transactions."""
-        self._tell(pipe.Cease(at_once))
+        self._tell(worker_pipe.StopMessage(at_once))
 
     def pause(self) -> None:
         """Begin no transaction until `resume`."""
-        self._tell(pipe.Pause(paused=True))
+        self._tell(worker_pipe.PauseMessage(paused=True))
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._tell(pipe.Pause(paused=False))
+        self._tell(worker_pipe.PauseMessage(paused=False))
 
-    def take(self, *, everything: bool = False) -> Shots:
+    def take(self, *, everything: bool = False) -> ResultBatch:
         """Return what has come from the processes since the last time."""
         counts = Counts()
         for child in self._children:
@@ -95,7 +95,7 @@ class Workers:
         lag = max((child.lag for child in self._children), default=0.0)
         for child in self._children:
             child.lag = 0.0
-        return Shots(
+        return ResultBatch(
             counts=counts,
             slices=[part for shots in new for part in shots.slices],
             frames=[frame for shots in new for frame in shots.frames],
@@ -114,16 +114,16 @@ class Workers:
                 child.process.kill()
                 await asyncio.to_thread(child.process.wait)
 
-    def _tell(self, message: pipe.Message) -> None:
+    def _tell(self, message: worker_pipe.Message) -> None:
         for child in self._children:
             child.line.send(message)
 
     async def _listen(self, child: _Child) -> None:
         while (message := await child.line.receive()) is not None:
             match message:
-                case pipe.Loaded(reason):
+                case worker_pipe.Loaded(reason):
                     child.loaded.set_result(reason)
-                case pipe.Fired(shots, ended, reason):
+                case worker_pipe.Fired(shots, ended, reason):
                     self._new.append(shots)
                     child.counts, child.lag = shots.counts, max(child.lag, shots.lag)
                     if ended and not child.ended.done():

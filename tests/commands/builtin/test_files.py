@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.commands.rooms import Room, Told
+from tests.commands.features import RunningFeature, Told
 from tests.waiting import until
 
 
 class TestFiles:
     """Files and folders."""
 
-    async def test_folders(self, commands: Room) -> None:
+    async def test_folders(self, commands: RunningFeature) -> None:
         """Made, listed, entered and removed; the messages are those of the stock server."""
         home = commands.home
         (home / "f").write_text("x")
@@ -54,7 +54,7 @@ class TestFiles:
             (("find_files", "missing"), 1, FileNotFoundError),
         ],
     )
-    async def test_errors(self, commands: Room, words: Any, code: int, kind: type | None) -> None:
+    async def test_errors(self, commands: RunningFeature, words: Any, code: int, kind: type | None) -> None:
         """What cannot be done ends with 1 and a typed error, or with -1 and a text, as the stock server has it."""
         (commands.home / "full" / "inner").mkdir(parents=True)
         (commands.home / "file").write_text("x")
@@ -66,7 +66,7 @@ class TestFiles:
         else:
             assert told.error is not None or told.said
 
-    async def test_removing(self, commands: Room) -> None:
+    async def test_removing(self, commands: RunningFeature) -> None:
         """Files, links (never what they lead to), empty folders, and full ones when that is asked for."""
         home = commands.home
         (home / "full" / "inner").mkdir(parents=True)
@@ -78,7 +78,7 @@ class TestFiles:
         assert (await commands.call("rm", "full", recursive=True)).said == ["Removed directory full"]
         assert list(home.iterdir()) == []
 
-    async def test_content(self, commands: Room) -> None:
+    async def test_content(self, commands: RunningFeature) -> None:
         """Bytes are written, appended to, and read in pieces after a line that names the file."""
         data = os.urandom(2_500)
         await commands.call("wrfile", "f", data[:1_000])
@@ -89,7 +89,7 @@ class TestFiles:
         assert [len(piece) for piece in told.said[1:]] == [1024, 1024, 452]
         assert b"".join(told.said[1:]) == data
 
-    async def test_touching(self, commands: Room) -> None:
+    async def test_touching(self, commands: RunningFeature) -> None:
         """The content of a file stays, its time is new."""
         path = commands.home / "f"
         path.write_text("content")
@@ -97,7 +97,7 @@ class TestFiles:
         await commands.call("touch", "f")
         assert (path.read_text(), path.stat().st_mtime > 1) == ("content", True)
 
-    async def test_finding(self, commands: Room) -> None:
+    async def test_finding(self, commands: RunningFeature) -> None:
         """All files below a folder with their sizes, and a file itself."""
         (commands.home / "a" / "b").mkdir(parents=True)
         (commands.home / "a" / "b" / "f").write_text("xyz")
@@ -110,7 +110,7 @@ class TestTransfers:
 
     @pytest.mark.parametrize("size", [0, 1, 3_000_000])
     @pytest.mark.parametrize("offset", [0, 1])
-    async def test_getting(self, commands: Room, size: int, offset: int) -> None:
+    async def test_getting(self, commands: RunningFeature, size: int, offset: int) -> None:
         """The bytes from an offset on, then the size and the digest of the whole."""
         data = os.urandom(size)
         (commands.home / "f").write_bytes(data)
@@ -121,7 +121,7 @@ class TestTransfers:
         assert told.said[-1]["size"] == size
         assert told.said[-1]["sha256"] == hashlib.sha256(data).hexdigest()
 
-    async def _put(self, commands: Room, data: bytes, *pieces: bytes | None, **kwargs: Any) -> Told:
+    async def _put(self, commands: RunningFeature, data: bytes, *pieces: bytes | None, **kwargs: Any) -> Told:
         told = Told()
         for piece in pieces:
             told.inputs.put_nowait(piece)
@@ -129,7 +129,7 @@ class TestTransfers:
         await commands.service.call(commands.session(), "put", arguments, told, native=True)
         return told
 
-    async def test_putting(self, commands: Room) -> None:
+    async def test_putting(self, commands: RunningFeature) -> None:
         """The file appears whole, with its digest and its mode; the digest may come behind the content."""
         data = os.urandom(100_000)
         digest = hashlib.sha256(data).digest()
@@ -139,7 +139,7 @@ class TestTransfers:
         assert (commands.home / "f").read_bytes() == data
         assert (commands.home / "f").stat().st_mode & 0o777 == 0o640
 
-    async def test_one_that_was_cut_off(self, commands: Room) -> None:
+    async def test_one_that_was_cut_off(self, commands: RunningFeature) -> None:
         """Nothing appears under the name; the next attempt goes on where it ended, and everything is checked."""
         data = os.urandom(100_000)
         told = await self._put(commands, data, data[:60_000], None)
@@ -151,14 +151,14 @@ class TestTransfers:
         assert [path.name for path in commands.home.iterdir()] == ["f"]
         assert (commands.home / "f").read_bytes() == data
 
-    async def test_damage_on_the_way(self, commands: Room) -> None:
+    async def test_damage_on_the_way(self, commands: RunningFeature) -> None:
         """Another digest is an error, and nothing of the file is kept."""
         told = await self._put(commands, b"abc", b"abX", None, sha256=hashlib.sha256(b"abc").hexdigest())
 
         assert "SHA-256 differs" in str(told.error)
         assert list(commands.home.iterdir()) == []
 
-    async def test_two_at_once(self, commands: Room) -> None:
+    async def test_two_at_once(self, commands: RunningFeature) -> None:
         """The second one that writes the same file is refused while the first goes on."""
         first = commands.begin("put", "f", 10)
         await until(lambda: first.said)
@@ -169,7 +169,7 @@ class TestTransfers:
         await first.ended.wait()
         assert first.code == 0
 
-    async def test_too_much(self, commands: Room) -> None:
+    async def test_too_much(self, commands: RunningFeature) -> None:
         """More bytes than were announced are an error."""
         told = await self._put(commands, b"a", b"a" + bytes(100), None)
         assert "more came" in str(told.error)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smartmob.commands.events import CloseAsked
-from tests.commands.rooms import Room
+from tests.commands.features import RunningFeature
 from tests.waiting import until
 
 
@@ -19,12 +19,12 @@ class TestJobs:
         "words",
         [("send_input", 99, "x"), ("end_input", 99), ("kill", 99), ("signal", 99), ("resize", 99, 1, 1)],
     )
-    async def test_unknown_jobs(self, commands: Room, words: Any) -> None:
+    async def test_unknown_jobs(self, commands: RunningFeature, words: Any) -> None:
         """They are told in the words of the stock server, with -1."""
         told = await commands.call(*words)
         assert (told.said, told.code) == (["Job does not exist or has already completed..."], -1)
 
-    async def test_is_alive(self, commands: Room) -> None:
+    async def test_is_alive(self, commands: RunningFeature) -> None:
         """True while it runs, False before and after."""
         told = commands.begin("exec", ["cat"])
         await until(lambda: told.number)
@@ -36,7 +36,7 @@ class TestJobs:
         assert (await commands.call("jobs")).said == ["No jobs running."]
 
     @pytest.mark.parametrize("number", [10, "USR1", "sigusr1", "SIGUSR1"])
-    async def test_signals(self, commands: Room, number: Any) -> None:
+    async def test_signals(self, commands: RunningFeature, number: Any) -> None:
         """By number or by name."""
         text = "import signal; signal.signal(10, lambda *_: print('got')); print('up'); signal.pause()"
         told = commands.begin("exec", [sys.executable, "-u", "-c", text])
@@ -45,20 +45,20 @@ class TestJobs:
         await told.ended.wait()
         assert told.data == b"up\ngot\n"
 
-    async def test_no_signal(self, commands: Room) -> None:
+    async def test_no_signal(self, commands: RunningFeature) -> None:
         """A signal that does not exist is refused."""
         told = commands.begin("exec", ["cat"])
         await until(lambda: told.number)
         for number in (0, 999, "NOTHING"):
             assert "no signal" in str((await commands.call("signal", told.number, number)).error)
 
-    async def test_attaching(self, commands: Room) -> None:
+    async def test_attaching(self, commands: RunningFeature) -> None:
         """An ended job gives its output and its exit code."""
         told = await commands.call("exec", "echo hi; exit 4")
         later = await commands.call("attach", told.number, 1)
         assert (later.data, later.code) == (b"i\n", 4)
 
-    async def test_closing(self, commands: Room) -> None:
+    async def test_closing(self, commands: RunningFeature) -> None:
         """Jobs are ended and named, and whoever runs the service is told that a client wants it to stop."""
         asked: list[Any] = []
         commands.bus.subscribe(CloseAsked, asked.append)

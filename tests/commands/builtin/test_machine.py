@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.rooms import Room, room
+from tests.commands.features import RunningFeature, feature
 
 
 class TestMachine:
     """The machine itself."""
 
-    async def test_what_it_is(self, commands: Room) -> None:
+    async def test_what_it_is(self, commands: RunningFeature) -> None:
         """System, user, time and environment."""
         assert (await commands.call("os_info")).said == ["linux"]
         assert (await commands.call("user_name")).said == [getpass.getuser()]
@@ -25,14 +25,14 @@ class TestMachine:
         assert (await commands.call("env")).said[0]["PATH"] == os.environ["PATH"]
         assert type((await commands.call("env", "NO_SUCH_VARIABLE")).error) is KeyError
 
-    async def test_processes(self, commands: Room) -> None:
+    async def test_processes(self, commands: RunningFeature) -> None:
         """Each process with what it uses, or those of a name."""
         (own,) = [found for found in (await commands.call("ps")).said if found["pid"] == os.getpid()]
         assert own["rss"] > 1_000_000
         assert own["argv"]
         assert (await commands.call("ps", "no process has this name")).said == []
 
-    async def test_sleeping(self, commands: Room) -> None:
+    async def test_sleeping(self, commands: RunningFeature) -> None:
         """It is not offered, as by the stock server."""
         assert type((await commands.call("sleep")).error) is NotImplementedError
 
@@ -42,9 +42,9 @@ class TestMachine:
         program = tmp_path / "power"
         program.write_text(f"#!/bin/sh\necho $1 > {tmp_path}/asked\n")
         program.chmod(0o755)
-        async with room(database_url, tmp_path, **{name: f"{program} now"}) as commands:
+        async with feature(database_url, tmp_path, **{name: f"{program} now"}) as commands:
             told = await commands.call(name)
             assert (told.said, told.code) == ([f"Requesting os to {name}"], 0)
             assert (tmp_path / "asked").read_text() == "now\n"
-        async with room(database_url, tmp_path, **{name: ""}) as commands:
+        async with feature(database_url, tmp_path, **{name: ""}) as commands:
             assert f"--commands-{name}" in str((await commands.call(name)).error)

@@ -10,8 +10,8 @@ from typing import Any
 from smartmob.hosts.model import SampleData, SampleRow, Span, sample_row
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db import Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import Submission
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 START = DAY.timestamp()

@@ -10,7 +10,7 @@ import pytest
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions, Series
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from tests.hosts.store.rows import DAY, row, span, store
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from smartmob.errors import Unavailable
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from tests.hosts.store.rows import DAY, START, buckets, row, span, store
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from tests.hosts.store.rows import DAY, buckets, row, span, store, submission
 
 EVERYTHING = span(-1e6, 1e6)

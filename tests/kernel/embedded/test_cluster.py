@@ -23,7 +23,7 @@ from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.waiting import until
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -199,7 +199,7 @@ async def test_a_service_that_is_killed_while_it_starts_a_server(home: Path) -> 
     """The server that pg_ctl is just starting is ended by the watchdog."""
     program = "import asyncio, sys; from pathlib import Path"
     program += "; from smartmob.kernel.embedded.cluster import EmbeddedPostgres"
-    program += "; from smartmob.kernel.tasks import TaskRegistry"
+    program += "; from smartmob.kernel.runtime.tasks import TaskRegistry"
     program += "; asyncio.run(EmbeddedPostgres(Path(sys.argv[1]), TaskRegistry()).start())"
     starter = psutil.Popen([sys.executable, "-c", program, home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     await until(lambda: (home / "cluster" / "postmaster.pid").exists())

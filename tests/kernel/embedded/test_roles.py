@@ -16,7 +16,7 @@ import pytest
 from smartmob.kernel.embedded import cluster, roles
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN, ROLE, UPGRADER
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.waiting import until
 
 _ROLES = """

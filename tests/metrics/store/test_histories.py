@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.settings import Settings
 from tests.metrics.samples import metric

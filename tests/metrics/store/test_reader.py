@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.kernel.db import Database
+from smartmob.kernel.db.database import Database
 from smartmob.metrics.model import ImportedMetric, MetricFilter, MetricRow, SessionFilter, metric_row
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter

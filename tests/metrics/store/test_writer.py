@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from smartmob.errors import Unavailable
-from smartmob.kernel import queries
-from smartmob.kernel.db import Database
-from smartmob.kernel.writer import Submission
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import Submission
 from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
 from smartmob.metrics.store.reader import PACKAGE, MetricsReader

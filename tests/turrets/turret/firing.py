@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from smartmob.kernel.tasks import TaskRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.turret import configuration
-from smartmob.turrets.turret.battery import Battery, Plan
+from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script
-from smartmob.turrets.turret.tally import Counts
+from smartmob.turrets.turret.user_pool import FiringPlan, UserPool
 
 
 class Firing:
@@ -25,7 +25,7 @@ class Firing:
             **{"name": "n", "script": "s.py", "cannons": 1, "hq_address": "h", "hq_publisher": 1, "hq_rc": 2},
             **settings,
         }
-        self.battery = Battery(Script(transaction), given, configuration.parse(given), tasks)
+        self.battery = UserPool(Script(transaction), given, configuration.parse(given), tasks)
         self.slices: list[Slice] = []
         self.frames: list[bytes] = []
         self._tasks = tasks
@@ -35,7 +35,7 @@ class Firing:
     def begin(self, *, ahead: float = 0.0, seconds: float = 1e6, raw: bool = False) -> None:
         """Begin `ahead` seconds from now (negative: the run began before)."""
         self.start = time.monotonic() + ahead
-        plan = Plan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
+        plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
         self._fire = self._tasks.start("fire", self.battery.fire(plan))
 
     def look(self) -> Counts:

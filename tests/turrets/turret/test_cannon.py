@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartmob.turrets.scripting import BaseTransaction
-from smartmob.turrets.turret.cannon import CoroutineCannon, Signs, ThreadCannon
+from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon, ThreadEvents
 from smartmob.turrets.turret.script import Script
 from tests.waiting import until
 
@@ -74,7 +74,7 @@ async def test_a_thread() -> None:
     cannon = ThreadCannon(place)
     assert not cannon.alive
     manned = threading.Event()
-    cannon.start(0.0, None, Signs(manned, gate, threading.Event()))
+    cannon.start(0.0, None, ThreadEvents(manned, gate, threading.Event()))
     assert cannon.alive
     assert place.hits == []
     manned.set()
@@ -93,7 +93,7 @@ async def test_an_abandoned_thread() -> None:
     place, gate = Place(Stuck, 1), threading.Event()
     gate.set()
     cannon = ThreadCannon(place)
-    cannon.start(0.0, None, Signs(gate, gate, threading.Event()))
+    cannon.start(0.0, None, ThreadEvents(gate, gate, threading.Event()))
     await until(lambda: cannon._under_way)
     cannon.unfinished(cannon._under_way[0] + 5.0)
     cannon.abandon()

@@ -14,7 +14,7 @@ from smartmob.turrets import protocol
 from smartmob.turrets.protocol import RunBriefing
 from smartmob.turrets.slices import Distribution
 from smartmob.turrets.turret import outbox
-from smartmob.turrets.turret.wire import Keys
+from smartmob.turrets.turret.sockets import Keys
 from tests.turrets.headquarters import OwnHeadquarters
 from tests.turrets.turret.turrets import COROUTINE, THREAD, package, turret
 from tests.waiting import until
@@ -100,7 +100,7 @@ class TestLosses:
 
     async def test_deaf_for_a_while(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What it did not acknowledge is sent again until it does, and counted once."""
-        monkeypatch.setattr("smartmob.turrets.turret_machine.REPEAT_SECONDS", 0.2)
+        monkeypatch.setattr("smartmob.turrets.turret.state_machine.REPEAT_SECONDS", 0.2)
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
             await hq.announce(_run(1.5, results="raw"))

@@ -11,18 +11,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from smartmob.turrets.turret import pipe
-from smartmob.turrets.turret.battery import Plan
+from smartmob.turrets.turret import worker_pipe
+from smartmob.turrets.turret.user_pool import FiringPlan
 from tests.turrets.turret.turrets import COROUTINE, THREAD, package
 
 
 @asynccontextmanager
-async def _worker() -> AsyncIterator[tuple[pipe.Pipe, asyncio.subprocess.Process]]:
+async def _worker() -> AsyncIterator[tuple[worker_pipe.WorkerPipe, asyncio.subprocess.Process]]:
     ours, theirs = socket.socketpair()
     with theirs:
         command = (sys.executable, "-m", "smartmob.turrets.turret.worker", str(theirs.fileno()))
         process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),))
-    line = await pipe.Pipe.of(ours)
+    line = await worker_pipe.WorkerPipe.of(ours)
     try:
         yield line, process
     finally:
@@ -30,28 +30,32 @@ async def _worker() -> AsyncIterator[tuple[pipe.Pipe, asyncio.subprocess.Process
         await process.wait()
 
 
-def _load(folder: Path, script: str) -> pipe.Load:
+def _load(folder: Path, script: str) -> worker_pipe.LoadMessage:
     made = package(folder, (1, 1), script, cannons=4, processes=2)
-    return pipe.Load(made.given, str(made.script), [str(folder)], (1, 2))
+    return worker_pipe.LoadMessage(made.given, str(made.script), [str(folder)], (1, 2))
 
 
 async def test_a_life(tmp_path: Path) -> None:
     """It loads, fires its share, tells what it did, and ends with the pipe; CTRL-C is the turret's affair."""
     async with _worker() as (line, process):
         line.send(_load(tmp_path, THREAD))
-        assert await line.receive() == pipe.Loaded()
+        assert await line.receive() == worker_pipe.Loaded()
         process.send_signal(signal.SIGINT)
-        line.send(pipe.Fire(Plan(start=time.monotonic(), end=time.monotonic() + 1e6, raw=True, context={})))
+        line.send(
+            worker_pipe.FireMessage(
+                FiringPlan(start=time.monotonic(), end=time.monotonic() + 1e6, raw=True, context={})
+            )
+        )
         frames = 0
         while frames < 20:
             fired = await line.receive()
-            assert isinstance(fired, pipe.Fired)
+            assert isinstance(fired, worker_pipe.Fired)
             frames += len(fired.shots.frames)
         assert fired.shots.counts.users == 2
-        line.send(pipe.Cease(at_once=False))
+        line.send(worker_pipe.StopMessage(at_once=False))
         while not fired.ended:
             fired = await line.receive()
-            assert isinstance(fired, pipe.Fired)
+            assert isinstance(fired, worker_pipe.Fired)
             frames += len(fired.shots.frames)
         assert frames == fired.shots.counts.transactions
     assert process.returncode == 0
@@ -61,6 +65,6 @@ async def test_a_script_that_cannot_be_loaded(tmp_path: Path) -> None:
     """The reason is told, and another script can be loaded."""
     async with _worker() as (line, _):
         line.send(_load(tmp_path, "x = 1"))
-        assert await line.receive() == pipe.Loaded("v_user.py has no class Transaction")
+        assert await line.receive() == worker_pipe.Loaded("v_user.py has no class Transaction")
         line.send(_load(tmp_path, COROUTINE))
-        assert await line.receive() == pipe.Loaded()
+        assert await line.receive() == worker_pipe.Loaded()

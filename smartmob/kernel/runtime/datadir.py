@@ -1,0 +1,64 @@
+"""The data directory: made if missing, and held by one service at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from smartmob.errors import StartupError
+from smartmob.kernel.runtime.disk import free_bytes
+
+
+class InUse(StartupError):
+    """Another service has the data directory."""
+
+
+class DataDirectory:
+    """A folder that this process holds by a lock until `release`, or until it ends in whatever way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def hold(self) -> None:
+        """Make the folder and take its lock; raises InUse when another service has it, and StartupError."""
+        try:
+            self._make()
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartupError(
+                f"the data directory {self.path} cannot be used: {error.strerror}. "
+                "Name another one with --data-dir, or make this one writable."
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 32).decode(errors="replace").strip()
+            os.close(lock)
+            raise InUse(
+                f"the data directory {self.path} is in use by another smartmob service"
+                f"{f' (process {holder})' if holder else ''}. Stop that one, or name another folder with --data-dir."
+            ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+
+    def _make(self) -> None:
+        # Others may pass through a folder of root's but not list it: the database of a service that runs as root
+        # belongs to a user of its own and lies inside. A folder that exists keeps its permissions.
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            place.chmod(mode)  # whatever the umask is
+
+    def release(self) -> None:
+        """Let the next service have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def free_bytes(self) -> int:
+        """Return the bytes that are free for this process on the disk of the folder."""
+        return free_bytes(self.path)

@@ -1,0 +1,65 @@
+"""One test over time, for a chart: its executions, and where it went to another machine or Python. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from smartmob.metrics import model
+from smartmob.metrics.verdict.change_detection import ItemName
+from smartmob.metrics.verdict.verdicts import context_difference
+
+
+class SeriesPoint(msgspec.Struct, frozen=True):
+    """One execution of a test; `scm_ref` is null while its session is not known."""
+
+    session_h: str
+    context_h: str
+    started_at: datetime
+    total_time: float
+    user_time: float | None
+    kernel_time: float | None
+    cpu_usage: float | None
+    mem_usage: float | None
+    scm_ref: str | None
+
+
+class ContextChange(msgspec.Struct, frozen=True):
+    """From this execution on the test was measured in another place; `what` tells how it differs."""
+
+    started_at: datetime
+    context_h: str
+    what: str
+
+
+class Series(msgspec.Struct, frozen=True):
+    """The latest executions of a test, oldest first, and where the place of measuring changed."""
+
+    item_id: str
+    path: str
+    item: str
+    variant: str
+    kind: str
+    points: list[SeriesPoint]
+    changes: list[ContextChange]
+
+
+def series(
+    item_id: str, name: ItemName, points: Iterable[Mapping[str, Any]], contexts: Mapping[str, model.Context]
+) -> Series:
+    """Return a test's executions, which are given oldest first."""
+    made = [SeriesPoint(**point) for point in points]
+    changes = []
+    for before, point in pairwise(made):
+        if before.context_h == point.context_h:
+            continue
+        theirs, ours = contexts.get(before.context_h), contexts.get(point.context_h)
+        known = theirs is not None and ours is not None
+        what = context_difference(ours, theirs) if ours is not None and theirs is not None else ""
+        if what or not known:
+            changes.append(ContextChange(point.started_at, point.context_h, what or "a context that is not known"))
+    return Series(item_id, *name, made, changes)

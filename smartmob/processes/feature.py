@@ -1,0 +1,30 @@
+"""How the feature `processes` is put together of its dependencies."""
+
+from __future__ import annotations
+
+from smartmob.kernel.features import Dependencies, Feature
+from smartmob.processes import routes
+from smartmob.processes.ports import Ports
+from smartmob.processes.preparation.preparer import Preparer
+from smartmob.processes.service import ProcessesService
+from smartmob.processes.store import ProcessStore
+from smartmob.settings import Settings
+
+
+def build(dependencies: Dependencies) -> Feature:
+    """Return the feature; its processes end when the service begins to stop."""
+    settings, store = dependencies.settings.processes, ProcessStore(dependencies.database)
+    live = dependencies.writer("processes", store.commit)
+    ports = Ports(settings.base_port, _own_ports(dependencies.settings))
+    folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free
+    preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)
+    service = ProcessesService(store, live, preparer, dependencies, settings)
+    background_tasks = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
+    table = routes.table(service, dependencies, settings.viewer_bytes)
+    return Feature(table, live, background_tasks, service.start, service.close, service.stop, service)
+
+
+def _own_ports(settings: Settings) -> set[int]:
+    """Return the ports that the service itself listens on."""
+    turrets = settings.turrets
+    return {settings.port, *((turrets.hq_publish_port, turrets.hq_rc_port, turrets.hq_external_port) * turrets.hq)}

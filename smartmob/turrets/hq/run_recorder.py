@@ -1,0 +1,131 @@
+"""Keeps the state of the run and of its turrets in the database, and finds it again after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.runtime import clock
+from smartmob.turrets.hq.collector import Totals
+from smartmob.turrets.hq.machine_events import RunState
+from smartmob.turrets.hq.reaggregation import fold_again
+from smartmob.turrets.hq.uuid_claims import UuidClaims
+from smartmob.turrets.model import Counters, Member
+from smartmob.turrets.protocol import MOST_TURRETS
+from smartmob.turrets.store.reader import StoredRun, TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that was on when the service ended."""
+
+    run: RunState
+    members: tuple[Member, ...]
+    progress: dict[str, int]
+    totals: Totals
+    counters: Counters
+
+
+class RunRecorder:
+    """What is to be written: only the last state of each matters."""
+
+    def __init__(self, reader: TurretsReader, writer: TurretsWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._runs: dict[str, tuple[RunState, int, int, Counters]] = {}
+        self._members: dict[tuple[str, str], Member] = {}
+
+    def keep_run(self, run: RunState, transactions: int, errors: int, counters: Counters) -> None:
+        """Write the state of a run, soon."""
+        self._runs[run.id] = (run, transactions, errors, counters)
+
+    def keep_member(self, run: str, member: Member) -> None:
+        """Write what a turret told, soon."""
+        self._members[run, member.uuid] = member
+
+    async def write(self) -> bool:
+        """Write what is to be written; return False when the database is away, and nothing is forgotten."""
+        try:
+            while self._members:
+                members, self._members = self._members, {}
+                try:
+                    await self._write_members(members)
+                except Unavailable:
+                    self._members = members | self._members
+                    raise
+            while self._runs:
+                run, transactions, errors, counters = next(iter(self._runs.values()))
+                await self._writer.update_run(run, transactions, errors, counters)
+                # Something newer may have come meanwhile.
+                if self._runs[run.id][0] is run:
+                    del self._runs[run.id]
+        except Unavailable as error:
+            log.warning("turrets.waiting", reason=str(error), results=0)
+            return False
+        return True
+
+    async def _write_members(self, members: dict[tuple[str, str], Member]) -> None:
+        by_run: dict[str, list[Member]] = {}
+        for (run, _), member in members.items():
+            by_run.setdefault(run, []).append(member)
+        for run, found in by_run.items():
+            await self._write_some(UUID(run), found)
+
+    async def _write_some(self, run: UUID, members: list[Member]) -> None:
+        """Write turrets; one that the database refuses is left out, and the others are not lost for it."""
+        try:
+            await self._writer.upsert_members(run, members)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(members) == 1:
+                log.error("turrets.refused", results=0, turrets=[members[0].uuid], exc_info=error)
+                return
+            half = len(members) // 2
+            await self._write_some(run, members[:half])
+            await self._write_some(run, members[half:])
+
+    async def write_claims(self, headquarters: str, claims: UuidClaims) -> bool:
+        """Write which keys uuids belong to; return False when the database is away, and nothing is forgotten."""
+        changes = claims.take_changes()
+        if not changes:
+            return True
+        try:
+            await self._writer.keep_claims(headquarters, changes, clock.now())
+        except Unavailable as error:
+            claims.give_back(changes)
+            log.warning("turrets.waiting", reason=str(error), results=0)
+            return False
+        return True
+
+    async def read_claims(self, headquarters: str) -> dict[str, str]:
+        """Return which key each uuid belongs to, the oldest first."""
+        return await self._reader.claims(headquarters, MOST_TURRETS)
+
+    async def make_partitions(self) -> None:
+        """Make the partitions of the next days."""
+        await self._writer.make_partitions(clock.now())
+
+    async def resume(self, headquarters: str) -> Found | None:
+        """Return the run that was on, with slices of all its results; further ones are marked as failed."""
+        found = await self._reader.open_runs(headquarters)
+        for stored in found[:-1]:
+            over = replace(stored.state, state="failed", reason="the service ended meanwhile", ended_at=clock.now())
+            await self._writer.update_run(over, stored.transactions, stored.errors, stored.counters)
+        return await self._found(found[-1]) if found else None
+
+    async def _found(self, stored: StoredRun) -> Found:
+        run = UUID(stored.state.id)
+        counts = await self._reader.totals(run)
+        if counts.folded != counts.results and stored.state.started_at is not None:
+            # The service was killed: what was folded of the last seconds went with it, the results did not.
+            await fold_again(self._reader, self._writer, run, stored.state.started_at)
+        totals = Totals(counts.transactions, counts.errors, await self._reader.timer_counts(run))
+        members = tuple(await self._reader.members(run))
+        return Found(stored.state, members, await self._reader.progress(run), totals, stored.counters)

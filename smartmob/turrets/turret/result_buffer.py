@@ -1,0 +1,138 @@
+"""What the cannons of one process did: counted, and held as slices or raw results until somebody takes them. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, encode
+from smartmob.turrets.slices import TRANSACTION, Distribution
+
+LATE = 0.010
+"""Seconds after the intended start from which a start is late."""
+
+MOST_TIMERS = 1000
+FURTHER_TIMERS = "(further timers)"
+MOST_ERRORS = 100
+FURTHER_ERRORS = "(further errors)"
+"""Names under which timers of one run, and error texts of one second, are counted beyond that."""
+
+LONGEST_NAME = 200
+UNNAMED = "(unnamed)"
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """Counts of one run, as in `protocol.Report`."""
+
+    users: int = 0
+    transactions: int = 0
+    errors: int = 0
+    late_starts: int = 0
+    lateness: float = 0.0
+    never_started: int = 0
+    paused: float = 0.0
+
+    def add(self, other: Counts) -> None:
+        """Add those of another process."""
+        for name in self.__struct_fields__:
+            mine, its = getattr(self, name), getattr(other, name)
+            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+
+
+class ResultBuffer:
+    """Takes shots. With `raw` each becomes a message of the documented form, else they become slices."""
+
+    def __init__(self, turret: str, epoch: float, *, raw: bool) -> None:
+        """`epoch` is the start of the run in seconds since 1970."""
+        self.counts = Counts()
+        self.raw = raw
+        self._turret = turret
+        self._epoch = epoch
+        self._frames: list[bytes] = []
+        self._seconds: dict[int, dict[str, Distribution]] = {}
+        self._timers: set[str] = set()
+
+    def add(self, elapsed: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+        """Count a transaction that ended `elapsed` seconds after the start of the run and took `duration` seconds.
+
+        It began `late` seconds after its intended start, which `duration` includes.
+        """
+        counts = self.counts
+        counts.transactions += 1
+        is_late = late > LATE
+        if is_late:
+            counts.late_starts += 1
+        if late > counts.lateness:
+            counts.lateness = late
+        values: dict[str, float] = {}
+        if timers:
+            values, wrong = _checked(timers)
+            error = error or wrong
+        if error:
+            error = error[:LONGEST_ERROR].encode(errors="replace").decode()
+            counts.errors += 1
+        if self.raw:
+            self._frames.append(self._frame(elapsed, duration, error, values))
+            return
+        second = max(int(elapsed), 0)
+        slot = self._seconds.get(second)
+        if slot is None:
+            slot = self._seconds[second] = {}
+        whole = slot.get(TRANSACTION)
+        if whole is None:
+            whole = slot[TRANSACTION] = Distribution()
+        whole.record(duration)
+        if is_late:
+            whole.late += 1
+        if error:
+            known = error in whole.errors or len(whole.errors) < MOST_ERRORS
+            whole.fail(error if known else FURTHER_ERRORS)
+        for name, value in values.items():
+            self._record(slot, name, value)
+
+    def take_slices(self, before: float) -> list[Slice]:
+        """Return the slices of all seconds that were over `before` seconds after the start, and forget them."""
+        ended = sorted(second for second in self._seconds if second + 1 <= before)
+        return [part.slice(second, name) for second in ended for name, part in self._seconds.pop(second).items()]
+
+    def take_frames(self) -> list[bytes]:
+        """Return the raw results so far as messages without numbers, and forget them."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def _record(self, slot: dict[str, Distribution], name: str, value: float) -> None:
+        if name not in self._timers:
+            if len(self._timers) >= MOST_TIMERS:
+                name = FURTHER_TIMERS
+            self._timers.add(name)
+        timer = slot.get(name)
+        if timer is None:
+            timer = slot[name] = Distribution()
+        timer.record(value)
+
+    def _frame(self, elapsed: float, duration: float, error: str, timers: dict[str, float]) -> bytes:
+        return encode(
+            Result(
+                elapsed=elapsed,
+                # Whole seconds, as turrets of OCT send it.
+                epoch=float(int(self._epoch + elapsed)),
+                scriptrun_time=duration,
+                error=error,
+                custom_timers=timers,
+                turret_name=self._turret,
+            )
+        )
+
+
+def _checked(timers: Mapping[str, object]) -> tuple[dict[str, float], str]:
+    """Return the timers that are numbers, and what is wrong with another one."""
+    good: dict[str, float] = {}
+    wrong = ""
+    for name, value in timers.items():
+        if isinstance(value, float | int) and math.isfinite(value):
+            good[str(name)[:LONGEST_NAME] or UNNAMED] = float(value)
+        else:
+            wrong = f"the custom timer {name!r} is no number: {value!r}"
+    return good, wrong

@@ -1,0 +1,98 @@
+"""The pipe between a turret and its worker processes: tagged messages in msgpack, each behind its length."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import msgspec
+
+from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
+
+_LENGTH_BYTES = 4
+
+
+class LoadMessage(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: what it fires. `share` is (index, number of workers)."""
+
+    config: dict[str, Any]
+    script: str
+    folders: list[str]
+    share: tuple[int, int]
+
+
+class FireMessage(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: fire by the plan."""
+
+    plan: FiringPlan
+
+
+class StopMessage(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: begin no more transactions."""
+
+    at_once: bool
+
+
+class PauseMessage(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: begin no transaction for now, or go on."""
+
+    paused: bool
+
+
+class Loaded(msgspec.Struct, frozen=True, tag=True):
+    """From a worker: the script is loaded, or `reason` why not."""
+
+    reason: str = ""
+
+
+class Fired(msgspec.Struct, frozen=True, tag=True):
+    """From a worker: what it did since the last time; `ended`: all of its cannons have ended, or failed by `reason`."""
+
+    shots: ResultBatch
+    ended: bool = False
+    reason: str = ""
+
+
+Message = LoadMessage | FireMessage | StopMessage | PauseMessage | Loaded | Fired
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+class WorkerPipe:
+    """One end of the pipe. After use you must `close`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def of(cls, end: socket.socket) -> WorkerPipe:
+        """Return the pipe over a connected socket."""
+        return cls(*await asyncio.open_connection(sock=end))
+
+    def send(self, message: Message) -> None:
+        """Send a message as soon as the other side reads."""
+        data = _ENCODER.encode(message)
+        self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+
+    async def drained(self) -> None:
+        """Return when not too much waits for the other side; raises ConnectionError when that has ended."""
+        await self._writer.drain()
+
+    async def receive(self) -> Message | None:
+        """Return the next message, or None when the other side has ended."""
+        try:
+            length = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES), "big")
+            return _DECODER.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    async def close(self) -> None:
+        """Close this end."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            pass

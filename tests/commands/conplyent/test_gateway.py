@@ -1,0 +1,254 @@
+"""The door for stock clients, spoken to byte by byte: many at once, in order, and hostile ones shut out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import pickle
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.commands.conplyent import pickles, protocol
+from smartmob.commands.conplyent.decoder import MODULE
+from smartmob.commands.conplyent.gateway import ConplyentGateway
+from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire, command, frame
+from smartmob.errors import StartupError
+from smartmob.settings import ConplyentSettings
+from tests.commands.features import RunningFeature, feature
+from tests.waiting import until
+
+
+class _Message:
+    """What the stock client's MSG holds."""
+
+    def __init__(self) -> None:
+        self.kind: Any = None
+        self.fields: dict[str, Any] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.kind, self.fields = state["_type"], state["_kwargs"]
+
+
+class _Trusting(pickle.Unpickler):
+    """Reads as a client does, which trusts its server."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        own = {"MSG": _Message, "MSGType": lambda value: value}
+        return own[global_name] if module_name == MODULE else super().find_class(module_name, global_name)
+
+
+class Peer:
+    """A client that speaks the wire as libzmq and the stock client do."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._wire = Wire(100_000_000)
+        self.messages: list[tuple[Any, dict[str, Any]]] = []
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Send a command."""
+        fields = {"cmd_id": name, "args": args, "keywargs": kwargs}
+        self.write(frame(pickles.encode(protocol.COMMAND, True, fields)))
+
+    async def next(self) -> tuple[Any, dict[str, Any]]:
+        """Return the next message."""
+        while not self.messages:
+            data = await self._reader.read(65536)
+            if not data:
+                raise ConnectionError
+            for body in self._wire.receive(data):
+                message = _Trusting(io.BytesIO(body)).load()
+                self.messages.append((message.kind, message.fields))
+        return self.messages.pop(0)
+
+    async def answer(self) -> tuple[list[Any], int | None]:
+        """Return the details of the next command, without the echo, and its exit code."""
+        kind, fields = await self.next()
+        assert kind == protocol.ACKNOWLEDGE
+        number, details = fields["request_id"], []
+        while True:
+            kind, fields = await self.next()
+            assert fields["request_id"] == number
+            assert fields["msg_num"] == len(details)
+            if kind == protocol.COMPLETE:
+                return details[1:], fields["exit_code"]
+            details.append(fields["details"])
+
+    async def shut_out(self) -> bool:
+        """Return whether the server has closed the connection."""
+        async with asyncio.timeout(50):
+            try:
+                while await self._reader.read(65536):
+                    pass
+            except ConnectionError:
+                pass
+        return True
+
+
+class Door:
+    """An open door, and the maker of its clients."""
+
+    def __init__(self, commands: RunningFeature, door: ConplyentGateway) -> None:
+        self.commands = commands
+        self.door = door
+
+    @asynccontextmanager
+    async def peer(self, greeting: bytes = GREETING + READY) -> AsyncIterator[Peer]:
+        """Connect, and greet."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.port)
+        writer.write(greeting)
+        try:
+            yield Peer(reader, writer)
+        finally:
+            writer.close()
+
+
+@pytest.fixture(name="door")
+async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[Door]:
+    """Return an open door of a feature."""
+    async with feature(database_url, tmp_path) as commands:
+        settings = ConplyentSettings(port=0, max_message=1024 * 1024)
+        door = ConplyentGateway(commands.service, settings, commands.tasks)
+        await door.start()
+        yield Door(commands, door)
+        door.shut()
+
+
+async def test_heartbeat_and_sync(door: Door) -> None:
+    """A client connects by two heartbeats and gets the names of the commands; libzmq's own ping is answered."""
+    async with door.peer() as peer:
+        peer.write(frame(pickles.encode(protocol.HEARTBEAT, True, {})) * 2)
+        peer.write(frame(pickles.encode(protocol.SYNC, True, {})))
+        peer.write(command(b"PING", b"\0\x10x"))
+        assert [await peer.next(), await peer.next()] == [(protocol.HEARTBEAT, {})] * 2
+        kind, fields = await peer.next()
+        assert kind == protocol.SYNC
+        assert {"exec", "cd", "kill"} <= set(fields["args"][0])
+        assert not {"get", "put"} & set(fields["args"][0])
+
+
+async def test_many_clients(door: Door) -> None:
+    """Each has its own working directory, and none waits for another."""
+    (door.commands.home / "a").mkdir()
+    async with door.peer() as one, door.peer() as two:
+        one.call("cd", str(door.commands.home / "a"))
+        two.call("exec", ["cat"])
+        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        one.call("cwd")
+        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        assert (await two.next())[0] == protocol.ACKNOWLEDGE
+        two.call("cwd")
+
+
+async def test_in_order(door: Door) -> None:
+    """Commands that were sent without waiting are done one after the other, as by the stock server."""
+    path = str(door.commands.home / "f")
+    async with door.peer() as peer:
+        for number in range(50):
+            peer.call("wrfile", path, str(number).encode(), append=number > 0)
+        for _ in range(50):
+            assert (await peer.answer())[1] == 0
+    assert (door.commands.home / "f").read_text() == "".join(map(str, range(50)))
+
+
+async def test_numbers(door: Door) -> None:
+    """No request is 0, and none has another one's number."""
+    async with door.peer() as peer:
+        numbers = []
+        for _ in range(5):
+            peer.call("cwd")
+            kind, fields = await peer.next()
+            while kind != protocol.COMPLETE:
+                kind, fields = await peer.next()
+            numbers.append(fields["request_id"])
+    assert 0 not in numbers
+    assert len(set(numbers)) == 5
+
+
+async def test_errors(door: Door) -> None:
+    """Unknown commands, wrong arguments and failures are answered, with exceptions of Python's own."""
+    async with door.peer() as peer:
+        for name, args in (("nothing", ()), ("cd", (5,)), ("cd", ("/no/such",))):
+            peer.call(name, *args)
+        answers = [await peer.answer() for _ in range(3)]
+    assert [(code, type(details[-1])) for details, code in answers] == [
+        (1, LookupError),
+        (1, TypeError),
+        (1, FileNotFoundError),
+    ]
+
+
+async def test_an_object_that_is_not_taken(door: Door) -> None:
+    """An honest client that passes an object of a class gets an answer instead of a hanging listener."""
+    async with door.peer() as peer:
+        data = pickles.encode(protocol.COMMAND, True, {"cmd_id": "ls", "args": ("P",), "keywargs": {}})
+        path = pickle.dumps(Path("/tmp"), 3)[2:-1]
+        peer.write(frame(data.replace(pickle.dumps("P", 3)[2:-3], path, 1)))
+        (error,), code = await peer.answer()
+        assert (type(error), code) == (TypeError, 1)
+        assert "pathlib" in str(error)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        GREETING + READY + frame(b"garbage"),
+        GREETING + READY + frame(b"\x80\x03cos\nsystem\nX\x04\0\0\0true\x85R0."),
+        GREETING + READY + frame(b"\x80\x03Nr\xff\xff\xff\x7f."),
+        GREETING + READY + b"\x02" + (100 * 1024 * 1024).to_bytes(8, "big") + b"x" * 1_000,
+        GREETING + READY + b"\x01\x01a",
+        GREETING[:20] + b"\0" * 100,
+    ],
+)
+async def test_hostile_clients(door: Door, attack: bytes) -> None:
+    """They are shut out, and everybody else is served as before."""
+    async with door.peer() as honest:
+        async with door.peer(attack) as hostile:
+            assert await hostile.shut_out()
+        honest.call("os_info")
+        assert await honest.answer() == (["linux"], 0)
+
+
+async def test_a_client_that_goes(door: Door) -> None:
+    """Its jobs go on, and nothing is left of its connection."""
+    async with door.peer() as peer:
+        peer.call("exec", ["cat"])
+        _, fields = await peer.next()
+    await until(lambda: not door.door.peers)
+    assert (await door.commands.call("is_alive", fields["request_id"])).said == [True]
+    await until(lambda: not any(name.startswith("conplyent") for name in door.commands.tasks.names()))
+
+
+async def test_one_that_does_not_read(door: Door) -> None:
+    """Output for it waits on the disk, and others go on."""
+    async with door.peer() as slow, door.peer() as other:
+        slow.call("exec", "yes | head -c 40000000")
+        await until(lambda: door.commands.service._outputs.total == 40_000_000)
+        other.call("cwd")
+        assert (await other.answer())[1] == 0
+        (peer,) = (peer for peer in door.door.peers if peer._work)
+        assert peer.transport.get_write_buffer_size() < 30_000_000
+
+
+async def test_a_port_that_is_taken(door: Door) -> None:
+    """The service does not start, and says which setting to change."""
+    settings = ConplyentSettings(port=door.door.port)
+    with pytest.raises(StartupError, match="--conplyent-port"):
+        await ConplyentGateway(door.commands.service, settings, door.commands.tasks).start()
+
+
+async def test_no_port(door: Door) -> None:
+    """Without the setting there is no door."""
+    closed = ConplyentGateway(door.commands.service, ConplyentSettings(), door.commands.tasks)
+    await closed.start()
+    assert closed.port == 0
+    closed.shut()

@@ -1,0 +1,257 @@
+"""The pickles of the stock wire: those of real clients are read, all others are refused at a bounded cost."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import pickletools
+import sys
+import tracemalloc
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from smartmob.commands.conplyent import pickles
+from smartmob.commands.conplyent.decoder import MODULE, ForeignClass, Refused
+from smartmob.errors import InvalidInput
+
+
+class MSGType(Enum):
+    """The values of the original's enumeration."""
+
+    ACKNOWLEDGE = (0,)
+    COMMAND = (2,)
+    SYNC = 5
+
+
+class MSG:
+    """A message as the original makes it."""
+
+    def __init__(self, kind: Any, request: bool, fields: Any) -> None:
+        self._type = kind
+        self._request = request
+        self._kwargs = fields
+
+
+@pytest.fixture(name="original", autouse=True)
+def _original(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the two classes be found where the stock client has them."""
+    module = ModuleType(MODULE)
+    for kind in (MSG, MSGType):
+        monkeypatch.setattr(kind, "__module__", MODULE)
+        setattr(module, kind.__name__, kind)
+    monkeypatch.setitem(sys.modules, "conplyent", ModuleType("conplyent"))
+    monkeypatch.setitem(sys.modules, MODULE, module)
+
+
+def _sent(fields: Any, protocol: int = 4, kind: Any = MSGType.COMMAND) -> bytes:
+    return pickle.dumps(MSG(kind, True, fields), protocol)
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**200), 2**200)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.binary(max_size=300),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4) | st.tuples(inner)
+    ),
+    max_leaves=12,
+)
+
+
+class TestReading:
+    """What comes in."""
+
+    @pytest.mark.parametrize("protocol", [3, 4, 5])
+    def test_what_the_client_sends(self, protocol: int) -> None:
+        """Each protocol that a Python 3 sends is read, with every plain type of value."""
+        values = (
+            "text",
+            7,
+            -(2**70),
+            1.5,
+            True,
+            None,
+            ["x", {"y": (1,)}],
+            {1, 2},
+            frozenset([3]),
+            b"\0\xff",
+            bytearray(b"a"),
+        )
+        kind, request, fields = pickles.decode(_sent({"cmd_id": "exec", "args": values, "keywargs": {}}, protocol))
+
+        assert (kind, request) == ((2,), True)
+        assert fields == {"cmd_id": "exec", "args": values, "keywargs": {}}
+
+    @given(st.dictionaries(st.text(max_size=6), PLAIN, max_size=4), st.sampled_from([3, 4, 5]))
+    def test_any_plain_value(self, fields: dict[str, Any], protocol: int) -> None:
+        """What an honest client can send comes out as it went in."""
+        assert pickles.decode(_sent(fields, protocol))[2] == fields
+
+    @pytest.mark.parametrize("value", [Path("/tmp"), datetime(2026, 1, 1), KeyError("x"), len, int, os.system])
+    def test_foreign_classes(self, value: Any) -> None:
+        """A class or a function by name is never imported; the refusal names it."""
+        with pytest.raises(ForeignClass, match="is not taken from the wire"):
+            pickles.decode(_sent({"args": (value,)}))
+
+    def test_code(self, tmp_path: Path) -> None:
+        """A pickle that would run a command is refused, and the command does not run."""
+        target = tmp_path / "ran"
+
+        class Attack:
+            def __reduce__(self) -> Any:
+                return os.system, (f"touch {target}",)
+
+        for data in (pickle.dumps(Attack()), _sent({"args": (Attack(),)}), _sent(Attack())):
+            with pytest.raises(Refused):
+                pickles.decode(data)
+        assert not target.exists()
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b".",
+            b"garbage",
+            b"\x80\x03N.",
+            b"\x80\x03]q\x00h\x00.",
+            b"\x80\x03cconplyent._msg\nMSG\n.",
+            b"\x80\x03cconplyent._msg\nMSG\n)\x81}b.",
+            b"\x80\x03cconplyent._msg\nMSGType\n}}b.",
+            b"\x80\x03cconplyent._msg\nMSG\n}b.",
+            b"\x80\x03cbuiltins\nset\n}b.",
+            b"\x80\x03cbuiltins\nset\nK\x05\x85R.",
+            b"\x80\x03I5\n.",
+            b"\x80\x03(lp0\n.",
+            b"\x80\x03\x82\x01.",
+            b"\x80\x03Pid\n.",
+        ],
+    )
+    def test_what_is_no_message(self, data: bytes) -> None:
+        """Cut off, of another shape, with opcodes that no client uses: refused."""
+        with pytest.raises(Refused):
+            pickles.decode(data)
+
+    @pytest.mark.parametrize(
+        "attack", ["memo", "bytearray", "length", "nested", "laughs", "digits", "many", "trailing"]
+    )
+    def test_small_messages_of_large_cost(self, attack: str) -> None:
+        """A few bytes that would take much memory or time take neither."""
+        laughs: Any = ["x" * 100]
+        for _ in range(20):
+            laughs = [laughs, laughs]
+        nested: Any = []
+        for _ in range(60):
+            nested = [nested]
+        sent = _sent({})
+        data = {
+            "memo": b"\x80\x03Nr\xff\xff\xff\x7f.",
+            "bytearray": b"\x80\x03cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+            "length": b"\x80\x04\x96\xff\xff\xff\x7f\0\0\0\0.",
+            "nested": _sent({"args": nested}),
+            "laughs": _sent({"args": laughs}),
+            "digits": _sent({"args": (1 << 5_000,)}),
+            "many": _sent({"args": list(range(60_000))}),
+            "trailing": sent + b"N.",
+        }[attack]
+        tracemalloc.start()
+        try:
+            with pytest.raises(Refused):
+                pickles.decode(data)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+    @given(st.binary(max_size=200))
+    @example(b".")
+    def test_garbage(self, data: bytes) -> None:
+        """Any bytes are refused, and nothing else happens."""
+        for given_data in (data, b"\x80\x03" + data, b"\x80\x04cconplyent._msg\nMSG\n)\x81" + data):
+            with contextlib.suppress(Refused):
+                pickles.decode(given_data)
+
+    @given(st.data())
+    def test_damaged_messages(self, draw: Any) -> None:
+        """A real message with some bytes changed is read or refused, and nothing else happens."""
+        data = bytearray(_sent({"cmd_id": "ls", "args": ("x", [1, 2]), "keywargs": {"a": b"b"}}))
+        for place, value in draw.draw(
+            st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=4)
+        ):
+            data[place] = value
+        with contextlib.suppress(Refused):
+            pickles.decode(bytes(data))
+
+    def test_the_stand_ins_stay_clean(self) -> None:
+        """No message leaves anything behind in what reads the next one."""
+        for data in (
+            b"\x80\x03cconplyent._msg\nMSG\n}X\x01\0\0\0aK\x01sb.",
+            b"\x80\x03cconplyent._msg\nMSGType\nK\x01\x85RX\x01\0\0\0aK\x01\x86b.",
+        ):
+            with pytest.raises(Refused):
+                pickles.decode(data)
+        assert pickles.decode(_sent({"a": 1}))[2] == {"a": 1}
+
+
+class TestWriting:
+    """What goes out."""
+
+    @pytest.mark.parametrize(("value", "member"), [((0,), MSGType.ACKNOWLEDGE), (5, MSGType.SYNC)])
+    def test_it_is_read_by_the_client(self, value: Any, member: MSGType) -> None:
+        """The ordinary unpickler makes the original's classes of it."""
+        data = pickles.encode(value, True, {"request_id": 1, "details": ["a", "a"]})
+        message = pickle.loads(data)
+
+        assert isinstance(message, MSG)
+        assert (message._type, message._request) == (member, True)
+        assert message._kwargs == {"request_id": 1, "details": ["a", "a"]}
+        assert {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"INST", "OBJ", "EXT1"} == set()
+
+    @pytest.mark.parametrize(
+        ("value", "sent"),
+        [
+            (None, "None"),
+            ("text", "text"),
+            (b"x", b"x"),
+            (Path("/a"), "/a"),
+            ({"a": [1, 2.5]}, {"a": [1, 2.5]}),
+            ({"a": Path("/a")}, "{'a': PosixPath('/a')}"),
+            (datetime(2026, 11, 23, 8), datetime(2026, 11, 23, 8)),
+        ],
+    )
+    def test_plain_values(self, value: Any, sent: Any) -> None:
+        """None would end the client's listener, and what it cannot import comes as text."""
+        assert pickles.plain(value) == sent
+
+    @pytest.mark.parametrize(
+        ("error", "kind", "args"),
+        [
+            (FileNotFoundError(2, "No such file", "/x"), FileNotFoundError, (2, "No such file")),
+            (OSError(13, "Permission denied", "/x"), PermissionError, (13, "Permission denied")),
+            (ValueError("bad"), ValueError, ("bad",)),
+            (KeyError("name"), KeyError, ("name",)),
+            (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "why"), UnicodeDecodeError, ("utf-8", b"\xff", 0, 1, "why")),
+            (InvalidInput("no"), RuntimeError, ("no",)),
+            (io.UnsupportedOperation("seek"), OSError, ("seek",)),
+            (ValueError(Path("/x")), RuntimeError, ("ValueError: /x",)),
+            (Exception("some"), RuntimeError, ("some",)),
+        ],
+    )
+    def test_errors(self, error: BaseException, kind: type, args: tuple[Any, ...]) -> None:
+        """Errors arrive as exceptions of Python's own with plain arguments, and survive the way."""
+        found = pickle.loads(pickle.dumps(pickles.plain(error)))
+
+        assert type(found) is kind
+        assert found.args == args
+        if isinstance(error, OSError) and error.filename:
+            assert found.filename == error.filename

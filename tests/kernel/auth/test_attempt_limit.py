@@ -1,0 +1,288 @@
+"""The limit of refused proofs by address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
+from smartmob.kernel.auth import attempt_limit as module
+from smartmob.kernel.auth.attempt_limit import AttemptLimit, ShownSecret
+
+RIGHT = "right"
+
+
+class _Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Door:
+    """A door that lets in one secret, and counts what it checks."""
+
+    def __init__(self, most: int) -> None:
+        self.clock = _Clock()
+        self.tries = AttemptLimit(most, seconds=self.clock)
+        self.checked = 0
+
+    def show(self, secret: str, client: str | None = "192.0.2.1") -> bool:
+        """Return whether a secret is accepted; raises TooManyTries."""
+
+        def check() -> bool:
+            self.checked += 1
+            if secret != RIGHT:
+                raise NotAuthenticated
+            return True
+
+        try:
+            return self.tries.prove_now(ShownSecret(client, secret, "header", "/jobs"), check)
+        except NotAuthenticated:
+            return False
+
+    async def show_slowly(
+        self, secret: str, work: Callable[[], Awaitable[Any]], client: str | None = "192.0.2.1"
+    ) -> bool:
+        """Return whether a secret is accepted by a check that takes work; raises TooManyTries."""
+
+        async def check() -> bool:
+            self.checked += 1
+            await work()
+            if not secret.startswith(RIGHT):
+                raise NotAuthenticated
+            return True
+
+        try:
+            return await self.tries.prove(ShownSecret(client, secret, "client_id", "/echo"), check)
+        except NotAuthenticated:
+            return False
+
+    def use_up(self, client: str | None = "192.0.2.1") -> None:
+        """Show wrong secrets until none is checked any more."""
+        with pytest.raises(TooManyTries):
+            for number in range(10_000):
+                self.show(f"wrong {client} {number}", client)
+
+
+def test_beyond_the_limit_nothing_is_checked() -> None:
+    """After so many refused proofs of an address the next one is turned away before any work."""
+    door = _Door(3)
+    assert [door.show(f"wrong {number}") for number in range(3)] == [False] * 3
+    with pytest.raises(TooManyTries):
+        door.show("wrong 3")
+    with pytest.raises(TooManyTries):
+        door.show(RIGHT)
+    assert (door.checked, door.tries.refused, door.tries.turned_away) == (3, 3, 2)
+    assert door.show(RIGHT, "192.0.2.2")
+
+
+@pytest.mark.parametrize(("most", "wait"), [(1, 60), (3, 20), (7, 9), (60, 1), (600, 1)])
+def test_it_tells_when_the_next_try_is_free(most: int, wait: int) -> None:
+    """What is told to wait is enough for one more try, and a second less is not."""
+    door = _Door(most)
+    for number in range(most):
+        door.show(f"wrong {number}")
+    with pytest.raises(TooManyTries) as turned_away:
+        door.show("another")
+    assert turned_away.value.retry_after == wait
+    door.clock.now += wait - 1
+    if wait > 1:
+        with pytest.raises(TooManyTries):
+            door.show("another")
+    door.clock.now += 1
+    assert not door.show("another")
+
+
+def test_a_full_minute_gives_all_tries_back_and_no_more() -> None:
+    """However long an address is quiet, it has no more tries at once than those of a minute."""
+    door = _Door(5)
+    door.use_up()
+    door.clock.now += 86_400
+    door.checked = 0
+    with pytest.raises(TooManyTries):
+        for number in range(100):
+            door.show(f"later {number}")
+    assert door.checked == 5
+
+
+def test_the_same_wrong_secret_counts_once() -> None:
+    """One machine with a wrong secret that asks each second shuts out nobody at its address."""
+    door = _Door(3)
+    for _ in range(100):
+        assert not door.show("misconfigured")
+    assert door.tries.refused == 1
+    assert door.show(RIGHT)
+
+
+def test_an_accepted_secret_passes_where_it_was_accepted() -> None:
+    """It goes on at its address when others there have used up the tries, and helps at no other address."""
+    door = _Door(3)
+    assert door.show(RIGHT)
+    door.use_up()
+    assert door.show(RIGHT)
+    door.use_up("192.0.2.2")
+    with pytest.raises(TooManyTries):
+        door.show(RIGHT, "192.0.2.2")
+
+
+def test_success_gives_no_try_back() -> None:
+    """Somebody with one right secret cannot try others without a limit by showing it in between."""
+    door = _Door(3)
+    door.show(RIGHT)
+    with pytest.raises(TooManyTries):
+        for number in range(100):
+            door.show(f"wrong {number}")
+            door.show(RIGHT)
+    assert door.tries.refused == 3
+
+
+def test_a_secret_that_holds_no_longer_counts() -> None:
+    """What was accepted before and is refused now passes no limit any more."""
+    door = _Door(2)
+    holds = True
+
+    def check() -> None:
+        if not holds:
+            raise NotAuthenticated
+
+    shown = ShownSecret("192.0.2.1", "revoked", "header", "/jobs")
+    door.tries.prove_now(shown, check)
+    holds = False
+    with pytest.raises(NotAuthenticated):
+        door.tries.prove_now(shown, check)
+    assert door.tries.refused == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"),
+        ("2001:db8:0:1::1%eth0", "2001:db8:0:1::2"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        (None, None),
+    ],
+)
+def test_addresses_that_are_one_client(one: str | None, other: str | None) -> None:
+    """An IPv6 network of 64 bits is one client, and a mapped IPv4 address is that IPv4 address."""
+    door = _Door(3)
+    door.use_up(one)
+    with pytest.raises(TooManyTries):
+        door.show("wrong", other)
+
+
+@pytest.mark.parametrize("other", ["2001:db8:0:2::1", "192.0.2.2", "::ffff:192.0.2.2"])
+def test_addresses_that_are_another_client(other: str) -> None:
+    """Another network or address has its own tries."""
+    door = _Door(3)
+    door.use_up("2001:db8:0:1::1")
+    door.use_up("192.0.2.1")
+    assert not door.show("wrong", other)
+
+
+def test_memory_is_bounded() -> None:
+    """However many addresses show however many secrets, only so many of each are remembered."""
+    door = _Door(1_000)
+    for number in range(module.MOST_ADDRESSES + 100):
+        door.show("wrong", f"10.0.{number // 256}.{number % 256}")
+    for number in range(500):
+        door.show(f"wrong {number}")
+    assert len(door.tries) == module.MOST_ADDRESSES
+    assert door.tries.remembered <= module.MOST_ADDRESSES + module.MOST_REFUSED
+    for number in range(module.MOST_ACCEPTED + 100):
+        door.show(RIGHT, f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
+    assert door.tries.remembered <= module.MOST_ADDRESSES + module.MOST_REFUSED + module.MOST_ACCEPTED
+
+
+async def test_good_addresses_leave_nothing_behind() -> None:
+    """An address from which all proofs were accepted takes no place among those that are limited."""
+    door = _Door(3)
+    assert await door.show_slowly(RIGHT, lambda: asyncio.sleep(0))
+    assert len(door.tries) == 0
+
+
+async def test_many_at_once_are_checked_no_more_often() -> None:
+    """Of many different wrong proofs at the same time no more are checked than the address has tries."""
+    door = _Door(5)
+    outcomes = await asyncio.gather(
+        *(door.show_slowly(f"wrong {number}", lambda: asyncio.sleep(0)) for number in range(200)),
+        return_exceptions=True,
+    )
+    assert door.checked == 5
+    assert [type(outcome) for outcome in outcomes].count(TooManyTries) == 195
+
+
+async def test_many_good_ones_at_once_are_all_accepted() -> None:
+    """A fleet behind one address that comes back at the same moment gets in, a few at a time."""
+    door, most = _Door(5), 0
+    under_way = 0
+
+    async def work() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    outcomes = await asyncio.gather(*(door.show_slowly(f"{RIGHT} {number}", work) for number in range(300)))
+    assert outcomes == [True] * 300
+    assert most == 5
+
+
+async def test_the_same_wrong_secret_at_once_counts_once() -> None:
+    """Many connections of one misconfigured program use up one try."""
+    door = _Door(3)
+    outcomes = await asyncio.gather(*(door.show_slowly("wrong", lambda: asyncio.sleep(0)) for _ in range(50)))
+    assert outcomes == [False] * 50
+    assert door.tries.refused == 1
+    assert await door.show_slowly(RIGHT, lambda: asyncio.sleep(0))
+
+
+async def test_a_proof_that_was_cancelled_or_failed_frees_its_place() -> None:
+    """Clients that leave, and a database that is away, use up no try and keep no other proof waiting."""
+    door, gate = _Door(1), asyncio.Event()
+
+    async def away() -> None:
+        raise Unavailable
+
+    with pytest.raises(Unavailable):
+        await door.show_slowly("first", away)
+    checking = asyncio.create_task(door.show_slowly("second", gate.wait))
+    waiting = [asyncio.create_task(door.show_slowly(f"{RIGHT} {number}", gate.wait)) for number in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    checking.cancel()
+    gate.set()
+    outcomes = await asyncio.gather(checking, *waiting, return_exceptions=True)
+    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [True, True, False, False]
+    assert outcomes[2:] == [True, True]
+
+
+def test_no_limit() -> None:
+    """With 0 each proof is checked, and refused ones are still counted and logged."""
+    door = _Door(0)
+    assert not any(door.show(f"wrong {number}") for number in range(1_000))
+    assert (door.checked, door.tries.refused, door.tries.turned_away) == (1_000, 1_000, 0)
+
+
+def test_what_is_logged() -> None:
+    """Each refused proof once with its address, the limit once, and never a secret."""
+    door = _Door(2)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            door.show("s3cret 1")
+        door.use_up()
+        for _ in range(3):
+            with pytest.raises(TooManyTries):
+                door.show("s3cret 2")
+    assert [line["event"] for line in lines] == ["auth.refused", "auth.refused", "auth.limited"]
+    assert all((line["client"], line["shown"], line["path"]) == ("192.0.2.1", "header", "/jobs") for line in lines)
+    assert "s3cret" not in str(lines)
+    assert "s3cret" not in repr(ShownSecret("192.0.2.1", "s3cret", "header", "/jobs"))

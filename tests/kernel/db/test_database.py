@@ -1,0 +1,373 @@
+"""The database: waiting for it, losing it, and what is no reason to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+
+from smartmob.errors import DatabaseError, Unavailable
+from smartmob.kernel.db import database as db
+from smartmob.kernel.db.database import Connection, Database
+from smartmob.settings import DatabaseSettings
+from tests.kernel.proxy import Proxy
+from tests.waiting import until
+
+# Far more than what is waited for needs, and less than what the network would take to notice by itself.
+_SOON = 3.0
+
+
+class TestReading:
+    """Queries on a server that is well."""
+
+    async def test_rows_and_values(self, opened: Any) -> None:
+        """Each form gives what it says."""
+        database = await opened()
+
+        rows = await database.fetch("SELECT n FROM generate_series(1, $1::integer) AS n", 3)
+
+        assert [row["n"] for row in rows] == [1, 2, 3]
+        assert (await database.fetchrow("SELECT 1 AS a, 2 AS b"))["b"] == 2
+        assert await database.fetchrow("SELECT 1 WHERE false") is None
+        assert await database.fetchval("SELECT $1::text", "ü") == "ü"
+        assert await database.fetchval("SELECT 1 WHERE false") is None
+        await database.ping()
+
+    async def test_a_connection_is_lent(self, opened: Any) -> None:
+        """More callers than connections wait for each other, and each gets its answer."""
+        database = await opened(pool_size=2)
+
+        found = await asyncio.gather(*(database.fetchval("SELECT $1::integer", number) for number in range(20)))
+
+        assert found == list(range(20))
+
+    async def test_one_of_the_callers_own(self, opened: Any) -> None:
+        """A connection that somebody made for itself is not one of the pool."""
+        database = await opened(pool_size=1)
+        own = await database.connect()
+
+        async with database.acquire() as lent:
+            assert await own.fetchval("SELECT 1") == await lent.fetchval("SELECT 1")
+
+        await own.close()
+
+
+async def _terminate(admin: Any, connection: Connection) -> None:
+    await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
+
+
+class TestLosingIt:
+    """A server that ends connections, or is gone."""
+
+    async def test_idle_connections_that_ended(self, opened: Any, admin: Any) -> None:
+        """All connections of the pool may have been ended meanwhile; no caller notices."""
+        database = await opened(pool_size=3)
+        async with database.acquire() as first, database.acquire() as second, database.acquire() as third:
+            lent = [first, second, third]
+            pids = [connection.get_server_pid() for connection in lent]
+        for pid in pids:
+            await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+
+        found = await asyncio.gather(*(database.fetchval("SELECT $1::integer", number) for number in range(12)))
+
+        assert found == list(range(12))
+
+    async def test_in_the_middle_of_an_operation(self, opened: Any, admin: Any) -> None:
+        """The operation is called again on another connection, until it has gone through."""
+        database = await opened()
+        used = []
+
+        async def operation(connection: Connection) -> Any:
+            used.append(connection.get_server_pid())
+            if len(used) < 3:
+                await _terminate(admin, connection)
+            return await connection.fetchval("SELECT 'done'")
+
+        assert await database.run(operation) == "done"
+        assert len(set(used)) == 3
+
+    async def test_inside_of_a_transaction(self, opened: Any, admin: Any) -> None:
+        """What the first attempt did is gone with its transaction."""
+        database = await opened()
+        await admin.execute("CREATE TABLE t (n integer)")
+        attempts = []
+
+        async def operation(connection: Connection) -> None:
+            attempts.append(connection)
+            async with connection.transaction():
+                await connection.execute("INSERT INTO t VALUES ($1)", len(attempts))
+                if len(attempts) == 1:
+                    await _terminate(admin, connection)
+
+        await database.run(operation)
+
+        assert [row["n"] for row in await admin.fetch("SELECT n FROM t")] == [2]
+
+    async def test_it_comes_back(self, opened: Any, proxy: Proxy) -> None:
+        """A caller waits while nobody answers, and gets its answer once somebody does."""
+        database = await opened(proxy.url)
+        proxy.cut()
+        seen = proxy.seen
+
+        asking = asyncio.create_task(database.fetchval("SELECT 7"))
+        await until(lambda: proxy.seen > seen + 2)
+        assert not asking.done()
+        proxy.up = True
+
+        assert await asking == 7
+
+    async def test_nobody_listens(self, opened: Any, proxy: Proxy) -> None:
+        """After its patience a caller is refused and told when to try again; the next one tries anew."""
+        database = await opened(proxy.url, patience=0.2)
+        await proxy.close()
+
+        for _ in range(2):
+            with pytest.raises(
+                Unavailable, match=r"^the database is not available \(.+\); nothing was stored"
+            ) as caught:
+                await database.fetchval("SELECT 1")
+            assert caught.value.retry_after > 0
+        with pytest.raises(Unavailable):
+            await database.ping()
+
+    async def test_the_refusal_names_no_address(self, opened: Any, proxy: Proxy) -> None:
+        """What a client is told holds nothing of where the database lives."""
+        database = await opened(proxy.url, patience=0.1)
+        await proxy.close()
+
+        with pytest.raises(Unavailable) as caught:
+            await database.fetchval("SELECT 1")
+
+        assert "127.0.0.1" not in str(caught.value)
+
+    async def test_a_ping_to_a_server_that_hangs(self, opened: Any, proxy: Proxy) -> None:
+        """It does not wait longer than it was told to."""
+        database = await opened(proxy.url)
+        proxy.flowing.clear()
+
+        with pytest.raises(Unavailable, match="no answer in time"):
+            async with asyncio.timeout(_SOON) as limit:
+                await database.ping(seconds=0.05)
+        assert not limit.expired()
+        proxy.flowing.set()
+
+        await database.ping()
+
+    async def test_a_query_to_a_server_that_hangs(self, opened: Any, proxy: Proxy) -> None:
+        """A connection over which nothing comes any more is given up after the time that a query may take."""
+        database = await opened(proxy.url, patience=0.2, query_timeout=0.2)
+        proxy.flowing.clear()
+
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(_SOON) as limit:
+                await database.fetchval("SELECT 1")
+        assert not limit.expired()
+
+        proxy.cut()
+        proxy.flowing.set()
+        proxy.up = True
+        database.patience = 20.0
+        assert await database.fetchval("SELECT 7") == 7
+
+    async def test_closing_while_it_hangs(self, opened: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The end of the service does not wait for an answer that never comes."""
+        database = await opened(proxy.url)
+        monkeypatch.setattr(db, "_CONNECT_SECONDS", 0.1)
+        asking = asyncio.create_task(database.fetchval("SELECT pg_sleep(3600)"))
+        await asyncio.sleep(0)
+        proxy.flowing.clear()
+
+        await database.close()
+
+        proxy.cut()
+        proxy.flowing.set()
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+class TestMistakes:
+    """What is no reason to try again."""
+
+    @pytest.mark.parametrize(
+        ("query", "arguments", "expected"),
+        [
+            ("SELECT * FROM no_such_table", (), asyncpg.UndefinedTableError),
+            ("SELEC", (), asyncpg.PostgresSyntaxError),
+            ("SELECT 1 / 0", (), asyncpg.DivisionByZeroError),
+            ("SELECT $1::integer", (), asyncpg.InterfaceError),
+            ("SELECT $1::integer", ("x",), asyncpg.DataError),
+            ("SELECT $1::text", ("a\0b",), asyncpg.CharacterNotInRepertoireError),
+        ],
+    )
+    async def test_they_are_raised_at_once(
+        self, opened: Any, query: str, arguments: tuple[Any, ...], expected: type[Exception]
+    ) -> None:
+        """A mistake is raised as it is, after one attempt, and costs no connection."""
+        database = await opened()
+        attempts = []
+
+        async def operation(connection: Connection) -> Any:
+            attempts.append(query)
+            return await connection.fetch(query, *arguments)
+
+        with pytest.raises(expected):
+            await database.run(operation)
+
+        assert len(attempts) == 1
+        assert await database.fetchval("SELECT 1") == 1
+
+    async def test_our_own_errors(self, opened: Any) -> None:
+        """So is what the operation itself raises."""
+        database = await opened()
+
+        async def operation(_: Connection) -> None:
+            raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            await database.run(operation)
+
+    @pytest.mark.parametrize(
+        ("error", "away"),
+        [
+            (ConnectionRefusedError(), True),
+            (FileNotFoundError(), True),
+            (TimeoutError(), True),
+            (asyncpg.ConnectionDoesNotExistError("x"), True),
+            (asyncpg.AdminShutdownError("x"), True),
+            (asyncpg.CrashShutdownError("x"), True),
+            (asyncpg.CannotConnectNowError("x"), True),
+            (asyncpg.DiskFullError("x"), True),
+            (asyncpg.TooManyConnectionsError("x"), True),
+            (asyncpg.DeadlockDetectedError("x"), True),
+            (asyncpg.SerializationError("x"), True),
+            (asyncpg.ReadOnlySQLTransactionError("x"), True),
+            (asyncpg.InterfaceError("connection is closed"), True),
+            (asyncpg.InterfaceError("cannot perform operation: pool is closing"), True),
+            (asyncpg.InterfaceError("the server expects 1 argument for this query, 0 were passed"), False),
+            (asyncpg.UniqueViolationError("x"), False),
+            (asyncpg.UndefinedColumnError("x"), False),
+            (asyncpg.InvalidPasswordError("x"), False),
+            (ValueError("closed"), False),
+            (RuntimeError("connection is closed"), False),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    )
+    def test_which_is_which(self, error: Exception, away: bool) -> None:
+        """The server's absence is told from everything else."""
+        assert db.is_away(error) is away
+
+
+async def _refused_at_once(url: str, said: str) -> None:
+    database = Database(DatabaseSettings(url=url, wait=20), None)
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(DatabaseError, match=f"^{said}"):
+        await database.open()
+
+    assert lines == []
+    await database.close()
+
+
+class TestStart:
+    """Opening the database of others."""
+
+    async def test_it_waits_for_a_server(self, schema_url: str) -> None:
+        """A server that comes up later is waited for, with a line in the log for each attempt."""
+        proxy = Proxy(schema_url)
+        database = Database(DatabaseSettings(url=proxy.url, wait=60), None)
+        with structlog.testing.capture_logs() as lines:
+            opening = asyncio.create_task(database.open())
+            await until(lambda: len(lines) > 1)
+            assert not opening.done()
+
+            await proxy.listen()
+            await opening
+
+        assert {line["event"] for line in lines} == {"database.waiting"}
+        assert 0 < lines[0]["seconds_left"] <= 60
+        assert lines[0]["reason"]
+        assert await database.fetchval("SELECT 1") == 1
+        await database.close()
+        await proxy.close()
+
+    async def test_it_gives_up(self, schema_url: str) -> None:
+        """After its time the error tells how long it waited, why, and what to look at."""
+        proxy = Proxy(schema_url)
+        database = Database(DatabaseSettings(url=proxy.url, wait=0.15), None)
+
+        with structlog.testing.capture_logs(), pytest.raises(DatabaseError) as caught:
+            await database.open()
+
+        assert str(caught.value).startswith("the database did not answer for 0.15 s (")
+        assert "--database-url (DATABASE_URL)" in str(caught.value)
+        await database.close()
+        await proxy.close()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            ("/smartmob?", "/no_such_database?"),
+            ("smartmob@", "no_such_role@"),
+        ],
+        ids=lambda change: change[1],
+    )
+    async def test_a_wrong_name(self, schema_url: str, change: tuple[str, str]) -> None:
+        """A database or a role that is not there will not come by waiting: it is told at once."""
+        await _refused_at_once(schema_url.replace(*change), "the database refuses the service")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://127.0.0.1/x",
+            "nonsense",
+            "postgresql://127.0.0.1:port/x",
+            "postgresql://127.0.0.1:70000/x",
+            "postgresql://[::1/x",
+            "postgresql://127.0.0.1/x?sslmode=nonsense",
+            "postgresql://\x00/x",
+        ],
+    )
+    async def test_a_bad_url(self, url: str) -> None:
+        """An address that is none is told at once."""
+        await _refused_at_once(url, "the database")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:hunter2@127.0.0.1:1/x",
+            "postgresql://u:hunter2@127.0.0.1:port/x",
+            "http://u:hunter2@127.0.0.1/x",
+            "postgresql://u:hun/ter2@127.0.0.1/x",
+            "hunter2",
+        ],
+    )
+    async def test_the_password_is_not_told(self, url: str) -> None:
+        """Neither the error nor the log holds anything of the URL's password."""
+        database = Database(DatabaseSettings(url=url, wait=0.15), None)
+
+        with structlog.testing.capture_logs() as lines, pytest.raises(DatabaseError) as caught:
+            await database.open()
+
+        assert "hun" not in str(caught.value)
+        assert "hun" not in str(lines)
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimeoutError(), "no answer in time"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.7', 5432)"), "Connection refused"),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed ('10.0.0.7', 5432)"), "no connection"),
+        (asyncpg.AdminShutdownError("terminating connection\nmore"), "terminating connection"),
+        (asyncpg.InterfaceError("connection is closed"), "connection lost"),
+    ],
+)
+def test_reasons(error: Exception, text: str) -> None:
+    """A reason is one line that names no address."""
+    assert db.reason(error) == text
+    assert text in str(db.away(error))

@@ -1,0 +1,107 @@
+"""Bounds on connections that go on as long as their clients like, and the doors that they stand at."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+import pytest
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.settings import CommandsSettings
+from tests.processes.conftest import SLEEP, Agent
+from tests.processes.file_server import running_file_server
+from tests.turrets.conftest import QUICK
+from tests.turrets.runs import ask
+from tests.waiting import until
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def test_places_of_an_address() -> None:
+    """One address takes no more than its share, however its IPv6 network spells it, and others still come in."""
+    places = ConnectionLimit("viewers", 10, 2)
+    with ExitStack() as stack:
+        for address in ("2001:db8::1", "2001:db8::2"):
+            stack.enter_context(places.place(address))
+        with pytest.raises(Unavailable, match="2 viewers are connected from this address"), places.place("2001:db8::3"):
+            pass
+        stack.enter_context(places.place("192.0.2.1"))
+        assert len(places) == 3
+    assert len(places) == 0
+
+
+def test_places_in_all() -> None:
+    """Beyond the bound nobody gets one, until one is free again."""
+    places = ConnectionLimit("viewers", 1, 1)
+    with places.place("a"), pytest.raises(Unavailable, match="1 viewers are connected"), places.place("b"):
+        pass
+    with places.place("b"):
+        assert len(places) == 1
+
+
+async def _console(_: Any) -> str:
+    return "/console/live"
+
+
+async def _run(client: Any) -> str:
+    return f"/turret-runs/{(await ask(client))['id']}/live"
+
+
+async def _job(client: Any) -> str:
+    response = await client.post("/commands/exec", json={"cmd": "echo up; read x"})
+    number = orjson.loads(await response.content.readline())["number"]
+    response.close()
+    return f"/jobs/{number}/output?follow=true"
+
+
+async def _process(client: Any) -> str:
+    async with running_file_server() as files:
+        await Agent(client, files).run(SLEEP)
+    return "/attach-console/app.web.0"
+
+
+async def _commands(_: Any) -> str:
+    return "/commands"
+
+
+DOORS = {"console": _console, "run": _run, "job": _job, "process": _process, "commands": _commands}
+
+
+@pytest.mark.parametrize("most", ["all", "address"])
+@pytest.mark.parametrize("door", DOORS)
+async def test_connections_that_stay_are_bounded(
+    door: str, most: str, with_settings: Callable[..., Awaitable[Any]]
+) -> None:
+    """One beyond the bound gets 503 with the reason and when to try again; a place that is left is free."""
+    overall, by_address = (1, 5) if most == "all" else (5, 1)
+    client = await with_settings(
+        viewers=overall,
+        viewers_by_address=by_address,
+        commands=CommandsSettings(connections=overall, connections_by_address=by_address),
+        turrets=QUICK,
+    )
+    path = await DOORS[door](client)
+    # A handshake that is not followed by frames, or an answer without an end: both keep their place.
+    staying = await client.get(path, headers=HANDSHAKE)
+    assert staying.status in (101, 200)
+    async with client.get(path, headers=HANDSHAKE) as response:
+        document = await response.json(content_type="application/problem+json")
+    assert (response.status, "Retry-After" in response.headers) == (503, True)
+    assert document["detail"].startswith("1 ")
+    staying.close()
+
+    async def free() -> bool:
+        response = await client.get(path, headers=HANDSHAKE)
+        response.close()
+        return bool(response.status in (101, 200))
+
+    await until(free)

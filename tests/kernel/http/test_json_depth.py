@@ -1,0 +1,80 @@
+"""The bound on levels of JSON: where it is, that it counts right, and that it costs little."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel.http.json_depth import MOST_LEVELS, check, is_too_deep
+
+TRICKY = st.text(alphabet='"[]{}\\ab\n', max_size=6)
+VALUES = st.recursive(
+    st.none() | TRICKY,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TRICKY, inner, max_size=4),
+    max_leaves=80,
+)
+
+
+def _levels(value: Any) -> int:
+    """Return the levels of a value by walking it."""
+    if isinstance(value, dict):
+        return 1 + max(map(_levels, value.values()), default=0)
+    return 1 + max(map(_levels, value), default=0) if isinstance(value, list) else 0
+
+
+def _within(value: Any, levels: int) -> Any:
+    """Return a value with so many levels around it, beside others."""
+    for number in range(levels):
+        value = [value, "]"] if number % 2 else {'"[': [], "a": value}
+    return value
+
+
+@given(VALUES, st.integers(0, MOST_LEVELS + 1))
+def test_it_counts_what_a_walk_counts(value: Any, around: int) -> None:
+    """Brackets, quotes and backslashes in texts change nothing, in bytes or text, alone or among other lines."""
+    document = _within(value, around)
+    expected = _levels(document) > MOST_LEVELS
+    for ascii_only in (True, False):
+        text = json.dumps(document, ensure_ascii=ascii_only)
+        assert is_too_deep(text) is is_too_deep(text.encode()) is expected
+        assert is_too_deep(f'{{"a": [1]}}\n{text}\n[]\n'.encode()) is expected
+
+
+@pytest.mark.parametrize(("opening", "closing", "levels"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)])
+def test_the_bound(opening: str, closing: str, levels: int) -> None:
+    """Exactly as many levels as are allowed pass, one more does not, however many lists stand beside them."""
+    many = MOST_LEVELS // levels
+    text = f"{opening * many}1{closing * many}"
+    beside = f"[{'[],' * 1000}"
+    check(text)
+    check(text.encode())
+    with pytest.raises(
+        InvalidInput, match=rf"^\$\.x: the body is nested too deeply, in more than {MOST_LEVELS} levels"
+    ):
+        check(f"[{text}]", "$.x")
+    assert is_too_deep(f"{beside}{text}]")
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    ["[],", '{"a":[[[[[[]]]]]]},', "[", "]", '"', '\\"', '"[",', "\\", '""', '"\\\\[",', "[" * 60 + "]" * 60],
+)
+def test_it_costs_as_much_as_it_is_long(repeated: str) -> None:
+    """Eight times as much takes far less than the 64-fold of the time."""
+
+    def seconds(size: int) -> float:
+        data = (repeated * (size // len(repeated))).encode()
+        found = []
+        for _ in range(5):
+            began = time.thread_time()
+            is_too_deep(data)
+            found.append(time.thread_time() - began)
+        return min(found)
+
+    assert seconds(800_000) < 25 * max(seconds(100_000), 1e-4)

@@ -1,0 +1,470 @@
+"""Bodies of requests: their limits, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+import zlib
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import structlog
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.kernel.http.requests import decode
+from smartmob.kernel.http.unpacking import PIECE
+from tests.kernel.raw import Wire, wire
+from tests.kernel.tiny import DECODER, Thing
+from tests.waiting import until
+
+JSON_TYPE = {"Content-Type": "application/json"}
+GZIP = {"Content-Encoding": "gzip"}
+
+
+def _post(path: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+async def _problem(response: aiohttp.ClientResponse) -> Any:
+    return await response.json(content_type=None)
+
+
+class Clock:
+    """Seconds that go on by a step each time that they are read."""
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        """Return the next."""
+        self._now += self._step
+        return self._now
+
+
+class TestSize:
+    """Bodies of any length."""
+
+    @pytest.mark.parametrize("size", [0, 1, 99_999, 100_000])
+    async def test_within_the_limit(self, tiny_client: Any, size: int) -> None:
+        """The whole body arrives, the largest allowed one included."""
+        response = await tiny_client.post("/length", data=b"x" * size)
+
+        assert await response.json() == {"length": size}
+
+    @pytest.mark.parametrize("size", [100_001, 1_000_000])
+    async def test_beyond_the_limit(self, tiny_client: Any, size: int) -> None:
+        """It is refused with the limit and the option, whether its length was told before or not."""
+
+        async def unannounced() -> Any:
+            for _ in range(size // 1000 + 1):
+                yield b"x" * 1000
+
+        for data in (b"x" * size, unannounced()):
+            response = await tiny_client.post("/length", data=data)
+
+            assert response.status == 413
+            problem = await _problem(response)
+            assert problem["type"] == "urn:smartmob:problem:too-large"
+            assert "100000 bytes" in problem["detail"]
+            assert "--max-body" in problem["detail"]
+
+    async def test_one_that_comes_with_its_headers(self, serving: Any) -> None:
+        """A small body in one piece with the request is held against the limit as well."""
+        client, _, _ = await serving(limit=10)
+        for size, status in ((10, 200), (11, 413)):
+            async with wire(client.port) as line:
+                line.send(_post("/length", f"Content-Length: {size}", body=b"x" * size))
+
+                assert (await line.reply()).status == status
+
+    async def test_it_is_refused_before_it_is_read(self, line: Wire) -> None:
+        """Who announces too much is told at once."""
+        line.send(_post("/length", "Content-Length: 100000000000"))
+
+        assert (await line.reply()).status == 413
+
+    async def test_after_asking(self, line: Wire) -> None:
+        """A client that asks first is told to go on, and its body is read."""
+        line.send(_post("/length", "Content-Length: 5", "Expect: 100-continue"))
+        async with asyncio.timeout(20):
+            assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+
+        line.send(b"12345")
+
+        assert (await line.reply()).json() == {"length": 5}
+
+    async def test_no_asking_for_what_is_refused(self, serving: Any) -> None:
+        """A client without the right, or with too much, is not told to go on: the refusal is the first answer."""
+        client, _, _ = await serving(token="x")
+        for authorization, status in (("Authorization: Bearer y", 401), ("Authorization: Bearer x", 413)):
+            async with wire(client.port) as line:
+                line.send(_post("/length", "Content-Length: 200000", "Expect: 100-continue", authorization))
+
+                assert (await line.reply()).status == status
+
+    async def test_limits_of_routes(self, tiny_client: Any) -> None:
+        """A route takes no more than its own limit, and the answer says that no option raises it."""
+        fits = await tiny_client.post("/few", data=b"x" * 1_000)
+        beyond = await tiny_client.post("/few", data=b"x" * 1_001)
+        packed = await tiny_client.post("/few", data=gzip.compress(b"x" * 1_001), headers=GZIP)
+
+        assert (fits.status, beyond.status, packed.status) == (200, 413, 413)
+        for response in (beyond, packed):
+            detail = (await _problem(response))["detail"]
+            assert "1000 bytes" in detail
+            assert "--max-body" not in detail
+
+    async def test_packed_bodies(self, tiny_client: Any) -> None:
+        """A body that is small on the way and large when unpacked is held against the limit unpacked."""
+        headers = {"Content-Encoding": "gzip"}
+
+        fits = await tiny_client.post("/length", data=gzip.compress(b"x" * 50_000), headers=headers)
+        bomb = await tiny_client.post("/length", data=gzip.compress(b"x" * 5_000_000), headers=headers)
+
+        assert (fits.status, bomb.status) == (200, 413)
+        assert (await fits.json())["length"] == 50_000
+
+
+class TestPacked:
+    """Bodies with a Content-Encoding."""
+
+    @pytest.mark.parametrize(
+        ("coding", "pack"),
+        [
+            ("gzip", gzip.compress),
+            ("GZIP", gzip.compress),
+            ("x-gzip", gzip.compress),
+            ("gzip", lambda data: gzip.compress(data[:7]) + gzip.compress(data[7:])),
+            ("deflate", zlib.compress),
+            ("deflate", lambda data: zlib.compress(data)[2:-4]),
+            ("identity", bytes),
+        ],
+    )
+    async def test_codings(self, tiny_client: Any, coding: str, pack: Any) -> None:
+        """Each known coding is unpacked, also several gzips in a row and a deflate without its header."""
+        headers = {"Content-Encoding": coding}
+        response = await tiny_client.post("/things", data=pack(b'{"name": "packed"}'), headers=headers)
+
+        assert (response.status, (await response.json())["name"]) == (201, "packed")
+
+    @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip,identity", "x"])
+    async def test_unknown_codings(self, tiny_client: Any, coding: str) -> None:
+        """They are refused by name, and not taken for the body itself."""
+        response = await tiny_client.post("/things", data=b"{}", headers={"Content-Encoding": coding})
+
+        assert response.status == 415
+        assert coding in (await _problem(response))["detail"]
+
+    @pytest.mark.parametrize(
+        ("coding", "data"),
+        [
+            ("gzip", b"no gzip"),
+            ("gzip", gzip.compress(b"{}")[:-1]),
+            ("gzip", gzip.compress(b"{}") + b"behind it"),
+            ("gzip", gzip.compress(b"{}")[:-8] + bytes(8)),
+            ("deflate", zlib.compress(b"{}")[:-1]),
+            ("deflate", zlib.compress(b"{}") + b"behind it"),
+        ],
+        ids=("none", "no end", "rest", "wrong sum", "no end of deflate", "rest of deflate"),
+    )
+    async def test_what_is_broken(self, tiny_client: Any, coding: str, data: bytes) -> None:
+        """A body that does not unpack to its end, or goes on behind it, is the client's fault."""
+        response = await tiny_client.post("/things", data=data, headers={"Content-Encoding": coding})
+
+        assert response.status == 400
+        assert coding in (await _problem(response))["detail"]
+
+    async def test_pieces(self, tiny_client: Any) -> None:
+        """A body that unpacks to just a piece of unpacking, or a byte beside it, is whole."""
+        for size in (PIECE - 1, PIECE, PIECE + 1, 100_000):
+            for pack in (gzip.compress, zlib.compress):
+                coding = {"Content-Encoding": "gzip" if pack is gzip.compress else "deflate"}
+                response = await tiny_client.post("/length", data=pack(b"x" * size), headers=coding)
+
+                assert await response.json() == {"length": size}
+
+
+class TestUnread:
+    """Bodies that no handler reads."""
+
+    @pytest.mark.parametrize("path", ["/hello", "/unknown", "/length"])
+    async def test_large_ones_close_the_connection(self, line: Wire, path: str) -> None:
+        """The answer says so and comes at once, whether it is a refusal or not, and what follows is never handled."""
+        method = "GET" if path == "/hello" else "POST"
+        line.send(f"{method} {path} HTTP/1.1\nHost: localhost\nContent-Length: 200000\n\n")
+
+        reply = await line.reply()
+
+        assert reply.headers["Connection"] == "close"
+        line.send(bytes(200_000) + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await line.ended() == b""
+
+    async def test_only_a_little_is_read(self, tiny_client: Any) -> None:
+        """A client that sends without end is cut off after the answer."""
+        async with wire(tiny_client.port) as line:
+            line.send(_post("/unknown", "Content-Length: 100000000000"))
+            assert (await line.reply()).status == 404
+            sent = 0
+            with pytest.raises(ConnectionError):
+                async with asyncio.timeout(20):
+                    while True:
+                        line.send(bytes(2**16))
+                        await line.writer.drain()
+                        sent += 2**16
+
+        # Beside what was read there is what the buffers of the system hold.
+        assert sent < 64 * 2**20
+
+    async def test_small_ones_keep_it(self, line: Wire) -> None:
+        """A small body that is not read, and comes after the answer, does not end the connection."""
+        for path in ("/hello", "/unknown"):
+            line.get(path, "Content-Length: 2")
+            assert "Connection" not in (await line.reply()).headers
+            line.send(b"{}")
+
+        line.get("/hello")
+        assert (await line.reply()).status == 200
+
+    async def test_they_are_not_unpacked(self, tiny_client: Any) -> None:
+        """What is no gzip at all is passed over where the body is not read."""
+        response = await tiny_client.get("/hello", data=b"no gzip", headers=GZIP)
+
+        assert response.status == 200
+
+
+class TestRate:
+    """The least rate of a body."""
+
+    async def test_below_it(self, serving: Any) -> None:
+        """A body that never stalls and comes too slowly is given up."""
+        clock = Clock(step=2.0)
+        client, _, request_stats = await serving(timeout=20.0, least_rate=1_000.0, seconds=clock)
+        async with wire(client.port) as line:
+            line.send(_post("/length", "Content-Length: 1000"))
+            reply = asyncio.create_task(line.reply())
+            while not reply.done():
+                line.send(b"x")
+                await asyncio.sleep(0)
+
+            answer = await reply
+
+        assert answer.status == 408
+        assert "1000 bytes a second" in answer.json()["detail"]
+        assert request_stats.under_way == 0
+
+    async def test_above_it(self, serving: Any) -> None:
+        """A body that comes as fast as that may take as long as it wants."""
+        clock = Clock(step=30.0)
+        client, _, _ = await serving(timeout=20.0, least_rate=100.0, seconds=clock)
+        response = await client.post("/length", data=b"x" * 90_000)
+
+        assert await response.json() == {"length": 90_000}
+
+
+class TestWay:
+    """Bodies that do not arrive as they should."""
+
+    async def test_piece_by_piece(self, line: Wire) -> None:
+        """Where the network cuts a body does not matter."""
+        body = b'{"name": "w\xc3\xb6rld"}'
+        line.send(_post("/things", f"Content-Length: {len(body)}"))
+        for byte in body:
+            line.send(bytes([byte]))
+            await line.writer.drain()
+
+        assert (await line.reply()).json()["name"] == "wörld"
+
+    async def test_one_that_stalls(self, serving: Any) -> None:
+        """When no byte comes for too long it is given up, with an answer that says so."""
+        client, _, request_stats = await serving(timeout=0.05)
+        async with wire(client.port) as line:
+            line.send(_post("/things", "Content-Length: 10", body=b"12345"))
+
+            reply = await line.reply()
+
+        assert (reply.status, reply.headers["Content-Type"]) == (408, "application/problem+json")
+        assert reply.json()["type"] == "urn:smartmob:problem:too-slow"
+        assert "0.05 s" in reply.json()["detail"]
+        assert request_stats.under_way == 0
+
+    async def test_a_client_that_vanishes(self, serving: Any) -> None:
+        """A connection that ends within its body is no failure of ours, and is counted."""
+        client, _, request_stats = await serving()
+        with structlog.testing.capture_logs() as lines:
+            async with wire(client.port) as line:
+                line.send(_post("/things", "Content-Length: 10", body=b"12345"))
+                await until(lambda: request_stats.under_way)
+
+            await until(lambda: request_stats.requests)
+
+        assert lines == []
+        assert request_stats.under_way == 0
+        assert request_stats.requests == {("POST", 499): 1}
+
+    @pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nabc", b"-1\r\n"])
+    async def test_wrong_framing(self, line: Wire, bad: bytes) -> None:
+        """A body that is not framed as HTTP demands is the client's fault."""
+        with structlog.testing.capture_logs() as lines:
+            line.send(_post("/length", "Transfer-Encoding: chunked"))
+            line.send(bad + b"\r\n0\r\n\r\n")
+
+            reply = await line.reply()
+
+        assert reply.status == 400
+        assert [line for line in lines if line["log_level"] != "info"] == []
+
+    async def test_two_lengths(self, line: Wire) -> None:
+        """A request that could be read in two ways is not read at all."""
+        line.send(_post("/length", "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"))
+
+        assert (await line.reply()).status == 400
+
+    async def test_unread_bodies(self, tiny_client: Any) -> None:
+        """A refused request's body does not become the next request."""
+        for _ in range(3):
+            response = await tiny_client.post("/unknown", data=b"GET /hello HTTP/1.1\r\n\r\n" * 50)
+
+            assert response.status == 404
+        assert (await tiny_client.get("/hello")).status == 200
+
+
+BAD = [
+    (b"", "$", "the body is not valid JSON"),
+    (b"{", "$", "the body is not valid JSON"),
+    (b'{"name": "\xff"}', "$", "the body is not valid JSON: it is not UTF-8"),
+    (b"[]", "$", "Expected `object`"),
+    (b"{}", "$.name", "this field is required"),
+    (b'{"name": 1}', "$.name", "Expected `str`"),
+    (b'{"name": "a", "sizes": [1, "2"]}', "$.sizes[1]", "Expected `int`"),
+    (b'{"name": "a\\u0000b"}', "$.name", "a text cannot contain the NUL character"),
+    (b'{"name": "a", "notes": {"x": [1, {"y": "\\u0000"}]}}', "$.notes.x[1].y", "a text cannot contain the NUL"),
+    (b'{"name": "a", "notes": {"\\u0000": 1}}', "$.notes", "a text cannot contain the NUL character"),
+    (b'{"name": "a", "unknown": "\\u0000"}', "$.unknown", "a text cannot contain the NUL character"),
+    (b'{"name": "a\0b"}', "$", "the body is not valid JSON"),
+]
+
+
+class TestDecode:
+    """JSON that becomes a Struct."""
+
+    @pytest.mark.parametrize(("data", "where", "said"), BAD)
+    def test_what_does_not_fit(self, data: bytes, where: str, said: str) -> None:
+        """It is refused with the place and the fault."""
+        with pytest.raises(InvalidInput) as caught:
+            decode(DECODER, data)
+
+        (fault,) = caught.value.faults
+        assert fault.where == where
+        assert fault.message.startswith(said)
+
+    @pytest.mark.parametrize(
+        "data", [rb'{"name": "a\\u0000b"}', rb'{"name": "a\\u0000b", "sizes": [1], "notes": {"n": 1}}']
+    )
+    def test_an_escaped_backslash(self, data: bytes) -> None:
+        """The text backslash-u-0000 is an ordinary text."""
+        assert decode(DECODER, data).name == "a\\u0000b"
+
+    @pytest.mark.parametrize("kind", [Any, dict[str, Any], Thing])
+    def test_levels(self, kind: Any) -> None:
+        """As many as are taken pass wherever they stand, one more is refused, known to the type or not."""
+        decoder = msgspec.json.Decoder(kind)
+        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+            data = b'{"name": "a", "more": ' + b"[" * levels + b"]" * levels + b"}"
+            if levels < MOST_LEVELS:
+                decode(decoder, data)
+                continue
+            with pytest.raises(InvalidInput, match="nested too deeply, in more than 64 levels"):
+                decode(decoder, data)
+
+    def test_another_root(self) -> None:
+        """A document within another is named by its place there."""
+        for data in (b'{"name": 1}', b'{"name": "\\u0000"}'):
+            with pytest.raises(InvalidInput) as caught:
+                decode(DECODER, data, "$[7]")
+
+            assert caught.value.faults[0].where == "$[7].name"
+
+    def test_what_fits(self) -> None:
+        """It is what it says; unknown members are passed over."""
+        assert decode(DECODER, b'{"name": "a", "sizes": [1], "more": true}') == Thing("a", [1])
+
+    def test_the_search_for_a_nul_is_linear(self) -> None:
+        """A long key above many texts is not copied for each of them, and not sent back."""
+        seconds = []
+        for count in (10_000, 40_000):
+            data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 100_000, b'"x",' * count)
+            began = time.thread_time()
+            with pytest.raises(InvalidInput) as caught:
+                decode(DECODER, data)
+            seconds.append(time.thread_time() - began)
+            assert caught.value.faults[0].where.startswith("$.notes.kkk")
+            assert len(str(caught.value)) < 1_000
+
+        # Copying takes a second for the first already: 10,000 times 100 kB.
+        assert max(seconds) < 0.5
+
+    async def test_long_places_in_answers(self, tiny_client: Any) -> None:
+        """Of what was sent an answer shows no more than the beginning."""
+        long = "k" * 90_000
+        for data in ('{"name": "a", "notes": {"%s": "\\u0000"}}', '{"name": "a", "sizes": "%s"}', '{"%s'):
+            response = await tiny_client.post("/things", data=data.replace("%s", long))
+
+            assert response.status == 400
+            assert len(await response.read()) < 5_000
+
+    async def test_over_the_wire(self, tiny_client: Any) -> None:
+        """The answer lists the bad field."""
+        response = await tiny_client.post("/things", data=b'{"name": "a", "sizes": [null]}', headers=JSON_TYPE)
+
+        assert response.status == 400
+        assert (await _problem(response))["errors"][0]["where"] == "$.sizes[0]"
+        created = await tiny_client.post("/things", data='{"name": "wörld"}'.encode(), headers=JSON_TYPE)
+        assert (created.status, await created.json()) == (201, {"name": "wörld", "sizes": [], "notes": {}})
+
+
+class TestArguments:
+    """Parts of the address."""
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("text=a", {"text": "a", "page": 1}),
+            ("text=a&page=7&unknown=x", {"text": "a", "page": 7}),
+            ("text=%C3%BC%20%26+%3D", {"text": "ü & =", "page": 1}),
+            ("text=", {"text": "", "page": 1}),
+        ],
+    )
+    async def test_arguments(self, tiny_client: Any, query: str, expected: dict[str, Any]) -> None:
+        """They become the fields of the Struct, with their types."""
+        assert await (await tiny_client.get(f"/search?{query}")).json() == expected
+
+    @pytest.mark.parametrize(
+        ("query", "where"), [("", "text"), ("page=1", "text"), ("text=a&page=x", "page"), ("text=%00", "text")]
+    )
+    async def test_bad_arguments(self, tiny_client: Any, query: str, where: str) -> None:
+        """The bad one is named."""
+        response = await tiny_client.get(f"/search?{query}")
+
+        assert response.status == 400
+        assert (await _problem(response))["errors"][0]["where"] == where
+
+    @pytest.mark.parametrize(("part", "name"), [("a", "a"), ("a%2Fb", "a/b"), ("%C3%BC", "ü"), ("a+b", "a+b")])
+    async def test_parts_of_the_path(self, line: Wire, part: str, name: str) -> None:
+        """They are what was meant, slashes included."""
+        line.get(f"/part/{part}")
+
+        assert (await line.reply()).json() == {"name": name}
+
+    async def test_no_text_has_it(self, line: Wire) -> None:
+        """A NUL character in the path is refused by its name."""
+        line.get("/part/a%00b")
+
+        reply = await line.reply()
+
+        assert (reply.status, reply.json()["errors"][0]["where"]) == (400, "name")

@@ -1,0 +1,400 @@
+"""The routes of the service itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from markupsafe import escape
+from prometheus_client.parser import text_string_to_metric_families
+
+from smartmob import __version__
+from smartmob.errors import Unavailable
+from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.http.requests import BodyReader, RequestGate, RequestStats
+from smartmob.kernel.http.routes import KernelRoutes
+from smartmob.kernel.http.routing import Route, mount, public_paths
+from smartmob.kernel.observability.health import Readiness, database_check
+from smartmob.kernel.observability.prometheus import MetricsRegistry, http_metrics
+from tests.kernel.proxy import Proxy
+from tests.kernel.raw import wire
+from tests.kernel.tiny import Tiny
+from tests.serving import ServiceServer
+
+HTML = {"Accept": "text/html"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+TOKEN = "s3cret ü&="
+COOKIE = TokenAuthenticator(TOKEN).cookie_name(secure=False)
+
+
+@pytest.fixture(name="kernel")
+async def _kernel() -> AsyncIterator[Callable[..., Any]]:
+    """Return the server of the kernel's routes beside a tiny feature's: `await kernel(token="x")`."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(token: str | None = None, readiness: Readiness | None = None) -> Any:
+            known: dict[web.AbstractRoute, Route] = {}
+            tokens, request_stats = TokenAuthenticator(token), RequestStats(lambda _: None)
+            bodies = BodyReader(1_000_000, 20.0, known=known)
+            figures = MetricsRegistry()
+            figures.add(http_metrics(request_stats))
+            routes = KernelRoutes(readiness or Readiness(), figures, tokens, bodies)
+            tables = (routes.table(), Tiny(bodies).table())
+            routes.describe(tables)
+            gate = RequestGate(tokens, HostRules("127.0.0.1"), public_paths(tables), request_stats)
+            app = web.Application(middlewares=[gate.middleware()])
+            known |= mount(app, tables)
+            return await stack.enter_async_context(TestClient(ServiceServer(app, gate)))
+
+        yield serve
+
+
+async def _away() -> None:
+    raise Unavailable("nobody is there")
+
+
+async def _well() -> None:
+    """Find nothing wrong."""
+
+
+class TestHealth:
+    """Is it alive, and can it work?"""
+
+    async def test_health(self, kernel: Any) -> None:
+        """Whoever can ask at all is told that it lives, and with a token also the version."""
+        client = await kernel(token="abc")
+        response = await client.get("/health")
+        trusted = await client.get("/health", headers={"Authorization": "Bearer abc"})
+
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+        assert (trusted.status, await trusted.json()) == (200, {"status": "ok", "version": __version__})
+
+    async def test_health_without_tokens(self, kernel: Any) -> None:
+        """Where no token is needed, everybody is told the version."""
+        response = await (await kernel(None)).get("/health")
+
+        assert await response.json() == {"status": "ok", "version": __version__}
+
+    async def test_reasons_are_for_those_with_a_token(self, kernel: Any) -> None:
+        """Others are told which check fails, not why: a reason may name machines and folders."""
+        readiness = Readiness()
+        readiness.add("database", _away)
+        client = await kernel("abc", readiness)
+
+        stranger = await client.get("/ready")
+        trusted = await client.get("/ready", headers={"Authorization": "Bearer abc"})
+
+        assert (stranger.status, trusted.status) == (503, 503)
+        assert "nobody" not in await stranger.text()
+        assert (await stranger.json(content_type=None))["checks"] == {"service": "ok", "database": "fails"}
+        assert (await trusted.json(content_type=None))["checks"] == {"service": "ok", "database": "nobody is there"}
+
+    async def test_ready(self, kernel: Any) -> None:
+        """It is ready when every check passes; no token is needed to ask."""
+        readiness = Readiness()
+        readiness.add("disk", _well)
+
+        response = await (await kernel("abc", readiness)).get("/ready")
+
+        assert response.status == 200
+        assert await response.json() == {"status": "ready", "checks": {"service": "ok", "disk": "ok"}}
+
+    async def test_not_ready(self, kernel: Any) -> None:
+        """It is 503 with what each check says, in the shape of every other problem."""
+        readiness = Readiness()
+        readiness.add("database", _away)
+        readiness.add("disk", _well)
+
+        response = await (await kernel(None, readiness)).get("/ready")
+        problem = await response.json(content_type=None)
+
+        assert (response.status, response.content_type) == (503, "application/problem+json")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert "database: nobody is there" in problem["detail"]
+        assert problem["checks"] == {"service": "ok", "database": "nobody is there", "disk": "ok"}
+        assert problem["request_id"] == response.headers["X-Request-Id"]
+
+    async def test_while_it_stops(self, kernel: Any) -> None:
+        """A load balancer is told that no more work is wanted, while it still lives."""
+        readiness = Readiness()
+        client = await kernel(None, readiness)
+        readiness.stopping = True
+
+        response = await client.get("/ready")
+
+        assert response.status == 503
+        assert (await response.json(content_type=None))["checks"]["service"] == "stopping"
+        assert (await client.get("/health")).status == 200
+
+    async def test_without_its_database(self, kernel: Any, opened: Any, proxy: Proxy) -> None:
+        """It says so while the database is away, and is ready again by itself."""
+        readiness = Readiness()
+        readiness.add("database", database_check(await opened(proxy.url)))
+        client = await kernel(None, readiness)
+        assert (await client.get("/ready")).status == 200
+
+        proxy.cut()
+        response = await client.get("/ready")
+        assert response.status == 503
+        assert "not available" in (await response.json(content_type=None))["checks"]["database"]
+
+        proxy.up = True
+        assert (await client.get("/ready")).status == 200
+
+
+class TestFigures:
+    """`GET /metrics`, without a slash."""
+
+    async def test_prometheus_can_read_them(self, kernel: Any) -> None:
+        """The text has the type that Prometheus expects, and the requests that were made."""
+        client = await kernel()
+        await client.get("/hello")
+
+        response = await client.get("/metrics")
+        families = {family.name: family for family in text_string_to_metric_families(await response.text())}
+
+        assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        counts = {tuple(sample.labels.values()): sample.value for sample in families["smartmob_http_requests"].samples}
+        assert counts["GET", "200"] == 1
+
+    async def test_they_are_not_for_everybody(self, kernel: Any) -> None:
+        """With a token set they ask for it."""
+        assert (await (await kernel(token="abc")).get("/metrics")).status == 401
+
+
+class TestDescription:
+    """What the service offers."""
+
+    async def test_every_route_is_in_the_document(self, kernel: Any) -> None:
+        """The document has each operation that the router knows, and no other."""
+        client = await kernel()
+        document = await (await client.get("/openapi.json")).json()
+
+        described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+        offered = {
+            (route.method, route.resource.canonical)
+            for route in client.app.router.routes()
+            if route.method != "HEAD" and route.resource is not None
+        }
+        assert document["openapi"] == "3.1.0"
+        assert described == offered
+
+    async def test_the_page_lists_every_operation(self, kernel: Any) -> None:
+        """So does the page, with its sentence and its types."""
+        client = await kernel()
+        document = await (await client.get("/openapi.json")).json()
+        response = await client.get("/docs")
+        page = await response.text()
+
+        assert (response.status, response.content_type) == (200, "text/html")
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                assert f'id="{operation["operationId"]}"' in page
+                assert f"{method.upper()}</span><code>{path}</code><span>{escape(operation['summary'])}" in page
+        for name in document["components"]["schemas"]:
+            assert f'id="{name}"' in page
+
+    async def test_pages_are_closed_to_the_outside(self, kernel: Any) -> None:
+        """A page loads nothing, sits in no frame, runs no script and is kept by no cache."""
+        client = await kernel()
+        for path in ("/docs", "/login"):
+            response = await client.get(path)
+            headers = response.headers
+            (style,) = re.findall(r"<style>(.*?)</style>", await response.text(), re.DOTALL)
+            allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+            assert "default-src 'none'" in headers["Content-Security-Policy"]
+            assert f"style-src 'sha256-{allowed}';" in headers["Content-Security-Policy"]
+            assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+            assert "script" not in headers["Content-Security-Policy"]
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Cache-Control"] == "no-store"
+
+
+# Where a browser would go that is told to go there, and none of it is here.
+ELSEWHERE = [
+    "https://evil.example",
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "http:evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "evil.example",
+    "",
+    "?x=1",
+    "//[",
+    "//[::1",
+    "https://[evil",
+    "/\r\nSet-Cookie: a=b",
+    "/\x00",
+    "//evil\u2100.example",
+]
+HERE = [
+    "/",
+    "/docs",
+    "/docs?x=1&y=2",
+    "/items/a%2Fb",
+    "/items/wörld",
+    "/a//b",
+    "/a?next=//evil.example",
+    "/a:b",
+    "/a@b",
+]
+
+
+class TestLogin:
+    """Signing in with the token."""
+
+    async def test_the_page(self, kernel: Any) -> None:
+        """It asks for the token and remembers where to go."""
+        response = await (await kernel(TOKEN)).get("/login", params={"next": "/docs?x=1"})
+        page = await response.text()
+
+        assert (response.status, response.content_type) == (200, "text/html")
+        assert 'name="token" type="password"' in page
+        assert 'name="next" value="/docs?x=1"' in page
+        assert "not the token" not in page
+        assert TOKEN not in page
+
+    async def test_the_right_token(self, kernel: Any) -> None:
+        """The answer leads on and sets a cookie that scripts and other sites do not get, and that opens the service."""
+        client = await kernel(TOKEN)
+
+        response = await client.post("/login", data={"token": TOKEN, "next": "/docs"}, allow_redirects=False)
+
+        assert (response.status, response.headers["Location"]) == (303, "/docs")
+        cookie = response.cookies[COOKIE]
+        assert cookie["httponly"] is True
+        assert cookie["samesite"] == "Strict"
+        assert cookie["path"] == "/"
+        assert int(cookie["max-age"]) > 3600
+        assert cookie["domain"] == ""
+        assert TOKEN not in cookie.value
+        shown = {"Cookie": f"{COOKIE}={cookie.value}"}
+        assert (await client.get("/docs", headers=shown)).status == 200
+
+    @pytest.mark.parametrize("token", ["", "wrong", "s3cret", TOKEN + "x", TOKEN.upper()])
+    async def test_a_wrong_token(self, kernel: Any, token: str) -> None:
+        """The page is shown again with a word on it, without a cookie and without what was typed."""
+        client = await kernel(TOKEN)
+
+        response = await client.post("/login", data={"token": token, "next": "/docs"}, allow_redirects=False)
+        page = await response.text()
+
+        assert response.status == 403
+        assert "That is not the token" in page
+        assert 'value="/docs"' in page
+        assert COOKIE not in response.cookies
+        assert "wrong" not in page.replace('class="wrong"', "").replace(".wrong", "")
+
+    async def test_no_token_at_all(self, kernel: Any) -> None:
+        """Where there is no token, none is right."""
+        client = await kernel()
+        for token in ("", "None", "x"):
+            assert (await client.post("/login", data={"token": token}, allow_redirects=False)).status == 403
+
+    @pytest.mark.parametrize("target", ELSEWHERE)
+    async def test_it_leads_to_no_other_site(self, kernel: Any, target: str) -> None:
+        """Whatever stands in `next`, one stays with this service."""
+        client = await kernel(TOKEN)
+
+        response = await client.post("/login", data={"token": TOKEN, "next": target}, allow_redirects=False)
+        shown = await client.get("/login", params={"next": target})
+
+        assert (response.status, response.headers["Location"]) == (303, "/")
+        assert 'name="next" value="/"' in await shown.text()
+
+    @pytest.mark.parametrize("target", HERE)
+    async def test_it_leads_back(self, kernel: Any, target: str) -> None:
+        """A page of this service is where one wanted to go."""
+        response = await (await kernel(TOKEN)).post(
+            "/login", data={"token": TOKEN, "next": target}, allow_redirects=False
+        )
+
+        assert (response.status, response.headers["Location"]) == (303, target)
+
+    async def test_what_stands_in_the_page_is_text(self, kernel: Any) -> None:
+        """An address cannot become a part of the page."""
+        page = await (await (await kernel(TOKEN)).get("/login", params={"next": '/"><script>x</script>'})).text()
+
+        assert "<script>" not in page
+
+    async def test_from_another_site(self, kernel: Any) -> None:
+        """A foreign page can sign nobody in or out."""
+        client = await kernel(TOKEN)
+        for path in ("/login", "/logout"):
+            response = await client.post(path, data={"token": TOKEN}, headers={"Origin": "http://evil.example"})
+
+            assert response.status == 403
+            assert response.cookies == {}
+
+    async def test_signing_out(self, kernel: Any) -> None:
+        """The cookie is taken back, and so is one of the old name."""
+        response = await (await kernel(TOKEN)).post("/logout", allow_redirects=False)
+
+        assert (response.status, response.headers["Location"]) == (303, "/login")
+        assert set(response.cookies) == {COOKIE, "smartmob_session"}
+        for cookie in response.cookies.values():
+            assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/")
+
+
+class TestForms:
+    """The body that the login page sends."""
+
+    async def test_in_two_pieces(self, kernel: Any) -> None:
+        """A browser may send the headers first and the form a moment later."""
+        client = await kernel("abc")
+        body = b"token=abc&next=/docs"
+        async with wire(client.port) as line:
+            line.send(f"POST /login HTTP/1.1\nHost: localhost\nContent-Type: {FORM['Content-Type']}\n")
+            line.send(f"Content-Length: {len(body)}\n\n{body[:5].decode()}")
+            await line.writer.drain()
+            # The rest goes when the first part has been seen: a request for another page is answered after it was.
+            assert (await client.get("/health")).status == 200
+            line.send(body[5:])
+
+            assert (await line.reply()).headers["Location"] == "/docs"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"token=\xff\xfe",
+            b"token=%ff",
+            b'{"token": "abc"}',
+            b"&&&===%%%",
+            b"token=" + b"x" * 20_000,
+            b"tokenabc",
+        ],
+        ids=lambda body: repr(body[:24]),
+    )
+    async def test_garbage(self, kernel: Any, body: bytes) -> None:
+        """What is no form of ours opens nothing and is the client's fault."""
+        client = await kernel("abc")
+
+        response = await client.post("/login", data=body, headers=FORM, allow_redirects=False)
+
+        assert 400 <= response.status < 500
+        assert COOKIE not in response.cookies
+
+    @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", f"{FORM['Content-Type']}; charset=nonsense"])
+    async def test_odd_types(self, kernel: Any, kind: str) -> None:
+        """A form whose type is said wrongly is no failure of ours."""
+        client = await kernel("abc")
+
+        response = await client.post("/login", data=b"token=abc", headers={"Content-Type": kind}, allow_redirects=False)
+
+        assert response.status < 500

@@ -1,0 +1,129 @@
+"""Routes as data, and the router that is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from smartmob.kernel.http.routing import HTML, JSON, Answer, Route, RouteTable, answer, body, mount, public_paths
+
+
+def _route(method: str, path: str, **changes: Any) -> Route:
+    name = f"{method} {path}"
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise AssertionError(name)
+
+    return Route(method, path, handler, name, "What it does.", {200: answer(str)}, **changes)
+
+
+def _app(*tables: RouteTable) -> web.Application:
+    app = web.Application()
+    mount(app, tables)
+    return app
+
+
+async def _found(app: web.Application, method: str, path: str) -> Any:
+    # An address in full, since a path that begins with two slashes would be taken for a host.
+    return await app.router.resolve(make_mocked_request(method, f"http://localhost{path}"))
+
+
+async def _handler(app: web.Application, method: str, path: str) -> tuple[Any, dict[str, str]]:
+    found = await _found(app, method, path)
+    return found.handler, dict(found)
+
+
+LIST, CREATE, SHOW = _route("GET", "/things/"), _route("POST", "/things/"), _route("GET", "/things/{name}")
+FIXED = _route("GET", "/things/count")
+
+
+async def test_each_route_answers() -> None:
+    """Method and path lead to the handler, with the parts of the path."""
+    app = _app(RouteTable("feature", (LIST, CREATE, FIXED, SHOW)))
+
+    assert await _handler(app, "GET", "/things/") == (LIST.handler, {})
+    assert await _handler(app, "POST", "/things/") == (CREATE.handler, {})
+    assert await _handler(app, "GET", "/things/a%2Fb") == (SHOW.handler, {"name": "a/b"})
+    assert await _handler(app, "GET", "/things/{a}[1]") == (SHOW.handler, {"name": "{a}[1]"})
+
+
+async def test_a_fixed_word_stands_before_a_variable_one() -> None:
+    """The order of the routes decides nothing between `count` and a name."""
+    for routes in ((FIXED, SHOW), (SHOW, FIXED)):
+        app = _app(RouteTable("feature", routes, odd="x/"))
+
+        assert (await _handler(app, "GET", "/x/things/count"))[0] == FIXED.handler
+        assert (await _handler(app, "GET", "/x/things/other"))[0] == SHOW.handler
+
+
+async def test_head_goes_with_get() -> None:
+    """HEAD is offered where GET is, and nowhere else."""
+    app = _app(RouteTable("feature", (LIST, _route("POST", "/only"))))
+
+    assert (await _handler(app, "HEAD", "/things/"))[0] == LIST.handler
+    assert (await _found(app, "HEAD", "/only")).http_exception.status == 405
+
+
+async def test_a_method_that_is_not_offered() -> None:
+    """It is 405 with all methods of the path."""
+    app = _app(RouteTable("feature", (LIST, CREATE)))
+
+    error = (await _found(app, "DELETE", "/things/")).http_exception
+
+    assert error.status == 405
+    assert error.allowed_methods == {"GET", "HEAD", "POST"}
+
+
+async def test_an_unknown_path() -> None:
+    """It is 404."""
+    app = _app(RouteTable("feature", (LIST,)))
+
+    assert (await _found(app, "GET", "/things")).http_exception.status == 404
+
+
+async def test_prefixes() -> None:
+    """Every route answers below each prefix of its feature, and below no other."""
+    app = _app(RouteTable("feature", (LIST,), prefixes=("", "/api/v1")), RouteTable("other", (_route("GET", "/solo"),)))
+
+    assert (await _handler(app, "GET", "/things/"))[0] == LIST.handler
+    assert (await _handler(app, "GET", "/api/v1/things/"))[0] == LIST.handler
+    assert (await _found(app, "GET", "/api/v1/solo")).http_exception.status == 404
+
+
+async def test_odd_prefixes() -> None:
+    """What the pattern matches may stand before the path, for all methods."""
+    app = _app(RouteTable("feature", (LIST, CREATE, SHOW), prefixes=("",), odd=r"/+(?:api/v1/)*"))
+
+    assert (await _handler(app, "GET", "//things/"))[0] == LIST.handler
+    assert (await _handler(app, "POST", "//api/v1/api/v1/things/"))[0] == CREATE.handler
+    assert (await _handler(app, "GET", "//things/x")) == (SHOW.handler, {"_odd": "/", "name": "x"})
+    assert (await _found(app, "GET", "/other/things/")).http_exception.status == 404
+
+
+@pytest.mark.parametrize(
+    ("tables", "paths"),
+    [
+        ([], set()),
+        ([RouteTable("feature", (LIST, CREATE))], set()),
+        ([RouteTable("feature", (LIST, _route("GET", "/open", public=True)))], {"/open"}),
+        (
+            [RouteTable("feature", (_route("GET", "/open", public=True), SHOW), prefixes=("", "/api"), odd="x/")],
+            {"/open", "/api/open"},
+        ),
+    ],
+)
+def test_public_paths(tables: list[RouteTable], paths: set[str]) -> None:
+    """Only routes that say so ask for no token, and only below the documented prefixes."""
+    assert public_paths(tables) == paths
+
+
+def test_short_forms() -> None:
+    """One type of body is written in one word."""
+    assert answer(int) == Answer("The answer.", {JSON: int})
+    assert answer(str, "A page.", HTML) == Answer("A page.", {HTML: str})
+    assert body(int).content == {JSON: int}
+    assert body(int).required
+    assert body(str, HTML).content == {HTML: str}

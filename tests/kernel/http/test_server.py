@@ -1,0 +1,336 @@
+"""Serving and stopping, in a process of its own that gets real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from smartmob.errors import StartupError
+from smartmob.kernel.http import server
+from smartmob.settings import Settings
+from tests.kernel.raw import wire
+from tests.kernel.served import SECONDS, Start, takes
+from tests.kernel.subprocesses.files import limited_to
+from tests.kernel.tiny import build
+
+
+async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> None:
+    """However few it was given at first."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with limited_to(600):
+        child = await start()
+    found = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+    assert found == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536), hard)
+
+
+async def test_it_says_where_it_listens(start: Start) -> None:
+    """The line `bind` has the address; what the application needs has been opened before."""
+    child = await start()
+
+    assert child.events() == ["opened", "bind", "ready"]
+    bind = child.said[1]
+    assert (bind["transport"], bind["host"], bind["port"]) == ("tcp", "127.0.0.1", child.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_it_in_order(start: Start, number: signal.Signals) -> None:
+    """It says why, lets what it has opened be closed, and ends well."""
+    child = await start()
+
+    child.process.send_signal(number)
+
+    assert await child.end() == 0
+    assert child.events()[3:] == ["stopping", "stop", "finishing", "closed"]
+    assert child.said[4]["reason"] == number.name
+
+
+async def test_a_request_under_way_is_finished(start: Start) -> None:
+    """It gets its answer and the end of the connection, while new connections are refused."""
+    child = await start()
+    async with wire(child.port) as waiting, wire(child.port) as releasing:
+        waiting.get("/wait")
+        releasing.get("/hello")
+        assert (await releasing.reply()).status == 200
+        # Another connection was served after the first one's request had come.
+        releasing.get("/hello")
+        assert (await releasing.reply()).status == 200
+
+        child.process.send_signal(signal.SIGTERM)
+        assert (await child.hear("finishing"))["waiting"] == 1
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", child.port)
+        releasing.get("/go")
+
+        reply = await waiting.reply()
+        assert (reply.status, reply.headers["Connection"]) == (200, "close")
+        assert await waiting.ended() == b""
+    assert await child.end() == 0
+    assert "closed" in child.events()
+
+
+async def test_a_body_under_way_is_finished(start: Start) -> None:
+    """A request whose body still comes is taken whole."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.send("POST /length HTTP/1.1\nHost: localhost\nContent-Length: 10\nExpect: 100-continue\n\n")
+        async with asyncio.timeout(SECONDS):
+            await line.reader.readuntil(b"\r\n\r\n")
+
+        child.process.send_signal(signal.SIGTERM)
+        await child.hear("finishing")
+        line.send(b"12345")
+        line.send(b"67890")
+
+        assert (await line.reply()).json() == {"length": 10}
+    assert await child.end() == 0
+
+
+async def test_idle_connections_do_not_hold_it(start: Start) -> None:
+    """A client that keeps its connection without asking for anything is no reason to wait."""
+    child = await start()
+    async with wire(child.port) as line, wire(child.port):
+        line.get("/hello")
+        await line.reply()
+
+        child.process.send_signal(signal.SIGTERM)
+
+        assert await child.end() == 0
+
+
+async def test_when_the_time_is_up(start: Start) -> None:
+    """A request that does not end is given up after the time that the settings name."""
+    child = await start(stop_timeout=0.1)
+    async with wire(child.port) as line:
+        line.get("/wait")
+        async with wire(child.port) as other:
+            other.get("/hello")
+            await other.reply()
+
+        child.process.send_signal(signal.SIGTERM)
+
+        assert await child.end() == 0
+        assert await line.ended() == b""
+    assert child.events()[-1] == "closed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
+    """It does not wait for what is under way; what would outlive it is ended, and the exit code tells the signal."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.get("/wait")
+        async with wire(child.port) as other:
+            other.get("/hello")
+            await other.reply()
+        child.process.send_signal(signal.SIGTERM)
+        await child.hear("finishing")
+
+        child.process.send_signal(number)
+
+        assert await child.end() == 128 + number
+    # One goes to standard error and one to standard output.
+    assert set(child.events()[-2:]) == {"stop.forced", "at_once"}
+    assert "closed" not in child.events()
+
+
+SECRET = "Bearer 5ecret"
+MALFORMED = {
+    "a header without a colon": f"GET / HTTP/1.1\nHost: localhost\nAuthorization {SECRET}\n\n",
+    "a space before a colon": f"GET / HTTP/1.1\nHost: localhost\nAuthorization : {SECRET}\n\n",
+    "a version that there is not": "GET / HTTP/9.9\n\n",
+    "an endless path": f"GET /{'x' * 20_000} HTTP/1.1\nHost: localhost\n\n",
+    "an endless header": f"GET / HTTP/1.1\nHost: localhost\nAuthorization: {SECRET}{'x' * 20_000}\n\n",
+    "endless headers": "GET / HTTP/1.1\nHost: localhost\n" + "".join(f"X-{n}: x\n" for n in range(2_000)) + "\n",
+    "two lengths": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: 1\nContent-Length: 2\n\nx",
+    "a length that is none": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: -1\n\nx",
+    "a length and chunks": "POST /length HTTP/1.1\nHost: localhost\nContent-Length: 1\nTransfer-Encoding: chunked\n\nx",
+    "a chunk without a size": "POST /length HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\nzz\nx\n0\n\n",
+}
+
+
+@pytest.mark.parametrize("request_text", MALFORMED.values(), ids=MALFORMED)
+async def test_what_is_no_http(start: Start, request_text: str) -> None:
+    """It is answered once and as a problem with an id, under which the log has it, without what it contained."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.send(request_text)
+        reply = await line.reply()
+        assert await line.ended() == b""
+
+    assert (reply.status, reply.headers["Content-Type"]) == (400, "application/problem+json")
+    problem = reply.json()
+    assert (problem["type"], problem["status"]) == ("urn:smartmob:problem:invalid-input", 400)
+    assert problem["request_id"] == reply.headers["X-Request-Id"]
+    access = await child.hear("http.access")
+    assert (access["request"], access["outcome"]) == (problem["request_id"], 400)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
+        assert response.status == 200
+    child.process.send_signal(signal.SIGTERM)
+    await child.end()
+    assert child.events().count("http.access") == 2
+    assert "library.logged" not in child.events()
+    assert all("exception" not in said for said in child.said)
+    assert "5ecret" not in f"{child.said} {problem}"
+
+
+async def test_the_log_tells_what_is_wrong(start: Start) -> None:
+    """A malformed head is a line of its own beside that of the access log."""
+    child = await start()
+    async with wire(child.port) as line:
+        line.send(MALFORMED["a header without a colon"])
+        problem = (await line.reply()).json()
+
+    said = await child.hear("http.malformed")
+
+    assert said["request"] == problem["request_id"]
+    assert said["reason"] == problem["detail"].partition(": ")[2] != ""
+
+
+@pytest.mark.parametrize(
+    "begun", ["", "GE", "GET /hello HTTP/1.1\nHost: loc", "GET /hello HTTP/1.1\nHost: localhost\n"]
+)
+async def test_a_head_that_never_ends(start: Start, begun: str) -> None:
+    """A connection that has not sent a whole head in time is closed, be it the first request or a later one."""
+    child = await start(idle_timeout=1.0)
+    async with wire(child.port) as line:
+        line.send(begun)
+        assert await line.ended() == b""
+
+    async with wire(child.port) as line:
+        line.get("/hello")
+        await line.reply()
+        line.send(begun)
+        assert await line.ended() == b""
+
+
+async def test_a_head_that_comes_by_drops(start: Start) -> None:
+    """Sending a little now and then does not keep a connection open."""
+    child = await start(idle_timeout=1.0)
+    async with wire(child.port) as line:
+        line.send("GET /hello HTTP/1.1\nHost: localhost\n")
+        ended = asyncio.ensure_future(line.ended())
+        while not ended.done():
+            line.send("X-Drop: x\n")
+            await asyncio.wait([ended], timeout=0.05)
+
+        assert ended.result() == b""
+
+
+async def test_noise_on_the_port(start: Start) -> None:
+    """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
+    tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    await takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
+
+
+async def test_a_taken_port(start: Start) -> None:
+    """The error names the address and the option, and nothing has been opened for it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        child = await start(port, ready=False)
+
+        assert await child.end() == 3
+    assert child.events() == ["refused"]
+    assert child.said[0]["said"] == (
+        f"cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port, or --port 0."
+    )
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "x" * 70, "a\0b"])
+async def test_no_address_of_this_machine(host: str) -> None:
+    """A name that is none and an address of another machine are told as clearly."""
+    app, _, gate = build()
+
+    with pytest.raises(StartupError, match=r"^cannot listen on "):
+        await server.serve(app, gate, Settings(host=host, port=0), stopping=_never, at_once=_never)
+
+
+def _never() -> None:
+    raise AssertionError
+
+
+async def test_an_application_that_cannot_start() -> None:
+    """Its error is raised, and what had been opened before it is closed: sockets, locks, a database of its own."""
+    app, _, gate = build()
+    opened = []
+
+    async def first(_: Any) -> AsyncIterator[None]:
+        opened.append("first")
+        yield
+        opened.remove("first")
+
+    async def second(_: Any) -> AsyncIterator[None]:
+        if opened:
+            raise StartupError("the database is away")
+        yield
+
+    app.cleanup_ctx.extend([first, second])
+
+    with pytest.raises(StartupError, match="the database is away"):
+        await server.serve(app, gate, Settings(port=0), stopping=_never, at_once=_never)
+
+    assert opened == []
+
+
+class TestHangUp:
+    """What SIGHUP means, which a terminal sends that closes, and people who want something read again."""
+
+    _ATTACH = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+
+    async def test_a_terminal_that_closes(self, start: Start) -> None:
+        """The service stops in order, however often the signal comes."""
+        there, here = pty.openpty()
+        child = await start(before=(sys.executable, "-c", self._ATTACH, os.ttyname(here)))
+        async with wire(child.port) as waiting, wire(child.port) as releasing:
+            waiting.get("/wait")
+            releasing.get("/hello")
+            await releasing.reply()
+            # The descriptor of this end stays open, so that only the loss of the other one is felt.
+            os.close(there)
+            await child.hear("finishing")
+            child.process.send_signal(signal.SIGHUP)
+            releasing.get("/go")
+            assert (await waiting.reply()).status == 200
+        os.close(here)
+
+        assert await child.end() == 0
+        assert next(line for line in child.said if line["event"] == "stop")["reason"] == "SIGHUP"
+
+    @pytest.mark.parametrize("before", [(), ("nohup",)])
+    async def test_nothing_to_read_again(self, start: Start, before: tuple[str, ...]) -> None:
+        """Without a terminal, or told to outlive it, a service goes on."""
+        child = await start(before=before)
+
+        child.process.send_signal(signal.SIGHUP)
+
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
+            assert response.status == 200
+        child.process.send_signal(signal.SIGTERM)
+        assert await child.end() == 0
+
+
+async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
+    """It hears when the service answers, that it lives, and when it begins to stop, in this order."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        child = await start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
+        heard = [await loop.sock_recv(sock, 4096) for _ in range(3)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        child.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(SECONDS):
+            while (told := await loop.sock_recv(sock, 4096)) == b"WATCHDOG=1":
+                pass
+        assert told == b"STOPPING=1"
+        assert await child.end() == 0

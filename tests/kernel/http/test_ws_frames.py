@@ -1,0 +1,39 @@
+"""Frames that are put together without aiohttp are those that aiohttp reads."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_frame, text_head
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1023, 1024, 65535, 65536, 200_000])
+async def test_aiohttp_reads_them(size: int) -> None:
+    """Texts of every kind of length arrive whole, one behind the other."""
+
+    async def talk(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        assert request.transport is not None
+        request.transport.write(text_frame("x" * size) + text_frame("the end"))
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", talk)
+    async with TestClient(TestServer(app)) as client, client.ws_connect("/") as socket:
+        first, second = await socket.receive(), await socket.receive()
+    assert (first.type, first.data) == (WSMsgType.TEXT, "x" * size)
+    assert second.data == "the end"
+
+
+def test_the_size_is_that_of_the_bytes() -> None:
+    """A text of 100 letters that take two bytes each has the head of 200 bytes."""
+    assert text_frame("é" * 100) == b"\x81\x7e\x00\xc8" + "é".encode() * 100
+
+
+def test_the_short_ones_are_made_before() -> None:
+    """They are what would be made now."""
+    assert [text_head(size) for size in range(len(SHORT_HEADS))] == SHORT_HEADS

@@ -1,0 +1,118 @@
+"""A WebSocket over which somebody only watches."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.http import ws_stream
+from smartmob.kernel.http.broadcast import Broadcast
+from tests.waiting import until
+
+_LARGE, _MANY = 1 << 19, 30  # a frame has twice as many bytes
+_UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def _served(frames: AsyncIterator[str]) -> TestClient[web.Request, web.Application]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await ws_stream.serve(request, frames)
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    return TestClient(TestServer(app, host="127.0.0.1"))
+
+
+async def test_frames_and_the_end() -> None:
+    """Everything that comes is sent, and then the connection is closed in the regular way."""
+
+    async def frames() -> AsyncIterator[str]:
+        for number in range(3):
+            yield str(number)
+
+    async with _served(frames()) as client, client.ws_connect("/") as socket:
+        seen = [(await socket.receive(timeout=10)).data for _ in range(3)]
+        assert seen == ["0", "1", "2"]
+        assert (await socket.receive(timeout=10)).type is WSMsgType.CLOSE
+
+
+async def test_a_viewer_leaves() -> None:
+    """What would be sent to it is not made any more."""
+    ended = asyncio.Event()
+
+    async def frames() -> AsyncIterator[str]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with _served(frames()) as client:
+        async with client.ws_connect("/") as socket:
+            assert (await socket.receive(timeout=10)).data == "first"
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_viewer_that_does_not_read() -> None:
+    """It holds up nobody, nothing piles up for it, and when it reads it gets the newest."""
+    audience = Broadcast[str]()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await ws_stream.serve(request, audience.watch())
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    async with TestClient(TestServer(app, host="127.0.0.1")) as client:
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", client.port))
+            reader, writer = await asyncio.open_connection(sock=line, limit=4096)
+            writer.write(_UPGRADE)
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            async with client.ws_connect("/", max_msg_size=0) as reading:
+                await until(lambda: len(audience) == 2)
+                for number in range(_MANY):
+                    audience.show(f"{number:02}" * _LARGE)
+                    assert (await reading.receive(timeout=20)).data[:2] == f"{number:02}"
+                audience.close()
+                assert (await reading.receive(timeout=20)).type is WSMsgType.CLOSE
+            seen = b""
+            while not seen.endswith(b"\x03\xe8"):  # the regular end
+                seen += await asyncio.wait_for(reader.read(1 << 20), 20)
+            writer.close()
+    assert len(seen) < _MANY * _LARGE
+    assert f"{_MANY - 1:02}".encode() * 100 in seen[-1000:]
+
+
+async def test_there_is_nothing_to_show_now() -> None:
+    """Who watches is told to try again later, and nobody takes it for a bug."""
+
+    async def frames() -> AsyncIterator[str]:
+        yield "first"
+        raise Unavailable(f"the database is not available{'ü' * 100}")
+
+    async with _served(frames()) as client, client.ws_connect("/") as socket:
+        assert (await socket.receive(timeout=10)).data == "first"
+        told = await socket.receive(timeout=10)
+    assert (told.type, told.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
+    assert told.extra is not None and told.extra.startswith("the database is not availableü")
+
+
+async def test_what_is_no_websocket() -> None:
+    """It is told to become one."""
+
+    async def frames() -> AsyncIterator[str]:
+        yield "never"
+
+    waiting: Any = frames()
+    async with _served(waiting) as client, client.get("/") as response:
+        assert response.status == 426
+    await waiting.aclose()

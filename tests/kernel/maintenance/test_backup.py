@@ -1,0 +1,106 @@
+"""Backups of a database that is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from smartmob.app import PARTITIONS
+from smartmob.errors import DatabaseError, StartupError
+from smartmob.kernel.maintenance.backup import dump
+from smartmob.kernel.maintenance.restore import restore
+from smartmob.kernel.maintenance.tables import last_backup
+from smartmob.turrets.store.partitions import Partitions
+from tests.kernel.maintenance.conftest import contents
+from tests.waiting import until
+
+
+def _unseen(*_: object) -> None:
+    """Show nothing."""
+
+
+async def test_a_backup(reached: Any, database_url: str, filled: Any, tmp_path: Path) -> None:
+    """It is a file for its owner only, with its sum beside it, and the database remembers it."""
+    place, path, seen = await reached(database_url), tmp_path / "a.dump", []
+    made = await dump(place, path, io.BytesIO(), lambda table, size: seen.append((table, size)))
+
+    data = path.read_bytes()
+    assert (made.bytes, made.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert (tmp_path / "a.dump.sha256").read_text() == f"{made.sha256}  a.dump\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] in (["a.dump", "a.dump.sha256"], ["a.dump.sha256", "a.dump"])
+    assert {"marks", "host_samples_20261120"} <= {table for table, _ in seen}
+    assert await last_backup(filled) == made
+
+
+async def test_what_is_there_already(reached: Any, database_url: str, tmp_path: Path) -> None:
+    """It is not overwritten; neither is a folder that is not there made."""
+    place, path = await reached(database_url), tmp_path / "a.dump"
+    path.write_bytes(b"mine")
+    with pytest.raises(StartupError, match="it is there already"):
+        await dump(place, path, io.BytesIO(), _unseen)
+    assert path.read_bytes() == b"mine"
+    with pytest.raises(StartupError, match="No such file"):
+        await dump(place, tmp_path / "none" / "a.dump", io.BytesIO(), _unseen)
+    assert [file.name for file in tmp_path.iterdir() if "dump" in file.name] == ["a.dump"]
+
+
+async def test_an_empty_database(reached: Any, empty_url: str, tmp_path: Path) -> None:
+    """There is nothing to back up, and no file is left behind."""
+    with pytest.raises(DatabaseError, match="nothing to back up"):
+        await dump(await reached(empty_url), tmp_path / "a.dump", io.BytesIO(), _unseen)
+    assert list(tmp_path.glob("a.dump*")) == []
+
+
+async def test_a_pipe_and_a_schema_of_its_own(reached: Any, database_url: str, empty_url: str, tmp_path: Path) -> None:
+    """A backup goes to a stream as well; tables of others are neither copied nor missed."""
+    admin = await asyncpg.connect(database_url)
+    await admin.execute("CREATE TABLE foreigner AS SELECT 1 AS n")
+    stream = io.BytesIO()
+    made = await dump(await reached(database_url), None, stream, _unseen)
+    assert made.path == "-"
+    (tmp_path / "b.dump").write_bytes(stream.getvalue())
+    await restore(await reached(empty_url), tmp_path / "b.dump", PARTITIONS, force=False, progress=_unseen)
+    target = await asyncpg.connect(empty_url)
+    assert await target.fetchval("SELECT to_regclass('foreigner')") is None
+    before, after = await contents(admin), await contents(target)
+    assert {name for name in before if before[name] != after[name]} == {"database_backups"}
+    await admin.close()
+    await target.close()
+
+
+async def test_it_is_in_nobodys_way(reached: Any, database_url: str, filled: Any, tmp_path: Path) -> None:
+    """While a backup is made, a partition that it would have to wait for is made later, and writing goes on."""
+    place, holding, going_on = await reached(database_url), asyncio.Event(), asyncio.Event()
+
+    class Slow(io.BytesIO):
+        """Takes the first bytes and then waits, as a slow disk would."""
+
+        def write(self, data: Any) -> int:
+            loop.call_soon_threadsafe(holding.set)
+            asyncio.run_coroutine_threadsafe(going_on.wait(), loop).result(30)
+            return super().write(data)
+
+    loop = asyncio.get_running_loop()
+    copying = asyncio.create_task(dump(place, None, Slow(), _unseen))
+    await asyncio.wait_for(holding.wait(), 30)
+    maker = await asyncpg.connect(database_url)
+    later = await filled.fetchval("SELECT now() + interval '30 days'")
+    making = asyncio.create_task(Partitions().ensure_ahead(maker, later))
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND pid = $1"
+    await until(lambda: filled.fetchval(waits, maker.get_server_pid()))
+    # Nobody holds or awaits a lock on the table, so whoever writes is not behind one.
+    await filled.execute("INSERT INTO marks VALUES (gen_random_uuid(), now(), 'meanwhile', '', now())")
+    await filled.execute("SELECT count(*) FROM turret_results")
+    going_on.set()
+    await copying
+    await making
+    made = "SELECT to_regclass('turret_results_' || to_char($1 AT TIME ZONE 'UTC', 'YYYYMMDD')) IS NOT NULL"
+    assert await filled.fetchval(made, later)
+    await maker.close()

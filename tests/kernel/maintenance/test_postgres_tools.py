@@ -1,0 +1,53 @@
+"""How PostgreSQL's programs are told where the database is, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smartmob.errors import DatabaseError
+from smartmob.kernel.maintenance import postgres_tools
+
+
+@pytest.mark.parametrize(
+    ("dsn", "address", "env"),
+    [
+        ("postgresql://lab:s%40c@db:5432/lab", "postgresql://lab@db:5432/lab", {"PGPASSWORD": "s@c"}),
+        ("postgres://lab@db/lab?sslmode=require", "postgresql://lab@db/lab?sslmode=require", {}),
+        ("postgresql://db/lab?password=x%20y&user=me", "postgresql://db/lab?user=me", {"PGPASSWORD": "x y"}),
+        ("postgresql://u@/lab?host=/run/a%20b", "postgresql://u@/lab?host=%2Frun%2Fa%20b", {}),
+        (
+            "postgresql://u@h/lab?search_path=a%20b&work_mem=8MB",
+            "postgresql://u@h/lab",
+            {"PGOPTIONS": "-c search_path=a\\ b -c work_mem=8MB"},
+        ),
+        ("postgresql://u@h/?database=lab", "postgresql://u@h/lab", {}),
+    ],
+)
+def test_addresses(dsn: str, address: str, env: dict[str, str]) -> None:
+    """A URL as asyncpg takes it becomes one that libpq takes, without its password."""
+    assert postgres_tools.address_of({"dsn": dsn}) == (address, env)
+
+
+def test_the_address_of_an_embedded_server() -> None:
+    """It is the folder of its socket."""
+    target = {"host": "/data/a b/socket", "user": "smartmob", "database": "smartmob"}
+    assert postgres_tools.address_of(target) == ("postgresql://smartmob@/smartmob?host=%2Fdata%2Fa%20b%2Fsocket", {})
+
+
+async def test_a_program(reached: Any, database_url: str) -> None:
+    """It reaches the database; what it says as it fails is in the error; it does not outlive its block."""
+    tools = postgres_tools.find(await reached(database_url))
+    async with tools.run("psql", "-XAt", "-c", "SELECT 42", "--dbname", tools.address) as process:
+        assert process.stdout is not None
+        assert await process.stdout.read() == b"42\n"
+    heard: list[str] = []
+    with pytest.raises(DatabaseError, match=r"psql failed \(1\): .*no_such_table"):
+        async with tools.run("psql", "-XAt", "-c", "TABLE no_such_table", "--dbname", tools.address, hear=heard.append):
+            pass
+    assert any("no_such_table" in line for line in heard)
+    with pytest.raises(ZeroDivisionError):
+        async with tools.run("psql", "-X", "-c", "SELECT pg_sleep(600)", "--dbname", tools.address) as process:
+            raise ZeroDivisionError
+    assert process.returncode == -9

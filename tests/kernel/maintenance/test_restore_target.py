@@ -1,0 +1,125 @@
+"""The tables that a backup is put into: up to its migrations, with its partitions, and with no other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from smartmob.app import PARTITIONS
+from smartmob.errors import InvalidInput
+from smartmob.kernel.db import migrations
+from smartmob.kernel.maintenance.backup import dump
+from smartmob.kernel.maintenance.dump_reader import CopyBlock
+from smartmob.kernel.maintenance.restore import restore
+from smartmob.kernel.maintenance.restore_target import RestoreTarget
+from tests.kernel.maintenance.conftest import KNOWN, contents
+
+_BOUNDS = """
+SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = $1
+"""
+_EARLIER = [one for one in KNOWN if (one.feature, one.number) not in (("metrics", 2), ("metrics", 3))]
+
+
+def _unseen(*_: object) -> None:
+    """Show nothing."""
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+@pytest.fixture(name="target")
+async def _target(empty_url: str) -> AsyncIterator[tuple[RestoreTarget, Any]]:
+    """Return the tables of all migrations, and the connection that made them."""
+    connection = await asyncpg.connect(empty_url)
+    target = RestoreTarget(connection, PARTITIONS)
+    await target.make(KNOWN)
+    yield target, connection
+    await connection.close()
+
+
+async def test_no_sequence_and_no_row_is_made_by_migrations(target: Any) -> None:
+    """There is nothing that a backup of rows alone would leave behind."""
+    _, connection = target
+    assert await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'S'") == []
+    for name in migrations.tables(KNOWN):
+        assert await connection.fetchval(f"SELECT count(*) FROM {name}") == 0
+
+
+@pytest.mark.parametrize("table", sorted(PARTITIONS))
+async def test_partitions_are_made_for_the_time_in_their_name(target: Any, table: str) -> None:
+    """A day or a month, as the feature that owns the table would make it."""
+    tables, connection = target
+    day, span = (
+        ("20241231", ("2024-12-31", "2025-01-01"))
+        if "%d" in PARTITIONS[table]
+        else ("202412", ("2024-12-01", "2025-01-01"))
+    )
+
+    assert await tables.fill(CopyBlock(f"{table}_{day}", ("at",), "UTF8", _nothing())) == 0
+
+    bounds = await connection.fetchval(_BOUNDS, f"{table}_{day}")
+    assert bounds == f"FOR VALUES FROM ('{span[0]} 00:00:00+00') TO ('{span[1]} 00:00:00+00')"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("host_samples", "host_samples_", "host_samples_2024123", "host_samples_2024 1 1", "host_samples_99991231"),
+        *("host_minutes_20241231", "marks_20241231", "pg_authid", "hosts_rest", "host_samples_20241231_20241231"),
+    ],
+)
+async def test_names_of_no_table_and_no_partition(target: Any, name: str) -> None:
+    """They are refused, divided tables themselves and tables of PostgreSQL too."""
+    tables, _ = target
+    with pytest.raises(InvalidInput, match="no table of this smartmob"):
+        await tables.fill(CopyBlock(name, ("at",), "UTF8", _nothing()))
+
+
+async def test_a_backup_of_an_earlier_schema(reached: Any, empty_url: str, database_url: str, tmp_path: Path) -> None:
+    """All its rows are put back into the tables of then, and later migrations bring them up to date."""
+    old = await asyncpg.connect(empty_url)
+    await migrations.apply(old, _EARLIER)
+    await old.execute(
+        "INSERT INTO test_items VALUES (gen_random_uuid(), 'p', E'back\\\\slash\\ttab\\n\\\\.\\nüñ', '', '', 'k', 'c')"
+    )
+    names = migrations.tables(_EARLIER)
+    await dump(await reached(empty_url), tmp_path / "a.dump", io.BytesIO(), _unseen)
+    query = "SELECT md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {} AS t"
+    before = {name: await old.fetchval(query.format(name)) for name in names if name != "database_backups"}
+    await old.close()
+
+    done = await restore(await reached(database_url), tmp_path / "a.dump", PARTITIONS, force=True, progress=_unseen)
+
+    assert done.rows == 1 + 2 + len(_EARLIER)  # with the rows of command_numbers and host_progress
+    new = await asyncpg.connect(database_url)
+    assert {name: await new.fetchval(query.format(name)) for name in before} == before
+    assert await migrations.apply(new, KNOWN) == 2
+    assert await new.fetchval("SELECT asked_at IS NOT NULL FROM test_items")
+    await new.close()
+
+
+async def test_all_kinds_of_values_survive(
+    reached: Any, empty_url: str, filled: Any, database_url: str, tmp_path: Path
+) -> None:
+    """Bytes, nulls, JSON, infinite times and texts of all signs are equal afterwards, more than one piece of them."""
+    await filled.execute("INSERT INTO hosts VALUES ('a', true, '\\x000102ff', NULL, 'infinity')")
+    await filled.execute(
+        "INSERT INTO turret_runs SELECT gen_random_uuid(), 'h', E'\\\\.', 's', NULL, false, '{\"a\": \"\\\\n\"}', "
+        "'-infinity', NULL, NULL, NULL, 9223372036854775807, 0, '{}', NULL, decode(repeat('0a5c2e0a', 300000), 'hex') "
+        "FROM generate_series(1, 3)"
+    )
+    await dump(await reached(database_url), tmp_path / "a.dump", io.BytesIO(), _unseen)
+
+    await restore(await reached(empty_url), tmp_path / "a.dump", PARTITIONS, force=False, progress=_unseen)
+
+    target = await asyncpg.connect(empty_url)
+    before, after = await contents(filled), await contents(target)
+    assert {name for name in before if before[name] != after[name]} == {"database_backups"}
+    await target.close()

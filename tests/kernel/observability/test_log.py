@@ -1,0 +1,179 @@
+"""Log lines: how events become text."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from smartmob.kernel.observability.log import render_json, render_kv, timestamp
+from smartmob.kernel.runtime import clock
+
+
+class TestKeyValue:
+    """`key=value` words."""
+
+    @pytest.mark.parametrize(
+        ("value", "word"),
+        [
+            ("bind", "bind"),
+            ("ünïcode", "ünïcode"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("/metrics/?page=1", '"/metrics/?page=1"'),
+            ("", '""'),
+            ("two words", '"two words"'),
+            ('say "x"', r'"say \"x\""'),
+            ("back\\slash", r'"back\\slash"'),
+            ("a\nb", r'"a\nb"'),
+            ("\x1b[31m", r'"\u001b[31m"'),
+            ("a\u2028b", '"a\u2028b"'),
+            (7, "7"),
+            (-7, "-7"),
+            (True, "true"),
+            (False, "false"),
+            (None, "none"),
+            (0.25, "0.250000"),
+            (1e-9, "0.000000"),
+            (float("nan"), "nan"),
+            (Path("/var/lib"), "/var/lib"),
+            (["a", 1], "\"['a', 1]\""),
+            (ValueError("no way"), '"no way"'),
+        ],
+    )
+    def test_values(self, value: object, word: str) -> None:
+        """A plain value stands as it is, others as a JSON text."""
+        assert render_kv({"key": value}) == f"key={word}"
+
+    def test_order(self) -> None:
+        """Words keep the order of the event."""
+        assert render_kv({"b": 1, "a": "x", "c": None}) == "b=1 a=x c=none"
+
+    def test_a_text_of_a_kind_of_its_own(self) -> None:
+        """What is a text by inheritance is written like one."""
+
+        class Name(str):
+            __slots__ = ()
+
+        assert render_kv({"name": Name("a b")}) == 'name="a b"'
+
+    @settings(deadline=None)
+    @given(st.dictionaries(st.sampled_from(["event", "path", "a.b", "@x"]), st.text(max_size=30)))
+    @example({"a": 'x=" y="z'})
+    def test_a_line_can_be_read_back(self, event: dict[str, str]) -> None:
+        """Whatever a text holds, it stays on its line and within its word, and nothing of it is lost."""
+        line = render_kv(event)
+
+        assert "\n" not in line
+        assert "\r" not in line
+        assert dict(_words(line)) == event
+
+    @settings(deadline=None)
+    @given(st.binary(min_size=1, max_size=12).map(os.fsdecode))
+    @example(os.fsdecode(b"\xff"))
+    def test_names_that_are_no_text(self, name: str) -> None:
+        """The name of a file may have any bytes; it still stays on its line and within its word."""
+        line = render_kv({"name": name, "next": "x"})
+
+        assert "\n" not in line
+        assert [key for key, _ in _words(line.encode(errors="backslashreplace").decode())] == ["name", "next"]
+
+
+def _words(line: str) -> Iterator[tuple[str, str]]:
+    """Split a line into its words, as a reader of the format would."""
+    rest = line
+    while rest:
+        key, _, rest = rest.partition("=")
+        if not rest.startswith('"'):
+            value, _, rest = rest.partition(" ")
+            yield key, value
+            continue
+        end = 1
+        while rest[end] != '"':
+            end += 2 if rest[end] == "\\" else 1
+        yield key, orjson.loads(rest[: end + 1])
+        assert rest[end + 1 : end + 2] in ("", " ")
+        rest = rest[end + 2 :]
+
+
+class TestJson:
+    """One JSON object for a line."""
+
+    def test_values(self) -> None:
+        """What JSON knows stays, the rest becomes text."""
+        event: Any = {
+            "event": "x",
+            "n": 1,
+            "f": 0.5,
+            "none": None,
+            "path": Path("/a"),
+            "list": [1, Path("/b")],
+            3: "key",
+        }
+
+        assert orjson.loads(render_json(event)) == {
+            "event": "x", "n": 1, "f": 0.5, "none": None, "path": "/a", "list": [1, "/b"], "3": "key",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("value", [2**64, -(2**64), "\udcff", {"deep": ["\udcff", 2**70]}, float("nan"), {1: {2}}])
+    def test_what_json_cannot_hold(self, value: object) -> None:
+        """An event is never lost for one of its values."""
+        found = orjson.loads(render_json({"event": "x", "value": value}))
+
+        assert found["event"] == "x"
+        assert "value" in found
+
+    @settings(deadline=None)
+    @given(
+        st.dictionaries(st.text(max_size=9), st.text(max_size=30) | st.floats(allow_nan=False, allow_infinity=False))
+    )
+    def test_a_line_can_be_read_back(self, event: dict[str, Any]) -> None:
+        """Any event is one line that holds it."""
+        line = render_json(event)
+
+        assert "\n" not in line
+        assert orjson.loads(line) == event
+
+
+@pytest.fixture(name="zone")
+def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this machine five and a half hours east of Greenwich."""
+    monkeypatch.setenv("TZ", "XXX-05:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+class TestTimestamp:
+    """The time at the head of a line."""
+
+    MOMENT = 1_795_176_000.0  # 2026-11-20T12:00:00Z
+
+    @pytest.mark.parametrize(
+        ("utc", "text"), [(True, "2026-11-20T12:00:00.250Z"), (False, "2026-11-20T17:30:00.250+05:30")]
+    )
+    def test_formats(self, utc: bool, text: str, zone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        """ISO 8601 with milliseconds: in UTC with a Z, or local with the offset."""
+        monkeypatch.setattr(clock, "epoch", lambda: self.MOMENT + 0.25)
+
+        assert timestamp(utc)() == text
+
+    @pytest.mark.parametrize("utc", [True, False])
+    def test_it_goes_on(self, utc: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Within a second, into the next one, and back when the clock is set back."""
+        stamp = timestamp(utc)
+        for offset in (0.0, 0.001, 0.999, 1.0, 59.5, 3600.125, -5.0):
+            moment = self.MOMENT + offset
+            monkeypatch.setattr(clock, "epoch", lambda moment=moment: moment)
+
+            told = datetime.fromisoformat(stamp()).timestamp()
+
+            assert abs(told - moment) < 0.0011

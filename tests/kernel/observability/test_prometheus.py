@@ -1,0 +1,151 @@
+"""The figures as Prometheus text, read by Prometheus's own parser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from smartmob import __version__
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.http.requests import BUCKETS, RequestStats
+from smartmob.kernel.observability.prometheus import (
+    CONTENT_TYPE,
+    Gauge,
+    MetricsRegistry,
+    gauges,
+    http_metrics,
+    task_metrics,
+    writer_metrics,
+)
+from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
+from smartmob.settings import DatabaseSettings
+
+
+def _read(*collectors: Callable[[], Iterable[Any]]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    figures = MetricsRegistry()
+    for collector in collectors:
+        figures.add(collector)
+    families = text_string_to_metric_families(figures.text().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def _request_stats() -> RequestStats:
+    return RequestStats(lambda _: None)
+
+
+def test_the_version() -> None:
+    """The running version is told as a label."""
+    assert _read(http_metrics(_request_stats()))["smartmob_info", (("version", __version__),)] == 1
+
+
+async def test_requests() -> None:
+    """They are counted by method and status, and their durations by bucket, each holding those before it."""
+    request_stats = _request_stats()
+    for method, status, duration in (("GET", 200, 0.0004), ("GET", 200, 0.001), ("POST", 503, 0.3), ("GET", 200, 99.0)):
+        request_stats.add((method, "/x", status, duration, "id"))
+    await asyncio.sleep(0)
+
+    found = _read(http_metrics(request_stats))
+
+    assert found["smartmob_http_requests_total", (("method", "GET"), ("status", "200"))] == 3
+    assert found["smartmob_http_requests_total", (("method", "POST"), ("status", "503"))] == 1
+    name = "smartmob_http_request_duration_seconds"
+    counts = [found[f"{name}_bucket", (("le", str(bound)),)] for bound in (*BUCKETS, "+Inf")]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[BUCKETS.index(0.25)], counts[BUCKETS.index(0.5)], counts[-2], counts[-1]) == (
+        2,
+        2,
+        3,
+        3,
+        4,
+    )
+    assert found[f"{name}_count", ()] == 4
+    assert found[f"{name}_sum", ()] == pytest.approx(99.3014)
+
+
+def test_no_requests_yet() -> None:
+    """All figures are there from the start."""
+    assert _read(http_metrics(_request_stats()))["smartmob_http_request_duration_seconds_count", ()] == 0
+
+
+def test_writers() -> None:
+    """Each writer has its own figures under its name."""
+
+    async def commit(*_: object) -> None:
+        raise AssertionError
+
+    database = Database(DatabaseSettings(url="postgresql://nowhere/x"), None)
+    first, second = (GroupCommitWriter[int](name, database, commit) for name in ("first", "second"))
+    first.figures.rows, first.figures.batches, first.figures.waiting = 70, 3, 5
+    first.figures.retries, second.figures.refused = 2, 4
+
+    found = _read(writer_metrics(first, second))
+
+    def both(name: str) -> list[float]:
+        return [found[f"smartmob_writer_{name}", (("writer", writer),)] for writer in ("first", "second")]
+
+    assert both("rows_total") == [70, 0]
+    assert both("batches_total") == [3, 0]
+    assert both("retries_total") == [2, 0]
+    assert both("refused_total") == [0, 4]
+    assert both("waiting_rows") == [5, 0]
+
+
+async def test_tasks() -> None:
+    """The tasks that run now are counted, and how late the loop is."""
+    tasks, lag = TaskRegistry(), LoopLag()
+    tasks.start("one", asyncio.sleep(3600))
+    tasks.start("two", asyncio.sleep(3600))
+
+    assert _read(task_metrics(tasks, lag))["smartmob_tasks", ()] == 2
+    assert _read(task_metrics(tasks, lag))["smartmob_loop_lag_seconds", ()] == 0
+
+    await tasks.close()
+    await asyncio.sleep(0)
+    assert _read(task_metrics(tasks, lag))["smartmob_tasks", ()] == 0
+
+
+def test_the_process() -> None:
+    """Memory and processor time of the service are there as every Prometheus client tells them."""
+    found = _read()
+
+    assert found["process_resident_memory_bytes", ()] > 0
+    assert ("process_cpu_seconds_total", ()) in found
+
+
+def test_two_services_in_one_process() -> None:
+    """Their figures do not meet."""
+    assert MetricsRegistry().text()
+    assert MetricsRegistry().text()
+
+
+def test_the_media_type() -> None:
+    """It is the one of the text format."""
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_gauges() -> None:
+    """A feature's figures are read anew each time; one with a label has a value for each."""
+    level = {"": 1.0}
+
+    def read() -> Iterator[Gauge]:
+        yield Gauge("level", "How high.", level)
+        yield Gauge("core_percent", "How busy.", {"0": 5.0, "1": 7.5}, "core")
+        yield Gauge("nothing", "Not there.", {}, "sensor")
+
+    assert {key: value for key, value in _read(gauges(read)).items() if not key[0].startswith("process_")} == {
+        ("level", ()): 1.0,
+        ("core_percent", (("core", "0"),)): 5.0,
+        ("core_percent", (("core", "1"),)): 7.5,
+    }
+    level[""] = 2.0
+    assert _read(gauges(read))["level", ()] == 2.0

@@ -1,0 +1,295 @@
+"""Comparisons over HTTP: ten sessions of a suite, a test that becomes slower, and a machine that was busy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from smartmob.kernel.runtime import clock
+from tests.hosts.samples import register
+from tests.metrics.suites import TESTS, compare, describe, get, send, verdict_on
+
+SLOW = {"test_3": 0.2}
+
+
+async def _history(client: Any, number: int = 10, **options: Any) -> None:
+    await describe(client)
+    for hour in range(number):
+        await send(client, f"s{hour:02}", hour, **options)
+
+
+class TestSlower:
+    """A test becomes slower."""
+
+    async def test_suspect_then_regression(self, client: Any) -> None:
+        """The first session makes it suspect, the next one a regression; each run tells it by itself too."""
+        await _history(client)
+        await send(client, "s10", 10, SLOW)
+        first = await compare(client, "s09", "s10")
+        assert (first["verdict"], verdict_on(first, "test_3")) == ("suspect", "suspect")
+        assert first["counts"] == {
+            **dict.fromkeys(("regression", "unfit", "improvement", "gone", "new"), 0),
+            **{"suspect": 1, "noise": 7},
+        }
+        assert verdict_on(await get(client, "/api/v1/runs/s10/verdict"), "test_3") == "suspect"
+
+        await send(client, "s11", 11, SLOW)
+        for base, head in (("s09", "s10"), ("s09", "s11"), ("s05", "latest")):
+            found = await compare(client, base, head)
+            assert (found["verdict"], verdict_on(found, "test_3")) == ("regression", "regression"), (base, head)
+        (row,) = (row for row in found["items"] if row["verdict"] == "regression")
+        assert found["items"][0] == row
+        assert row["corrected_ratio"] == pytest.approx(2.0, rel=0.05)
+        assert (row["path"], row["variant"], row["confidence"]) == ("tests.test_sum", "test_3", "normal")
+        assert row["sessions"] == 6
+        for run in ("s10", "s11"):
+            assert verdict_on(await get(client, f"/runs/{run}/verdict"), "test_3") == "regression"
+        await send(client, "s12", 12, SLOW)
+        assert (await get(client, "/runs/s12/verdict"))["verdict"] == "noise"
+
+    async def test_once_only(self, client: Any) -> None:
+        """What does not come again was noise."""
+        await _history(client)
+        await send(client, "s10", 10, SLOW)
+        await send(client, "s11", 11)
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], verdict_on(found, "test_3")) == ("noise", "noise")
+
+    async def test_faster(self, client: Any) -> None:
+        """The same for what becomes faster; the first time is no alarm."""
+        await _history(client)
+        await send(client, "s10", 10, {"test_3": 0.05})
+        assert (await compare(client, "s09", "s10"))["verdict"] == "noise"
+        await send(client, "s11", 11, {"test_3": 0.05})
+        found = await compare(client, "s09", "s11")
+        assert (found["verdict"], verdict_on(found, "test_3")) == ("improvement", "improvement")
+
+    async def test_a_slow_machine(self, client: Any) -> None:
+        """It is the machine's fault, and told so."""
+        await _history(client)
+        await send(client, "s10", 10, dict.fromkeys(TESTS, 0.15))
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], found["shift"]["verdict"]) == ("noise", "slower")
+        assert found["shift"]["ratio"] == pytest.approx(1.5, rel=0.03)
+        assert "look for the reason in the machine" in found["shift"]["explanation"]
+
+    async def test_the_least_of_repeats(self, client: Any) -> None:
+        """Of several executions in a session the quickest counts."""
+        await _history(client)
+        await send(client, "s10", 10, SLOW)
+        await send(client, "s10", 10)
+        assert (await compare(client, "s09", "s10"))["verdict"] == "noise"
+
+    async def test_parallel_workers(self, client: Any) -> None:
+        """The sessions of a run are compared as one."""
+        await describe(client)
+        for hour in range(11):
+            for worker in range(2):
+                times = {"test_3": 0.2} if hour == 10 and worker else {}
+                await send(client, f"s{hour:02}-{worker}", hour + worker / 3600, times, scm_ref=f"commit-{hour:02}")
+        found = await compare(client, "commit-09", "commit-10")
+        # The other worker has run the same test in time.
+        assert found["verdict"] == "noise"
+        assert found["head"]["sessions"] == ["s10-0", "s10-1"]
+        assert found["contexts"][0]["sessions"] == 10
+
+    async def test_other_resources(self, client: Any) -> None:
+        """Memory and processors are compared in their own units."""
+        await _history(client)
+        await send(client, "s10", 10, measures={"mem_usage": 50.0, "cpu_usage": 0.5})
+        await send(client, "s11", 11, measures={"mem_usage": 50.0, "cpu_usage": 0.5})
+        found = await compare(client, "s09", "s11", resource="mem_usage")
+        assert (found["unit"], found["verdict"], found["counts"]["regression"]) == ("MB", "regression", 8)
+        assert (await compare(client, "s09", "s11", resource="cpu_usage"))["verdict"] == "noise"
+
+    async def test_what_matters(self, client: Any) -> None:
+        """The least effect and change are asked for."""
+        await _history(client)
+        for hour in (10, 11):
+            await send(client, f"s{hour}", hour, {"test_3": 0.13})
+        assert (await compare(client, "s09", "s11"))["verdict"] == "regression"
+        assert (await compare(client, "s09", "s11", min_effect="0.5"))["verdict"] == "noise"
+        assert (await compare(client, "s09", "s11", min_change="0.05"))["verdict"] == "noise"
+        told = await compare(client, "s09", "s11", limit="1")
+        assert [row["item"] for row in told["items"]] == ["test_3"]
+
+
+class TestContexts:
+    """Only what was measured in the same place is compared."""
+
+    async def test_another_python(self, client: Any) -> None:
+        """It is said how the places differ."""
+        await _history(client)
+        await describe(client, "d" * 32, python_info="3.14.0")
+        await send(client, "s10", 10, SLOW, context_h="d" * 32)
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], found["counts"]["unfit"], found["contexts"]) == ("unfit", 8, [])
+        assert "python_info '3.11.7' became '3.14.0'" in found["explanation"]
+
+    async def test_another_frequency(self, client: Any) -> None:
+        """The plugin sends the frequency of the moment, which makes no other place."""
+        for hour in range(12):
+            await describe(client, f"{hour:032}", cpu_frequency=2000.0 + hour)
+            await send(client, f"s{hour:02}", hour, SLOW if hour > 9 else {}, context_h=f"{hour:032}")
+        found = await compare(client, "s09", "s11")
+        assert (found["verdict"], len(found["contexts"]), found["contexts"][0]["sessions"]) == ("regression", 1, 10)
+
+    async def test_two_places(self, client: Any) -> None:
+        """A commit that ran on two machines is compared on each."""
+        await describe(client, "c" * 32)
+        await describe(client, "d" * 32, machine_node="rack8")
+        for hour in range(12):
+            for place in "cd":
+                times = SLOW if hour > 9 and place == "d" else {}
+                await send(client, f"{place}{hour:02}", hour, times, context_h=place * 32, scm_ref=f"commit-{hour:02}")
+        found = await compare(client, "commit-09", "commit-11")
+        assert [one["machine_node"] for one in found["contexts"]] == ["rack7", "rack8"]
+        assert found["counts"] | {"regression": 1, "noise": 15} == found["counts"]
+        assert found["items"][0]["context_h"] == "d" * 32
+
+    async def test_a_context_that_never_came(self, client: Any) -> None:
+        """Its hash alone tells what is the same place."""
+        for hour in range(12):
+            await send(client, f"s{hour:02}", hour, SLOW if hour > 9 else {})
+        assert (await compare(client, "s09", "s11"))["verdict"] == "regression"
+
+    async def test_another_branch(self, client: Any) -> None:
+        """What another branch did meanwhile neither clears nor blames."""
+        await _history(client, tags={"pipeline_branch": "main"})
+        await send(client, "s10", 10, SLOW, tags={"pipeline_branch": "feature"})
+        await send(client, "s11", 11, tags={"pipeline_branch": "main"})
+        assert (await compare(client, "s09", "s10"))["verdict"] == "suspect"
+        await send(client, "s12", 12, SLOW, tags={"pipeline_branch": "feature"}, scm_ref="of-s10")
+        assert (await compare(client, "s09", "s10"))["verdict"] == "regression"
+
+    async def test_the_first_run_ever(self, client: Any) -> None:
+        """It has nothing to be compared with."""
+        await _history(client, 1)
+        found = await get(client, "/api/v1/runs/s00/verdict")
+        assert (found["verdict"], found["base"], found["counts"]["unfit"]) == ("unfit", None, 8)
+        assert "no earlier run" in found["explanation"]
+
+    async def test_two_runs(self, client: Any) -> None:
+        """They are compared with low confidence."""
+        await _history(client, 1)
+        await send(client, "s01", 1, SLOW)
+        found = await compare(client, "s00", "s01")
+        assert found["verdict"] == "suspect"
+        assert {row["confidence"] for row in found["items"]} == {"low"}
+        assert "low confidence" in found["items"][0]["reason"]
+
+    async def test_new_and_gone(self, client: Any) -> None:
+        """Tests on one side only are told, and are no regression."""
+        await _history(client)
+        await send(client, "s10", 10, {"test_new": 5.0})
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], verdict_on(found, "test_new"), found["counts"]["new"]) == ("noise", "new", 1)
+        back = await compare(client, "s10", "s09")
+        assert (verdict_on(back, "test_new"), back["counts"]["gone"]) == ("gone", 1)
+
+
+class TestBusyMachine:
+    """What the machine did beside the tests."""
+
+    async def _run(self, client: Any, ident: str, name: str, hour: int, cpu: float, **options: Any) -> None:
+        start = clock.now() - timedelta(hours=20)
+        await send(client, name, hour, start=start, **options)
+        begun = (start + timedelta(hours=hour)).timestamp()
+        # The longest test lasts for 20 s.
+        for second in (1, 5, 9):
+            sample = {"cpu": cpu, "unix_time": str(begun + second)}
+            headers = {"Authorization": ident}
+            async with client.post("/client/rack7", json=sample, headers=headers) as response:
+                assert response.status == 202, await response.text()
+
+    async def test_busy_with_something_else(self, client: Any) -> None:
+        """A session on a machine at 95 % is unfit; the same session on an idle one would be a regression."""
+        await describe(client)
+        ident = await register(client, "rack7")
+        times = {"test_0": 20.0}
+        for hour in range(10):
+            await self._run(client, ident, f"s{hour:02}", hour, 10.0, times=times)
+        await self._run(client, ident, "s10", 10, 95.0, times=times | SLOW)
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], found["counts"]["unfit"]) == ("unfit", 8)
+        host = found["contexts"][0]["host"]
+        assert (host["host"], host["busy"], host["cpu"], host["usual"]) == ("rack7", True, 95.0, pytest.approx(10.0))
+        assert "busy for 95%" in found["explanation"]
+        assert (await get(client, "/runs/s10/verdict"))["verdict"] == "unfit"
+
+        # What was measured on a busy machine confirms nothing later.
+        await self._run(client, ident, "s11", 11, 10.0, times=times | SLOW)
+        assert (await compare(client, "s09", "s11"))["verdict"] == "suspect"
+        assert (await get(client, "/runs/s11/verdict"))["verdict"] == "suspect"
+
+    async def test_busy_with_the_tests(self, client: Any) -> None:
+        """What the tests themselves take makes no run unfit."""
+        await describe(client, cpu_count=1)
+        ident = await register(client, "rack7")
+        for hour in range(11):
+            measures = {"user_time": 2.3, "kernel_time": 0.0}
+            await self._run(client, ident, f"s{hour:02}", hour, 95.0, times={"test_0": 20.0}, measures=measures)
+        found = await compare(client, "s09", "s10")
+        assert found["verdict"] == "noise"
+        assert found["contexts"][0]["host"]["tests"] == pytest.approx(92.0, abs=3.0)
+
+    async def test_busy_while_the_base_ran(self, client: Any) -> None:
+        """With nothing but two runs the base has to be fit as well."""
+        await describe(client)
+        ident = await register(client, "rack7")
+        await self._run(client, ident, "s00", 0, 10.0, times={"test_0": 20.0})
+        await self._run(client, ident, "s01", 1, 10.0, times={"test_0": 20.0})
+        await self._run(client, ident, "s02", 2, 95.0, times={"test_0": 20.0} | SLOW)
+        await self._run(client, ident, "s03", 3, 10.0, times={"test_0": 20.0})
+        found = await compare(client, "s02", "s03")
+        assert (found["verdict"], "while the base ran" in found["explanation"]) == ("unfit", True)
+
+
+class TestRemembered:
+    """Verdicts of runs are remembered until they may be others."""
+
+    async def test_a_new_session(self, client: Any) -> None:
+        """The next session changes the verdict on the run before."""
+        await _history(client)
+        await send(client, "s10", 10, SLOW)
+        for _ in range(2):
+            assert (await get(client, "/runs/s10/verdict"))["verdict"] == "suspect"
+        await send(client, "s11", 11, SLOW)
+        assert (await get(client, "/runs/s10/verdict"))["verdict"] == "regression"
+
+    async def test_a_late_metric(self, client: Any) -> None:
+        """So does what is added to the run itself, and what is removed."""
+        await _history(client)
+        await send(client, "s10", 10, SLOW)
+        assert (await get(client, "/runs/s10/verdict"))["verdict"] == "suspect"
+        await send(client, "s10", 10)
+        assert (await get(client, "/runs/s10/verdict"))["verdict"] == "noise"
+        for hour in range(10):
+            assert (await client.delete(f"/sessions/s{hour:02}")).status == 200
+        assert (await get(client, "/runs/s10/verdict"))["verdict"] == "unfit"
+
+    async def test_a_run_that_is_not_there(self, client: Any) -> None:
+        """It is 404, and a resource that is none is 400."""
+        await get(client, "/runs/nothing/verdict", 404)
+        await _history(client, 1)
+        problem = await get(client, "/runs/s00/verdict", 400, resource="luck")
+        assert problem["errors"][0]["where"] == "resource"
+
+
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ({"resource": "x"}, "resource"),
+        ({"min_effect": "-1"}, "min_effect"),
+        ({"min_change": "nan"}, "min_change"),
+        ({"limit": "0"}, "limit"),
+        ({"base": ""}, "base"),
+        ({"head": "a\0"}, "head"),
+    ],
+)
+async def test_bad_arguments(client: Any, query: dict[str, str], where: str) -> None:
+    """They are 400 and named."""
+    problem = await get(client, "/compare", 400, **query)
+    assert problem["errors"][0]["where"] == where

@@ -1,0 +1,389 @@
+"""Downloads from a real server: what arrives, and every way to fail with a reason that a person understands."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from smartmob.errors import TooLarge
+from smartmob.kernel.runtime.disk import free_bytes
+from smartmob.processes.preparation.download import (
+    DownloadError,
+    DownloadLimits,
+    Stored,
+    check_url,
+    download,
+    is_forbidden,
+    open_session,
+    store,
+)
+from tests.processes.file_server import FileServer, running_file_server
+
+BODY = os.urandom(1_500_000)
+LIMITS = DownloadLimits(bytes=2_000_000, connect_seconds=5, stall_seconds=5, total_seconds=20, redirects=3)
+
+
+@pytest.fixture(name="files")
+async def _files() -> AsyncIterator[FileServer]:
+    async with running_file_server() as server:
+        yield server
+
+
+@pytest.fixture(name="session")
+async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session() as session:
+        yield session
+
+
+async def test_a_file_arrives_with_its_digest(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """What the server sent is on the disk, and the digest is that of its bytes."""
+    url = files.file("/app.tar", BODY)
+
+    stored = await download(session, url, tmp_path / "x", LIMITS, request_id="req-1")
+
+    assert (tmp_path / "x").read_bytes() == BODY
+    assert stored == Stored(hashlib.sha256(BODY).hexdigest(), len(BODY))
+    assert files.requests[0][1]["X-Request-Id"] == "req-1"
+    assert "Cookie" not in files.requests[0][1]
+
+
+async def test_progress_is_told(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """It grows up to the size, which is known from the start."""
+    seen: list[tuple[int, int | None]] = []
+    url = files.file("/x", BODY)
+
+    await download(session, url, tmp_path / "x", LIMITS, progress=lambda done, total: seen.append((done, total)))
+
+    assert seen[-1] == (len(BODY), len(BODY))
+    assert seen == sorted(seen)
+    assert len(seen) > 1
+
+
+async def test_redirects_are_followed(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """Relative and absolute ones, with the id of the request."""
+    files.redirect("/a", "/b", 301)
+    files.redirect("/b", files.url("/c"), 307)
+    files.file("/c", b"x")
+
+    stored = await download(session, files.url("/a"), tmp_path / "x", LIMITS, request_id="r")
+
+    assert stored.size == 1
+    assert [(path, headers["X-Request-Id"]) for path, headers in files.requests] == [
+        ("/a", "r"),
+        ("/b", "r"),
+        ("/c", "r"),
+    ]
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", "http://[", "data:,x"])
+async def test_redirects_lead_to_http_only(
+    location: str, files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Nothing of this machine's files is read, whatever a server says."""
+    files.redirect("/a", location)
+
+    with pytest.raises(DownloadError, match=r"/a: redirects to .*, and only http and https are followed"):
+        await download(session, files.url("/a"), tmp_path / "x", LIMITS)
+    assert not (tmp_path / "x").exists()
+
+
+async def test_redirects_end(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """A circle is given up."""
+    files.redirect("/a", "/a")
+
+    with pytest.raises(DownloadError, match="more than 3 redirects"):
+        await download(session, files.url("/a"), tmp_path / "x", LIMITS)
+    assert files.asked_for("/a") == 4
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://host/x", "x", "", "http://", "http://[x", "https:///x", "http://h/\udcff"]
+)
+async def test_only_addresses_of_http_are_taken(url: str, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """The error says what is expected, and quotes nothing of what cannot be understood."""
+    with pytest.raises(DownloadError, match="is not an address"):
+        check_url(url)
+    with pytest.raises(DownloadError, match="is not an address"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+@pytest.mark.parametrize("status", [204, 206, 304, 401, 403, 404, 500, 503])
+async def test_another_status_is_a_failure(
+    status: int, files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """The reason names it, and no page is taken for a file."""
+    url = files.status("/x", status)
+
+    with pytest.raises(DownloadError, match=f"/x: the server answered {status}"):
+        await download(session, url, tmp_path / "x", LIMITS)
+    assert not (tmp_path / "x").exists()
+
+
+async def test_a_download_without_an_end_is_given_up(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """No more than the limit is written."""
+    with pytest.raises(DownloadError, match="more than 2000000 bytes"):
+        await download(session, files.endless("/x"), tmp_path / "x", LIMITS)
+    assert (tmp_path / "x").stat().st_size <= 2_000_000
+
+
+async def test_a_download_that_says_it_is_too_large_is_not_begun(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Its announcement is enough."""
+    url = files.stall("/x", promised=2_000_001)
+
+    with pytest.raises(DownloadError, match=r"more than 2000000 bytes \(2000001\)"):
+        await download(session, url, tmp_path / "x", LIMITS)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("sent", [b"", b"abc"])
+async def test_a_download_that_stalls_is_given_up(
+    sent: bytes, files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """The time without a byte counts."""
+    with pytest.raises(DownloadError, match=r"stalled: nothing came for 0\.05 s"):
+        await download(session, files.stall("/x", sent), tmp_path / "x", replace(LIMITS, stall_seconds=0.05))
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Silence before the answer counts as silence within."""
+    with pytest.raises(DownloadError, match=r"stalled: nothing came for 0\.05 s"):
+        await download(session, files.silence("/x"), tmp_path / "x", replace(LIMITS, stall_seconds=0.05))
+
+
+async def test_a_download_ends_some_time(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """Bytes that keep coming do not extend the time of the whole."""
+    limits = replace(LIMITS, bytes=10**15, total_seconds=0.1)
+
+    with pytest.raises(DownloadError, match=r"not complete after 0\.1 s"):
+        await download(session, files.endless("/x"), tmp_path / "x", limits)
+
+
+async def test_a_body_that_was_cut_off_is_a_failure(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Less than what was promised is not taken for the whole."""
+    url = files.truncate("/x", b"abc", promised=1000)
+
+    with pytest.raises(DownloadError, match="ended before the body was complete"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+async def test_a_refused_connection_is_named(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """The reason is the system's."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/x"
+        with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+/x: no connection: Connection refused"):
+            await download(session, url, tmp_path / "x", LIMITS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1%25lo]/x",
+        "http://[::ffff:169.254.169.254]/x",
+        "http://[fd00:ec2::254]/x",
+        "http://0xA9FEA9FE/x",
+        "http://[64:ff9b::a9fe:a9fe]/x",
+        "http://168.63.129.16/x",
+        "http://192.0.0.192/x",
+        "http://100.100.100.200/x",
+    ],
+)
+async def test_where_clouds_keep_secrets(url: str, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """A source at a link-local address is refused, however the address is written, and no connection is tried."""
+    with pytest.raises(DownloadError, match="link-local addresses"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+async def test_a_redirect_to_where_clouds_keep_secrets(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """It is refused as well."""
+    url = files.redirect("/x", "http://169.254.169.254/latest/meta-data/")
+    with pytest.raises(DownloadError, match=r"169\.254\.169\.254/.*: link-local addresses"):
+        await download(session, url, tmp_path / "x", LIMITS)
+
+
+class _Rebinding(AbstractResolver):
+    """Gives for any name the next of its answers, and the last one from then on."""
+
+    def __init__(self, *answers: str) -> None:
+        self.asked = 0
+        self._answers = answers
+
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for address in answer.split()
+        ]
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+async def test_a_name_that_changes_its_address(files: FileServer, tmp_path: Path) -> None:
+    """What is connected to is what was looked at: an address that comes with a later look-up is refused then."""
+    port = URL(files.file("/x", b"x")).port
+    files.redirect("/y", f"http://other.test:{port}/x")
+    resolver = _Rebinding("127.0.0.1", "169.254.169.254")
+    async with open_session(resolver) as session:
+        stored = await download(session, f"http://lab.test:{port}/x", tmp_path / "first", LIMITS)
+    async with open_session(resolver) as session:
+        with pytest.raises(DownloadError, match=r"lab\.test.*: link-local addresses"):
+            await download(session, f"http://lab.test:{port}/x", tmp_path / "second", LIMITS)
+    async with open_session(_Rebinding("127.0.0.1", "169.254.169.254")) as session:
+        with pytest.raises(DownloadError, match=r"other\.test.*: link-local addresses"):
+            await download(session, f"http://lab.test:{port}/y", tmp_path / "third", LIMITS)
+    assert (stored.size, resolver.asked) == (1, 2)
+    assert [path for path, _ in files.requests] == ["/x", "/y"]
+
+
+@pytest.mark.parametrize(
+    ("host", "forbidden"),
+    [
+        *((host, False) for host in ("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "0.0.0.0")),
+        *((host, False) for host in ("::1", "fd12:3456::1", "2001:db8::1", "64:ff9b::c000:201", "::ffff:10.0.0.1")),
+        *((host, False) for host in ("8.8.8.8", "192.0.2.1", "2002:c000:201::1", "64:ff9b:1:c000:2:100::")),
+        *((host, True) for host in ("169.254.0.1", "169.254.169.254", "fe80::1%eth0", "febf::1", "168.63.129.16")),
+        *((host, True) for host in ("192.0.0.192", "100.100.100.200", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")),
+        *((host, True) for host in ("fd00:c1::a9fe:a9fe", "fd00:42::42", "::ffff:169.254.0.1", "::ffff:168.63.129.16")),
+        *((host, True) for host in ("64:ff9b::a9fe:a9fe", "64:ff9b::a9fe:1", "64:ff9b::a83f:8110", "::a9fe:a9fe")),
+        *((host, True) for host in ("64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:1:2::a9fe:a9fe", "2001:db8:64::a9fe:a9fe")),
+        *((host, True) for host in ("2002:a9fe:a9fe::1", "2001:0:a9fe:a9fe::1", "2001::5601:5601")),
+        *((host, True) for host in ("fec0::1", "fd12::5efe:a9fe:a9fe")),
+    ],
+)
+def test_forbidden_addresses(host: str, forbidden: bool) -> None:
+    """Private addresses are where a lab keeps its sources; link-local ones are not."""
+    assert is_forbidden(host) == forbidden
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "closed the connection without an answer"),
+        (b"220 ftp ready\r\n\r\n", "the answer is no HTTP"),
+    ],
+)
+async def test_what_is_no_http_is_named(
+    answer: bytes, reason: str, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """A server of something else is told from one that fails."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DownloadError, match=reason):
+            await download(session, f"http://127.0.0.1:{port}/x", tmp_path / "x", LIMITS)
+
+
+async def test_errors_show_no_secrets(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """Passwords and queries of an address stay out of what everybody may read."""
+    url = files.url("/x").replace("http://", "http://me:secret@") + "?token=secret"
+
+    with pytest.raises(DownloadError, match="/x: the server answered 404") as caught:
+        await download(session, url, tmp_path / "x", LIMITS)
+
+    assert "secret" not in str(caught.value)
+    assert files.requests[0][1]["Authorization"].startswith("Basic ")
+
+
+async def test_a_compressed_answer_counts_as_what_it_becomes(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """A bomb of the transport is stopped by the same limit."""
+    body = gzip.compress(bytes(5_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + body)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DownloadError, match="more than 2000000 bytes"):
+            await download(session, f"http://127.0.0.1:{port}/x", tmp_path / "x", LIMITS)
+
+
+async def test_it_can_be_cancelled(files: FileServer, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """The connection is closed, and the next download works."""
+    url = files.stall("/x", b"abc")
+    began = asyncio.Event()
+    task = asyncio.create_task(
+        download(session, url, tmp_path / "x", LIMITS, progress=lambda _done, _total: began.set())
+    )
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await download(session, files.file("/y", b"y"), tmp_path / "y", LIMITS)).size == 1
+
+
+async def test_a_place_that_cannot_be_written_is_named(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """It is the reason of the failure."""
+    with pytest.raises(DownloadError, match="No such file or directory"):
+        await download(session, files.file("/x", b"x"), tmp_path / "none" / "x", LIMITS)
+
+
+async def test_any_stream_can_be_stored(tmp_path: Path) -> None:
+    """Up to the limit and not a byte more."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 100_000
+
+    stored = await store(chunks(), tmp_path / "a", DownloadLimits(300_000))
+
+    assert stored == Stored(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
+    with pytest.raises(TooLarge, match="more than 299999 bytes"):
+        await store(chunks(), tmp_path / "b", DownloadLimits(299_999))
+
+
+async def test_a_download_leaves_the_floor_free(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """One without an end is given up there, one that says its size before a byte is written."""
+    least = free_bytes(tmp_path) - 30 * 1024**2
+    limits = replace(LIMITS, bytes=1024**4, least_free=least)
+
+    with pytest.raises(DownloadError, match=r"/x: \d+ MiB are free, and --least-free keeps \d+ MiB"):
+        await download(session, files.endless("/x"), tmp_path / "x", limits)
+    assert (tmp_path / "x").stat().st_size < 200 * 1024**2
+    (tmp_path / "x").unlink()
+    with pytest.raises(DownloadError, match="MiB are free"):
+        await download(session, files.stall("/y", promised=1024**4), tmp_path / "y", limits)
+    assert not (tmp_path / "y").exists()

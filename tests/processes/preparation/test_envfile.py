@@ -1,0 +1,81 @@
+"""The .env files: the RFC's example, and every way to be wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.processes.preparation.envfile import parse
+from smartmob.processes.preparation.procfile import BadLine
+
+_NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+_BLANKS = " \t\r\f\v"
+_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), max_size=20).map(
+    lambda text: text.strip(_BLANKS).rstrip("\\" + _BLANKS)
+)
+
+
+def test_the_example_of_the_rfc() -> None:
+    """Two addresses, taken whole."""
+    data = b"REDIS_URL=redis+tcp://localhost:6379/0\nMYSQL_URL=mysql+tcp://root:thepassword@localhost:3306/MySchema\n"
+    assert parse(data) == {
+        "REDIS_URL": "redis+tcp://localhost:6379/0",
+        "MYSQL_URL": "mysql+tcp://root:thepassword@localhost:3306/MySchema",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", {}),
+        (b"# a comment\n\n  \t\n  # B=1\nA=1", {"A": "1"}),
+        (b"  A \t=  1  \r\nB=", {"A": "1", "B": ""}),
+        (b"A=one \\\n   two\\\nthree\nB=2", {"A": "one two three", "B": "2"}),
+        (b"A=x # y=1", {"A": "x # y=1"}),
+        (b'A="x y"', {"A": '"x y"'}),
+        (b"A=a=b $HOME", {"A": "a=b $HOME"}),
+        ("B=ü".encode(), {"B": "ü"}),
+    ],
+)
+def test_the_rules_of_the_rfc(data: bytes, expected: dict[str, str]) -> None:
+    """Comments, blanks and continued lines mean what it says, and a value is literal."""
+    assert parse(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "reason"),
+    [
+        (b"A=1\nnonsense secret\n", 2, "neither a variable"),
+        (b"export A=secret\n", 1, "leave out the word `export`"),
+        (b"1A=secret\n", 1, "neither a variable"),
+        (b"A=1\nB=2\nA=secret\n", 3, "already set on line 1"),
+        (b"\xef\xbb\xbfA=secret\n", 1, "byte order mark"),
+        (b"A=1\nB=secret\xff\n", 2, "not UTF-8"),
+        (b"A=secret\0\n", 1, "zero byte"),
+        (b"A=secret\\", 1, "continued"),
+    ],
+)
+def test_a_bad_line_is_named_without_its_value(data: bytes, line: int, reason: str) -> None:
+    """The error has the number of the line and the reason; what may be a password is not in it."""
+    with pytest.raises(BadLine, match=rf"\.env, line {line}: .*{reason}") as caught:
+        parse(data)
+    assert caught.value.line == line
+    assert "secret" not in str(caught.value)
+
+
+@given(st.binary(max_size=200) | st.text(st.sampled_from("AB=\\# \n\r\t"), max_size=60).map(str.encode))
+def test_any_bytes_are_variables_or_refused(data: bytes) -> None:
+    """Nothing else can come of a file."""
+    try:
+        assert all("\0" not in value and "\n" not in value for value in parse(data).values())
+    except BadLine as error:
+        assert 1 <= error.line <= data.count(b"\n") + 1
+
+
+@given(st.dictionaries(_NAMES, _VALUES), st.sampled_from(["=", " = ", "\t=  "]))
+def test_what_was_written_is_read(variables: dict[str, str], equals: str) -> None:
+    """Any values come back as they were."""
+    data = "".join(f"{name}{equals}{value}\n" for name, value in variables.items()).encode()
+
+    assert parse(data) == variables

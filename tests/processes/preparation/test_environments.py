@@ -1,0 +1,388 @@
+"""Virtual environments by the real venv and the real pip, without an index."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from smartmob.kernel.runtime.disk import free_bytes
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.processes.preparation.environments import (
+    MOST_DOTS,
+    MOST_PROJECT,
+    MOST_REQUIREMENTS,
+    EnvironmentFailure,
+    Environments,
+    recipe,
+    stands_alone,
+)
+from tests.processes.archives import wheel
+from tests.processes.commands import Runner, variables
+
+DIGEST = "0" * 64
+
+BACKEND = '''
+"""A builder of wheels that needs nothing."""
+import pathlib, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    about = "thing-1.0.dist-info"
+    name = "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(folder) / name, "w") as file:
+        file.write("thing.py")
+        file.writestr(about + "/METADATA", "Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n")
+        file.writestr(about + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        file.writestr(about + "/RECORD", "")
+    pathlib.Path("built").touch()
+    return name
+'''
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.fixture(name="tasks")
+async def _tasks() -> AsyncIterator[TaskRegistry]:
+    tasks = TaskRegistry()
+    yield tasks
+    await tasks.close()
+
+
+@pytest.fixture(name="runner")
+def _runner() -> Runner:
+    return Runner()
+
+
+@pytest.fixture(name="environments")
+async def _environments(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> AsyncIterator[Environments]:
+    environments = Environments(tmp_path / "environments", runner, tasks, variables())
+    await environments.open()
+    yield environments
+    environments.close()
+
+
+def _source(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_text(content)
+    return folder
+
+
+def _ignore(_: bytes) -> None:
+    """Listen to nothing."""
+
+
+def _wheel_beside(root: Path) -> str:
+    """Put a wheel where pip finds it, and return the requirements for it."""
+    wheels = root / "wheels"
+    wheels.mkdir()
+    (wheels / "thing-1.0-py3-none-any.whl").write_bytes(wheel("thing", "1.0", {"thing.py": "ANSWER = 42"}))
+    return "--no-index\n--find-links ./wheels\nthing==1.0\n"
+
+
+async def _says(environment: Path, runner: Runner, code: str) -> str:
+    said = bytearray()
+    assert await runner([str(environment / "bin" / "python"), "-c", code], environment, variables(), said.extend) == 0
+    return said.decode().strip()
+
+
+async def test_requirements_are_installed_once_for_all(
+    environments: Environments, runner: Runner, tmp_path: Path
+) -> None:
+    """Ten nodes and two releases with the same requirements use one environment, and all hear how it is made."""
+    first = _source(tmp_path / "first")
+    (first / "requirements.txt").write_text(_wheel_beside(first))
+    outputs = [bytearray() for _ in range(10)]
+
+    made = await asyncio.gather(*(environments.provide(first, DIGEST, output.extend) for output in outputs))
+
+    assert len(set(made)) == 1
+    assert made[0] is not None
+    assert await _says(made[0], runner, "import thing; print(thing.ANSWER)") == "42"
+    assert all(b"Successfully installed thing-1.0" in output for output in outputs)
+    assert len(runner.commands) == 3
+
+    assert await environments.provide(first, DIGEST, _ignore) == made[0]
+    assert len(runner.commands) == 3
+    assert await environments.provide(_source(tmp_path / "none", Procfile="x: y"), DIGEST, _ignore) is None
+
+
+async def test_a_project_is_built_from_a_copy(environments: Environments, runner: Runner, tmp_path: Path) -> None:
+    """The program itself is installed, and its source stays as it was."""
+    root = _source(tmp_path / "app", pyproject_toml=PROJECT, backend_py=BACKEND, thing_py="ANSWER = 43")
+
+    made = await environments.provide(root, DIGEST, _ignore)
+
+    assert made is not None
+    assert await _says(made, runner, "import thing; print(thing.ANSWER)") == "43"
+    assert sorted(path.name for path in root.iterdir()) == ["backend.py", "pyproject.toml", "thing.py"]
+
+
+async def test_pip_that_fails_shows_its_last_lines(environments: Environments, tmp_path: Path) -> None:
+    """The reason is in them; nothing is left, and the next one tries anew."""
+    root = _source(tmp_path / "app", requirements_txt="--no-index\nnothing-of-this-name==1\n")
+
+    with pytest.raises(EnvironmentFailure, match=r"`python -m pip install .*` ended with 1") as caught:
+        await environments.provide(root, DIGEST, _ignore)
+
+    assert caught.value.state == "pip install failure"
+    assert any("nothing-of-this-name" in line for line in caught.value.output)
+    assert not list((tmp_path / "environments").iterdir())
+
+
+async def test_a_venv_that_fails_is_told_apart(tasks: TaskRegistry, tmp_path: Path) -> None:
+    """By its state, whether python ends badly or cannot even be started."""
+    root = _source(tmp_path / "app", requirements_txt="x\n")
+
+    async def refuse(argv: object, cwd: object, env: object, on_output: Callable[[bytes], None]) -> int:
+        on_output(b"no ensurepip\nnothing\n")
+        return -9
+
+    async def missing(argv: object, cwd: object, env: object, on_output: object) -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    environments = Environments(tmp_path / "environments", refuse, tasks, {})
+    await environments.open()
+    with pytest.raises(EnvironmentFailure, match=r"`python -m venv .*` was killed by signal 9") as caught:
+        await environments.provide(root, DIGEST, _ignore)
+    assert caught.value.state == "virtual environment failure"
+    assert caught.value.output == ("no ensurepip", "nothing")
+    environments.close()
+
+    environments = Environments(tmp_path / "environments", missing, tasks, {})
+    with pytest.raises(EnvironmentFailure, match="cannot be run: No such file or directory") as caught:
+        await environments.provide(root, DIGEST, _ignore)
+    assert caught.value.state == "virtual environment failure"
+    environments.close()
+
+
+async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
+    """Whatever it runs is ended once too little is free, the reason says so, and what was made is removed."""
+    root = _source(tmp_path / "app", requirements_txt="x\n")
+    ballast = tmp_path / "environments" / "ballast"
+
+    async def fill(argv: object, cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]) -> int:
+        ballast.mkdir()
+        fill = "head -c 100000000 /dev/zero > ballast; touch written; sleep 600"
+        return await runner(["sh", "-c", fill], ballast, env, on_output)
+
+    environments = Environments(
+        tmp_path / "environments", fill, tasks, variables(), least_free=free_bytes(tmp_path) - 50_000_000
+    )
+    await environments.open()
+    with pytest.raises(EnvironmentFailure, match=r"was stopped: \d+ MiB are free, and --least-free keeps") as caught:
+        await environments.provide(root, DIGEST, _ignore)
+
+    assert caught.value.state == "virtual environment failure"
+    assert runner.killed == 1
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["ballast"]
+    environments.close()
+
+
+async def test_nobody_waits_so_it_is_ended(environments: Environments, runner: Runner, tmp_path: Path) -> None:
+    """The last one who leaves ends the commands, and what they made is removed."""
+    root = _source(tmp_path / "app", requirements_txt="x\n")
+    waiters = [asyncio.create_task(environments.provide(root, DIGEST, _ignore)) for _ in range(3)]
+    await runner.began.wait()
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.wait(waiters)
+
+    assert runner.killed == 1
+    assert not list((tmp_path / "environments").iterdir())
+
+
+async def test_who_joins_late_hears_what_was_said(tasks: TaskRegistry, tmp_path: Path) -> None:
+    """At most the last 64 KiB of it."""
+    root = _source(tmp_path / "app", requirements_txt="x\n")
+    said, go = asyncio.Event(), asyncio.Event()
+
+    async def run(argv: object, cwd: Path, env: object, on_output: Callable[[bytes], None]) -> int:
+        if not said.is_set():
+            on_output(b"a" * 100_000)
+            on_output(b"b")
+            said.set()
+        await go.wait()
+        return 0
+
+    environments = Environments(tmp_path / "environments", run, tasks, {})
+    await environments.open()
+    early, late = bytearray(), bytearray()
+    heard = asyncio.Event()
+
+    def hear(data: bytes) -> None:
+        late.extend(data)
+        heard.set()
+
+    waiters = [asyncio.create_task(environments.provide(root, DIGEST, early.extend))]
+    await said.wait()
+    waiters.append(asyncio.create_task(environments.provide(root, DIGEST, hear)))
+    await heard.wait()
+    go.set()
+    await asyncio.gather(*waiters)
+
+    assert early == b"a" * 100_000 + b"b"
+    assert late == b"a" * 65_535 + b"b"
+    environments.close()
+
+
+async def test_what_was_not_completed_is_removed_at_start(
+    environments: Environments, runner: Runner, tmp_path: Path
+) -> None:
+    """A service that was killed leaves no half environment to be used."""
+    half, whole = tmp_path / "environments" / "half", tmp_path / "environments" / "whole"
+    for place in (half, whole):
+        (place / "venv").mkdir(parents=True)
+    (whole / "complete").touch()
+
+    await environments.open()
+
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["whole"]
+
+
+async def test_what_no_source_needs_is_set_aside(environments: Environments, tmp_path: Path) -> None:
+    """Those of the sources in use stay, and those that somebody asked for just now."""
+    root = _source(tmp_path / "app", requirements_txt="thing==1\n")
+    used = recipe(root, DIGEST)
+    assert used is not None
+    for name in (used.key, "old", "young"):
+        place = tmp_path / "environments" / name
+        place.mkdir()
+        (place / "complete").touch()
+        os.utime(place, (1000, 1000) if name != "young" else (3000, 3000))
+    gone: list[str] = []
+
+    environments.set_aside([used, None], 2000, lambda path: gone.append(path.name))
+
+    assert gone == ["old"]
+
+
+def test_what_an_environment_is_made_of(tmp_path: Path) -> None:
+    """The requirements first, else a project; the source counts where it is a part of them."""
+    plain = _source(tmp_path / "plain", requirements_txt="thing==1\n", pyproject_toml=PROJECT)
+    local = _source(tmp_path / "local", requirements_txt="-e .\n")
+    project = _source(tmp_path / "project", pyproject_toml="[project]\nname = 'x'\nversion = '1'\n")
+    tools = _source(tmp_path / "tools", pyproject_toml="[tool.ruff]\n")
+
+    one, other = recipe(plain, DIGEST), recipe(plain, "1" * 64)
+    assert one is not None
+    assert one == other
+    assert (one.install, one.needs_source) == (("-r", "requirements.txt"), False)
+    for root, install in ((local, ("-r", "requirements.txt")), (project, (".",))):
+        made, again = recipe(root, DIGEST), recipe(root, "1" * 64)
+        assert made is not None
+        assert again is not None
+        assert (made.install, made.needs_source) == (install, True)
+        assert made.key != again.key
+    assert recipe(tools, DIGEST) is None
+
+
+@pytest.mark.parametrize("content", [b"[project", b"\xff"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
+def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_path: Path) -> None:
+    """Its name is in the reason."""
+    (tmp_path / name).write_bytes(content)
+    if (name, content) == ("requirements.txt", b"[project"):
+        assert recipe(tmp_path, DIGEST) is not None
+        return
+    with pytest.raises(EnvironmentFailure, match=f"{name} cannot be read"):
+        recipe(tmp_path, DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", True),
+        ("# only a comment\n\n", True),
+        ("flask\nrequests==2.0 # why\naiohttp[speedups]>=3,<4 ; python_version < '3.13'\n", True),
+        ("a (>=1)\nb~=1.0\nc!=2\nd === 1.0\n", True),
+        ("thing==1 \\\n  --hash=sha256:abc \\\n  --hash=sha256:def\n", True),
+        ("thing @ https://example.org/thing.whl\n", True),
+        ("--index-url https://example.org/simple\n-i https://x\n--no-index\nthing\n", True),
+        ("-r other.txt\n", False),
+        ("-c constraints.txt\nthing\n", False),
+        ("-e .\n", False),
+        (".\n", False),
+        ("./wheels/thing.whl\n", False),
+        ("wheels/thing.whl\n", False),
+        ("--find-links wheels\nthing\n", False),
+        ("thing @ file:///x\n", False),
+        ("git+https://example.org/x\n", False),
+        ("/absolute\n", False),
+    ],
+)
+def test_requirements_that_name_files_are_told(text: str, expected: bool) -> None:
+    """What is not surely independent of the source counts as dependent."""
+    assert stands_alone(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("requirements.txt", b"x\n" * (MOST_REQUIREMENTS // 2 + 1), f"it has more than {MOST_REQUIREMENTS} bytes"),
+        ("pyproject.toml", b"# x\n" * (MOST_PROJECT // 4 + 1), f"it has more than {MOST_PROJECT} bytes"),
+        (
+            "pyproject.toml",
+            b"[project]\n" + b"a." * (MOST_DOTS + 1) + b"a=1\n",
+            f"line 2 has more than {MOST_DOTS} dots",
+        ),
+        ("pyproject.toml", b"x = " + b"[" * 20_000 + b"]" * 20_000, "it is nested too deeply"),
+        ("pyproject.toml", b"x = " + b"{a=" * 20_000 + b"1" + b"}" * 20_000, "it is nested too deeply"),
+        ("pyproject.toml", b"x = " + b"9" * 10_000, "Exceeds the limit"),
+        ("pyproject.toml", b"x = 2000-02-30", "Invalid"),
+    ],
+)
+def test_what_is_too_large_or_too_deep_is_a_failure(name: str, content: bytes, why: str, tmp_path: Path) -> None:
+    """One line says which file it is and what is wrong with it."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(EnvironmentFailure) as caught:
+        recipe(tmp_path, DIGEST)
+    assert str(caught.value).startswith(f"{name} cannot be read: ")
+    assert why in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "repeated", "tail"),
+    [
+        ("a", " ", "$"),
+        ("a", "--hash=x", " $"),
+        ("a ", "--hash=x ", "$"),
+        ("a ", "--hash=x", " @"),
+        ("a", "[", ""),
+        ("a[", "b,", ""),
+        ("a", ">=1,", "@"),
+        ("a @ https://x", "https://", " $"),
+        ("a", ".-", "/"),
+        ("", "a #", "\n$"),
+        ("", "-i", "\n"),
+    ],
+)
+def test_a_line_costs_as_much_as_it_is_long(head: str, repeated: str, tail: str) -> None:
+    """Eight times as much takes far less than the 64-fold of the time, whatever nearly fits the pattern."""
+
+    def seconds(count: int) -> float:
+        text = head + repeated * count + tail
+        found = []
+        for _ in range(5):
+            began = time.thread_time()
+            stands_alone(text)
+            found.append(time.thread_time() - began)
+        return min(found)
+
+    assert seconds(80_000) < 25 * max(seconds(10_000), 1e-4)
+
+
+def test_the_largest_project_that_is_taken_costs_little(tmp_path: Path) -> None:
+    """Its keys have as many parts as are allowed, and so has the table that they stand in."""
+    header = f"[{'.'.join('a' * (MOST_DOTS + 1))}]\n"
+    lines = [f"{chr(97 + n % 26)}{n}=1\n" for n in range(20_000)]
+    content = header + "".join(lines)
+    (tmp_path / "pyproject.toml").write_text(content[:MOST_PROJECT].rpartition("\n")[0] + "\n")
+
+    began = time.thread_time()
+    assert recipe(tmp_path, DIGEST) is None
+    assert time.thread_time() - began < 20

@@ -1,0 +1,256 @@
+"""Console attach: lines as they come, for many, and nobody is held up by one who does not read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+
+import pytest
+from aiohttp import WSServerHandshakeError
+
+from smartmob.processes import viewer
+from tests.processes.archives import File
+from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
+from tests.processes.frames import texts_and_rest
+from tests.waiting import until
+
+FLOOD = """
+import os, sys
+line = b"x" * 99 + b"\\n"
+block, left = line * 1000, int(sys.argv[1])
+while left:
+    os.write(1, block)
+    left -= 1
+os.write(1, b"the end\\n")
+"""
+
+
+async def test_both_streams_come_in_order(agent: Agent) -> None:
+    """Standard output and standard error share one pipe, and an open end is delivered at exit."""
+    words = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; printf 'no end'; sleep 0.2"
+    await agent.run(f"mkdir spoken 2> /dev/null && {{ {words}; exit; }}; {SLEEP}")
+    console = await agent.attach(tail=20)
+    expected = [f"{kind} {number}" for number in range(1, 6) for kind in ("out", "err")]
+    assert await lines(console, 11) == [*expected, "no end"]
+
+
+async def test_only_what_comes_later_without_a_tail(agent: Agent) -> None:
+    """As the seed says: output is discarded unless somebody listens."""
+    await agent.run("trap 'echo after' USR1; echo before; while :; do sleep 0.01; done")
+    await until(lambda: _tail_is(agent, ["before"]))
+    console = await agent.attach()
+    await agent.post("signal", "app.web.0", {"signal": "USR1"})
+    assert "before" not in await until_line(console, "after")
+
+
+async def _tail_is(agent: Agent, wanted: list[str]) -> bool:
+    console = await agent.attach(tail=100, follow=0)
+    return (await to_the_end(console))[0] == wanted
+
+
+async def test_without_follow_it_ends_after_the_kept_lines(agent: Agent) -> None:
+    """For those who only want to look back."""
+    await agent.run(f"echo one; echo two; {SLEEP}")
+    await until(lambda: _tail_is(agent, ["one", "two"]))
+    console = await agent.attach(tail=1, follow=0)
+    assert await to_the_end(console) == (["two"], 1000)
+
+
+async def test_events_are_told_to_those_who_ask(agent: Agent) -> None:
+    """With a prefix; others see the program's own words only."""
+    agent.files.gate.clear()
+    await agent.create(agent.app("web: echo hello; exit 3\n"))
+    told, plain = await agent.attach(events=1), await agent.attach()
+    agent.files.gate.set()
+    found = await until_line(told, "restarting in")
+    assert found[0].startswith("[smartmob] started, pid ")
+    assert found[1:3] == ["hello", "[smartmob] exited 3"]
+    assert await lines(plain, 2) == ["hello", "hello"]
+
+
+async def test_bytes_that_are_no_text_are_replaced(agent: Agent) -> None:
+    """A text frame is always valid, however binary the output is."""
+    await agent.run(
+        "exec python3 main.py", {"main.py": "import os\nos.write(1, bytes(range(256)) * 10 + b'\\nend\\n')"}
+    )
+    console = await agent.attach(tail=100)
+    found = await until_line(console, "end")
+    assert "�" in found[-2]
+
+
+async def test_a_line_without_an_end_comes_in_pieces(agent: Agent) -> None:
+    """Of a mebibyte each, so that nothing grows without bound."""
+    main = "import os, sys, time\nfor _ in range(5): os.write(1, b'z' * 524288)\nprint()\ntime.sleep(600)"
+    agent.files.gate.clear()
+    await agent.create(agent.app("web: python3 main.py\n", {"main.py": main}))
+    console = await agent.client.ws_connect("/attach-console/app.web.0", max_msg_size=8 * 1024 * 1024)
+    agent.files.gate.set()
+    sizes: list[int] = []
+    while sum(sizes) < 5 * 524288:
+        sizes.append(len(await console.receive_str(timeout=50)))
+    assert sum(sizes) == 5 * 524288
+    assert max(sizes) <= 1024 * 1024
+
+
+async def test_many_see_the_same(agent: Agent) -> None:
+    """Everything, each of them."""
+    agent.files.gate.clear()
+    await agent.create(
+        agent.app("web: exec python3 -u main.py 5\n", {"main.py": FLOOD + "import time; time.sleep(600)"})
+    )
+    consoles = await asyncio.gather(*(agent.attach() for _ in range(10)))
+    agent.files.gate.set()
+    for found in await asyncio.gather(*(until_line(console, "the end") for console in consoles)):
+        assert len(found) == 5_001
+        assert set(found[:-1]) == {"x" * 99}
+
+
+class Raw:
+    """A viewer that reads only when it is told to, and then as fast as it can."""
+
+    def __init__(self, agent: Agent, receive_buffer: int = 1 << 20) -> None:
+        self.port = agent.client.port
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+
+    async def open(self) -> Raw:
+        loop = asyncio.get_running_loop()
+        self.socket.setblocking(False)
+        await loop.sock_connect(self.socket, ("127.0.0.1", self.port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        request = (
+            f"GET /attach-console/app.web.0 HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: Upgrade\r\n"
+            f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        )
+        await loop.sock_sendall(self.socket, request.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await loop.sock_recv(self.socket, 1)
+        assert b" 101 " in head
+        return self
+
+    async def read(self, last: str) -> list[str]:
+        """Return the lines up to one that contains `last`, and those that came with it."""
+        found: list[str] = []
+        data = b""
+        while not any(last in line for line in found[-1000:]):
+            data += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 20)
+            whole, data = texts_and_rest(data)
+            found += whole
+        return found
+
+
+async def test_a_viewer_that_does_not_read_harms_nobody(agent: Agent) -> None:
+    """The others get everything; it is told how many lines it missed, and gets what follows."""
+    agent.files.gate.clear()
+    main = FLOOD + "import time\nfor n in range(100000): print('tick', n, flush=True); time.sleep(0.05)"
+    await agent.create(agent.app("web: exec python3 main.py 200\n", {"main.py": File(main)}))
+    stuck = await Raw(agent, 65536).open()
+    reading = await Raw(agent).open()
+    agent.files.gate.set()
+    found = await reading.read("the end")
+    reading.socket.close()
+    assert found.index("the end") == 200_000
+
+    got = await stuck.read("tick")
+    [notice] = [line for line in got if "skipped" in line]
+    before = [line for line in got[: got.index(notice)] if line]
+    skipped = int(notice.removeprefix("[smartmob] ").removesuffix(" lines skipped"))
+    assert skipped > 0
+    # It has the beginning, the number of what it missed, and then every line again.
+    after = got[got.index(notice) + 1 :]
+    whole = [*found[:200_001], *(f"tick {n}" for n in range(100_000))]
+    assert before == whole[: len(before)]
+    assert whole[len(before) + skipped :][: len(after)] == after
+    stuck.socket.close()
+
+
+async def test_delete_closes_with_1000(agent: Agent) -> None:
+    """After the last words."""
+    await agent.run("trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done")
+    console = await agent.attach(tail=1)
+    assert await lines(console, 1) == ["ready"]
+    deleting = asyncio.ensure_future(agent.post("delete", "app.web.0"))
+    found, code = await to_the_end(console)
+    assert ("bye" in found, code) == (True, 1000)
+    await deleting
+
+
+async def test_a_stuck_viewer_does_not_hold_a_delete_up(agent: Agent) -> None:
+    """It is cut off."""
+    await agent.run("exec python3 main.py 100000000", {"main.py": FLOOD})
+    stuck = await Raw(agent, 65536).open()
+    await agent.post("delete", "app.web.0")
+    stuck.socket.close()
+
+
+async def test_attach_during_delete(agent: Agent) -> None:
+    """Who comes while it is ended sees the end."""
+    await agent.run("trap '' TERM; echo ready; while :; do sleep 0.01; done", grace=60)
+    await until(lambda: _tail_is(agent, ["ready"]))
+    deleting = asyncio.ensure_future(agent.post("delete", "app.web.0"))
+    await agent.become("app.web.0", "stopping")
+    console = await agent.attach(events=1)
+    await agent.post("signal", "app.web.0", {"signal": "KILL"})
+    found, code = await to_the_end(console)
+    assert code == 1000
+    assert "[smartmob] ended by signal 9" in found
+    await deleting
+
+
+@pytest.mark.parametrize("query", [{"tail": "x"}, {"tail": "-1"}, {"events": "2"}, {"follow": "yes"}])
+async def test_bad_arguments_are_refused_before_the_handshake(agent: Agent, query: dict[str, str]) -> None:
+    """With the status of HTTP."""
+    await agent.create(agent.app(f"web: {SLEEP}\n"))
+    with pytest.raises(WSServerHandshakeError) as caught:
+        await agent.attach(**query)
+    assert caught.value.status == 400
+
+
+async def test_a_plain_request_is_told_that_it_is_a_websocket(agent: Agent) -> None:
+    """Not a bug, not a hanging connection."""
+    await agent.create(agent.app(f"web: {SLEEP}\n"))
+    async with agent.client.get("/attach-console/app.web.0") as response:
+        assert "ws://" in (await response.json(content_type=None))["detail"]
+    assert response.status == 426
+
+
+async def test_what_viewers_send_is_passed_over(agent: Agent) -> None:
+    """A console is for looking on."""
+    await agent.run("trap 'echo still here' USR1; echo ready; while :; do sleep 0.01; done")
+    console = await agent.attach(tail=1)
+    assert await lines(console, 1) == ["ready"]
+    await console.send_str("hello")
+    await console.send_bytes(b"\x00" * 1000)
+    await console.ping()
+    await agent.post("signal", "app.web.0", {"signal": "USR1"})
+    await until_line(console, "still here")
+
+
+async def test_the_number_of_viewers_is_shown(agent: Agent) -> None:
+    """And those who left count no more."""
+    await agent.run(SLEEP)
+    consoles = [await agent.attach() for _ in range(3)]
+    await until(lambda: _viewers(agent, 3))
+    await consoles[0].close()
+    consoles[1]._response.connection.transport.abort()
+    await until(lambda: _viewers(agent, 1))
+
+
+async def test_a_viewer_that_answers_no_ping_is_let_go(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is still open, but nobody is there; one that answers stays."""
+    monkeypatch.setattr(viewer, "_HEARTBEAT_SECONDS", 0.2)
+    await agent.run(SLEEP)
+    alive = await agent.attach()
+    answering = asyncio.create_task(alive.receive())
+    await agent.attach()  # of which nobody reads, and so nobody answers
+    await until(lambda: _viewers(agent, 2))
+    await until(lambda: _viewers(agent, 1))
+    assert not answering.done()
+    answering.cancel()
+
+
+async def _viewers(agent: Agent, count: int) -> bool:
+    return bool((await agent.status("app.web.0"))["viewers"] == count)

@@ -1,0 +1,414 @@
+"""What is kept of the messages of turrets, what is folded, and what is counted as wrong."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.turrets.hq.batch import Batch
+from smartmob.turrets.hq.collector import (
+    BATCH_ROWS,
+    MOST_ERROR_TEXTS,
+    MOST_TIMERS,
+    OTHER_ERRORS,
+    PLENTY_ROWS,
+    Collector,
+    Taken,
+    Totals,
+)
+from smartmob.turrets.model import Counters
+from smartmob.turrets.slices import Distribution
+from tests.turrets.copied import rows_of
+from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
+
+RUN = "01a20788-1e4e-7206-a499-0770704355fa"
+STARTED = 1_795_422_133.25
+WALL = datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+class Gathered:
+    """A collector of a run that is on, and what it complained of."""
+
+    def __init__(self, begun: bool = True, **progress: int) -> None:
+        self.complaints: list[tuple[bytes, str]] = []
+        self.collector = Collector(lambda frame, why: self.complaints.append((frame, why)))
+        if begun:
+            self.collector.begin(RUN, STARTED, progress, Totals(), Counters())
+
+    def take(self, *frames: bytes, passed: float = 5.0) -> Taken:
+        """Hand in messages `passed` seconds after the start."""
+        return self.collector.take(frames, STARTED + passed, WALL, passed)
+
+    def cut(self, passed: float = 5.0, *, everything: bool = True) -> Batch:
+        """Return the next batch."""
+        batch = self.collector.cut(STARTED + passed, passed, everything=everything)
+        assert batch is not None
+        return batch
+
+
+def _counts(batch: Batch) -> dict[tuple[int, str], int]:
+    return {(row.slice.second, row.slice.timer): row.slice.count for row in batch.slices}
+
+
+class TestStockResults:
+    """Results that come one by one, without a number."""
+
+    def test_they_are_kept_and_folded(self) -> None:
+        """Each is a row, and in the slice of its second, by the time that its turret tells."""
+        gathered = Gathered()
+        taken = gathered.take(
+            stock_result(epoch=STARTED + 1.5, scriptrun_time=0.1),
+            stock_result(epoch=STARTED + 1.6, scriptrun_time=0.3, error="boom"),
+            stock_result(epoch=STARTED + 3.0, custom_timers={"page": 0.2}),
+        )
+        assert taken.stock
+        batch = gathered.cut()
+        assert [row.took for row in rows_of(batch)] == [0.1, 0.3, 0.01]
+        assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
+        assert _counts(batch) == {(1, ""): 2, (3, ""): 1, (3, "page"): 1}
+        first = batch.slices[0].slice
+        assert (first.total, first.minimum, first.maximum, first.errors) == (pytest.approx(0.4), 0.1, 0.3, {"boom": 1})
+        assert (batch.transactions, batch.errors, batch.folded) == (3, 1, 3)
+        totals = gathered.collector.totals
+        assert (totals.transactions, totals.errors, totals.timers) == (3, 1, {"": 3, "page": 1})
+
+    def test_an_error_text_with_the_word_status(self) -> None:
+        """It is still a result: a status is what has the key."""
+        gathered = Gathered()
+        taken = gathered.take(stock_result(error='{"status": "Running"}'))
+        assert (taken.statuses, gathered.collector.totals.errors) == ([], 1)
+
+    def test_both_ways_of_reading_keep_the_same(self) -> None:
+        """A chunk with one odd message in it is read one by one."""
+        frames = [stock_result(epoch=STARTED + n / 10, scriptrun_time=n / 100) for n in range(50)]
+        plain, mixed = Gathered(), Gathered()
+        plain.take(*frames)
+        mixed.take(*frames[:25], stock_status("Running"), *frames[25:])
+        one, other = plain.cut(), mixed.cut()
+        assert one.slices == other.slices
+        assert [replace(row, batch=0) for row in rows_of(one)] == [replace(row, batch=0) for row in rows_of(other)]
+        assert one.transactions == other.transactions
+
+    def test_clocks_of_turrets(self) -> None:
+        """A time before the run or after now is brought to its end, so that no row falls out of the run."""
+        gathered = Gathered()
+        gathered.take(stock_result(epoch=0.0), stock_result(epoch=9e12), passed=5.0)
+        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([0.0, 5.0])
+
+    def test_times_that_cannot_be(self) -> None:
+        """A result with a time beyond all bounds is counted and left out; those beside it are kept."""
+        gathered = Gathered()
+        gathered.take(stock_result(scriptrun_time=1e308), stock_result(), stock_result(custom_timers={"page": -1e308}))
+        own = gathered.cut().slices[0].slice
+        assert (own.count, own.maximum) == (1, 0.01)
+        assert gathered.collector.counters.malformed == 2
+
+    def test_results_of_an_earlier_run(self) -> None:
+        """A turret that hung sends its last results when the next run is on: they took longer than that runs."""
+        gathered = Gathered()
+        gathered.take(stock_result(elapsed=60.0), stock_result(elapsed=4.0), passed=5.0)
+        assert (gathered.collector.totals.transactions, gathered.collector.counters.stale) == (1, 1)
+
+    def test_results_without_a_run(self) -> None:
+        """Nothing knows where they belong; they are counted."""
+        gathered = Gathered(begun=False)
+        gathered.take(stock_result(), stock_result())
+        assert (gathered.collector.counters.stale, gathered.collector.pending) == (2, 0)
+
+    def test_a_second_is_folded_until_it_is_old(self) -> None:
+        """So it makes one slice; a result that comes later makes another."""
+        gathered = Gathered()
+        gathered.take(stock_result(epoch=STARTED + 1.0), passed=1.5)
+        batch = gathered.cut(1.5, everything=False)
+        assert (batch.rows, batch.slices, batch.folded) == (1, [], 0)
+        gathered.take(stock_result(epoch=STARTED + 1.2), passed=2.0)
+        gathered.take(stock_result(epoch=STARTED + 6.0), passed=6.0)
+        batch = gathered.cut(6.0, everything=False)
+        assert (_counts(batch), batch.folded) == ({(1, ""): 2}, 2)
+        gathered.take(stock_result(epoch=STARTED + 1.0), passed=7.0)
+        assert _counts(gathered.cut(7.0)) == {(1, ""): 1, (6, ""): 1}
+
+    def test_batches_have_a_bound(self) -> None:
+        """More than fit into one are handed out in several, in the order of arrival."""
+        gathered = Gathered()
+        for chunk in range(45):
+            gathered.take(*(stock_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
+        assert gathered.collector.full
+        sizes = []
+        seen: list[float] = []
+        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
+            sizes.append(batch.rows)
+            seen += [row.took for row in rows_of(batch)]
+        assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(45_000)])
+
+    def test_plenty_does_not_wait_for_more(self) -> None:
+        """Less than a whole batch is handed out at once, when it is worth a commit of its own."""
+        gathered = Gathered()
+        gathered.take(*(stock_result() for _ in range(PLENTY_ROWS - 1)))
+        assert not gathered.collector.plenty
+        gathered.take(stock_result())
+        assert (gathered.collector.plenty, gathered.collector.full) == (True, False)
+        assert gathered.cut(everything=False).rows == PLENTY_ROWS
+        assert not gathered.collector.plenty
+
+    def test_what_waits_is_weighed(self) -> None:
+        """The weight grows with what comes and sinks with what is stored, to nothing."""
+        gathered = Gathered()
+        gathered.take(
+            stock_result(custom_timers={"a": 1.0}), slices(RUN, 1, [slice_of(1, [n / 1000 for n in range(500)])])
+        )
+        assert gathered.collector.weight > 2
+        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
+            gathered.collector.committed(batch)
+        assert (gathered.collector.weight, gathered.collector.pending) == (0, 0)
+
+    def test_texts_have_bounds(self) -> None:
+        """A script that makes up a new error text, or timer, for each transaction does not fill the memory."""
+        gathered = Gathered()
+        count = MOST_TIMERS + 50
+        gathered.take(*(stock_result(error=f"e{n}" + "x" * 9000, custom_timers={f"t{n}": 0.1}) for n in range(count)))
+        batch = gathered.cut()
+        own = next(row.slice for row in batch.slices if row.slice.timer == "")
+        assert len(own.errors) == MOST_ERROR_TEXTS + 1
+        assert (own.errors[OTHER_ERRORS], sum(own.errors.values())) == (count - MOST_ERROR_TEXTS, count)
+        assert max(map(len, own.errors)) == 1000
+        assert gathered.collector.counters.dropped == 50
+
+    def test_the_end_of_a_run(self) -> None:
+        """What is still folded is handed out, and what comes then is too late."""
+        gathered = Gathered()
+        gathered.take(stock_result())
+        gathered.collector.end()
+        gathered.take(stock_result())
+        assert (gathered.cut().folded, gathered.collector.counters.stale) == (1, 1)
+
+
+class TestNumberedMessages:
+    """Slices and numbered results of turrets of ours."""
+
+    def test_each_number_once_and_in_order(self) -> None:
+        """A repetition is dropped, and so is what comes after a gap, since it will be repeated."""
+        gathered = Gathered()
+        part = slice_of(1, [0.1, 0.2], errors={"boom": 1})
+        gathered.take(*(slices(RUN, number, [part]) for number in (1, 2, 2, 4, 1, 3)))
+        batch = gathered.cut()
+        assert (len(batch.slices), batch.progress) == (3, {"u1": 3})
+        assert (batch.transactions, batch.errors) == (6, 3)
+        assert gathered.collector.counters.again == 2
+
+    def test_numbers_go_on_after_a_restart(self) -> None:
+        """What is stored is known from the database."""
+        gathered = Gathered(u1=7)
+        gathered.take(slices(RUN, 7, [slice_of(1, [0.1])]), slices(RUN, 8, [slice_of(1, [0.1])]))
+        assert gathered.cut().progress == {"u1": 8}
+
+    def test_turrets_count_for_themselves(self) -> None:
+        """Two turrets have the same numbers."""
+        gathered = Gathered()
+        gathered.take(slices(RUN, 1, [slice_of(1, [0.1])], "a"), slices(RUN, 1, [slice_of(1, [0.1])], "b"))
+        assert gathered.cut().progress == {"a": 1, "b": 1}
+
+    def test_of_another_run(self) -> None:
+        """They are not ours to keep."""
+        gathered = Gathered()
+        gathered.take(slices("another", 1, [slice_of(1, [0.1])]))
+        assert (gathered.collector.counters.stale, gathered.collector.pending) == (1, 0)
+
+    def test_numbered_results(self) -> None:
+        """They are kept like those of stock turrets, each number once, in the second that their turret tells."""
+        gathered = Gathered()
+        own = {"uuid": "u1", "run": RUN, "turret_name": "nav"}
+        frames = [stock_result(elapsed=3.5, sequence=number, **own) for number in (1, 2, 1)]
+        taken = gathered.take(*frames)
+        batch = gathered.cut()
+        assert (batch.rows, _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
+        assert not taken.stock
+
+    def test_a_slice_that_cannot_be_read(self) -> None:
+        """It is badly formed, and its number is still to come."""
+        gathered = Gathered()
+        broken = slices(RUN, 1, [slice_of(1, [0.1])]).replace(b'"histogram":"H', b'"histogram":"X')
+        gathered.take(broken)
+        assert gathered.collector.counters.malformed == 1
+        gathered.take(slices(RUN, 1, [slice_of(1, [0.1])]))
+        assert gathered.cut().progress == {"u1": 1}
+
+    def test_a_second_that_has_not_come(self) -> None:
+        """It would lie years ahead, where there is no room in the tables."""
+        gathered = Gathered()
+        gathered.take(slices(RUN, 1, [slice_of(400_000_000, [0.1])]))
+        assert (gathered.collector.counters.malformed, gathered.collector.pending) == (1, 0)
+
+    def test_health_is_kept(self) -> None:
+        """Of the run that is on."""
+        gathered = Gathered()
+        health = {"cpu": 1.5, "busiest": 0.9, "cores": 2, "lag": 0.01, "memory": 1000}
+        gathered.take(own_status("Running", RUN, health=health, users=7, late_starts=3), own_status("ready", None))
+        (row,) = gathered.cut().health
+        assert (row.at, row.uuid, row.users, row.busiest, row.late_starts) == (WALL, "u1", 7, 0.9, 3)
+
+
+class TestBadMessages:
+    """What is no message."""
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            b"",
+            b"\xff\xfe",
+            b"nonsense",
+            b"[]",
+            b"{}",
+            b'{"elapsed": 1, "epoch": 1}',
+            stock_result(scriptrun_time="soon"),
+            stock_result(scriptrun_time=None),
+            stock_result(custom_timers={"a": []}),
+            stock_result().replace(b"0.01", b"1e999"),
+            b'{"status": 7}',
+            b'{"slices": 7}',
+            b"[" * 100_000,
+        ],
+        ids=repr,
+    )
+    def test_it_is_counted_and_told(self, frame: bytes) -> None:
+        """The others of the same moment are kept."""
+        gathered = Gathered()
+        gathered.take(stock_result(), frame, stock_result())
+        assert gathered.collector.counters.malformed == 1
+        assert gathered.complaints[0][0] == frame
+        assert gathered.collector.totals.transactions == 2
+
+    def test_halves_of_a_message(self) -> None:
+        """Two frames never become one, nor one two."""
+        gathered = Gathered()
+        whole = stock_result()
+        gathered.take(whole[:20], whole[20:])
+        gathered.take(whole + whole)
+        assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (0, 3)
+
+    def test_levels(self) -> None:
+        """A result with a field of more levels than are taken is malformed, one with fewer is kept."""
+        gathered = Gathered()
+        result = stock_result()
+        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+            gathered.take(result[:-1] + b', "more": ' + b"[" * levels + b"]" * levels + b"}")
+        assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (1, 1)
+
+    @given(st.lists(st.binary(max_size=60), max_size=8))
+    def test_any_bytes(self, frames: list[bytes]) -> None:
+        """Nothing is fatal."""
+        gathered = Gathered()
+        gathered.take(*frames)
+        assert gathered.collector.counters.malformed == len(frames)
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5), st.booleans()), max_size=80), st.integers(1, 7))
+def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool]], every: int) -> None:
+    """However results are spread over time and batches, rows and slices have each of them once."""
+    gathered = Gathered()
+    rows = folded = 0
+    counts: dict[str, Any] = {"count": 0, "errors": 0, "total": 0.0}
+
+    def store(batch: Batch | None) -> None:
+        nonlocal rows, folded
+        if batch is not None:
+            assert batch.run == UUID(RUN)
+            rows, folded = rows + batch.rows, folded + batch.folded
+            for row in batch.slices:
+                whole = Distribution()
+                whole.merge(row.slice)
+                counts["count"] += whole.count
+                counts["errors"] += whole.failed
+                counts["total"] += whole.total
+
+    for index, (at, took, failed) in enumerate(results):
+        frame = stock_result(elapsed=0.0, epoch=STARTED + at, scriptrun_time=took, error="boom" if failed else "")
+        gathered.take(frame, passed=at)
+        if index % every == 0:
+            store(gathered.collector.cut(STARTED + at, at, everything=False))
+    gathered.collector.end()
+    while (batch := gathered.collector.cut(STARTED, 30.0, everything=True)) is not None:
+        store(batch)
+
+    assert rows == folded == counts["count"] == len(results)
+    assert counts["errors"] == sum(failed for _, _, failed in results)
+    assert math.isclose(counts["total"], sum(took for _, took, _ in results), abs_tol=1e-9)
+
+
+def test_a_message_that_nests_without_end() -> None:
+    """It is counted as malformed, and those beside it are kept."""
+    gathered = Gathered()
+    gathered.take(stock_result(), b'{"elapsed": ' + b"[" * 20_000, stock_result())
+    assert len(gathered.complaints) == 1
+    assert sum(_counts(gathered.cut()).values()) > 0
+
+
+class TestBounds:
+    """What one turret can make the headquarters keep."""
+
+    def test_what_is_shown_of_a_second(self) -> None:
+        """Slices of a second are kept for viewers up to 8 MiB, error texts included; all are kept to be stored."""
+        gathered = Gathered()
+        errors = {f"{number}" + "x" * 999: 1 for number in range(5)}
+        part = slice_of(1, [1e-6 * 1.01**number for number in range(2_000)], errors=errors)
+        each = len(part.histogram) + sum(map(len, part.errors))
+        count = 2 * 8 * 1024 * 1024 // each
+        for number in range(count):
+            gathered.take(slices(RUN, number + 1, [part]))
+        shown = gathered.collector.live.of(1)[""]
+        assert 8 * 1024 * 1024 - each < each * len(shown) <= 8 * 1024 * 1024
+        assert gathered.collector.totals.transactions == count * part.count
+        # A second that is over is shown no more.
+        for second in range(2, 12):
+            gathered.take(slices(RUN, count + second - 1, [slice_of(second, [0.1])]))
+        assert len(gathered.collector.live) == 8
+
+    def test_the_rate_of_health(self) -> None:
+        """However often a turret tells how it does, two rows a second are kept, and the others are not forgotten."""
+        gathered = Gathered()
+        health = {"cpu": 1.0, "busiest": 1.0, "cores": 1, "lag": 0.0, "memory": 1}
+        for number in range(300):
+            gathered.take(own_status("Running", RUN, "u1", health=health), passed=5.0 + number / 100)
+        gathered.take(own_status("Running", RUN, "u2", health=health), passed=8.0)
+        kept = [row.uuid for row in gathered.cut().health]
+        assert (kept.count("u1"), kept.count("u2")) == (6, 1)
+
+    def test_long_names_are_not_kept(self) -> None:
+        """A hundred slices with a timer of two megabytes are refused and take no memory."""
+        gathered = Gathered()
+        message = slices(RUN, 1, [msgspec.structs.replace(slice_of(1, [0.1]), timer="x" * 2_000_000)])
+        gathered.take(message)
+        gathered.complaints.clear()
+        tracemalloc.start()
+        try:
+            for _ in range(100):
+                gathered.take(message)
+                gathered.complaints.clear()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert gathered.collector.counters.malformed == 101
+        assert kept < 4 * 1024 * 1024
+        assert gathered.collector.pending == 0
+
+    def test_timers_of_a_run(self) -> None:
+        """Those beyond a thousand are counted as left out, whichever way they come."""
+        gathered = Gathered()
+        for number in range(2):
+            timers = {f"a{number}-{timer}": 0.1 for timer in range(700)}
+            gathered.take(stock_result(epoch=STARTED + 1.0, custom_timers=timers))
+        assert len(gathered.collector.totals.timers) == 1 + MOST_TIMERS
+        assert gathered.collector.counters.dropped == 400
+        gathered.take(slices(RUN, 1, [slice_of(1, [0.1] * 3, timer=f"b{timer}") for timer in range(10)]))
+        assert len(gathered.collector.totals.timers) == 2 + MOST_TIMERS
+        assert gathered.collector.counters.dropped == 427

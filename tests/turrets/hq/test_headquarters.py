@@ -1,0 +1,200 @@
+"""The headquarters under load and with a database that goes away: nothing is lost, and it does not grow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+import zmq
+import zmq.asyncio
+
+from smartmob.app import build
+from smartmob.settings import DatabaseSettings, Settings
+from smartmob.turrets.hq import headquarters
+from smartmob.turrets.protocol import Result
+from tests.conftest import running
+from tests.kernel.proxy import proxy_to
+from tests.turrets.conftest import QUICK, Recruit
+from tests.turrets.messages import slice_of, stock_result
+from tests.turrets.runs import ask, get, post, until_over, until_state
+from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(90)
+
+FLOOD = 150_000
+"""More than may wait at a time."""
+
+
+async def test_a_flood(lab: Any, recruit: Recruit, database_url: str) -> None:
+    """Results that come faster than they can be stored are all stored, each once, in their order."""
+    turret = await recruit(lab)
+    run = await ask(lab, run_time=60)
+    await turret.until_told("start")
+    context = zmq.asyncio.Context()
+    pusher = context.socket(zmq.PUSH)
+    pusher.connect(f"tcp://127.0.0.1:{(await where(lab))[2]}")
+    for number in range(FLOOD):
+        await pusher.send(stock_result(scriptrun_time=number / 1e6, elapsed=0.1))
+
+    async def all_there() -> bool:
+        return bool((await get(lab, f"/turret-runs/{run['id']}"))["transactions"] == FLOOD)
+
+    await until(all_there, 60)
+    async with lab.post(f"/turret-runs/{run['id']}/stop"):
+        pass
+    await until_over(lab, run["id"])
+    context.destroy(linger=0)
+    connection = await asyncpg.connect(database_url)
+    row = await connection.fetchrow(
+        "SELECT count(*) AS count, count(DISTINCT scriptrun_time) AS distinct FROM turret_results"
+    )
+    assert tuple(row) == (FLOOD, FLOOD)
+    in_order = await connection.fetchval(
+        "SELECT bool_and(ok) FROM (SELECT scriptrun_time > lag(scriptrun_time) OVER (ORDER BY batch, seq) AS ok "
+        "FROM turret_results) AS placed"
+    )
+    assert in_order
+    await connection.close()
+    assert (await get(lab, f"/turret-runs/{run['id']}/summary"))["transactions"] == FLOOD
+
+
+async def test_the_database_goes_away(settings: Settings, database_url: str, recruit: Recruit) -> None:
+    """Nothing is acknowledged that is not stored; what came meanwhile is stored when it is back."""
+    async with proxy_to(database_url) as proxy:
+        away = replace(
+            settings, turrets=replace(QUICK, drain=60.0), database=DatabaseSettings(url=proxy.url, patience=0.3)
+        )
+        async with running(build(away)) as client:
+            own, stock = await recruit(client, OwnTurret), await recruit(client, StockTurret)
+            run = await ask(client, run_time=3.0, min_turrets=2)
+            await own.until_told("start")
+            await own.deliver(slice_of(0, [0.01] * 10))
+            await own.until_acknowledged(1)
+            proxy.cut()
+            for number in range(5):
+                await own.deliver(slice_of(number, [0.01] * 10))
+            await stock.fire(*({"elapsed": 0.1} for _ in range(100)))
+            await own.until_told("stop")
+            assert own.acknowledged == 1
+            proxy.up = True
+            over = await until_over(client, run["id"])
+            assert (over["state"], over["transactions"]) == ("finished", 160)
+            assert (await get(client, f"/turret-runs/{run['id']}/summary"))["transactions"] == 160
+
+
+async def test_results_go_on_to_whoever_asks(lab: Any, recruit: Recruit) -> None:
+    """Those that come one by one, under the id of the run, as they came."""
+    turret = await recruit(lab)
+    ports = (await get(lab, "/turrets"))["headquarters"]
+    context = zmq.asyncio.Context()
+    subscriber = context.socket(zmq.SUB)
+    subscriber.subscribe("")
+    subscriber.connect(f"tcp://127.0.0.1:{ports['external_port']}")
+    run = await ask(lab, run_time=60)
+    await turret.until_told("start")
+    frame = stock_result(error="a status")
+    while not await subscriber.poll(50):
+        await turret.send(frame)
+    assert await subscriber.recv_multipart() == [run["id"].encode(), frame]
+    context.destroy(linger=0)
+
+
+async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: Recruit) -> None:
+    """The first is lost and told of, the second is started, and the results of both count."""
+    run = await ask(lab, run_time=60)
+    async with connected(StockTurret(*await where(lab), uuid="first")) as first:
+        await first.until_told("start")
+        await first.fire({})
+    second = await recruit(lab, uuid="second")
+    await second.answer({"command": "hello"})
+    await second.until_told("start")
+    await second.fire({}, {})
+
+    async def told() -> bool:
+        members = (await get(lab, f"/turret-runs/{run['id']}"))["turrets"]
+        return {member["uuid"]: member["alive"] for member in members} == {"first": False, "second": True}
+
+    await until(told)
+    await post(lab, f"/turret-runs/{run['id']}/stop")
+    over = await until_over(lab, run["id"])
+    assert (over["state"], over["transactions"]) == ("stopped", 3)
+    summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+    assert summary["trust"]["verdict"] == "no"
+    assert any("was lost from" in doubt["what"] for doubt in summary["trust"]["doubts"])
+
+
+async def test_what_the_database_refuses(lab: Any, recruit: Recruit, database_url: str) -> None:
+    """It is counted as dropped, told of, and the next results are stored."""
+    turret = await recruit(lab)
+    run = await ask(lab, run_time=60)
+    await turret.until_told("start")
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ALTER TABLE turret_results ADD CONSTRAINT odd CHECK (elapsed <> 0.25)")
+    await turret.fire({"elapsed": 0.25})
+
+    async def dropped() -> bool:
+        return bool((await get(lab, f"/turret-runs/{run['id']}"))["counters"]["dropped"])
+
+    await until(dropped)
+    await turret.fire({"elapsed": 0.5})
+    await post(lab, f"/turret-runs/{run['id']}/stop")
+    await until_over(lab, run["id"])
+    assert await connection.fetchval("SELECT count(*) FROM turret_results") == 1
+    await connection.close()
+    trust = (await get(lab, f"/turret-runs/{run['id']}/summary"))["trust"]
+    assert any("could not be stored" in doubt["what"] for doubt in trust["doubts"])
+
+
+async def test_texts_that_are_hard_to_store(lab: Any, recruit: Recruit) -> None:
+    """NUL characters, half characters of UTF-16, names of any kind: everything that is JSON is kept somehow."""
+    turret = await recruit(lab)
+    run = await ask(lab)
+    await turret.until_told("start")
+    await turret.send(
+        stock_result(error="a\0b", custom_timers={"c\0d": 0.1, "": 0.2, "'\"<script>": 0.3}),
+        b'{"elapsed": 1, "epoch": 1, "scriptrun_time": 1, "error": "\\ud800", "custom_timers": null}',
+        stock_result(error=None, turret_name="n\0"),
+    )
+    over = await until_over(lab, run["id"])
+    assert over["transactions"] + over["counters"]["malformed"] == 3
+    summary = await get(lab, f"/turret-runs/{run['id']}/summary")
+    assert {"c\ufffdd", "(no name)", "'\"<script>"} <= set(summary["timers"])
+
+
+async def test_it_ends_with_the_service(settings: Settings, recruit: Recruit) -> None:
+    """What came before the stop is stored at the stop."""
+    async with running(build(replace(settings, turrets=QUICK))) as client:
+        turret = await recruit(client)
+        run = await ask(client, run_time=60)
+        await turret.until_told("start")
+        await turret.fire(*({} for _ in range(10)))
+
+        async def taken() -> bool:
+            return bool((await get(client, f"/turret-runs/{run['id']}"))["transactions"] == 10)
+
+        await until(taken)
+    async with running(build(replace(settings, turrets=QUICK))) as client:
+        assert (await get(client, f"/turret-runs/{run['id']}/summary"))["timers"]["All transactions"]["count"] == 10
+
+
+async def test_a_restart_is_told(settings: Settings, recruit: Recruit) -> None:
+    """Each time that the headquarters comes back into a run of a turret of OCT, whose results may be missing."""
+    async with running(build(replace(settings, turrets=QUICK))) as client:
+        turret = await recruit(client)
+        run = await ask(client, run_time=60)
+        await turret.until_told("start")
+        await until_state(client, run["id"], "running")
+    for restarts in (1, 2):
+        async with running(build(replace(settings, turrets=QUICK))) as client:
+            summary = await get(client, f"/turret-runs/{run['id']}/summary")
+            assert summary["counters"]["restarts"] == restarts
+            assert any(f"was restarted {restarts} time" in doubt["what"] for doubt in summary["trust"]["doubts"])
+
+
+def test_bounds_fit_together() -> None:
+    """Reading begins again before what waits is gone, and a batch is a part of what may wait."""
+    assert headquarters._READ_AGAIN_BELOW < headquarters.MOST_WAITING
+    assert Result.__struct_config__.gc is False

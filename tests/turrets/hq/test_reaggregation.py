@@ -1,0 +1,74 @@
+"""Slices that are made from stored results are the same as those that were made when the results came."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from smartmob.turrets.hq.collector import Collector, Totals
+from smartmob.turrets.hq.reaggregation import fold_again
+from smartmob.turrets.model import Counters
+from tests.turrets.messages import slice_of, slices, stock_result
+from tests.turrets.stored import Store
+
+STARTED = datetime(2026, 11, 23, 23, 59, 58, 123456, tzinfo=UTC)
+
+
+async def test_the_same_slices(store: Store) -> None:
+    """For a run over midnight, with timers and errors, also at the very beginning of a second."""
+    run = uuid4()
+    collector = Collector(lambda frame, why: pytest.fail(why))
+    collector.begin(str(run), STARTED.timestamp(), {}, Totals(), Counters())
+    frames = [
+        stock_result(
+            epoch=STARTED.timestamp() + number / 8,
+            elapsed=0.0,
+            scriptrun_time=number / 997,
+            error="boom" if number % 7 == 0 else "",
+            custom_timers={"page": number / 500} if number % 3 else {},
+        )
+        for number in range(80)
+    ]
+    own = slices(str(run), 1, [slice_of(2, [0.5])])
+    collector.take([*frames, own], STARTED.timestamp() + 11, STARTED + timedelta(seconds=11), 11.0)
+    collector.end()
+    batch: Any = collector.cut(STARTED.timestamp(), 11.0, everything=True)
+    await store.live.put((batch,))
+    before = await store.slices(run)
+    totals = await store.reader.totals(run)
+    assert (totals.transactions, totals.results, totals.folded) == (81, 80, 80)
+
+    await fold_again(store.reader, store.writer, run, STARTED)
+
+    after = await store.slices(run)
+    assert [(part.second, part.timer, part.count, part.errors, part.histogram) for part in after] == [
+        (part.second, part.timer, part.count, part.errors, part.histogram) for part in before
+    ]
+    assert [part.total for part in after] == pytest.approx([part.total for part in before])
+    assert sum(part.count for part in after if not part.timer) == 81
+
+
+async def test_a_batch_that_is_given_twice(store: Store) -> None:
+    """What was committed without an answer is not stored again."""
+    run = uuid4()
+    collector = Collector(lambda frame, why: pytest.fail(why))
+    collector.begin(str(run), STARTED.timestamp(), {}, Totals(), Counters())
+    collector.take([stock_result(), slices(str(run), 1, [slice_of(0, [0.1])])], 2e9, STARTED, 1.0)
+    collector.end()
+    batch: Any = collector.cut(2e9, 1.0, everything=True)
+    await store.live.put((batch,))
+    await store.live.put((batch,))
+    assert (await store.reader.totals(run)).transactions == 2
+    assert await store.reader.progress(run) == {"u1": 1}
+    assert sum([len(some) async for some in store.reader.results(run)]) == 1
+    assert await store.reader.timer_counts(run) == {"": 2}
+
+
+async def test_nothing_to_fold(store: Store) -> None:
+    """A run without results has no slices afterwards."""
+    run = uuid4()
+    await fold_again(store.reader, store.writer, run, STARTED)
+    assert await store.slices(run) == []

@@ -1,0 +1,428 @@
+"""What the headquarters decides, in histories of turrets that come late, die, come back, and of clocks that are set."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsHeard, StopAsked
+from smartmob.turrets.model import ENDED
+from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
+from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
+
+
+def _briefings(actions: list[Action]) -> list[Briefing]:
+    found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
+    assert all(isinstance(briefing, Briefing) for briefing in found)
+    return [briefing for briefing in found if isinstance(briefing, Briefing)]
+
+
+def _running(uuid: str = "u1") -> History:
+    """Return a headquarters under which a stock turret fires."""
+    history = History()
+    history.ask()
+    history.tell(stock("ready", uuid))
+    history.tell(stock("Running", uuid))
+    assert history.state == "running"
+    return history
+
+
+class TestWaiting:
+    """From the request to the start."""
+
+    def test_it_asks_who_is_there(self) -> None:
+        """Nobody is started before everybody was asked."""
+        assert orders(History().ask()) == ["status_request"]
+
+    def test_a_word_from_before_the_question_counts_for_nothing(self) -> None:
+        """A status that was queued before says nothing about whether the turret hears orders."""
+        history = History()
+        history.tell(stock("ready"))
+        history.after(1)
+        assert states(history.ask()) == ["waiting"]
+        assert history.state == "waiting"
+        history.after(0.1)
+        assert orders(history.tell(stock("ready"))) == ["start"]
+
+    def test_it_starts_when_enough_are_there(self) -> None:
+        """Two are wanted, so one does not start anything."""
+        history = History()
+        history.ask(min_turrets=2)
+        assert states(history.tell(stock("ready", "u1"))) == []
+        assert states(history.tell(stock("ready", "u1"))) == []
+        actions = history.tell(stock("READY", "u2"))
+        assert states(actions) == ["running"]
+        assert {member.uuid for member in kept(actions)} == {"u1", "u2"}
+
+    def test_statuses_of_other_programs(self) -> None:
+        """A status may be any text; only that a turret fires or is gone keeps it from being started."""
+        for status, starts in (("WAITING", True), ("Initialized", True), ("rUNNING", False), ("Aborted", False)):
+            history = History()
+            history.ask()
+            assert bool(states(history.tell(stock(status)))) is starts, status
+
+    def test_it_asks_at_most_once_a_second(self) -> None:
+        """Stock turrets answer each question, and a ready one each order."""
+        history = History()
+        history.ask(min_turrets=9)
+        sent = [history.tick(0.25) for _ in range(40)]
+        assert sum(len(orders(actions)) for actions in sent) == 10
+        for _ in range(20):
+            assert orders(history.tell(stock("ready"))) == []
+
+    def test_turrets_of_ours_are_told_of_the_start_before_it(self) -> None:
+        """All know the one time at which they begin, by a briefing that counts from its sending."""
+        history = History()
+        history.ask()
+        actions = history.tell(ours("ready"))
+        assert orders(actions) == ["status_request"]
+        (briefing,) = _briefings(actions)
+        assert briefing.run is not None
+        assert (briefing.run.id, briefing.run.starts_in, briefing.run.run_time) == (RUN, 0.5, 20.0)
+        assert last_run(actions).started_at == NOON + timedelta(seconds=0.5)
+        assert orders(history.tick(0.3)) == []
+        assert orders(history.tick(0.2)) == ["start"]
+
+    def test_the_context_comes_before_the_start(self) -> None:
+        """A stock turret dies of a context that is null, so there is no order without one."""
+        history = History()
+        history.ask(transaction_context={"user": "me"})
+        actions = history.tell(stock("ready"))
+        assert orders(actions) == ["set_transaction_context", "start"]
+        assert next(action.order.msg for action in actions if isinstance(action, Publish)) == {"user": "me"}
+
+    def test_turrets_that_do_not_come(self) -> None:
+        """After its patience the run fails, and says how many came."""
+        history = History()
+        history.ask(min_turrets=2, wait=10)
+        actions = history.pass_time(11, stock("ready"))
+        assert history.state == "failed"
+        assert last_run(actions).reason == "1 of 2 turrets came within 10 s"
+
+    def test_one_that_left_does_not_count(self) -> None:
+        """A turret that was heard and is silent is not waited with."""
+        history = History()
+        history.ask(min_turrets=2)
+        history.tell(stock("ready", "gone"))
+        history.pass_time(7)
+        assert [member.uuid for member in history.machine.members()] == []
+        history.tell(stock("ready", "u1"))
+        assert history.state == "waiting"
+
+    def test_one_that_still_fires_for_another_run(self) -> None:
+        """It is told to stop before it is taken for ready."""
+        history = History()
+        history.tell(stock("Running"))
+        history.after(1)
+        assert orders(history.ask()) == ["stop", "status_request"]
+        assert states(history.tell(stock("Running"))) == []
+        assert states(history.tell(stock("ready"))) == ["running"]
+
+    def test_it_can_be_stopped(self) -> None:
+        """Nothing has fired, so it is over at once."""
+        history = History()
+        history.ask()
+        actions = history.tell(StopAsked("enough"))
+        assert (states(actions), orders(actions)) == (["stopped"], [])
+        assert last_run(actions).reason == "enough"
+
+
+class TestFiring:
+    """From the start to the end of the time."""
+
+    def test_it_ends_in_time(self) -> None:
+        """The stop goes out when the time is up, whatever the rhythm of ticks."""
+        history = _running()
+        history.pass_time(19, stock("Running"))
+        assert orders(history.tick(0.9)) == []
+        actions = history.tick(0.1)
+        assert (orders(actions), states(actions)) == (["stop"], ["draining"])
+
+    def test_a_late_joiner(self) -> None:
+        """It is started with the next order; those that fire ignore it."""
+        history = _running()
+        history.pass_time(5, stock("Running"))
+        history.tell(stock("ready", "late"))
+        assert orders(history.tick(1.0)) == ["start", "status_request"]
+        history.tell(stock("Running", "late"))
+        history.tell(stock("Running"))
+        assert orders(history.tick(1.0)) == ["status_request"]
+        assert {member.uuid for member in history.machine.members()} == {"u1", "late"}
+
+    def test_a_lost_order(self) -> None:
+        """A turret that did not hear the start is told again until its status shows that it fires."""
+        history = History()
+        history.ask()
+        history.tell(stock("ready"))
+        for _ in range(3):
+            assert orders(history.tick(1.0)) == ["start", "status_request"]
+            history.tell(stock("ready"))
+        history.tell(stock("Running"))
+        assert orders(history.tick(1.0)) == ["status_request"]
+
+    def test_a_turret_that_dies_and_returns(self) -> None:
+        """It is lost from its last word, and back with the next one."""
+        history = _running()
+        history.pass_time(2, stock("Running"))
+        silent_since = history.wall
+        actions = history.pass_time(6)
+        assert lost(actions) == ["u1"]
+        assert not history.member().alive
+        assert history.member().lost[0].since == silent_since
+        history.tell(stock("Running"))
+        assert history.member().alive
+        assert (history.member().lost[0].until, len(history.member().lost)) == (history.wall, 1)
+
+    def test_a_turret_that_was_restarted(self) -> None:
+        """It has another uuid: the old one is lost, the new one is started."""
+        history = _running("old")
+        history.pass_time(7, stock("ready", "new"))
+        assert not history.member("old").alive
+        assert history.member("new").alive
+        assert "start" in orders(history.tick(1.0))
+
+    def test_a_uuid_that_two_use(self) -> None:
+        """A turret never changes its name: two that say the same uuid are told."""
+        history = _running()
+        assert not history.member().twice
+        history.tell(stock("Running", name="other"))
+        assert history.member().twice
+
+    def test_clocks_that_are_set(self) -> None:
+        """The time of day may jump in either direction; the run ends after its seconds, and nobody is lost."""
+        for jump in (timedelta(hours=-5), timedelta(days=3)):
+            history = _running()
+            history.pass_time(5, stock("Running"))
+            history.wall += jump
+            actions = history.pass_time(14, stock("Running"))
+            assert (history.state, lost(actions)) == ("running", [])
+            history.tick(1.0)
+            assert history.state == "draining"
+            assert history.machine.elapsed(history.now()) == pytest.approx(20)
+
+    def test_the_worst_health_is_kept(self) -> None:
+        """A turret that was busy for a second is not forgiven."""
+        history = History()
+        history.ask()
+        history.tell(ours("ready"))
+        history.tick(0.5)
+        history.tell(ours("Running", run=RUN, health=health(0.99, 0.3)))
+        history.tell(ours("Running", run=RUN, health=health(0.2, 0.01)))
+        assert (history.member().busiest, history.member().lag) == (0.99, 0.3)
+
+
+class TestDraining:
+    """From the stop to the end."""
+
+    def test_stopped_during_rampup(self) -> None:
+        """The stop goes out at once, is repeated until the turret has obeyed, and the run ends as stopped."""
+        history = _running()
+        actions = history.after(0.2).tell(StopAsked("enough"))
+        assert (orders(actions), states(actions)) == (["stop"], ["draining"])
+        assert orders(history.tick(1.0)) == ["stop", "status_request"]
+        history.tell(stock("ready"))
+        history.pass_time(3, stock("ready"))
+        assert history.state == "stopped"
+
+    def test_stock_turrets_are_waited_for_until_they_are_quiet(self) -> None:
+        """A stock turret does not tell its last result, so each further one begins the wait anew."""
+        history = _running()
+        history.pass_time(20, stock("Running"))
+        history.tell(stock("ready"))
+        history.after(1.5).tell(ResultsHeard())
+        history.tick(0.6)
+        assert history.state == "draining"
+        history.tick(1.4)
+        assert history.state == "finished"
+
+    def test_what_is_not_stored_yet_is_waited_for(self) -> None:
+        """The run is over when everything of it is stored."""
+        history = _running()
+        history.pass_time(20, stock("Running"))
+        history.tell(stock("ready"))
+        history.tick(4.0, pending=1)
+        assert history.state == "draining"
+        history.tick(0.1)
+        assert history.state == "finished"
+
+    def test_ours_are_counted(self) -> None:
+        """It ends when the last number that the turret told is stored, without any quiet time."""
+        history = History()
+        history.ask()
+        history.tell(ours("ready"))
+        history.tick(0.5)
+        history.pass_time(20, ours("Running", run=RUN, sequence=40))
+        assert history.state == "draining"
+        history.tell(ours("Running", run=RUN, sequence=42, final=True))
+        assert history.member().expected == 42
+        history.tell(Committed("u1", RUN, 41))
+        history.tick(0.1)
+        assert history.state == "draining"
+        history.tell(Committed("u1", RUN, 42))
+        actions = history.tick(0.1)
+        assert history.state == "finished"
+        assert _briefings(actions)[-1].acknowledged == {"u1": 42}
+
+    def test_a_turret_that_never_answers(self) -> None:
+        """It is lost, and what it owes is not waited for any longer."""
+        history = _running()
+        history.pass_time(20, stock("Running"))
+        actions = history.pass_time(8)
+        assert lost(actions) == ["u1"]
+        assert history.state == "failed"
+        assert last_run(history.said).reason == "no turret was left when the run ended"
+
+    def test_a_turret_that_does_not_come_to_an_end(self) -> None:
+        """After `drain` seconds the run ends without it, and says so."""
+        history = _running()
+        history.pass_time(20, stock("Running"))
+        history.pass_time(31, stock("Running"))
+        assert history.state == "finished"
+        assert "without waiting longer for nav" in str(last_run(history.said).reason)
+
+    def test_one_that_fires_for_nobody(self) -> None:
+        """Without a run it is told to stop, at most once a second."""
+        history = History()
+        history.tell(stock("Running"))
+        sent = [orders(history.tick(0.25)) for _ in range(12)]
+        assert sum(len(commands) for commands in sent) == 3
+        assert {command for commands in sent for command in commands} == {"stop"}
+
+    def test_the_next_run(self) -> None:
+        """Those that are there fire again, with counts that begin anew; the lost ones are forgotten."""
+        history = _running()
+        history.tell(stock("Running", "dead"))
+        history.pass_time(20, stock("Running"))
+        history.tell(stock("ready"))
+        history.pass_time(3, stock("ready"))
+        assert history.state == "finished"
+        history.ask()
+        history.tell(stock("ready"))
+        assert history.state == "running"
+        assert [(member.uuid, member.lost) for member in history.machine.members()] == [("u1", [])]
+
+
+class TestRestart:
+    """The headquarters ends in the middle of a run, and another one takes it up."""
+
+    def test_the_run_goes_on(self) -> None:
+        """It ends when it would have ended, and nobody is lost for the time in which nobody listened."""
+        history = _running()
+        history.pass_time(5, stock("Running"))
+        later = history.restart(away=8.0)
+        assert (later.state, later.machine.passed(later.now())) == ("running", pytest.approx(13))
+        assert orders(later.said) == ["status_request"]
+        later.pass_time(6, stock("Running"))
+        assert later.state == "running"
+        later.tick(1.0)
+        assert later.state == "draining"
+
+    def test_the_time_was_up_meanwhile(self) -> None:
+        """The turrets are stopped at once."""
+        later = _running().restart(away=3600.0)
+        assert orders(later.tick()) == ["stop"]
+        assert later.state == "draining"
+
+    def test_the_clock_was_set_back_meanwhile(self) -> None:
+        """The run does not become longer than it was asked for."""
+        later = _running().restart(away=-3600.0)
+        assert later.machine.passed(later.now()) == 0.0
+
+    def test_it_waited(self) -> None:
+        """It asks again."""
+        history = History()
+        history.ask()
+        later = history.restart(away=1.0)
+        assert orders(later.said) == ["status_request"]
+        later.tell(stock("ready"))
+        assert later.state == "running"
+
+    def test_it_drained(self) -> None:
+        """What was waited for is waited for again."""
+        history = _running()
+        history.pass_time(20, stock("Running"))
+        later = history.restart(away=1.0)
+        later.pass_time(1, stock("ready"))
+        assert later.state == "draining"
+        later.pass_time(3, stock("ready"))
+        assert later.state == "finished"
+
+    def test_what_is_stored_is_acknowledged(self) -> None:
+        """The numbers come from the database, and the next briefing has them."""
+        history = History()
+        history.ask()
+        history.tell(ours("ready"))
+        history.tick(0.5)
+        later = history.restart(away=1.0)
+        later.tell(ours("Running", run=RUN, sequence=9))
+        later.tell(Committed("u1", RUN, 7))
+        assert _briefings(later.tick(1.0))[-1].acknowledged == {"u1": 7}
+
+
+_EVENTS = st.one_of(
+    st.builds(stock, st.sampled_from(["ready", "Running", "Aborted", "?"]), st.sampled_from(["a", "b"])),
+    st.builds(ours, st.sampled_from(["ready", "Running"]), st.just("c"), st.sampled_from([None, RUN, "other"])),
+    st.builds(Committed, st.sampled_from(["a", "c", "x"]), st.sampled_from([RUN, "other"]), st.integers(0, 9)),
+    st.builds(StopAsked, st.just("enough")),
+    st.just(ResultsHeard()),
+    st.floats(0.01, 7.0),
+)
+
+
+class TestWhateverComes:
+    """What holds in every history."""
+
+    @given(st.lists(_EVENTS, max_size=60), st.booleans())
+    def test_orders_that_stock_turrets_survive(self, events: list[object], asked: bool) -> None:
+        """Each begins with a blank, has a `msg`, and a context is never null; states only go forward."""
+        history = History()
+        if asked:
+            history.ask(run_time=5.0)
+        for event in events:
+            if isinstance(event, float):
+                history.tick(event)
+            else:
+                history.tell(event)
+        for action in history.said:
+            if isinstance(action, Publish):
+                assert encode_order(action.order).startswith(b' {"command":')
+                assert b'"msg":' in encode_order(action.order)
+        order = ["waiting", "running", "draining", *ENDED]
+        places = [order.index(state) for state in states(history.said)]
+        assert places == sorted(places)
+        assert sum(1 for state in states(history.said) if state in ENDED) <= 1
+
+
+def test_many_turrets_that_wait() -> None:
+    """Each status costs the same, however many turrets are there: thousands of new ones do not stall the loop."""
+    history = History()
+    history.ask(min_turrets=MOST_TURRETS)
+    began = time.thread_time()
+    for number in range(6000):
+        history.tell(stock("ready", f"u{number}"))
+    assert time.thread_time() - began < 4
+    assert len(history.machine.members()) == 6000
+
+
+def test_turrets_beyond_a_number_are_left_out() -> None:
+    """Those that are known are heard as before."""
+    history = History()
+    history.ask(min_turrets=MOST_TURRETS)
+    for number in range(MOST_TURRETS + 10):
+        history.tell(stock("busy" if number == 0 else "ready", f"u{number}"))
+    assert len(history.machine.members()) == MOST_TURRETS
+    assert not history.machine.admits("another")
+    assert history.machine.admits("u1")
+    assert history.state == "running"
+
+
+def test_names_are_printable() -> None:
+    """Control characters and marks of direction in names do not reach a terminal."""
+    history = History()
+    history.tell(stock("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
+    (member,) = history.machine.members()
+    assert (member.name, member.status) == ("nav\ufffd\ufffd", "re\ufffd[2Jady")

@@ -1,0 +1,57 @@
+"""Machines that were busy while a run fired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from smartmob.turrets.host_load import is_same_machine, loads_in_run
+from smartmob.turrets.model import MachineLoad, Member
+from smartmob.turrets.protocol import Report
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MEMBER = Member(
+    uuid="1", name="nav", script="v.py", cannons=5, rampup=0.0, status="ready", status_at=NOON, first_seen=NOON,
+    ours=True, report=Report(protocol=1, version="1", host="rack7", run="r"),
+)  # fmt: skip
+
+
+@dataclass
+class _Percent:
+    avg: float
+    max: float
+
+
+@dataclass
+class _Load:
+    host: str
+    cpu: _Percent | None
+
+
+def test_where_turrets_fired() -> None:
+    """A turret tells the name of its machine; one of OCT does not, and neither does a machine without figures."""
+    hosts = [_Load("Rack7.lab", _Percent(50.0, 99.0)), _Load("rack8", _Percent(1.0, 2.0)), _Load("rack9", None)]
+    stock = msgspec.structs.replace(MEMBER, ours=False, report=None)
+    assert loads_in_run(hosts, [MEMBER, stock]) == [
+        MachineLoad("Rack7.lab", 50.0, 99.0, fired=True),
+        MachineLoad("rack8", 1.0, 2.0),
+    ]
+    assert not any(load.fired for load in loads_in_run(hosts, [stock]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("rack7", "RACK7", True),
+        ("rack7", "rack7.lab.example", True),
+        ("rack7.lab.example", "rack7", True),
+        ("rack7.lab.example", "rack7.other.example", False),
+        ("rack7", "rack70", False),
+    ],
+)
+def test_names_of_machines(one: str, other: str, same: bool) -> None:
+    """One of two names may lack its domain."""
+    assert is_same_machine(one, other) is same

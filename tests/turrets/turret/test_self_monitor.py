@@ -1,0 +1,53 @@
+"""A turret watches itself."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+
+from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
+from tests.waiting import until
+
+
+async def test_lag() -> None:
+    """A loop that was held up shows at least that; the next look begins anew, and a stopped meter shows nothing."""
+    meter = LagMeter()
+    meter.start()
+    await asyncio.sleep(0)
+    _hold_up()
+    assert meter.take() > 0.2
+    await asyncio.sleep(0.06)
+    meter.stop()
+    meter.take()
+    assert meter.take() == 0.0
+
+
+def _hold_up() -> None:
+    time.sleep(0.3)
+
+
+def _busy() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
+
+
+async def test_processes() -> None:
+    """Processor time and memory are those of this process and its workers; one that is gone is left out."""
+    worker = _busy()
+    try:
+        assert worker.stdout is not None
+        await asyncio.to_thread(worker.stdout.readline)
+        watch = SelfMonitor()
+        alone = watch.look(())
+        busy = await until(lambda: (found := watch.look((worker.pid,), 0.25)).busiest > 0 and found)
+    finally:
+        worker.kill()
+        worker.wait()
+        worker.communicate()
+    assert (busy.processes, busy.lag) == (2, 0.25)
+    assert busy.memory > alone.memory
+    assert busy.cpu >= busy.busiest > 0
+    assert busy.cores >= 1
+    gone = await until(lambda: (found := watch.look((worker.pid,))).memory < busy.memory and found)
+    assert gone.processes == 2
