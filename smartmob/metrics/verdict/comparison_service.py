@@ -17,7 +17,7 @@ from smartmob.metrics.verdict import change_detection, verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Moment
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import LEAST_HISTORY, SCALES, ItemName, RunHistory, Values
-from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, OwnLoad, judge_load, load_on
+from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, judge_load, load_on
 from smartmob.metrics.verdict.references import ReferenceResolver
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
@@ -189,10 +189,10 @@ class ComparisonService:
         head, others = plan.head[-1], [*plan.earlier[-_WATCHED:], *plan.base[-_WATCHED:]]
         watched = [head, *others, *plan.further]
         rows = await self._reader.efforts([name for occasion in watched for name in occasion.hashes], contexts)
-        efforts = {row["session_h"]: OwnLoad(*tuple(row.values())[1:]) for row in rows}
+        efforts = {row["session_h"]: SuiteLoad(*tuple(row.values())[1:]) for row in rows}
         loads: dict[Moment, tuple[float, float]] = {}
         for occasion in watched:
-            effort = OwnLoad.together([efforts[name] for name in occasion.hashes if name in efforts])
+            effort = SuiteLoad.together([efforts[name] for name in occasion.hashes if name in efforts])
             if effort is not None:
                 cpu = load_on(context.machine_node, await self.watch.busy(effort.started_at, effort.ended_at))
                 if cpu is not None:

@@ -44,7 +44,7 @@ class HostLoadSource(Protocol):
         """Return the machines that reported from `start` until before `end`. Raises Unavailable."""
 
 
-class OwnLoad(msgspec.Struct, frozen=True):
+class SuiteLoad(msgspec.Struct, frozen=True):
     """What the tests of a run themselves took of a machine: its span, and the seconds of processor time."""
 
     started_at: datetime
@@ -52,7 +52,7 @@ class OwnLoad(msgspec.Struct, frozen=True):
     cpu_seconds: float
 
     @classmethod
-    def together(cls, efforts: Sequence[OwnLoad]) -> OwnLoad | None:
+    def together(cls, efforts: Sequence[SuiteLoad]) -> SuiteLoad | None:
         """Return what parallel sessions took together, None without any."""
         if not efforts:
             return None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartmob.metrics.verdict.host_load import OwnLoad, judge_load, load_on
+from smartmob.metrics.verdict.host_load import SuiteLoad, judge_load, load_on
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -43,13 +43,13 @@ def test_busy(cpu: float, tests: float, earlier: list[float], busy: bool) -> Non
 
 def test_what_the_tests_take() -> None:
     """Parallel sessions take together what they take within the span of all."""
-    efforts = [OwnLoad(NOON, NOON + timedelta(seconds=8), 8.0), OwnLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
-    together = OwnLoad.together(efforts)
+    efforts = [SuiteLoad(NOON, NOON + timedelta(seconds=8), 8.0), SuiteLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
+    together = SuiteLoad.together(efforts)
     assert together is not None
     assert (together.share(2), together.share(0)) == (50.0, 0.0)
-    assert OwnLoad(NOON, NOON, 1.0).share(1) == 0.0
-    assert OwnLoad(NOON, NOON + timedelta(seconds=1), 9.0).share(1) == 100.0
-    assert OwnLoad.together([]) is None
+    assert SuiteLoad(NOON, NOON, 1.0).share(1) == 0.0
+    assert SuiteLoad(NOON, NOON + timedelta(seconds=1), 9.0).share(1) == 100.0
+    assert SuiteLoad.together([]) is None
 
 
 def test_which_machine() -> None:
