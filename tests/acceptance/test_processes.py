@@ -13,7 +13,7 @@ import aiohttp
 import psutil
 import pytest
 
-from smartmob.kernel.subprocesses.spawner import KEPT_AT_MOST
+from smartmob.kernel.subprocesses.spawner import CHILDREN_PER_SUBREAPER
 from tests.acceptance.commands import RunningCommand, connected, serving
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to
@@ -210,7 +210,7 @@ async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: File
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
         await until(lambda: limit.exists() and limit.read_text().count("\n") == programs)
         guardian, *started = [child.pid for child in service.children(recursive=True)]
-        assert len(living(started)) == programs + programs // KEPT_AT_MOST
+        assert len(living(started)) == programs + programs // CHILDREN_PER_SUBREAPER
         assert service.memory_info().rss < 400 * 1024 * 1024
         await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
         assert await client.states() == {}

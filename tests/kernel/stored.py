@@ -60,9 +60,9 @@ class Stored:
         keys: list[uuid.UUID] = []
         values: list[int] = []
         for submission in submissions:
-            if submission.mark is None:
-                submission.mark = [uuid.uuid4() for _ in submission.rows]
-            keys += submission.mark
+            if submission.commit_key is None:
+                submission.commit_key = [uuid.uuid4() for _ in submission.rows]
+            keys += submission.commit_key
             values += submission.rows
         if cut == "before":
             await self.cut(connection)

@@ -37,13 +37,13 @@ class Submission(Generic[R]):
     the server.
     """
 
-    __slots__ = ("deadline", "done", "mark", "rows", "uncertain")
+    __slots__ = ("commit_key", "deadline", "done", "rows", "uncertain")
 
     def __init__(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         self.rows = rows
         self.done = done
         self.deadline = deadline
-        self.mark: Any = None
+        self.commit_key: Any = None
         self.uncertain = False
 
 
@@ -105,7 +105,7 @@ class GroupCommitWriter(Generic[R]):
         max_waiting: int = 100_000,
     ) -> None:
         self.name = name
-        self.figures = WriterStats()
+        self.stats = WriterStats()
         self._database = database
         self._commit = commit
         self._committed = committed
@@ -155,13 +155,13 @@ class GroupCommitWriter(Generic[R]):
     @property
     def full(self) -> bool:
         """Return whether so much is waiting that who has more must wait, too."""
-        return self.figures.waiting >= self._max_waiting
+        return self.stats.waiting >= self._max_waiting
 
     def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         if self._closing:
             raise Unavailable("the service is stopping; nothing was stored")
         self._queue.append(Submission(rows, done, deadline))
-        self.figures.waiting += len(rows)
+        self.stats.waiting += len(rows)
         if not self._work.is_set():
             self._work.set()
 
@@ -172,7 +172,7 @@ class GroupCommitWriter(Generic[R]):
                 async with asyncio.timeout_at(deadline):
                     await self._room.wait()
             except TimeoutError:
-                self.figures.refused += 1
+                self.stats.refused += 1
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
     async def _write_until_closed(self) -> None:
@@ -190,7 +190,7 @@ class GroupCommitWriter(Generic[R]):
                 # Also when this fails in a way that was not foreseen: nobody waits for an answer that never comes.
                 for submission in batch:
                     _fail(submission, Unavailable("the writer failed; it is not known whether this was stored"))
-                self.figures.waiting -= sum(len(submission.rows) for submission in batch)
+                self.stats.waiting -= sum(len(submission.rows) for submission in batch)
                 self._room.set()
 
     def _take(self) -> list[Submission[R]]:
@@ -215,9 +215,9 @@ class GroupCommitWriter(Generic[R]):
                 if is_away(error):
                     if not _said_by_server(error):
                         for submission in waiting:
-                            submission.uncertain = submission.mark is not None
+                            submission.uncertain = submission.commit_key is not None
                     self._refuse_late(waiting, error, delay)
-                    self.figures.retries += 1
+                    self.stats.retries += 1
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, _LONGEST_DELAY)
                 elif len(waiting) > 1:
@@ -232,17 +232,17 @@ class GroupCommitWriter(Generic[R]):
                     rows += len(submission.rows)
                     if not submission.done.done():
                         submission.done.set_result(None)
-                self.figures.batches += 1
-                self.figures.rows += rows
+                self.stats.batches += 1
+                self.stats.rows += rows
                 self._committed(rows)
                 return
 
     def _refuse_late(self, waiting: Sequence[Submission[R]], error: Exception, delay: float) -> None:
         horizon = asyncio.get_running_loop().time() + delay
         late = [submission for submission in (*waiting, *self._queue) if submission.deadline <= horizon]
-        log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.figures.waiting)
+        log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.stats.waiting)
         for submission in late:
-            self.figures.refused += 1
+            self.stats.refused += 1
             _fail(submission, away(error, uncertain=submission.uncertain))
 
     async def _connected(self) -> asyncpg.Connection[Record]:

@@ -26,7 +26,8 @@ from smartmob.kernel.maintenance.database_target import reach
 from smartmob.kernel.observability.health import LEAST_FREE_BYTES
 from smartmob.kernel.runtime.datadir import DataDirectory, InUse
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.subprocesses.spawner import Spawner, Spec
+from smartmob.kernel.subprocesses.child import Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
 
 Level = Literal["good", "warning", "bad"]

@@ -47,13 +47,13 @@ class TestPut:
         first = asyncio.create_task(writer.put([0]))
         await until(lambda: stored.attempts)
         others = [asyncio.create_task(writer.put([number, number])) for number in range(1, 51)]
-        await until(lambda: writer.figures.waiting == 101)
+        await until(lambda: writer.stats.waiting == 101)
 
         stored.gate.set()
         await asyncio.gather(first, *others)
 
         assert [len(batch) for batch in stored.attempts] == [1, 50]
-        assert (writer.figures.batches, writer.figures.rows, writer.figures.waiting) == (2, 101, 0)
+        assert (writer.stats.batches, writer.stats.rows, writer.stats.waiting) == (2, 101, 0)
 
     async def test_the_order_is_kept(self, writers: Writers, stored: Stored) -> None:
         """Rows are handed to the database in the order in which they were put, through all batches."""
@@ -69,7 +69,7 @@ class TestPut:
         writer = await writers(max_batch=10)
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([number] * size)) for number, size in enumerate([1, 6, 4, 1, 25, 3])]
-        await until(lambda: writer.figures.waiting == 40)
+        await until(lambda: writer.stats.waiting == 40)
 
         stored.gate.set()
         await asyncio.gather(*puts)
@@ -103,7 +103,7 @@ class TestSubmit:
         writer.submit([1], lambda error: told.append((1, error)))
         writer.submit([2], lambda error: told.append((2, error)))
         second = asyncio.create_task(writer.put([3]))
-        await until(lambda: writer.figures.waiting == 4)
+        await until(lambda: writer.stats.waiting == 4)
         assert told == []
 
         stored.gate.set()
@@ -168,14 +168,14 @@ class TestRefused:
             await writer.put([1, 2, -1, 3])
 
         assert await stored.values() == []
-        assert (writer.figures.rows, writer.figures.waiting) == (0, 0)
+        assert (writer.stats.rows, writer.stats.waiting) == (0, 0)
 
     async def test_it_fails_alone(self, writers: Writers, stored: Stored) -> None:
         """The others of its batch are stored."""
         writer = await writers()
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put(rows)) for rows in ([1], [2, 3], [4, -1], [5], [-2], [6])]
-        await until(lambda: writer.figures.waiting == 8)
+        await until(lambda: writer.stats.waiting == 8)
 
         stored.gate.set()
         results = await asyncio.gather(*puts, return_exceptions=True)
@@ -215,9 +215,9 @@ class TestCallersThatLeave:
         writer = await writers()
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([number])) for number in range(5)]
-        await until(lambda: stored.attempts and writer.figures.waiting == 5)
+        await until(lambda: stored.attempts and writer.stats.waiting == 5)
         leaving = asyncio.create_task(writer.put([99]))
-        await until(lambda: writer.figures.waiting == 6)
+        await until(lambda: writer.stats.waiting == 6)
         leaving.cancel()
         await asyncio.wait([leaving])
 
@@ -226,14 +226,14 @@ class TestCallersThatLeave:
         await writer.put([5])
 
         assert await stored.values() == [0, 1, 2, 3, 4, 5]
-        assert writer.figures.waiting == 0
+        assert writer.stats.waiting == 0
 
     async def test_within_their_batch(self, writers: Writers, stored: Stored) -> None:
         """A batch that is under way is finished for those who still wait."""
         writer = await writers()
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([number])) for number in range(4)]
-        await until(lambda: stored.attempts and writer.figures.waiting == 4)
+        await until(lambda: stored.attempts and writer.stats.waiting == 4)
         puts[1].cancel()
 
         stored.gate.set()
@@ -248,12 +248,12 @@ class TestCallersThatLeave:
         first = asyncio.create_task(writer.put([1]))
         await until(lambda: stored.attempts)
         second = asyncio.create_task(writer.put([2]))
-        await until(lambda: writer.figures.waiting == 2)
+        await until(lambda: writer.stats.waiting == 2)
         second.cancel()
 
         stored.gate.set()
         await first
-        await until(lambda: writer.figures.waiting == 0)
+        await until(lambda: writer.stats.waiting == 0)
 
         assert stored.flat() == [1]
 
@@ -268,7 +268,7 @@ class TestBackPressure:
         puts = [asyncio.create_task(writer.put([number])) for number in range(20)]
         await until(lambda: stored.attempts)
         await asyncio.sleep(0)
-        assert writer.figures.waiting == 3
+        assert writer.stats.waiting == 3
 
         stored.gate.set()
         await asyncio.gather(*puts)
@@ -290,7 +290,7 @@ class TestBackPressure:
         stored.gate.set()
         await first
         assert await stored.values() == [1]
-        assert writer.figures.refused == 1
+        assert writer.stats.refused == 1
 
 
 class TestEnd:
@@ -301,7 +301,7 @@ class TestEnd:
         writer = await writers(max_batch=5)
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([number])) for number in range(12)]
-        await until(lambda: writer.figures.waiting == 12)
+        await until(lambda: writer.stats.waiting == 12)
         closing = asyncio.create_task(writer.close())
         await asyncio.sleep(0)
         assert not closing.done()

@@ -29,7 +29,7 @@ class TestAway:
 
         assert await stored.values() == [1, 2]
         assert len(stored.attempts) == 2
-        assert writer.figures.retries == 1
+        assert writer.stats.retries == 1
         assert [(line["event"], line["writer"], line["waiting"]) for line in lines] == [("writer.waiting", "test", 2)]
 
     async def test_again_and_again(self, writers: Writers, stored: Stored) -> None:
@@ -42,7 +42,7 @@ class TestAway:
                 await asyncio.gather(writer.put([3 * number, 3 * number + 1]), writer.put([3 * number + 2]))
 
         assert await stored.values() == list(range(12))
-        assert writer.figures.waiting == 0
+        assert writer.stats.waiting == 0
 
     async def test_between_two_batches(self, writers: Writers, stored: Stored, admin: Any) -> None:
         """A connection that ended while nobody wrote is no reason to fail."""
@@ -61,7 +61,7 @@ class TestAway:
         writer = await writers()
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([value])) for value in (1, -1, 2)]
-        await until(lambda: stored.attempts and writer.figures.waiting == 3)
+        await until(lambda: stored.attempts and writer.stats.waiting == 3)
         stored.cuts = ["inside", None, "after", "before", "inside"]
 
         with structlog.testing.capture_logs():
@@ -117,13 +117,13 @@ class TestTimeIsUp:
         ):
             await writer.put([1])
         assert caught.value.retry_after > 0
-        assert writer.figures.refused == 1
+        assert writer.stats.refused == 1
         proxy.up = True
         database.patience = 20.0
         await writer.put([2])
 
         assert await stored.values() == [2]
-        assert writer.figures.waiting == 0
+        assert writer.stats.waiting == 0
 
     async def test_also_those_who_came_later(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
         """Each caller waits for its own time only, however many wait before it."""
@@ -134,7 +134,7 @@ class TestTimeIsUp:
             results = await asyncio.gather(*(writer.put([number]) for number in range(20)), return_exceptions=True)
 
         assert {type(result) for result in results} == {Unavailable}
-        assert writer.figures.refused == 20
+        assert writer.stats.refused == 20
 
     async def test_close_does_not_wait_for_ever(
         self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
@@ -235,5 +235,5 @@ async def test_a_writer_that_fails_goes_on(writers: Writers, stored: Stored) -> 
         await writer.put([2])
 
     assert await stored.values() == [1, 2]
-    assert writer.figures.waiting == 0
+    assert writer.stats.waiting == 0
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task.died"]
