@@ -1,4 +1,4 @@
-"""Children: how they start, end and get signals, and that nothing of them is left."""
+"""Starting children, and that no process of theirs is left, whatever is killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,65 +18,8 @@ from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed, Spec
 from smartmob.kernel.subprocesses.spawner import CHILDREN_PER_SUBREAPER, Spawner
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to, no_more_files
+from tests.kernel.subprocesses.runs import Run
 from tests.waiting import until
-
-
-@pytest.fixture
-async def spawner() -> AsyncIterator[Spawner]:
-    tasks = TaskRegistry()
-    spawner = Spawner(tasks)
-    await spawner.start()
-    yield spawner
-    await spawner.close()
-    await tasks.close()
-
-
-@pytest.fixture
-def null() -> Iterator[int]:
-    fd = os.open(os.devnull, os.O_RDWR)
-    yield fd
-    os.close(fd)
-
-
-class Run:
-    """Starts programs whose output is appended to a file."""
-
-    def __init__(self, spawner: Spawner, folder: Path, null: int) -> None:
-        self.spawner = spawner
-        self.folder = folder
-        self._null = null
-        self.output = folder / "output"
-
-    async def __call__(self, *argv: str, cwd: Path | None = None, **env: str) -> Child:
-        with self.output.open("ab") as file:
-            env = {"PATH": os.environ["PATH"], **env}
-            fd = file.fileno()
-            return await self.spawner.spawn(Spec(argv, env, cwd or self.folder, self._null, fd, fd))
-
-    def written(self) -> str:
-        return self.output.read_text()
-
-
-@pytest.fixture
-def run(spawner: Spawner, tmp_path: Path, null: int) -> Run:
-    return Run(spawner, tmp_path, null)
-
-
-async def test_the_exit_has_the_status_and_the_use_of_resources(run: Run) -> None:
-    """After the exit status is known, `gone` returns, too."""
-    child = await run("sh", "-c", "echo $WORD from $PWD; exit 3", WORD="greetings")
-    ended = await child.exited()
-    await child.gone()
-    assert ended.status == 3
-    assert ended.max_memory > 0
-    assert run.written() == f"greetings from {run.folder}\n"
-    assert not child.alive
-
-
-async def test_a_signal_that_ended_a_program_is_a_negative_status(run: Run) -> None:
-    """The status is the negative number of the signal."""
-    child = await run("sh", "-c", "kill -KILL $$")
-    assert (await child.exited()).status == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -98,12 +40,6 @@ async def test_a_missing_folder_is_named_as_the_cause(run: Run, tmp_path: Path) 
     """The message says that the folder is the cause, and not the program."""
     with pytest.raises(SpawnFailed, match="cannot start the folder: No such file or directory"):
         await run("true", cwd=tmp_path / "missing")
-
-
-async def test_an_argument_with_a_nul_character_is_refused(run: Run) -> None:
-    """The system cannot pass such an argument."""
-    with pytest.raises(SpawnFailed, match="NUL"):
-        await run("echo", "a\0b")
 
 
 async def test_a_script_without_an_interpreter_line_is_run_by_the_shell(run: Run, tmp_path: Path) -> None:
@@ -168,26 +104,6 @@ async def test_too_many_open_files_fail_the_start_of_a_subreaper_only_once(tmp_p
     await tasks.close()
 
 
-async def test_a_signal_reaches_the_whole_process_group(run: Run) -> None:
-    """Processes that the program has started get it, too."""
-    inner = "trap 'echo inner; exit' TERM; sleep 60 & echo ready; wait"
-    child = await run("sh", "-c", f"({inner}) & trap 'wait; exit 5' TERM; echo ready; wait")
-    await until(lambda: run.written() == "ready\nready\n")
-    child.signal(signal.SIGTERM)
-    assert (await child.exited()).status == 5
-    assert run.written() == "ready\nready\ninner\n"
-
-
-async def test_stop_kills_a_program_that_ignores_the_signal(run: Run) -> None:
-    """After the grace it is killed; a program that handles the signal ends by itself."""
-    stubborn = await run("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done")
-    await until(lambda: run.written() == "ready\n")
-    assert (await stubborn.stop(signal.SIGTERM, grace=0.05)).status == -signal.SIGKILL
-    obedient = await run("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done")
-    await until(lambda: run.written() == "ready\nready\n")
-    assert (await obedient.stop(signal.SIGTERM, grace=60)).status == 7
-
-
 async def test_a_killed_tree_leaves_no_process(run: Run) -> None:
     """A process in a session of its own and a daemon are killed, too, even when they ignore signals."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
@@ -195,17 +111,6 @@ async def test_a_killed_tree_leaves_no_process(run: Run) -> None:
     child.kill()
     await child.gone()
     assert living(pids) == []
-
-
-async def test_a_daemon_that_outlives_its_program_is_killed_with_the_child(run: Run) -> None:
-    """The child is not gone before the daemon has ended."""
-    child = await run("sh", "-c", f"setsid sleep 60 & echo $! > {run.folder}/pid")
-    await child.exited()
-    pid = int((run.folder / "pid").read_text())
-    assert living([pid]) == [pid]
-    child.kill()
-    await child.gone()
-    assert living([pid]) == []
 
 
 async def test_a_program_that_forks_endlessly_is_killed(run: Run) -> None:
@@ -399,15 +304,6 @@ async def test_a_closed_spawner_ends_all_children_and_starts_nothing(tmp_path: P
     with pytest.raises(Unavailable, match="stopping"):
         await run("true")
     await tasks.close()
-
-
-async def test_orders_to_a_child_that_is_gone_do_nothing(run: Run) -> None:
-    """A signal, a kill and a stop may come too late."""
-    child = await run("true")
-    await child.gone()
-    child.signal(signal.SIGTERM)
-    child.kill()
-    assert (await child.stop(signal.SIGTERM, 1)).status == 0
 
 
 async def test_a_terminal_becomes_the_controlling_terminal(spawner: Spawner, tmp_path: Path, null: int) -> None:
