@@ -43,7 +43,7 @@ async def test_what_is_there_already(reached: Any, database_url: str, tmp_path: 
     """It is not overwritten; neither is a folder that is not there made."""
     place, path = await reached(database_url), tmp_path / "a.dump"
     path.write_bytes(b"mine")
-    with pytest.raises(StartupError, match="it is there already"):
+    with pytest.raises(StartupError, match="it exists already"):
         await dump(place, path, io.BytesIO(), _unseen)
     assert path.read_bytes() == b"mine"
     with pytest.raises(StartupError, match="No such file"):

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.kernel.runtime.disk import LOOK_BYTES, DiskLow, Floor, check_room, free_bytes
+from smartmob.kernel.runtime.disk import CHECK_INTERVAL_BYTES, DiskLow, Floor, check_free, free_bytes
 
 
 def test_a_floor_above_what_is_free(tmp_path: Path) -> None:
     """It is refused as a full disk is, with the figures; what fits is not."""
     free = free_bytes(tmp_path)
-    check_room(tmp_path, 1, 0)
+    check_free(tmp_path, 1, 0)
     with pytest.raises(DiskLow, match="are free") as found:
-        check_room(tmp_path, 1, 2 * free)
+        check_free(tmp_path, 1, 2 * free)
     assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path))
     with pytest.raises(DiskLow):
-        check_room(tmp_path, 2 * free, 0)
+        check_free(tmp_path, 2 * free, 0)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The writer is told by the error of its own attempt."""
-    check_room(tmp_path / "missing", 1, 0)
+    check_free(tmp_path / "missing", 1, 0)
 
 
 def test_a_floor_looks_again_and_again(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_floor_looks_again_and_again(tmp_path: Path) -> None:
     folder.rmdir()
     floor.take(1)  # there is no disk to look at
     folder.mkdir()
-    floor.take(LOOK_BYTES - 1)
+    floor.take(CHECK_INTERVAL_BYTES - 1)
     with pytest.raises(DiskLow):
         floor.take(1)
     for _ in range(2):
