@@ -21,10 +21,7 @@ SUBREAPER, WATCHDOG = b"smartmob-keep", b"smartmob-guard"
 They do not change: services of several versions on one machine recognise each other's subreapers by the name.
 """
 
-# Numbers of prctl(2), from linux/prctl.h.
-PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # options of prctl(2), from linux/prctl.h
 
 _FREEZE_ROUNDS = 8
 _DEATH_SECONDS = 0.02  # between two looks whether a killed process has ended

@@ -1,4 +1,4 @@
-"""The watchdog of the embedded PostgreSQL, with other programs in the place of the server."""
+"""The watchdog of the embedded PostgreSQL, with other programs instead of the server."""
 
 from __future__ import annotations
 
