@@ -77,12 +77,12 @@ class Posted:
         return self.cpu_seconds / max(1, self.requests) * 1e6
 
     def raw(self) -> dict[str, Any]:
-        """Return the figures as a JSON object."""
+        """Return the results as a JSON object."""
         return asdict(self) | {"requests_per_second": self.rate}
 
 
 class Wrk:
-    """The load generator wrk, with one thread and the same bodies for everybody."""
+    """The load generator wrk, with one thread and the same request bodies for all candidates."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("wrk")

@@ -93,7 +93,7 @@ def summary(goals: Iterable[Goal]) -> str:
 
 
 def surroundings(**further: str) -> dict[str, str]:
-    """Return what the figures depend on: date, versions and the number of cores."""
+    """Return the conditions of the measurement: date, versions and the number of cores."""
     names = ("smartmob", "aiohttp", "asyncpg", "uvloop")
     versions = {name: version(name) for name in names}
     return {

@@ -255,7 +255,7 @@ def _compare(lab: Lab, run: str, over: dict[str, Any], outcome: Outcome) -> None
                 f"{turret.name}: {row['stored']:,} are stored, {row['different']:,} different, up to {row['last']:,}"
             )
         if turret.killed:
-            # What it had not delivered went with it, and nobody else can know of it.
+            # Its undelivered results are lost, and no other process knows them.
             outcome.unsent += counted - row["stored"]
         if row["stored"] > counted or (row["stored"] < counted and not turret.killed):
             outcome.faults.append(f"{turret.name}: {row['stored']:,} are stored, {counted:,} were done")

@@ -147,7 +147,7 @@ class Bench:
                 hq.close()
 
     def locust(self, script: str, users: int) -> Shots:
-        """Fire with Locust, whose figures are its own; they begin when all users are there."""
+        """Fire with Locust and return its own results, from the moment when all users run."""
         (self.folder / "locustfile.py").write_text(script)
         command = [
             *(str(_environment(LOCUST) / "locust"), "-f", str(self.folder / "locustfile.py"), "--headless"),
@@ -194,11 +194,11 @@ class _Headquarters:
         if not self._ours:
             self._order("set_transaction_context", {})
             self._order("start", "open fire")
-        whole, told, used, cores, memory = Distribution(), 0.0, None, 0.0, 0.0
+        whole, reported, used, cores, memory = Distribution(), 0.0, None, 0.0, 0.0
         self._said = "nothing"
         while (now := time.monotonic() - begun) < length + 1:
-            if self._ours and now - told > 0.5:
-                told = now
+            if self._ours and now - reported > 0.5:
+                reported = now
                 run = RunBriefing(id="bench", starts_in=-now, run_time=length)
                 self._order(
                     "status_request",
@@ -387,7 +387,7 @@ def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple
 
 
 def _wait_until_quiet() -> None:
-    """Wait for a moment in which the processors are idle, for a while: what others run here is to meet nobody."""
+    """Wait until the processors are idle, for a limited time, so that other programs do not disturb a candidate."""
     deadline = time.monotonic() + _PATIENCE
     while (busy := psutil.cpu_percent(0.5)) > _QUIET_PERCENT and time.monotonic() < deadline:
         pass
