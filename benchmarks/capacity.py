@@ -1,4 +1,4 @@
-"""What a row costs, and how many a second the service takes: measured on a database that each feature has filled.
+"""Measures the size of rows and the rate of storing them, on a database with rows of all features.
 
 `python -m benchmarks.capacity [--write]` from the root of the repository; with `--write` the page
 docs/reference/capacity.md is written anew. Rows come in as clients send them. Of tables that fill slowly (jobs, events,
@@ -67,7 +67,7 @@ _TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a table has."""
+    """The rows and bytes of a table."""
 
     name: str
     rows: int

@@ -1,4 +1,4 @@
-"""What commands are compared with, each in processes and an environment of its own; and the programs that ask them.
+"""The programs to compare commands with, each in its own processes and environment, and their clients.
 
 A program is run by the Python of its environment with the port of its server, does one benchmark and prints one line
 of JSON.

@@ -1,4 +1,4 @@
-"""How fast samples come in and go out, beside a bare WebSocket echo in the same run.
+"""Measures writing and reading of samples, with a bare WebSocket echo in the same run.
 
 `python -m benchmarks.hosts` from the root of the repository; see README.md beside this file.
 """

@@ -1,4 +1,4 @@
-"""What a hundred idle programs cost, and what is left of programs when their manager is gone."""
+"""Measures the cost of a hundred idle programs, and counts the processes left when their manager is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast metrics come in and go out, beside the physical limit and a peer in the same run.
+"""Measures writing and reading of metrics, with the physical limit and a peer in the same run.
 
 `python -m benchmarks.ingest` from the root of the repository; see README.md beside this file.
 """

@@ -54,7 +54,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What wrk saw in one run; latencies in ms. `errors` are the kinds of failure that happened, with their number.
+    """The results of wrk in one run; latencies in ms. `errors` maps each kind of failure to its number.
 
     `cpu_seconds` is the processor time that the server used.
     """
@@ -128,7 +128,7 @@ def post_ndjson(candidate: Candidate, body: bytes, rows: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PagesRead:
-    """What one client saw that read random pages one after the other; latencies in ms."""
+    """The results of one client that read random pages one after the other; latencies in ms."""
 
     pages: int
     p50: float

@@ -1,4 +1,4 @@
-"""How many lines of its programs a manager takes in, and how many come to those who look on."""
+"""Measures how many lines of its programs a manager reads, and how many reach viewers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WANTED_GROWTH_MB = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """What came through in one second: lines that the programs could write, and that each viewer got or missed.
+    """The lines of one second: written by the programs, and received or missed by each viewer.
 
     `cpu` is percent of a core that the service used, `memory` its resident MB before and after.
     """

@@ -1,4 +1,4 @@
-"""How well programs are run, beside circus and supervisord in the same run.
+"""Measures running programs, with circus and supervisord in the same run.
 
 `python -m benchmarks.processes` from the root of the repository; see README.md beside this file.
 """

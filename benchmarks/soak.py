@@ -60,7 +60,7 @@ class Transaction(BaseTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much goes on."""
+    """The amount of work."""
 
     minutes: float
     machines: int
@@ -79,7 +79,7 @@ class Scale:
 
 @dataclass(slots=True)
 class Taken:
-    """What the service has acknowledged, and what went wrong."""
+    """The data that the service has acknowledged, and the errors."""
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ class Soak:
         return not self.ending.is_set()
 
     async def take_sample(self) -> None:
-        """Look at the service."""
+        """Measure the memory, tasks and lag of the service."""
         answers = []
         for _ in range(_PROBES):
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How fast programs are started, and how soon a killed one has a successor."""
+"""Measures how fast programs are started, and started again after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a result is ever lost or counted twice while turrets and the headquarters are killed at random.
+"""Checks that no result is lost or counted twice while turrets and the headquarters are killed at random.
 
 `python -m benchmarks.turret_faults` from the root of the repository. Turrets fire at nothing and number what they do:
 each transaction counts itself in a file that is mapped into memory, which outlives the turret. So of each turret it is
@@ -82,7 +82,7 @@ class Turret:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one run."""
+    """The outcome of one run."""
 
     results: str
     counted: int = 0

@@ -1,4 +1,4 @@
-"""How fast results come in and how soon a report is there, beside the bare pipeline and OCT in the same run.
+"""Measures storing results and making a report, with the bare pipeline and OCT in the same run.
 
 `python -m benchmarks.turrets` from the root of the repository; see README.md beside this file.
 """
