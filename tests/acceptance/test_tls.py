@@ -62,7 +62,7 @@ async def test_addresses_and_cookies_are_for_https(service: RunningCommand, auth
             assert (await answer.json())["source_url"].startswith(f"{service.url}/archives/")
         async with session.post(f"{service.url}/login", data={"token": TOKEN}, allow_redirects=False) as answer:
             (cookie,) = SimpleCookie(answer.headers["Set-Cookie"]).values()
-            # A browser takes this name from nobody else: no other port without TLS, and no neighbouring name.
+            # With this prefix, a browser refuses the cookie from ports without TLS and from other host names.
             assert cookie.key.startswith("__Host-smartmob_session_")
             assert (cookie["path"], cookie["domain"]) == ("/", "")
             assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Strict")

@@ -22,7 +22,7 @@ _SOON = 3.0
 
 
 class TestReading:
-    """Queries on a server that is well."""
+    """Queries on a server without faults."""
 
     async def test_queries_return_rows_or_values(self, opened: Any) -> None:
         """There is a method for all rows, the first row and the first value."""
@@ -60,8 +60,8 @@ async def _terminate(admin: Any, connection: Connection) -> None:
     await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
 
 
-class TestLosingIt:
-    """A server that ends connections, or is gone."""
+class TestLostConnections:
+    """A server that closes connections, or is not available."""
 
     async def test_a_query_succeeds_after_all_idle_connections_were_closed(self, opened: Any, admin: Any) -> None:
         """The caller does not notice."""
@@ -191,8 +191,8 @@ class TestLosingIt:
         await asyncio.wait([asking])
 
 
-class TestMistakes:
-    """What is no reason to try again."""
+class TestPermanentErrors:
+    """Errors that are not retried."""
 
     @pytest.mark.parametrize(
         ("query", "arguments", "expected"),
@@ -274,7 +274,7 @@ async def _refused_at_once(url: str, said: str) -> None:
 
 
 class TestStart:
-    """Opening the database of others."""
+    """Opening an external database."""
 
     async def test_open_waits_for_the_server(self, schema_url: str) -> None:
         """Each attempt is logged."""

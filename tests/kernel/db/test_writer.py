@@ -209,7 +209,7 @@ class TestRefused:
         assert await stored.values() == [2]
 
 
-class TestCallersThatLeave:
+class TestCancelledCallers:
     """Callers that are cancelled."""
 
     async def test_rows_of_a_caller_cancelled_before_its_batch_are_not_stored(

@@ -112,8 +112,8 @@ class TestAway:
         assert await stored.values() == [1, 2]
 
 
-class TestTimeIsUp:
-    """A database that does not come back in time."""
+class TestPatience:
+    """A database that is not available for longer than the patience."""
 
     async def test_rows_are_refused_after_the_patience(
         self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy

@@ -106,7 +106,7 @@ def test_tags_are_not_supported_where_the_system_refuses_the_limit(monkeypatch: 
 
 
 def test_checking_the_support_leaves_the_own_limit_unchanged() -> None:
-    """What this process starts afterwards has no tag."""
+    """A process that is started afterwards has no tag."""
     before = resource.getrlimit(resource.RLIMIT_RSS)
     assert ProcessTags().supported()
     assert resource.getrlimit(resource.RLIMIT_RSS) == before

@@ -14,7 +14,7 @@ from tests.waiting import until
 
 
 def test_children_are_found_without_the_lists_of_the_kernel() -> None:
-    """Where the kernel has no lists of children, the table of all processes is read."""
+    """The table of all processes is read if the kernel has no lists of children."""
     child = subprocess.Popen(["sleep", "60"])
     try:
         listed = process_tree.children(os.getpid())
