@@ -2,7 +2,7 @@
 
 `python -m benchmarks.bare_echo [DSN]` listens on a free port of 127.0.0.1 and prints `port=N`. With a DSN each sample
 is decoded and stored by COPY into a table without an index, all that wait together, before it is sent back: nothing is
-checked, nobody is asked for a password, and what the database refuses ends everything.
+checked, there are no passwords, and an error of the database ends the program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Chromium as somebody has it: with a profile of its own that keeps what was loaded, and nothing that watches pages.
+"""A Chromium as a user has it: with a cache of its own, and without tools that watch pages.
 
 A debugger that watches a page makes its scripts slower by half, so that a page is only asked once it is there: what it
 noted itself while it was made (User Timing).

@@ -1,4 +1,4 @@
-"""What is measured: the service as it is installed, and what it is compared with, each in processes of its own."""
+"""The measured candidates: the installed service and the programs to compare it with, each in its own processes."""
 
 from __future__ import annotations
 
@@ -249,5 +249,5 @@ def environment(name: str, interpreter: str, requirements: Sequence[str], *optio
 
 
 def say(text: str) -> None:
-    """Tell the person who waits; the tables alone go to standard output."""
+    """Print a progress line on standard error; only tables go to standard output."""
     print(text, file=sys.stderr, flush=True)

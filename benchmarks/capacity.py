@@ -1,4 +1,4 @@
-"""What a row costs, and how many a second the service takes: measured on a database that each feature has filled.
+"""Measures the size of rows and the rate of storing them, on a database with rows of all features.
 
 `python -m benchmarks.capacity [--write]` from the root of the repository; with `--write` the page
 docs/reference/capacity.md is written anew. Rows come in as clients send them. Of tables that fill slowly (jobs, events,
@@ -67,7 +67,7 @@ _TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a table has."""
+    """The rows and bytes of a table."""
 
     name: str
     rows: int
@@ -181,7 +181,7 @@ async def fill(service: Service, folder: Path, ports: tuple[int, int], scale: fl
                 return bool(await connection.fetchval("SELECT count(*) >= $1 FROM host_minutes", wanted))
 
             await _until(fired, "a load test has slices")
-            await _until(watched, "a turret tells how it does")
+            await _until(watched, "a turret reports its health")
             await end_load_test(busy, ident)
             await _until(rolled, "samples are rolled up")
             await connection.close()
@@ -208,7 +208,7 @@ async def sizes(service: Service, scale: float) -> list[Size]:
 
 
 def _memory(service: Service) -> tuple[float, float]:
-    """Return the memory of the service and of its PostgreSQL, in MB; what is shared counts once."""
+    """Return the memory of the service and of its PostgreSQL, in MB; shared memory counts once."""
     home = str(service.data_dir / "postgres" / "cluster")
     total = 0.0
     for process in psutil.process_iter(["name", "cwd"]):
@@ -250,27 +250,27 @@ def page(rates: dict[str, float], found: Sequence[Size], memory: dict[str, tuple
         (
             "# Capacity",
             "<!-- Written by `python -m benchmarks.capacity --write`. -->",
-            f"What was measured on one machine ({about}), on which other programs ran at the same time: take the sizes "
-            "as they are, and the rates as what a small machine does at least. `benchmarks/results` has runs on a "
+            f"Measured on one machine ({about}), on which other programs ran at the same time: the sizes are exact, "
+            "and a small machine reaches at least these rates. `benchmarks/results` has runs on a "
             "quiet one, beside the limits of the machine. Measure your own with `python -m benchmarks.capacity`.",
             "## Bytes a row",
             "On disk, indexes included, after VACUUM.",
             table(("table", "bytes a row", "of which data", "of which indexes", "rows measured"), costs),
-            "## What that comes to",
+            "## Examples",
             table(("what", "on disk"), [(what, _amount(size)) for what, size in examples]),
             "Add up to 1 GB for PostgreSQL's log of changes (`max_wal_size`), the output of jobs "
-            "(`--commands-total-output`, 4 GiB at the most), and the releases of programs. "
-            "[Retention](retention.md) tells what removes rows.",
+            "(`--commands-total-output`, at most 4 GiB), and the releases of programs. "
+            "[Retention](retention.md) lists what removes rows.",
             "## Rows a second",
-            table(("what comes in", "a second"), [(what, f"{rate:,.0f}") for what, rate in rates.items()]),
+            table(("rows", "a second"), [(what, f"{rate:,.0f}") for what, rate in rates.items()]),
             "All of it is committed to disk before it is acknowledged.",
             "## Memory",
             table(
                 ("state", "service MB", "PostgreSQL MB"),
                 [(state, f"{ours:.0f}", f"{theirs:.0f}") for state, (ours, theirs) in memory.items()],
             ),
-            "Fifty programs share a keeper, a process of 3 MB, and the service keeps the last output of each: at the "
-            "most `--processes-console-bytes` (1 MiB).",
+            "Fifty programs share a subreaper, a process of 3 MB, and the service keeps the last output of each "
+            "program: at most `--processes-console-bytes` (1 MiB).",
         )
     ) + "\n"  # fmt: skip
 
@@ -286,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open_folder() as folder, smartmob(folder / "data", **settings) as service:
             memory = {"after the start": _memory(service)}
             rates = asyncio.run(fill(service, folder, ports_of(folder / "data.log"), given.scale))
-            memory["after all that is told here"] = _memory(service)
+            memory["after all rows of this page"] = _memory(service)
             text = page(rates, asyncio.run(sizes(service, given.scale)), memory)
     except CannotMeasure as error:
         say(str(error))

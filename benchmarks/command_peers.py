@@ -1,4 +1,4 @@
-"""What commands are compared with, each in processes and an environment of its own; and the programs that ask them.
+"""The programs to compare commands with, each in its own processes and environment, and their clients.
 
 A program is run by the Python of its environment with the port of its server, does one benchmark and prints one line
 of JSON.
@@ -90,7 +90,7 @@ def server(peer: str, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def ask(peer: str, port: int, *words: str, program: str | None = None) -> dict[str, Any]:
-    """Return what a peer's program tells of one benchmark; raises CannotMeasure."""
+    """Return the results that a peer's program prints for one benchmark; raises CannotMeasure."""
     command = [python_of(peer), str(PROGRAMS / f"{program or peer}_client.py"), str(port), *words]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False)

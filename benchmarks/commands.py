@@ -1,4 +1,4 @@
-"""How fast commands are, beside a bare WebSocket echo and beside what exists, in the same run.
+"""Measures the speed of commands, with a bare WebSocket echo and existing programs in the same run.
 
 `python -m benchmarks.commands` from the root of the repository; see README.md beside this file.
 """

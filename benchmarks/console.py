@@ -1,4 +1,4 @@
-"""How soon the timeline of the console is there: a day of twenty machines, each with a sample a second.
+"""Measures how fast the timeline of the console opens: a day of twenty machines, each with a sample a second.
 
 `python -m benchmarks.console` from the root of the repository; it needs Chromium and the extra `tests`. The day is put
 into the database as the service stores it: samples and what they come to for each minute. Test runs, programs and a

@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Take note of answers, and send the next message for each."""
+        """Count answers, and send the next message for each."""
         self._held += data
         if not self._upgraded:
             end = self._held.find(b"\r\n\r\n")

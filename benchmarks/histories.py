@@ -46,7 +46,7 @@ class Suite:
         return cls(tuple(made), source)
 
     def session(self, factors: Session | None = None, shift: float | None = None) -> Session:
-        """Return what the next session measures; `factors` tells which tests have changed, `shift` the machine's."""
+        """Return the measurements of the next session; `factors` change tests, `shift` changes the machine."""
         source = self.random
         if shift is None:
             shift = source.gauss(0.0, 0.04)

@@ -1,4 +1,4 @@
-"""How fast samples come in and go out, beside a bare WebSocket echo in the same run.
+"""Measures writing and reading of samples, with a bare WebSocket echo in the same run.
 
 `python -m benchmarks.hosts` from the root of the repository; see README.md beside this file.
 """
@@ -67,7 +67,7 @@ def _pid_of(port: int) -> int:
     for connection in psutil.net_connections("tcp"):
         if connection.status == "LISTEN" and connection.laddr.port == port and connection.pid:
             return connection.pid
-    raise CannotMeasure(f"nobody listens on port {port}")
+    raise CannotMeasure(f"no program listens on port {port}")
 
 
 def _load(port: int, connections: int, seconds: int) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     around = surroundings(**{"load before": f"{load_before:.1f}", "load after": f"{os.getloadavg()[0]:.1f}"})
     how = (
         f"Medians of {options.rounds} rounds (least to greatest) of {options.seconds} s; within a round the candidates "
-        "took turns, and ratios are medians of the rounds' ratios. The load average tells how busy the machine was "
+        "took turns, and ratios are medians of the rounds' ratios. The load average shows how busy the machine was "
         "with other things: the load generator, PostgreSQL and the service share its cores."
     )
     goals = [goal for section in sections for goal in section.goals]

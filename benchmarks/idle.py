@@ -1,4 +1,4 @@
-"""What a hundred idle programs cost, and what is left of programs when their manager is gone."""
+"""Measures the cost of a hundred idle programs, and counts the processes left when their manager is gone."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measure_idle(run: Run) -> Section:
     remark = (
         f"{2 * run.seconds} s of idling, {_SETTLE_SECONDS:g} s after the starts; without the programs themselves and "
         "without PostgreSQL. *rss* counts what processes share once for each of them, *pss* (proportional) once in "
-        "all, *uss* not at all. The goals are for the service, the guardian and the keepers together."
+        "all, *uss* not at all. The goals are for the service, the watchdog and the subreapers together."
     )
     return Section(f"{_IDLE} idle programs", (table(head, rows), remark), goals)
 
@@ -115,7 +115,7 @@ def _alive(pids: Sequence[int]) -> list[psutil.Process]:
 
 
 def _still(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return those that live; one that has ended and that nobody has waited for does not."""
+    """Return the running processes. A zombie does not count."""
     found = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""How fast metrics come in and go out, beside the physical limit and a peer in the same run.
+"""Measures writing and reading of metrics, with the physical limit and a peer in the same run.
 
 `python -m benchmarks.ingest` from the root of the repository; see README.md beside this file.
 """
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_report(sections, raw, options))
     if all(section.sound for section in sections):
         return 0
-    say("A run was not sound: requests failed or rows are missing. Its figures mean nothing.")
+    say("A run was not sound: requests failed or rows are missing. Its numbers mean nothing.")
     return 1
 
 
@@ -74,7 +74,7 @@ def _report(sections: Sequence[Section], raw: dict[str, Any], options: argparse.
         f"{raw['noise']}"
     )
     if options.quick:
-        how += " **A quick run with small sizes: it shows that everything works, its figures say little.**"
+        how += " **A quick run with small sizes: it shows that everything works, its numbers say little.**"
     goals = [goal for section in sections for goal in section.goals]
     texts = [section.text() for section in sections]
     return "\n\n".join(("# Ingest", table(tuple(around), [tuple(around.values())]), how, *texts, summary(goals)))
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", type=_names, default=tuple(BENCHMARKS), metavar="NAME,...", help=f"some of {', '.join(BENCHMARKS)}"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers to FILE")
     return parser
 
 

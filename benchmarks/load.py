@@ -54,7 +54,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What wrk saw in one run; latencies in ms. `errors` are the kinds of failure that happened, with their number.
+    """The results of wrk in one run; latencies in ms. `errors` maps each kind of failure to its number.
 
     `cpu_seconds` is the processor time that the server used.
     """
@@ -77,12 +77,12 @@ class Posted:
         return self.cpu_seconds / max(1, self.requests) * 1e6
 
     def raw(self) -> dict[str, Any]:
-        """Return the figures as a JSON object."""
+        """Return the results as a JSON object."""
         return asdict(self) | {"requests_per_second": self.rate}
 
 
 class Wrk:
-    """The load generator wrk, with one thread and the same bodies for everybody."""
+    """The load generator wrk, with one thread and the same request bodies for all candidates."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("wrk")
@@ -128,7 +128,7 @@ def post_ndjson(candidate: Candidate, body: bytes, rows: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PagesRead:
-    """What one client saw that read random pages one after the other; latencies in ms."""
+    """The results of one client that read random pages one after the other; latencies in ms."""
 
     pages: int
     p50: float

@@ -1,4 +1,4 @@
-"""How many lines of its programs a manager takes in, and how many come to those who look on."""
+"""Measures how many lines of its programs a manager reads, and how many reach viewers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WANTED_GROWTH_MB = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """What came through in one second: lines that the programs could write, and that each viewer got or missed.
+    """The lines of one second: written by the programs, and received or missed by each viewer.
 
     `cpu` is percent of a core that the service used, `memory` its resident MB before and after.
     """
@@ -72,7 +72,7 @@ def measure_peers(run: Run) -> Section:
         "later; the others write files, which they rotate at 50 MB. The program and the manager share the processors."
     )
     goal = Goal("lines/s of one child, no viewer", _WANTED_READ, Spread.of(rates[SMARTMOB, "flood"]).median)
-    return Section("One flooding program, nobody looks on", (table(head, rows), remark), [goal])
+    return Section("One flooding program, no viewer", (table(head, rows), remark), [goal])
 
 
 def measure_viewers(run: Run) -> Section:
@@ -202,5 +202,5 @@ def measure_steady(run: Run) -> Section:
     what = f"{_STEADY_PROGRAMS} programs of {STEADY_LINES:,} lines/s"
     head = ("manager", "lines/s", "CPU % of a core", f"{SMARTMOB} / this one")
     goal = Goal(f"CPU with {what}", _WANTED_STEADY_CPU, ours.median, ".1f", " %", at_most=True)
-    remark = "Processor time of the manager's own processes (the guardian and the keepers included), nobody looks on."
+    remark = "Processor time of the manager's own processes (with watchdog and subreapers), without viewers."
     return Section(what, (table(head, rows), remark), [goal])

@@ -1,4 +1,4 @@
-"""What one run of the benchmarks does: how long, how often, how much, where, and the raw figures that it keeps."""
+"""The plan of a run of the benchmarks: durations, rounds, sizes and the folder, and its raw results."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Run:
     raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def keep(self, benchmark: str, **figures: Any) -> None:
-        """Keep raw figures."""
+        """Store raw results."""
         self.raw.setdefault(benchmark, []).append(figures)
 
     def wait_until_quiet(self) -> None:
         """Wait for a moment in which the processors are idle, for a while; keep how busy they were at the end.
 
-        What somebody else runs here, and what the candidate before left to be written, is to meet nobody.
+        Other programs, and data that the last candidate left to be written, must not disturb the next one.
         """
         deadline = time.monotonic() + self.patience
         while (busy := psutil.cpu_percent(_QUIET_SAMPLE_SECONDS)) > _QUIET and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""How well programs are run, beside circus and supervisord in the same run.
+"""Measures running programs, with circus and supervisord in the same run.
 
 `python -m benchmarks.processes` from the root of the repository; see README.md beside this file.
 """
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_report(sections, run, options))
     if all(section.sound for section in sections):
         return 0
-    say("A run was not sound. Its figures mean nothing.")
+    say("A run was not sound. Its numbers mean nothing.")
     return 1
 
 
@@ -82,7 +82,7 @@ def _report(sections: Sequence[Section], run: Run, options: argparse.Namespace) 
         f"{run.noise()}"
     )
     if options.quick:
-        how += " **A quick run: it shows that everything works, its figures say little.**"
+        how += " **A quick run: it shows that everything works, its numbers say little.**"
     goals = [goal for section in sections for goal in section.goals]
     texts = [section.text() for section in sections]
     return "\n\n".join(("# Processes", table(tuple(around), [tuple(around.values())]), how, *texts, summary(goals)))
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", type=_names, default=tuple(BENCHMARKS), metavar="NAME,...", help=f"some of {', '.join(BENCHMARKS)}"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers to FILE")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""The programs that the process managers run, and how they tell the benchmark what they see themselves.
+"""The programs that the process managers run, and how they report their own measurements to the benchmark.
 
-A program tells that it runs by a line with its process id in a FIFO, the gate. So the benchmark needs no manager's word
-for it, polls nobody, and each manager is measured in the same way. The programs that write much count what they wrote
-in a file that is mapped into memory.
+A program reports that it runs by a line with its process id in a FIFO, the gate. So the benchmark does not depend on
+the reports of managers, polls nothing, and measures all managers in the same way. Programs that write much count their
+lines in a file that is mapped into memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LINE_BYTES = 100
 STEADY_LINES = 1_000
 _TIMEOUT_SECONDS = 60.0
 
-# The shell is the program that starts fastest; it reads from a FIFO that nobody writes to, for ever.
+# The shell is the program that starts fastest. It reads from a FIFO without a writer, so it never ends by itself.
 _IDLE = """\
 echo $$ > "$BENCH_FOLDER/gate"
 echo "up $$"
@@ -147,13 +147,13 @@ class Gate:
 
     def wait(self, number: int) -> list[int]:
         """Return the process ids of the next `number` programs that run; raises CannotMeasure after a while."""
-        told: list[bytes] = []
+        started: list[bytes] = []
         deadline = time.monotonic() + _TIMEOUT_SECONDS
-        while len(told) < number:
+        while len(started) < number:
             if not select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise CannotMeasure(f"{len(told)} of {number} programs ran after {_TIMEOUT_SECONDS:g} s")
-            told += os.read(self.fd, 65536).split()  # a line comes whole: it is shorter than a pipe's atomic write
-        return [int(line) for line in told]
+                raise CannotMeasure(f"{len(started)} of {number} programs ran after {_TIMEOUT_SECONDS:g} s")
+            started += os.read(self.fd, 65536).split()  # a line comes whole: it is shorter than a pipe's atomic write
+        return [int(line) for line in started]
 
     def written(self) -> int:
         """Return how many lines all programs together have written."""

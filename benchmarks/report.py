@@ -1,4 +1,4 @@
-"""Figures of several rounds, and the tables that are made of them."""
+"""Numbers of several rounds, and their tables."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one benchmark found: tables and remarks as Markdown, goals, and whether the run itself was sound."""
+    """The result of one benchmark: tables and remarks as Markdown, goals, and whether the run itself was sound."""
 
     title: str
     parts: Sequence[str]
@@ -93,7 +93,7 @@ def summary(goals: Iterable[Goal]) -> str:
 
 
 def surroundings(**further: str) -> dict[str, str]:
-    """Return what the figures depend on: date, versions and the number of cores."""
+    """Return the conditions of the measurement: date, versions and the number of cores."""
     names = ("smartmob", "aiohttp", "asyncpg", "uvloop")
     versions = {name: version(name) for name in names}
     return {

@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.02
 _START_SECONDS = 30.0
 _LOG_BYTES = 50_000_000
 _BUSY = b"arbiter is already running"
-# Runs in circus's environment, with its own client, and is told what to ask by lines of JSON.
+# Runs in circus's environment, with its own client, and gets its requests as lines of JSON.
 _CIRCUS_DRIVER = """\
 import json, sys
 from circus.client import CircusClient
@@ -56,7 +56,7 @@ class Runner(ABC):
 
     @abstractmethod
     def start_all(self) -> None:
-        """Ask for all programs at once; they tell themselves when they run."""
+        """Start all programs at once. They report by themselves when they run."""
 
     @abstractmethod
     def start_one(self, number: int) -> None:
@@ -123,9 +123,9 @@ class Smartmob(Runner):
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         main = psutil.Process(self.pid)
-        guardians = [process for process in main.children() if process.name() == "smartmob-guard"]
-        keepers = [keeper for guardian in guardians for keeper in guardian.children()]
-        return {"service": [main], "guardian": guardians, "keepers": keepers}
+        watchdogs = [process for process in main.children() if process.name() == "smartmob-guard"]
+        subreapers = [subreaper for watchdog in watchdogs for subreaper in watchdog.children()]
+        return {"service": [main], "watchdog": watchdogs, "subreapers": subreapers}
 
     def _together(self, work: Iterator[Awaitable[None]]) -> None:
         async def wait() -> None:
@@ -317,7 +317,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _free_ports(number: int) -> Sequence[int]:
-    """Return ports that nobody listens on now."""
+    """Return ports that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

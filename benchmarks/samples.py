@@ -1,4 +1,4 @@
-"""What the benchmarks send: one machine, one session, and as many metrics of as many tests as wanted."""
+"""The data that benchmarks send: one machine, one session, and any number of metrics and tests."""
 
 from __future__ import annotations
 

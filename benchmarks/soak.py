@@ -2,7 +2,7 @@
 
 `python -m benchmarks.soak [--minutes 20]` from the root of the repository. Each 10 seconds it samples the service:
 memory, open files, tasks, how soon it answers, how late its loop is. At the end all loads stop, what was acknowledged
-is counted in the database, and the service is stopped by SIGTERM. The report tells the samples and the slope of each
+is counted in the database, and the service is stopped by SIGTERM. The report has the samples and the slope of each
 figure after the first quarter.
 
 Exit codes: 0 nothing was lost and the stop was clean, 1 something was, 2 it cannot be measured here, 130 stopped.
@@ -60,7 +60,7 @@ class Transaction(BaseTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much goes on."""
+    """The amount of work."""
 
     minutes: float
     machines: int
@@ -68,7 +68,7 @@ class Scale:
     viewers: int
     users: int
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Return a sentence about it."""
         return (
             f"At once: {_POSTERS} clients that post metrics, {self.machines} machines that report each second, "
@@ -79,7 +79,7 @@ class Scale:
 
 @dataclass(slots=True)
 class Taken:
-    """What the service has acknowledged, and what went wrong."""
+    """The data that the service has acknowledged, and the errors."""
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ class Soak:
         return not self.ending.is_set()
 
     async def take_sample(self) -> None:
-        """Look at the service."""
+        """Measure the memory, tasks and lag of the service."""
         answers = []
         for _ in range(_PROBES):
             began = time.perf_counter()
@@ -132,7 +132,7 @@ class Soak:
                 await answer.read()
             answers.append((time.perf_counter() - began) * 1000)
         async with self.session.get(self.url("/metrics")) as answer:
-            figures = dict(
+            values = dict(
                 re.findall(r"^(smartmob_(?:tasks|loop_lag_seconds)) (\S+)", await answer.text(), re.MULTILINE)
             )
         family = self._process.children(recursive=True)
@@ -143,10 +143,10 @@ class Soak:
                 memory_mb=self.service.memory(),
                 database_mb=sum(map(_own_memory, databases)),
                 files=self._process.num_fds(),
-                tasks=int(float(figures["smartmob_tasks"])),
+                tasks=int(float(values["smartmob_tasks"])),
                 children=len(family),
                 answer_ms=statistics.median(answers),
-                lag_ms=float(figures["smartmob_loop_lag_seconds"]) * 1000,
+                lag_ms=float(values["smartmob_loop_lag_seconds"]) * 1000,
             )
         )
         last = self.samples[-1]
@@ -392,8 +392,8 @@ def slope(values: Sequence[tuple[float, float]]) -> float:
     used = values[len(values) // 4 :]
     if len(used) < 3:
         return 0.0
-    minutes, figures = zip(*used, strict=True)
-    return statistics.linear_regression(minutes, figures).slope * 60
+    minutes, values = zip(*used, strict=True)
+    return statistics.linear_regression(minutes, values).slope * 60
 
 
 def report(run: Soak, missing: Counter[str], stop: str) -> Section:
@@ -433,7 +433,7 @@ def report(run: Soak, missing: Counter[str], stop: str) -> Section:
 
 
 def ports_of(log: Path) -> tuple[int, int]:
-    """Return the ports of the headquarters for orders and for results, which its log tells."""
+    """Return the ports of the headquarters for orders and for results, which its log has."""
     found = re.search(r"event=turrets\.listening publish_port=(\d+) rc_port=(\d+)", log.read_text(errors="replace"))
     if found is None:
         raise CannotMeasure("the headquarters does not listen")
@@ -475,7 +475,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     about = ", ".join(f"{name} {value}" for name, value in surroundings().items())
-    sys.stdout.write(f"# Soak\n\n{about}\n\n{scale.told()}\n\n{section.text()}\n")
+    sys.stdout.write(f"# Soak\n\n{about}\n\n{scale.text()}\n\n{section.text()}\n")
     return 0 if section.sound else 1
 
 

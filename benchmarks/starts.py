@@ -1,4 +1,4 @@
-"""How fast programs are started, and how soon a killed one has a successor."""
+"""Measures how fast programs are started, and started again after a kill."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def measure_one(run: Run, starts: int = 50) -> Section:
 
 def measure_restart(run: Run, kills: int = 20, peer_kills: int = 4) -> Section:
     """Kill programs, and wait for their successors."""
-    told: dict[str, list[float]] = {}
+    restarts: dict[str, list[float]] = {}
     seen: list[float] = []
 
     def one(found: Runner, door: Gate, number: int) -> None:
@@ -112,19 +112,19 @@ def measure_restart(run: Run, kills: int = 20, peer_kills: int = 4) -> Section:
             started = time.perf_counter()
             os.kill(pid, signal.SIGKILL)
             door.wait(1)
-            told.setdefault(found.name, []).append((time.perf_counter() - started) * 1e3)
+            restarts.setdefault(found.name, []).append((time.perf_counter() - started) * 1e3)
             for console in consoles:
                 console.wait()
                 seen.append((time.perf_counter() - started) * 1e3)
-        run.keep("restart", candidate=found.name, round=number, milliseconds=told[found.name][-many:])
-        say(f"restart, {found.name}: p50 {percentile(told[found.name], 0.5):.2f} ms")
+        run.keep("restart", candidate=found.name, round=number, milliseconds=restarts[found.name][-many:])
+        say(f"restart, {found.name}: p50 {percentile(restarts[found.name], 0.5):.2f} ms")
         found.stop_all()
 
     in_turns(run, "idle", max(kills, peer_kills), one)
     run.keep("restart", candidate="viewer", milliseconds=seen)
     rows = [
         (name, str(len(values)), *(f"{percentile(values, share):,.2f}" for share in (0.5, 0.99)), f"{max(values):,.2f}")
-        for name, values in {**told, f"{SMARTMOB}, at a viewer": seen}.items()
+        for name, values in {**restarts, f"{SMARTMOB}, at a viewer": seen}.items()
     ]
     head = ("manager", "kills", "p50 ms", "p99 ms", "most ms")
     remark = (
@@ -132,7 +132,7 @@ def measure_restart(run: Run, kills: int = 20, peer_kills: int = 4) -> Section:
         "console. Each program is killed once, so that it is the first restart."
     )
     goals = [
-        _goal("restart after a kill, p50", _WANTED_RESTART_MS, percentile(told[SMARTMOB], 0.5), " ms"),
+        _goal("restart after a kill, p50", _WANTED_RESTART_MS, percentile(restarts[SMARTMOB], 0.5), " ms"),
         _goal("restart as a viewer sees it, p50", _WANTED_RESTART_MS, percentile(seen, 0.5), " ms"),
     ]
     return Section("Restart of a killed program", (table(head, rows), remark), goals)

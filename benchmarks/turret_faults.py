@@ -1,4 +1,4 @@
-"""Whether a result is ever lost or counted twice while turrets and the headquarters are killed at random.
+"""Checks that no result is lost or counted twice while turrets and the headquarters are killed at random.
 
 `python -m benchmarks.turret_faults` from the root of the repository. Turrets fire at nothing and number what they do:
 each transaction counts itself in a file that is mapped into memory, which outlives the turret. So of each turret it is
@@ -82,7 +82,7 @@ class Turret:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one run."""
+    """The outcome of one run."""
 
     results: str
     counted: int = 0
@@ -255,7 +255,7 @@ def _compare(lab: Lab, run: str, over: dict[str, Any], outcome: Outcome) -> None
                 f"{turret.name}: {row['stored']:,} are stored, {row['different']:,} different, up to {row['last']:,}"
             )
         if turret.killed:
-            # What it had not delivered went with it, and nobody else can know of it.
+            # Its undelivered results are lost, and no other process knows them.
             outcome.unsent += counted - row["stored"]
         if row["stored"] > counted or (row["stored"] < counted and not turret.killed):
             outcome.faults.append(f"{turret.name}: {row['stored']:,} are stored, {counted:,} were done")

@@ -1,4 +1,4 @@
-"""How fast and how truthfully a turret fires, beside OCT's own turret and Locust in the same run.
+"""Measures how fast and how accurately a turret fires, with OCT's own turret and Locust in the same run.
 
 `python -m benchmarks.turret_fire` from the root of the repository. Users do one of two things: wait 10 ms, where the
 truth is known, or ask an aiohttp server in another process for a short text. All rounds take the candidates in turn.
@@ -102,8 +102,8 @@ class Asking(FastHttpUser):
 
 
 @dataclass(frozen=True, slots=True)
-class Shots:
-    """What one candidate did: transactions a second, the median that it reports, cores that it used, its memory."""
+class FiringResult:
+    """The results of one candidate: transactions a second, its reported median, used cores, memory."""
 
     rate: float
     p50_ms: float
@@ -124,7 +124,7 @@ class Bench:
         self.seconds = seconds
         self.url = ""
 
-    def turret(self, name: str, script: str, users: int) -> Shots:
+    def turret(self, name: str, script: str, users: int) -> FiringResult:
         """Fire with a turret, ours or OCT's, under a headquarters of this process."""
         (self.folder / "v_user.py").write_text(script)
         hq = _Headquarters(ours=name == OURS)
@@ -146,8 +146,8 @@ class Bench:
             finally:
                 hq.close()
 
-    def locust(self, script: str, users: int) -> Shots:
-        """Fire with Locust, whose figures are its own; they begin when all users are there."""
+    def locust(self, script: str, users: int) -> FiringResult:
+        """Fire with Locust and return its own results, from the moment when all users run."""
         (self.folder / "locustfile.py").write_text(script)
         command = [
             *(str(_environment(LOCUST) / "locust"), "-f", str(self.folder / "locustfile.py"), "--headless"),
@@ -162,7 +162,7 @@ class Bench:
             process.wait()
         with (self.folder / "locust_stats.csv").open() as file:
             total = next(row for row in csv.DictReader(file) if row["Name"] == "Aggregated")
-        return Shots(float(total["Requests/s"]), float(total["50%"]), cores, memory)
+        return FiringResult(float(total["Requests/s"]), float(total["50%"]), cores, memory)
 
 
 class _Headquarters:
@@ -187,18 +187,18 @@ class _Headquarters:
                     return
         raise CannotMeasure("the turret does not come")
 
-    def fire(self, process: psutil.Process, seconds: float) -> Shots:
+    def fire(self, process: psutil.Process, seconds: float) -> FiringResult:
         """Fire, and return what came from the warm seconds."""
         begun = time.monotonic()
         length = _WARM + seconds + 1
         if not self._ours:
             self._order("set_transaction_context", {})
             self._order("start", "open fire")
-        whole, told, used, cores, memory = Distribution(), 0.0, None, 0.0, 0.0
+        whole, reported, used, cores, memory = Distribution(), 0.0, None, 0.0, 0.0
         self._said = "nothing"
         while (now := time.monotonic() - begun) < length + 1:
-            if self._ours and now - told > 0.5:
-                told = now
+            if self._ours and now - reported > 0.5:
+                reported = now
                 run = RunBriefing(id="bench", starts_in=-now, run_time=length)
                 self._order(
                     "status_request",
@@ -215,7 +215,7 @@ class _Headquarters:
             self._order("stop", "premature stop")
         if not whole.count:
             raise CannotMeasure(f"no result came in {seconds:g} s; the turret said {self._said}")
-        return Shots(whole.count / seconds, whole.percentiles([50])[50] * 1000, cores, memory)
+        return FiringResult(whole.count / seconds, whole.percentiles([50])[50] * 1000, cores, memory)
 
     def close(self) -> None:
         """End the turret, and both sockets."""
@@ -301,7 +301,7 @@ def _environment(name: str) -> Path:
     return folder / "bin"
 
 
-Measure = Callable[[], Shots]
+Measure = Callable[[], FiringResult]
 
 _BUSY: list[float] = []
 """How busy the machine was before each measurement, in percent."""
@@ -372,8 +372,8 @@ def _asking(bench: Bench) -> dict[tuple[str, int], Measure]:
     }
 
 
-def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple[str, int], list[Shots]]:
-    found: dict[tuple[str, int], list[Shots]] = {key: [] for key in measures}
+def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple[str, int], list[FiringResult]]:
+    found: dict[tuple[str, int], list[FiringResult]] = {key: [] for key in measures}
     for number in range(rounds):
         for key, measure in measures.items():
             print(f"-- round {number + 1}: {key[0]}, {key[1]} users", file=sys.stderr)
@@ -387,14 +387,14 @@ def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple
 
 
 def _wait_until_quiet() -> None:
-    """Wait for a moment in which the processors are idle, for a while: what others run here is to meet nobody."""
+    """Wait until the processors are idle, for a limited time, so that other programs do not disturb a candidate."""
     deadline = time.monotonic() + _PATIENCE
     while (busy := psutil.cpu_percent(0.5)) > _QUIET_PERCENT and time.monotonic() < deadline:
         pass
     _BUSY.append(busy)
 
 
-def _rows(found: dict[tuple[str, int], list[Shots]]) -> Iterator[tuple[str, ...]]:
+def _rows(found: dict[tuple[str, int], list[FiringResult]]) -> Iterator[tuple[str, ...]]:
     for (name, users), shots in found.items():
         yield (
             name,
@@ -410,7 +410,7 @@ def _rows(found: dict[tuple[str, int], list[Shots]]) -> Iterator[tuple[str, ...]
 _HEAD = ("candidate", "users", "transactions/s", "p50 ms", "cores", "transactions per core and s", "MB")
 
 
-def _waiting_section(found: dict[tuple[str, int], list[Shots]]) -> Section:
+def _waiting_section(found: dict[tuple[str, int], list[FiringResult]]) -> Section:
     truth = Spread.of(shot.p50_ms / TASK_MS for shot in found[OURS, 1000])
     stock = Spread.of(shot.p50_ms / TASK_MS for shot in found[STOCK, 1000])
     memory = Spread.of(shot.memory_mb for shot in found[OURS, 10000])
@@ -422,7 +422,7 @@ def _waiting_section(found: dict[tuple[str, int], list[Shots]]) -> Section:
     return Section("A task that waits 10 ms", (table(_HEAD, _rows(found)), remark), goals)
 
 
-def _asking_section(found: dict[tuple[str, int], list[Shots]]) -> Section:
+def _asking_section(found: dict[tuple[str, int], list[FiringResult]]) -> Section:
     goals = []
     for users in (100, 1000):
         ours, theirs = (Spread.of(shot.per_core for shot in found[name, users]) for name in (OURS, LOCUST))

@@ -1,7 +1,7 @@
 """Sends results as turrets of OCT do, as fast as they go: `python -m benchmarks.turret_sender RC COUNT [PUBLISH]`.
 
-With the port of orders it answers as a turret and begins when it is told to; without, it begins at once. It prints the
-time (seconds since 1970) before the first result and after the last.
+With the port of orders it answers as a turret and begins when it gets the order; without, it begins at once. It prints
+the time (seconds since 1970) before the first result and after the last.
 """
 
 from __future__ import annotations

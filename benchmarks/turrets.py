@@ -1,4 +1,4 @@
-"""How fast results come in and how soon a report is there, beside the bare pipeline and OCT in the same run.
+"""Measures storing results and making a report, with the bare pipeline and OCT in the same run.
 
 `python -m benchmarks.turrets` from the root of the repository; see README.md beside this file.
 """
@@ -85,7 +85,7 @@ def _measure_rate(run: Run, options: argparse.Namespace) -> Section:
     remark = (
         f"{options.count:,} results of one sender for each candidate ({options.oct_count:,} for OCT), from the first "
         "PUSH to the last committed row. The bare pipeline stores five columns without an index; smartmob checks each "
-        "message, tells runs apart, stores eleven columns, folds each result into slices and keeps the live figures."
+        "message, tells runs apart, stores eleven columns, folds each result into slices and keeps the live numbers."
     )
     goals = [Goal("results/s, share of the bare pipeline", _SHARE, share.median, ".2f")]
     sound = missing == 0
@@ -138,7 +138,7 @@ def _headquarters(folder: Path) -> Iterator[Service]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return free ports."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

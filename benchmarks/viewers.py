@@ -30,7 +30,7 @@ _LONGEST_NOTE = 60
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the viewers that read saw until `at` (seconds of the monotonic clock): lines, and lines they missed."""
+    """The lines that viewers have received and missed until `at` (seconds of the monotonic clock)."""
 
     at: float
     lines: list[int]

@@ -22,7 +22,8 @@ from smartmob.commands.model import Outcome, Terminal
 from smartmob.commands.supervisor import RunningJob
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.subprocesses.spawner import Child, Exit, Spawner, Spec
+from smartmob.kernel.subprocesses.child import Child, Exit, Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 
 _PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal as signals
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.subprocesses import signals
 from smartmob.processes import model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.output import ProcessOutput
@@ -246,9 +246,7 @@ def _refuse_deleted(supervisor: Supervisor) -> None:
 
 def signal_number(name: str | int) -> int:
     """Return the number of a signal given by number or by name, with or without SIG; raises InvalidInput."""
-    text = str(name).upper()
     try:
-        number = int(text) if text.isdecimal() else getattr(signals.Signals, "SIG" + text.removeprefix("SIG"))
-        return int(signals.Signals(number))
-    except (ValueError, AttributeError):
+        return int(signals.parse(name))
+    except ValueError:
         raise InvalidInput.at("$.signal", f"there is no signal {name}; examples are HUP, USR1 and 15") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import Awaitable, Callable
@@ -18,8 +17,9 @@ import structlog
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
 from smartmob.kernel.subprocesses.output import Pipe
-from smartmob.kernel.subprocesses.spawner import Child, Exit, Spawner, SpawnFailed, Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes import state_machine as m
 from smartmob.processes.output import ProcessOutput
@@ -200,46 +200,31 @@ class Supervisor:
 
     async def _spawn(self) -> None:
         assert self.ready is not None
+        ready, spawner = self.ready, self._around.spawner
         try:
-            child, pipe = await self._start_child(self.ready)
+            child, pipe = await spawner.spawn_with_output(ready.argv, ready.env, Path(ready.folder), self.channel.write)
         except (SpawnFailed, Unavailable) as error:
             self._feed(m.StartFailed(str(error)))
             return
         except OSError as error:
             self._feed(m.StartFailed(f"cannot start the program: {error.strerror}"))
             return
-        pipe.hand_over()
-        self._around.spawner.sweeper.add(pipe)
         self._child, self._pipe = child, pipe
         self._feed(m.Started(child.pid))
         child.when_exited(self._exited)
         child.when_gone(self._gone)
 
-    async def _start_child(self, ready: model.Ready) -> tuple[Child, Pipe]:
-        null = os.open(os.devnull, os.O_RDONLY)
-        try:
-            pipe = Pipe(self.channel.write, lambda: None)
-            try:
-                output = pipe.write_end
-                spec = Spec(ready.argv, ready.env, Path(ready.folder), null, output, output)
-                return await self._around.spawner.spawn(spec), pipe
-            except BaseException:
-                self._around.spawner.sweeper.close(pipe)
-                raise
-        finally:
-            os.close(null)
-
     def _exited(self, ended: Exit) -> None:
         if self._pipe is not None:
             # What it wrote before its end is told before its end.
-            self._around.spawner.sweeper.drain(self._pipe)
+            self._around.spawner.pipe_reader.drain(self._pipe)
         self.channel.end_line()
         self._feed(m.Exited(ended.status))
 
     def _gone(self, child: Child) -> None:
         if self._pipe is not None:
-            self._around.spawner.sweeper.drain(self._pipe)
-            self._around.spawner.sweeper.close(self._pipe)
+            self._around.spawner.pipe_reader.drain(self._pipe)
+            self._around.spawner.pipe_reader.close(self._pipe)
         self.channel.end_line()
         self._child = self._pipe = None
         self.sample = None

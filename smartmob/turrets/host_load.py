@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from smartmob.kernel.runtime.host_names import is_same_host
 from smartmob.turrets.model import MachineLoad, Member
 
 
@@ -46,14 +47,8 @@ def loads_in_run(hosts: Iterable[HostLoad], members: Iterable[Member]) -> list[M
     return [
         MachineLoad(
             *(load.host, load.cpu.avg, load.cpu.max),
-            fired=any(is_same_machine(load.host, name) for name in fired),
+            fired=any(is_same_host(load.host, name) for name in fired),
         )
         for load in hosts
         if load.cpu is not None
     ]
-
-
-def is_same_machine(one: str, other: str) -> bool:
-    """Tell whether two names mean one machine: in any case, and one of them may lack its domain."""
-    first, second = one.lower(), other.lower()
-    return first == second or first == second.partition(".")[0] or first.partition(".")[0] == second

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ import structlog
 
 from smartmob.errors import Conflict, NotFound, SmartmobError, Unavailable
 from smartmob.kernel.db.database import Record
-from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import TurretsSettings
@@ -109,7 +108,7 @@ class TurretsService:
         async with self._beginning:
             self._hq.check_free()
             created = clock.now()
-            run = RunState(str(_uuid7(created)), project.config, "waiting", created)
+            run = RunState(str(ids.uuid7()), project.config, "waiting", created)
             await self._writer.insert_run(self._hq.machine.name, run, project.raw, project.package)
             self._hq.begin(RunAsked(run.id, project.config, created))
         return await self.run(run.id)
@@ -399,10 +398,3 @@ def _summary(known: _Known, findings: Findings, members: list[Member], machines:
         trust=judge(members, known.counters, own.count, state.reason, findings.damaged, machines),
         machines=machines,
     )
-
-
-def _uuid7(moment: datetime) -> UUID:
-    """Return an id that grows with time (RFC 9562, version 7)."""
-    value = int(moment.timestamp() * 1000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -1,4 +1,4 @@
-"""Runs the installed command as a person or an init system would, and watches what it says."""
+"""Runs the installed command like a person or an init system, and reads its output."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import psutil
 from tests.acceptance import installed
 
 SECONDS = 60.0
-"""How long anything may take on a busy machine before the test gives up."""
+"""The seconds after which a test gives up; a bound for hangs, also on a busy machine."""
 
 _SCHEMES = {"tcp": "http", "tls": "https"}
 
 
 class _Programs:
-    """The folder of the installed commands, as in `PROGRAMS / "smartmob"`; made by whoever wants it first."""
+    """The folder of the installed commands, as in `PROGRAMS / "smartmob"`. It is made at the first use."""
 
     def __truediv__(self, name: str) -> Path:
         return installed.programs() / name
@@ -35,7 +35,7 @@ PROGRAMS = _Programs()
 
 
 def environment(**further: str) -> dict[str, str]:
-    """Return the environment of a child without the settings of whoever runs the tests."""
+    """Return the environment for a child, without the settings of the person who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMARTMOB_", "DATABASE_URL"))}
     return kept | further
 
@@ -52,12 +52,12 @@ class RunningCommand:
 
     @property
     def url(self) -> str:
-        """Return the address that the service told in its `bind` event."""
+        """Return the address in the `bind` event of the service."""
         bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] in _SCHEMES)
         return f"{_SCHEMES[bind['transport']]}://{bind['host']}:{bind['port']}"
 
     async def event(self, name: str, after: int = 0, **fields: Any) -> dict[str, Any]:
-        """Return the first event of that name and with these fields from the `after`-th event on; wait for it."""
+        """Wait for the first event of this name with these fields, from the `after`-th event on, and return it."""
         wanted = {"event": name, **fields}.items()
 
         def found() -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ class RunningCommand:
         return event
 
     async def wait(self) -> int:
-        """Return the exit code once the process has ended and its output was read."""
+        """Wait until the process has ended and its output was read, and return the exit code."""
         async with asyncio.timeout(SECONDS):
             code = await self.process.wait()
             await asyncio.gather(*self._readers)
@@ -99,7 +99,7 @@ class RunningCommand:
 
 
 async def launch(*arguments: str | Path, program: str = "smartmob", **env: str) -> RunningCommand:
-    """Start a command that serves, without waiting for anything."""
+    """Start a command that serves, without waiting."""
     words = [PROGRAMS / program, *(["serve"] if program == "smartmob" else []), "--log-format", "json", *arguments]
     process = await asyncio.create_subprocess_exec(
         *words,
@@ -113,7 +113,7 @@ async def launch(*arguments: str | Path, program: str = "smartmob", **env: str) 
 
 @cache
 def _served_before() -> Path:
-    """Return the database of a data directory in which a service has been started; one process of a run makes it."""
+    """Return the database of a data directory after a first start; one process of the test run makes it."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -126,7 +126,7 @@ def _served_before() -> Path:
 
 
 def lay_database(data_dir: Path) -> None:
-    """Put a database without rows into a data directory that has none: to make it is half of what a start costs.
+    """Put an empty database into a data directory that has none, which saves half of the time of a start.
 
     What a first start does by itself has tests of its own.
     """
@@ -138,7 +138,7 @@ def lay_database(data_dir: Path) -> None:
 
 @asynccontextmanager
 async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> AsyncIterator[RunningCommand]:
-    """Run a service on a free port until the end of the block; what it finds is an empty database."""
+    """Run a service with an empty database on a free port until the block ends."""
     if "--database-url" not in arguments:
         lay_database(data_dir)
     command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
@@ -154,7 +154,7 @@ async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> Asy
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Give a bare connection to a service until the end of the block."""
+    """Open a plain connection to a service until the block ends."""
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -175,7 +175,7 @@ def postgres_pid(data_dir: Path) -> int | None:
 
 
 def kill_postgres(data_dir: Path) -> None:
-    """End a server that a killed service has left behind."""
+    """Stop a server that a killed service has left."""
     if (pid := postgres_pid(data_dir)) is not None:
         server = psutil.Process(pid)  # before it can be gone
         server.send_signal(signal.SIGQUIT)

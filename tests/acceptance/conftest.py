@@ -1,4 +1,4 @@
-"""What acceptance tests share: a disk that is soon full."""
+"""Fixtures of the acceptance tests: a small disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The distributions, built as a release is, and what somebody has who installed the wheel: not the checkout."""
+"""The distributions, built like a release, and environments with the installed wheel instead of the checkout."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def distributions() -> Path:
 
 @cache
 def programs() -> Path:
-    """Return the folder of the commands of an environment that has the wheel, and what the tests' own has beside it."""
+    """Return the folder of the commands of an environment with the wheel and the packages of the test environment."""
 
     def make(folder: Path) -> None:
         site = environment_with_wheel(folder)
@@ -56,7 +56,7 @@ def programs() -> Path:
 
 @cache
 def light_programs() -> Path:
-    """Return the folder of the commands of an environment that has the wheel, and what it requires without extras."""
+    """Return the folder of the commands of an environment with the wheel and its requirements without extras."""
 
     def make(folder: Path) -> None:
         site = environment_with_wheel(folder)
@@ -68,7 +68,7 @@ def light_programs() -> Path:
 
 
 def environment_with_wheel(folder: Path) -> Path:
-    """Make an environment at `folder` with the wheel alone, and return where its modules are."""
+    """Make an environment at `folder` with the wheel only, and return the folder of its modules."""
     venv.create(folder, symlinks=True)
     wheel = next(distributions().glob("*.whl"))
     options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
@@ -77,7 +77,7 @@ def environment_with_wheel(folder: Path) -> Path:
 
 
 def required(name: str) -> Iterator[Distribution]:
-    """Yield what a distribution requires without extras, and what that requires, each once."""
+    """Yield the direct and indirect requirements of a distribution without extras, each once."""
     seen, waiting = set[str](), [Requirement(name)]
     while waiting:
         wanted = waiting.pop()
@@ -94,7 +94,7 @@ def required(name: str) -> Iterator[Distribution]:
 
 
 def made(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of that name, which one process of a run makes for all."""
+    """Return the folder of this name, which one process of the test run makes for all."""
     folder = Path(os.environ[SHARED]) / name
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Metrics that are sent without pause while something is broken, each with a name of its own."""
+"""Sends metrics without pause while a fault is injected, each with a name of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.metrics.samples import metric
 
 
 class Load:
-    """What was sent, and what became of it."""
+    """The metrics that were sent, and their answers."""
 
     def __init__(self) -> None:
         self.acknowledged: list[str] = []
@@ -22,7 +22,7 @@ class Load:
         self._changed = asyncio.Condition()
 
     async def note(self, name: str, status: int | None) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         async with self._changed:
             if status == 201:
                 self.acknowledged.append(name)
@@ -33,7 +33,7 @@ class Load:
             self._changed.notify_all()
 
     async def further(self, count: int) -> None:
-        """Return when that many more metrics have been acknowledged."""
+        """Wait until so many more metrics have been acknowledged."""
         goal = len(self.acknowledged) + count
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.acknowledged) >= goal)
@@ -41,7 +41,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(url: str, senders: int = 16) -> AsyncIterator[Load]:
-    """Send metrics from many senders until the end of the block."""
+    """Send metrics from many senders until the block ends."""
     load, numbers, ending = Load(), itertools.count(), asyncio.Event()
 
     async def send() -> None:
@@ -68,7 +68,7 @@ async def under_load(url: str, senders: int = 16) -> AsyncIterator[Load]:
 
 
 async def stored(url: str) -> list[str]:
-    """Return the names of the metrics that a service has, each as often as it is there."""
+    """Return the names of the stored metrics, with repetitions."""
     accept = {"Accept": "text/csv"}
     async with aiohttp.ClientSession(headers=accept) as session, session.get(f"{url}/metrics/") as answer:
         lines = (await answer.text()).splitlines()

@@ -1,4 +1,4 @@
-"""A backup of a service with something in every feature: made under load, put back elsewhere, and the same is shown."""
+"""A backup of a service with data in every feature, made under load and restored elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _get(service: RunningCommand, path: str) -> Any:
 
 
 async def _fill(service: RunningCommand) -> None:
-    """Put something into every feature, and wait until it is at rest."""
+    """Put data into every feature, and wait until all work has ended."""
     await _post(service, "/contexts/", context())
     await _post(service, "/sessions/", session())
     await _post(service, "/marks", {"text": "a new kernel"})
@@ -69,8 +69,8 @@ async def _fill(service: RunningCommand) -> None:
     await until(at_rest)
 
 
-async def test_from_one_data_directory_to_another(reachable_path: Path) -> None:
-    """What was acknowledged before the backup is in it, and the restored service shows the same as the first."""
+async def test_a_backup_made_under_load_is_restored_into_another_data_directory(reachable_path: Path) -> None:
+    """It has all data that was acknowledged before, and the restored service answers the same."""
     first, second, file = (reachable_path / name for name in ("first", "second", "backup.dump"))
     async with serving(first, *HQ) as service:
         await _fill(service)

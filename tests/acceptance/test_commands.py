@@ -1,4 +1,4 @@
-"""The feature as a process: a service that is killed or restarted under a job, and one that a client closes."""
+"""Commands with the installed service: killed or restarted during a job, and closed by a client."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.waiting import until
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 
-async def test_killed_under_a_job(reachable_path: Path) -> None:
-    """The job ends with the service, to the last grandchild; afterwards the record says so and the output is kept."""
+async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:
+    """All its descendants end; the record says so, and the output is kept."""
     data = reachable_path / "data"
     async with serving(data) as command:
         async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
@@ -39,8 +39,8 @@ async def test_killed_under_a_job(reachable_path: Path) -> None:
         assert "the service ended while the job ran" in str(found[-1])
 
 
-async def test_restarted_under_a_job(reachable_path: Path) -> None:
-    """A stop in order ends the job, tells its client how, and is done in time; the next service has the record."""
+async def test_a_job_ends_when_the_service_is_stopped(reachable_path: Path) -> None:
+    """Its client gets the outcome in time, and the next service has the record."""
     data = reachable_path / "data"
     async with serving(data, "--commands-kill-grace", "1") as command:
         async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
@@ -56,8 +56,8 @@ async def test_restarted_under_a_job(reachable_path: Path) -> None:
         assert await (await lab.attach(listener.id)).output() == ["up\n", "bye\n"]
 
 
-async def test_closed_by_a_client(reachable_path: Path) -> None:
-    """`close_server` ends the jobs and then the service, with exit code 0."""
+async def test_close_server_ends_the_jobs_and_then_the_service(reachable_path: Path) -> None:
+    """The exit code is 0."""
     async with serving(reachable_path / "data") as command:
         async with Lab(command.url, timeout=20, reconnect_for=0.1) as lab:
             listener = await lab.exec("sleep 600")
@@ -66,8 +66,8 @@ async def test_closed_by_a_client(reachable_path: Path) -> None:
         assert any(event["event"] == "stop" for event in command.events)
 
 
-async def test_the_stock_port(reachable_path: Path) -> None:
-    """It is off unless asked for, and open to others only with a warning."""
+async def test_the_conplyent_port_is_closed_by_default(reachable_path: Path) -> None:
+    """Opening it to other machines gives a warning."""
     async with serving(reachable_path / "data", "--conplyent-port", "0", "--conplyent-host", "0.0.0.0") as command:
         await until(lambda: b"conplyent.open" in command.errors)
         binds = [event for event in command.events if event["event"] == "bind"]
@@ -76,8 +76,8 @@ async def test_the_stock_port(reachable_path: Path) -> None:
         assert [event["transport"] for event in command.events if event["event"] == "bind"] == ["tcp"]
 
 
-async def test_a_module_of_commands(reachable_path: Path) -> None:
-    """`--commands my_module` brings commands of one's own; one that cannot be imported refuses to start."""
+async def test_a_module_with_own_commands_is_loaded(reachable_path: Path) -> None:
+    """A module that cannot be imported stops the start."""
     (reachable_path / "my_commands.py").write_text(
         "from smartmob.commands.registry import command\n"
         "@command\n"
@@ -97,8 +97,8 @@ async def test_a_module_of_commands(reachable_path: Path) -> None:
     assert b"--commands no_such_module: the module cannot be imported" in refused.errors
 
 
-async def test_much_output_is_bounded(reachable_path: Path) -> None:
-    """Output beyond the limits goes to the reader whole, and only its end stays on the disk."""
+async def test_only_the_end_of_a_large_output_stays_on_the_disk(reachable_path: Path) -> None:
+    """The reader gets all of it."""
     data = reachable_path / "data"
     limits = ("--commands-job-output", str(4 * 1024 * 1024), "--commands-total-output", str(8 * 1024 * 1024))
     async with serving(data, *limits) as command, Lab(command.url, timeout=20) as lab:

@@ -1,4 +1,4 @@
-"""What was acknowledged is there, once, whatever breaks: the database, the service, the disk."""
+"""Acknowledged data is stored once, when the database, the service or the disk fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 def _check(load: Load, found: list[str]) -> None:
-    """Everything that was acknowledged is there, and nothing twice."""
+    """Assert that everything that was acknowledged is stored once."""
     assert set(load.acknowledged) <= set(found)
     assert len(found) == len(set(found))
 
@@ -32,8 +32,8 @@ async def _ready(url: str) -> tuple[int, dict[str, Any]]:
         return answer.status, await answer.json(content_type=None)
 
 
-async def test_the_database_is_killed_under_load(reachable_path: Path) -> None:
-    """It is brought back, writers wait for it, and the service goes on without a restart."""
+async def test_acknowledged_metrics_survive_a_killed_database(reachable_path: Path) -> None:
+    """It is started again, senders wait for it, and the service goes on."""
     data = reachable_path / "data"
     async with serving(data) as service:
         async with under_load(service.url) as load:
@@ -51,8 +51,8 @@ async def test_the_database_is_killed_under_load(reachable_path: Path) -> None:
         assert b"database.died" in service.errors
 
 
-async def test_the_database_backends_are_cut_off_under_load(database_url: str, tmp_path: Path) -> None:
-    """Connections that end at any moment cost no metric and store none twice."""
+async def test_acknowledged_metrics_are_stored_once_when_connections_end(database_url: str, tmp_path: Path) -> None:
+    """The server closes connections at any moment."""
     import asyncpg
 
     async with serving(tmp_path / "data", "--database-url", database_url) as service:
@@ -69,8 +69,8 @@ async def test_the_database_backends_are_cut_off_under_load(database_url: str, t
         _check(load, await stored(service.url))
 
 
-async def test_an_external_database_is_away_for_long(reachable_path: Path) -> None:
-    """Writers are refused with 503 once their time is up, /ready says why, and it all heals by itself."""
+async def test_metrics_are_refused_while_an_external_database_is_down(reachable_path: Path) -> None:
+    """They get 503 after their patience, /ready says why, and the service recovers by itself."""
     async with serving(reachable_path / "first") as first:
         host = reachable_path / "first" / "postgres" / "socket"
         url = f"postgresql://smartmob@/smartmob?host={host}"
@@ -81,7 +81,7 @@ async def test_an_external_database_is_away_for_long(reachable_path: Path) -> No
 
 
 async def _load_without_database(first: RunningCommand, service: RunningCommand, data_dir: Path) -> Load:
-    """Stop the service that holds the database, start another in its place, and check what was stored meanwhile."""
+    """Stop the service of the database, start another one instead, and check the stored rows."""
     async with AsyncExitStack() as stack:
         async with under_load(service.url) as load:
             await load.further(100)
@@ -97,8 +97,8 @@ async def _load_without_database(first: RunningCommand, service: RunningCommand,
     return load
 
 
-async def test_the_service_is_killed_under_load(reachable_path: Path) -> None:
-    """Everything that was answered 201 is there after the restart."""
+async def test_acknowledged_metrics_survive_a_killed_service(reachable_path: Path) -> None:
+    """All that were answered with 201 are there after the restart."""
     data = reachable_path / "data"
     async with serving(data) as service:
         async with under_load(service.url) as load:
@@ -109,8 +109,8 @@ async def test_the_service_is_killed_under_load(reachable_path: Path) -> None:
             _check(load, await stored(successor.url))
 
 
-async def test_the_service_is_stopped_under_load(reachable_path: Path) -> None:
-    """A stop in order answers what it has accepted, and no request is left without an answer for what was stored."""
+async def test_a_stopping_service_answers_what_it_has_accepted(reachable_path: Path) -> None:
+    """No metric is stored without an answer."""
     data = reachable_path / "data"
     async with serving(data) as service:
         async with under_load(service.url) as load:
@@ -120,8 +120,8 @@ async def test_the_service_is_stopped_under_load(reachable_path: Path) -> None:
             assert sorted(await stored(successor.url)) == sorted(load.acknowledged)
 
 
-async def test_the_disk_is_full(small_disk: Path) -> None:
-    """Metrics are refused with 503 while there is no room, reading works or is 503, and it heals by itself."""
+async def test_metrics_are_refused_while_the_disk_is_full(small_disk: Path) -> None:
+    """They get 503, reading works or gets 503, and the service recovers by itself."""
     large = "x" * 200_000
     async with (
         serving(small_disk / "data", "--database-patience", "0.3") as service,
@@ -172,8 +172,8 @@ async def _is_ready(url: str) -> bool:
     return (await _ready(url))[0] == 200
 
 
-async def test_a_client_that_vanishes(reachable_path: Path) -> None:
-    """Requests that are cut off at any point store nothing in part and harm nobody."""
+async def test_interrupted_requests_store_nothing_in_part(reachable_path: Path) -> None:
+    """Other clients are not affected."""
     async with serving(reachable_path / "data") as service:
         whole = b'{"session_h": "' + b"s" * 32
         for length in (0, 5, 20, 60, 90, 120, 150):

@@ -1,4 +1,4 @@
-"""A load test as a person runs one: the installed commands, a turret of ours, and a target that counts for itself."""
+"""Load tests with the installed commands, a turret of smartmob, and a target that counts the requests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def _project(folder: Path, ports: tuple[int, int, int], place: Target, **c
 
 @asynccontextmanager
 async def _turret(package: Path, *options: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `smartmob turret` until the end of the block."""
+    """Run `smartmob turret` until the block ends."""
     process = await asyncio.create_subprocess_exec(
         *(PROGRAMS / "smartmob", "turret", "--tar", package, *options),
         env=environment(),
@@ -77,8 +77,8 @@ async def _get(url: str) -> Any:
         return await response.json()
 
 
-async def test_the_whole_way(tmp_path: Path) -> None:
-    """What is printed and what the report holds is what the target counted."""
+async def test_the_report_has_the_number_that_the_target_counted(tmp_path: Path) -> None:
+    """The printed summary has the same number."""
     async with serving(tmp_path / "data", "--hq", *FREE) as service, target() as place:
         project = await _project(tmp_path / "project", await _ports(service), place)
         async with _turret(project / "pages.tar.gz"):
@@ -95,8 +95,8 @@ async def test_the_whole_way(tmp_path: Path) -> None:
         assert f"<b>{hits:,}</b><span>transactions</span>" in page.read_text(encoding="utf-8")
 
 
-async def test_encrypted(tmp_path: Path) -> None:
-    """With a pair of `smartmob keys` the turret that has the public key fires; one without is not heard."""
+async def test_only_a_turret_with_the_public_key_fires(tmp_path: Path) -> None:
+    """A turret without it is not heard."""
     assert (await run("keys", "new", tmp_path / "hq"))[0] == 0
     keys = ("--hq-curve-key-file", tmp_path / "hq.key")
     async with serving(tmp_path / "data", "--hq", *FREE, *keys) as service, target() as place:
@@ -110,8 +110,8 @@ async def test_encrypted(tmp_path: Path) -> None:
         assert len(turrets) == 1
 
 
-async def test_the_service_is_killed(tmp_path: Path) -> None:
-    """It is started again on the same ports: the run goes on, and no transaction is lost or counted twice."""
+async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
+    """It starts again on the same ports, and no transaction is lost or counted twice."""
     data = tmp_path / "data"
     async with target() as place:
         first = await launch("--port", "0", "--data-dir", data, "--hq", *FREE)
@@ -141,7 +141,7 @@ async def test_the_service_is_killed(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def _two_services(tmp_path: Path) -> AsyncIterator[tuple[RunningCommand, RunningCommand, str]]:
-    """Run a headquarters and another service; give both, and what `--on` is to be."""
+    """Run a headquarters and another service; return both and the value for `--on`."""
     ports = ("--processes-base-port", "21000")
     async with (
         serving(tmp_path / "first", "--hq", *FREE, *ports) as first,
@@ -155,7 +155,7 @@ async def _processes(*services: RunningCommand) -> list[Any]:
 
 
 def _unpacked(folder: Path, place: Target, **config: Any) -> Path:
-    """Return a project that nobody has packed and whose turret knows no headquarters."""
+    """Return a project that is not packed and whose turret has no address of a headquarters."""
     (folder / "test_scripts").mkdir(parents=True)
     (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
     turret = {"name": "pages", "cannons": 3, "rampup": 0, "script": "test_scripts/v_user.py", "url": place.url}
@@ -168,8 +168,8 @@ def _unpacked(folder: Path, place: Target, **config: Any) -> Path:
 class TestOnOtherServices:
     """`fire --on`: turrets as processes of two services."""
 
-    async def test_the_whole_way(self, tmp_path: Path) -> None:
-        """Each service fires, what is told is what the target counted, and nothing is left on either."""
+    async def test_turrets_on_two_services_fire_and_are_removed(self, tmp_path: Path) -> None:
+        """The printed number is that of the target."""
         async with _two_services(tmp_path) as (first, second, on), target() as place:
             project = _unpacked(tmp_path / "project", place)
             code, output, errors = await run("fire", project, "--on", on, "--server", first.url, "--json")
@@ -181,8 +181,10 @@ class TestOnOtherServices:
         assert all(member["expected"] == member["received"] > 0 for member in summary["turrets"])
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    async def test_ended_before_its_time(self, tmp_path: Path, number: signal.Signals) -> None:
-        """The run is stopped and shown, and the turrets are removed."""
+    async def test_an_interrupted_run_is_stopped_shown_and_removed(
+        self, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        """A signal ends the command."""
         async with _two_services(tmp_path) as (first, second, on), target() as place:
             process = await asyncio.create_subprocess_exec(
                 *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=600)),
@@ -199,8 +201,8 @@ class TestOnOtherServices:
             assert json.loads(output)["transactions"] == place.hits["/page"]
             assert await _processes(first, second) == []
 
-    async def test_a_turret_that_cannot_be_started(self, tmp_path: Path) -> None:
-        """Its last lines tell why, and nothing is left."""
+    async def test_a_turret_that_fails_to_start_shows_its_last_lines(self, tmp_path: Path) -> None:
+        """Nothing is left on the services."""
         async with _two_services(tmp_path) as (first, second, on), target() as place:
             project = _unpacked(tmp_path / "project", place)
             (project / "test_scripts" / "v_user.py").write_text("import nothing_of_this_name\n")
@@ -211,8 +213,8 @@ class TestOnOtherServices:
             assert await _processes(first, second) == []
             assert (await _get(f"{first.url}/turret-runs"))["runs"] == []
 
-    async def test_a_service_that_is_not_there(self, tmp_path: Path) -> None:
-        """The exit code tells that it was the network, and what was created on the other is removed."""
+    async def test_an_unreachable_service_gives_the_exit_code_of_the_network(self, tmp_path: Path) -> None:
+        """Turrets on the other service are removed."""
         async with _two_services(tmp_path) as (first, second, on), target() as place:
             code, _, errors = await run(
                 *("fire", _unpacked(tmp_path / "project", place), "--on", f"{on},127.0.0.1:1", "--server", first.url),
@@ -220,8 +222,8 @@ class TestOnOtherServices:
             assert (code, "cannot connect to http://127.0.0.1:1" in errors) == (3, True)
             assert await _processes(first, second) == []
 
-    async def test_requirements(self, tmp_path: Path) -> None:
-        """What the project asks for is installed on the service, and the script can import it."""
+    async def test_the_requirements_of_a_project_are_installed_on_the_service(self, tmp_path: Path) -> None:
+        """The script can import them."""
         parcel = tmp_path / "thing-1.0-py3-none-any.whl"
         parcel.write_bytes(wheel("thing", "1.0", {"thing.py": "ANSWER = 42"}))
         async with _two_services(tmp_path) as (first, second, on), target() as place:
@@ -234,8 +236,8 @@ class TestOnOtherServices:
             assert await _processes(second) == []
 
 
-async def test_killed_at_random(reachable_path: Path) -> None:
-    """Turrets and the headquarters with its database: no result is lost or counted twice, as benchmarks count it."""
+async def test_no_result_is_lost_or_counted_twice_under_random_kills(reachable_path: Path) -> None:
+    """Turrets and the headquarters with its database are killed, as in the benchmark."""
     options = ("--count", "8000", "--pause", "1", "--only", "raw")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.turret_faults", *options),

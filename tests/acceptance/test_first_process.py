@@ -1,4 +1,4 @@
-"""The service as process 1 of a namespace, as a container starts it: signals, orphans, and that nothing is left."""
+"""The service as process 1 of a namespace, as in a container: signals, orphans and the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USER = () if os.geteuid() == 0 else ("--user",)
 
 
 class Contained:
-    """A service in a namespace of its own; `first` is its process 1 as the outside sees it."""
+    """A service in a namespace of its own. `first` is its process 1, with the id outside of the namespace."""
 
     def __init__(self, command: RunningCommand) -> None:
         self.command = command
@@ -34,19 +34,19 @@ class Contained:
         return next(child for child in self.first.children() if "serve" in child.cmdline())
 
     async def orphan(self) -> None:
-        """Start something within the namespace that loses its parent and ends, as `docker exec` may."""
+        """Start a process in the namespace that loses its parent and ends, like one of `docker exec`."""
         words = ("nsenter", *_USER, "--preserve-credentials", "--target", str(self.first.pid), "--pid", "--mount")
         process = await asyncio.create_subprocess_exec(*words, "sh", "-c", "(sh -c 'exit 3' &) ; :")
         assert await process.wait() == 0
 
     def zombies(self) -> list[psutil.Process]:
-        """Return what has ended in the namespace and was not reaped."""
+        """Return the zombies in the namespace."""
         return [found for found in self.first.children(recursive=True) if found.status() == psutil.STATUS_ZOMBIE]
 
 
 @asynccontextmanager
 async def contained(data: Path) -> AsyncIterator[Contained]:
-    """Run a service as process 1 until the end of the block."""
+    """Run a service as process 1 until the block ends."""
     process = await asyncio.create_subprocess_exec(
         *(*NAMESPACE, PROGRAMS / "smartmob", "serve", "--port", "0", "--data-dir", data),
         *("--log-format", "json"),
@@ -64,8 +64,8 @@ async def contained(data: Path) -> AsyncIterator[Contained]:
         await command.wait()
 
 
-async def test_it_stops_in_order(reachable_path: Path) -> None:
-    """SIGTERM to process 1 stops the service, its programs and its database, and the exit code comes out."""
+async def test_sigterm_to_process_1_stops_the_service_in_order(reachable_path: Path) -> None:
+    """Programs and database stop, too, and process 1 has the exit code of the service."""
     (reachable_path / "app").mkdir()
     (reachable_path / "app" / "Procfile").write_text("web: trap '' TERM; setsid sleep 600 & wait\n")
     async with contained(reachable_path / "data") as service:
@@ -83,7 +83,7 @@ async def test_it_stops_in_order(reachable_path: Path) -> None:
 
 
 async def test_orphans_are_reaped(reachable_path: Path) -> None:
-    """What falls to process 1 does not stay as a zombie: strangers, and what a killed database leaves."""
+    """Processes of other origin and those of a killed database do not stay as zombies."""
     data = reachable_path / "data"
     async with contained(data) as service:
         for _ in range(3):
@@ -100,8 +100,8 @@ async def test_orphans_are_reaped(reachable_path: Path) -> None:
         assert service.service.is_running()
 
 
-async def test_nothing_outlives_the_service(reachable_path: Path) -> None:
-    """SIGKILL of the service ends process 1, and with it the kernel ends the whole namespace, the database included."""
+async def test_no_process_of_the_namespace_outlives_a_killed_service(reachable_path: Path) -> None:
+    """Process 1 ends with the service, and the kernel kills the rest."""
     async with contained(reachable_path / "data") as service:
         inside = service.first.children(recursive=True)
         assert len(inside) > 2
@@ -112,8 +112,8 @@ async def test_nothing_outlives_the_service(reachable_path: Path) -> None:
         assert not [found for found in inside if found.is_running()]
 
 
-async def test_what_cannot_start(reachable_path: Path) -> None:
-    """The error and its exit code come out of process 1."""
+async def test_a_failed_start_gives_its_error_and_exit_code(reachable_path: Path) -> None:
+    """Process 1 passes the exit code on."""
     process = await asyncio.create_subprocess_exec(
         *(*NAMESPACE, PROGRAMS / "smartmob", "serve", "--host", "0.0.0.0"),
         stderr=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A small disk that a job, an upload, a download and a package would fill: each is stopped, and measures are stored."""
+"""A small disk: jobs, uploads, downloads and packages stop at the floor, and measurements are still stored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _noise(size: int) -> AsyncIterator[bytes]:
 
 
 async def _job(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
-    """Return the last lines of what an endless job is told."""
+    """Return the last lines that the client of an endless job gets."""
     lines: list[dict[str, Any]] = []
     async with session.post(f"{url}/commands/exec", json={"cmd": "yes; sleep 600"}) as answer:
         assert answer.status == 200
@@ -40,7 +40,7 @@ async def _job(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]
 
 
 async def _download(session: aiohttp.ClientSession, url: str, source: str) -> str:
-    """Return why a process whose source has no end was not prepared."""
+    """Return the reason why a process with an endless source was not prepared."""
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": source}
     async with session.post(f"{url}/create-process", json=wanted) as answer:
         assert answer.status == 201
@@ -53,8 +53,8 @@ async def _download(session: aiohttp.ClientSession, url: str, source: str) -> st
     return str(await until(failed, SECONDS))
 
 
-async def test_nothing_that_peers_send_fills_the_disk(small_disk: Path) -> None:
-    """Job, upload and download end at the floor; meanwhile and afterwards measures are stored by the same database."""
+async def test_peers_cannot_fill_the_disk(small_disk: Path) -> None:
+    """Job, upload and download end at the floor; measurements are stored during and after that."""
     data = small_disk / "data"
     async with (
         serving(data, "--least-free", str(100 * MIB)) as service,

@@ -1,4 +1,4 @@
-"""Many machines report to the installed service, which is restarted under them: nothing that was answered is lost."""
+"""Many machines report to the installed service, which is restarted meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLES = 12
 
 
 class _Machine:
-    """A machine that sends as the existing clients do, and after a lost answer sends the same sample again."""
+    """A machine that sends like the existing clients, and repeats a sample after a lost answer."""
 
     def __init__(self, number: int, start: int) -> None:
         self.name = f"m{number}"
@@ -75,8 +75,8 @@ async def _stored(session: aiohttp.ClientSession, url: str, machine: _Machine) -
         return [row["unix_time"] for row in (await response.json())["payload"]]
 
 
-async def test_many_machines_and_restarts(reachable_path: Path) -> None:
-    """The service is stopped once and killed once while they report; each sample is there once."""
+async def test_samples_are_stored_once_when_the_service_is_stopped_or_killed(reachable_path: Path) -> None:
+    """No acknowledged sample is lost."""
     data, start = reachable_path / "data", int(clock.epoch()) - 1000
     machines = [_Machine(number, start) for number in range(MACHINES)]
     urls: list[str] = []
@@ -118,8 +118,8 @@ async def _numbers(data: Path) -> list[int]:
     return [row["n"] for row in rows]
 
 
-async def test_an_agent_and_a_service_that_goes_away(reachable_path: Path, tmp_path: Path) -> None:
-    """The agent keeps its samples while the service is away, also over an end of its own, and there is no gap."""
+async def test_an_agent_keeps_its_samples_while_the_service_is_down(reachable_path: Path, tmp_path: Path) -> None:
+    """There is no gap, even when the agent is restarted."""
     data = reachable_path / "data"
 
     async def times(url: str) -> list[float]:

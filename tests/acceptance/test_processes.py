@@ -1,4 +1,4 @@
-"""The process runner as it is installed: it leaves nothing behind, and comes back with what is wanted."""
+"""The installed process runner: it leaves no process, and starts again what is wanted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import aiohttp
 import psutil
 import pytest
 
-from smartmob.kernel.subprocesses.spawner import KEPT_AT_MOST
+from smartmob.kernel.subprocesses.spawner import CHILDREN_PER_SUBREAPER
 from tests.acceptance.commands import RunningCommand, connected, serving
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to
@@ -58,7 +58,7 @@ class Client:
 
 @asynccontextmanager
 async def agent(data: Path, url: str, *arguments: str) -> AsyncIterator[tuple[RunningCommand, Client]]:
-    """Run the seed's command, and give a client for it."""
+    """Run `smartmob-agent`, and return a client for it."""
     options = ("--database-url", url, *arguments)
     async with (
         serving(data, *options, program="smartmob-agent") as command,
@@ -82,7 +82,7 @@ def _families(files: FileServer, folder: Path) -> str:
 async def test_a_killed_agent_leaves_no_process(
     database_url: str, tmp_path: Path, files: FileServer, signals: list[signal.Signals]
 ) -> None:
-    """Neither grandchildren, nor those with sessions of their own, nor daemons; the next one brings them back."""
+    """Grandchildren, sessions and daemons end, too, and the next agent starts the processes again."""
     async with agent(tmp_path / "data", database_url) as (command, client):
         source = _families(files, tmp_path)
         for number in range(3):
@@ -103,8 +103,10 @@ async def test_a_killed_agent_leaves_no_process(
     assert files.asked_for("/family.tar.gz") <= 3
 
 
-async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_path: Path, files: FileServer) -> None:
-    """While it downloads, unpacks, installs, starts, runs and stops: what was created is there and comes to run."""
+async def test_processes_are_started_again_after_a_kill_at_any_moment(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """The agent is killed during download, unpacking, installation, start, run and stop."""
     data = tmp_path / "data"
     stalled = files.stall("/stalled", b"PK")
     project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
@@ -137,7 +139,7 @@ async def test_an_agent_killed_at_any_moment_comes_back(database_url: str, tmp_p
 
 
 def _bad_sources(files: FileServer) -> dict[str, str]:
-    """Return sources with the failure that each leads to, in the words of the states."""
+    """Return sources, each with the state of the failure that it causes."""
     broken = {
         "no procfile": {"main": "x"},
         "unknown process type": {"Procfile": "worker: x\n"},
@@ -154,10 +156,10 @@ def _bad_sources(files: FileServer) -> dict[str, str]:
     }
 
 
-async def test_an_agent_killed_while_nothing_runs_comes_back_to_the_same(
+async def test_failed_waiting_and_stopped_processes_keep_their_state_after_a_kill(
     database_url: str, tmp_path: Path, files: FileServer
 ) -> None:
-    """What failed is tried again, what backs off goes on to do so, and what was stopped stays stopped."""
+    """Failed ones are tried again, those in backoff go on, and stopped ones stay stopped."""
     data = tmp_path / "data"
     sources = _bad_sources(files)
     states = {f"web_{number}": state for number, state in enumerate(sources)}
@@ -178,10 +180,8 @@ async def test_an_agent_killed_while_nothing_runs_comes_back_to_the_same(
         await client.are(**{**states, "web_4": RUNNING}, web_5="stopped", web_6="backoff")
 
 
-async def test_an_agent_killed_while_it_unpacks_begins_again(
-    database_url: str, tmp_path: Path, files: FileServer
-) -> None:
-    """Nothing half unpacked is taken for the whole, and nothing of it stays."""
+async def test_an_interrupted_unpacking_is_repeated(database_url: str, tmp_path: Path, files: FileServer) -> None:
+    """A partial folder is not used, and is removed."""
     data, count = tmp_path / "data", 8_000
     many = {f"folder/{number}": "" for number in range(count)}
     procfile = f'web: test "$(ls folder | wc -l)" = {count} && exec sleep 600\n'
@@ -196,8 +196,10 @@ async def test_an_agent_killed_while_it_unpacks_begins_again(
         assert list((data / "processes" / "making").iterdir()) == []
 
 
-async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: FileServer) -> None:
-    """All are answered and come to run, with the usual limit of open files; all are deleted, and nothing is left."""
+async def test_a_thousand_processes_run_with_the_usual_limit_of_open_files(
+    database_url: str, tmp_path: Path, files: FileServer
+) -> None:
+    """All are deleted afterwards, and none is left."""
     limit, programs = tmp_path / "limit", 1_000
     source = files.file("/app", make_archive("zip", {"Procfile": f"web: ulimit -Sn >> {limit} && exec sleep 600\n"}))
     async with AsyncExitStack() as stack:
@@ -210,7 +212,7 @@ async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: File
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
         await until(lambda: limit.exists() and limit.read_text().count("\n") == programs)
         guardian, *started = [child.pid for child in service.children(recursive=True)]
-        assert len(living(started)) == programs + programs // KEPT_AT_MOST
+        assert len(living(started)) == programs + programs // CHILDREN_PER_SUBREAPER
         assert service.memory_info().rss < 400 * 1024 * 1024
         await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
         assert await client.states() == {}
@@ -223,7 +225,7 @@ async def test_a_thousand_at_once(database_url: str, tmp_path: Path, files: File
 async def test_an_agent_that_is_interrupted_waits_for_its_children(
     database_url: str, tmp_path: Path, files: FileServer
 ) -> None:
-    """CTRL-C asks all at once, waits for their own ends, tells viewers with 1001, and exits with 0."""
+    """CTRL-C stops all at once; viewers get the code 1001, and the exit code is 0."""
     script = "trap 'sleep 0.5; echo ended >> $FILE; exit' TERM; echo started; while :; do sleep 0.01; done"
     source = files.file("/app", make_archive("zip", {"Procfile": f"web: {script}\n"}))
     ended = tmp_path / "ended"
@@ -246,10 +248,10 @@ async def test_an_agent_that_is_interrupted_waits_for_its_children(
         assert ended.read_text() == "ended\n" * 6
 
 
-async def test_a_viewer_that_does_not_read_does_not_hold_the_agents_stop_up(
+async def test_a_viewer_that_does_not_read_does_not_delay_the_stop(
     database_url: str, tmp_path: Path, files: FileServer
 ) -> None:
-    """It is cut off after a moment."""
+    """It is disconnected after a moment."""
     flood = "import os\nwhile True: os.write(1, b'x' * 99 + b'\\n')"
     data = make_archive("zip", {"Procfile": "web: python3 main.py\n", "main.py": flood})
     async with agent(tmp_path / "data", database_url) as (command, client):

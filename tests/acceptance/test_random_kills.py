@@ -1,4 +1,4 @@
-"""The process runner while its parts are killed at random: it comes to what was accepted, and nothing else lives."""
+"""The process runner under random kills: it reaches the accepted state, and no other process runs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ KINDS = {
     "stranger": ("(env -i setsid {2} & exec {3} &); exec {1}", "123"),
     "stubborn": ("trap '' TERM; (setsid {2}) & {1}; exec {3}", "12"),
 }
-"""Commands of programs, with `{1}` to `{3}` for their members, and which members live while they run."""
+"""Commands of programs, with `{1}` to `{3}` for their processes, and the processes that run with each."""
 
 
 def _member(mark: str, number: str, port: object) -> str:
-    """Return the argument by which a member is known, a number of seconds."""
+    """Return the argument that identifies a process, a number of seconds."""
     return f"{mark}{number}{port}"
 
 
@@ -55,7 +55,7 @@ def _living(mark: str) -> Counter[str]:
 
 
 class Tenant:
-    """Has processes of its own, and remembers what it was told of them.
+    """A client with processes of its own, which remembers the answers about them.
 
     `kinds` are those of all that it has ever created; `wanted` the states that its processes have to come to. What was
     asked of a service that was killed before it answered is not known, and those processes are left alone.
@@ -69,7 +69,7 @@ class Tenant:
         self._nodes = [f"web.{number * NODES + each}" for each in range(NODES)]
 
     async def act(self, client: Client) -> None:
-        """Do something with one process."""
+        """Send one request about one process."""
         node = self._dice.choice(self._nodes)
         if node not in self.wanted:
             await self._create(client, node)
@@ -103,13 +103,13 @@ class Tenant:
                 psutil.Process(pid).kill()
 
     def _forget(self, node: str) -> str:
-        """Leave a process alone until an answer comes; return the state that was wanted."""
+        """Wait for an answer about a process, and return the wanted state."""
         self._nodes.remove(node)
         return self.wanted.pop(node, "")
 
 
 def _kill_something(service: psutil.Process, dice: random.Random) -> None:
-    """Kill a keeper, the guardian, or all of them at one instant."""
+    """Kill a subreaper, the watchdog, or all of them at the same moment."""
     with suppress(psutil.NoSuchProcess, IndexError):
         guardian = service.children()[-1]
         keepers = guardian.children()
@@ -121,7 +121,7 @@ def _kill_something(service: psutil.Process, dice: random.Random) -> None:
 
 
 async def _live(client: Client, service: psutil.Process, tenants: list[Tenant], dice: random.Random) -> list[Any]:
-    """Have all tenants act at once, each one thing after the other, and kill something now and then.
+    """Let all tenants send requests at the same time, each one after the other, and kill processes at random.
 
     Return what each was kept from acting on by; None for those who were not.
     """
@@ -135,8 +135,8 @@ async def _live(client: Client, service: psutil.Process, tenants: list[Tenant], 
     return await asyncio.gather(*map(stay, tenants), return_exceptions=True)
 
 
-async def test_what_was_accepted_comes_to_be(database_url: str, tmp_path: Path) -> None:
-    """Whatever of the service was killed meanwhile, and it itself as well."""
+async def test_accepted_requests_take_effect_under_random_kills(database_url: str, tmp_path: Path) -> None:
+    """Any part of the service and the service itself may be killed."""
     dice, mark = random.Random(SEED), f"600.{os.getpid()}"
     async with running_file_server() as files:
         tenants = list(_tenants(files, dice, mark))
@@ -164,7 +164,7 @@ def _tenants(files: FileServer, dice: random.Random, mark: str) -> Iterator[Tena
 
 
 async def _settled(client: Client, tenants: list[Tenant], mark: str) -> bool:
-    """Tell whether all processes are as they are wanted, and whether just the members of those that run live."""
+    """Return whether all processes have their wanted state, and no other process runs."""
     async with client.session.get(f"{client.url}/list-processes") as response:
         processes: dict[str, dict[str, Any]] = {each["node"]: each for each in (await response.json())["processes"]}
     wanted = {node: state for tenant in tenants for node, state in tenant.wanted.items()}

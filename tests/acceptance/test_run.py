@@ -1,4 +1,4 @@
-"""`smartmob run` and what follows it, as a person uses them: the installed commands, a real service, a real CTRL-C."""
+"""`smartmob run` and the commands after it, with a real service and a real CTRL-C."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ for number in itertools.count():
 """
 
 
-async def test_from_a_folder_to_a_program_that_comes_back(reachable_path: Path) -> None:
-    """It runs, is left alone, is found again, survives the service's restart, and is stopped in the end."""
+async def test_a_folder_becomes_a_program_that_survives_a_restart(reachable_path: Path) -> None:
+    """It runs after CTRL-C, is found again, and is stopped at the end."""
     folder = reachable_path / "my app"
     folder.mkdir()
     (folder / "Procfile").write_text("web: python3 app.py\n")

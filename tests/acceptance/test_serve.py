@@ -1,4 +1,4 @@
-"""`smartmob serve` as a process: how it starts, what it refuses, and how it stops."""
+"""`smartmob serve` as a process: start, refusals and stop."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ async def _count(url: str) -> int:
 
 
 @pytest.mark.parametrize(("program", "number"), [("smartmob", signal.SIGTERM), ("smartmob-agent", signal.SIGINT)])
-async def test_a_life(reachable_path: Path, program: str, number: signal.Signals) -> None:
-    """It serves with its own database, stops in order on a signal, and finds its data again."""
+async def test_a_service_finds_its_data_after_a_restart(
+    reachable_path: Path, program: str, number: signal.Signals
+) -> None:
+    """It serves with the embedded database and stops in order on a signal."""
     data = reachable_path / "data"
     for stored in range(2):
         async with serving(data, program=program) as service:
@@ -43,8 +45,8 @@ async def test_a_life(reachable_path: Path, program: str, number: signal.Signals
         assert postgres_pid(data) is None
 
 
-async def test_what_was_accepted_is_finished(reachable_path: Path) -> None:
-    """A request whose body is still coming when the stop begins is answered, and what it brought is stored."""
+async def test_a_request_in_progress_is_completed_during_the_stop(reachable_path: Path) -> None:
+    """Its body is still arriving when the stop begins; the data is stored."""
     data = reachable_path / "data"
     async with serving(data) as service, connected(service.url) as (reader, writer):
         body = orjson.dumps(metric())
@@ -63,7 +65,7 @@ async def test_what_was_accepted_is_finished(reachable_path: Path) -> None:
 
 
 async def test_a_second_signal_stops_at_once(reachable_path: Path) -> None:
-    """Nothing is waited for any more, and nothing is left behind."""
+    """Nothing is waited for any more, and no process is left."""
     data = reachable_path / "data"
     async with serving(data) as service, connected(service.url) as (_, writer):
         writer.write(b"POST /metrics/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n")
@@ -86,8 +88,8 @@ def _process(pid: int) -> psutil.Process | None:
         return None
 
 
-async def test_two_services_on_one_data_directory(reachable_path: Path) -> None:
-    """The second says who has it and what to do, and the first goes on."""
+async def test_a_second_service_on_one_data_directory_is_refused(reachable_path: Path) -> None:
+    """It names the first one and says what to do; the first goes on."""
     data = reachable_path / "data"
     async with serving(data) as service:
         code, _, errors = await run("serve", "--port", "0", "--data-dir", data)
@@ -98,8 +100,8 @@ async def test_two_services_on_one_data_directory(reachable_path: Path) -> None:
         assert await _post(service.url) == 201
 
 
-async def test_a_service_that_was_killed(reachable_path: Path) -> None:
-    """Its database is shut down, and what was acknowledged is there after each of several restarts at once."""
+async def test_the_database_of_a_killed_service_is_shut_down(reachable_path: Path) -> None:
+    """Acknowledged data is there after each of several restarts."""
     data = reachable_path / "data"
     for killed in range(4):
         async with serving(data) as service:
@@ -124,8 +126,8 @@ async def test_a_service_that_was_killed(reachable_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-async def test_listening_abroad_needs_a_token(reachable_path: Path, host: str) -> None:
-    """Without one it refuses and says how to go on."""
+async def test_listening_on_all_addresses_needs_a_token(reachable_path: Path, host: str) -> None:
+    """Without one it refuses to start and says what to do."""
     code, output, errors = await run("serve", "--host", host, "--port", "0", "--data-dir", reachable_path / "data")
 
     assert (code, output) == (1, "")
@@ -133,7 +135,7 @@ async def test_listening_abroad_needs_a_token(reachable_path: Path, host: str) -
 
 
 async def test_the_token_is_needed_and_never_shown(reachable_path: Path) -> None:
-    """Requests without it are refused, and it stands in no log line and no process listing."""
+    """Requests without it are refused, and no log line and no process list has it."""
     token = "a-secret-that-must-not-be-seen"
     async with serving(reachable_path / "data", "--host", "0.0.0.0", SMARTMOB_TOKEN=token) as service:
         url = service.url.replace("0.0.0.0", "127.0.0.1")
@@ -143,8 +145,8 @@ async def test_the_token_is_needed_and_never_shown(reachable_path: Path) -> None
     assert token not in str(service.events) + service.errors.decode()
 
 
-async def test_a_port_that_is_taken(reachable_path: Path) -> None:
-    """It says so before anything is started."""
+async def test_a_taken_port_is_reported_before_anything_is_started(reachable_path: Path) -> None:
+    """The error names it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, _, errors = await run("serve", "--port", str(port), "--data-dir", reachable_path / "data")
@@ -154,8 +156,8 @@ async def test_a_port_that_is_taken(reachable_path: Path) -> None:
     assert not (reachable_path / "data").exists()
 
 
-async def test_a_database_that_never_comes(tmp_path: Path) -> None:
-    """It is waited for with log lines that say so, and then given up with a clear error."""
+async def test_a_database_that_never_answers_ends_the_start(tmp_path: Path) -> None:
+    """The wait is logged, and the error says why."""
     command = await launch(
         *("--port", "0", "--data-dir", tmp_path / "data", "--database-wait", "0.5"),
         DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/nothing",
@@ -169,8 +171,8 @@ async def test_a_database_that_never_comes(tmp_path: Path) -> None:
     assert "hidden" not in errors
 
 
-async def test_the_log_goes_where_it_is_told(reachable_path: Path) -> None:
-    """All of it to the endpoint; warnings to standard error as well."""
+async def test_the_log_goes_to_its_endpoint(reachable_path: Path) -> None:
+    """Warnings go to standard error, too."""
     log = reachable_path / "service.log"
     command = await launch(
         *("--port", "0", "--data-dir", reachable_path / "data", "--utc", "--database-wait", "0.3"),
@@ -188,8 +190,8 @@ async def test_the_log_goes_where_it_is_told(reachable_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["smartmob", "smartmob-agent"])
-async def test_version_and_help(program: str) -> None:
-    """Both names tell them, with the same options."""
+async def test_both_commands_have_version_and_help(program: str) -> None:
+    """They have the same options."""
     assert __version__ in (await run("--version", program=program))[1]
     arguments = ["serve", "--help"] if program == "smartmob" else ["--help"]
     code, output, _ = await run(*arguments, program=program)
@@ -208,8 +210,8 @@ async def test_version_and_help(program: str) -> None:
         (["nonsense"], "nonsense"),
     ],
 )
-async def test_wrong_usage(arguments: list[str], said: str) -> None:
-    """It is exit code 2 with what is wrong, and no traceback."""
+async def test_wrong_usage_gives_exit_code_2_and_no_traceback(arguments: list[str], said: str) -> None:
+    """The message says what is wrong."""
     code, _, errors = await run(*arguments)
 
     assert code == 2

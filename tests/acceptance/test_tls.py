@@ -1,4 +1,4 @@
-"""A service with a certificate: its own commands, the reporting agent, browsers and other clients, over TLS."""
+"""A service with a certificate: commands, the reporting agent, browsers and other clients use TLS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKEN = "a-token-of-the-test"
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
-    """Return an authority whose files are the test's own."""
+    """Return a certificate authority of the test."""
     return Authority(tmp_path)
 
 
@@ -37,8 +37,8 @@ async def _service(reachable_path: Path, authority: Authority) -> AsyncIterator[
         yield service
 
 
-async def test_commands(service: RunningCommand, authority: Authority, tmp_path: Path) -> None:
-    """A program is sent, runs and is read, over HTTP and WebSockets, and so is a command on the machine."""
+async def test_commands_work_over_tls(service: RunningCommand, authority: Authority, tmp_path: Path) -> None:
+    """A program is uploaded, runs and is read, and a command runs, over HTTP and WebSockets."""
     (tmp_path / "hello").mkdir()
     (tmp_path / "hello" / "Procfile").write_text("web: echo hello from $PORT; exec sleep 600\n")
     trusted = {"SMARTMOB_SERVER": service.url, "SMARTMOB_TOKEN": TOKEN, "SMARTMOB_CA_FILE": str(authority.file)}
@@ -53,8 +53,8 @@ async def test_commands(service: RunningCommand, authority: Authority, tmp_path:
     assert (code, output) == (0, "127.0.0.1: many\n")
 
 
-async def test_addresses_that_it_tells(service: RunningCommand, authority: Authority) -> None:
-    """They begin with https, and a session cookie is for https only."""
+async def test_addresses_and_cookies_are_for_https(service: RunningCommand, authority: Authority) -> None:
+    """Addresses begin with https, and the session cookie is secure."""
     context = ssl.create_default_context(cafile=authority.file)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
@@ -62,7 +62,7 @@ async def test_addresses_that_it_tells(service: RunningCommand, authority: Autho
             assert (await answer.json())["source_url"].startswith(f"{service.url}/archives/")
         async with session.post(f"{service.url}/login", data={"token": TOKEN}, allow_redirects=False) as answer:
             (cookie,) = SimpleCookie(answer.headers["Set-Cookie"]).values()
-            # A browser takes this name from nobody else: no other port without TLS, and no neighbouring name.
+            # With this prefix, a browser refuses the cookie from ports without TLS and from other host names.
             assert cookie.key.startswith("__Host-smartmob_session_")
             assert (cookie["path"], cookie["domain"]) == ("/", "")
             assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Strict")
@@ -71,8 +71,10 @@ async def test_addresses_that_it_tells(service: RunningCommand, authority: Autho
             assert answer.status == 403
 
 
-async def test_who_is_not_trusted(service: RunningCommand, authority: Authority, tmp_path: Path) -> None:
-    """Without the authority's certificate nothing is sent, and the person is told what to give."""
+async def test_nothing_is_sent_to_a_service_that_is_not_trusted(
+    service: RunningCommand, authority: Authority, tmp_path: Path
+) -> None:
+    """The error says which option to give."""
     plain = {"SMARTMOB_SERVER": service.url, "SMARTMOB_TOKEN": TOKEN}
     for words in (("ps",), ("exec", "--no-stdin", "--", "true")):
         code, _, errors = await run(*words, **plain)
@@ -88,8 +90,8 @@ async def test_who_is_not_trusted(service: RunningCommand, authority: Authority,
     assert (code, "holds no certificate" in errors) == (2, True)
 
 
-async def test_another_name(reachable_path: Path, authority: Authority) -> None:
-    """A certificate for another name is not taken, and it is not the authority that is to blame."""
+async def test_a_certificate_for_another_name_is_refused(reachable_path: Path, authority: Authority) -> None:
+    """The error does not blame the authority."""
     files = authority.issue("server", "lab.example.com")
     async with serving(reachable_path / "data", *files.options) as service:
         code, _, errors = await run("ps", "--ca-file", authority.file, SMARTMOB_SERVER=service.url)
@@ -99,8 +101,8 @@ async def test_another_name(reachable_path: Path, authority: Authority) -> None:
             await client.connect(service.url, ca_file=authority.file).connect()
 
 
-async def test_the_library(service: RunningCommand, authority: Authority) -> None:
-    """Scripts, asynchronous and plain ones, name the authority as the commands do."""
+async def test_the_client_library_takes_the_authority(service: RunningCommand, authority: Authority) -> None:
+    """Asynchronous and synchronous scripts do."""
     async with client.connect(service.url, TOKEN, ca_file=authority.file) as lab:
         assert await lab.exec("echo asynchronous", complete=True) == ["asynchronous\n"]
 
@@ -111,8 +113,10 @@ async def test_the_library(service: RunningCommand, authority: Authority) -> Non
     assert await asyncio.to_thread(plain) == ["plain\n"]
 
 
-async def test_a_machine_that_reports(service: RunningCommand, authority: Authority, tmp_path: Path) -> None:
-    """It says why it does not get through, and reports once the service shows a certificate that it trusts."""
+async def test_the_reporting_agent_reports_over_tls(
+    service: RunningCommand, authority: Authority, tmp_path: Path
+) -> None:
+    """It logs why it cannot, and reports once the certificate is trusted."""
     process = await asyncio.create_subprocess_exec(
         *(PROGRAMS / "smartmob", "report-host", "--to", service.url, "--name", "rack7", "--interval", "0.1"),
         *("--state-dir", tmp_path / "state", "--ca-file", authority.file),
@@ -126,8 +130,8 @@ async def test_a_machine_that_reports(service: RunningCommand, authority: Author
     assert await process.wait() == 0
 
 
-async def test_one_option_without_the_other(reachable_path: Path, authority: Authority) -> None:
-    """It is refused as wrong usage."""
+async def test_a_certificate_without_its_key_is_refused(reachable_path: Path, authority: Authority) -> None:
+    """This is wrong usage."""
     files = authority.issue()
     code, _, errors = await run("serve", "--tls-cert", files.cert, "--data-dir", reachable_path / "data")
 

@@ -1,4 +1,4 @@
-"""A table as the features have them, and a function that commits to it and can be made to fail."""
+"""A table like those of the features, and a commit function for it that can fail on demand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Stored:
         )
 
     async def values(self) -> list[int]:
-        """Return what another connection sees, in the order of arrival."""
+        """Return the rows that another connection sees, in the order of arrival."""
         return [row["value"] for row in await self._admin.fetch("SELECT value FROM stored ORDER BY place")]
 
     def flat(self) -> list[int]:
@@ -60,9 +60,9 @@ class Stored:
         keys: list[uuid.UUID] = []
         values: list[int] = []
         for submission in submissions:
-            if submission.mark is None:
-                submission.mark = [uuid.uuid4() for _ in submission.rows]
-            keys += submission.mark
+            if submission.commit_key is None:
+                submission.commit_key = [uuid.uuid4() for _ in submission.rows]
+            keys += submission.commit_key
             values += submission.rows
         if cut == "before":
             await self.cut(connection)
@@ -78,6 +78,6 @@ class Stored:
             await self.cut(connection)
 
     async def cut(self, connection: Connection) -> None:
-        """Let the server end `connection`, and notice it."""
+        """Make the server close `connection`, and wait until that is noticed."""
         await self._admin.fetchval("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
         await connection.fetchval("SELECT 1")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
-import pytest
 
-from smartmob.turrets.host_load import is_same_machine, loads_in_run
+from smartmob.turrets.host_load import loads_in_run
 from smartmob.turrets.model import MachineLoad, Member
 from smartmob.turrets.protocol import Report
 
@@ -40,18 +39,3 @@ def test_where_turrets_fired() -> None:
         MachineLoad("rack8", 1.0, 2.0),
     ]
     assert not any(load.fired for load in loads_in_run(hosts, [stock]))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("rack7", "RACK7", True),
-        ("rack7", "rack7.lab.example", True),
-        ("rack7.lab.example", "rack7", True),
-        ("rack7.lab.example", "rack7.other.example", False),
-        ("rack7", "rack70", False),
-    ],
-)
-def test_names_of_machines(one: str, other: str, same: bool) -> None:
-    """One of two names may lack its domain."""
-    assert is_same_machine(one, other) is same

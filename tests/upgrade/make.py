@@ -1,4 +1,4 @@
-"""Makes the stored database of a release: starts that release, puts something into every room, and dumps its tables.
+"""Makes the stored database of a release: starts that release, puts data into every feature, and dumps its tables.
 
     python -m tests.upgrade.make 1.2.3 /path/to/the/release/bin/smartmob
 
@@ -31,7 +31,7 @@ from tests.waiting import until
 
 FOLDER = Path(__file__).parent
 MOMENT = 1_795_600_000.0
-"""The samples are of this moment (2026-11-25)."""
+"""The time of the samples (2026-11-25), in seconds since 1970."""
 
 SHOWN = (
     *("/contexts/", "/sessions/", "/metrics/", "/runs/", "/marks", "/turret-runs", "/jobs", "/process-events"),
@@ -40,7 +40,7 @@ SHOWN = (
 
 
 async def fetch(url: str) -> dict[str, Any]:
-    """Return what a service answers to the questions of `SHOWN`."""
+    """Return the answers of a service to the requests of `SHOWN`."""
     found = {}
     async with aiohttp.ClientSession(headers={"Authorization": CLIENT_ID}) as client:
         for path in SHOWN:
@@ -113,8 +113,8 @@ async def make(version: str, program: list[str]) -> None:
 
 
 async def _dumped(data: Path) -> str:
-    async with reach(Settings(data_dir=data), migrations.collect(MIGRATED_FEATURES)) as place:
-        tools = postgres_tools.find(place)
+    async with reach(Settings(data_dir=data), migrations.collect(MIGRATED_FEATURES)) as target:
+        tools = postgres_tools.find(target)
         options = ("--inserts", "--no-owner", "--no-privileges", "--rows-per-insert=100", "--no-comments")
         async with tools.run("pg_dump", *options, "--dbname", tools.address) as process:
             assert process.stdout is not None

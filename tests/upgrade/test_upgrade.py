@@ -1,4 +1,4 @@
-"""Every released schema can be brought up to date, and the service shows what was in it."""
+"""Every released schema can be brought up to date, and the service shows its data."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '_[
 
 async def _restore(dump: Path, url: str) -> None:
     known = migrations.collect(MIGRATED_FEATURES)
-    async with reach(Settings(database=DatabaseSettings(url=url)), known) as place:
-        tools = postgres_tools.find(place)
+    async with reach(Settings(database=DatabaseSettings(url=url)), known) as target:
+        tools = postgres_tools.find(target)
         options = ("-X", "-q", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
         async with tools.run("psql", *options, "--dbname", tools.address) as process:
             assert process.stdout is not None
@@ -47,7 +47,7 @@ async def _shape(url: str) -> set[str]:
 
 
 def _lacks(expected: Any, found: Any) -> str:
-    """Return where `found` does not have what is expected; what it has beside that is new, and welcome."""
+    """Return the paths at which `found` differs from `expected`. Additional values are new, and allowed."""
     if isinstance(expected, dict) and isinstance(found, dict):
         return next((f".{key}{said}" for key, value in expected.items() if (said := _lacks(value, found.get(key)))), "")
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
@@ -56,15 +56,17 @@ def _lacks(expected: Any, found: Any) -> str:
     return "" if expected == found else f": {expected!r} is now {found!r}"
 
 
-def test_there_are_releases() -> None:
-    """Each dump has its answers beside it."""
+def test_each_stored_database_has_its_answers() -> None:
+    """Each release has both files."""
     assert RELEASES
     assert all(dump.with_suffix(".json").exists() for dump in RELEASES)
 
 
 @pytest.mark.parametrize("dump", RELEASES, ids=lambda dump: dump.stem)
-async def test_upgrade(dump: Path, empty_url: str, database_url: str, settings: Settings) -> None:
-    """The service brings the tables into the shape of new ones, and answers what the release answered."""
+async def test_a_released_database_is_migrated_and_answers_the_same(
+    dump: Path, empty_url: str, database_url: str, settings: Settings
+) -> None:
+    """Its tables have the shape of new ones."""
     await _restore(dump, empty_url)
     for_ever = {
         "hosts": HostsSettings(keep_days=36_500, keep_minutes_days=36_500),
@@ -78,8 +80,8 @@ async def test_upgrade(dump: Path, empty_url: str, database_url: str, settings: 
     assert await _shape(empty_url) == await _shape(database_url)
 
 
-def test_what_is_missing_is_noticed() -> None:
-    """A lost row, a lost field and a changed value are each told with their place."""
+def test_lost_and_changed_values_are_reported_with_their_path() -> None:
+    """A row, a field or a value may be lost or changed."""
     old = {"a": [{"b": 1}]}
     assert _lacks(old, {"a": [{"b": 1, "c": 2}], "d": 3}) == ""
     assert _lacks(old, {"a": []}).startswith(".a: ")

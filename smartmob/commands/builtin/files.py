@@ -20,7 +20,7 @@ from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
-from smartmob.kernel.runtime.disk import DiskLow, Floor, check_room
+from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
 
 _PART = ".smartmob-part"
 _DIGEST_BYTES = 32
@@ -143,7 +143,7 @@ def wrfile(call: CallContext, path: str, data: bytes, append: bool = False) -> i
     if target.is_dir():
         call.say("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
-    check_room(target.parent, len(data), call.service.least_free)
+    check_free(target.parent, len(data), call.service.least_free)
     with target.open("ab" if append else "wb") as file:
         file.write(data)
     call.say(f"Finished writing data to {path}")
@@ -204,7 +204,7 @@ async def put(
     part = target.with_name(f"{target.name}.{size}{_PART}")
     async with call.service.transfers.only(part, transfer):
         begun = part.stat().st_size if part.exists() else 0
-        check_room(target.parent, size - begun, call.service.least_free)
+        check_free(target.parent, size - begun, call.service.least_free)
         with part.open("a+b") as file:
             _lock(file, target)
             writer = Writer(file, Floor(target.parent, call.service.least_free).take)

@@ -6,7 +6,6 @@ Their messages are those of the stock server, to the letter, since programs read
 from __future__ import annotations
 
 import shlex
-import signal as signals
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from smartmob.commands.program import Program, ProgramSpec
 from smartmob.commands.registry import command, job_command
 from smartmob.commands.supervisor import Controls
 from smartmob.errors import InvalidInput
-from smartmob.kernel.subprocesses import variables
+from smartmob.kernel.subprocesses import signals, variables
 
 _UNKNOWN = "Job does not exist or has already completed..."
 _SHELL = "/bin/sh"
@@ -166,9 +165,8 @@ async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM
     if controls is None:
         return BAD_PARAMETER
     try:
-        name = number if isinstance(number, int) else number.upper()
-        found = signals.Signals(name) if isinstance(name, int) else signals.Signals["SIG" + name.removeprefix("SIG")]
-    except (ValueError, KeyError):
+        found = signals.parse(number)
+    except ValueError:
         raise InvalidInput.at("number", f"{number!r} is no signal of this machine") from None
     controls.signal(found)
     call.say(f"Sent {found.name} to job {job_num}")

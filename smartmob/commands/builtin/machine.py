@@ -15,7 +15,7 @@ from smartmob.commands.model import GOOD
 from smartmob.commands.registry import command
 from smartmob.errors import NotAllowed
 from smartmob.kernel.runtime import clock
-from smartmob.kernel.subprocesses.spawner import Spec
+from smartmob.kernel.subprocesses.child import Spec
 
 _FIGURES = ("pid", "ppid", "name", "username", "status", "cpu_times", "memory_info", "create_time", "cmdline")
 

@@ -57,9 +57,9 @@ class HostsWriter:
     async def commit(self, connection: Connection, submissions: Sequence[Submission[SampleRow]]) -> None:
         """Write the samples of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
         rows = [row for submission in submissions for row in submission.rows]
-        again = submissions[0].mark is not None
+        again = submissions[0].commit_key is not None
         for submission in submissions:
-            submission.mark = True
+            submission.commit_key = True
         if not again:
             try:
                 await _copy(connection, rows)

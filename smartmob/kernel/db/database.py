@@ -1,8 +1,7 @@
-"""PostgreSQL by asyncpg: one pool for reading, connections of one's own for writers, and what to do when it is away.
+"""PostgreSQL by asyncpg: a connection pool for reading, separate connections for writers, and retries.
 
-An operation that fails because the server is away is tried again until `patience` seconds have passed, then refused
-with `Unavailable`; the pool finds the server again by itself. Only this module, the writer, the migrations and the
-features' stores touch asyncpg.
+An operation that fails because the server is not available is retried until `patience` seconds have passed; then it
+raises `Unavailable`. The pool reconnects by itself. Only the kernel and the stores of the features use asyncpg.
 """
 
 from __future__ import annotations
@@ -28,24 +27,26 @@ Record = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 
 PARTITIONS_LOCK = 7_330_461_121
-"""Whoever makes or drops a partition takes this advisory lock first; who copies the whole database shares it."""
+"""The key of the advisory lock for making and dropping partitions, which a backup holds shared. Any unused number."""
 
 _CONNECT_SECONDS = 5.0
-_FIRST_DELAY = 0.02
-_LONGEST_DELAY = 0.5
+_FIRST_DELAY_SECONDS = 0.02  # before a retry; doubled each time
+_LONGEST_DELAY_SECONDS = 0.5
+_FIRST_START_DELAY_SECONDS = 0.1  # the same while the service waits for the server at its start
+_LONGEST_START_DELAY_SECONDS = 2.0
 
-_AWAY = (
+_AWAY_ERRORS = (
     OSError,  # refused, reset, no such socket; TimeoutError is one of them
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # the server shuts down, starts up or has lost a backend
+    asyncpg.OperatorInterventionError,  # the server shuts down, starts up or has lost a backend process
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.PostgresIOError,
     asyncpg.TransactionRollbackError,  # deadlock, serialization: the same operation may succeed now
     asyncpg.ReadOnlySQLTransactionError,  # a failover is under way
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
-_LOST = ("closed", "closing", "released back to the pool", "another operation is in progress")
-_HOPELESS = (
+_LOST_TEXTS = ("closed", "closing", "released back to the pool", "another operation is in progress")
+_PERMANENT_ERRORS = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -54,11 +55,11 @@ _HOPELESS = (
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether `error` tells that the server is away, so that the same operation may succeed a moment later."""
-    # asyncpg raises InterfaceError for a connection that was lost and for a caller's mistake alike; a connection that
-    # dies at the wrong moment is sometimes left "in the middle of an operation" that will never end.
-    lost = isinstance(error, asyncpg.InterfaceError) and any(sign in str(error) for sign in _LOST)
-    return lost or isinstance(error, _AWAY)
+    """Return whether `error` means that the server is not available, so that a retry may succeed."""
+    # asyncpg raises InterfaceError both for a lost connection and for a mistake of the caller. A connection that breaks
+    # at the wrong moment can stay in the state "another operation is in progress".
+    lost = isinstance(error, asyncpg.InterfaceError) and any(text in str(error) for text in _LOST_TEXTS)
+    return lost or isinstance(error, _AWAY_ERRORS)
 
 
 class Database:
@@ -68,24 +69,24 @@ class Database:
         self.patience = settings.patience
         self._settings = settings
         self._embedded = embedded
-        self._target: dict[str, Any] = {}
+        self._connect_arguments: dict[str, Any] = {}
         self._pool: asyncpg.Pool[Record] | None = None
 
     @property
-    def target(self) -> Mapping[str, str]:
-        """Return what tells where the database is, once it is open: `dsn`, or `host`, `user` and `database`."""
-        return self._target
+    def connect_arguments(self) -> Mapping[str, str]:
+        """Return the arguments of `asyncpg.connect` for this database: `dsn`, or `host`, `user` and `database`."""
+        return self._connect_arguments
 
     async def open(self) -> None:
-        """Connect; an external server is waited for. Raises DatabaseError when it cannot be reached or refuses."""
+        """Connect, and wait for an external server. Raises DatabaseError when it does not answer or refuses."""
         if self._embedded is not None:
             address = await self._embedded.start()
-            self._target = {"host": address.host, "user": address.user, "database": address.database}
+            self._connect_arguments = {"host": address.host, "user": address.user, "database": address.database}
         else:
-            self._target = {"dsn": self._settings.url}
+            self._connect_arguments = {"dsn": self._settings.url}
             await self._wait_for_server()
         self._pool = await asyncpg.create_pool(
-            min_size=1, max_size=self._settings.pool_size, timeout=_CONNECT_SECONDS, **self._target
+            min_size=1, max_size=self._settings.pool_size, timeout=_CONNECT_SECONDS, **self._connect_arguments
         )
 
     async def close(self) -> None:
@@ -100,19 +101,19 @@ class Database:
             await self._embedded.stop()
 
     async def connect(self) -> asyncpg.Connection[Record]:
-        """Return a connection of the caller's own, who must close it."""
-        return await asyncpg.connect(timeout=_CONNECT_SECONDS, **self._target)
+        """Return a new connection, which the caller must close."""
+        return await asyncpg.connect(timeout=_CONNECT_SECONDS, **self._connect_arguments)
 
     @asynccontextmanager
     async def acquire(self, seconds: float = _CONNECT_SECONDS) -> AsyncIterator[Connection]:
-        """Lend a connection of the pool."""
+        """Return a connection of the pool until the block ends."""
         assert self._pool is not None
         async with self._pool.acquire(timeout=seconds) as connection:
             yield connection
 
     @asynccontextmanager
     async def _acquire_for(self, seconds: float) -> AsyncIterator[Connection]:
-        """Lend a connection for at most so long; one that is silent then is given up."""
+        """Return a connection of the pool until the block ends; after `seconds`, terminate it and time out."""
         deadline = asyncio.get_running_loop().time() + seconds
         async with self.acquire(min(seconds, _CONNECT_SECONDS)) as connection:
             try:
@@ -123,13 +124,13 @@ class Database:
                 raise
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        """Return what `operation` returns on a connection of the pool.
+        """Call `operation` with a connection of the pool, and return its result.
 
-        It is called again when the server went away meanwhile, so it must be safe to repeat. Raises Unavailable once
+        It is called again when the connection is lost, so it must be safe to repeat. Raises Unavailable once
         `patience` seconds have passed.
         """
         deadline = asyncio.get_running_loop().time() + self.patience
-        delay = _FIRST_DELAY
+        delay = _FIRST_DELAY_SECONDS
         while True:
             try:
                 async with self._acquire_for(self._settings.query_timeout) as connection:
@@ -140,44 +141,46 @@ class Database:
                 if asyncio.get_running_loop().time() + delay > deadline:
                     raise away(error) from error
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
     async def fetch(self, query: str, *arguments: object) -> list[Record]:
-        """Return the rows of a reading `query`."""
+        """Return the rows of a `query` that only reads."""
         return await self.run(lambda connection: connection.fetch(query, *arguments))
 
     async def fetchrow(self, query: str, *arguments: object) -> Record | None:
-        """Return the first row of a reading `query`, or None."""
+        """Return the first row of a `query` that only reads, or None."""
         return await self.run(lambda connection: connection.fetchrow(query, *arguments))
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        """Return the first value of a reading `query`, or None."""
+        """Return the first value of a `query` that only reads, or None."""
         return await self.run(lambda connection: connection.fetchval(query, *arguments))
 
     async def ping(self, seconds: float = 1.0) -> None:
-        """Ask the server for an answer within `seconds`; raises Unavailable."""
+        """Check that the server answers within `seconds`; raises Unavailable."""
         try:
             async with self._acquire_for(seconds) as connection:
                 await connection.fetchval("SELECT 1")
         except Exception as error:
-            if is_away(error) or isinstance(error, _HOPELESS):
+            if is_away(error) or isinstance(error, _PERMANENT_ERRORS):
                 raise away(error) from error
             raise
 
     async def _wait_for_server(self) -> None:
+        """Retry to connect until the `wait` setting has passed; raises DatabaseError."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.wait
-        delay = 0.1
+        delay = _FIRST_START_DELAY_SECONDS
         while True:
             try:
                 connection = await self.connect()
-            except _HOPELESS as error:
+            except _PERMANENT_ERRORS as error:
                 raise DatabaseError(f"the database refuses the service: {error}") from None
             except Exception as error:
                 if not is_away(error):
-                    # What Python says of a URL may quote a part of its password.
-                    said = "it is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-                    raise DatabaseError(f"the database URL cannot be used: {said}") from None
+                    # The message of Python's exception may quote a part of the password.
+                    raise DatabaseError(
+                        "the database URL cannot be used: it is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+                    ) from None
                 if loop.time() + delay > deadline:
                     raise DatabaseError(
                         f"the database did not answer for {self._settings.wait:g} s ({reason(error)}). "
@@ -188,24 +191,24 @@ class Database:
                 await connection.close()
                 return
             await asyncio.sleep(delay)
-            delay = min(delay * 2, 2.0)
+            delay = min(delay * 2, _LONGEST_START_DELAY_SECONDS)
 
 
 def away(error: BaseException, *, uncertain: bool = False) -> Unavailable:
-    """Return the refusal that says that the database is away because of `error`.
+    """Return the exception that says that the database is not available because of `error`.
 
-    It is `uncertain` whether something was stored when a commit was sent and its answer never came.
+    `uncertain` means that a commit was sent and no answer came, so that the rows may be stored.
     """
     stored = "it is not known whether this was stored" if uncertain else "nothing was stored"
     return Unavailable(f"the database is not available ({reason(error)}); {stored}. Try again in a moment.")
 
 
 def reason(error: BaseException) -> str:
-    """Return one line on why the database is away, without its address or anything secret."""
+    """Return in one line why the database is not available, without its address and secrets."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
-        # asyncio puts the address into the error's own words.
+        # The message of an asyncio error contains the address.
         return os.strerror(error.errno) if error.errno else "no connection"
     if isinstance(error, asyncpg.PostgresError):
         return str(error).split("\n", 1)[0]

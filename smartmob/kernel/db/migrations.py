@@ -1,4 +1,4 @@
-"""Brings the tables of the features up to date: numbered files, applied once, forward only, one service at a time."""
+"""Applies the migrations of the features: numbered SQL files, each applied once, by one service at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 LEDGER = "schema_migrations"
-_LOCK = 7_330_461_120  # any number that no other program on the server is likely to lock
+_LOCK = 7_330_461_120  # the key of the advisory lock: any number that other programs are unlikely to use
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     room text NOT NULL,
@@ -42,17 +42,17 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Return what tells whether the file was changed after it had been applied."""
+        """Return the SHA-256 of the file, which shows whether it was changed after it had been applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 def tables(migrations: Iterable[Migration]) -> list[str]:
-    """Return the names of the tables that migrations make, and of their ledger."""
+    """Return the name of the ledger and the names of the tables that migrations make."""
     return [LEDGER, *(name for migration in migrations for name in _TABLE.findall(migration.sql))]
 
 
 def collect(packages: Mapping[str, str]) -> list[Migration]:
-    """Return the migrations of the features in the order to apply them; `packages` are by the feature's name."""
+    """Return all migrations in the order to apply them. `packages` maps each feature to its Python package."""
     found = [
         Migration(feature, int(match[1]), file.name, file.read_text(encoding="utf-8"))
         for feature, package in packages.items()
@@ -63,22 +63,25 @@ def collect(packages: Mapping[str, str]) -> list[Migration]:
 
 
 async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
-    """Apply what is missing, each migration in a transaction of its own; return how many that were.
+    """Apply the missing migrations, each in its own transaction; return their number.
 
     Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
     """
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_LEDGER)
-        there = await applied(connection)
-        check(migrations, there)
-        missing = [migration for migration in migrations if (migration.feature, migration.number) not in there]
+        done = await applied(connection)
+        check(migrations, done)
+        missing = [migration for migration in migrations if (migration.feature, migration.number) not in done]
         for migration in missing:
             async with connection.transaction():
                 await connection.execute(migration.sql)
                 await connection.execute(
                     "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
-                    *(migration.feature, migration.number, migration.name, migration.checksum),
+                    migration.feature,
+                    migration.number,
+                    migration.name,
+                    migration.checksum,
                 )
             log.info("database.migrated", room=migration.feature, migration=migration.name)
         return len(missing)
@@ -87,7 +90,7 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
 
 
 async def applied(connection: Connection) -> dict[tuple[str, int], str]:
-    """Return the feature and the number of each migration that was applied, with its checksum."""
+    """Return the checksums of the applied migrations, by feature and number."""
     if await connection.fetchval(f"SELECT to_regclass('{LEDGER}')") is None:
         return {}
     rows = await connection.fetch("SELECT room, number, checksum FROM schema_migrations")
@@ -95,7 +98,7 @@ async def applied(connection: Connection) -> dict[tuple[str, int], str]:
 
 
 def check(migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str]) -> None:
-    """Raise DatabaseError when what was applied, with its checksums, is newer than or not what this program has."""
+    """Raise DatabaseError when an applied migration is unknown to this program, or has another checksum."""
     known = {(migration.feature, migration.number): migration for migration in migrations}
     features = {migration.feature for migration in migrations}
     for (feature, number), checksum in applied.items():

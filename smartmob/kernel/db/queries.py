@@ -1,4 +1,4 @@
-"""The SQL of a feature: `queries.sql` in its folder, in blocks that begin with `-- name: some_name`."""
+"""Loads the SQL of a feature: `queries.sql` in its folder, in blocks that begin with `-- name: some_name`."""
 
 from __future__ import annotations
 

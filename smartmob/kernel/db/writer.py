@@ -1,8 +1,9 @@
-"""Group commit: concurrent writers wait for a shared batch and are told only after it has been committed.
+"""Group commit: the rows of concurrent callers are written in one transaction, and acknowledged after its commit.
 
-A batch begins as soon as the last one has been committed, with all that has come meanwhile; there is no timer. So a
-lone writer waits for one commit, and a thousand writers share one. What cannot be committed because the database is
-away waits until its time is up and is then refused; what the database refuses for its content fails alone.
+A batch begins when the last one has been committed, and contains everything that was submitted meanwhile; there is no
+timer. So a single caller waits for one commit, and a thousand concurrent callers share one. While the database is not
+available, submissions wait until their deadline and then fail. A submission that the database refuses for its content
+fails alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import asyncpg
@@ -24,74 +25,77 @@ log = structlog.get_logger()
 
 R = TypeVar("R")
 
-_FIRST_DELAY = 0.02
-_LONGEST_DELAY = 0.5
-_SHORTEST_ATTEMPT = 1.0
+_FIRST_DELAY_SECONDS = 0.02  # before a retry; doubled each time
+_LONGEST_DELAY_SECONDS = 0.5
+_SHORTEST_ATTEMPT_SECONDS = 1.0  # an attempt gets at least this time, however short the patience is
 
 
 class Submission(Generic[R]):
-    """Rows that one caller wants to have committed together.
+    """Rows of one caller that are committed together.
 
-    `mark` belongs to the function that commits: what it keeps there at the first attempt (the keys that it chose) is
-    what it finds at the next. It is `uncertain` whether the rows are stored once an attempt ended without a word of
-    the server.
+    `commit_key` belongs to the commit function. It stores there the keys that it chose at the first attempt, and finds
+    them at the next. `uncertain` is whether the rows may be stored, because an attempt ended without an answer of the
+    server. `deadline` is a time of the event loop.
     """
 
-    __slots__ = ("deadline", "done", "mark", "rows", "uncertain")
+    __slots__ = ("commit_key", "deadline", "done", "rows", "uncertain")
 
     def __init__(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         self.rows = rows
         self.done = done
         self.deadline = deadline
-        self.mark: Any = None
+        self.commit_key: Any = None
         self.uncertain = False
 
 
 class _Callback:
-    """What tells a function of the outcome, where a future would have to wake a task first."""
+    """Calls a function with the outcome at once, where a future would wake a task first. It looks like a future."""
 
-    __slots__ = ("_tell", "_told")
+    __slots__ = ("_call", "_called")
 
-    def __init__(self, tell: Callable[[Exception | None], None]) -> None:
-        self._tell = tell
-        self._told = False
+    def __init__(self, call: Callable[[Exception | None], None]) -> None:
+        self._call = call
+        self._called = False
 
     def done(self) -> bool:
-        return self._told
+        return self._called
 
     def set_result(self, _: None) -> None:
-        self._told = True
-        self._tell(None)
+        self._called = True
+        self._call(None)
 
     def set_exception(self, error: Exception) -> None:
-        self._told = True
-        self._tell(error)
+        self._called = True
+        self._call(error)
 
 
 Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
 """Commits the rows of all submissions or of none.
 
-It is called again with the same submissions (or fewer: those whose time is up are gone) when the outcome of an
-attempt is not known, and must then not store twice what was stored.
+It is called again when an attempt has failed or its outcome is unknown, with the same submissions except those whose
+deadline has passed. It must not store twice what was stored already.
 """
 
 
 @dataclass(slots=True)
 class WriterStats:
-    """What a writer has done since the start."""
+    """The counters of a writer since its start: committed rows and batches, retries, refused submissions.
+
+    `waiting` is the number of rows that are not committed yet.
+    """
 
     rows: int = 0
     batches: int = 0
     retries: int = 0
     refused: int = 0
-    waiting: int = field(default=0)
+    waiting: int = 0
 
 
 class GroupCommitWriter(Generic[R]):
-    """Writes the rows of many callers in shared transactions, over a connection of its own.
+    """Writes the rows of many callers in shared transactions, on a connection of its own.
 
-    `start` it once the database is open, and `close` it before the database is closed; `close` commits what waits.
-    `committed` is told after each commit how many rows it had.
+    Call `start` after the database was opened, and `close`, which commits what is waiting, before it is closed.
+    `committed` is called after each commit with its number of rows. `max_batch` and `max_waiting` are numbers of rows.
     """
 
     def __init__(
@@ -105,74 +109,74 @@ class GroupCommitWriter(Generic[R]):
         max_waiting: int = 100_000,
     ) -> None:
         self.name = name
-        self.figures = WriterStats()
+        self.stats = WriterStats()
         self._database = database
         self._commit = commit
         self._committed = committed
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._queue: deque[Submission[R]] = deque()
-        self._work = asyncio.Event()
-        self._room = asyncio.Event()
+        self._submitted = asyncio.Event()
+        self._space_freed = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[Record] | None = None
 
     async def start(self, tasks: TaskRegistry) -> None:
-        """Begin to write. The connection is made with the first rows, so that an idle room costs the database none."""
+        """Start to write. The connection is opened with the first rows, so that an idle feature needs none."""
         self._task = tasks.supervise(f"writer-{self.name}", self._write_until_closed)
 
     async def close(self) -> None:
-        """Take nothing more, commit or refuse what waits, and end."""
+        """Accept no more rows, commit or refuse what is waiting, and stop."""
         self._closing = True
-        self._work.set()
+        self._submitted.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._connection is not None:
             await self._connection.close()
 
     async def put(self, rows: Sequence[R]) -> None:
-        """Return when `rows` have been committed, all of them in one transaction.
+        """Write `rows` in one transaction, and return after its commit.
 
-        Raises Unavailable when they are not stored: the database was away for too long, or too much is waiting.
+        Raises Unavailable when the database was not available for too long, or too many rows are waiting.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._database.patience
         if self.full and not self._closing:
-            await self._wait_for_room(deadline)
+            await self._wait_for_space(deadline)
         done = loop.create_future()
         self._enqueue(rows, done, deadline)
         await done
 
-    def submit(self, rows: Sequence[R], tell: Callable[[Exception | None], None]) -> None:
-        """Do what `put` does without waiting: `tell` is called once, with None after the commit or with the error.
+    def submit(self, rows: Sequence[R], callback: Callable[[Exception | None], None]) -> None:
+        """Write `rows` like `put`, but return at once. Check `full` first; this method never blocks.
 
-        `tell` must raise nothing. Raises Unavailable when the service is stopping. For who is not `full`: nobody waits
-        here for room.
+        `callback` is called once, with None after the commit or with the error; it must not raise. Raises Unavailable
+        when the service is stopping.
         """
-        self._enqueue(rows, _Callback(tell), asyncio.get_running_loop().time() + self._database.patience)
+        self._enqueue(rows, _Callback(callback), asyncio.get_running_loop().time() + self._database.patience)
 
     @property
     def full(self) -> bool:
-        """Return whether so much is waiting that who has more must wait, too."""
-        return self.figures.waiting >= self._max_waiting
+        """Return whether so many rows are waiting that further callers must wait, too."""
+        return self.stats.waiting >= self._max_waiting
 
     def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         if self._closing:
             raise Unavailable("the service is stopping; nothing was stored")
         self._queue.append(Submission(rows, done, deadline))
-        self.figures.waiting += len(rows)
-        if not self._work.is_set():
-            self._work.set()
+        self.stats.waiting += len(rows)
+        if not self._submitted.is_set():
+            self._submitted.set()
 
-    async def _wait_for_room(self, deadline: float) -> None:
+    async def _wait_for_space(self, deadline: float) -> None:
         while self.full:
-            self._room.clear()
+            self._space_freed.clear()
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._room.wait()
+                    await self._space_freed.wait()
             except TimeoutError:
-                self.figures.refused += 1
+                self.stats.refused += 1
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
     async def _write_until_closed(self) -> None:
@@ -180,20 +184,21 @@ class GroupCommitWriter(Generic[R]):
             if not self._queue:
                 if self._closing:
                     return
-                self._work.clear()
-                await self._work.wait()
+                self._submitted.clear()
+                await self._submitted.wait()
                 continue
-            batch = self._take()
+            batch = self._next_batch()
             try:
                 await self._store(batch)
             finally:
-                # Also when this fails in a way that was not foreseen: nobody waits for an answer that never comes.
+                # After an unexpected exception, too, no caller may wait for an answer that never comes.
                 for submission in batch:
                     _fail(submission, Unavailable("the writer failed; it is not known whether this was stored"))
-                self.figures.waiting -= sum(len(submission.rows) for submission in batch)
-                self._room.set()
+                self.stats.waiting -= sum(len(submission.rows) for submission in batch)
+                self._space_freed.set()
 
-    def _take(self) -> list[Submission[R]]:
+    def _next_batch(self) -> list[Submission[R]]:
+        """Return the oldest submissions, with at most `max_batch` rows unless the first one has more."""
         batch: list[Submission[R]] = []
         rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._max_batch):
@@ -203,9 +208,9 @@ class GroupCommitWriter(Generic[R]):
         return batch
 
     async def _store(self, batch: list[Submission[R]]) -> None:
-        """Commit `batch`, again and again while the database is away and somebody still waits for it."""
-        delay = _FIRST_DELAY
-        longest = max(self._database.patience, _SHORTEST_ATTEMPT)
+        """Commit `batch`, with retries until it is committed or the deadline of each submission has passed."""
+        delay = _FIRST_DELAY_SECONDS
+        longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
             try:
                 async with asyncio.timeout(longest):
@@ -213,15 +218,15 @@ class GroupCommitWriter(Generic[R]):
             except Exception as error:
                 await self._disconnect()
                 if is_away(error):
-                    if not _said_by_server(error):
+                    if not _refused_by_server(error):
                         for submission in waiting:
-                            submission.uncertain = submission.mark is not None
+                            submission.uncertain = submission.commit_key is not None
                     self._refuse_late(waiting, error, delay)
-                    self.figures.retries += 1
+                    self.stats.retries += 1
                     await asyncio.sleep(delay)
-                    delay = min(delay * 2, _LONGEST_DELAY)
+                    delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
                 elif len(waiting) > 1:
-                    # One of them is what the database refuses; the others must not suffer for it.
+                    # The database refuses the content of one of them: find it by writing each alone.
                     for submission in waiting:
                         await self._store([submission])
                 else:
@@ -232,17 +237,18 @@ class GroupCommitWriter(Generic[R]):
                     rows += len(submission.rows)
                     if not submission.done.done():
                         submission.done.set_result(None)
-                self.figures.batches += 1
-                self.figures.rows += rows
+                self.stats.batches += 1
+                self.stats.rows += rows
                 self._committed(rows)
                 return
 
     def _refuse_late(self, waiting: Sequence[Submission[R]], error: Exception, delay: float) -> None:
+        """Refuse the submissions whose deadline passes within the next `delay` seconds."""
         horizon = asyncio.get_running_loop().time() + delay
         late = [submission for submission in (*waiting, *self._queue) if submission.deadline <= horizon]
-        log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.figures.waiting)
+        log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.stats.waiting)
         for submission in late:
-            self.figures.refused += 1
+            self.stats.refused += 1
             _fail(submission, away(error, uncertain=submission.uncertain))
 
     async def _connected(self) -> asyncpg.Connection[Record]:
@@ -256,8 +262,8 @@ class GroupCommitWriter(Generic[R]):
             connection.terminate()
 
 
-def _said_by_server(error: Exception) -> bool:
-    """Return whether the server itself refused, so that nothing of the attempt is stored."""
+def _refused_by_server(error: Exception) -> bool:
+    """Return whether the server answered with an error, so that nothing of the attempt is stored."""
     return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 

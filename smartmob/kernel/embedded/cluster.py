@@ -1,8 +1,12 @@
-"""The embedded PostgreSQL of one data directory: made, started, watched, restarted and stopped.
+"""The embedded PostgreSQL server of a data directory: makes, starts, restarts and stops it.
 
-Rules that it keeps: no permission that exists is widened; nobody but this user (and root's own service) can connect,
-by peer authentication on a socket in a folder of mode 0700; there is no TCP port; the service's role is no superuser; a
-server does not outlive its service, and one that did (its watchdog was killed, too) is taken over.
+Its rules:
+
+- No existing permission is widened.
+- Only the user of the service can connect, by peer authentication on a socket in a folder of mode 0700. There is no TCP
+  port.
+- The role of the service is not a superuser.
+- The server does not outlive its service. If the watchdog was killed, too, the next service takes the server over.
 """
 
 from __future__ import annotations
@@ -22,20 +26,30 @@ import structlog
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded import binaries, roles
+from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE, UPGRADER
-from smartmob.kernel.embedded.watchdog import Watchdog
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = structlog.get_logger()
 
-_START_SECONDS = 120
+_START_SECONDS = 120  # a start after a crash replays the log
 _STOP_SECONDS = 30
-_SOCKET_PATH_LIMIT = 107  # sun_path of a unix socket holds 108 bytes with the closing NUL
+_LAST_LOG_LINES = 8  # in the message of a failed start
+_LAST_OUTPUT_CHARACTERS = 2000
+_SOCKET_PATH_BYTES = 107  # sun_path of a unix socket has 108 bytes with the final NUL, unix(7)
 _SOCKET_NAME = ".s.PGSQL.5432"
-_RESTART_DELAYS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
+_RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+_INITDB_OPTIONS = (
+    "--auth=peer",
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--locale=C",
+)
 
 _CONFIGURATION = """\
-# Written at each start; what you set with ALTER SYSTEM comes after it and wins.
+# smartmob writes this file at each start. ALTER SYSTEM overrides it.
 listen_addresses = ''
 unix_socket_permissions = 0700
 max_connections = 60
@@ -58,7 +72,7 @@ log_line_prefix = '%m [%p] '
 """
 
 _ACCESS = f"""\
-# TYPE  DATABASE  USER  METHOD: only those named in pg_ident.conf, only over the socket
+# TYPE  DATABASE  USER  METHOD: only users of pg_ident.conf, only on the socket
 local   all       {ROLE},{ADMIN},{UPGRADER}  peer map=smartmob
 local   replication {ADMIN} peer map=smartmob
 """
@@ -66,7 +80,7 @@ local   replication {ADMIN} peer map=smartmob
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How to connect: the folder of the unix socket, the role and the database."""
+    """The address of a database: the folder of the unix socket, the role and the name of the database."""
 
     host: str
     user: str
@@ -74,9 +88,9 @@ class Address:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server in the folder `home`, which must be held by one service at a time.
+    """A PostgreSQL server in the folder `home`, which only one service may use at a time.
 
-    After `start` you must `stop`; in between the server is brought back whenever it dies.
+    After `start` you must `stop`. Until then, a server that dies is started again.
     """
 
     def __init__(self, home: Path, tasks: TaskRegistry) -> None:
@@ -85,16 +99,16 @@ class EmbeddedPostgres:
         self._account: accounts.Account
         self._bin = Path()
         self._folder: int | None = None
-        self._seen_from_there = str(home)
-        self._seen_from_here = str(home)
-        self.watchdog = Watchdog(home)
-        self._watches: list[asyncio.Task[None]] = []
+        self._path_for_server = str(home)
+        self._path_for_client = str(home)
+        self.watchdog = PostgresWatchdog(home)
+        self._watching: list[asyncio.Task[None]] = []
         self._stopping = False
-        # A restart under way in a thread is not interrupted by the end of its task: stop waits for it here.
-        self._operating = threading.Lock()
+        # Cancelling the task of a restart does not interrupt its thread: `stop` waits for it with this lock.
+        self._pg_ctl_lock = threading.Lock()
 
     async def start(self) -> Address:
-        """Start the server, or take over the one that runs, and return the address of the service's own database.
+        """Start the server, or take over one that runs, and return the address of the service's database.
 
         Raises DatabaseError.
         """
@@ -106,21 +120,21 @@ class EmbeddedPostgres:
         await self._wait_for_shutdown()
         taken_over = self.pid() is not None
         self.watchdog.start(self._account)
-        await asyncio.to_thread(self._read_again if taken_over else self._launch)
+        await asyncio.to_thread(self._reload if taken_over else self._launch)
         log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
-        self._watches = [
+        self._watching = [
             self._tasks.supervise("embedded-postgres", self._keep_alive),
             self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
         ]
-        socket = f"{self._seen_from_here}/socket"
+        socket = f"{self._path_for_client}/socket"
         await roles.arrange(socket)
         return Address(socket, ROLE, DATABASE)
 
     async def stop(self) -> None:
-        """Stop the server after the transactions under way have been rolled back; wait until it is gone."""
+        """Stop the server and wait for its end. Open transactions are rolled back."""
         self._stopping = True
-        for watch in self._watches:
-            watch.cancel()
+        for task in self._watching:
+            task.cancel()
         try:
             await asyncio.to_thread(self._shut_down)
         except DatabaseError as error:
@@ -131,19 +145,19 @@ class EmbeddedPostgres:
         self._release()
 
     def stop_at_once(self) -> None:
-        """Make the server end without writing anything; the next start replays its log."""
+        """Stop the server without a checkpoint. The next start replays its log."""
         self._stopping = True
         if (pid := self.pid()) is not None:
             os.kill(pid, signal.SIGQUIT)
 
     @property
     def made(self) -> bool:
-        """Return whether there is a database."""
+        """Return whether the cluster exists."""
         return (self.home / "cluster" / "PG_VERSION").exists()
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Return what a program must inherit to use the address."""
+        """Return the descriptors that a program must inherit to use the address."""
         return () if self._folder is None else (self._folder,)
 
     def pid(self) -> int | None:
@@ -154,7 +168,7 @@ class EmbeddedPostgres:
             running = (
                 process.name().startswith("postgres")
                 and process.status() != psutil.STATUS_ZOMBIE
-                # The number may belong to a server of another folder by now.
+                # The id may belong to a server of another folder meanwhile.
                 and os.path.samefile(process.cwd(), self.home / "cluster")
             )
         except (OSError, ValueError, psutil.Error):
@@ -164,12 +178,13 @@ class EmbeddedPostgres:
     # -- making and starting ------------------------------------------------------------------------------------
 
     def _locate(self) -> None:
+        """Find the account and the programs, and make the folders."""
         self._account = account = accounts.find()
         self._make_folder(self.home)
-        self._bin = binaries.find(account, places=(self.home.parent, Path("/var/lib/smartmob")))
+        self._bin = binaries.find(account, folders=(self.home.parent, Path("/var/lib/smartmob")))
         self._folder = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # A folder that the account cannot walk to (below a 0700 folder of root's) or whose name is too long for a
-        # socket is named through its open descriptor: no permission has to be widened.
+        # A folder that the account cannot reach (below a folder of root with mode 0700), or whose path is too long for
+        # a socket, is addressed by its open descriptor. So no permission has to be widened.
         through_descriptor = f"/proc/self/fd/{self._folder}"
         long_name = self._has_long_name()
         if long_name or not self._reachable():
@@ -178,15 +193,15 @@ class EmbeddedPostgres:
                     f"the embedded database cannot live in {self.home}: its path is too long for a socket, or closed "
                     f"to the user {account.name!r}. Name another folder with --data-dir, or use --database-url."
                 )
-            self._seen_from_there = through_descriptor
-            self._seen_from_here = through_descriptor if long_name else str(self.home)
+            self._path_for_server = through_descriptor
+            self._path_for_client = through_descriptor if long_name else str(self.home)
         for name in ("socket", "log"):
             self._make_folder(self.home / name)
-        # initdb works beside the final place, so that a cluster is either whole or not there.
+        # initdb writes beside the final path, so that a cluster is either complete or does not exist.
         shutil.rmtree(self.home / "cluster.new", ignore_errors=True)
 
     def _has_long_name(self) -> bool:
-        return len(os.fsencode(self.home / "socket" / _SOCKET_NAME)) > _SOCKET_PATH_LIMIT
+        return len(os.fsencode(self.home / "socket" / _SOCKET_NAME)) > _SOCKET_PATH_BYTES
 
     def _make_folder(self, path: Path) -> None:
         if path.exists():
@@ -196,6 +211,7 @@ class EmbeddedPostgres:
             os.chown(path, self._account.uid, self._account.gid)
 
     def _reachable(self) -> bool:
+        """Return whether the account of the server can reach `home`."""
         return not self._account.foreign or (
             subprocess.run(
                 ["/usr/bin/test", "-x", self.home], check=False, cwd="/", timeout=30, **self._account.popen_options()
@@ -204,11 +220,8 @@ class EmbeddedPostgres:
         )
 
     def _initialise(self) -> None:
-        self._run(
-            "initdb",
-            *("-D", self._there("cluster.new"), "-U", ADMIN, "--auth=peer", "--encoding=UTF8"),
-            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
-        )
+        """Make the cluster with initdb."""
+        self._run("initdb", "-D", self._server_path("cluster.new"), "-U", ADMIN, *_INITDB_OPTIONS)
         new = self.home / "cluster.new"
         with (new / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude_if_exists = 'smartmob.conf'\n")
@@ -223,45 +236,42 @@ class EmbeddedPostgres:
             )
 
     def _launch(self) -> None:
-        with self._operating:
+        """Start the server and wait until it accepts connections; raises DatabaseError."""
+        with self._pg_ctl_lock:
             if self._stopping:
                 return
-            self._let_go()
+            self._reap_earlier()
             self._write_configuration()
-            self.watchdog.tell("starting")
+            self.watchdog.send_state("starting")
             try:
-                self._run(
-                    "pg_ctl",
-                    *("start", "-D", self._there("cluster"), "-w", "-t", str(_START_SECONDS), "-s"),
-                    *("-l", self._there("log/start.log"), "-o", f"-k '{self._there('socket')}'"),
-                )
+                options = ["-l", self._server_path("log/start.log"), "-o", f"-k '{self._server_path('socket')}'"]
+                self._pg_ctl("start", "-w", "-t", str(_START_SECONDS), *options)
             except DatabaseError as error:
-                raise DatabaseError(f"{error}\n{self._last_words()}".rstrip()) from None
-            self.watchdog.tell("running")
+                raise DatabaseError(f"{error}\n{self._last_log_lines()}".rstrip()) from None
+            self.watchdog.send_state("running")
 
-    def _read_again(self) -> None:
-        """Have a server that runs read its configuration, which an earlier smartmob may have written."""
-        with self._operating:
+    def _reload(self) -> None:
+        """Make a running server read its configuration again, which an earlier smartmob may have written."""
+        with self._pg_ctl_lock:
             self._write_configuration()
-            self._run("pg_ctl", "reload", "-D", self._there("cluster"), "-s")
+            self._pg_ctl("reload")
 
-    def _let_go(self) -> None:
-        # The first process of a container inherits the server that it started, and PostgreSQL takes one that has
-        # ended and was not waited for as one that runs.
+    def _reap_earlier(self) -> None:
+        """Reap a server that has ended and is a child of this process, as it happens in process 1 of a container.
+
+        PostgreSQL takes such a zombie for a running server.
+        """
         try:
             pid = int((self.home / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
             if pid > 0:
                 os.waitpid(pid, os.WNOHANG)
         except (OSError, ValueError, OverflowError):
-            pass  # there is no such file, or it is no child of ours
+            pass  # there is no such file, or the server is not a child of this process
 
     def _shut_down(self) -> None:
-        with self._operating:
+        with self._pg_ctl_lock:
             if self.pid() is not None:
-                self._run(
-                    "pg_ctl",
-                    *("stop", "-D", self._there("cluster"), "-m", "fast", "-w", "-t", str(_STOP_SECONDS), "-s"),
-                )
+                self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(_STOP_SECONDS))
 
     def _write_configuration(self) -> None:
         names = dict.fromkeys((self._account.ours, self._account.name))
@@ -275,21 +285,26 @@ class EmbeddedPostgres:
                 if self._account.foreign:
                     os.fchown(file.fileno(), self._account.uid, self._account.gid)
 
-    def _last_words(self) -> str:
+    def _last_log_lines(self) -> str:
         logs = [self.home / "log" / "start.log", *(self.home / "cluster" / "log").glob("*.log")]
         written = [path for path in logs if path.exists() and path.stat().st_size]
         if not written:
             return ""
         newest = max(written, key=lambda path: path.stat().st_mtime)
-        return "\n".join(newest.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+        return "\n".join(newest.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LOG_LINES:])
 
-    def _there(self, name: str) -> str:
-        return f"{self._seen_from_there}/{name}"
+    def _server_path(self, name: str) -> str:
+        """Return the path of a file in `home` as the server reaches it."""
+        return f"{self._path_for_server}/{name}"
+
+    def _pg_ctl(self, verb: str, *options: str) -> None:
+        self._run("pg_ctl", verb, "-D", self._server_path("cluster"), "-s", *options)
 
     def _run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL as the account of the server; raises DatabaseError with its output."""
         assert self._folder is not None
         output = self.home / "log" / f"{program}.out"
-        # pg_ctl leaves its standard output to the server it starts: a pipe would never end, a file can be read.
+        # The server that pg_ctl starts inherits its standard output: a pipe would not end, but a file can be read.
         with output.open("w+b") as file:
             try:
                 result = subprocess.run(
@@ -307,8 +322,10 @@ class EmbeddedPostgres:
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise DatabaseError(f"the embedded PostgreSQL: {program}: {error}") from None
         if result.returncode:
-            said = output.read_text(encoding="utf-8", errors="replace").strip()
-            raise DatabaseError(f"the embedded PostgreSQL: {program} failed ({result.returncode}): {said[-2000:]}")
+            text = output.read_text(encoding="utf-8", errors="replace").strip()
+            raise DatabaseError(
+                f"the embedded PostgreSQL: {program} failed ({result.returncode}): {text[-_LAST_OUTPUT_CHARACTERS:]}"
+            )
 
     def _release(self) -> None:
         if self._folder is not None:
@@ -318,7 +335,7 @@ class EmbeddedPostgres:
     # -- watching -----------------------------------------------------------------------------------------------
 
     async def _wait_for_shutdown(self) -> None:
-        """Return when a server that an earlier service left behind shuts down no more; raises DatabaseError."""
+        """Wait until a server of an earlier service that is shutting down has ended; raises DatabaseError."""
         pid = self.pid()
         if pid is None or "stopping" not in (self.home / "cluster" / "postmaster.pid").read_text():
             return
@@ -329,20 +346,22 @@ class EmbeddedPostgres:
             raise DatabaseError(f"the database of an earlier service (process {pid}) is still shutting down") from None
 
     async def _keep_watchdog(self) -> None:
+        """Start the watchdog again whenever it has ended."""
         while (pid := self.watchdog.pid) is not None:
             await _ended(pid)
             log.warning("database.watchdog_died", embedded=True, pid=pid)
-            await asyncio.sleep(_RESTART_DELAYS[1])
+            await asyncio.sleep(_RESTART_DELAYS_SECONDS[1])
             self.watchdog.start(self._account)
 
     async def _keep_alive(self) -> None:
+        """Start the server again whenever it has ended."""
         failures = 0
         while True:
             if (pid := self.pid()) is not None:
                 failures = 0
                 await _ended(pid)
                 log.warning("database.died", embedded=True, pid=pid)
-            await asyncio.sleep(_RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)])
+            await asyncio.sleep(_RESTART_DELAYS_SECONDS[min(failures, len(_RESTART_DELAYS_SECONDS) - 1)])
             try:
                 await asyncio.to_thread(self._launch)
             except DatabaseError as error:
@@ -353,10 +372,10 @@ class EmbeddedPostgres:
 
 
 class JoinedPostgres(EmbeddedPostgres):
-    """The server of a data directory that a running service looks after: it is used, and left as it is."""
+    """The server of a data directory on which a service runs. It is used, and neither started nor stopped."""
 
     async def start(self) -> Address:
-        """Return the address of the server, which is left as it is. Raises DatabaseError when none runs."""
+        """Return the address of the running server. Raises DatabaseError when none runs."""
         if self.pid() is None:
             raise DatabaseError(
                 f"no embedded database runs in {self.home.parent}. If the service there uses a PostgreSQL of yours, "
@@ -369,16 +388,16 @@ class JoinedPostgres(EmbeddedPostgres):
                 f"{self.home} cannot be read: {error.strerror}. Run this as the service's user."
             ) from None
         if self._has_long_name():
-            self._seen_from_here = f"/proc/self/fd/{self._folder}"
-        return Address(f"{self._seen_from_here}/socket", ROLE, DATABASE)
+            self._path_for_client = f"/proc/self/fd/{self._folder}"
+        return Address(f"{self._path_for_client}/socket", ROLE, DATABASE)
 
     async def stop(self) -> None:
-        """Let go of the server, which goes on."""
+        """Stop using the server, which keeps running."""
         self._release()
 
 
 async def _ended(pid: int) -> None:
-    """Return when the process `pid` has ended: by an event on Linux, by psutil elsewhere."""
+    """Wait until the process `pid` has ended: by an event on Linux, by psutil elsewhere."""
     if not hasattr(os, "pidfd_open"):
         if psutil.pid_exists(pid):
             await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid)])

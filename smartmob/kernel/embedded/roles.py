@@ -1,8 +1,8 @@
-"""The roles of the embedded PostgreSQL: the service's own, which is no superuser, and the administrator's.
+"""The roles of the embedded PostgreSQL: that of the service, which is not a superuser, and the administrator.
 
-A cluster of an earlier smartmob has one role, `smartmob`, which is its bootstrap superuser and cannot become anything
-less. So that role is renamed to the administrator, and a new `smartmob` gets the database and its tables. Each step can
-be repeated: what was cut off is completed at the next start.
+A cluster of an earlier smartmob has one role, `smartmob`. It is the bootstrap superuser, which cannot lose its rights.
+So it is renamed to the administrator, and a new role `smartmob` becomes the owner of the database and its tables. Each
+step can be repeated: the next start completes steps that were interrupted.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ DATABASE = "smartmob"
 ROLE = "smartmob"
 ADMIN = "smartmob_admin"
 UPGRADER = "smartmob_upgrader"
-"""A superuser that exists while a cluster of an earlier smartmob is changed: no role can rename itself."""
+"""A temporary superuser for changing a cluster of an earlier smartmob: no role can rename itself."""
 
 _MAINTENANCE = "postgres"
 _CONNECT_SECONDS = 5.0
-_RELOAD_SECONDS = 10.0
-_TICK_SECONDS = 0.05
+_RELOAD_SECONDS = 10.0  # a server that was taken over may need so long to read its rules again
+_RETRY_SECONDS = 0.05
+# Parts of messages of PostgreSQL.
 _NO_RULE, _NO_ROLE = "no pg_hba.conf entry", "does not exist"
 
-_PLAIN = "NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-_IS_PLAIN = "SELECT NOT (rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls) FROM pg_roles WHERE rolname = $1"
+_UNPRIVILEGED = "NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+_IS_UNPRIVILEGED = (
+    "SELECT NOT (rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls) FROM pg_roles WHERE rolname = $1"
+)
 _OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1"
 _HAND_OVER = r"""
 SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, $2::text) AS statement
@@ -46,7 +49,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def arrange(host: str) -> None:
-    """Have the roles and the service's database be there, with the right owners. Raises DatabaseError."""
+    """Make the roles and the service's database where they are missing, and set the owners. Raises DatabaseError."""
     try:
         async for _ in steps(host):
             pass
@@ -55,23 +58,25 @@ async def arrange(host: str) -> None:
 
 
 async def steps(host: str) -> AsyncIterator[str]:
-    """Do what `arrange` does, and yield after each change that is committed."""
+    """Make what is missing, and yield the name of each change after it was committed."""
     if not await _has_administrator(host):
         async with _connected(host, ROLE) as connection:
-            if await connection.fetchval(_IS_PLAIN, UPGRADER) is None:
+            if await connection.fetchval(_IS_UNPRIVILEGED, UPGRADER) is None:
                 await connection.execute(f"CREATE ROLE {UPGRADER} LOGIN SUPERUSER")
                 yield "a role that can rename the superuser"
         async with _connected(host, UPGRADER) as connection, connection.transaction():
             await connection.execute(f"ALTER ROLE {ROLE} RENAME TO {ADMIN}")
-            await connection.execute(f"CREATE ROLE {ROLE} LOGIN {_PLAIN}")
+            await connection.execute(f"CREATE ROLE {ROLE} LOGIN {_UNPRIVILEGED}")
         yield "the superuser is the administrator"
     async with _connected(host, ADMIN) as connection:
-        if await connection.fetchval(_IS_PLAIN, UPGRADER) is not None:
+        if await connection.fetchval(_IS_UNPRIVILEGED, UPGRADER) is not None:
             await connection.execute(f"DROP ROLE {UPGRADER}")
             yield "no other superuser"
-        plain = await connection.fetchval(_IS_PLAIN, ROLE)
-        if not plain:
-            await connection.execute(f"{'CREATE' if plain is None else 'ALTER'} ROLE {ROLE} LOGIN {_PLAIN}")
+        unprivileged = await connection.fetchval(_IS_UNPRIVILEGED, ROLE)
+        if not unprivileged:
+            await connection.execute(
+                f"{'CREATE' if unprivileged is None else 'ALTER'} ROLE {ROLE} LOGIN {_UNPRIVILEGED}"
+            )
             yield "the service's role"
         owner = await connection.fetchval(_OWNER, DATABASE)
         if owner is None:
@@ -87,7 +92,7 @@ async def steps(host: str) -> AsyncIterator[str]:
 
 
 async def _has_administrator(host: str) -> bool:
-    """Return whether the administrator can connect; a server that was left behind may have to read its rules again."""
+    """Return whether the administrator role exists. Waits until a server that was taken over has read its rules."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RELOAD_SECONDS
     while True:
@@ -99,7 +104,7 @@ async def _has_administrator(host: str) -> bool:
                 return False
             if _NO_RULE not in str(error) or loop.time() > deadline:
                 raise
-        await asyncio.sleep(_TICK_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 @asynccontextmanager

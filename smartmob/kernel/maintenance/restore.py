@@ -1,4 +1,4 @@
-"""Putting a backup back: into an empty database, or in place of what is there, in one transaction."""
+"""Restores a backup in one transaction: into an empty database, or in place of the rows that are there."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from smartmob.kernel.maintenance.backup import SUM_SUFFIX
 from smartmob.kernel.maintenance.database_target import DatabaseTarget
 from smartmob.kernel.maintenance.dump_reader import CopyBlock, blocks
 from smartmob.kernel.maintenance.postgres_tools import PostgresTools
-from smartmob.kernel.maintenance.restore_target import RestoreTarget
+from smartmob.kernel.maintenance.table_loader import TableLoader
 from smartmob.kernel.maintenance.tables import Table, tables
 
-_CHUNK = 256 * 1024
-_LONGEST_LEDGER = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+_LONGEST_LEDGER_BYTES = 1024 * 1024  # a real one has less than 100 bytes for each migration
 _READ = ("--data-only", "--format=custom", "--no-owner", "--no-privileges", "--file=-")
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
-_OURS = 1  # the one in the pool
+_OWN_CONNECTIONS = 1  # the one in the pool
 _SESSION = ("lock_timeout = '30s'", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0")
 _UNKNOWN = "DELETE FROM schema_migrations WHERE room <> ALL($1::text[])"
 
 Applied = Mapping[tuple[str, int], str]
 Progress = Callable[[str], None]
-"""Is told the name of the table (or partition) that is filled now."""
+"""Called with the name of each table (or partition) before its rows are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back."""
+    """The numbers of tables and rows that were restored, and of tables that they have replaced."""
 
     tables: int
     rows: int
@@ -50,53 +50,53 @@ class Restored:
 
 
 async def restore(
-    place: DatabaseTarget, path: Path, partitions: Mapping[str, str], *, force: bool, progress: Progress
+    target: DatabaseTarget, path: Path, partitions: Mapping[str, str], *, force: bool, progress: Progress
 ) -> Restored:
-    """Put a backup back; with `force` also in place of what is there.
+    """Restore a backup; with `force` also into a database that has tables of smartmob, which are replaced.
 
-    The file gives rows and nothing else: the tables are made by our own migrations, up to those that the file names.
-    `partitions` are the divided tables with the way in which the names of their partitions are written. Raises
-    DatabaseError, InvalidInput and StartupError.
+    Only rows are taken from the file. Our own migrations make the tables, up to the migrations that the file names.
+    `partitions` is as for `TableLoader`. Raises DatabaseError, InvalidInput and StartupError.
     """
-    if place.serving:
-        raise StartupError(f"a service runs on {place.name}: stop it first, then restore")
+    if target.serving:
+        raise StartupError(f"a service runs on {target.name}: stop it first, then restore")
     await asyncio.to_thread(check_sum, path)
-    tools = postgres_tools.find(place)
+    tools = postgres_tools.find(target)
     applied = await _read_ledger(tools, path)
-    wanted = _migrations_of(place.migrations, applied)
-    connection = await place.database.connect()
+    wanted = _migrations_of(target.migrations, applied)
+    connection = await target.database.connect()
     try:
-        found = await tables(connection, place.migrations)
+        found = await tables(connection, target.migrations)
         if found and not force:
             raise DatabaseError(
-                f"{place.name} is not empty: it has {len(found)} tables of smartmob. "
+                f"{target.name} is not empty: it has {len(found)} tables of smartmob. "
                 "Restore into another one, or give --force to have them replaced by the backup."
             )
-        others = await connection.fetchval(_OTHERS) - _OURS
+        others = await connection.fetchval(_OTHERS) - _OWN_CONNECTIONS
         if others and not force:
             raise DatabaseError(
-                f"{others} others are connected to {place.name}: stop the services that use it, or give --force"
+                f"{others} others are connected to {target.name}: stop the services that use it, or give --force"
             )
         async with connection.transaction():
             await _drop(connection, found)
-            target = RestoreTarget(connection, partitions)
-            await target.make(wanted)
-            rows = await _fill(target, tools, path, progress)
+            loader = TableLoader(connection, partitions)
+            await loader.make(wanted)
+            rows = await _load(loader, tools, path, progress)
+            await loader.finish()
             if await migrations.applied(connection) != applied:
                 raise InvalidInput(f"{path} was changed while it was read")
-            await connection.execute(_UNKNOWN, sorted({migration.feature for migration in place.migrations}))
+            await connection.execute(_UNKNOWN, sorted({migration.feature for migration in target.migrations}))
         await connection.execute("ANALYZE")
-        return Restored(len(await tables(connection, place.migrations)), rows, len(found))
+        return Restored(len(await tables(connection, target.migrations)), rows, len(found))
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise InvalidInput(f"{path} is damaged, or no backup of smartmob: {_first_line(error)}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as error:
-        raise DatabaseError(f"nothing was restored into {place.name}: {_first_line(error)}") from None
+        raise DatabaseError(f"nothing was restored into {target.name}: {_first_line(error)}") from None
     finally:
         await connection.close()
 
 
 def check_sum(path: Path) -> None:
-    """Raise InvalidInput when a file is not what the sum beside it says; without one nothing is checked."""
+    """Raise InvalidInput when the SHA-256 of a file differs from the file beside it; without that, check nothing."""
     try:
         with path.open("rb") as file:
             beside = path.with_name(path.name + SUM_SUFFIX)
@@ -111,7 +111,7 @@ def check_sum(path: Path) -> None:
 
 
 async def _read_ledger(tools: PostgresTools, path: Path) -> Applied:
-    """Return the migrations that the database of a backup had; raises InvalidInput for a file that is none."""
+    """Return the migrations that the backed up database had; raises InvalidInput for a file that is not a backup."""
     applied: dict[tuple[str, int], str] = {}
     try:
         async with tools.run("pg_restore", *_READ, f"--table={migrations.LEDGER}", str(path)) as process:
@@ -127,15 +127,17 @@ async def _read_ledger(tools: PostgresTools, path: Path) -> Applied:
 
 
 async def _text(block: CopyBlock) -> str:
+    """Return all rows of a block as text."""
     data = b""
     async for part in block.rows:
         data += part
-        if len(data) > _LONGEST_LEDGER:
+        if len(data) > _LONGEST_LEDGER_BYTES:
             raise InvalidInput(f"the table {migrations.LEDGER} of the file is too long to be of a backup of smartmob")
     return data.decode(errors="replace")
 
 
 def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
+    """Return the migrations in the rows of a ledger, as PostgreSQL writes them in its text format."""
     applied = {}
     try:
         room, number, checksum = map(columns.index, ("room", "number", "checksum"))
@@ -148,7 +150,7 @@ def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
 
 
 def _migrations_of(known: Sequence[Migration], applied: Applied) -> list[Migration]:
-    """Return the migrations that make the tables of a backup; raises DatabaseError for one of a newer smartmob."""
+    """Return the migrations that make the tables of a backup; raises DatabaseError if a newer smartmob made it."""
     migrations.check(known, applied)
     wanted = [migration for migration in known if (migration.feature, migration.number) in applied]
     last = {migration.feature: migration.number for migration in wanted}
@@ -159,25 +161,26 @@ def _migrations_of(known: Sequence[Migration], applied: Applied) -> list[Migrati
 
 
 async def _drop(connection: Connection, found: Sequence[Table]) -> None:
+    """Drop tables, waiting for locks at most as long as `_SESSION` says."""
     for setting in _SESSION:
         await connection.execute(f"SET LOCAL {setting}")
     if found:
         await connection.execute(f"DROP TABLE {', '.join(table.quoted for table in found)} CASCADE")
 
 
-async def _fill(target: RestoreTarget, tools: PostgresTools, path: Path, progress: Progress) -> int:
-    """Put all rows of a backup into the tables; return how many that were."""
+async def _load(loader: TableLoader, tools: PostgresTools, path: Path, progress: Progress) -> int:
+    """Load all rows of a backup, and return their number."""
     rows = 0
     async with tools.run("pg_restore", *_READ, str(path)) as process:
         async for block in blocks(_reader(process)):
             progress(block.table)
-            rows += await target.fill(block)
+            rows += await loader.fill(block)
     return rows
 
 
 def _reader(process: Process) -> Callable[[], Awaitable[bytes]]:
     assert process.stdout is not None
-    return partial(process.stdout.read, _CHUNK)
+    return partial(process.stdout.read, _CHUNK_BYTES)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What is in the database: the service's own tables with their sizes, and which migrations they have seen."""
+"""The state of the database: the service's own tables with their sizes, and the migrations that were applied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LAST_BACKUP = "SELECT at, path, bytes, sha256, version FROM database_backups OR
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: about how many rows it has, and how many bytes on disk with its indexes and partitions."""
+    """A table with about its number of rows, and its bytes on disk with indexes and partitions."""
 
     schema: str
     name: str
@@ -50,13 +50,13 @@ class Table:
 
     @property
     def quoted(self) -> str:
-        """Return the name as SQL writes it."""
+        """Return the quoted name with the schema, for SQL."""
         return f'"{self.schema}"."{self.name}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup that was made."""
+    """The description of a backup: when it was made, its path, its size in bytes, and the version of smartmob."""
 
     at: datetime
     path: str
@@ -67,7 +67,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """How the database is. `wrong` says why this program cannot use it, if it cannot."""
+    """The state of the database. `wrong` says why this program cannot use it, or is None. `bytes` is its size."""
 
     server: str
     bytes: int
@@ -79,20 +79,20 @@ class DatabaseStatus:
 
 
 async def tables(connection: Connection, known: Sequence[Migration]) -> list[Table]:
-    """Return the service's own tables that are there, partitions counted with theirs."""
+    """Return the service's own tables that exist. Partitions are counted with their table."""
     rows = await connection.fetch(_TABLES, migrations.tables(known))
     names = ("schema", "name", "rows", "bytes", "partitions")
     return [Table(*(row[name] for name in names)) for row in rows if not row["part"]]
 
 
 async def sizes(connection: Connection, known: Sequence[Migration]) -> dict[str, int]:
-    """Return the bytes of each table and of each partition, by its name."""
+    """Return the bytes of each table and of each partition by its name, without indexes."""
     rows = await connection.fetch(_SIZES, migrations.tables(known))
     return {row["name"].rpartition(".")[2]: row["bytes"] for row in rows}
 
 
 async def status(connection: Connection, known: Sequence[Migration]) -> DatabaseStatus:
-    """Return how the database is, without changing anything."""
+    """Return the state of the database, without changing it."""
     found = await tables(connection, known)
     applied = await migrations.applied(connection)
     wrong = None
@@ -107,7 +107,7 @@ async def status(connection: Connection, known: Sequence[Migration]) -> Database
 
 
 async def last_backup(connection: Connection) -> Backup | None:
-    """Return the newest backup that is known, or None."""
+    """Return the newest backup that is recorded, or None."""
     try:
         row = await connection.fetchrow(_LAST_BACKUP)
     except asyncpg.UndefinedTableError:

@@ -90,11 +90,11 @@ def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Me
         ):
             family = CounterMetricFamily(f"smartmob_writer_{name}", text, labels=["writer"])
             for writer in writers:
-                family.add_metric([writer.name], getattr(writer.figures, name))
+                family.add_metric([writer.name], getattr(writer.stats, name))
             yield family
         waiting = GaugeMetricFamily("smartmob_writer_waiting_rows", "Rows that wait now.", labels=["writer"])
         for writer in writers:
-            waiting.add_metric([writer.name], writer.figures.waiting)
+            waiting.add_metric([writer.name], writer.stats.waiting)
         yield waiting
 
     return collect

@@ -1,4 +1,4 @@
-"""The one place that reads the clock: everything else is handed times as values."""
+"""Reads the clock. Only this module does; all other code gets times as values."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
+"""Returns the current time."""
 
 
 def now() -> datetime:
-    """Return the present as an aware UTC time."""
+    """Return the current time in UTC, with time zone."""
     return datetime.now(UTC)
 
 
 def epoch() -> float:
-    """Return the present in seconds since 1970."""
+    """Return the current time in seconds since 1970."""
     return time.time()
 
 
 def local(moment: datetime) -> datetime:
-    """Return `moment` in the time zone of this machine; a naive one is taken as local time already."""
+    """Return `moment` in the time zone of this machine. A time without a zone counts as local."""
     return moment.astimezone()
 
 
 def steady() -> float:
-    """Return seconds of a clock that nobody sets: it also counts while the machine sleeps, where the system can."""
+    """Return the seconds of a clock that is never set. On Linux it also counts while the machine sleeps."""
     return time.clock_gettime(_STEADY)
 
 

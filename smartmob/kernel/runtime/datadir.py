@@ -1,4 +1,4 @@
-"""The data directory: made if missing, and held by one service at a time."""
+"""The data directory: made if it is missing, and locked by one service at a time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from smartmob.kernel.runtime.disk import free_bytes
 
 
 class InUse(StartupError):
-    """Another service has the data directory."""
+    """Another service uses the data directory."""
 
 
 class DataDirectory:
-    """A folder that this process holds by a lock until `release`, or until it ends in whatever way."""
+    """A folder that this process locks until `release` or until it ends, even by SIGKILL."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
 
     def hold(self) -> None:
-        """Make the folder and take its lock; raises InUse when another service has it, and StartupError."""
+        """Make the folder and lock it; raises InUse when another service has locked it, and StartupError."""
         try:
             self._make()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,20 +45,20 @@ class DataDirectory:
         self._lock = lock
 
     def _make(self) -> None:
-        # Others may pass through a folder of root's but not list it: the database of a service that runs as root
-        # belongs to a user of its own and lies inside. A folder that exists keeps its permissions.
+        # Other users may pass through a folder of root, but not list it: it contains the database, which runs as a user
+        # of its own. An existing folder keeps its permissions.
         mode = 0o711 if os.geteuid() == 0 else 0o700
-        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
-        for place in reversed(missing):
-            place.mkdir(exist_ok=True)
-            place.chmod(mode)  # whatever the umask is
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(mode)  # mkdir applies the umask
 
     def release(self) -> None:
-        """Let the next service have the folder."""
+        """Unlock the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def free_bytes(self) -> int:
-        """Return the bytes that are free for this process on the disk of the folder."""
+        """Return the bytes that this process may still write to the disk of the folder."""
         return free_bytes(self.path)

@@ -1,4 +1,4 @@
-"""The floor of free space on a disk, below which nothing is written that the service can do without."""
+"""Reserves free disk space for the service: optional data is refused when it would leave too little."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ import errno
 import os
 from pathlib import Path
 
-LOOK_BYTES = 1024 * 1024
-"""So many bytes are written between two looks at the free space of the disk."""
-_ENTRY_BYTES = 4096
+CHECK_INTERVAL_BYTES = 1024 * 1024
+"""The bytes that are written between two checks of the free space."""
+_ENTRY_BYTES = 4096  # a file or folder takes at least one block of the file system
 _SETTING = "--least-free"
 
 
 class DiskLow(OSError):
-    """So little is free on the disk that what is left is kept for the service itself."""
+    """The disk has so little free space that the rest is reserved for the service itself."""
 
 
 class Floor:
-    """The bytes of the disk of `folder` that those who write there leave free.
+    """Guards the `least` bytes that must stay free on the disk of `folder`.
 
-    `take` is told of what is about to be written. It looks at the disk once for every LOOK_BYTES, so as much may be
-    written below the floor by each who writes.
+    Each writer has its own object, and calls `take` before it writes. The disk is checked once for every
+    CHECK_INTERVAL_BYTES, so each writer may go below the floor by so much.
     """
 
     def __init__(self, folder: Path, least: int) -> None:
         self._folder = folder
         self._least = least
-        self._until_look = 0
+        self._until_check = 0
 
     def take(self, size: int) -> None:
-        """Take note of `size` bytes more; raises DiskLow when they would not leave enough free."""
-        self._until_look -= size
-        if self._until_look <= 0:
-            self._until_look = 0
-            check_room(self._folder, size, self._least)
-            self._until_look = LOOK_BYTES
+        """Count `size` bytes that will be written; raises DiskLow when too few would stay free."""
+        self._until_check -= size
+        if self._until_check <= 0:
+            self._until_check = 0
+            check_free(self._folder, size, self._least)
+            self._until_check = CHECK_INTERVAL_BYTES
 
     def entry(self) -> None:
-        """Take note of one file or folder more, which needs feature even when nothing is in it; raises DiskLow."""
+        """Count a new file or folder, which needs space even when it is empty; raises DiskLow."""
         self.take(_ENTRY_BYTES)
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the bytes that are free for this process on the disk of a folder."""
-    figures = os.statvfs(folder)
-    return figures.f_bavail * figures.f_frsize
+    """Return the bytes that this process may still write to the disk of a folder."""
+    stats = os.statvfs(folder)
+    return stats.f_bavail * stats.f_frsize
 
 
-def check_room(folder: Path, size: int, least: int) -> None:
-    """Raise DiskLow if fewer than `least` bytes would be free on the disk of a folder after `size` more."""
+def check_free(folder: Path, size: int, least: int) -> None:
+    """Raise DiskLow if fewer than `least` bytes would stay free on the disk of a folder after writing `size` bytes."""
     try:
         free = free_bytes(folder)
     except OSError:
-        return  # whoever writes there is told why that cannot be done
+        return  # the write itself fails then, with a better message
     if free - size < least:
-        said = f"{free // 1024**2} MiB are free, and {_SETTING} keeps {least // 1024**2} MiB for the service"
-        raise DiskLow(errno.ENOSPC, said, str(folder))
+        text = f"{free // 1024**2} MiB are free, and {_SETTING} keeps {least // 1024**2} MiB for the service"
+        raise DiskLow(errno.ENOSPC, text, str(folder))

@@ -1,6 +1,6 @@
-"""Long-lived work: every task has a name, its failure is logged, and it ends with the service.
+"""Background tasks: each has a name, its failure is logged, and it ends with the service.
 
-Work that must go on as long as the service is supervised: when it dies, it is started again after a pause.
+Work that must run as long as the service is supervised: when it raises an exception, it is started again after a pause.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds until dead work is started again: `first`, doubled with each death in a row, at most `longest`.
+    """The pauses before supervised work is started again, in seconds.
 
-    Work that has lived for `proven` seconds after it was started again counts as alive.
+    The pause is `first`, doubled after each failure in a row, and at most `longest`. Work that has run for `proven`
+    seconds counts as alive again.
     """
 
     first: float = 0.1
@@ -29,10 +30,7 @@ class Backoff:
 
 
 class TaskRegistry:
-    """Starts, names and ends the tasks of one service.
-
-    After the last `start` you must `close`, which cancels what still runs and waits for it.
-    """
+    """The tasks of one service. After the last `start` you must `close`."""
 
     def __init__(self, backoff: Backoff | None = None) -> None:
         self._backoff = backoff or Backoff()
@@ -41,35 +39,35 @@ class TaskRegistry:
         self._dead: dict[str, str] = {}
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start `work` as the task `name`. An exception that it raises is logged as `task.failed`."""
+        """Start `work` as the task `name` and return it. An exception is logged as `task.failed`."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def supervise(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Start `work` as the task `name`, and start it again, after a pause, each time it raises an exception.
+        """Start `work` as the task `name`, and start it again after a pause whenever it raises an exception.
 
-        The task ends when the work returns or the task is cancelled.
+        The task ends when `work` returns or the task is cancelled.
         """
         task = self.start(name, self._keep_alive(name, work))
         self._supervised.add(task)
         return task
 
     def names(self) -> list[str]:
-        """Return the names of the tasks that run now."""
+        """Return the sorted names of the running tasks."""
         return sorted(task.get_name() for task in self._tasks)
 
     def supervised(self) -> list[str]:
-        """Return the names of the supervised tasks, dead ones that will be started again included."""
+        """Return the sorted names of the supervised tasks, including those that wait for their next start."""
         return sorted(task.get_name() for task in self._supervised)
 
     def dead(self) -> dict[str, str]:
-        """Return why each supervised task died that does not count as alive yet."""
+        """Return the class names of the exceptions of supervised tasks that do not count as alive, by task."""
         return dict(self._dead)
 
     async def close(self) -> None:
-        """Cancel every task and wait until each has ended."""
+        """Cancel all tasks and wait until they have ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -90,7 +88,7 @@ class TaskRegistry:
                 if task is not None and task.cancelling():
                     self._dead.pop(name, None)
                     raise
-                # The work waited for something that others cancelled, which ends no task that should go on.
+                # Not this task was cancelled, but something that the work waited for: start the work again.
                 died: BaseException = error
             except Exception as error:
                 died = error
@@ -115,9 +113,9 @@ class TaskRegistry:
 
 
 class LoopLag:
-    """How late the event loop comes to its timers: what all who wait feel when one of its steps is long.
+    """Measures the delay of the timers of the event loop, which grows when a step of the loop takes long.
 
-    `every` is the time between two looks and `kept` for how long one counts, both in seconds.
+    A measurement is made every `every` seconds, and counts for `kept` seconds.
     """
 
     def __init__(self, every: float = 0.5, kept: float = 60) -> None:
@@ -126,11 +124,11 @@ class LoopLag:
 
     @property
     def worst(self) -> float:
-        """Return the longest delay among the looks that count, in seconds."""
+        """Return the longest delay of the measurements that count, in seconds."""
         return max(self._late, default=0.0)
 
     async def watch(self) -> None:
-        """Look again and again."""
+        """Measure until the task is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._every

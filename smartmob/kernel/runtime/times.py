@@ -1,4 +1,4 @@
-"""Times as clients write them: seconds since 1970, or ISO 8601 with an offset."""
+"""Parses times of clients: seconds since 1970, or ISO 8601 with an offset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ D = TypeVar("D", datetime, None)
 
 
 def moment(name: str, given: str | None, default: D) -> datetime | D:
-    """Return a time that a client names, or `default` when it names none; raises InvalidInput for what is no time."""
+    """Parse the time of a client; return `default` for None or a blank text. Raises InvalidInput naming `name`."""
     text = (given or "").strip()
     if not text:
         return default
@@ -22,7 +22,7 @@ def moment(name: str, given: str | None, default: D) -> datetime | D:
     else:
         return from_seconds(name, value)
     try:
-        # A plus sign that was not quoted arrives as a blank.
+        # In a URL, a plus sign that is not quoted arrives as a blank.
         found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
         if found.tzinfo is not None:
             return found.astimezone(UTC)
@@ -35,7 +35,7 @@ _EXAMPLE = "2026-11-23T08:30:00+01:00"
 
 
 def from_seconds(name: str, value: float) -> datetime:
-    """Return seconds since 1970 as a time; raises InvalidInput where there is no such time."""
+    """Return the time of some seconds since 1970; raises InvalidInput for a number out of range."""
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):

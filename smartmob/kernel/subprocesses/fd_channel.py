@@ -1,4 +1,4 @@
-"""A socket on which words are sent with file descriptors, each whole and one after the other."""
+"""A socket that sends messages with file descriptors, each message whole and one after the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 class FdChannel:
-    """The service's end of a socket to the guardian or to a keeper."""
+    """The service's end of the socket to the watchdog or to a subreaper."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -17,30 +17,30 @@ class FdChannel:
         self._ready = asyncio.Event()
 
     def fileno(self) -> int:
-        """Return the socket's descriptor; -1 once it is closed."""
+        """Return the descriptor of the socket, or -1 after `close`."""
         return self._socket.fileno()
 
-    async def send(self, word: bytes, fds: Sequence[int]) -> None:
-        """Send `word` with `fds`; return at once unless the other side has been stopped.
+    async def send(self, message: bytes, fds: Sequence[int]) -> None:
+        """Send `message` with the descriptors `fds`. Waits only while the socket is full.
 
-        Raises OSError when there is no other side any more, or the line has been closed.
+        Raises OSError when the other process has ended, or the channel was closed.
         """
         async with self._lock:
             while True:
                 try:
-                    socket.send_fds(self._socket, [word], fds)
+                    socket.send_fds(self._socket, [message], fds)
                 except BlockingIOError:
-                    await self._writable()
+                    await self._wait_until_writable()
                 else:
                     return
 
     def close(self) -> None:
-        """Close it; who waits to send is told so."""
+        """Close the socket. A `send` that waits raises OSError."""
         self._stop_watching()
         self._ready.set()
         self._socket.close()
 
-    async def _writable(self) -> None:
+    async def _wait_until_writable(self) -> None:
         self._ready.clear()
         asyncio.get_running_loop().add_writer(self._socket.fileno(), self._ready.set)
         try:

@@ -1,8 +1,8 @@
-"""What children write: one pipe for each child, read in chunks, however fast or slow it writes.
+"""Reads the output of children: one pipe for each child, in chunks.
 
-A child that writes seldom is read the moment it writes. One that writes often would cost a wake-up for each line, so
-it is swept instead: all busy pipes together every few milliseconds, until they fall silent again. Nothing is lost
-meanwhile, because a pipe holds up to 1 MiB; a child that fills it waits until it has been read.
+The pipe of a child that writes seldom is read at once when the child writes. A child that writes often would cost a
+wake-up for each line, so its pipe becomes *busy*: all busy pipes are read together every few milliseconds, until they
+fall silent. Nothing is lost: a pipe holds up to 1 MiB, and a child that fills it blocks until the pipe is read.
 """
 
 from __future__ import annotations
@@ -14,98 +14,100 @@ from collections.abc import Callable
 from contextlib import suppress
 
 PIPE_BYTES = 1024 * 1024
+"""The size of a pipe: the most that Linux allows a user without privileges (fs.pipe-max-size, pipe(7))."""
 
 _READ_BYTES = 256 * 1024
-_READS_AT_ONCE = 4
-_SWEEP_SECONDS = 0.005
-_BUSY_WAKEUPS = 3
-_SILENT_SWEEPS = 20
-_AIM_BYTES = PIPE_BYTES // 4
-_SHORTEST = 0.0005
+_READS_AT_ONCE_COUNT = 4  # of one pipe in one sweep
+_SWEEP_SECONDS = 0.005  # between two sweeps; wake-ups closer than this make a pipe busy
+_BUSY_WAKEUPS_COUNT = 3
+_SILENT_SWEEPS_COUNT = 20  # then a pipe is not busy any more
+_AIM_BYTES = PIPE_BYTES // 4  # the fastest child may write so much until the next sweep
+_SHORTEST_PAUSE_SECONDS = 0.0005
 
 
 class Pipe:
-    """The pipe that a child writes to. `write_end` is for the child; close it here once the child has it.
+    """The pipe to which a child writes. `write_end` is for the child; `hand_over` closes it once the child has it.
 
-    `take` gets each chunk in order, and `ended` is called once, when the last writer has closed the pipe or the
-    pipe was closed here.
+    `on_chunk` is called with each chunk in order. `on_end` is called once, when the last writer has closed the pipe or
+    `PipeReader.close` was called.
     """
 
-    def __init__(self, take: Callable[[bytes], None], ended: Callable[[], None]) -> None:
-        self.take = take
-        self.ended = ended
+    def __init__(self, on_chunk: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self.on_chunk = on_chunk
+        self.on_end = on_end
         self.closed = False
         self.fd, self.write_end = os.pipe()
         os.set_blocking(self.fd, False)
-        # The kernel limits what all pipes of a user may hold; the default size does then.
+        # The kernel limits the total size of all pipes of a user; above it, the default size must do.
         with suppress(OSError):
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def hand_over(self) -> None:
-        """Close the end that the child has got."""
+        """Close the write end, which the child has inherited."""
         if self.write_end >= 0:
             os.close(self.write_end)
             self.write_end = -1
 
 
 class PipeReader:
-    """Reads the pipes of all children. It needs no task of its own; `close` a pipe when nobody reads it any more."""
+    """Reads the pipes of all children, without a task of its own."""
 
     def __init__(self) -> None:
-        self._busy: dict[Pipe, int] = {}
-        self._last: dict[Pipe, tuple[float, int]] = {}
+        self._busy: dict[Pipe, int] = {}  # with the number of sweeps in a row without output
+        self._wakeups: dict[Pipe, tuple[float, int]] = {}  # loop time of the last, and how many in quick succession
         self._timer: asyncio.Handle | None = None
-        self._swept = 0.0
+        self._last_sweep = 0.0
 
     @property
     def busy(self) -> int:
-        """Return how many pipes are swept now."""
+        """Return the number of busy pipes."""
         return len(self._busy)
 
     def add(self, pipe: Pipe) -> None:
-        """Begin to read `pipe`."""
-        self._last[pipe] = (0.0, 0)
-        asyncio.get_running_loop().add_reader(pipe.fd, self._woken, pipe)
+        """Start to read `pipe`. At the end you must `close` it."""
+        self._wakeups[pipe] = (0.0, 0)
+        asyncio.get_running_loop().add_reader(pipe.fd, self._on_readable, pipe)
 
     def drain(self, pipe: Pipe) -> None:
-        """Read what is in the pipe now, for somebody who needs the order of output and events."""
+        """Read what is in the pipe now, so that this output comes before an event that is published next."""
         while not pipe.closed and self._read(pipe):
             pass
 
     def close(self, pipe: Pipe) -> None:
-        """Stop to read `pipe`, and close it."""
+        """Stop reading `pipe`, and close it. Does nothing when it is closed."""
         if pipe.closed:
             return
         pipe.closed = True
         pipe.hand_over()
-        if self._busy.pop(pipe, None) is None and pipe in self._last:
+        if self._busy.pop(pipe, None) is None and pipe in self._wakeups:
             asyncio.get_running_loop().remove_reader(pipe.fd)
-        self._last.pop(pipe, None)
+        self._wakeups.pop(pipe, None)
         os.close(pipe.fd)
-        pipe.ended()
+        pipe.on_end()
 
-    def _woken(self, pipe: Pipe) -> None:
+    def _on_readable(self, pipe: Pipe) -> None:
+        """Read a pipe that is not busy, and make it busy when it is readable too often."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        before, wakeups = self._last[pipe]
+        before, wakeups = self._wakeups[pipe]
         wakeups = wakeups + 1 if now - before < _SWEEP_SECONDS else 0
-        self._last[pipe] = (now, wakeups)
+        self._wakeups[pipe] = (now, wakeups)
         self._read(pipe)
-        if wakeups >= _BUSY_WAKEUPS and not pipe.closed:
+        if wakeups >= _BUSY_WAKEUPS_COUNT and not pipe.closed:
             loop.remove_reader(pipe.fd)
             self._busy[pipe] = 0
             if self._timer is None:
-                self._swept = now
+                self._last_sweep = now
                 self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Read every busy pipe, and come again before the fastest of them has filled its pipe by a quarter."""
+        """Read all busy pipes, and schedule the next sweep before the fastest child fills a quarter of its pipe."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         fastest = 0
         for pipe in tuple(self._busy):
             size = 0
-            for _ in range(_READS_AT_ONCE):
+            for _ in range(_READS_AT_ONCE_COUNT):
                 got = self._read(pipe)
                 size += got
                 if got < _READ_BYTES:
@@ -115,27 +117,27 @@ class PipeReader:
             fastest = max(fastest, size)
             silent = 0 if size else self._busy[pipe] + 1
             self._busy[pipe] = silent
-            if silent > _SILENT_SWEEPS:
+            if silent > _SILENT_SWEEPS_COUNT:
                 del self._busy[pipe]
-                self._last[pipe] = (0.0, 0)
-                loop.add_reader(pipe.fd, self._woken, pipe)
-        rate = fastest / max(now - self._swept, _SHORTEST)
-        self._swept = now
+                self._wakeups[pipe] = (0.0, 0)
+                loop.add_reader(pipe.fd, self._on_readable, pipe)
+        rate = fastest / max(now - self._last_sweep, _SHORTEST_PAUSE_SECONDS)
+        self._last_sweep = now
         self._timer = None
         if self._busy:
             pause = min(_SWEEP_SECONDS, _AIM_BYTES / rate) if rate else _SWEEP_SECONDS
-            self._timer = loop.call_later(pause if pause > _SHORTEST else 0, self._sweep)
+            self._timer = loop.call_later(pause if pause > _SHORTEST_PAUSE_SECONDS else 0, self._sweep)
 
     def _read(self, pipe: Pipe) -> int:
-        """Hand one chunk over; return its size, 0 when there is none now."""
+        """Read one chunk and pass it to the callback; return its size in bytes, 0 when there is none."""
         try:
             chunk = os.read(pipe.fd, _READ_BYTES)
         except BlockingIOError:
             return 0
-        except OSError:  # EIO of a terminal whose last user has left
+        except OSError:  # EIO: the last program has closed the terminal
             chunk = b""
         if not chunk:
             self.close(pipe)
             return 0
-        pipe.take(chunk)
+        pipe.on_chunk(chunk)
         return len(chunk)

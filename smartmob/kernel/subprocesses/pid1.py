@@ -1,8 +1,8 @@
-"""Process 1, as which a container starts its command: the service becomes a child of it, and it does what 1 must do.
+"""Process 1 of a container: it starts the service as its child, passes signals on, and reaps orphans.
 
-Whoever loses its parent falls to process 1, which has to reap it; signals reach it only if it asks for them; and when
-it ends, the kernel kills everything else of its namespace. A process that only does this is a better 1 than a service
-with children of its own, whose ends it must not take away from the loop that waits for them.
+A process whose parent ends becomes a child of process 1, which must reap it. Signals reach process 1 only if it handles
+them, and when it ends, the kernel kills all processes of its namespace. The service has children of its own, whose ends
+only its event loop may collect, so process 1 is a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -10,37 +10,38 @@ from __future__ import annotations
 import os
 import signal
 
-_HANDED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def become_init() -> None:
-    """In process 1, go on as a child of it, while 1 itself stays behind and ends with the child; elsewhere, nothing."""
+    """In process 1, fork: the child returns, and process 1 serves it until it ends. Elsewhere, do nothing."""
     if os.getpid() != 1:
         return
-    # Blocked from before the fork on, so that none is lost: the kernel drops what 1 neither handles nor blocks.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*_HANDED_ON, signal.SIGCHLD))
+    # Block the signals before the fork, so that none is lost: the kernel drops signals that process 1 neither handles
+    # nor blocks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
-        # A session of its own: CTRL-C on a container's terminal reaches 1 alone, and the service once.
+        # In a session of its own, the service gets CTRL-C on a container's terminal once: from process 1.
         os.setsid()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_HANDED_ON, signal.SIGCHLD))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_FORWARDED, signal.SIGCHLD))
         return
-    os._exit(_look_after(child))
+    os._exit(_run_init(child))
 
 
-def _look_after(child: int) -> int:
-    """Hand signals on and reap until `child` has ended; return its exit code, as a shell tells it."""
+def _run_init(child: int) -> int:
+    """Forward signals and reap until `child` has ended; return its exit code, 128 + N after signal N."""
     while True:
-        number = signal.sigwait((*_HANDED_ON, signal.SIGCHLD))
+        number = signal.sigwait((*_FORWARDED, signal.SIGCHLD))
         if number != signal.SIGCHLD:
-            # The terminal is ours and no longer the child's: that it closes means to stop.
+            # Only process 1 has the terminal now. When it closes, the service must stop.
             os.kill(child, signal.SIGTERM if number == signal.SIGHUP and on_terminal() else number)
         elif (code := _reap(child)) is not None:
             return code
 
 
 def _reap(child: int) -> int | None:
-    """Reap everything that has ended; return the exit code of `child` if it is among that."""
+    """Reap all ended processes; return the exit code of `child` if it is one of them, else None."""
     code = None
     while True:
         try:

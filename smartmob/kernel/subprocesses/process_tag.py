@@ -1,12 +1,12 @@
-"""The brand of a program: a number that all its descendants inherit, by which a keeper knows whose an orphan is.
+"""Process tags: a number that all descendants of a program inherit, which tells to which child an orphan belongs.
 
-It is written into the soft limit of the resident set (RLIMIT_RSS), which Linux has not looked at since 2.4.30
-(setrlimit(2)), and which fork, exec, setsid and an emptied environment leave as it is. Anybody may read it
-(`/proc/PID/limits`). Without a brand there is no such limit, and all brands are limits that no machine comes near:
-2^61 bytes less 1 to 1,023 times 2^50. Where somebody has set a lower one there are no brands.
+The tag is stored in the soft limit of the resident set (RLIMIT_RSS). Linux has ignored this limit since 2.4.30
+(setrlimit(2)), fork, exec, setsid and an emptied environment keep it, and every user may read it (`/proc/PID/limits`).
+A process without a tag has no such limit. Tags are limits that no machine reaches: 2^61 bytes minus 1 to 1,023 times
+2^50. There are no tags where a lower limit was set already.
 
-A branded program may be a service that brands in turn. So each level of nesting has ten bits of its own, below those of
-the level above, which thus still sees its brand in all that the inner service starts.
+A tagged program may be a service that tags its own programs. Each level of nesting has ten bits, below those of the
+level above, so the outer service still finds its tag in everything that the inner service starts.
 """
 
 from __future__ import annotations
@@ -16,79 +16,80 @@ from collections.abc import Iterable
 
 from smartmob.kernel.subprocesses import process_tree
 
-_BITS = 10
-_LEVELS = (60, 50, 40, 30, 20, 10)
-_UNLIMITED = 1 << 61
-_LEAST = 1 << 60
+_BITS = 10  # of a tag
+_LEVELS = (60, 50, 40, 30, 20, 10)  # the lowest bit above each level of nesting
+_UNLIMITED_BYTES = 1 << 61  # the limit that stands for "no limit"
+_LOWEST_BYTES = 1 << 60  # a process with a lower limit cannot tag
 _FIELD = b"Max resident set"
 
-MOST = (1 << _BITS) - 1
-"""The greatest brand; the least is 1."""
+HIGHEST_TAG = (1 << _BITS) - 1
+"""The highest tag; the lowest is 1, and 0 stands for none."""
 
 
 class ProcessTags:
-    """The brands that this process can give to what it starts; none at all where its own limit leaves no room."""
+    """The tags that this process can give to its children. There are none if its own limit is too low."""
 
     def __init__(self) -> None:
         soft, self._hard = resource.getrlimit(resource.RLIMIT_RSS)
         self._own = soft
-        self._base = _UNLIMITED if soft == resource.RLIM_INFINITY else soft
+        self._base = _UNLIMITED_BYTES if soft == resource.RLIM_INFINITY else soft
         level = next((bits for bits in _LEVELS if self._base % (1 << bits) == 0), 0)
-        self._step = 1 << level >> _BITS if self._base > _LEAST else 0
+        self._step = 1 << level >> _BITS if self._base > _LOWEST_BYTES else 0
 
-    def work(self) -> bool:
-        """Tell whether this system and this process's own limit allow brands."""
+    def supported(self) -> bool:
+        """Return whether this system and the limit of this process allow tags."""
         if not self._step:
             return False
         try:
-            self.wear(1)
+            self.apply(1)
             resource.setrlimit(resource.RLIMIT_RSS, (self._own, self._hard))
         except (OSError, ValueError):
             return False
         return True
 
-    def wear(self, brand: int) -> None:
-        """Have what this process starts from now on carry `brand`; raises OSError or ValueError."""
-        resource.setrlimit(resource.RLIMIT_RSS, (self._base - brand * self._step, self._hard))
+    def apply(self, tag: int) -> None:
+        """Give `tag` to everything that this process starts from now on; raises OSError or ValueError."""
+        resource.setrlimit(resource.RLIMIT_RSS, (self._base - tag * self._step, self._hard))
 
     def of(self, pid: int) -> int:
-        """Return the brand of a process; 0 for one that has none, or has ended."""
+        """Return the tag of a process, or 0 when it has none or has ended."""
         below = self._base - _soft_limit(pid)
-        return below // self._step if 0 < below < (MOST + 1) * self._step else 0
+        return below // self._step if 0 < below < (HIGHEST_TAG + 1) * self._step else 0
 
     def abandoned(self) -> list[int]:
-        """Return the processes with a brand, of this or another service, whose keeper is no more, nor any other."""
-        branded = [pid for pid in process_tree.pids() if self.of(pid) and process_tree.session(pid) is not None]
-        return [pid for pid in branded if not _is_kept(pid)]
+        """Return the tagged processes, of this or another service, that have no subreaper above them."""
+        tagged = [pid for pid in process_tree.pids() if self.of(pid) and process_tree.session(pid) is not None]
+        return [pid for pid in tagged if not _has_subreaper(pid)]
 
 
-def _is_kept(pid: int) -> bool:
-    """Tell whether a keeper is above a process, or the process has ended."""
+def _has_subreaper(pid: int) -> bool:
+    """Return whether a subreaper is above a process, or the process has ended."""
     above = pid
-    while process_tree.name_of(above) != process_tree.KEEPER:
+    while process_tree.name_of(above) != process_tree.SUBREAPER:
         higher = process_tree.parent(above)
         if higher == 0:
             return False
         if higher is None and above == pid:
             return True
-        # One that has ended meanwhile has given its children to another: look again from below.
+        # A process that has ended meanwhile left its children to another parent: start again from below.
         above = higher or pid
     return True
 
 
-def free(taken: Iterable[int]) -> int:
-    """Return the least brand that is not taken."""
+def lowest_free(taken: Iterable[int]) -> int:
+    """Return the lowest tag that is not taken."""
     used = set(taken)
-    return next(brand for brand in range(1, MOST + 1) if brand not in used)
+    return next(tag for tag in range(1, HIGHEST_TAG + 1) if tag not in used)
 
 
 def _soft_limit(pid: int) -> int:
+    """Return the soft limit of the resident set of a process in bytes."""
     try:
         with open(f"/proc/{pid}/limits", "rb") as file:
             for line in file:
                 if line.startswith(_FIELD):
                     value = line[len(_FIELD) :].split()[0]
-                    return _UNLIMITED if value == b"unlimited" else int(value)
+                    return _UNLIMITED_BYTES if value == b"unlimited" else int(value)
     except OSError:
         pass
-    return _UNLIMITED
+    return _UNLIMITED_BYTES

@@ -1,39 +1,40 @@
-"""Trees of processes: who descends from whom, and how a tree is ended of which every member may fork meanwhile.
+"""Process trees: finding the descendants of a process, and killing a tree whose members may fork meanwhile.
 
-Imported by the guardian and the keepers, so it imports next to nothing. What it says holds for Linux, where a
-sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that loses its parent, also one that called setsid
-or forked twice; elsewhere only process groups are left.
+The watchdog and the subreapers import it, so it imports almost nothing. It works fully on Linux, where a sub-reaper
+(PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that loses its parent, even after setsid or a double fork. On
+other systems only process groups can be killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource  # os.wait4 imports it: here once, or in each keeper, where the import copies a megabyte
+import resource  # os.wait4 imports it: once here, and not in each subreaper, where it would copy a megabyte
 import select
 import signal
 import sys
 from collections.abc import Callable, Iterable
 
-KEEPER, GUARDIAN = b"smartmob-keep", b"smartmob-guard"
-"""What they are called."""
+SUBREAPER, WATCHDOG = b"smartmob-keep", b"smartmob-guard"
+"""The names of these processes in `ps` and /proc/PID/comm.
 
-PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15
-PR_SET_CHILD_SUBREAPER = 36
+They do not change: services of several versions on one machine recognise each other's subreapers by the name.
+"""
+
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # options of prctl(2), from linux/prctl.h
 
 _FREEZE_ROUNDS = 8
-_DEATH_SECONDS = 0.02
+_DEATH_SECONDS = 0.02  # between two looks whether a killed process has ended
 
-# Plain numbers, made before the first fork: an enumeration that a keeper looks at is memory that it copies.
+# Plain numbers, made before the first fork: using an enumeration in a subreaper would copy memory.
 SIGTERM, _SIGSTOP, _SIGKILL = int(signal.SIGTERM), int(signal.SIGSTOP), int(signal.SIGKILL)
 
 Ended = tuple[int, int, resource.struct_rusage]
-"""What wait4(2) says of an ended child: its pid, how it ended, what it used."""
+"""The result of wait4(2) for an ended child: its process id, its wait status, and its use of resources."""
 
 
 class Wakeup:
-    """A pipe that gets a byte, the number, for each SIGCHLD and SIGTERM of this process."""
+    """A pipe to which Python writes the number of each signal that has a handler, as one byte."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -42,18 +43,18 @@ class Wakeup:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable."""
+        """Return the descriptor that becomes readable when a signal comes."""
         return self._read
 
     def drain(self) -> bytes:
-        """Return the numbers of the signals that came."""
+        """Return the numbers of the signals that came since the last call."""
         try:
             return os.read(self._read, 4096)
         except BlockingIOError:
             return b""
 
     def wait(self, seconds: float) -> bool:
-        """Return whether a signal comes within `seconds`."""
+        """Wait at most `seconds` for a signal, and return whether one came."""
         return bool(select.select([self._read], [], [], seconds)[0] and self.drain())
 
     def close(self) -> None:
@@ -62,19 +63,19 @@ class Wakeup:
         os.close(self._write)
 
 
-def become_reaper(name: bytes) -> None:
-    """Adopt every descendant that loses its parent, and be called `name` in lists of processes, as by `name_of`."""
+def become_subreaper(name: bytes) -> None:
+    """Adopt every descendant that loses its parent from now on, and set the name of this process."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _prctl(PR_SET_NAME, name)
 
 
 def die_with_parent() -> None:
-    """Get SIGTERM when the parent has ended; whether it has already is for the caller to see."""
+    """Have the kernel send SIGTERM when the parent ends. The caller must check whether it has ended already."""
     _prctl(PR_SET_PDEATHSIG, SIGTERM)
 
 
 def name_of(pid: int) -> bytes:
-    """Return what the process is called in lists of processes; nothing for one that has ended."""
+    """Return the name of a process as `ps` shows it, or nothing when it has ended."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return file.read().rstrip()
@@ -83,7 +84,7 @@ def name_of(pid: int) -> bytes:
 
 
 def children(pid: int) -> list[int]:
-    """Return the direct children of the process `pid`, those of all its threads."""
+    """Return the direct children of all threads of the process `pid`."""
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -106,22 +107,22 @@ def descendants(pid: int) -> list[int]:
 
 
 def session(pid: int) -> int | None:
-    """Return the session of a process that lives, 0 when its leader is outside of this namespace of process ids.
+    """Return the session of a running process, or None when it has ended.
 
-    Of one that has ended, nothing.
+    The session is 0 if its leader is outside this namespace of process ids.
     """
     state, _, _, found = _stat(pid)
     return None if state in b"ZX" else int(found)
 
 
 def parent(pid: int) -> int | None:
-    """Return the parent of a process, 0 for the first one, and nothing when there is no such process."""
+    """Return the parent of a process, 0 for the first process, or None when there is no such process."""
     state, found, _, _ = _stat(pid)
     return None if state == b"X" else int(found)
 
 
 def _stat(pid: int) -> list[bytes]:
-    """Return state, parent, process group and session, proc(5)."""
+    """Return the fields state, parent, process group and session of /proc/PID/stat, proc(5)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split(maxsplit=4)[:4]
@@ -130,10 +131,10 @@ def _stat(pid: int) -> list[bytes]:
 
 
 def kill(roots: Callable[[], Iterable[int]]) -> set[int]:
-    """Kill what `roots` returns, with all descendants; return whom. It is not over when this returns.
+    """Send SIGKILL to what `roots` returns and all descendants; return the process ids. Does not wait for their end.
 
-    What is seen is frozen first, so that nothing forks out of sight, and `roots` is asked again until it tells
-    nothing new.
+    Each process is stopped first, so that it cannot fork unseen, and `roots` is called again until it returns nothing
+    new.
     """
     found: set[int] = set()
     for _ in range(_FREEZE_ROUNDS):
@@ -149,9 +150,9 @@ def kill(roots: Callable[[], Iterable[int]]) -> set[int]:
 
 
 def kill_all(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[Ended]:
-    """Kill all descendants of this process but the children `spared` and theirs; return how those of ours ended.
+    """Kill all descendants of this process except the children `spared` and theirs; return the ends of its children.
 
-    Orphans fall to us, so it is done again until nothing is left.
+    Orphans become children of this process, so this repeats until none is left.
     """
     ended: list[Ended] = []
     own, safe = os.getpid(), frozenset(spared)
@@ -167,19 +168,19 @@ def kill_all(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[Ended]:
 
 
 def kill_found(find: Callable[[], Iterable[int]]) -> None:
-    """Kill what `find` returns until it returns nothing that we may kill: for trees whose keeper is no more."""
+    """Kill what `find` returns until it returns nothing that this user may kill: for trees without a subreaper."""
     while [pid for pid in find() if send(pid, _SIGKILL)]:
-        # One that hangs in the kernel does not end at once, and must not cost a processor meanwhile.
+        # A process that hangs in the kernel does not end at once: do not keep a processor busy meanwhile.
         select.select([], [], [], _DEATH_SECONDS)
 
 
 def members(leader: int) -> list[int]:
-    """Return the processes that live in the session that the process `leader` made."""
+    """Return the running processes of the session whose leader is or was `leader`."""
     return [pid for pid in pids() if pid != os.getpid() and session(pid) == leader]
 
 
 def send(pid: int, number: int) -> bool:
-    """Send a signal to a process; return whether there is one, and it is ours to signal."""
+    """Send a signal to a process; return whether the process exists and this user may signal it."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

@@ -1,15 +1,28 @@
-"""A keeper: the process that is above some of the children, starts them, and ends each with all of its descendants.
+"""A subreaper: the process above some of the children, which starts them and ends each with all its descendants.
 
-It is forked by the guardian and is a sub-reaper, so every descendant of its children that loses its parent falls to it;
-whose that one was, its brand tells. The service holds one end of a control socket for each child, and the end of
-file on it is the order to kill that child's tree. The death of the guardian is the order to kill all. After the end of
-file on its own socket the keeper ends as soon as it has no child left.
+The watchdog forks it. It is a sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)): a descendant that loses its parent becomes
+its own child. The tag and the session of such an orphan tell to which child it belongs. The service holds one end of a
+control socket for each child.
 
-Words on the sockets, in ASCII. On the keeper's own, from the service: `S` with the file descriptors of control, stdin,
-stdout and stderr (SCM_RIGHTS). On a control socket, from the service: first the specification (4 bytes length, big
-endian; then fields that end with NUL: folder, path of a terminal or nothing, number of arguments, the arguments, the
-environment as NAME=value); then lines: `signal N`, `kill`. To the service: lines `started PID KEEPER`, `failed ERRNO
-folder|program`, `exited STATUS USER SYSTEM MAXRSS` (STATUS as in subprocess, seconds, kilobytes), `gone`.
+Messages, in ASCII. Numbers in text are decimal, times are in seconds, MAXRSS is in kilobytes, STATUS is as in
+`subprocess`: the exit status or the negative number of a signal.
+
+| Socket | From | Message | Meaning |
+|---|---|---|---|
+| own | service | `S` with four descriptors (SCM_RIGHTS): control, stdin, stdout, stderr | take a new child |
+| own | service | end of file | end as soon as no child is left |
+| control | service | first: 4 bytes length (big endian), then the specification | start the program |
+| control | service | `signal N`, one line | send signal N to the process group; after `exited`, to the orphans |
+| control | service | `kill`, one line | kill the program and all its descendants |
+| control | service | end of file | the same as `kill` |
+| control | subreaper | `started PID SUBREAPER`, one line | the program runs; both are process ids |
+| control | subreaper | `failed ERRNO WHAT`, one line | the `folder` or the `program` cannot be used; nothing follows |
+| control | subreaper | `exited STATUS USER SYSTEM MAXRSS`, one line | the program has ended |
+| control | subreaper | `gone`, one line | no descendant is left; nothing follows |
+| (signal) | kernel | SIGTERM, by PR_SET_PDEATHSIG | the watchdog has died: kill all children and end |
+
+The fields of a specification end with NUL: the folder, the path of a terminal or nothing, the number of arguments, the
+arguments, and the environment as NAME=value.
 """
 
 from __future__ import annotations
@@ -27,278 +40,283 @@ from functools import partial
 
 from smartmob.kernel.subprocesses import process_tag, process_tree
 
-LARGEST = 8 * 1024 * 1024
-"""The most bytes of a specification; the kernel takes no more than 6 MiB of arguments and environment."""
+LONGEST_SPEC_BYTES = 8 * 1024 * 1024
+"""The longest specification. Linux takes at most 6 MiB of arguments and environment (execve(2))."""
 
-_FDS = 4
-_LONGEST_ORDER = 1024
+_FDS_COUNT = 4  # control, stdin, stdout, stderr
+_LONGEST_ORDER_BYTES = 1024
 _READ_BYTES = 64 * 1024
-_REAPED_AT_ONCE = 256
-_FIRST_PAUSE, _LONGEST_PAUSE = 20, 640
-"""Milliseconds until what was killed and has not ended is killed again."""
+_REAPED_AT_ONCE_COUNT = 256  # then sockets are read again
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 640  # until processes that were killed and still run are killed again
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _CATCHABLE = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
-def keep(service: int, guardian: int, branding: process_tag.ProcessTags) -> None:
-    """Be a keeper that is ordered by the socket `service`, leave nothing behind, and do not return."""
+def run_subreaper(service: int, watchdog: int, tags: process_tag.ProcessTags) -> None:
+    """Run a subreaper until it is to end, kill its children, and end this process; never returns.
+
+    `service` is the descriptor of its socket, and `watchdog` the process id of its parent.
+    """
     try:
         os.setsid()
-        process_tree.become_reaper(process_tree.KEEPER)
-        keeper = _SubreaperProcess(socket.socket(fileno=service), guardian, process_tree.Wakeup(), branding)
+        process_tree.become_subreaper(process_tree.SUBREAPER)
+        subreaper = _SubreaperProcess(socket.socket(fileno=service), watchdog, process_tree.Wakeup(), tags)
         process_tree.die_with_parent()
-        # What was there before the fork is frozen; what comes now may need collecting.
+        # The objects from before the fork are frozen (see `watchdog.main`); new ones may need the collector.
         gc.enable()
-        keeper.run()
-        keeper.end()
+        subreaper.run()
+        subreaper.kill_children()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
 
 
-class _Kept:
-    """One child, of which `control` is the socket. `pid` is 0 until it is started."""
+class _ManagedChild:
+    """A child with its control socket. `pid` is 0 until the program is started, `report` is the unsent `exited`."""
 
-    __slots__ = ("alive", "brand", "control", "ending", "fds", "pid", "received", "report")
+    __slots__ = ("alive", "control", "fds", "killing", "pid", "received", "report", "tag")
 
     def __init__(self, control: int, fds: list[int]) -> None:
         self.control = control
         self.fds = fds
         self.pid = 0
-        self.brand = 0
+        self.tag = 0
         self.alive = False
-        self.ending = False
+        self.killing = False
         self.received = bytearray()
         self.report = ""
 
-    def tell(self, text: str) -> None:
+    def send(self, text: str) -> None:
+        """Send text to the service, if it is still there."""
         with contextlib.suppress(OSError):
             os.write(self.control, text.encode())
 
     def close(self) -> None:
-        """Close what was for the child, and the socket."""
-        self.hand_over()
+        """Close the descriptors for the program, and the control socket."""
+        self.close_inherited()
         os.close(self.control)
 
-    def hand_over(self) -> None:
-        """Close what the child has got."""
+    def close_inherited(self) -> None:
+        """Close the descriptors that the program has inherited."""
         while self.fds:
             os.close(self.fds.pop())
 
 
 class _SubreaperProcess:
-    """The keeper of some children."""
+    """The state of the subreaper process."""
 
     def __init__(
-        self, service: socket.socket, guardian: int, wakeup: process_tree.Wakeup, branding: process_tag.ProcessTags
+        self, service: socket.socket, watchdog: int, wakeup: process_tree.Wakeup, tags: process_tag.ProcessTags
     ) -> None:
         self._service = service
-        self._guardian = guardian
+        self._watchdog = watchdog
         self._wakeup = wakeup
-        self._brands = branding
-        self._branding = branding.work()
-        self._kept: dict[int, _Kept] = {}
-        self._programs: dict[int, _Kept] = {}
-        self._owners: dict[int, _Kept | None] = {}
+        self._tags = tags
+        self._tags_supported = tags.supported()
+        self._children: dict[int, _ManagedChild] = {}  # by control socket
+        self._running: dict[int, _ManagedChild] = {}  # by process id of the program
+        self._orphan_owners: dict[int, _ManagedChild | None] = {}  # by process id of the orphan
         self._dismissed = False
-        self._pause = _FIRST_PAUSE
+        self._pause_ms = _FIRST_PAUSE_MS
         self._poll = select.poll()
         self._poll.register(service, select.POLLIN)
         self._poll.register(wakeup, select.POLLIN)
 
     def run(self) -> None:
-        """Return when all have to end, or there are none and will be none."""
+        """Serve until all children must end, or no child is left and the service sends no more."""
         reaped_all = True
-        # The guardian's death is told by SIGTERM, which comes too late for one that dies before it was asked for, and
-        # can be lost among as many SIGCHLD as a pipe holds bytes.
-        while os.getppid() == self._guardian:
-            ready = {found for found, _ in self._poll.poll(self._patience() if reaped_all else 0)}
+        # SIGTERM reports the death of the watchdog. It does not come if the watchdog died before PR_SET_PDEATHSIG was
+        # set, and its byte is lost if the wake-up pipe is full of SIGCHLD; so the parent is checked, too.
+        while os.getppid() == self._watchdog:
+            ready = {found for found, _ in self._poll.poll(self._next_pause_ms() if reaped_all else 0)}
             if self._wakeup.fileno() in ready:
-                self._pause = _FIRST_PAUSE
+                self._pause_ms = _FIRST_PAUSE_MS
                 if process_tree.SIGTERM in self._wakeup.drain():
                     return
-            for fd in ready.intersection(self._kept):
-                self._hear(self._kept[fd])
+            for fd in ready.intersection(self._children):
+                self._read_orders(self._children[fd])
             if self._service.fileno() in ready and not self._accept():
-                # Of a service that is gone the ends of the control sockets tell, too.
+                # If the service is gone, each control socket reports its end of file, too.
                 self._poll.unregister(self._service)
                 self._dismissed = True
             reaped_all = self._reap()
-            self._settle()
-            if self._dismissed and not self._kept:
+            self._report_and_kill()
+            if self._dismissed and not self._children:
                 return
 
-    def end(self) -> None:
-        """Kill all, and report it."""
+    def kill_children(self) -> None:
+        """Kill all children, and send `exited` and `gone` for each."""
         for ended in process_tree.kill_all(self._wakeup):
-            self._ended(*ended)
-        for kept in self._kept.values():
-            if kept.pid:  # of one that is not started yet the end of file tells
-                kept.tell(f"{kept.report}gone\n")
+            self._handle_ended(*ended)
+        for child in self._children.values():
+            if child.pid:  # for one that was not started yet, the service reads the end of file
+                child.send(f"{child.report}gone\n")
 
-    def _patience(self) -> int | None:
-        if not any(kept.ending for kept in self._kept.values()):
+    def _next_pause_ms(self) -> int | None:
+        """Return the milliseconds until the next attempt to kill, or None if nothing is to be killed."""
+        if not any(child.killing for child in self._children.values()):
             return None
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        pause, self._pause_ms = self._pause_ms, min(2 * self._pause_ms, _LONGEST_PAUSE_MS)
         return pause
 
     def _accept(self) -> bool:
-        """Take a child that the service wants; return whether there is a service."""
-        word, fds = receive(self._service, _FDS)
-        if len(fds) == _FDS:
-            kept = _Kept(fds[0], fds[1:])
-            os.set_blocking(kept.control, False)
-            self._kept[kept.control] = kept
-            self._poll.register(kept.control, select.POLLIN)
-            self._hear(kept)  # what it is has mostly been written before it was announced
+        """Receive a new child from the service; return False at the end of file."""
+        word, fds = receive(self._service, _FDS_COUNT)
+        if len(fds) == _FDS_COUNT:
+            child = _ManagedChild(fds[0], fds[1:])
+            os.set_blocking(child.control, False)
+            self._children[child.control] = child
+            self._poll.register(child.control, select.POLLIN)
+            self._read_orders(child)  # its specification is usually there already
         else:
             for fd in fds:
                 os.close(fd)
         return word != b""
 
-    def _hear(self, kept: _Kept) -> None:
+    def _read_orders(self, child: _ManagedChild) -> None:
+        """Read the control socket of a child, and carry out what came."""
         try:
-            data = os.read(kept.control, _READ_BYTES)
+            data = os.read(child.control, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
-            self._poll.unregister(kept.control)
-            kept.ending = True
+            self._poll.unregister(child.control)
+            child.killing = True
             return
-        kept.received += data
+        child.received += data
         try:
-            self._follow(kept)
+            self._handle_received(child)
         except Exception as error:
-            # What cannot be understood or done costs its sender only: others are kept here, too.
+            # A message that cannot be understood or carried out must not harm the other children.
             sys.excepthook(type(error), error, None)
-            kept.received.clear()
-            if not kept.pid:
-                self._refuse(kept, errno.EINVAL)
+            child.received.clear()
+            if not child.pid:
+                self._refuse(child, errno.EINVAL)
 
-    def _follow(self, kept: _Kept) -> None:
-        """Start the child, or carry out what its service orders; may raise anything for what is no order."""
-        if kept.pid or self._start(kept):
-            *orders, kept.received = kept.received.split(b"\n")
-            if len(kept.received) > _LONGEST_ORDER:
-                kept.received.clear()
+    def _handle_received(self, child: _ManagedChild) -> None:
+        """Start the program, or carry out the orders in the buffer; raises any exception for a malformed message."""
+        if child.pid or self._start(child):
+            *orders, child.received = child.received.split(b"\n")
+            if len(child.received) > _LONGEST_ORDER_BYTES:
+                child.received.clear()
             for order in orders:
                 with contextlib.suppress(ValueError, OverflowError, OSError):
-                    self._obey(kept, bytes(order))
+                    self._carry_out(child, bytes(order))
 
-    def _refuse(self, kept: _Kept, number: int, what: str = "program") -> None:
-        """Tell that the child cannot be started, and why."""
-        kept.tell(f"failed {number} {what}\n")
-        self._forget(kept)
+    def _refuse(self, child: _ManagedChild, number: int, what: str = "program") -> None:
+        """Report that the program cannot be started, and why."""
+        child.send(f"failed {number} {what}\n")
+        self._forget(child)
 
-    def _start(self, kept: _Kept) -> bool:
-        """Start the child when all of its specification is there; return whether it runs."""
-        size = 4 + int.from_bytes(kept.received[:4], "big")
-        if size > LARGEST + 4:
-            self._refuse(kept, errno.E2BIG)
+    def _start(self, child: _ManagedChild) -> bool:
+        """Start the program once its whole specification has come; return whether it runs."""
+        size = 4 + int.from_bytes(child.received[:4], "big")
+        if size > LONGEST_SPEC_BYTES + 4:
+            self._refuse(child, errno.E2BIG)
             return False
-        if len(kept.received) < max(size, 5):
+        if len(child.received) < max(size, 5):
             return False
-        data, kept.received = bytes(kept.received[4:size]), kept.received[size:]
+        data, child.received = bytes(child.received[4:size]), child.received[size:]
         folder, terminal, count, *rest = data.split(b"\0")[:-1]
         argv, variables = rest[: int(count)], rest[int(count) :]
-        kept.brand = process_tag.free(other.brand for other in self._kept.values())
+        child.tag = process_tag.lowest_free(other.tag for other in self._children.values())
         try:
             os.chdir(folder)
             with contextlib.suppress(OSError, ValueError):
-                self._brands.wear(kept.brand)
-            kept.pid = _spawn(argv, dict(variable.split(b"=", 1) for variable in variables), terminal, kept.fds)
+                self._tags.apply(child.tag)
+            child.pid = _spawn(argv, dict(variable.split(b"=", 1) for variable in variables), terminal, child.fds)
         except OSError as error:
             where = "folder" if error.filename == folder else "program"
-            self._refuse(kept, error.errno or errno.EINVAL, where)
+            self._refuse(child, error.errno or errno.EINVAL, where)
             return False
         finally:
             os.chdir("/")
-        kept.alive = True
-        self._programs[kept.pid] = kept
-        kept.tell(f"started {kept.pid} {os.getpid()}\n")
-        kept.hand_over()
+        child.alive = True
+        self._running[child.pid] = child
+        child.send(f"started {child.pid} {os.getpid()}\n")
+        child.close_inherited()
         return True
 
-    def _obey(self, kept: _Kept, order: bytes) -> None:
-        """Carry out a line of the service."""
+    def _carry_out(self, child: _ManagedChild, order: bytes) -> None:
+        """Carry out one line of orders."""
         if order == b"kill":
-            kept.ending = True
+            child.killing = True
         elif order.startswith(b"signal "):
             number = int(order[7:])
-            if kept.alive:
+            if child.alive:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(kept.pid, number)
+                    os.killpg(child.pid, number)
             else:
-                for root in self._roots(kept):
+                for root in self._roots(child):
                     for pid in (root, *process_tree.descendants(root)):
                         process_tree.send(pid, number)
 
     def _reap(self) -> bool:
-        """Take note of ended children; return whether of all, which a program that forks on and on could prevent."""
-        for _ in range(_REAPED_AT_ONCE):
+        """Reap ended children of this process; return whether all were reaped, and not only the most at once."""
+        for _ in range(_REAPED_AT_ONCE_COUNT):
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return True
             if pid == 0:
                 return True
-            self._ended(pid, status, usage)
+            self._handle_ended(pid, status, usage)
         return False
 
-    def _ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
-        """Take note of an ended child of this process: a program, or an orphan."""
-        self._owners.pop(pid, None)
-        kept = self._programs.pop(pid, None)
-        if kept is not None:
-            kept.alive = False
+    def _handle_ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
+        """Record the end of a program or an orphan that was reaped."""
+        self._orphan_owners.pop(pid, None)
+        child = self._running.pop(pid, None)
+        if child is not None:
+            child.alive = False
             code = os.waitstatus_to_exitcode(status)
-            kept.report = f"exited {code} {usage.ru_utime} {usage.ru_stime} {usage.ru_maxrss}\n"
+            child.report = f"exited {code} {usage.ru_utime} {usage.ru_stime} {usage.ru_maxrss}\n"
 
-    def _settle(self) -> None:
-        """Report what has ended, and kill what has to end and has not."""
-        for kept in [kept for kept in self._kept.values() if kept.ending or (kept.pid and not kept.alive)]:
-            if not self._roots(kept):
-                kept.tell(f"{kept.report}gone\n")
-                self._forget(kept)
+    def _report_and_kill(self) -> None:
+        """Report the children that have ended, and kill those that must end and still run."""
+        for child in [child for child in self._children.values() if child.killing or (child.pid and not child.alive)]:
+            if not self._roots(child):
+                child.send(f"{child.report}gone\n")
+                self._forget(child)
                 continue
-            if kept.report:
-                kept.tell(kept.report)
-                kept.report = ""
-            if kept.ending:
-                process_tree.kill(partial(self._roots, kept))
+            if child.report:
+                child.send(child.report)
+                child.report = ""
+            if child.killing:
+                process_tree.kill(partial(self._roots, child))
 
-    def _forget(self, kept: _Kept) -> None:
+    def _forget(self, child: _ManagedChild) -> None:
         with contextlib.suppress(KeyError):
-            self._poll.unregister(kept.control)
-        del self._kept[kept.control]
-        kept.close()
+            self._poll.unregister(child.control)
+        del self._children[child.control]
+        child.close()
 
-    def _roots(self, kept: _Kept) -> list[int]:
-        """Return our children that are all that is left of `kept`, or have it below them: it and its orphans."""
-        orphans = [pid for pid in process_tree.children(os.getpid()) if pid not in self._programs]
-        found = [pid for pid in orphans if self._owner(pid) is kept]
-        return [kept.pid, *found] if kept.alive else found
+    def _roots(self, child: _ManagedChild) -> list[int]:
+        """Return the children of this process that belong to a child: its program, if that runs, and its orphans."""
+        orphans = [pid for pid in process_tree.children(os.getpid()) if pid not in self._running]
+        found = [pid for pid in orphans if self._owner(pid) is child]
+        return [child.pid, *found] if child.alive else found
 
-    def _owner(self, orphan: int) -> _Kept | None:
-        """Return whose child an orphan is; none when it has neither brand nor session of any that we keep."""
-        if not self._branding:
-            return next(iter(self._kept.values()), None)  # there is one at the most
-        if orphan not in self._owners:
-            brand, session = self._brands.of(orphan), process_tree.session(orphan)
-            named = (kept for kept in self._kept.values() if kept.pid and brand == kept.brand)
-            related = (kept for kept in self._kept.values() if kept.pid and session == kept.pid)
-            self._owners[orphan] = next(named, None) or next(related, None)
-        return self._owners[orphan]
+    def _owner(self, orphan: int) -> _ManagedChild | None:
+        """Return the child to which an orphan belongs; None if it has the tag and the session of none."""
+        if not self._tags_supported:
+            return next(iter(self._children.values()), None)  # then a subreaper has at most one child
+        if orphan not in self._orphan_owners:
+            tag, session = self._tags.of(orphan), process_tree.session(orphan)
+            same_tag = (child for child in self._children.values() if child.pid and tag == child.tag)
+            same_session = (child for child in self._children.values() if child.pid and session == child.pid)
+            self._orphan_owners[orphan] = next(same_tag, None) or next(same_session, None)
+        return self._orphan_owners[orphan]
 
 
 def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
-    """Return the next letter on the socket, nothing when there is nobody at its other end, and the descriptors with it.
+    """Return the next byte on the socket, which is empty at the end of file, and at most `most` descriptors with it.
 
-    As socket.recv_fds, which ignores its flags in Python 3.11, so that whatever is started would inherit them.
+    Like socket.recv_fds, which ignores its flags in Python 3.11, so that every started program would inherit them.
     """
     try:
         word, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(most * 4), _CLOEXEC)
@@ -312,8 +330,8 @@ def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
 
 
 def _spawn(argv: list[bytes], env: dict[bytes, bytes], terminal: bytes, fds: list[int]) -> int:
-    """Start the child in a session of its own; return its pid, or raise OSError."""
-    # A program without a slash is looked for in the child's own PATH.
+    """Start a program in a session of its own, and return its process id; raises OSError."""
+    # posix_spawnp searches a program without a slash in the PATH of this process: set it to that of the program.
     os.putenv("PATH", env.get(b"PATH", os.fsencode(os.defpath)))
     actions: list[tuple[int, int, int] | tuple[int, int, bytes, int, int]] = []
     if terminal:
@@ -338,5 +356,5 @@ def _spawn(argv: list[bytes], env: dict[bytes, bytes], terminal: bytes, fds: lis
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-    # A text without `#!` is a program of the shell, as shells themselves take it.
+    # A file without `#!` is executed by the shell, as execvp(3) does it.
     return start([b"/bin/sh", *argv])

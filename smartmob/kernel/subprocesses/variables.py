@@ -1,4 +1,4 @@
-"""The rule for variables and texts that a program is given, the same wherever they come from. No I/O."""
+"""The rules for environment variables and texts that are passed to programs, for all features. No I/O."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from smartmob.errors import InvalidInput
 
 NAME = "[A-Za-z_][A-Za-z0-9_]*"
-"""The names of environment variables that are taken, as a regular expression."""
+"""The names of environment variables that are allowed, as a regular expression."""
 
 _NAME = re.compile(NAME)
-_SHOWN = 80
+_SHOWN_CHARACTERS = 80  # of a wrong name in a message
 
 
 def is_name(text: str) -> bool:
@@ -20,15 +20,15 @@ def is_name(text: str) -> bool:
 
 
 def check(variables: Mapping[str, str], where: str) -> None:
-    """Raise InvalidInput, which shows no value, for a name or a value that no program can be given."""
+    """Check names and values; raises InvalidInput, whose message shows no value, as values may be secrets."""
     for name, value in variables.items():
         if not is_name(name):
-            raise InvalidInput.at(where, f"{name[:_SHOWN]!r} is no name of an environment variable")
-        check_text(value, f"{where}.{name[:_SHOWN]}", "a value")
+            raise InvalidInput.at(where, f"{name[:_SHOWN_CHARACTERS]!r} is no name of an environment variable")
+        check_text(value, f"{where}.{name[:_SHOWN_CHARACTERS]}", "a value")
 
 
 def check_text(text: str, where: str, what: str) -> None:
-    """Raise InvalidInput for a text that no program can be given; `what` says what it is."""
+    """Raise InvalidInput for a text that cannot be passed to a program. `what` names it in the message."""
     if "\0" in text:
         raise InvalidInput.at(where, f"{what} cannot contain the NUL character")
     try:

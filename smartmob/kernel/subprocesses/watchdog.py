@@ -1,14 +1,23 @@
-"""The guardian: the small program above all children, which ends them when the service is gone.
+"""The watchdog: the small program above all children, which kills them when the service is gone.
 
-It is started first, as a program of its own (`START`), and imports only what it needs, because it forks and what it has
-not in memory need not be copied. It forks *keepers*, each of which starts some of the children and ends them.
+The service starts it first, as a program of its own (`START`). It forks *subreapers*; each starts some of the children
+and ends them. It imports only what it needs, so that a fork copies little memory.
 
-Who watches whom: a keeper its service (by the end of file on its sockets) and the guardian (by PR_SET_PDEATHSIG); the
-guardian its service (by the end of file on its socket), and its keepers: it is a sub-reaper as they are, and kills what
-a killed keeper leaves.
+| Process | Watches | By | And then |
+|---|---|---|---|
+| watchdog | the service | the end of file on its socket | kills all subreapers and children, and ends |
+| watchdog | its subreapers | SIGCHLD | is itself a sub-reaper: kills what a killed subreaper has left |
+| subreaper | the service | the end of file on its sockets | kills its children, and ends |
+| subreaper | the watchdog | PR_SET_PDEATHSIG, prctl(2) | kills its children, and ends |
 
-Words on the socket, in ASCII, from the service: `K` with the file descriptor of a keeper's socket (SCM_RIGHTS): fork a
-keeper; `B` and a pid (4 bytes, big endian): answer `b` once nothing is left of that killed keeper and its trees.
+Messages on the socket between service and watchdog, in ASCII:
+
+| From | Message | Meaning |
+|---|---|---|
+| service | `K` with the descriptor of a socket (SCM_RIGHTS) | fork a subreaper that serves this socket |
+| service | `B` and a process id (4 bytes, big endian) | kill what this killed subreaper has left, then answer |
+| watchdog | `b` | the answer to the oldest `B`: nothing is left |
+| service | end of file | kill everything and end |
 """
 
 from __future__ import annotations
@@ -23,45 +32,49 @@ import sys
 
 from smartmob.kernel.subprocesses import process_tree
 from smartmob.kernel.subprocesses.process_tag import ProcessTags
-from smartmob.kernel.subprocesses.subreaper import keep, receive
+from smartmob.kernel.subprocesses.subreaper import receive, run_subreaper
 
 START = "import sys; sys.path.append(sys.argv[1]); from smartmob.kernel.subprocesses.watchdog import main; main()"
-"""What Python is to run, isolated (`-I`) and without site-packages (`-S`). Arguments: the folder that has the package
-`smartmob`, the descriptor of the service's socket, how many files a child may have open."""
+"""The code for `python -I -S -c` (isolated and without site-packages).
 
-_KEEPERS_SECONDS = 0.25
+Its arguments are the folder that has the package `smartmob`, the descriptor of the socket, and the number of files that
+a child may have open.
+"""
+
+_SUBREAPERS_END_SECONDS = 0.25  # then subreapers that still run are killed
 
 
 def main() -> None:
-    """Serve on the inherited socket until the service is gone, and leave nothing behind.
+    """Serve the inherited socket until the service is gone, then kill everything below this process.
 
-    Children may have so many files open at once as the service had. It has raised that limit for itself, but a program
-    that uses select(2) writes where it should not when a descriptor is beyond 1,023.
+    Children get the limit of open files that the service was started with. The service has raised its own limit, but a
+    program that uses select(2) overwrites its memory when a descriptor is above 1,023.
     """
     fd, open_files = map(int, sys.argv[2:])
     os.setsid()
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    process_tree.become_reaper(process_tree.GUARDIAN)
-    # A keeper inherits the handlers: what it does not do itself, after the fork, costs it no memory.
+    process_tree.become_subreaper(process_tree.WATCHDOG)
+    # Subreapers inherit the handlers: work that is done before the fork costs them no memory.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    guardian = _Watchdog(socket.socket(fileno=fd), process_tree.Wakeup(), ProcessTags())
-    # What the collector never touches is never copied by a fork.
+    watchdog = _ProcessWatchdog(socket.socket(fileno=fd), process_tree.Wakeup(), ProcessTags())
+    # The collector writes into objects, so that a forked process has to copy their pages: keep it away from these.
     gc.disable()
     gc.freeze()
-    guardian.run()
+    watchdog.run()
 
 
-class _Watchdog:
-    """The guardian of one service."""
+class _ProcessWatchdog:
+    """The state of the watchdog of one service."""
 
-    def __init__(self, service: socket.socket, wakeup: process_tree.Wakeup, brands: ProcessTags) -> None:
+    def __init__(self, service: socket.socket, wakeup: process_tree.Wakeup, tags: ProcessTags) -> None:
         self._service = service
         self._wakeup = wakeup
-        self._brands = brands
-        self._keepers: set[int] = set()
+        self._tags = tags
+        self._subreapers: set[int] = set()
 
     def run(self) -> None:
+        """Serve until the service is gone, and kill everything."""
         poll = select.poll()
         poll.register(self._service, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
@@ -72,20 +85,20 @@ class _Watchdog:
             if self._service.fileno() in ready and not self._serve():
                 break
             self._reap()
-        self._end()
+        self._kill_everything()
 
     def _serve(self) -> bool:
-        """Do one thing that the service asks for; return whether there is a service."""
+        """Carry out one message of the service; return False at the end of file."""
         word, fds = receive(self._service, 1)
         try:
             if word == b"K":
                 while fds:
                     self._fork(fds.pop())
             elif word == b"B":
-                self._bury(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))
+                self._reap_killed(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))
                 self._service.sendall(b"b")
         except OSError as error:
-            # Of a keeper that cannot be forked the end of file tells; those that there are go on.
+            # If no subreaper can be forked, the service reads the end of file; the other subreapers go on.
             sys.excepthook(type(error), error, None)
         finally:
             for fd in fds:
@@ -102,12 +115,12 @@ class _Watchdog:
         if pid == 0:
             self._service.close()
             self._wakeup.close()
-            keep(fd, parent, self._brands)
-        self._keepers.add(pid)
+            run_subreaper(fd, parent, self._tags)
+        self._subreapers.add(pid)
         os.close(fd)
 
     def _reap(self) -> None:
-        """Take note of ended keepers; what one that was killed has left is ours now, and is killed."""
+        """Reap ended subreapers, and kill what the killed ones have left, which are now children of this process."""
         killed = False
         while True:
             try:
@@ -116,25 +129,25 @@ class _Watchdog:
                 break
             if pid == 0:
                 break
-            if pid in self._keepers:
-                self._keepers.discard(pid)
+            if pid in self._subreapers:
+                self._subreapers.discard(pid)
                 killed = killed or os.WIFSIGNALED(status)
         if killed:
-            process_tree.kill_all(self._wakeup, self._keepers)
+            process_tree.kill_all(self._wakeup, self._subreapers)
 
-    def _bury(self, keeper: int) -> None:
-        """Wait for the end of a keeper that has closed its sockets, and kill what it leaves."""
-        if keeper in self._keepers:
-            self._keepers.discard(keeper)
-            os.waitpid(keeper, 0)
-            process_tree.kill_all(self._wakeup, self._keepers)
+    def _reap_killed(self, subreaper: int) -> None:
+        """Wait for the end of a subreaper whose sockets were closed, and kill what it has left."""
+        if subreaper in self._subreapers:
+            self._subreapers.discard(subreaper)
+            os.waitpid(subreaper, 0)
+            process_tree.kill_all(self._wakeup, self._subreapers)
 
-    def _end(self) -> None:
-        """Leave nothing behind: keepers saw the same end of file; one that cannot act is killed, with its trees."""
-        for pid in self._keepers:
+    def _kill_everything(self) -> None:
+        """Give subreapers a moment to end themselves and their children, then kill everything that is left."""
+        for pid in self._subreapers:
             process_tree.send(pid, signal.SIGCONT)
             process_tree.send(pid, process_tree.SIGTERM)
         self._reap()
-        while self._keepers and self._wakeup.wait(_KEEPERS_SECONDS):
+        while self._subreapers and self._wakeup.wait(_SUBREAPERS_END_SECONDS):
             self._reap()
         process_tree.kill_all(self._wakeup)

@@ -127,11 +127,11 @@ class MetricsWriter:
             self._connection = connection
         rows = [row for submission in submissions for row in submission.rows]
         ids = await self._known.ensure(rows)
-        again = submissions[0].mark is not None
+        again = submissions[0].commit_key is not None
         if not again:
             await self._place(connection, submissions, len(rows))
-        block = submissions[0].mark[0]
-        seqs = [seq for s in submissions for seq in range(s.mark[1], s.mark[1] + len(s.rows))]
+        block = submissions[0].commit_key[0]
+        seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
         try:
             await connection.copy_records_to_table(
                 "test_metrics", records=_records(block, seqs, ids, rows), columns=_COLUMNS
@@ -150,7 +150,7 @@ class MetricsWriter:
             if before is not None:
                 await self._close_block(connection, before)
         for submission in submissions:
-            submission.mark = (block, seq)
+            submission.commit_key = (block, seq)
             seq += len(submission.rows)
 
     async def _close_block(self, connection: Connection, block: int) -> None:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from smartmob.kernel.runtime.host_names import is_same_host
+
 UNUSUAL = 25.0
 """Percent of all processors that something else may take more than usual before a run is unfit."""
 
@@ -84,7 +86,7 @@ class HostLoadFound(msgspec.Struct, frozen=True):
 
 def load_on(node: str, hosts: Iterable[WatchedHost]) -> float | None:
     """Return how busy the machine `node` was in percent, or None where it did not report."""
-    found = [host for host in hosts if _is_named(host.host, node) and host.cpu is not None]
+    found = [host for host in hosts if is_same_host(host.host, node) and host.cpu is not None]
     found.sort(key=lambda host: host.host.lower() != node.lower())
     return found[0].cpu.avg if found and found[0].cpu is not None else None
 
@@ -100,9 +102,3 @@ def judge_load(node: str, cpu: float, tests: float, earlier: Sequence[float]) ->
         f"else ({than})."
     )
     return HostLoadFound(node, busy, cpu, tests, others, usual, says)
-
-
-def _is_named(name: str, node: str) -> bool:
-    """Tell whether a reporting machine is the one of a context: either may leave out its domain."""
-    one, other = name.lower().split("."), node.lower().split(".")
-    return one[0] == other[0] and (len(one) == 1 or len(other) == 1 or one == other)

@@ -21,7 +21,7 @@ from yarl import URL
 
 from smartmob import __version__
 from smartmob.errors import SmartmobError, TooLarge
-from smartmob.kernel.runtime.disk import Floor, check_room
+from smartmob.kernel.runtime.disk import Floor, check_free
 
 Progress = Callable[[int, int | None], None]
 """Is told the bytes that have come and, where the server says it, how many there will be."""
@@ -192,7 +192,7 @@ async def download(
             total = None if "Content-Encoding" in response.headers else response.content_length
             if total is not None and total > limits.bytes:
                 raise TooLarge(f"{_too_many(limits.bytes)} ({total})")
-            check_room(path.parent, total or 0, limits.least_free)
+            check_free(path.parent, total or 0, limits.least_free)
             stored = await store(response.content.iter_any(), path, limits, total=total, progress=progress)
             tag = response.headers.get("ETag")
             return replace(stored, version=Version(str(where[-1]), tag) if tag else None)

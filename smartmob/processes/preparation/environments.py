@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from smartmob.errors import SmartmobError
-from smartmob.kernel.runtime.disk import DiskLow, Floor, check_room
+from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, remove_tree
 from smartmob.processes.preparation.single_flight import SingleFlight
@@ -267,7 +267,7 @@ class Environments:
 
         def look() -> None:
             try:
-                check_room(self._folder, 0, self._least_free)
+                check_free(self._folder, 0, self._least_free)
             except DiskLow as error:
                 low.append(error)
                 scope.reschedule(loop.time())

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from smartmob.errors import InvalidInput, NotFound, Unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.subprocesses.output import Pipe
-from smartmob.kernel.subprocesses.spawner import Spawner, SpawnFailed, Spec
+from smartmob.kernel.subprocesses.child import SpawnFailed
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation import command, envfile, procfile
@@ -154,20 +154,10 @@ class Preparer:
 
     async def _run(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: OnOutput) -> int:
         """Run a command under the guarantee, and return its exit status; cancelled, end all of it first."""
-        pipe = Pipe(on_output, lambda: None)
-        null = os.open(os.devnull, os.O_RDONLY)
         try:
-            child = await self._spawner.spawn(Spec(argv, env, cwd, null, pipe.write_end, pipe.write_end))
+            child, pipe = await self._spawner.spawn_with_output(argv, env, cwd, on_output)
         except SpawnFailed as error:
-            self._spawner.sweeper.close(pipe)
             raise OSError(errno.ENOEXEC, str(error)) from None
-        except BaseException:
-            self._spawner.sweeper.close(pipe)
-            raise
-        finally:
-            os.close(null)
-        pipe.hand_over()
-        self._spawner.sweeper.add(pipe)
         try:
             ended = await child.exited()
         finally:
@@ -178,8 +168,8 @@ class Preparer:
                     await child.gone()
                 except asyncio.CancelledError:
                     continue
-            self._spawner.sweeper.drain(pipe)
-            self._spawner.sweeper.close(pipe)
+            self._spawner.pipe_reader.drain(pipe)
+            self._spawner.pipe_reader.close(pipe)
         return 1 if ended.status is None else ended.status
 
 

@@ -1,4 +1,4 @@
-"""The database: waiting for it, losing it, and what is no reason to wait."""
+"""The database: queries, lost connections, and errors that are not retried."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SOON = 3.0
 
 
 class TestReading:
-    """Queries on a server that is well."""
+    """Queries on a server without faults."""
 
-    async def test_rows_and_values(self, opened: Any) -> None:
-        """Each form gives what it says."""
+    async def test_queries_return_rows_or_values(self, opened: Any) -> None:
+        """There is a method for all rows, the first row and the first value."""
         database = await opened()
 
         rows = await database.fetch("SELECT n FROM generate_series(1, $1::integer) AS n", 3)
@@ -37,16 +37,16 @@ class TestReading:
         assert await database.fetchval("SELECT 1 WHERE false") is None
         await database.ping()
 
-    async def test_a_connection_is_lent(self, opened: Any) -> None:
-        """More callers than connections wait for each other, and each gets its answer."""
+    async def test_more_callers_than_connections_all_get_an_answer(self, opened: Any) -> None:
+        """They wait for each other."""
         database = await opened(pool_size=2)
 
         found = await asyncio.gather(*(database.fetchval("SELECT $1::integer", number) for number in range(20)))
 
         assert found == list(range(20))
 
-    async def test_one_of_the_callers_own(self, opened: Any) -> None:
-        """A connection that somebody made for itself is not one of the pool."""
+    async def test_a_connection_of_the_caller_is_not_in_the_pool(self, opened: Any) -> None:
+        """It does not reduce the size of the pool."""
         database = await opened(pool_size=1)
         own = await database.connect()
 
@@ -60,11 +60,11 @@ async def _terminate(admin: Any, connection: Connection) -> None:
     await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
 
 
-class TestLosingIt:
-    """A server that ends connections, or is gone."""
+class TestLostConnections:
+    """A server that closes connections, or is not available."""
 
-    async def test_idle_connections_that_ended(self, opened: Any, admin: Any) -> None:
-        """All connections of the pool may have been ended meanwhile; no caller notices."""
+    async def test_a_query_succeeds_after_all_idle_connections_were_closed(self, opened: Any, admin: Any) -> None:
+        """The caller does not notice."""
         database = await opened(pool_size=3)
         async with database.acquire() as first, database.acquire() as second, database.acquire() as third:
             lent = [first, second, third]
@@ -76,8 +76,8 @@ class TestLosingIt:
 
         assert found == list(range(12))
 
-    async def test_in_the_middle_of_an_operation(self, opened: Any, admin: Any) -> None:
-        """The operation is called again on another connection, until it has gone through."""
+    async def test_an_operation_is_repeated_when_its_connection_is_closed(self, opened: Any, admin: Any) -> None:
+        """It is called with another connection until it succeeds."""
         database = await opened()
         used = []
 
@@ -90,8 +90,8 @@ class TestLosingIt:
         assert await database.run(operation) == "done"
         assert len(set(used)) == 3
 
-    async def test_inside_of_a_transaction(self, opened: Any, admin: Any) -> None:
-        """What the first attempt did is gone with its transaction."""
+    async def test_a_transaction_is_repeated_when_its_connection_is_closed(self, opened: Any, admin: Any) -> None:
+        """The changes of the first attempt are rolled back."""
         database = await opened()
         await admin.execute("CREATE TABLE t (n integer)")
         attempts = []
@@ -107,8 +107,8 @@ class TestLosingIt:
 
         assert [row["n"] for row in await admin.fetch("SELECT n FROM t")] == [2]
 
-    async def test_it_comes_back(self, opened: Any, proxy: Proxy) -> None:
-        """A caller waits while nobody answers, and gets its answer once somebody does."""
+    async def test_a_query_waits_until_the_server_is_back(self, opened: Any, proxy: Proxy) -> None:
+        """It gets its answer then."""
         database = await opened(proxy.url)
         proxy.cut()
         seen = proxy.seen
@@ -120,8 +120,8 @@ class TestLosingIt:
 
         assert await asking == 7
 
-    async def test_nobody_listens(self, opened: Any, proxy: Proxy) -> None:
-        """After its patience a caller is refused and told when to try again; the next one tries anew."""
+    async def test_a_query_is_refused_after_the_patience(self, opened: Any, proxy: Proxy) -> None:
+        """The error says when to retry, and the next query tries again."""
         database = await opened(proxy.url, patience=0.2)
         await proxy.close()
 
@@ -134,8 +134,8 @@ class TestLosingIt:
         with pytest.raises(Unavailable):
             await database.ping()
 
-    async def test_the_refusal_names_no_address(self, opened: Any, proxy: Proxy) -> None:
-        """What a client is told holds nothing of where the database lives."""
+    async def test_a_refusal_contains_no_address_of_the_database(self, opened: Any, proxy: Proxy) -> None:
+        """Clients do not learn where the database is."""
         database = await opened(proxy.url, patience=0.1)
         await proxy.close()
 
@@ -144,8 +144,8 @@ class TestLosingIt:
 
         assert "127.0.0.1" not in str(caught.value)
 
-    async def test_a_ping_to_a_server_that_hangs(self, opened: Any, proxy: Proxy) -> None:
-        """It does not wait longer than it was told to."""
+    async def test_a_ping_ends_after_its_time_limit(self, opened: Any, proxy: Proxy) -> None:
+        """The server may hang."""
         database = await opened(proxy.url)
         proxy.flowing.clear()
 
@@ -157,8 +157,8 @@ class TestLosingIt:
 
         await database.ping()
 
-    async def test_a_query_to_a_server_that_hangs(self, opened: Any, proxy: Proxy) -> None:
-        """A connection over which nothing comes any more is given up after the time that a query may take."""
+    async def test_a_query_without_an_answer_is_given_up_after_its_time_limit(self, opened: Any, proxy: Proxy) -> None:
+        """Its connection is closed."""
         database = await opened(proxy.url, patience=0.2, query_timeout=0.2)
         proxy.flowing.clear()
 
@@ -173,8 +173,10 @@ class TestLosingIt:
         database.patience = 20.0
         assert await database.fetchval("SELECT 7") == 7
 
-    async def test_closing_while_it_hangs(self, opened: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The end of the service does not wait for an answer that never comes."""
+    async def test_close_does_not_wait_for_a_server_that_hangs(
+        self, opened: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its connections are terminated."""
         database = await opened(proxy.url)
         monkeypatch.setattr(db, "_CONNECT_SECONDS", 0.1)
         asking = asyncio.create_task(database.fetchval("SELECT pg_sleep(3600)"))
@@ -189,8 +191,8 @@ class TestLosingIt:
         await asyncio.wait([asking])
 
 
-class TestMistakes:
-    """What is no reason to try again."""
+class TestPermanentErrors:
+    """Errors that are not retried."""
 
     @pytest.mark.parametrize(
         ("query", "arguments", "expected"),
@@ -203,10 +205,10 @@ class TestMistakes:
             ("SELECT $1::text", ("a\0b",), asyncpg.CharacterNotInRepertoireError),
         ],
     )
-    async def test_they_are_raised_at_once(
+    async def test_other_errors_are_raised_after_one_attempt(
         self, opened: Any, query: str, arguments: tuple[Any, ...], expected: type[Exception]
     ) -> None:
-        """A mistake is raised as it is, after one attempt, and costs no connection."""
+        """They cost no connection."""
         database = await opened()
         attempts = []
 
@@ -220,8 +222,8 @@ class TestMistakes:
         assert len(attempts) == 1
         assert await database.fetchval("SELECT 1") == 1
 
-    async def test_our_own_errors(self, opened: Any) -> None:
-        """So is what the operation itself raises."""
+    async def test_exceptions_of_an_operation_are_raised_at_once(self, opened: Any) -> None:
+        """They are not retried."""
         database = await opened()
 
         async def operation(_: Connection) -> None:
@@ -256,8 +258,8 @@ class TestMistakes:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
     )
-    def test_which_is_which(self, error: Exception, away: bool) -> None:
-        """The server's absence is told from everything else."""
+    def test_lost_connections_are_distinguished_from_other_errors(self, error: Exception, away: bool) -> None:
+        """Only they are retried."""
         assert db.is_away(error) is away
 
 
@@ -272,10 +274,10 @@ async def _refused_at_once(url: str, said: str) -> None:
 
 
 class TestStart:
-    """Opening the database of others."""
+    """Opening an external database."""
 
-    async def test_it_waits_for_a_server(self, schema_url: str) -> None:
-        """A server that comes up later is waited for, with a line in the log for each attempt."""
+    async def test_open_waits_for_the_server(self, schema_url: str) -> None:
+        """Each attempt is logged."""
         proxy = Proxy(schema_url)
         database = Database(DatabaseSettings(url=proxy.url, wait=60), None)
         with structlog.testing.capture_logs() as lines:
@@ -293,8 +295,8 @@ class TestStart:
         await database.close()
         await proxy.close()
 
-    async def test_it_gives_up(self, schema_url: str) -> None:
-        """After its time the error tells how long it waited, why, and what to look at."""
+    async def test_open_fails_after_its_time_limit(self, schema_url: str) -> None:
+        """The error has the time, the reason and what to check."""
         proxy = Proxy(schema_url)
         database = Database(DatabaseSettings(url=proxy.url, wait=0.15), None)
 
@@ -314,8 +316,10 @@ class TestStart:
         ],
         ids=lambda change: change[1],
     )
-    async def test_a_wrong_name(self, schema_url: str, change: tuple[str, str]) -> None:
-        """A database or a role that is not there will not come by waiting: it is told at once."""
+    async def test_a_missing_database_or_role_is_reported_at_once(
+        self, schema_url: str, change: tuple[str, str]
+    ) -> None:
+        """Waiting would not help."""
         await _refused_at_once(schema_url.replace(*change), "the database refuses the service")
 
     @pytest.mark.parametrize(
@@ -330,8 +334,8 @@ class TestStart:
             "postgresql://\x00/x",
         ],
     )
-    async def test_a_bad_url(self, url: str) -> None:
-        """An address that is none is told at once."""
+    async def test_a_malformed_url_is_reported_at_once(self, url: str) -> None:
+        """The error shows the right form."""
         await _refused_at_once(url, "the database")
 
     @pytest.mark.parametrize(
@@ -344,8 +348,8 @@ class TestStart:
             "hunter2",
         ],
     )
-    async def test_the_password_is_not_told(self, url: str) -> None:
-        """Neither the error nor the log holds anything of the URL's password."""
+    async def test_errors_and_log_lines_do_not_contain_the_password(self, url: str) -> None:
+        """This holds for malformed URLs, too."""
         database = Database(DatabaseSettings(url=url, wait=0.15), None)
 
         with structlog.testing.capture_logs() as lines, pytest.raises(DatabaseError) as caught:
@@ -367,7 +371,7 @@ class TestStart:
         (asyncpg.InterfaceError("connection is closed"), "connection lost"),
     ],
 )
-def test_reasons(error: Exception, text: str) -> None:
-    """A reason is one line that names no address."""
+def test_a_reason_is_one_line_without_an_address(error: Exception, text: str) -> None:
+    """Clients get it."""
     assert db.reason(error) == text
     assert text in str(db.away(error))

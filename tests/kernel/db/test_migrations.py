@@ -49,10 +49,10 @@ async def _locks(connection: Connection) -> int:
 
 
 class TestApply:
-    """Bringing tables up to date."""
+    """Applying migrations."""
 
-    async def test_from_empty(self, connection: Connection) -> None:
-        """Every migration is applied in order and recorded with its checksum."""
+    async def test_all_migrations_are_applied_in_order_and_recorded(self, connection: Connection) -> None:
+        """The checksum of each is recorded, too."""
         assert await apply(connection, [OTHER, ONE, TWO]) == 3
 
         assert await _rows(connection) == [1, 2]
@@ -62,26 +62,26 @@ class TestApply:
         )
         assert await _locks(connection) == 0
 
-    async def test_twice(self, connection: Connection) -> None:
-        """The second time there is nothing to do."""
+    async def test_a_second_call_applies_nothing(self, connection: Connection) -> None:
+        """There is nothing left to do."""
         await apply(connection, [ONE, TWO])
 
         assert await apply(connection, [ONE, TWO]) == 0
         assert await _rows(connection) == [1, 2]
 
-    async def test_only_what_is_missing(self, connection: Connection) -> None:
-        """A later version adds its own steps, and a new room all of its."""
+    async def test_only_missing_migrations_are_applied(self, connection: Connection) -> None:
+        """A later version has further migrations, and a new feature has its own."""
         await apply(connection, [ONE])
 
         assert await apply(connection, [OTHER, ONE, TWO]) == 2
         assert await _rows(connection) == [1, 2]
 
-    async def test_nothing(self, connection: Connection) -> None:
-        """No migration, nothing done."""
+    async def test_without_migrations_nothing_is_applied(self, connection: Connection) -> None:
+        """The number of applied migrations is 0."""
         assert await apply(connection, []) == 0
 
-    async def test_an_edited_migration(self, connection: Connection) -> None:
-        """A file that was changed after it had been applied stops the start, and nothing is applied."""
+    async def test_an_edited_migration_stops_the_start(self, connection: Connection) -> None:
+        """Nothing is applied then."""
         await apply(connection, [ONE])
         edited = Migration("room", 1, "0001_one.sql", ONE.sql + " ")
 
@@ -91,8 +91,8 @@ class TestApply:
         assert await _rows(connection) == [1]
         assert await _locks(connection) == 0
 
-    async def test_a_newer_database(self, connection: Connection) -> None:
-        """A database that a newer version has changed is not touched, and the error names the step."""
+    async def test_a_newer_database_is_refused_and_unchanged(self, connection: Connection) -> None:
+        """The error names the unknown migration."""
         await apply(connection, [ONE, TWO])
 
         with pytest.raises(DatabaseError, match=r"newer smartmob \(migration 0002 of room\)"):
@@ -101,14 +101,14 @@ class TestApply:
         assert await _ledger(connection) == [("room", 1), ("room", 2)]
         assert await _locks(connection) == 0
 
-    async def test_a_room_that_is_gone(self, connection: Connection) -> None:
-        """Tables of a room that this version does not have are left alone."""
+    async def test_tables_of_an_unknown_feature_are_left_alone(self, connection: Connection) -> None:
+        """This version may not have that feature."""
         await apply(connection, [OTHER, ONE])
 
         assert await apply(connection, [ONE]) == 0
 
-    async def test_a_migration_that_fails(self, connection: Connection) -> None:
-        """What it did is taken back and it is not recorded; those before it stay, and it can be tried again."""
+    async def test_a_failed_migration_is_rolled_back_and_can_be_repeated(self, connection: Connection) -> None:
+        """It is not recorded; those before it stay."""
         with pytest.raises(asyncpg.UndefinedFunctionError):
             await apply(connection, [ONE, TWO, BROKEN])
 
@@ -118,8 +118,8 @@ class TestApply:
         mended = Migration("room", 3, BROKEN.name, "CREATE TABLE half (n integer)")
         assert await apply(connection, [ONE, TWO, mended]) == 1
 
-    async def test_several_services_at_once(self, schema_url: str) -> None:
-        """One applies, the others wait for it and find everything done."""
+    async def test_services_that_start_at_once_apply_each_migration_once(self, schema_url: str) -> None:
+        """One applies them, and the others wait for it."""
         connections = [await asyncpg.connect(schema_url) for _ in range(4)]
 
         done = await asyncio.gather(*(apply(connection, [OTHER, ONE, TWO]) for connection in connections))
@@ -131,25 +131,25 @@ class TestApply:
 
 
 class TestCollect:
-    """Finding the migrations of rooms."""
+    """Finding the migrations of features."""
 
-    def test_the_rooms_of_this_version(self) -> None:
-        """Each room has some, numbered from 1 without a gap."""
+    def test_the_migrations_of_each_feature_are_numbered_without_gaps(self) -> None:
+        """They start with 1."""
         for room in MIGRATED_FEATURES:
             numbers = [migration.number for migration in collect({room: MIGRATED_FEATURES[room]})]
 
             assert numbers == list(range(1, len(numbers) + 1))
             assert numbers
 
-    async def test_from_the_first_to_the_last(self, connection: Connection) -> None:
-        """They can be applied to an empty database, and once they are nothing is left to do."""
+    async def test_the_real_migrations_apply_to_an_empty_database(self, connection: Connection) -> None:
+        """After that nothing is left to do."""
         wanted = collect(MIGRATED_FEATURES)
 
         assert await apply(connection, wanted) == len(wanted)
         assert await apply(connection, wanted) == 0
 
-    def test_order_and_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """They come by room and number; files that are not named like one are passed over."""
+    def test_migrations_are_sorted_by_feature_and_number(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Files with other names are ignored."""
         monkeypatch.syspath_prepend(tmp_path)
         rooms = [f"room_of_migrations_{next(_numbers)}" for _ in range(2)]
         for room in rooms:
@@ -166,7 +166,7 @@ class TestCollect:
         ]
         assert (found[0].name, found[0].sql) == ("0001_first.sql", "-- 0001_first.sql ü")
 
-    def test_the_checksum(self) -> None:
-        """It tells any change of the text, and nothing else."""
+    def test_a_changed_text_changes_the_checksum(self) -> None:
+        """The name of the file does not."""
         assert ONE.checksum == Migration("x", 9, "0009_x.sql", ONE.sql).checksum
         assert ONE.checksum != Migration("room", 1, "0001_one.sql", ONE.sql + "\n").checksum

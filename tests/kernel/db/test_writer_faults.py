@@ -1,4 +1,4 @@
-"""Group commit while the database goes away and comes back."""
+"""Group commit while the database is not available, and after that."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from tests.waiting import until
 
 
 class TestAway:
-    """A connection that ends."""
+    """Connections that are closed by the server."""
 
     @pytest.mark.parametrize("moment", ["before", "inside", "after"])
-    async def test_every_moment(self, writers: Writers, stored: Stored, moment: Moment) -> None:
-        """Before, within and after the transaction: the caller waits, and its rows are stored once."""
+    async def test_rows_are_stored_once_when_the_connection_ends_at_any_moment(
+        self, writers: Writers, stored: Stored, moment: Moment
+    ) -> None:
+        """It may end before, within and after the transaction; the caller waits."""
         writer = await writers()
         stored.cuts = [moment]
 
@@ -29,11 +31,11 @@ class TestAway:
 
         assert await stored.values() == [1, 2]
         assert len(stored.attempts) == 2
-        assert writer.figures.retries == 1
+        assert writer.stats.retries == 1
         assert [(line["event"], line["writer"], line["waiting"]) for line in lines] == [("writer.waiting", "test", 2)]
 
-    async def test_again_and_again(self, writers: Writers, stored: Stored) -> None:
-        """However often it ends, all is stored once and in order."""
+    async def test_rows_are_stored_once_after_many_lost_connections(self, writers: Writers, stored: Stored) -> None:
+        """Their order is kept."""
         writer = await writers()
         stored.cuts = ["before", "inside", "after", None, "after", "inside", None]
 
@@ -42,10 +44,12 @@ class TestAway:
                 await asyncio.gather(writer.put([3 * number, 3 * number + 1]), writer.put([3 * number + 2]))
 
         assert await stored.values() == list(range(12))
-        assert writer.figures.waiting == 0
+        assert writer.stats.waiting == 0
 
-    async def test_between_two_batches(self, writers: Writers, stored: Stored, admin: Any) -> None:
-        """A connection that ended while nobody wrote is no reason to fail."""
+    async def test_a_connection_lost_between_batches_is_replaced(
+        self, writers: Writers, stored: Stored, admin: Any
+    ) -> None:
+        """The next batch does not fail."""
         writer = await writers()
         await writer.put([1])
         (pid,) = stored.backends
@@ -56,12 +60,14 @@ class TestAway:
 
         assert await stored.values() == [1, 2]
 
-    async def test_refused_rows_meanwhile(self, writers: Writers, stored: Stored) -> None:
-        """Who waits beside a row that the database refuses is stored, also when the connection ends meanwhile."""
+    async def test_rows_beside_a_refused_row_are_stored_although_the_connection_ends(
+        self, writers: Writers, stored: Stored
+    ) -> None:
+        """Only the refused row fails."""
         writer = await writers()
         stored.gate.clear()
         puts = [asyncio.create_task(writer.put([value])) for value in (1, -1, 2)]
-        await until(lambda: stored.attempts and writer.figures.waiting == 3)
+        await until(lambda: stored.attempts and writer.stats.waiting == 3)
         stored.cuts = ["inside", None, "after", "before", "inside"]
 
         with structlog.testing.capture_logs():
@@ -71,8 +77,10 @@ class TestAway:
         assert [result is None for result in results] == [True, False, True]
         assert await stored.values() == [1, 2]
 
-    async def test_under_load(self, writers: Writers, stored: Stored, admin: Any) -> None:
-        """With many writers and a server that ends connections at any moment, what was acknowledged is there once."""
+    async def test_acknowledged_rows_are_stored_once_under_load(
+        self, writers: Writers, stored: Stored, admin: Any
+    ) -> None:
+        """The server closes connections of many callers at any moment."""
         writer = await writers()
         stored.cuts = [random.choice(["before", "inside", "after", None, None]) for _ in range(12)]
 
@@ -85,8 +93,10 @@ class TestAway:
 
         assert sorted(await stored.values()) == [100 * worker + number for worker in range(10) for number in range(8)]
 
-    async def test_it_comes_back(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-        """While nobody answers the caller waits; once the server answers the rows are stored."""
+    async def test_rows_are_stored_when_the_server_is_back(
+        self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    ) -> None:
+        """The caller waits until then."""
         writer = await writers(await opened(proxy.url))
         await writer.put([1])
         proxy.cut()
@@ -102,11 +112,13 @@ class TestAway:
         assert await stored.values() == [1, 2]
 
 
-class TestTimeIsUp:
-    """A database that does not come back in time."""
+class TestPatience:
+    """A database that is not available for longer than the patience."""
 
-    async def test_it_refuses(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-        """The caller is told to try again, and its rows are not stored later either."""
+    async def test_rows_are_refused_after_the_patience(
+        self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    ) -> None:
+        """The error says to retry, and the rows are not stored later."""
         database = await opened(proxy.url, patience=0.2)
         writer = await writers(database)
         proxy.cut()
@@ -117,16 +129,18 @@ class TestTimeIsUp:
         ):
             await writer.put([1])
         assert caught.value.retry_after > 0
-        assert writer.figures.refused == 1
+        assert writer.stats.refused == 1
         proxy.up = True
         database.patience = 20.0
         await writer.put([2])
 
         assert await stored.values() == [2]
-        assert writer.figures.waiting == 0
+        assert writer.stats.waiting == 0
 
-    async def test_also_those_who_came_later(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-        """Each caller waits for its own time only, however many wait before it."""
+    async def test_each_caller_waits_for_its_own_patience_only(
+        self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    ) -> None:
+        """Callers before it do not matter."""
         writer = await writers(await opened(proxy.url, patience=0.2), max_batch=2)
         proxy.cut()
 
@@ -134,12 +148,12 @@ class TestTimeIsUp:
             results = await asyncio.gather(*(writer.put([number]) for number in range(20)), return_exceptions=True)
 
         assert {type(result) for result in results} == {Unavailable}
-        assert writer.figures.refused == 20
+        assert writer.stats.refused == 20
 
-    async def test_close_does_not_wait_for_ever(
+    async def test_close_refuses_rows_when_the_database_is_not_available(
         self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
     ) -> None:
-        """What waits for a database that is away is refused, and the writer ends."""
+        """The writer ends."""
         writer = await writers(await opened(proxy.url, patience=0.2))
         proxy.cut()
         put = asyncio.create_task(writer.put([1]))
@@ -151,8 +165,10 @@ class TestTimeIsUp:
         with pytest.raises(Unavailable):
             await put
 
-    async def test_a_server_that_hangs(self, writers: Writers, stored: Stored, opened: Any, admin: Any) -> None:
-        """An answer that does not come counts like a server that is away."""
+    async def test_a_server_that_hangs_counts_as_not_available(
+        self, writers: Writers, stored: Stored, opened: Any, admin: Any
+    ) -> None:
+        """The rows are stored by another attempt."""
         database = await opened(patience=0.2)
         writer = await writers(database)
 
@@ -166,8 +182,10 @@ class TestTimeIsUp:
 
         assert await stored.values() == [2]
 
-    async def test_a_cable_that_is_pulled(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-        """A connection over which nothing comes any more, not even its end, is given up in time."""
+    async def test_a_silent_connection_is_given_up_in_time(
+        self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    ) -> None:
+        """Not even its end arrives."""
         database = await opened(proxy.url)
         writer = await writers(database)
         await writer.put([1])
@@ -185,8 +203,10 @@ class TestTimeIsUp:
 
         assert await stored.values() == [1, 3]
 
-    async def test_no_server_at_the_start(self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-        """The first rows are stored as soon as it is there, and refused when that takes too long."""
+    async def test_rows_wait_for_a_server_that_starts_later(
+        self, writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    ) -> None:
+        """They are refused when that takes too long."""
         database = await opened(proxy.url, patience=0.3)
         proxy.cut()
         writer = await writers(database)
@@ -199,8 +219,10 @@ class TestTimeIsUp:
         assert await stored.values() == [2]
 
 
-async def test_a_refusal_says_what_is_known(writers: Writers, stored: Stored, opened: Any, proxy: Proxy) -> None:
-    """Rows of an attempt whose answer never came may be stored; those that were never sent are not."""
+async def test_a_refusal_says_whether_the_rows_may_be_stored(
+    writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+) -> None:
+    """They may be when no answer came, and are not when they were never sent."""
     writer = await writers(await opened(proxy.url, patience=0.3), max_batch=1)
     stored.cuts = ["after"]
     stored.gate.clear()
@@ -217,8 +239,8 @@ async def test_a_refusal_says_what_is_known(writers: Writers, stored: Stored, op
     assert await stored.values() == [1]
 
 
-async def test_a_writer_that_fails_goes_on(writers: Writers, stored: Stored) -> None:
-    """The loop that dies of a bug is started again, its callers are told, and later rows are stored."""
+async def test_a_writer_that_fails_is_started_again(writers: Writers, stored: Stored) -> None:
+    """Its callers get an error, and later rows are stored."""
     faults = [ZeroDivisionError()]
 
     def committed(_: int) -> None:
@@ -235,5 +257,5 @@ async def test_a_writer_that_fails_goes_on(writers: Writers, stored: Stored) -> 
         await writer.put([2])
 
     assert await stored.values() == [1, 2]
-    assert writer.figures.waiting == 0
+    assert writer.stats.waiting == 0
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task.died"]

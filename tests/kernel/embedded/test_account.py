@@ -13,8 +13,8 @@ from smartmob.kernel.embedded import account
 from smartmob.kernel.embedded.account import Account, find
 
 
-def test_who_it_is() -> None:
-    """Root's database runs as somebody else who cannot sign in; everybody else's runs as themselves."""
+def test_root_runs_the_database_as_the_system_user() -> None:
+    """That user cannot log in; any other user runs the database as itself."""
     found = find()
 
     assert found.ours == pwd.getpwuid(os.geteuid()).pw_name
@@ -27,8 +27,8 @@ def test_who_it_is() -> None:
         assert found.uid == os.geteuid()
 
 
-def test_programs_run_as_it() -> None:
-    """A program that is started with its options has its user and group and no other groups."""
+def test_programs_get_the_user_and_group_of_the_account() -> None:
+    """They have no other groups."""
     found = find()
 
     said = subprocess.run(
@@ -44,13 +44,13 @@ def test_programs_run_as_it() -> None:
         assert groups.split() == [str(found.gid)]
 
 
-def test_ones_own_user_needs_no_change() -> None:
-    """Whoever runs programs as itself starts them without further options."""
+def test_the_own_user_needs_no_options() -> None:
+    """A program starts as this user by default."""
     assert Account("me", os.geteuid(), os.getegid(), "me").popen_options() == {}
 
 
-def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container may run as a number that nobody knows: the error says so and what to do."""
+def test_a_user_without_a_name_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a user id that the user database does not have."""
     monkeypatch.setattr("os.geteuid", lambda: 3_999_999_999)
 
     with pytest.raises(DatabaseError, match=r"user id 3999999999 has none.*--database-url"):
@@ -59,14 +59,14 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(name="as_root")
 def _as_root(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Look for a system user that is not there, as root would."""
+    """Look for a missing system user as root does."""
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(account, "NAME", "smartmob-of-no-machine")
     return monkeypatch
 
 
-def test_no_program_to_make_it(as_root: pytest.MonkeyPatch) -> None:
-    """Where no user can be added the error names the ways on."""
+def test_a_system_without_a_program_to_add_users_is_reported_with_advice(as_root: pytest.MonkeyPatch) -> None:
+    """The error names the alternatives."""
     as_root.setattr(account, "_CREATORS", (("no-such-program-of-any-machine",),))
 
     with pytest.raises(DatabaseError) as caught:
@@ -78,8 +78,8 @@ def test_no_program_to_make_it(as_root: pytest.MonkeyPatch) -> None:
     assert "--database-url" in said
 
 
-def test_a_program_that_refuses_to_make_it(as_root: pytest.MonkeyPatch) -> None:
-    """What the program said is part of the error."""
+def test_the_message_of_the_program_that_adds_users_is_reported(as_root: pytest.MonkeyPatch) -> None:
+    """The error contains it."""
     as_root.setattr(account, "_CREATORS", (("sh", "-c", "echo the file is locked >&2; exit 1"),))
 
     with pytest.raises(DatabaseError, match="the file is locked"):

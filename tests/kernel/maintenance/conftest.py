@@ -1,4 +1,4 @@
-"""What the tests of backups share: a database with rows, and an empty one."""
+"""Fixtures for the tests of backups: an open database, and a database with rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN = migrations.collect(MIGRATED_FEATURES)
 
 @pytest.fixture(name="reached")
 async def _reached(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Return the opener of external databases: `place = await reached(url)`."""
+    """Return a function that opens an external database: `target = await reached(url)`."""
     async with AsyncExitStack() as stack:
 
         async def make(url: str) -> Any:
@@ -32,7 +32,7 @@ async def _reached(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture(name="filled")
 async def _filled(database_url: str) -> AsyncIterator[Any]:
-    """Return a connection to the test's own database, which has marks and samples in partitions."""
+    """Return a connection to the database of the test, which has marks, and samples in partitions."""
     connection = await asyncpg.connect(database_url)
     await connection.execute(
         "INSERT INTO marks SELECT gen_random_uuid(), now(), 'm' || n, '', now() FROM generate_series(1, 500) n"
@@ -50,7 +50,7 @@ async def _filled(database_url: str) -> AsyncIterator[Any]:
 
 
 async def contents(connection: Any) -> dict[str, str]:
-    """Return a digest of the rows of each table."""
+    """Return a digest of the rows of each table, by name."""
     found = {}
     for name in migrations.tables(KNOWN):
         query = f"SELECT md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {name} AS t"

@@ -1,4 +1,4 @@
-"""Backups of a database that is in use."""
+"""Making backups of a database that is in use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from tests.waiting import until
 
 
 def _unseen(*_: object) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
-async def test_a_backup(reached: Any, database_url: str, filled: Any, tmp_path: Path) -> None:
-    """It is a file for its owner only, with its sum beside it, and the database remembers it."""
-    place, path, seen = await reached(database_url), tmp_path / "a.dump", []
-    made = await dump(place, path, io.BytesIO(), lambda table, size: seen.append((table, size)))
+async def test_a_backup_is_a_private_file_with_its_checksum(
+    reached: Any, database_url: str, filled: Any, tmp_path: Path
+) -> None:
+    """The database has a record of it."""
+    target, path, seen = await reached(database_url), tmp_path / "a.dump", []
+    made = await dump(target, path, io.BytesIO(), lambda table, size: seen.append((table, size)))
 
     data = path.read_bytes()
     assert (made.bytes, made.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -39,27 +41,29 @@ async def test_a_backup(reached: Any, database_url: str, filled: Any, tmp_path: 
     assert await last_backup(filled) == made
 
 
-async def test_what_is_there_already(reached: Any, database_url: str, tmp_path: Path) -> None:
-    """It is not overwritten; neither is a folder that is not there made."""
-    place, path = await reached(database_url), tmp_path / "a.dump"
+async def test_a_backup_overwrites_no_file_and_makes_no_folder(reached: Any, database_url: str, tmp_path: Path) -> None:
+    """The error says so."""
+    target, path = await reached(database_url), tmp_path / "a.dump"
     path.write_bytes(b"mine")
-    with pytest.raises(StartupError, match="it is there already"):
-        await dump(place, path, io.BytesIO(), _unseen)
+    with pytest.raises(StartupError, match="it exists already"):
+        await dump(target, path, io.BytesIO(), _unseen)
     assert path.read_bytes() == b"mine"
     with pytest.raises(StartupError, match="No such file"):
-        await dump(place, tmp_path / "none" / "a.dump", io.BytesIO(), _unseen)
+        await dump(target, tmp_path / "none" / "a.dump", io.BytesIO(), _unseen)
     assert [file.name for file in tmp_path.iterdir() if "dump" in file.name] == ["a.dump"]
 
 
-async def test_an_empty_database(reached: Any, empty_url: str, tmp_path: Path) -> None:
-    """There is nothing to back up, and no file is left behind."""
+async def test_a_backup_of_an_empty_database_is_refused(reached: Any, empty_url: str, tmp_path: Path) -> None:
+    """No file is left."""
     with pytest.raises(DatabaseError, match="nothing to back up"):
         await dump(await reached(empty_url), tmp_path / "a.dump", io.BytesIO(), _unseen)
     assert list(tmp_path.glob("a.dump*")) == []
 
 
-async def test_a_pipe_and_a_schema_of_its_own(reached: Any, database_url: str, empty_url: str, tmp_path: Path) -> None:
-    """A backup goes to a stream as well; tables of others are neither copied nor missed."""
+async def test_a_backup_to_a_stream_has_only_the_tables_of_smartmob(
+    reached: Any, database_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    """Other tables of the database are not copied."""
     admin = await asyncpg.connect(database_url)
     await admin.execute("CREATE TABLE foreigner AS SELECT 1 AS n")
     stream = io.BytesIO()
@@ -75,12 +79,14 @@ async def test_a_pipe_and_a_schema_of_its_own(reached: Any, database_url: str, e
     await target.close()
 
 
-async def test_it_is_in_nobodys_way(reached: Any, database_url: str, filled: Any, tmp_path: Path) -> None:
-    """While a backup is made, a partition that it would have to wait for is made later, and writing goes on."""
-    place, holding, going_on = await reached(database_url), asyncio.Event(), asyncio.Event()
+async def test_writing_goes_on_while_a_backup_is_made(
+    reached: Any, database_url: str, filled: Any, tmp_path: Path
+) -> None:
+    """A partition that would have to wait for the backup is made after it."""
+    target, holding, going_on = await reached(database_url), asyncio.Event(), asyncio.Event()
 
     class Slow(io.BytesIO):
-        """Takes the first bytes and then waits, as a slow disk would."""
+        """A file that waits after the first bytes, like a slow disk."""
 
         def write(self, data: Any) -> int:
             loop.call_soon_threadsafe(holding.set)
@@ -88,14 +94,14 @@ async def test_it_is_in_nobodys_way(reached: Any, database_url: str, filled: Any
             return super().write(data)
 
     loop = asyncio.get_running_loop()
-    copying = asyncio.create_task(dump(place, None, Slow(), _unseen))
+    copying = asyncio.create_task(dump(target, None, Slow(), _unseen))
     await asyncio.wait_for(holding.wait(), 30)
     maker = await asyncpg.connect(database_url)
     later = await filled.fetchval("SELECT now() + interval '30 days'")
     making = asyncio.create_task(Partitions().ensure_ahead(maker, later))
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND pid = $1"
     await until(lambda: filled.fetchval(waits, maker.get_server_pid()))
-    # Nobody holds or awaits a lock on the table, so whoever writes is not behind one.
+    # No connection holds or waits for a lock on the table, so writing does not wait.
     await filled.execute("INSERT INTO marks VALUES (gen_random_uuid(), now(), 'meanwhile', '', now())")
     await filled.execute("SELECT count(*) FROM turret_results")
     going_on.set()

@@ -1,4 +1,4 @@
-"""What the checks of an installation find, on machines that are well and on those that are not."""
+"""The checks of an installation, with and without problems."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.kernel.maintenance.conftest import KNOWN
 
 
 class TestAddresses:
-    """Where the service listens."""
+    """The addresses of the service."""
 
-    def test_free_ports(self) -> None:
-        """Each port that the settings name is tried; 0 is whatever is free."""
+    def test_free_ports_are_good(self) -> None:
+        """Every port of the settings is tried; 0 means any free port."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         turrets = TurretsSettings(hq=True, hq_publish_port=0, hq_rc_port=0, hq_external_port=0)
@@ -34,8 +34,8 @@ class TestAddresses:
         assert [finding.level for finding in found] == ["good"] * 4
         assert found[0].said == f"{port} is free"
 
-    def test_a_port_that_is_taken(self) -> None:
-        """It is told how to find out by whom, and what to give instead."""
+    def test_a_taken_port_is_bad(self) -> None:
+        """The advice says how to find the other program, and which option to change."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             (_, found) = checks.addresses(Settings(port=0, conplyent=ConplyentSettings(port=port)))
@@ -43,14 +43,14 @@ class TestAddresses:
         assert f":{port}" in found.advice
         assert "--conplyent-port" in found.advice
 
-    async def test_a_port_that_is_ours(self, client: Any) -> None:
-        """A service that answers there is no fault."""
+    async def test_a_port_with_a_running_service_is_good(self, client: Any) -> None:
+        """The service answers there."""
         settings = Settings(port=client.server.port)
         (found,) = await asyncio.to_thread(lambda: list(checks.addresses(settings)))
         assert (found.level, found.said) == ("good", f"{settings.port}: a smartmob listens there")
 
-    def test_everybody_without_a_token(self) -> None:
-        """It is what the start would refuse."""
+    def test_an_open_address_without_a_token_is_bad(self) -> None:
+        """The service would refuse to start."""
         found = next(checks.addresses(Settings(host="0.0.0.0", port=0)))
         assert (found.name, found.level) == ("address", "bad")
         assert "--token-file" in found.advice
@@ -59,8 +59,8 @@ class TestAddresses:
 class TestFiles:
     """The data directory, the disk and the files of secrets."""
 
-    def test_a_data_directory(self, tmp_path: Path) -> None:
-        """One that will be made, one that is there, one in use."""
+    def test_a_private_data_directory_is_good_and_an_open_one_bad(self, tmp_path: Path) -> None:
+        """One that does not exist will be made."""
         path = tmp_path / "a" / "data"
         assert checks.data_directory(path).said.endswith("is made at the first start")
         path.mkdir(parents=True)
@@ -69,27 +69,27 @@ class TestFiles:
         found = checks.data_directory(path)
         assert (found.level, found.advice) == ("bad", f"chmod o-w {path}")
 
-    def test_one_that_a_service_holds(self, tmp_path: Path) -> None:
-        """It is good, and left to it."""
+    def test_a_data_directory_in_use_is_good(self, tmp_path: Path) -> None:
+        """It is not changed."""
         folder = DataDirectory(tmp_path)
         folder.hold()
-        assert checks.data_directory(tmp_path).said.endswith("held by the service that runs")
+        assert checks.data_directory(tmp_path).said.endswith("is in use by the service that runs")
         folder.release()
 
-    def test_one_that_cannot_be_made(self, tmp_path: Path) -> None:
-        """It is told what stands in the way."""
+    def test_a_data_directory_that_cannot_be_made_is_bad(self, tmp_path: Path) -> None:
+        """There is a file in its path."""
         (tmp_path / "file").write_text("")
         found = checks.data_directory(tmp_path / "file" / "lock")
         assert found.level == "bad"
 
-    def test_the_disk(self, tmp_path: Path) -> None:
-        """What is free is told, also for a folder that is not there yet."""
+    def test_the_free_space_is_reported(self, tmp_path: Path) -> None:
+        """The folder need not exist."""
         found = checks.disk(tmp_path / "x" / "y")
         assert "GB are free" in found.said
 
     @pytest.mark.parametrize(("mode", "level"), [(0o600, "good"), (0o640, "warning"), (0o604, "bad"), (0o666, "bad")])
-    def test_a_token_file(self, tmp_path: Path, mode: int, level: str) -> None:
-        """It is for its owner, or at least not for everybody."""
+    def test_a_token_file_that_others_can_read_is_bad(self, tmp_path: Path, mode: int, level: str) -> None:
+        """A file that its group can read is a warning."""
         path = tmp_path / "token"
         path.write_text("secret")
         path.chmod(mode)
@@ -99,15 +99,17 @@ class TestFiles:
 
 
 class TestDatabase:
-    """Whether the database can be used."""
+    """The check of the database."""
 
-    async def test_none_yet(self, tmp_path: Path) -> None:
-        """An embedded one will be made, and is not made now."""
+    async def test_a_database_that_does_not_exist_yet_is_good(self, tmp_path: Path) -> None:
+        """It is not made by the check."""
         found = await checks.database(Settings(data_dir=tmp_path / "data"), KNOWN)
         assert (found.level, (tmp_path / "data").exists()) == ("good", False)
 
-    async def test_good_and_old_and_new(self, settings: Settings, database_url: str) -> None:
-        """Up to date, with a migration missing, and of a newer smartmob."""
+    async def test_missing_migrations_are_a_warning_and_unknown_ones_bad(
+        self, settings: Settings, database_url: str
+    ) -> None:
+        """A database that is up to date is good."""
         assert (await checks.database(settings, KNOWN)).level == "good"
         admin = await asyncpg.connect(database_url)
         await admin.execute("DELETE FROM schema_migrations WHERE room = 'marks'")
@@ -117,8 +119,8 @@ class TestDatabase:
         assert (await checks.database(settings, KNOWN)).level == "bad"
         await admin.close()
 
-    async def test_away(self, settings: Settings) -> None:
-        """A server that does not answer is bad, and its password is not told."""
+    async def test_a_database_that_does_not_answer_is_bad(self, settings: Settings) -> None:
+        """The finding does not contain its password."""
         away = DatabaseSettings(url="postgresql://u:hidden@127.0.0.1:1/x", wait=0.1)
         found = await checks.database(replace(settings, database=away), KNOWN)
         assert found.level == "bad"
@@ -141,8 +143,8 @@ def test_a_server_below_the_newest_known_minor_version_is_outdated(server: str, 
     assert checks.is_outdated(server) is outdated
 
 
-async def test_programs() -> None:
-    """A program and its daemon are started and ended, and nothing is left open."""
+async def test_the_check_of_programs_leaves_nothing_open() -> None:
+    """A program and its daemon are started and ended."""
     before = set(os.listdir("/proc/self/fd"))
     found = await checks.programs()
     assert found.level == "good", found
@@ -150,8 +152,8 @@ async def test_programs() -> None:
 
 
 @pytest.mark.parametrize(("few", "level"), [(300, "bad"), (1024, "warning"), (8192, "good")])
-def test_descriptors(few: int, level: str) -> None:
-    """The hard limit counts, which a process may only lower: so another one is asked."""
+def test_the_hard_limit_of_open_files_is_checked(few: int, level: str) -> None:
+    """Another process is used, because a process can only lower its limit."""
     program = (
         "import resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))\n"
         "from smartmob.kernel.maintenance import checks; found = checks.descriptors(); print(found.level, found.said)\n"
@@ -162,8 +164,8 @@ def test_descriptors(few: int, level: str) -> None:
     assert output.startswith(f"{level} {few:,} may be open")
 
 
-async def test_clocks() -> None:
-    """The kernel says whether the clock is kept; beside a service half a second is too much."""
+async def test_a_clock_half_a_second_beside_that_of_the_service_is_bad() -> None:
+    """The state of the kernel is a warning at most."""
     assert checks.clock_sync().level in ("good", "warning")
 
     async def measured(offset: float) -> tuple[float, float]:
@@ -173,6 +175,6 @@ async def test_clocks() -> None:
     assert (await checks.clock_offset("http://x", lambda: measured(0.7))).level == "bad"
 
     async def away() -> tuple[float, float]:
-        raise RemoteError("nobody there")
+        raise RemoteError("no answer")
 
-    assert (await checks.clock_offset("http://x", away)).said == "nobody there"
+    assert (await checks.clock_offset("http://x", away)).said == "no answer"

@@ -1,4 +1,4 @@
-"""The database of a data directory, whether a service looks after it or not."""
+"""Opening the database of a data directory, with and without a service."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from tests.kernel.maintenance.conftest import KNOWN
 
 
 async def _ask(settings: Settings, **options: Any) -> tuple[bool, int]:
-    async with reach(settings, KNOWN, **options) as place:
-        return place.serving, await place.database.fetchval("SELECT 1")
+    async with reach(settings, KNOWN, **options) as target:
+        return target.serving, await target.database.fetchval("SELECT 1")
 
 
-async def test_a_folder_without_a_database(tmp_path: Path) -> None:
-    """It is named, and nothing is made."""
+async def test_a_folder_without_a_database_is_refused(tmp_path: Path) -> None:
+    """The error names it, and nothing is made."""
     with pytest.raises(StartupError, match=r"no embedded database in .*--data-dir"):
         await _ask(Settings(data_dir=tmp_path / "data"))
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_database_that_does_not_run(reachable_path: Path) -> None:
-    """It runs as long as it is used, and the folder is held meanwhile; when asked for, it is made."""
+async def test_a_database_that_does_not_run_is_started_and_stopped(reachable_path: Path) -> None:
+    """The folder is locked meanwhile; with `make` a missing database is made."""
     settings = Settings(data_dir=reachable_path / "data")
-    async with reach(settings, KNOWN, make=True) as place:
-        assert place.embedded is not None
-        assert place.embedded.pid() is not None
+    async with reach(settings, KNOWN, make=True) as target:
+        assert target.embedded is not None
+        assert target.embedded.pid() is not None
         with pytest.raises(StartupError, match="in use"):
             DataDirectory(settings.data_dir).hold()
-    assert place.embedded.pid() is None
+    assert target.embedded.pid() is None
     assert await _ask(settings) == (False, 1)
 
 
 @pytest.mark.parametrize("name", ["data", "d" * 120])
-async def test_a_database_of_a_running_service(reachable_path: Path, name: str) -> None:
-    """It is used beside the service, also when its path is too long for a socket, and goes on afterwards."""
+async def test_the_database_of_a_running_service_is_used_and_left_running(reachable_path: Path, name: str) -> None:
+    """This works for a path that is too long for a socket, too."""
     settings = Settings(data_dir=reachable_path / name)
     async with reach(settings, KNOWN, make=True) as first:
-        # The lock of a service is the lock of its process.
+        # A child, because the lock belongs to this process.
         assert await _ask_from_a_child(settings.data_dir) == "serving 1"
         assert first.embedded is not None
         assert first.embedded.pid() is not None
@@ -59,8 +59,8 @@ async def _ask_from_a_child(data_dir: Path) -> str:
         "import asyncio, sys; from pathlib import Path; from smartmob.settings import Settings\n"
         "from smartmob.kernel.maintenance.database_target import reach\n"
         "async def main():\n"
-        "    async with reach(Settings(data_dir=Path(sys.argv[1])), []) as place:\n"
-        "        print('serving' if place.serving else 'alone', await place.database.fetchval('SELECT 1'))\n"
+        "    async with reach(Settings(data_dir=Path(sys.argv[1])), []) as target:\n"
+        "        print('serving' if target.serving else 'alone', await target.database.fetchval('SELECT 1'))\n"
         "asyncio.run(main())\n"
     )
     child = await asyncio.create_subprocess_exec(
@@ -70,8 +70,8 @@ async def _ask_from_a_child(data_dir: Path) -> str:
     return output.decode().strip()
 
 
-async def test_a_service_that_uses_another_database(reachable_path: Path) -> None:
-    """The error says what to give."""
+async def test_a_service_that_uses_another_database_is_reported(reachable_path: Path) -> None:
+    """The error names the option for its address."""
     data = reachable_path / "data"
     async with reach(Settings(data_dir=data), KNOWN, make=True):
         pass
@@ -84,8 +84,8 @@ async def test_a_service_that_uses_another_database(reachable_path: Path) -> Non
         folder.release()
 
 
-async def test_a_server_that_a_crash_left_behind(reachable_path: Path) -> None:
-    """A server whose service and watchdog were killed is taken over, and stopped at the end."""
+async def test_a_server_that_outlived_its_service_is_taken_over_and_stopped(reachable_path: Path) -> None:
+    """Service and watchdog were killed."""
     data = reachable_path / "data"
     settings, tasks = Settings(data_dir=data), TaskRegistry()
     async with reach(settings, KNOWN, make=True):

@@ -1,4 +1,4 @@
-"""The script of pg_restore, cut anywhere: blocks of rows, and refusals of anything else."""
+"""Reading the script of pg_restore, in chunks of any size: blocks of rows, and refused lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Found = list[tuple[str, tuple[str, ...], str, bytes]]
 
 
 async def _read(script: bytes, size: int) -> Found:
-    """Return the blocks of a script that arrives in pieces of a size."""
+    """Return the blocks of a script that arrives in chunks of this size."""
     pieces: Iterator[bytes] = iter([script[at : at + size] for at in range(0, len(script), size)])
 
     async def read() -> bytes:
@@ -44,8 +44,8 @@ async def _read(script: bytes, size: int) -> Found:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 10_000])
-async def test_blocks_are_found_however_the_script_is_cut(size: int) -> None:
-    """An empty block, one that holds what looks like its end, and one in another encoding."""
+async def test_blocks_are_found_in_chunks_of_any_size(size: int) -> None:
+    """One is empty, one contains text like its end, and one has another encoding."""
     rows = b"1\t\\.\n\\\\.\n.\n\\N\n\xff\n\n"
     script = _BLOCK.encode() + b"\\.\n\n" + _HEAD.encode() + _BLOCK.encode() + rows + b"\\.\n\n\n\\unrestrict x\n"
     expected = [("marks", ("id", "at"), "UTF8", b""), ("marks", ("id", "at"), "LATIN1", rows)]
@@ -55,8 +55,8 @@ async def test_blocks_are_found_however_the_script_is_cut(size: int) -> None:
 @given(
     rows=st.lists(st.binary(max_size=8).filter(lambda row: b"\n" not in row and row != b"\\.")), size=st.integers(1, 9)
 )
-def test_rows_are_the_bytes_between(rows: list[bytes], size: int) -> None:
-    """Every row comes out as it was, and the end of the block is its own line alone."""
+def test_rows_are_returned_unchanged(rows: list[bytes], size: int) -> None:
+    """The end of a block is the line with its end mark only."""
     data = b"".join(row + b"\n" for row in rows)
     script = _BLOCK.encode() + data + b"\\.\n" + _BLOCK.encode() + b"\\.\n"
     assert [block[3] for block in asyncio.run(_read(script, size))] == [data, b""]
@@ -91,8 +91,8 @@ def test_rows_are_the_bytes_between(rows: list[bytes], size: int) -> None:
         "x" * 100_000,
     ],
 )
-async def test_anything_else_is_refused(text: str) -> None:
-    """It is refused in one short line, before and after a block."""
+async def test_other_lines_are_refused(text: str) -> None:
+    """The error is one short line, before and after a block."""
     for script in (f"{_HEAD}{text}\n", f"{_BLOCK}\\.\n{text}\n"):
         with pytest.raises(InvalidInput, match="the file holds") as caught:
             await _read(script.encode(), 4096)
@@ -101,7 +101,7 @@ async def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("script", [_BLOCK, _BLOCK + "1\n", _BLOCK + "\\.", _BLOCK + "1\\.\n", "--", _BLOCK[:-1]])
-async def test_a_script_that_breaks_off_is_refused(script: str) -> None:
-    """A block without its end is no block."""
+async def test_a_truncated_script_is_refused(script: str) -> None:
+    """A block without its end does not count."""
     with pytest.raises(InvalidInput, match="ends in the middle"):
         await _read(script.encode(), 4096)

@@ -1,4 +1,4 @@
-"""Archives that somebody else has made: nothing of them is executed, and only rows of known tables are taken."""
+"""Archives of other origin: nothing in them is executed, and only rows of known tables are restored."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ UNION ALL SELECT 'default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef
           WHERE pg_get_expr(adbin, adrelid) LIKE '%hostile%'
 """
 _TOC = b"COPY public.command_jobs ("
-"""What stands in the list of contents of an archive in front of the rows of a table."""
+"""The text before the rows of a table in the list of contents of an archive."""
 
 
 def _unseen(*_: object) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(name="admin")
@@ -60,13 +60,13 @@ async def _admin(database_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture(name="seen")
 def _seen(reachable_path: Path) -> Path:
-    """Return the file that is made when a command of an archive was run."""
+    """Return the path of the file that a command of an archive would make."""
     reachable_path.chmod(0o777)
     return reachable_path / "seen"
 
 
 async def _archive(reached: Any, url: str, path: Path) -> Path:
-    """Make an archive of all that is in a database, as anybody can."""
+    """Make an archive of a whole database with pg_dump."""
     tools = postgres_tools.find(await reached(url))
     async with tools.run("pg_dump", "--format=custom", f"--file={path}", "--dbname", tools.address):
         pass
@@ -81,10 +81,10 @@ async def _names(url: str) -> set[str]:
     return {row["relname"] for row in rows}
 
 
-async def test_nothing_but_rows_is_taken(
+async def test_only_rows_are_restored(
     reached: Any, database_url: str, empty_url: str, admin: Any, seen: Path, tmp_path: Path
 ) -> None:
-    """Views, functions, triggers, rules, defaults and event triggers of an archive are not made, and run nothing."""
+    """Views, functions, triggers, rules, defaults and event triggers of an archive are neither made nor run."""
     await admin.execute("INSERT INTO marks VALUES (gen_random_uuid(), now(), 'kept', '', now())")
     await admin.execute(_HOSTILE.format(seen=seen))
     found = {row["name"] for row in await admin.fetch(_OBJECTS)}
@@ -118,10 +118,10 @@ async def test_nothing_but_rows_is_taken(
         "SELECT lo_from_bytea(0, 'x')",
     ],
 )
-async def test_what_is_not_ours_is_refused(
+async def test_archives_with_other_objects_are_refused(
     reached: Any, database_url: str, empty_url: str, admin: Any, tmp_path: Path, statement: str
 ) -> None:
-    """Rows of other tables, columns or partitions, sequences and large objects: one line, and nothing is made."""
+    """Rows of other tables, columns or partitions, sequences and large objects give one line, and nothing is made."""
     await admin.execute(statement)
     path = await _archive(reached, as_admin(database_url), tmp_path / "foreign.dump")
 
@@ -135,7 +135,7 @@ async def test_what_is_not_ours_is_refused(
 async def test_rows_outside_of_their_partition_are_refused(
     reached: Any, database_url: str, empty_url: str, admin: Any, tmp_path: Path
 ) -> None:
-    """A partition is made for the time that its name tells, whatever the archive says of it."""
+    """A partition is made for the time in its name, and not for the bounds in the archive."""
     await admin.execute(
         "CREATE TABLE host_samples_20250101 PARTITION OF host_samples FOR VALUES FROM ('2024-1-1') TO ('2024-1-2');"
         "INSERT INTO host_samples (host, at, n) VALUES ('x', '2024-1-1 01:00+00', 1)"
@@ -166,7 +166,7 @@ async def test_rows_outside_of_their_partition_are_refused(
 async def test_text_in_the_list_of_contents_is_never_executed(
     reached: Any, database_url: str, empty_url: str, seen: Path, tmp_path: Path, text: str
 ) -> None:
-    """Statements and commands of psql in the place of a COPY are refused in one line, and nothing is made."""
+    """Statements and psql commands instead of a COPY are refused in one line, and nothing is made."""
     path = tmp_path / "a.dump"
     await dump(await reached(as_admin(database_url)), path, io.BytesIO(), _unseen)
     path.with_name("a.dump.sha256").unlink()
@@ -200,7 +200,7 @@ async def test_text_in_the_list_of_contents_is_never_executed(
 async def test_a_ledger_that_does_not_fit_is_refused(
     reached: Any, database_url: str, empty_url: str, admin: Any, tmp_path: Path, statement: str
 ) -> None:
-    """The migrations that an archive names are known, unchanged and without gaps, and made its tables."""
+    """The migrations of an archive must be known, unchanged and without gaps, and must have made its tables."""
     await admin.execute(statement)
     path = await _archive(reached, as_admin(database_url), tmp_path / "foreign.dump")
 
@@ -210,10 +210,10 @@ async def test_a_ledger_that_does_not_fit_is_refused(
     assert await _names(empty_url) == set()
 
 
-async def test_features_that_are_not_known_are_not_kept_in_the_ledger(
+async def test_unknown_features_are_removed_from_the_ledger(
     reached: Any, database_url: str, empty_url: str, admin: Any, tmp_path: Path
 ) -> None:
-    """The tables of such a room are not there, so its migrations are missing."""
+    """Their tables are not restored, so their migrations count as missing."""
     await admin.execute("INSERT INTO schema_migrations VALUES ('unknown', 1, '0001_x.sql', 'x')")
     path = await _archive(reached, as_admin(database_url), tmp_path / "foreign.dump")
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL's programs are told where the database is, and what becomes of them."""
+"""Running the programs of PostgreSQL: the address of the database, errors and the end."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ from smartmob.kernel.maintenance import postgres_tools
         ("postgresql://u@h/?database=lab", "postgresql://u@h/lab", {}),
     ],
 )
-def test_addresses(dsn: str, address: str, env: dict[str, str]) -> None:
-    """A URL as asyncpg takes it becomes one that libpq takes, without its password."""
+def test_a_url_of_asyncpg_becomes_one_of_libpq_without_secrets(dsn: str, address: str, env: dict[str, str]) -> None:
+    """The password goes into the environment."""
     assert postgres_tools.address_of({"dsn": dsn}) == (address, env)
 
 
-def test_the_address_of_an_embedded_server() -> None:
-    """It is the folder of its socket."""
-    target = {"host": "/data/a b/socket", "user": "smartmob", "database": "smartmob"}
-    assert postgres_tools.address_of(target) == ("postgresql://smartmob@/smartmob?host=%2Fdata%2Fa%20b%2Fsocket", {})
+def test_the_address_of_an_embedded_server_is_the_folder_of_its_socket() -> None:
+    """It has no password."""
+    arguments = {"host": "/data/a b/socket", "user": "smartmob", "database": "smartmob"}
+    assert postgres_tools.address_of(arguments) == ("postgresql://smartmob@/smartmob?host=%2Fdata%2Fa%20b%2Fsocket", {})
 
 
-async def test_a_program(reached: Any, database_url: str) -> None:
-    """It reaches the database; what it says as it fails is in the error; it does not outlive its block."""
+async def test_a_program_reaches_the_database_and_ends_with_its_block(reached: Any, database_url: str) -> None:
+    """The error of a failed program contains its message, and an exception in the block kills the program."""
     tools = postgres_tools.find(await reached(database_url))
     async with tools.run("psql", "-XAt", "-c", "SELECT 42", "--dbname", tools.address) as process:
         assert process.stdout is not None
         assert await process.stdout.read() == b"42\n"
-    heard: list[str] = []
+    lines: list[str] = []
     with pytest.raises(DatabaseError, match=r"psql failed \(1\): .*no_such_table"):
-        async with tools.run("psql", "-XAt", "-c", "TABLE no_such_table", "--dbname", tools.address, hear=heard.append):
+        async with tools.run(
+            "psql", "-XAt", "-c", "TABLE no_such_table", "--dbname", tools.address, on_line=lines.append
+        ):
             pass
-    assert any("no_such_table" in line for line in heard)
+    assert any("no_such_table" in line for line in lines)
     with pytest.raises(ZeroDivisionError):
         async with tools.run("psql", "-X", "-c", "SELECT pg_sleep(600)", "--dbname", tools.address) as process:
             raise ZeroDivisionError

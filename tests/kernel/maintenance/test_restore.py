@@ -1,4 +1,4 @@
-"""Putting backups back, whole ones and damaged ones."""
+"""Restoring backups, complete ones and damaged ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kernel.maintenance.conftest import KNOWN, contents
 
 
 def _unseen(*_: object) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(name="backup")
@@ -27,8 +27,10 @@ async def _backup(reached: Any, database_url: str, filled: Any, tmp_path: Path) 
     return tmp_path / "a.dump"
 
 
-async def test_into_an_empty_database(backup: Path, reached: Any, empty_url: str, filled: Any) -> None:
-    """Every row of every table is there again, partitions too."""
+async def test_a_restore_into_an_empty_database_brings_all_rows(
+    backup: Path, reached: Any, empty_url: str, filled: Any
+) -> None:
+    """The rows of partitions are there, too."""
     seen: list[str] = []
     done = await restore(await reached(empty_url), backup, PARTITIONS, force=False, progress=seen.append)
 
@@ -42,63 +44,71 @@ async def test_into_an_empty_database(backup: Path, reached: Any, empty_url: str
     await target.close()
 
 
-async def test_into_one_that_is_not_empty(backup: Path, reached: Any, database_url: str, filled: Any) -> None:
-    """It is refused; by force the backup takes the place of all that was there, newer partitions too."""
-    place = await reached(database_url)
+async def test_a_restore_into_a_database_with_tables_needs_force(
+    backup: Path, reached: Any, database_url: str, filled: Any
+) -> None:
+    """With force the backup replaces all tables, and newer partitions, too."""
+    target = await reached(database_url)
     with pytest.raises(DatabaseError, match=r"not empty.*--force"):
-        await restore(place, backup, PARTITIONS, force=False, progress=_unseen)
+        await restore(target, backup, PARTITIONS, force=False, progress=_unseen)
     assert await filled.fetchval("SELECT count(*) FROM marks") == 500
     before = await contents(filled)
     await filled.execute("DELETE FROM marks")
     await filled.execute(
         "CREATE TABLE host_samples_20261121 PARTITION OF host_samples FOR VALUES FROM ('2026-11-21') TO ('2026-11-22')"
     )
-    done = await restore(place, backup, PARTITIONS, force=True, progress=_unseen)
+    done = await restore(target, backup, PARTITIONS, force=True, progress=_unseen)
     after = await contents(filled)
     assert {name for name in before if before[name] != after[name]} == {"database_backups"}
     assert done.replaced > 20
     assert await filled.fetchval("SELECT to_regclass('host_samples_20261121')") is None
 
 
-async def test_while_others_are_connected(backup: Path, reached: Any, empty_url: str) -> None:
-    """An empty database that somebody uses is left alone."""
+async def test_a_restore_into_a_database_with_clients_is_refused(backup: Path, reached: Any, empty_url: str) -> None:
+    """The database stays empty."""
     other = await asyncpg.connect(empty_url)
     with pytest.raises(DatabaseError, match="1 others are connected"):
         await restore(await reached(empty_url), backup, PARTITIONS, force=False, progress=_unseen)
     await other.close()
 
 
-async def test_a_damaged_file(backup: Path, reached: Any, database_url: str, filled: Any) -> None:
-    """The sum tells; and without a sum, what breaks on the way leaves the database as it was."""
+async def test_a_damaged_backup_is_refused_and_the_database_unchanged(
+    backup: Path, reached: Any, database_url: str, filled: Any
+) -> None:
+    """The checksum shows the damage; without it, the restore fails and is rolled back."""
     data = backup.read_bytes()
     backup.write_bytes(data[: len(data) // 2])
-    place = await reached(database_url)
+    target = await reached(database_url)
     with pytest.raises(InvalidInput, match=r"damaged: its SHA-256 is .*a\.dump\.sha256"):
-        await restore(place, backup, PARTITIONS, force=True, progress=_unseen)
+        await restore(target, backup, PARTITIONS, force=True, progress=_unseen)
     backup.with_name("a.dump.sha256").unlink()
     before = await contents(filled)
     with pytest.raises((DatabaseError, InvalidInput)):
-        await restore(place, backup, PARTITIONS, force=True, progress=_unseen)
+        await restore(target, backup, PARTITIONS, force=True, progress=_unseen)
     assert await contents(filled) == before
 
 
-async def test_a_truncated_end_is_never_committed(backup: Path, reached: Any, database_url: str, filled: Any) -> None:
-    """Rows that can be read before the damage are not put in place of what is there."""
+async def test_a_truncated_backup_is_never_committed(
+    backup: Path, reached: Any, database_url: str, filled: Any
+) -> None:
+    """Rows that were read before the damage do not replace those of the database."""
     data = backup.read_bytes()
     backup.with_name("a.dump.sha256").unlink()
     await filled.execute("INSERT INTO marks VALUES (gen_random_uuid(), now(), 'newer', '', now())")
     before = await contents(filled)
-    place = await reached(database_url)
+    target = await reached(database_url)
     for missing in (1, 100, 2000):
         backup.write_bytes(data[:-missing])
         with pytest.raises((DatabaseError, InvalidInput)):
-            await restore(place, backup, PARTITIONS, force=True, progress=_unseen)
+            await restore(target, backup, PARTITIONS, force=True, progress=_unseen)
         assert await contents(filled) == before
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"PGDMP\x01"])
-async def test_a_file_that_is_no_backup(reached: Any, empty_url: str, tmp_path: Path, data: bytes) -> None:
-    """It is refused with what it should be."""
+async def test_a_file_that_is_not_a_backup_is_refused(
+    reached: Any, empty_url: str, tmp_path: Path, data: bytes
+) -> None:
+    """The error says what it should be."""
     path = tmp_path / "x"
     path.write_bytes(data)
     with pytest.raises(InvalidInput, match="no backup"):
@@ -107,8 +117,10 @@ async def test_a_file_that_is_no_backup(reached: Any, empty_url: str, tmp_path: 
         check_sum(tmp_path / "none")
 
 
-async def test_a_backup_of_a_newer_smartmob(reached: Any, database_url: str, empty_url: str, tmp_path: Path) -> None:
-    """It is refused before anything is changed."""
+async def test_a_backup_of_a_newer_smartmob_is_refused(
+    reached: Any, database_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    """The database is not changed."""
     admin = await asyncpg.connect(database_url)
     await admin.execute("INSERT INTO schema_migrations VALUES ('marks', 9, '0009_x.sql', 'x')")
     await dump(await reached(database_url), tmp_path / "n.dump", io.BytesIO(), _unseen)
@@ -120,8 +132,10 @@ async def test_a_backup_of_a_newer_smartmob(reached: Any, database_url: str, emp
     await target.close()
 
 
-async def test_the_schema_of_a_search_path(reached: Any, empty_url: str, tmp_path: Path) -> None:
-    """Tables in a schema of their own go into a schema of that name."""
+async def test_tables_of_another_schema_are_restored_into_that_schema(
+    reached: Any, empty_url: str, tmp_path: Path
+) -> None:
+    """The schema comes from the search path."""
     from smartmob.kernel.db import migrations
 
     admin = await asyncpg.connect(empty_url)
@@ -131,7 +145,7 @@ async def test_the_schema_of_a_search_path(reached: Any, empty_url: str, tmp_pat
     await migrations.apply(connection, KNOWN)
     await connection.close()
     await admin.close()
-    place = await reached(url)
-    await dump(place, tmp_path / "s.dump", io.BytesIO(), _unseen)
-    done = await restore(place, tmp_path / "s.dump", PARTITIONS, force=True, progress=_unseen)
+    target = await reached(url)
+    await dump(target, tmp_path / "s.dump", io.BytesIO(), _unseen)
+    done = await restore(target, tmp_path / "s.dump", PARTITIONS, force=True, progress=_unseen)
     assert done.tables == done.replaced

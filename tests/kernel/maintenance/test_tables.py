@@ -1,4 +1,4 @@
-"""What `status` says of a database."""
+"""The tables and the status of a database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from smartmob.kernel.maintenance import tables
 from tests.kernel.maintenance.conftest import KNOWN
 
 
-async def test_tables(filled: Any) -> None:
-    """Each table of the service is there once, with its partitions in it; those of others are not."""
+async def test_each_table_is_listed_once_with_its_partitions(filled: Any) -> None:
+    """Tables of other programs are not listed."""
     await filled.execute("CREATE TABLE foreigner (n integer)")
     await filled.execute("VACUUM ANALYZE marks")
     found = {table.name: table for table in await tables.tables(filled, KNOWN)}
@@ -28,8 +28,8 @@ async def test_tables(filled: Any) -> None:
     assert "foreigner" not in sizes
 
 
-async def test_status_of_an_empty_database(empty_url: str) -> None:
-    """Everything is missing, and looking changes nothing."""
+async def test_in_an_empty_database_all_migrations_are_missing(empty_url: str) -> None:
+    """Reading the status changes nothing."""
     connection = await asyncpg.connect(empty_url)
     status = await tables.status(connection, KNOWN)
     assert (status.applied, status.tables, status.wrong, status.backup) == (0, [], None, None)
@@ -38,8 +38,8 @@ async def test_status_of_an_empty_database(empty_url: str) -> None:
     await connection.close()
 
 
-async def test_status_of_a_database_that_is_up_to_date(filled: Any) -> None:
-    """Nothing is missing; a changed migration, and one of a newer program, are told."""
+async def test_changed_and_unknown_migrations_are_reported_as_wrong(filled: Any) -> None:
+    """In a database that is up to date nothing is missing."""
     status = await tables.status(filled, KNOWN)
     assert (status.applied, status.missing, status.wrong) == (len(KNOWN), [], None)
     assert status.server.startswith("18")

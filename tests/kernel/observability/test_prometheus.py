@@ -85,8 +85,8 @@ def test_writers() -> None:
 
     database = Database(DatabaseSettings(url="postgresql://nowhere/x"), None)
     first, second = (GroupCommitWriter[int](name, database, commit) for name in ("first", "second"))
-    first.figures.rows, first.figures.batches, first.figures.waiting = 70, 3, 5
-    first.figures.retries, second.figures.refused = 2, 4
+    first.stats.rows, first.stats.batches, first.stats.waiting = 70, 3, 5
+    first.stats.retries, second.stats.refused = 2, 4
 
     found = _read(writer_metrics(first, second))
 

@@ -1,4 +1,4 @@
-"""The clock: aware times only."""
+"""The clock: all times have a time zone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from smartmob.kernel.runtime import clock
 
 
 def test_now_is_aware() -> None:
-    """The present is in UTC and says so."""
+    """The current time has the zone UTC."""
     assert clock.now().tzinfo is UTC
 
 
-def test_both_clocks_agree() -> None:
-    """The seconds since 1970 and the aware time tell the same moment."""
+def test_epoch_and_now_return_the_same_time() -> None:
+    """The seconds since 1970 and the time with a zone agree."""
     before = clock.epoch()
     between = clock.now().timestamp()
     after = clock.epoch()
@@ -22,16 +22,16 @@ def test_both_clocks_agree() -> None:
     assert before - 1e-6 <= between <= after
 
 
-def test_local_keeps_the_moment() -> None:
-    """Another time zone is another way to write the same moment."""
+def test_local_returns_the_same_time_in_another_zone() -> None:
+    """Only the zone differs."""
     moment = datetime(2026, 11, 20, 12, 0, tzinfo=timezone(timedelta(hours=5)))
 
     assert clock.local(moment) == moment
     assert clock.local(moment).tzinfo is not None
 
 
-def test_a_naive_time_is_local() -> None:
-    """A time without a zone gets the zone of this machine and keeps its hands."""
+def test_a_time_without_a_zone_counts_as_local() -> None:
+    """It gets the zone of this machine, and hours and minutes stay."""
     naive = datetime(2026, 11, 20, 12, 0)
 
     assert clock.local(naive).replace(tzinfo=None) == naive

@@ -1,4 +1,4 @@
-"""The data directory and its lock, with real processes that hold it."""
+"""The data directory and its lock, which real processes hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 @pytest.fixture(name="holder")
 def _holder() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
-    """Return the starter of processes that hold a folder until their standard input ends."""
+    """Return a function that starts a process, which holds a folder until its standard input ends."""
     children = []
 
     def start(path: Path) -> subprocess.Popen[bytes]:
@@ -58,8 +58,8 @@ def _hold(path: Path) -> DataDirectory:
 class TestFolder:
     """The folder itself."""
 
-    def test_it_is_made(self, path: Path) -> None:
-        """It is made with the folders above it, and nobody but its owner can list it or read its lock."""
+    def test_the_folder_is_made_private(self, path: Path) -> None:
+        """Parent folders are made, too; only the owner can list the folder or read the lock."""
         folder = _hold(path)
 
         assert path.is_dir()
@@ -68,7 +68,7 @@ class TestFolder:
         folder.release()
 
     @pytest.mark.parametrize("mode", [0o700, 0o755, 0o750])
-    def test_one_that_exists_keeps_its_permissions(self, path: Path, mode: int) -> None:
+    def test_an_existing_folder_keeps_its_permissions(self, path: Path, mode: int) -> None:
         """Its owner has decided who may enter."""
         path.mkdir(parents=True)
         path.chmod(mode)
@@ -77,7 +77,7 @@ class TestFolder:
 
         assert path.stat().st_mode & 0o777 == mode
 
-    def test_a_file_in_its_place(self, tmp_path: Path) -> None:
+    def test_a_file_instead_of_the_folder_is_refused(self, tmp_path: Path) -> None:
         """The error names the path, the reason and the option."""
         path = tmp_path / "file"
         path.write_text("")
@@ -85,40 +85,42 @@ class TestFolder:
         with pytest.raises(StartupError, match=r"/file cannot be used: Not a directory\..*--data-dir"):
             _hold(path)
 
-    def test_below_a_file(self, tmp_path: Path) -> None:
-        """A folder that cannot be made is told in the same words."""
+    def test_a_folder_below_a_file_is_refused(self, tmp_path: Path) -> None:
+        """The error is the same as for a file instead of the folder."""
         (tmp_path / "file").write_text("")
 
         with pytest.raises(StartupError, match=r"/file/data cannot be used: Not a directory"):
             _hold(tmp_path / "file" / "data")
 
-    def test_free_bytes(self, tmp_path: Path) -> None:
-        """It tells the feature on its own disk."""
-        figures = os.statvfs(tmp_path)
+    def test_free_bytes_are_those_of_the_disk(self, tmp_path: Path) -> None:
+        """They are at most the size of the disk."""
+        stats = os.statvfs(tmp_path)
 
-        assert 0 < DataDirectory(tmp_path).free_bytes() <= figures.f_blocks * figures.f_frsize
+        assert 0 < DataDirectory(tmp_path).free_bytes() <= stats.f_blocks * stats.f_frsize
 
 
 class TestLock:
     """One service at a time."""
 
-    def test_a_second_service(self, path: Path, holder: Callable[[Path], subprocess.Popen[bytes]]) -> None:
-        """It is told which process holds the folder, and what to do."""
+    def test_a_second_service_is_refused_with_the_process_id_of_the_first(
+        self, path: Path, holder: Callable[[Path], subprocess.Popen[bytes]]
+    ) -> None:
+        """The error says what to do."""
         child = holder(path)
 
         with pytest.raises(StartupError, match=rf"in use by .*\(process {child.pid}\).*--data-dir"):
             _hold(path)
 
-    def test_a_second_service_of_this_process(self, path: Path) -> None:
-        """It makes no difference where the second one runs."""
+    def test_a_second_service_in_the_same_process_is_refused(self, path: Path) -> None:
+        """The lock does not depend on the process."""
         first = _hold(path)
 
         with pytest.raises(StartupError, match=rf"\(process {os.getpid()}\)"):
             _hold(path)
         first.release()
 
-    def test_a_holder_that_says_nothing(self, path: Path) -> None:
-        """Between taking the lock and writing its number the holder is not known."""
+    def test_a_holder_without_its_process_id_is_reported(self, path: Path) -> None:
+        """The id is unknown between taking the lock and writing it."""
         first = _hold(path)
         os.truncate(path / "lock", 0)
 
@@ -126,8 +128,8 @@ class TestLock:
             _hold(path)
         first.release()
 
-    def test_after_the_release(self, path: Path) -> None:
-        """The next service gets the folder, and the number of a former holder is gone."""
+    def test_a_released_folder_can_be_held_again(self, path: Path) -> None:
+        """The process id of a former holder is overwritten."""
         (first := _hold(path)).release()
         (path / "lock").write_text("999999999999\n")
 
@@ -139,25 +141,25 @@ class TestLock:
             _hold(path)
         second.release()
 
-    def test_release_without_hold(self, path: Path) -> None:
-        """It does nothing."""
+    def test_release_without_hold_does_nothing(self, path: Path) -> None:
+        """The folder is not made."""
         DataDirectory(path).release()
 
         assert not path.exists()
 
     @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-    def test_after_the_death_of_the_holder(
+    def test_the_lock_ends_with_its_holder(
         self, path: Path, ending: signal.Signals, holder: Callable[[Path], subprocess.Popen[bytes]]
     ) -> None:
-        """However it ended, its lock went with it."""
+        """It does not matter which signal ended the holder."""
         child = holder(path)
         child.send_signal(ending)
         child.wait()
 
         _hold(path).release()
 
-    def test_children_do_not_keep_it(self, path: Path) -> None:
-        """A program that the service started and that outlives it does not hold the folder."""
+    def test_children_of_the_holder_do_not_keep_the_lock(self, path: Path) -> None:
+        """A program that outlives the service does not hold the folder."""
         folder = _hold(path)
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False):
             folder.release()

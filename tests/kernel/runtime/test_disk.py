@@ -1,4 +1,4 @@
-"""The floor of free space on a disk."""
+"""The free disk space that is reserved for the service."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.kernel.runtime.disk import LOOK_BYTES, DiskLow, Floor, check_room, free_bytes
+from smartmob.kernel.runtime.disk import CHECK_INTERVAL_BYTES, DiskLow, Floor, check_free, free_bytes
 
 
-def test_a_floor_above_what_is_free(tmp_path: Path) -> None:
-    """It is refused as a full disk is, with the figures; what fits is not."""
+def test_a_write_below_the_floor_is_refused(tmp_path: Path) -> None:
+    """The error is that of a full disk, and has the numbers; a smaller write is allowed."""
     free = free_bytes(tmp_path)
-    check_room(tmp_path, 1, 0)
+    check_free(tmp_path, 1, 0)
     with pytest.raises(DiskLow, match="are free") as found:
-        check_room(tmp_path, 1, 2 * free)
+        check_free(tmp_path, 1, 2 * free)
     assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path))
     with pytest.raises(DiskLow):
-        check_room(tmp_path, 2 * free, 0)
+        check_free(tmp_path, 2 * free, 0)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """The writer is told by the error of its own attempt."""
-    check_room(tmp_path / "missing", 1, 0)
+def test_a_missing_folder_is_not_checked(tmp_path: Path) -> None:
+    """The write itself fails then."""
+    check_free(tmp_path / "missing", 1, 0)
 
 
-def test_a_floor_looks_again_and_again(tmp_path: Path) -> None:
-    """Parts of any size and files of none come to the end of what may be written, and the first that is too much."""
+def test_the_disk_is_checked_again_after_each_interval(tmp_path: Path) -> None:
+    """Bytes and empty files are counted, and every write after the interval is checked."""
     with pytest.raises(DiskLow):
         Floor(tmp_path, 2 * free_bytes(tmp_path)).take(1)
     folder = tmp_path / "removed"
     folder.mkdir()
     floor = Floor(folder, 2 * free_bytes(tmp_path))
     folder.rmdir()
-    floor.take(1)  # there is no disk to look at
+    floor.take(1)  # the folder does not exist, so its disk is not checked
     folder.mkdir()
-    floor.take(LOOK_BYTES - 1)
+    floor.take(CHECK_INTERVAL_BYTES - 1)
     with pytest.raises(DiskLow):
         floor.take(1)
     for _ in range(2):

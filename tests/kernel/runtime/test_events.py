@@ -1,4 +1,4 @@
-"""The bus: who hears what, and in which order."""
+"""The event bus: which subscriber gets which events, in which order."""
 
 from __future__ import annotations
 
@@ -11,96 +11,96 @@ from smartmob.kernel.runtime.events import EventBus
 
 @dataclass(frozen=True)
 class Stored:
-    """Something was stored."""
+    """An event."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class StoredTwice(Stored):
-    """A narrower event."""
+    """An event of a subclass."""
 
 
-def test_in_the_order_of_publication() -> None:
-    """A subscriber hears each event of its class once and in order."""
+def test_events_arrive_in_the_order_of_publication() -> None:
+    """A subscriber gets each event of its class once."""
     bus = EventBus()
-    heard: list[Stored] = []
-    bus.subscribe(Stored, heard.append)
+    received: list[Stored] = []
+    bus.subscribe(Stored, received.append)
 
     for count in range(5):
         bus.publish(Stored(count))
 
-    assert [event.count for event in heard] == [0, 1, 2, 3, 4]
+    assert [event.count for event in received] == [0, 1, 2, 3, 4]
 
 
-def test_only_the_exact_class() -> None:
-    """An event of a subclass or of another class is not heard."""
+def test_events_of_other_classes_do_not_arrive() -> None:
+    """Subclasses count as other classes."""
     bus = EventBus()
-    heard: list[object] = []
-    bus.subscribe(Stored, heard.append)
+    received: list[object] = []
+    bus.subscribe(Stored, received.append)
 
     bus.publish(StoredTwice(1))
     bus.publish("a text")
 
-    assert heard == []
+    assert received == []
 
 
-def test_in_the_order_of_subscription() -> None:
-    """Several subscribers are told one after the other."""
+def test_subscribers_are_called_in_the_order_of_subscription() -> None:
+    """Each is called once."""
     bus = EventBus()
-    heard: list[str] = []
-    bus.subscribe(Stored, lambda _: heard.append("first"))
-    bus.subscribe(Stored, lambda _: heard.append("second"))
+    received: list[str] = []
+    bus.subscribe(Stored, lambda _: received.append("first"))
+    bus.subscribe(Stored, lambda _: received.append("second"))
 
     bus.publish(Stored(1))
 
-    assert heard == ["first", "second"]
+    assert received == ["first", "second"]
 
 
-def test_a_subscription_ends() -> None:
-    """After its end a subscriber hears nothing, and the others still do."""
+def test_an_ended_subscription_gets_no_events() -> None:
+    """Other subscribers still get them."""
     bus = EventBus()
-    heard: list[str] = []
-    end = bus.subscribe(Stored, lambda _: heard.append("left"))
-    bus.subscribe(Stored, lambda _: heard.append("stays"))
+    received: list[str] = []
+    end = bus.subscribe(Stored, lambda _: received.append("left"))
+    bus.subscribe(Stored, lambda _: received.append("stays"))
 
     end()
     bus.publish(Stored(1))
 
-    assert heard == ["stays"]
+    assert received == ["stays"]
 
 
-def test_a_subscription_that_ends_itself() -> None:
-    """Who leaves while being told does not make others miss the event."""
+def test_a_subscriber_may_end_its_subscription_in_its_call() -> None:
+    """Other subscribers still get that event."""
     bus = EventBus()
-    heard: list[str] = []
+    received: list[str] = []
 
     def once(_: Stored) -> None:
-        heard.append("once")
+        received.append("once")
         end()
 
     end = bus.subscribe(Stored, once)
-    bus.subscribe(Stored, lambda _: heard.append("always"))
+    bus.subscribe(Stored, lambda _: received.append("always"))
 
     bus.publish(Stored(1))
     bus.publish(Stored(2))
 
-    assert heard == ["once", "always", "always"]
+    assert received == ["once", "always", "always"]
 
 
-def test_a_failing_subscriber_is_alone_with_it() -> None:
-    """Its exception is logged with the kind of the event; the publisher and the others do not notice."""
+def test_an_exception_of_a_subscriber_is_logged_and_harms_no_other() -> None:
+    """The log line has the kind of the event."""
     bus = EventBus()
-    heard: list[Stored] = []
+    received: list[Stored] = []
 
     def fail(_: Stored) -> None:
         raise ValueError("cannot")
 
     bus.subscribe(Stored, fail)
-    bus.subscribe(Stored, heard.append)
+    bus.subscribe(Stored, received.append)
 
     with structlog.testing.capture_logs() as lines:
         bus.publish(Stored(1))
 
-    assert heard == [Stored(1)]
+    assert received == [Stored(1)]
     assert [(line["event"], line["kind"], line["log_level"]) for line in lines] == [("event.failed", "Stored", "error")]

@@ -1,4 +1,4 @@
-"""The registry of long-lived tasks."""
+"""The registry of background tasks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ async def _fail() -> NoReturn:
     raise ValueError("cannot")
 
 
-async def test_a_task_runs_under_its_name() -> None:
-    """It is known by name while it runs, and forgotten afterwards."""
+async def test_a_task_is_listed_while_it_runs() -> None:
+    """Its name is in the list until it has ended."""
     tasks, go = TaskRegistry(), asyncio.Event()
     task = tasks.start("watch", go.wait())
     tasks.start("another", asyncio.sleep(3600))
@@ -35,8 +35,8 @@ async def test_a_task_runs_under_its_name() -> None:
     await tasks.close()
 
 
-async def test_its_result() -> None:
-    """Who started it can wait for it."""
+async def test_a_task_returns_the_result_of_its_work() -> None:
+    """The caller can await it."""
     tasks = TaskRegistry()
 
     assert await tasks.start("sum", asyncio.sleep(0, 7)) == 7
@@ -44,7 +44,7 @@ async def test_its_result() -> None:
 
 
 async def test_a_failure_is_logged() -> None:
-    """With the name and the exception, even when nobody waits for the task."""
+    """The line has the name and the exception, even when no caller awaits the task."""
     tasks = TaskRegistry()
     with structlog.testing.capture_logs() as lines:
         task = tasks.start("watch", _fail())
@@ -57,8 +57,8 @@ async def test_a_failure_is_logged() -> None:
     assert tasks.names() == []
 
 
-async def test_a_failure_reaches_who_waits() -> None:
-    """It is logged and raised."""
+async def test_a_failure_is_raised_to_the_caller_that_awaits() -> None:
+    """It is logged, too."""
     tasks = TaskRegistry()
 
     with structlog.testing.capture_logs() as lines, pytest.raises(ValueError, match="cannot"):
@@ -68,8 +68,8 @@ async def test_a_failure_reaches_who_waits() -> None:
     assert lines[0]["event"] == "task.failed"
 
 
-async def test_close_ends_every_task_and_waits() -> None:
-    """Each task is cancelled, and what it does at its end has been done when close returns."""
+async def test_close_cancels_all_tasks_and_waits_for_their_end() -> None:
+    """Code in `finally` has run when close returns."""
     tasks = TaskRegistry()
     ended = []
 
@@ -92,8 +92,8 @@ async def test_close_ends_every_task_and_waits() -> None:
     assert lines == []
 
 
-async def test_a_task_that_fails_at_its_end() -> None:
-    """Its failure is logged and does not keep the others from ending."""
+async def test_a_failure_during_the_cancellation_is_logged() -> None:
+    """Other tasks still end."""
     tasks = TaskRegistry()
 
     async def work() -> None:
@@ -113,13 +113,13 @@ async def test_a_task_that_fails_at_its_end() -> None:
     assert [line["task"] for line in lines] == ["bad"]
 
 
-async def test_close_without_tasks() -> None:
+async def test_close_without_tasks_returns() -> None:
     """There is nothing to wait for."""
     await TaskRegistry().close()
 
 
 class Dying:
-    """Work that dies at its first `times` starts, and then goes on until it is told to return."""
+    """Work that raises an exception at its first `times` starts, and then runs until `returns` is set."""
 
     def __init__(self, times: int, error: BaseException) -> None:
         self.starts = 0
@@ -139,7 +139,7 @@ _QUICK = Backoff(first=0.01, longest=0.02, proven=0.05)
 
 @pytest.mark.parametrize("error", [ValueError("cannot"), asyncio.CancelledError()], ids=["error", "foreign cancel"])
 async def test_supervised_work_that_dies_is_started_again(error: BaseException) -> None:
-    """Each death is logged with the pause that follows, and the check of readiness fails until the work lives."""
+    """Each failure is logged with the pause that follows, and the readiness check fails until the work runs again."""
     tasks, dying = TaskRegistry(_QUICK), Dying(3, error)
     check = tasks_check(tasks)
     with structlog.testing.capture_logs() as lines:
@@ -163,8 +163,8 @@ async def test_supervised_work_that_dies_is_started_again(error: BaseException) 
     await tasks.close()
 
 
-async def test_supervised_work_that_returns() -> None:
-    """It has ended as intended: it is not started again, and nothing is wrong."""
+async def test_supervised_work_that_returns_is_not_started_again() -> None:
+    """Its task does not count as dead."""
     tasks, dying = TaskRegistry(_QUICK), Dying(0, ValueError())
     dying.returns.set()
 
@@ -175,7 +175,7 @@ async def test_supervised_work_that_returns() -> None:
 
 
 async def test_close_ends_supervised_work() -> None:
-    """Work that lives and work that waits for its next start are both ended, and not started again."""
+    """Work that runs and work that waits for its next start both end."""
     tasks = TaskRegistry(Backoff(first=3600))
     living, dead = Dying(0, ValueError()), Dying(1, ValueError())
     tasks.supervise("living", living.work)
@@ -188,8 +188,8 @@ async def test_close_ends_supervised_work() -> None:
     assert (living.starts, dead.starts, tasks.names(), tasks.supervised()) == (1, 1, [], [])
 
 
-async def test_a_long_step_of_the_loop() -> None:
-    """It shows as a delay, until it is too long ago."""
+async def test_a_long_step_of_the_loop_is_measured_as_lag() -> None:
+    """It counts until it is too old."""
     tasks, lag = TaskRegistry(), LoopLag(every=0.01, kept=0.05)
     assert lag.worst == 0
     tasks.start("loop lag", lag.watch())

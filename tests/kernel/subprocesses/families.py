@@ -1,4 +1,4 @@
-"""A family that does not want to end, for the tests of the process tree guarantee."""
+"""A process family that ignores signals, for the tests of the process tree guarantee."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if os.fork() == 0:
 os.wait()
 live("child")
 """
-"""A program that starts a grandchild, one in its own session and a daemon, and names all four in the file argv[1]."""
+"""A program that starts a grandchild, one in its own session, and a daemon, and writes all four ids to argv[1]."""
 
 _MEMBERS = 4
 
 
 async def family(file: Path) -> list[int]:
-    """Return the process ids of a started family, once all of it lives."""
+    """Wait until all processes of a family run, and return their ids."""
     await until(lambda: file.exists() and file.read_text().count("\n") == _MEMBERS)
     return [int(line.split()[1]) for line in file.read_text().splitlines()]
 
 
 def living(pids: Iterable[int]) -> list[int]:
-    """Return those of the processes that have not ended; a zombie has."""
+    """Return the processes that have not ended; zombies have ended."""
     found = []
     for pid in pids:
         try:

@@ -1,4 +1,4 @@
-"""The limit of open files, for the tests of what happens at it."""
+"""Lower limits of open files, for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def limited_to(count: int) -> Iterator[None]:
-    """Let this process, and what it starts, have `count` files open until the block ends."""
+    """Set the limit of open files of this process and of what it starts to `count`, until the block ends."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
     try:
@@ -21,7 +21,7 @@ def limited_to(count: int) -> Iterator[None]:
 
 @contextmanager
 def no_more_files(but: int = 0) -> Iterator[None]:
-    """Let this process open nothing more, but for so many, until the block ends."""
+    """Let this process open only `but` more files until the block ends."""
     free = os.open(os.devnull, os.O_RDONLY)
     os.close(free)
     with limited_to(free + but):

@@ -1,4 +1,4 @@
-"""Lines: words with file descriptors, whole and in order, also when the other side reads nothing for a while."""
+"""Messages with file descriptors arrive whole and in order, even when the receiver pauses."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def pair() -> Iterator[tuple[FdChannel, socket.socket]]:
         yield FdChannel(ours), theirs
 
 
-async def test_a_word_comes_with_its_descriptors(pair: tuple[FdChannel, socket.socket]) -> None:
-    """As descriptors of the receiver, of the same open files."""
-    line, theirs = pair
+async def test_a_message_arrives_with_its_descriptors(pair: tuple[FdChannel, socket.socket]) -> None:
+    """The receiver gets descriptors of its own for the same open files."""
+    channel, theirs = pair
     read, write = os.pipe()
-    await line.send(b"S", (write,))
-    word, fds, _, _ = socket.recv_fds(theirs, 1, 4)
+    await channel.send(b"S", (write,))
+    message, fds, _, _ = socket.recv_fds(theirs, 1, 4)
     os.write(fds[0], b"through")
-    assert (word, os.read(read, 100)) == (b"S", b"through")
+    assert (message, os.read(read, 100)) == (b"S", b"through")
     for fd in (read, write, *fds):
         os.close(fd)
 
 
-async def _fill(line: FdChannel) -> list[asyncio.Task[None]]:
-    """Send until it has to wait, and then twice more."""
+async def _fill(channel: FdChannel) -> list[asyncio.Task[None]]:
+    """Send until a message has to wait, and two more."""
     sent: list[asyncio.Task[None]] = []
     while len([task for task in sent if not task.done()]) < 3:
-        sent.append(asyncio.create_task(line.send(b"%03d" % (len(sent) % 1000), ())))
+        sent.append(asyncio.create_task(channel.send(b"%03d" % (len(sent) % 1000), ())))
         await asyncio.sleep(0)
     return sent
 
 
-async def test_who_sends_waits_until_the_other_side_reads(pair: tuple[FdChannel, socket.socket]) -> None:
-    """All words come, in the order in which they were sent."""
-    line, theirs = pair
-    sent = await _fill(line)
+async def test_a_sender_waits_until_the_receiver_reads(pair: tuple[FdChannel, socket.socket]) -> None:
+    """All messages arrive in the order in which they were sent."""
+    channel, theirs = pair
+    sent = await _fill(channel)
     theirs.setblocking(False)
     received = b""
     while len(received) < 3 * len(sent):
@@ -53,21 +53,21 @@ async def test_who_sends_waits_until_the_other_side_reads(pair: tuple[FdChannel,
     assert received == b"".join(b"%03d" % (number % 1000) for number in range(len(sent)))
 
 
-async def test_who_waits_is_told_that_the_line_was_closed(pair: tuple[FdChannel, socket.socket]) -> None:
-    """By this side or by the other."""
-    line, _ = pair
-    sent = await _fill(line)
-    line.close()
+async def test_closing_the_channel_ends_waiting_senders_with_an_error(pair: tuple[FdChannel, socket.socket]) -> None:
+    """Later senders get the error, too."""
+    channel, _ = pair
+    sent = await _fill(channel)
+    channel.close()
     results = await asyncio.gather(*sent, return_exceptions=True)
     assert [isinstance(result, OSError) for result in results[-3:]] == [True] * 3
-    assert line.fileno() == -1
+    assert channel.fileno() == -1
     with pytest.raises(OSError, match="Bad file descriptor"):
-        await line.send(b"S", ())
+        await channel.send(b"S", ())
 
 
-async def test_nobody_is_at_the_other_end(pair: tuple[FdChannel, socket.socket]) -> None:
-    """It has closed its end."""
-    line, theirs = pair
+async def test_sending_to_a_closed_receiver_raises(pair: tuple[FdChannel, socket.socket]) -> None:
+    """The error is BrokenPipeError."""
+    channel, theirs = pair
     theirs.close()
     with pytest.raises(BrokenPipeError):
-        await line.send(b"S", ())
+        await channel.send(b"S", ())

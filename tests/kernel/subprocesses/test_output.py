@@ -1,4 +1,4 @@
-"""Reading what children write: everything, in order, and without a wake-up for each line."""
+"""Reading the output of children: all of it, in order, and without a wake-up for each line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.waiting import until
 
 
 class Reading:
-    """A pipe that is read, and what came of it."""
+    """A pipe that is read, with the chunks that came."""
 
     def __init__(self) -> None:
-        self.sweeper = PipeReader()
+        self.pipe_reader = PipeReader()
         self.chunks: list[bytes] = []
         self.ends = 0
         self.pipe = Pipe(self.chunks.append, self._end)
-        self.sweeper.add(self.pipe)
+        self.pipe_reader.add(self.pipe)
 
     def _end(self) -> None:
         self.ends += 1
@@ -38,27 +38,27 @@ class Reading:
 async def reading() -> AsyncIterator[Reading]:
     reading = Reading()
     yield reading
-    reading.sweeper.close(reading.pipe)
+    reading.pipe_reader.close(reading.pipe)
 
 
-async def test_hands_over_what_was_written(reading: Reading) -> None:
-    """At once, without waiting for the end of a line."""
+async def test_output_is_read_at_once(reading: Reading) -> None:
+    """The end of a line is not waited for."""
     reading.write(b"no end")
     await until(lambda: reading.text == b"no end")
     assert reading.ends == 0
 
 
-async def test_tells_the_end_once(reading: Reading) -> None:
-    """When the last writer has closed, after all that was written."""
+async def test_the_end_is_reported_once(reading: Reading) -> None:
+    """It comes after all output, when the last writer has closed the pipe."""
     reading.write(b"last words")
     reading.pipe.hand_over()
     await until(lambda: reading.ends)
-    reading.sweeper.close(reading.pipe)
+    reading.pipe_reader.close(reading.pipe)
     assert (reading.text, reading.ends) == (b"last words", 1)
 
 
-async def test_loses_nothing_of_a_flood(reading: Reading) -> None:
-    """A writer that is faster than we are waits, and everything arrives in order."""
+async def test_nothing_of_a_flood_is_lost(reading: Reading) -> None:
+    """A writer that is faster than the reader blocks, and all chunks arrive in order."""
     flood = b"".join(b"%0100d\n" % n for n in range(200_000))
 
     def write() -> None:
@@ -72,8 +72,8 @@ async def test_loses_nothing_of_a_flood(reading: Reading) -> None:
     assert reading.text == flood
 
 
-async def test_a_busy_pipe_is_swept_and_a_silent_one_watched_again(reading: Reading) -> None:
-    """Whether it writes often or seldom, all of it arrives; and a wake-up is not paid for each write."""
+async def test_a_busy_pipe_is_read_in_sweeps_until_it_is_silent(reading: Reading) -> None:
+    """All output arrives, with fewer reads than writes while the pipe is busy."""
     for turn in range(3):
         before = len(reading.chunks)
         for _ in range(200):
@@ -81,32 +81,32 @@ async def test_a_busy_pipe_is_swept_and_a_silent_one_watched_again(reading: Read
             await asyncio.sleep(0)
         await until(lambda turn=turn: len(reading.text) == 201 * turn + 200)
         assert len(reading.chunks) - before < 200
-        # Silent for longer than it is swept: a single byte must be noticed all the same.
-        await until(lambda: not reading.sweeper.busy)
+        # After the pipe has become silent, a single byte must be read, too.
+        await until(lambda: not reading.pipe_reader.busy)
         reading.write(b"y")
         await until(lambda turn=turn: len(reading.text) == 201 * (turn + 1))
 
 
-async def test_drain_reads_what_is_there_now(reading: Reading) -> None:
-    """Without waiting for the loop: what was written before an exit is told before it."""
+async def test_drain_reads_what_is_in_the_pipe_now(reading: Reading) -> None:
+    """It does not wait for the event loop, so that output comes before the exit."""
     reading.write(b"before the exit")
-    reading.sweeper.drain(reading.pipe)
+    reading.pipe_reader.drain(reading.pipe)
     assert reading.text == b"before the exit"
 
 
 async def test_a_closed_pipe_is_never_read_again(reading: Reading) -> None:
-    """Its descriptor may belong to somebody else by then; the writer notices."""
+    """Its descriptor may belong to another file; the writer gets an error."""
     write_end = os.dup(reading.pipe.write_end)
-    reading.sweeper.close(reading.pipe)
+    reading.pipe_reader.close(reading.pipe)
     with pytest.raises(BrokenPipeError):
         os.write(write_end, b"too late")
     os.close(write_end)
-    reading.sweeper.drain(reading.pipe)
+    reading.pipe_reader.drain(reading.pipe)
     assert (reading.text, reading.ends) == (b"", 1)
 
 
-async def test_works_where_the_kernel_gives_no_large_pipes() -> None:
-    """The limit for all pipes of a user does not keep anybody from starting one more child."""
+async def test_a_pipe_is_made_where_the_kernel_allows_no_large_one() -> None:
+    """The limit for all pipes of a user does not prevent one more child."""
     pipes = [Pipe(lambda _: None, lambda: None) for _ in range(100)]
     for pipe in pipes:
         pipe.hand_over()

@@ -1,4 +1,4 @@
-"""Process 1: what it does in any other process; the rest stands in tests/acceptance/test_first_process.py."""
+"""`become_init` in a process that is not process 1; tests/acceptance/test_first_process.py tests process 1."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 from smartmob.kernel.subprocesses import pid1
 
 _ASK = "import os, sys; sys.argv[1:] and os.open(sys.argv[1], os.O_RDWR); "
-_ASK += "from smartmob.kernel import first; print(first.on_terminal())"
+_ASK += "from smartmob.kernel.subprocesses import pid1; print(pid1.on_terminal())"
 
 
-def test_another_process_stays_what_it_is() -> None:
-    """Only process 1 steps aside: nobody forks, and no signal is blocked."""
+def test_a_process_other_than_1_does_not_fork() -> None:
+    """No signal is blocked there."""
     pid, before = os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     pid1.become_init()
@@ -23,8 +23,8 @@ def test_another_process_stays_what_it_is() -> None:
     assert (os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, ())) == (pid, before)
 
 
-def test_the_terminal() -> None:
-    """A process of a new session has one once it has opened one."""
+def test_a_new_session_has_a_terminal_once_it_has_opened_one() -> None:
+    """Before that it has none."""
     there, here = pty.openpty()
 
     def asked(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""Trees of processes: who is found, and that nothing of a tree is left."""
+"""Process trees: finding the members, and killing all of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.kernel.subprocesses.families import living
 from tests.waiting import until
 
 
-def test_children_are_found_without_the_kernels_lists() -> None:
-    """Where a kernel keeps no lists of children, the table of all processes tells."""
+def test_children_are_found_without_the_lists_of_the_kernel() -> None:
+    """The table of all processes is read if the kernel has no lists of children."""
     child = subprocess.Popen(["sleep", "60"])
     try:
         listed = process_tree.children(os.getpid())
@@ -26,8 +26,8 @@ def test_children_are_found_without_the_kernels_lists() -> None:
         child.wait()
 
 
-def test_a_process_that_has_ended_has_no_children() -> None:
-    """It may end at any moment while it is looked at."""
+def test_an_ended_process_has_no_children() -> None:
+    """A process may end at any moment while it is read."""
     child = subprocess.Popen(["true"])
     child.wait()
     assert process_tree.children(child.pid) == []
@@ -37,8 +37,8 @@ def _session(pid_file: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["setsid", "sh", "-c", f"sleep 60 & echo $! > {pid_file}; exec sleep 60"])
 
 
-async def test_what_is_found_is_killed_until_nothing_is_found(tmp_path: Path) -> None:
-    """A whole session, of which nobody is the parent any more."""
+async def test_all_members_of_a_session_are_killed(tmp_path: Path) -> None:
+    """They are found even when their parent has ended."""
     with _session(tmp_path / "pid") as leader:
         await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
         inner = int((tmp_path / "pid").read_text())
@@ -48,16 +48,16 @@ async def test_what_is_found_is_killed_until_nothing_is_found(tmp_path: Path) ->
     assert leader.returncode == -signal.SIGKILL
 
 
-def test_what_may_not_be_killed_is_not_waited_for() -> None:
-    """Nor what is no more: a signal that reaches nobody ends the search."""
+def test_an_ended_process_is_not_waited_for() -> None:
+    """Killing ends when no signal reaches a process any more."""
     child = subprocess.Popen(["true"])
     child.wait()
     process_tree.kill_found(lambda: [child.pid])
     assert not process_tree.send(child.pid, 0)
 
 
-def test_what_is_told_of_a_process() -> None:
-    """Its parent, session and name; of one that has ended there is none of them."""
+def test_parent_session_and_name_of_a_process_are_read() -> None:
+    """An ended process has none of them."""
     own = os.getpid()
     assert (process_tree.parent(own), process_tree.session(own)) == (os.getppid(), os.getsid(0))
     assert process_tree.name_of(own).decode() == Path("/proc/self/comm").read_text().rstrip()
@@ -72,7 +72,7 @@ def test_what_is_told_of_a_process() -> None:
 
 
 def test_a_zombie_has_a_parent_and_no_session() -> None:
-    """It is no member of anything any more, but what is above it can still be told."""
+    """It does not count as a member of its session."""
     with subprocess.Popen(["true"]) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
         assert (process_tree.parent(zombie.pid), process_tree.session(zombie.pid)) == (os.getpid(), None)

@@ -1,4 +1,4 @@
-"""Children: how they start, end, are signalled, and that nothing of them is left."""
+"""Starting children, and that no process of theirs is left, whatever is killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,68 +14,12 @@ import pytest
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.subprocesses.spawner import KEPT_AT_MOST, Child, Exit, Spawner, SpawnFailed, Spec
+from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed, Spec
+from smartmob.kernel.subprocesses.spawner import CHILDREN_PER_SUBREAPER, Spawner
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to, no_more_files
+from tests.kernel.subprocesses.runs import Run
 from tests.waiting import until
-
-
-@pytest.fixture
-async def spawner() -> AsyncIterator[Spawner]:
-    tasks = TaskRegistry()
-    spawner = Spawner(tasks)
-    await spawner.start()
-    yield spawner
-    await spawner.close()
-    await tasks.close()
-
-
-@pytest.fixture
-def null() -> Iterator[int]:
-    fd = os.open(os.devnull, os.O_RDWR)
-    yield fd
-    os.close(fd)
-
-
-class Run:
-    """Starts programs whose output goes to a file."""
-
-    def __init__(self, spawner: Spawner, folder: Path, null: int) -> None:
-        self.spawner = spawner
-        self.folder = folder
-        self._null = null
-        self.output = folder / "output"
-
-    async def __call__(self, *argv: str, cwd: Path | None = None, **env: str) -> Child:
-        with self.output.open("ab") as file:
-            env = {"PATH": os.environ["PATH"], **env}
-            fd = file.fileno()
-            return await self.spawner.spawn(Spec(argv, env, cwd or self.folder, self._null, fd, fd))
-
-    def written(self) -> str:
-        return self.output.read_text()
-
-
-@pytest.fixture
-def run(spawner: Spawner, tmp_path: Path, null: int) -> Run:
-    return Run(spawner, tmp_path, null)
-
-
-async def test_tells_how_a_program_ended(run: Run) -> None:
-    """Its exit status, what it used, and that nothing is left."""
-    child = await run("sh", "-c", "echo $WORD from $PWD; exit 3", WORD="greetings")
-    ended = await child.exited()
-    await child.gone()
-    assert ended.status == 3
-    assert ended.max_memory > 0
-    assert run.written() == f"greetings from {run.folder}\n"
-    assert not child.alive
-
-
-async def test_tells_the_signal_that_ended_a_program(run: Run) -> None:
-    """As its negative number."""
-    child = await run("sh", "-c", "kill -KILL $$")
-    assert (await child.exited()).status == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -87,26 +30,20 @@ async def test_tells_the_signal_that_ended_a_program(run: Run) -> None:
         (("",), "there is no program to start"),
     ],
 )
-async def test_says_why_a_program_cannot_be_started(run: Run, argv: tuple[str, ...], message: str) -> None:
-    """The system's own reason."""
+async def test_a_failed_start_has_the_reason_of_the_system(run: Run, argv: tuple[str, ...], message: str) -> None:
+    """The message of SpawnFailed ends with the system's reason."""
     with pytest.raises(SpawnFailed, match=message):
         await run(*argv)
 
 
-async def test_says_that_the_folder_is_missing(run: Run, tmp_path: Path) -> None:
-    """The folder is told apart from the program."""
+async def test_a_missing_folder_is_named_as_the_cause(run: Run, tmp_path: Path) -> None:
+    """The message says that the folder is the cause, and not the program."""
     with pytest.raises(SpawnFailed, match="cannot start the folder: No such file or directory"):
         await run("true", cwd=tmp_path / "missing")
 
 
-async def test_refuses_the_nul_character(run: Run) -> None:
-    """No argument can contain it."""
-    with pytest.raises(SpawnFailed, match="NUL"):
-        await run("echo", "a\0b")
-
-
-async def test_starts_a_text_without_interpreter_by_the_shell(run: Run, tmp_path: Path) -> None:
-    """As shells do."""
+async def test_a_script_without_an_interpreter_line_is_run_by_the_shell(run: Run, tmp_path: Path) -> None:
+    """Shells do the same."""
     script = tmp_path / "script"
     script.write_text("echo by the shell\n")
     script.chmod(0o755)
@@ -114,8 +51,8 @@ async def test_starts_a_text_without_interpreter_by_the_shell(run: Run, tmp_path
     assert run.written() == "by the shell\n"
 
 
-async def test_hands_over_arguments_and_environment_as_they_are(run: Run) -> None:
-    """Empty ones, blanks, line ends, more than a socket holds, and what is no UTF-8."""
+async def test_arguments_and_environment_arrive_unchanged(run: Run) -> None:
+    """Empty texts, blanks, line ends, more than a socket holds, and bytes that are not UTF-8 arrive as they are."""
     large, odd = "x" * 100_000, os.fsdecode(b"\xff\xfe")
     code = "import os, sys; print([len(a) for a in sys.argv[1:]], os.environb[b'ODD'], repr(os.environ['EMPTY']))"
     child = await run("python3", "-c", code, "", "a b\n", large, large, large, ODD=odd, EMPTY="")
@@ -124,7 +61,7 @@ async def test_hands_over_arguments_and_environment_as_they_are(run: Run) -> Non
 
 
 async def test_a_program_starts_in_a_clean_state(run: Run) -> None:
-    """No signal is blocked or ignored, no descriptor of ours is open, and it leads a session of its own."""
+    """It has no blocked or ignored signals, no descriptors of the service, and leads a session of its own."""
     await (await run("cat", "/proc/self/status")).gone()
     status = dict(line.split(":\t", 1) for line in run.written().splitlines())
     assert int(status["SigBlk"], 16) == 0
@@ -136,8 +73,8 @@ async def test_a_program_starts_in_a_clean_state(run: Run) -> None:
     assert run.written().split() == ["0", "1", "2"]
 
 
-async def test_a_program_gets_the_limit_of_files_that_we_began_with(tmp_path: Path, null: int) -> None:
-    """Also when the service has raised its own since."""
+async def test_a_program_gets_the_limit_of_open_files_from_the_start_of_the_service(tmp_path: Path, null: int) -> None:
+    """This holds after the service has raised its own limit."""
     tasks, hard = TaskRegistry(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with limited_to(500):
         spawner = Spawner(tasks)
@@ -148,16 +85,16 @@ async def test_a_program_gets_the_limit_of_files_that_we_began_with(tmp_path: Pa
     await tasks.close()
 
 
-async def test_says_that_too_many_files_are_open(run: Run) -> None:
-    """And starts programs again when there are fewer."""
+async def test_too_many_open_files_fail_one_start_only(run: Run) -> None:
+    """The error says so, and programs start again when fewer files are open."""
     with run.output.open("ab"), no_more_files(), pytest.raises(SpawnFailed, match="Too many open files"):
         await run.spawner.spawn(Spec(("true",), {}, run.folder, 0, 0, 0))
     assert (await (await run("true")).exited()).status == 0
 
 
 @pytest.mark.parametrize("but", range(2, 8, 2))
-async def test_says_that_there_are_no_files_for_a_keeper(tmp_path: Path, null: int, but: int) -> None:
-    """Whichever of the guardian's and the keeper's sockets is the one too many; and the next time it works."""
+async def test_too_many_open_files_fail_the_start_of_a_subreaper_only_once(tmp_path: Path, null: int, but: int) -> None:
+    """The limit may be reached by any socket of the watchdog or the subreaper; the next start succeeds."""
     tasks = TaskRegistry()
     spawner = Spawner(tasks)
     with no_more_files(but), pytest.raises(SpawnFailed, match="Too many open files"):
@@ -167,28 +104,8 @@ async def test_says_that_there_are_no_files_for_a_keeper(tmp_path: Path, null: i
     await tasks.close()
 
 
-async def test_signals_reach_the_whole_group(run: Run) -> None:
-    """Also those that the program started."""
-    inner = "trap 'echo inner; exit' TERM; sleep 60 & echo ready; wait"
-    child = await run("sh", "-c", f"({inner}) & trap 'wait; exit 5' TERM; echo ready; wait")
-    await until(lambda: run.written() == "ready\nready\n")
-    child.signal(signal.SIGTERM)
-    assert (await child.exited()).status == 5
-    assert run.written() == "ready\nready\ninner\n"
-
-
-async def test_stop_gives_a_program_its_time_and_then_kills_it(run: Run) -> None:
-    """One that ignores the signal is killed; one that heeds it ends by itself."""
-    stubborn = await run("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done")
-    await until(lambda: run.written() == "ready\n")
-    assert (await stubborn.stop(signal.SIGTERM, grace=0.05)).status == -signal.SIGKILL
-    heeding = await run("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done")
-    await until(lambda: run.written() == "ready\nready\n")
-    assert (await heeding.stop(signal.SIGTERM, grace=60)).status == 7
-
-
-async def test_nothing_of_a_tree_is_left_when_it_is_gone(run: Run) -> None:
-    """Neither one in its own session nor a daemon, also when they ignore signals."""
+async def test_a_killed_tree_leaves_no_process(run: Run) -> None:
+    """A process in a session of its own and a daemon are killed, too, even when they ignore signals."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
     pids = await family(run.folder / "pids")
     child.kill()
@@ -196,19 +113,8 @@ async def test_nothing_of_a_tree_is_left_when_it_is_gone(run: Run) -> None:
     assert living(pids) == []
 
 
-async def test_a_daemon_that_outlives_its_parent_can_still_be_ended(run: Run) -> None:
-    """The program has ended, its descendant has not: it is not gone before that one is."""
-    child = await run("sh", "-c", f"setsid sleep 60 & echo $! > {run.folder}/pid")
-    await child.exited()
-    pid = int((run.folder / "pid").read_text())
-    assert living([pid]) == [pid]
-    child.kill()
-    await child.gone()
-    assert living([pid]) == []
-
-
-async def test_a_bomb_that_forks_is_caught(run: Run) -> None:
-    """A process that goes on in a child of its own again and again cannot run away, nor hold up its neighbours."""
+async def test_a_program_that_forks_endlessly_is_killed(run: Run) -> None:
+    """It neither escapes nor delays other children."""
     code = "import os, sys\nprint(os.getpid(), flush=True)\nwhile True:\n    if os.fork(): os._exit(0)\n"
     child = await run("python3", "-c", code)
     await until(lambda: run.written() != "")
@@ -225,32 +131,32 @@ def _argv(process: psutil.Process) -> list[str]:
         return []
 
 
-async def test_a_killed_keeper_leaves_nothing(run: Run) -> None:
-    """What it kept is ended by the guardian, and the child is gone without a known status."""
+async def test_a_killed_subreaper_leaves_no_process(run: Run) -> None:
+    """The watchdog kills its children, whose exit status is unknown."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
     pids = await family(run.folder / "pids")
-    keeper = psutil.Process(child.pid).parent()
-    assert keeper is not None
-    keeper.kill()
+    subreaper = psutil.Process(child.pid).parent()
+    assert subreaper is not None
+    subreaper.kill()
     assert await child.exited() == Exit(None)
     await child.gone()
     assert living(pids) == []
 
 
-async def test_a_killed_keeper_ends_all_that_it_kept(run: Run) -> None:
-    """Each of them is told about, and the next program has another keeper."""
+async def test_a_killed_subreaper_ends_all_its_children(run: Run) -> None:
+    """Each child is reported as gone, and the next program gets another subreaper."""
     children = [await run("sleep", "63") for _ in range(3)]
-    keeper = psutil.Process(children[0].pid).parent()
-    assert keeper is not None
-    keeper.kill()
+    subreaper = psutil.Process(children[0].pid).parent()
+    assert subreaper is not None
+    subreaper.kill()
     assert await asyncio.gather(*(child.exited() for child in children)) == [Exit(None)] * 3
     await asyncio.gather(*(child.gone() for child in children))
     assert living(child.pid for child in children) == []
     assert (await (await run("true")).exited()).status == 0
 
 
-async def test_trees_under_one_keeper_end_apart(run: Run) -> None:
-    """A daemon whose parent has ended goes with the program that it comes from, and with no other."""
+async def test_children_of_one_subreaper_end_independently(run: Run) -> None:
+    """A daemon is killed with the program that it comes from, and with no other."""
     first, second = [await run("python3", "-c", FAMILY, str(run.folder / name)) for name in ("first", "second")]
     theirs, others = await family(run.folder / "first"), await family(run.folder / "second")
     assert psutil.Process(first.pid).ppid() == psutil.Process(second.pid).ppid()
@@ -262,8 +168,8 @@ async def test_trees_under_one_keeper_end_apart(run: Run) -> None:
     assert living(others) == []
 
 
-async def test_an_orphan_without_a_brand_is_known_by_its_session(run: Run) -> None:
-    """The next best thing that tells whose it is."""
+async def test_an_orphan_without_a_tag_is_found_by_its_session(run: Run) -> None:
+    """The session tells to which child the orphan belongs."""
     command = f"(ulimit -S -m unlimited; sleep 60 & echo $! > {run.folder}/pid) & wait; exit 4"
     child, other = await run("sh", "-c", command), await run("sleep", "60")
     assert (await child.exited()).status == 4
@@ -274,8 +180,8 @@ async def test_an_orphan_without_a_brand_is_known_by_its_session(run: Run) -> No
     assert living([pid, other.pid]) == [other.pid]
 
 
-async def test_an_orphan_that_nobody_knows_ends_with_its_keeper(run: Run) -> None:
-    """It has taken off its brand and left the session, so it does not hold its program up."""
+async def test_an_orphan_without_tag_and_session_ends_with_its_subreaper(run: Run) -> None:
+    """It does not delay the end of the program that it comes from."""
     pid_file = run.folder / "pid"
     daemon = f"ulimit -S -m unlimited; setsid sh -c 'echo $$ > {pid_file}; exec sleep 60' &"
     child = await run("sh", "-c", f"{daemon} while ! test -s {pid_file}; do sleep 0.01; done")
@@ -286,21 +192,21 @@ async def test_an_orphan_that_nobody_knows_ends_with_its_keeper(run: Run) -> Non
     assert living([pid]) == []
 
 
-async def test_keepers_come_and_go_with_the_children(run: Run) -> None:
-    """No keeper has more than its share; one stays when there are none."""
-    children = await asyncio.gather(*(run("sleep", "64") for _ in range(2 * KEPT_AT_MOST + 1)))
-    keepers = Counter(psutil.Process(child.pid).ppid() for child in children)
-    assert sorted(keepers.values())[1:] == [KEPT_AT_MOST, KEPT_AT_MOST]
+async def test_subreapers_start_and_end_with_the_children(run: Run) -> None:
+    """None has more than the allowed number of children, and one stays when there are no children."""
+    children = await asyncio.gather(*(run("sleep", "64") for _ in range(2 * CHILDREN_PER_SUBREAPER + 1)))
+    subreapers = Counter(psutil.Process(child.pid).ppid() for child in children)
+    assert sorted(subreapers.values())[1:] == [CHILDREN_PER_SUBREAPER, CHILDREN_PER_SUBREAPER]
     for child in children:
         child.kill()
     await asyncio.gather(*(child.gone() for child in children))
-    assert run.spawner.guardian_pid is not None
-    guardian = psutil.Process(run.spawner.guardian_pid)
-    await until(lambda: len(guardian.children()) == 1)
+    assert run.spawner.watchdog_pid is not None
+    watchdog = psutil.Process(run.spawner.watchdog_pid)
+    await until(lambda: len(watchdog.children()) == 1)
 
 
-async def test_without_brands_each_child_has_a_keeper_of_its_own(tmp_path: Path, null: int) -> None:
-    """To which all its orphans fall, and nobody else's."""
+async def test_without_tags_each_child_has_a_subreaper_of_its_own(tmp_path: Path, null: int) -> None:
+    """All orphans of a subreaper belong to its only child then."""
     before = resource.getrlimit(resource.RLIMIT_RSS)
     resource.setrlimit(resource.RLIMIT_RSS, (1 << 40, before[1]))
     tasks = TaskRegistry()
@@ -318,63 +224,63 @@ async def test_without_brands_each_child_has_a_keeper_of_its_own(tmp_path: Path,
     await tasks.close()
 
 
-async def test_a_killed_guardian_takes_all_with_it_and_is_replaced(run: Run) -> None:
-    """The children end, and the next one has a new guardian."""
+async def test_a_killed_watchdog_ends_all_children_and_is_replaced(run: Run) -> None:
+    """The next child has a new watchdog."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
     pids = await family(run.folder / "pids")
-    before = run.spawner.guardian_pid
+    before = run.spawner.watchdog_pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
     await child.gone()
     assert living(pids) == []
     assert (await (await run("true")).exited()).status == 0
-    assert run.spawner.guardian_pid not in (None, before)
+    assert run.spawner.watchdog_pid not in (None, before)
 
 
 def _kill_at_once(pid: int) -> None:
-    """Return when it is dead, before the event loop can have noticed."""
+    """Kill a process and wait for its end, before the event loop can notice."""
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
-async def test_a_guardian_whose_death_is_met_by_an_order(run: Run) -> None:
-    """Who orders before the end of file was read gets a new one, and the dead one is waited for."""
-    before = run.spawner.guardian_pid
+async def test_a_start_after_the_unnoticed_death_of_the_watchdog_succeeds(run: Run) -> None:
+    """A start before the end of file was read gets a new watchdog, and the dead one is reaped."""
+    before = run.spawner.watchdog_pid
     assert before is not None
     _kill_at_once(before)
     child = await run("true")
     assert (await child.exited()).status == 0
-    assert run.spawner.guardian_pid not in (None, before)
+    assert run.spawner.watchdog_pid not in (None, before)
     await until(lambda: not psutil.pid_exists(before))
 
 
-async def _kill_guardian_and_keeper(run: Run, child: Child) -> None:
-    keeper = psutil.Process(child.pid).parent()
-    guardian = run.spawner.guardian_pid
-    assert keeper is not None
-    assert guardian is not None
-    os.kill(guardian, signal.SIGSTOP)  # so that it cannot act in between
-    keeper.kill()
-    os.kill(guardian, signal.SIGKILL)
+async def _kill_watchdog_and_subreaper(run: Run, child: Child) -> None:
+    subreaper = psutil.Process(child.pid).parent()
+    watchdog = run.spawner.watchdog_pid
+    assert subreaper is not None
+    assert watchdog is not None
+    os.kill(watchdog, signal.SIGSTOP)  # so that it cannot act in between
+    subreaper.kill()
+    os.kill(watchdog, signal.SIGKILL)
 
 
-async def test_a_guardian_and_a_keeper_killed_together_leave_nothing(run: Run) -> None:
-    """Nobody keeps the tree then, but its brand tells who belongs to it, and all are ended before it counts as gone."""
+async def test_a_watchdog_and_a_subreaper_killed_together_leave_no_process(run: Run) -> None:
+    """The tag tells which processes belong to the child, and all have ended before it counts as gone."""
     child = await run("python3", "-c", FAMILY, str(run.folder / "pids"))
     pids = await family(run.folder / "pids")
-    await _kill_guardian_and_keeper(run, child)
+    await _kill_watchdog_and_subreaper(run, child)
     await child.gone()
     assert living(pids) == []
 
 
-async def test_many_start_at_once(run: Run) -> None:
-    """Nobody waits for anybody, and each gets its own report."""
+async def test_a_hundred_programs_start_at_once(run: Run) -> None:
+    """Each reports its own exit status."""
     children = await asyncio.gather(*(run("sh", "-c", f"exit {n}") for n in range(100)))
     assert [ended.status for ended in await asyncio.gather(*(child.exited() for child in children))] == [*range(100)]
 
 
-async def test_an_abandoned_start_leaves_nothing(run: Run) -> None:
-    """Who is cancelled while the program starts need not look after it."""
+async def test_a_cancelled_start_leaves_no_process(run: Run) -> None:
+    """A program that starts while its caller is cancelled is killed."""
     starts = [asyncio.ensure_future(run("sleep", f"61.{os.getpid()}")) for _ in range(20)]
     await asyncio.sleep(0)
     for start in starts:
@@ -383,34 +289,25 @@ async def test_an_abandoned_start_leaves_nothing(run: Run) -> None:
     await until(lambda: not [p for p in psutil.process_iter() if _argv(p) == ["sleep", f"61.{os.getpid()}"]])
 
 
-async def test_a_closed_nursery_ends_all_and_starts_nothing(tmp_path: Path, null: int) -> None:
-    """Who comes too late is told so."""
+async def test_a_closed_spawner_ends_all_children_and_starts_nothing(tmp_path: Path, null: int) -> None:
+    """A later start raises Unavailable."""
     tasks = TaskRegistry()
     spawner = Spawner(tasks)
     run = Run(spawner, tmp_path, null)
     child = await run("python3", "-c", FAMILY, str(tmp_path / "pids"))
     pids = await family(tmp_path / "pids")
-    guardian = spawner.guardian_pid
-    assert guardian is not None
+    watchdog = spawner.watchdog_pid
+    assert watchdog is not None
     await spawner.close()
     await child.gone()
-    assert living([*pids, guardian]) == []
+    assert living([*pids, watchdog]) == []
     with pytest.raises(Unavailable, match="stopping"):
         await run("true")
     await tasks.close()
 
 
-async def test_orders_to_a_child_that_is_gone_do_nothing(run: Run) -> None:
-    """A signal or a kill may come too late."""
-    child = await run("true")
-    await child.gone()
-    child.signal(signal.SIGTERM)
-    child.kill()
-    assert (await child.stop(signal.SIGTERM, 1)).status == 0
-
-
-async def test_a_terminal_becomes_the_controlling_one(spawner: Spawner, tmp_path: Path, null: int) -> None:
-    """The program sees a terminal on all three, and CTRL-C typed there interrupts it."""
+async def test_a_terminal_becomes_the_controlling_terminal(spawner: Spawner, tmp_path: Path, null: int) -> None:
+    """The program has it as its three standard streams, and CTRL-C on it interrupts the program."""
     master, slave = os.openpty()
     code = "import os, sys; print(*(os.isatty(n) for n in range(3)), os.ttyname(0), flush=True); sys.stdin.read()"
     spec = Spec(("python3", "-c", code), {"PATH": os.environ["PATH"]}, tmp_path, null, null, null, os.ttyname(slave))

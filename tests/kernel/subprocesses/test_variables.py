@@ -1,4 +1,4 @@
-"""The rule for variables that a program is given, and that every door has the same."""
+"""The rule for environment variables, which is the same for requests, Procfiles and .env files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.subprocesses import variables
-from smartmob.kernel.subprocesses.spawner import SpawnFailed, Spec
+from smartmob.kernel.subprocesses.child import SpawnFailed, Spec
 from smartmob.processes import protocol
 from smartmob.processes.preparation import envfile, procfile
 
@@ -16,8 +16,8 @@ BAD = ["", "=", "A=B", "A\0", "1A", "a b", "a-b", "é", "A\n", "\ud800"]
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_names_that_are_none(name: str) -> None:
-    """They are refused where they come in, and the message names the place but no value."""
+def test_wrong_names_are_refused_without_the_value(name: str) -> None:
+    """The message has the name of the field, and no value."""
     assert not variables.is_name(name)
     with pytest.raises(InvalidInput, match=r"^env: ") as found:
         variables.check({name: "secret"}, "env")
@@ -28,21 +28,21 @@ def test_names_that_are_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["\0", "a\0b", "\ud800"])
-def test_values_that_are_none(value: str) -> None:
-    """No program can get a NUL or half a character."""
+def test_values_with_a_nul_or_half_a_character_are_refused(value: str) -> None:
+    """The system cannot pass them to a program."""
     with pytest.raises(InvalidInput, match=r"^env\.A: "):
         variables.check({"A": value}, "env")
 
 
-def test_what_is_taken_everywhere() -> None:
-    """A request, a Procfile and a .env file take the same names; bytes that are no UTF-8 may stand in values."""
+def test_requests_procfiles_and_env_files_take_the_same_names() -> None:
+    """Values may hold bytes that are not UTF-8."""
     variables.check({"A_1": "", "_": "x y", "a": "\udcff"}, "env")
     assert envfile.parse(b"A_1=x\n_=y\n") == {"A_1": "x", "_": "y"}
     assert procfile.parse(b"web: A_1=x _=y run\n")["web"].environment({}) == {"A_1": "x", "_": "y"}
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\0", "\ud800"])
-def test_the_last_look_before_a_start(name: str) -> None:
-    """Names that no system takes are refused before a keeper is told."""
+def test_a_wrong_name_is_refused_before_the_start(name: str) -> None:
+    """The specification is not sent to a subreaper."""
     with pytest.raises(SpawnFailed):
         Spec(["true"], {name: "x"}, Path("/"), 0, 0, 0).encode()

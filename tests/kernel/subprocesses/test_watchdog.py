@@ -1,4 +1,4 @@
-"""The guarantee: however the service ends, nothing that it started is left."""
+"""The guarantee: however the service ends, no process that it started is left."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from tests.waiting import until
 SERVICE = """
 import asyncio, os, sys
 from pathlib import Path
-from smartmob.kernel.subprocesses.spawner import Nursery, Spec
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.child import Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 
 async def main(family, folder, count):
-    nursery = Nursery(TaskRegistry())
+    spawner = Spawner(TaskRegistry())
     null = os.open(os.devnull, os.O_RDWR)
     env = {"PATH": os.environ["PATH"]}
     for number in range(count):
         file = str(Path(folder, str(number)))
-        await nursery.spawn(Spec(("python3", "-c", family, file), env, Path(folder), null, null, null))
-    Path(folder, "guardian").write_text(str(nursery.guardian_pid))
+        await spawner.spawn(Spec(("python3", "-c", family, file), env, Path(folder), null, null, null))
+    Path(folder, "watchdog").write_text(str(spawner.watchdog_pid))
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -51,13 +52,13 @@ def _start(folder: Path, count: int, *prefix: str) -> subprocess.Popen[bytes]:
 
 
 async def _service(folder: Path, count: int, *prefix: str) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """Start a service with families; return it and every process that it is responsible for."""
+    """Start a service with process families; return it, and the ids of all its processes, the watchdog last."""
     process = _start(folder, count, *prefix)
     pids = [pid for number in range(count) for pid in await family(folder / str(number))]
-    keeping = int((folder / "guardian").read_text())
-    keepers = [child.pid for child in psutil.Process(keeping).children()]
-    assert len(keepers) == 1
-    return process, [*pids, *keepers, keeping]
+    watchdog = int((folder / "watchdog").read_text())
+    subreapers = [child.pid for child in psutil.Process(watchdog).children()]
+    assert len(subreapers) == 1
+    return process, [*pids, *subreapers, watchdog]
 
 
 def _end(process: subprocess.Popen[bytes], signals: tuple[signal.Signals, ...]) -> None:
@@ -69,16 +70,16 @@ def _end(process: subprocess.Popen[bytes], signals: tuple[signal.Signals, ...]) 
 
 
 @pytest.mark.parametrize("signals", WAYS.values(), ids=WAYS)
-async def test_nothing_outlives_the_service(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
-    """Neither child nor grandchild, nor one in its own session, nor a daemon, nor what watched them."""
+async def test_no_process_outlives_the_service(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+    """Children, grandchildren, processes in sessions of their own, daemons, subreapers and the watchdog end with it."""
     process, pids = await _service(tmp_path, 3)
     assert len(living(pids)) == 3 * 4 + 1 + 1
     _end(process, signals)
     await until(lambda: living(pids) == [])
 
 
-async def test_it_needs_no_privileges(tmp_path: Path) -> None:
-    """What root may do more than others is taken away here; for others there is nothing to take."""
+async def test_the_guarantee_needs_no_privileges(tmp_path: Path) -> None:
+    """It holds for root without capabilities, and for an ordinary user as it is."""
     ordinary = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs") if os.geteuid() == 0 else ()
     process, pids = await _service(tmp_path, 2, *ordinary)
     assert "CapEff:\t0000000000000000" in Path(f"/proc/{process.pid}/status").read_text()
@@ -86,8 +87,8 @@ async def test_it_needs_no_privileges(tmp_path: Path) -> None:
     await until(lambda: living(pids) == [])
 
 
-async def test_a_stopped_keeper_does_not_help_its_child(tmp_path: Path) -> None:
-    """A keeper that cannot act when the service is killed is woken or killed by the guardian."""
+async def test_a_stopped_subreaper_does_not_save_its_children(tmp_path: Path) -> None:
+    """The watchdog continues or kills a subreaper that is stopped when the service is killed."""
     process, pids = await _service(tmp_path, 2)
     for pid in pids:
         if psutil.Process(pid).ppid() == pids[-1]:
@@ -96,21 +97,21 @@ async def test_a_stopped_keeper_does_not_help_its_child(tmp_path: Path) -> None:
     await until(lambda: living(pids) == [])
 
 
-async def test_guardian_and_service_killed_at_once_leave_nothing(tmp_path: Path) -> None:
-    """The keepers watch both."""
+async def test_a_watchdog_and_a_service_killed_together_leave_no_process(tmp_path: Path) -> None:
+    """The subreapers watch both."""
     process, pids = await _service(tmp_path, 2)
     os.kill(pids[-1], signal.SIGKILL)
     _end(process, (signal.SIGKILL,))
     await until(lambda: living(pids) == [])
 
 
-async def test_what_nobody_could_end_is_ended_by_the_next_service(tmp_path: Path) -> None:
-    """Keeper, guardian and service are killed before any of them can act: nobody is left who could."""
+async def test_the_next_service_kills_what_a_service_killed_with_watchdog_and_subreaper_left(tmp_path: Path) -> None:
+    """It finds the processes by their tags."""
     process, pids = await _service(tmp_path, 1)
-    *family, keeper, guardian = pids
-    for pid in (process.pid, guardian):
+    *family, subreaper, watchdog = pids
+    for pid in (process.pid, watchdog):
         os.kill(pid, signal.SIGSTOP)
-    for pid in (keeper, guardian):
+    for pid in (subreaper, watchdog):
         os.kill(pid, signal.SIGKILL)
     _end(process, (signal.SIGKILL,))
     (tmp_path / "next").mkdir()
@@ -121,7 +122,7 @@ async def test_what_nobody_could_end_is_ended_by_the_next_service(tmp_path: Path
 
 
 async def test_a_terminal_interrupt_reaches_the_service_alone(tmp_path: Path) -> None:
-    """The guardian and its keepers are in sessions of their own, so that CTRL-C does not end children ungracefully."""
+    """Watchdog and subreapers are in sessions of their own, so that CTRL-C does not kill children."""
     process, pids = await _service(tmp_path, 1)
     try:
         assert {os.getsid(pid) for pid in pids}.isdisjoint({os.getsid(process.pid)})

@@ -1,4 +1,4 @@
-"""The watchdog of the embedded PostgreSQL, with other programs in the place of the server."""
+"""The watchdog of the embedded PostgreSQL, with other programs instead of the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded.account import Account
-from smartmob.kernel.embedded.watchdog import Watchdog
+from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 
 _US = Account("", os.geteuid(), os.getegid(), "")
 
@@ -26,9 +26,9 @@ def _home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(name="watchdog")
-def _watchdog(home: Path) -> Iterator[Watchdog]:
+def _watchdog(home: Path) -> Iterator[PostgresWatchdog]:
     """Return a watchdog that is killed after the test."""
-    watchdog = Watchdog(home)
+    watchdog = PostgresWatchdog(home)
     yield watchdog
     watchdog.kill()
 
@@ -43,7 +43,7 @@ def _server(home: Path, folder: Path, script: str = "echo ready; exec sleep 600"
     return process
 
 
-def test_the_server_is_interrupted_at_the_end_of_the_service(watchdog: Watchdog, home: Path) -> None:
+def test_the_server_is_interrupted_at_the_end_of_the_service(watchdog: PostgresWatchdog, home: Path) -> None:
     """The server gets SIGINT, which is a fast shutdown, when the pipe of the service is closed."""
     watchdog.start(_US)
     server = _server(home, home / "cluster")
@@ -53,7 +53,7 @@ def test_the_server_is_interrupted_at_the_end_of_the_service(watchdog: Watchdog,
     assert server.wait(30) == -signal.SIGINT
 
 
-def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: Watchdog, home: Path) -> None:
+def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: PostgresWatchdog, home: Path) -> None:
     """A program with another working directory is no server of this cluster, and gets no signal."""
     watchdog.start(_US)
     other = _server(home, home)
@@ -65,7 +65,7 @@ def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: Wat
     other.wait()
 
 
-def test_a_server_that_does_not_obey_is_made_to_quit(watchdog: Watchdog, home: Path) -> None:
+def test_a_server_that_does_not_obey_is_made_to_quit(watchdog: PostgresWatchdog, home: Path) -> None:
     """A server that still runs some time after SIGINT gets SIGQUIT, and is gone when the watchdog is."""
     watchdog.start(_US, quit_after=0.2)
     server = _server(home, home / "cluster", "trap '' INT; echo ready; while :; do sleep 0.1; done")
@@ -75,10 +75,10 @@ def test_a_server_that_does_not_obey_is_made_to_quit(watchdog: Watchdog, home: P
     assert server.wait(30) == -signal.SIGQUIT
 
 
-def test_a_server_that_is_starting_is_waited_for(watchdog: Watchdog, home: Path) -> None:
+def test_a_server_that_is_starting_is_waited_for(watchdog: PostgresWatchdog, home: Path) -> None:
     """A server that appears only after the end of the service is ended, too, when the service was starting one."""
     watchdog.start(_US)
-    watchdog.tell("starting")
+    watchdog.send_state("starting")
     watchdog.release()
     assert watchdog.pid is not None
 
@@ -87,10 +87,10 @@ def test_a_server_that_is_starting_is_waited_for(watchdog: Watchdog, home: Path)
     assert server.wait(30) == -signal.SIGINT
 
 
-async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: Watchdog, home: Path) -> None:
+async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: PostgresWatchdog, home: Path) -> None:
     """The wait ends with the earlier watchdog, and a second watchdog is refused until then."""
     watchdog.start(_US)
-    following = Watchdog(home)
+    following = PostgresWatchdog(home)
     with pytest.raises(DatabaseError, match="another watchdog"):
         following.start(_US)
     waiting = asyncio.create_task(following.wait_for_earlier())

@@ -1,4 +1,4 @@
-"""The tables that a backup is put into: up to its migrations, with its partitions, and with no other."""
+"""Loading rows into tables that migrations make, with their partitions and indexes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.dump_reader import CopyBlock
 from smartmob.kernel.maintenance.restore import restore
-from smartmob.kernel.maintenance.restore_target import RestoreTarget
+from smartmob.kernel.maintenance.table_loader import TableLoader
 from tests.kernel.maintenance.conftest import KNOWN, contents
 
 _BOUNDS = """
 SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = $1
 """
+_INDEXES = """
+SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index
+WHERE indrelid = ANY($1::text[]::regclass[]) ORDER BY 1
+"""
 _EARLIER = [one for one in KNOWN if (one.feature, one.number) not in (("metrics", 2), ("metrics", 3))]
 
 
 def _unseen(*_: object) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -34,35 +38,35 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-@pytest.fixture(name="target")
-async def _target(empty_url: str) -> AsyncIterator[tuple[RestoreTarget, Any]]:
-    """Return the tables of all migrations, and the connection that made them."""
+@pytest.fixture(name="made")
+async def _made(empty_url: str) -> AsyncIterator[tuple[TableLoader, Any]]:
+    """Return a loader with the tables of all migrations, and its connection."""
     connection = await asyncpg.connect(empty_url)
-    target = RestoreTarget(connection, PARTITIONS)
-    await target.make(KNOWN)
-    yield target, connection
+    loader = TableLoader(connection, PARTITIONS)
+    await loader.make(KNOWN)
+    yield loader, connection
     await connection.close()
 
 
-async def test_no_sequence_and_no_row_is_made_by_migrations(target: Any) -> None:
-    """There is nothing that a backup of rows alone would leave behind."""
-    _, connection = target
+async def test_new_tables_have_no_rows_and_no_sequences(made: Any) -> None:
+    """A backup of rows alone is complete then."""
+    _, connection = made
     assert await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'S'") == []
     for name in migrations.tables(KNOWN):
         assert await connection.fetchval(f"SELECT count(*) FROM {name}") == 0
 
 
 @pytest.mark.parametrize("table", sorted(PARTITIONS))
-async def test_partitions_are_made_for_the_time_in_their_name(target: Any, table: str) -> None:
-    """A day or a month, as the feature that owns the table would make it."""
-    tables, connection = target
+async def test_partitions_are_made_for_the_time_in_their_name(made: Any, table: str) -> None:
+    """They cover a day or a month, as the feature would make them."""
+    loader, connection = made
     day, span = (
         ("20241231", ("2024-12-31", "2025-01-01"))
         if "%d" in PARTITIONS[table]
         else ("202412", ("2024-12-01", "2025-01-01"))
     )
 
-    assert await tables.fill(CopyBlock(f"{table}_{day}", ("at",), "UTF8", _nothing())) == 0
+    assert await loader.fill(CopyBlock(f"{table}_{day}", ("at",), "UTF8", _nothing())) == 0
 
     bounds = await connection.fetchval(_BOUNDS, f"{table}_{day}")
     assert bounds == f"FOR VALUES FROM ('{span[0]} 00:00:00+00') TO ('{span[1]} 00:00:00+00')"
@@ -75,15 +79,39 @@ async def test_partitions_are_made_for_the_time_in_their_name(target: Any, table
         *("host_minutes_20241231", "marks_20241231", "pg_authid", "hosts_rest", "host_samples_20241231_20241231"),
     ],
 )
-async def test_names_of_no_table_and_no_partition(target: Any, name: str) -> None:
-    """They are refused, divided tables themselves and tables of PostgreSQL too."""
-    tables, _ = target
+async def test_rows_of_unknown_tables_are_refused(made: Any, name: str) -> None:
+    """Partitioned tables themselves and tables of PostgreSQL are refused, too."""
+    loader, _ = made
     with pytest.raises(InvalidInput, match="no table of this smartmob"):
-        await tables.fill(CopyBlock(name, ("at",), "UTF8", _nothing()))
+        await loader.fill(CopyBlock(name, ("at",), "UTF8", _nothing()))
 
 
-async def test_a_backup_of_an_earlier_schema(reached: Any, empty_url: str, database_url: str, tmp_path: Path) -> None:
-    """All its rows are put back into the tables of then, and later migrations bring them up to date."""
+async def test_indexes_are_made_again_after_the_rows(made: Any, database_url: str) -> None:
+    """They are missing while rows are loaded, and at the end equal those of the migrations, in partitions, too."""
+    loader, connection = made
+    migrated = await asyncpg.connect(database_url)
+    for one in (connection, migrated):
+        await one.execute("SET search_path = public")
+    assert await connection.fetch("SELECT indexname FROM pg_indexes WHERE indexname = 'marks_by_time'") == []
+    await loader.fill(CopyBlock("host_samples_20241231", ("at",), "UTF8", _nothing()))
+    await migrated.execute(
+        "CREATE TABLE host_samples_20241231 PARTITION OF host_samples FOR VALUES FROM ('2024-12-31') TO ('2025-01-01')"
+    )
+
+    await loader.finish()
+
+    names = [*migrations.tables(KNOWN), "host_samples_20241231"]
+    made_again, expected = await connection.fetch(_INDEXES, names), await migrated.fetch(_INDEXES, names)
+    assert made_again == expected
+    assert "marks_by_time" in str(expected)
+    assert all(row["indisvalid"] for row in made_again)
+    await migrated.close()
+
+
+async def test_a_backup_of_an_earlier_schema_is_restored_and_migrated(
+    reached: Any, empty_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """Its rows go into the tables of that schema, and later migrations are applied after that."""
     old = await asyncpg.connect(empty_url)
     await migrations.apply(old, _EARLIER)
     await old.execute(
@@ -105,10 +133,10 @@ async def test_a_backup_of_an_earlier_schema(reached: Any, empty_url: str, datab
     await new.close()
 
 
-async def test_all_kinds_of_values_survive(
+async def test_all_kinds_of_values_survive_a_backup(
     reached: Any, empty_url: str, filled: Any, database_url: str, tmp_path: Path
 ) -> None:
-    """Bytes, nulls, JSON, infinite times and texts of all signs are equal afterwards, more than one piece of them."""
+    """Bytes, nulls, JSON, infinite times and special characters are equal afterwards, in more than one chunk."""
     await filled.execute("INSERT INTO hosts VALUES ('a', true, '\\x000102ff', NULL, 'infinity')")
     await filled.execute(
         "INSERT INTO turret_runs SELECT gen_random_uuid(), 'h', E'\\\\.', 's', NULL, false, '{\"a\": \"\\\\n\"}', "

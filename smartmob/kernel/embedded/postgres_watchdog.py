@@ -1,8 +1,13 @@
-"""The watchdog of the embedded PostgreSQL: a shell that ends the server when the service is gone, even by SIGKILL.
+"""The watchdog of the embedded PostgreSQL: a shell that stops the server when the service is gone, even by SIGKILL.
 
-It reads a pipe of which only the service holds the other end. The end of file tells that the service is gone; then the
-watchdog makes the server shut down fast (SIGINT: what was committed is written), and by SIGQUIT if that takes too long.
-It holds a lock meanwhile, for which the next service waits before it looks for a server.
+It reads a pipe whose other end only the service has open. It holds a lock as long as it runs; the next service waits
+for this lock before it looks for a running server.
+
+| Message on the pipe | Meaning |
+|---|---|
+| `starting`, one line | the server is being started: at the end of file, wait up to 5 s for its process id |
+| `running`, one line | the server runs |
+| end of file | the service is gone: fast shutdown (SIGINT, keeps all commits), after a while SIGQUIT, then end |
 """
 
 from __future__ import annotations
@@ -18,12 +23,12 @@ from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded.account import Account
 
 LOCK = "watchdog.lock"
-_WAIT_SECONDS = 60.0
-_TICK_SECONDS = 0.05
-_QUIT_SECONDS = 20.0
+_WAIT_SECONDS = 60.0  # for the watchdog of an earlier service
+_RETRY_SECONDS = 0.05  # between two attempts to get the lock
+_QUIT_SECONDS = 20.0  # between SIGINT and SIGQUIT
 
-# The postmaster is known by its number and by its working directory, which is the cluster: the number may belong to
-# another program by now. One that pg_ctl is just starting is waited for.
+# The server is recognised by its process id and its working directory, which is the cluster: the id may belong to
+# another program meanwhile. The loops count tenths of a second.
 _SCRIPT = """
 trap '' HUP INT TERM
 state=running
@@ -45,8 +50,8 @@ done
 """
 
 
-class Watchdog:
-    """The watchdog of the cluster in the folder `home`; it runs as the user of the server."""
+class PostgresWatchdog:
+    """The watchdog of the cluster in the folder `home`. It runs as the user of the server."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -58,17 +63,17 @@ class Watchdog:
         return None if self._process is None else self._process.pid
 
     async def wait_for_earlier(self) -> None:
-        """Return when no watchdog of an earlier service is ending the server; raises DatabaseError after a minute."""
+        """Wait until the watchdog of an earlier service has stopped the server; raises DatabaseError after a minute."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WAIT_SECONDS
         while (lock := self._lock()) is None:
             if loop.time() > deadline:
                 raise DatabaseError(f"the database in {self._home} is still being shut down after an earlier service")
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
         os.close(lock)
 
     def start(self, account: Account, *, quit_after: float = _QUIT_SECONDS) -> None:
-        """Start it, or start it again after its end; `quit_after` is how long a server may take to shut down.
+        """Start the watchdog unless it runs. The server gets `quit_after` seconds for its shutdown, then SIGQUIT.
 
         Raises DatabaseError.
         """
@@ -96,14 +101,14 @@ class Watchdog:
         finally:
             os.close(lock)
 
-    def tell(self, state: str) -> None:
-        """Tell it whether the server is `starting` or `running`."""
+    def send_state(self, state: str) -> None:
+        """Send the state of the server, `starting` or `running`."""
         if self._process is not None and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.write(f"{state}\n".encode())
 
     def release(self, seconds: float = 0.0) -> None:
-        """Let it end, and wait so long for that; a server that still runs is shut down by it."""
+        """Close the pipe, and wait at most `seconds` for the watchdog, which stops a server that still runs."""
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -111,14 +116,14 @@ class Watchdog:
                 self._process.wait(seconds)
 
     def kill(self) -> None:
-        """End it at once and leave the server as it is."""
+        """Kill the watchdog, and leave the server running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self.release()
 
     def _lock(self) -> int | None:
-        """Return the descriptor of the lock, or None when a watchdog has it."""
+        """Take the lock and return its descriptor, or None when a watchdog has it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._home / LOCK, flags, 0o600)
         try:
