@@ -14,19 +14,19 @@ from tests.waiting import until
 
 
 class Place:
-    """A range that notes hits and ceases after some."""
+    """A range that notes finished and ceases after some."""
 
-    def __init__(self, transaction: type, hits: int) -> None:
+    def __init__(self, transaction: type, finished: int) -> None:
         self.script = Script(transaction)
         self.config: Mapping[str, Any] = {}
         self.context: Mapping[str, Any] = {}
-        self.ceased = False
-        self.hits: list[tuple[float, str]] = []
-        self._wanted = hits
+        self.stopped = False
+        self.finished: list[tuple[float, str]] = []
+        self._wanted = finished
 
-    def hit(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
-        self.hits.append((duration, error))
-        self.ceased = len(self.hits) >= self._wanted
+    def record(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+        self.finished.append((duration, error))
+        self.stopped = len(self.finished) >= self._wanted
 
 
 async def test_a_script_that_never_waits() -> None:
@@ -37,11 +37,11 @@ async def test_a_script_that_never_waits() -> None:
             pass
 
     place = Place(Empty, 10**9)
-    gate = asyncio.Event()
-    gate.set()
-    task = asyncio.create_task(CoroutineCannon(place).fire(None, gate))
-    await until(lambda: len(place.hits) > 10)
-    place.ceased = True
+    may_start = asyncio.Event()
+    may_start.set()
+    task = asyncio.create_task(CoroutineCannon(place).fire(None, may_start))
+    await until(lambda: len(place.finished) > 10)
+    place.stopped = True
     await task
 
 
@@ -56,30 +56,30 @@ async def test_a_setup_that_always_fails() -> None:
             raise AssertionError
 
     place = Place(Broken, 5)
-    gate = asyncio.Event()
-    gate.set()
-    await CoroutineCannon(place).fire(None, gate)
-    assert place.hits == [(0.0, "setup: no")] * 5
+    may_start = asyncio.Event()
+    may_start.set()
+    await CoroutineCannon(place).fire(None, may_start)
+    assert place.finished == [(0.0, "setup: no")] * 5
 
 
 async def test_a_thread() -> None:
-    """It ends when the range has ceased."""
+    """It ends when the range has stopped."""
 
     class Empty(BaseTransaction):
         def run(self) -> None:
             pass
 
-    place, gate = Place(Empty, 5), threading.Event()
-    gate.set()
+    place, may_start = Place(Empty, 5), threading.Event()
+    may_start.set()
     cannon = ThreadCannon(place)
     assert not cannon.alive
-    manned = threading.Event()
-    cannon.start(0.0, None, ThreadEvents(manned, gate, threading.Event()))
+    all_started = threading.Event()
+    cannon.start(0.0, None, ThreadEvents(all_started, may_start, threading.Event()))
     assert cannon.alive
-    assert place.hits == []
-    manned.set()
+    assert place.finished == []
+    all_started.set()
     await until(lambda: not cannon.alive)
-    assert len(place.hits) == 5
+    assert len(place.finished) == 5
 
 
 async def test_an_abandoned_thread() -> None:
@@ -90,16 +90,16 @@ async def test_an_abandoned_thread() -> None:
         def run(self) -> None:
             release.wait()
 
-    place, gate = Place(Stuck, 1), threading.Event()
-    gate.set()
+    place, may_start = Place(Stuck, 1), threading.Event()
+    may_start.set()
     cannon = ThreadCannon(place)
-    cannon.start(0.0, None, ThreadEvents(gate, gate, threading.Event()))
-    await until(lambda: cannon._under_way)
-    cannon.unfinished(cannon._under_way[0] + 5.0)
+    cannon.start(0.0, None, ThreadEvents(may_start, may_start, threading.Event()))
+    await until(lambda: cannon._started_at)
+    cannon.record_unfinished(cannon._started_at[0] + 5.0)
     cannon.abandon()
     assert not cannon.alive
     thread = cannon._thread
     assert thread is not None
     release.set()
     await until(lambda: not thread.is_alive())
-    assert place.hits == [(5.0, "not finished when the run ended")]
+    assert place.finished == [(5.0, "not finished when the run ended")]

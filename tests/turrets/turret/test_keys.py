@@ -64,5 +64,5 @@ def test_new_ones() -> None:
     """Each pair is another one, and its public key comes out of the secret one; what is no key is refused."""
     (public, secret), other = pair(), pair()
     assert public_of(secret) == public != other[0]
-    with pytest.raises(InvalidInput, match="no secret key"):
+    with pytest.raises(InvalidInput, match="not a secret CURVE key"):
         public_of("nothing")

@@ -46,7 +46,7 @@ def test_counts() -> None:
     made = ResultBuffer("n", 0.0, raw=False)
     made.add(0.5, 0.01, "broken", {}, 0.0)
     made.add(0.5, 0.01, "broken", {}, 0.02)
-    made.add(0.5, 0.01, "", {}, result_buffer.LATE)
+    made.add(0.5, 0.01, "", {}, result_buffer.LATE_SECONDS)
     (part,) = made.take_slices(1.0)
     assert (part.count, part.errors, part.late) == (3, {"broken": 2}, 1)
     assert made.counts == Counts(transactions=3, errors=2, late_starts=1, lateness=0.02)

@@ -103,7 +103,7 @@ def test_scripts_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> No
 
 def test_no_script(tmp_path: Path) -> None:
     """The error names the path."""
-    with pytest.raises(ScriptError, match="there is no script"):
+    with pytest.raises(ScriptError, match="does not exist"):
         load(tmp_path / "absent.py")
 
 

@@ -38,9 +38,9 @@ async def test_processes() -> None:
     try:
         assert worker.stdout is not None
         await asyncio.to_thread(worker.stdout.readline)
-        watch = SelfMonitor()
-        alone = watch.look(())
-        busy = await until(lambda: (found := watch.look((worker.pid,), 0.25)).busiest > 0 and found)
+        monitor = SelfMonitor()
+        alone = monitor.read(())
+        busy = await until(lambda: (found := monitor.read((worker.pid,), 0.25)).busiest > 0 and found)
     finally:
         worker.kill()
         worker.wait()
@@ -49,5 +49,5 @@ async def test_processes() -> None:
     assert busy.memory > alone.memory
     assert busy.cpu >= busy.busiest > 0
     assert busy.cores >= 1
-    gone = await until(lambda: (found := watch.look((worker.pid,))).memory < busy.memory and found)
+    gone = await until(lambda: (found := monitor.read((worker.pid,))).memory < busy.memory and found)
     assert gone.processes == 2

@@ -141,7 +141,7 @@ class TestLosses:
             await hq.announce(_run(2.0))
             await until(lambda: hq.report.users > 0)
             await hq.close()
-            await until(lambda: any("is lost" in text for text in made.said))
+            await until(lambda: any("are lost" in text for text in made.said))
 
     async def test_a_full_outbox(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Firing waits until the headquarters acknowledges, which is told, and nothing is lost."""

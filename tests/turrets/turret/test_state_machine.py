@@ -18,10 +18,10 @@ from smartmob.turrets.turret.state_machine import (
     Failed,
     FiringEnded,
     Flush,
+    Notify,
     OrderCame,
     Quit,
     Repeat,
-    Say,
     SendStatus,
     StartFiring,
     StopFiring,
@@ -45,7 +45,7 @@ class History:
         self.now = 1000.0 + seconds
         done = self.machine.handle(event, self.now)
         self.actions += done
-        return [action for action in done if not isinstance(action, Say | SendStatus)]
+        return [action for action in done if not isinstance(action, Notify | SendStatus)]
 
     def wait(self, until: float) -> list[Action]:
         """Let time pass as the program does: a Tick at each deadline. Repetitions are left out."""
@@ -246,7 +246,7 @@ class TestOurs:
         """It knows nothing of the run, which ends; and it gets the documented messages only."""
         history.at(1, ours(run(0.0)))
         assert history.at(4, stock("status_request")) == [StopFiring(at_once=True)]
-        assert not history.machine.ours
+        assert not history.machine.smartmob_hq
 
     def test_acknowledgements_of_others(self, history: History) -> None:
         """Only those of this uuid count, and only forward."""
@@ -339,6 +339,6 @@ def test_any_history(seed: int) -> None:
                 fired.append(action.run)
         if isinstance(event, FiringEnded):
             firing = False
-    assert (history.machine.state in ("firing", "ceasing")) == firing
+    assert (history.machine.state in ("firing", "stopping")) == firing
     known = [name for name in fired if name is not None]
     assert len(known) == len(set(known))

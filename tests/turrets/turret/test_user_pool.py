@@ -201,7 +201,7 @@ class TestOpenModel:
         async with firing(Stuck if transaction is Quick else StuckThread, cannons=1, rate=100) as made:
             made.begin(ahead=0.05, seconds=0.5)
             await until(lambda: time.monotonic() > made.start + 0.5)
-            made.battery.cease(at_once=False)
+            made.pool.stop(at_once=False)
             free.set()
             release.set()
             counts = await made.ended()
@@ -253,18 +253,18 @@ class TestErrors:
     @BOTH
     async def test_in_run(self, transaction: type, error: BaseException) -> None:
         """Every other transaction fails."""
-        turns: Iterator[bool] = iter([True, False] * 100)
+        queue: Iterator[bool] = iter([True, False] * 100)
 
         class Broken(BaseTransaction):
             async def run(self) -> None:
                 await asyncio.sleep(0.001)
-                if next(turns):
+                if next(queue):
                     raise error
 
         class BrokenThread(BaseTransaction):
             def run(self) -> None:
                 time.sleep(0.001)
-                if next(turns):
+                if next(queue):
                     raise error
 
         async with firing(Broken if transaction is Quick else BrokenThread) as made:
@@ -355,12 +355,12 @@ class TestTheEnd:
         async with firing(transaction, cannons=2) as made:
             made.begin()
             await until(lambda: made.look().transactions >= 2)
-            made.battery.pause()
+            made.pool.pause()
             await asyncio.sleep(0.2)
             before = made.look().transactions
             await asyncio.sleep(0.1)
             assert made.look().transactions == before
-            made.battery.resume()
+            made.pool.resume()
             await until(lambda: made.look().transactions > before)
             counts = await made.end()
         assert counts.paused >= 0.3

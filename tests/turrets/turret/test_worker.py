@@ -50,14 +50,14 @@ async def test_a_life(tmp_path: Path) -> None:
         while frames < 20:
             fired = await line.receive()
             assert isinstance(fired, worker_pipe.Fired)
-            frames += len(fired.shots.frames)
-        assert fired.shots.counts.users == 2
+            frames += len(fired.batch.frames)
+        assert fired.batch.counts.users == 2
         line.send(worker_pipe.StopMessage(at_once=False))
         while not fired.ended:
             fired = await line.receive()
             assert isinstance(fired, worker_pipe.Fired)
-            frames += len(fired.shots.frames)
-        assert frames == fired.shots.counts.transactions
+            frames += len(fired.batch.frames)
+        assert frames == fired.batch.counts.transactions
     assert process.returncode == 0
 
 

@@ -47,15 +47,15 @@ async def test_they_fire_together(workers: Workers, tmp_path: Path) -> None:
 
         def look() -> bool:
             nonlocal seen
-            shots = workers.take()
-            seen += sum(part.count for part in shots.slices)
-            return shots.counts.users == 4
+            batch = workers.take()
+            seen += sum(part.count for part in batch.slices)
+            return batch.counts.users == 4
 
         await until(look)
-        workers.cease(at_once=False)
+        workers.stop(at_once=False)
         await fire
-        shots = workers.take(everything=True)
-        assert seen + sum(part.count for part in shots.slices) == shots.counts.transactions > 0
+        batch = workers.take(everything=True)
+        assert seen + sum(part.count for part in batch.slices) == batch.counts.transactions > 0
 
 
 async def test_pause(workers: Workers, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_pause(workers: Workers, tmp_path: Path) -> None:
     await until(lambda: workers.take().counts.users == 4)
     workers.pause()
     workers.resume()
-    workers.cease(at_once=True)
+    workers.stop(at_once=True)
     await fire
     assert workers.take().counts.paused > 0
 
@@ -83,7 +83,7 @@ async def test_one_that_dies(workers: Workers, tmp_path: Path) -> None:
     await until(lambda: workers.take().counts.users == 4)
     psutil.Process(workers.pids[0]).kill()
     await until(lambda: workers._children[0].ended.done())
-    workers.cease(at_once=True)
+    workers.stop(at_once=True)
     with pytest.raises(RuntimeError, match="ended with -9"):
         await fire
     with pytest.raises(WorkerDied, match="ended with -9"):
