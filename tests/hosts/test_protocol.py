@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -346,3 +349,25 @@ def test_each_message_has_exactly_one_answer(messages: list[str | bytes]) -> Non
             assert json.loads(text)["type"] in {
                 *("WELCOME", "ERROR", "DATA_RETURN", "SUBSCRIBED", "UNSUBSCRIBED"),
             }
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "echo.md"
+
+
+def test_the_reference_lists_all_messages_and_errors() -> None:
+    """The table of messages has each message with its fields and its reply; the other one has each error text."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `([A-Z_]+)` \| (.*?) ?\| `([A-Z_]+)` (.*) \|$", text)
+    kinds = {str(kind.__struct_config__.tag): kind for kind in get_args(protocol.Message)}
+    assert [name for name, *_ in rows] == list(kinds)
+    source = inspect.getsource(protocol)
+    for name, columns, reply, _ in rows:
+        assert {word for word in re.findall(r"`(\w+)`", columns) if word.islower()} == set(
+            kinds[name].__struct_fields__
+        )
+        assert f'"type": "{reply}"' in source
+    for error in (protocol.DATA_TYPE, protocol.DATA_SIZE, protocol.CREDENTIALS, protocol.COLLISION):
+        assert f"| `{error}` |" in text
+    assert f"at most {protocol.MOST_SUBSCRIPTIONS} subscriptions" in text
+    assert f"below {protocol.SHORTEST_INTERVAL} s" in text
+    assert f"up to {protocol.MOST_BACKFILL:,}" in text

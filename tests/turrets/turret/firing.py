@@ -1,4 +1,4 @@
-"""Batteries for tests: scripts as classes, and what they fired."""
+"""User pools for tests: scripts as classes, and the results that they gave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smartmob.turrets.turret.user_pool import FiringPlan, UserPool
 
 
 class Firing:
-    """A pool that fires, and everything that it has told."""
+    """A user pool that fires, and all results taken from it."""
 
     def __init__(self, transaction: type, tasks: TaskRegistry, **settings: Any) -> None:
         given = {
@@ -39,19 +39,19 @@ class Firing:
         self._fire = self._tasks.start("fire", self.pool.fire(plan))
 
     def look(self) -> Counts:
-        """Take what is there."""
+        """Take the results so far, and return the counts."""
         batch = self.pool.take()
         self.slices += batch.slices
         self.frames += batch.frames
         return batch.counts
 
     async def end(self, *, at_once: bool = False) -> Counts:
-        """Cease, and return what it came to."""
+        """Stop, and return the final counts."""
         self.pool.stop(at_once=at_once)
         return await self.ended()
 
     async def ended(self) -> Counts:
-        """Return when it has ended by itself."""
+        """Wait until firing has ended, and return the final counts."""
         assert self._fire is not None
         await self._fire
         batch = self.pool.take(everything=True)
@@ -70,7 +70,7 @@ class Firing:
 
 @asynccontextmanager
 async def firing(transaction: type, **settings: Any) -> AsyncIterator[Firing]:
-    """Give a pool, and end its tasks."""
+    """Yield a pool, and stop its tasks at the end."""
     tasks = TaskRegistry()
     try:
         yield Firing(transaction, tasks, **settings)

@@ -1,4 +1,4 @@
-"""Handing out the starts of the open model."""
+"""The arrival queues of the open model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from smartmob.turrets.turret.schedule import Arrivals
 from tests.waiting import until
 
 
-async def test_the_free_ones_wait_in_a_queue() -> None:
-    """Starts come in order, to whoever waits longest, and not before their time."""
+async def test_starts_come_in_order_to_the_longest_waiting() -> None:
+    """A start goes to the coroutine that waits longest, and not before its time."""
     start = time.monotonic() + 0.02
     queue = CoroutineArrivalQueue(Arrivals.of(100), start, start + 0.045, (0, 1))
     taken: list[tuple[str, float]] = []
@@ -30,8 +30,8 @@ async def test_the_free_ones_wait_in_a_queue() -> None:
     assert queue.missed(start + 10) == 0
 
 
-async def test_who_comes_late_takes_what_is_due() -> None:
-    """Without waiting, and with the time at which it should have begun."""
+async def test_a_due_start_is_taken_without_waiting() -> None:
+    """A late caller gets the start with its intended time."""
     start = time.monotonic() + 0.001
     queue = CoroutineArrivalQueue(Arrivals.of(1000), start, start + 1.0, (0, 1))
     await asyncio.sleep(0.03)
@@ -42,8 +42,8 @@ async def test_who_comes_late_takes_what_is_due() -> None:
     assert queue.missed(start + 0.0195) == 10
 
 
-async def test_one_that_was_given_up() -> None:
-    """It gets no start: that goes to the next one."""
+async def test_a_cancelled_waiter_gets_no_start() -> None:
+    """The start goes to the next one."""
     start = time.monotonic() + 0.05
     queue = CoroutineArrivalQueue(Arrivals.of(10), start, start + 0.05, (0, 1))
     first, second = asyncio.create_task(queue.next()), asyncio.create_task(queue.next())
@@ -52,7 +52,7 @@ async def test_one_that_was_given_up() -> None:
     assert await second == start
 
 
-def test_shares() -> None:
+def test_processes_share_the_starts() -> None:
     """Several processes take different starts, and all of them together; each misses only its own."""
     start = time.monotonic() - 0.001
     late = start - 10.0
@@ -63,8 +63,8 @@ def test_shares() -> None:
     assert all(part.missed(time.monotonic()) == 0 for part in parts)
 
 
-def test_threads() -> None:
-    """Each takes its start beforehand; those that wait when firing ends have taken nothing."""
+def test_threads_that_wait_at_the_end_have_taken_nothing() -> None:
+    """Each thread takes its start in advance; those that still wait when firing ends give it back."""
     start = time.monotonic() + 0.01
     queue = ThreadArrivalQueue(Arrivals([(0.03, 100, 100), (1000.0, 0, 0)]), start, start + 1000, (0, 1))
     taken: list[float] = []
