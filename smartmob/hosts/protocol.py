@@ -33,7 +33,7 @@ _LONGEST_REQUEST_ID = 256  # bytes of JSON
 _GIGABYTE = 2**30  # bytes
 
 KINDS = ("CPU", "MEM", "STORAGE")
-"""What a client can subscribe to."""
+"""The kinds of load that a client can subscribe to."""
 
 
 # -- messages of clients ----------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ class HostsService:
         await self._live.put([self._row(name, data, clock.epoch()) for data in samples])
 
     def try_store(self, name: str, data: SampleData, callback: Callable[[Exception | None], None]) -> bool:
-        """Store a sample without waiting, if there is room: `tell` is called as by `GroupCommitWriter.submit`.
+        """Store a sample without waiting; `callback` is called as by `GroupCommitWriter.submit`.
 
         Returns False when the queue is full. Raises InvalidInput, and Unavailable when the service stops.
         """
