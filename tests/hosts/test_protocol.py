@@ -49,7 +49,7 @@ def _one(echo: Echo, message: Any) -> Any:
 
 
 def _said(echo: Echo, message: Any) -> dict[str, Any]:
-    """Return what is answered at once."""
+    """Return the messages that are sent at once."""
     action = _one(echo, message)
     assert isinstance(action, Send), action
     return dict(json.loads(action.text))

@@ -97,7 +97,7 @@ class TestRollUps:
     async def test_a_minute_outlives_its_samples(
         self, database: Database, reader: HostsReader, writer: HostsWriter
     ) -> None:
-        """A late sample of a minute whose other samples are gone does not replace what they came to."""
+        """A late sample of a minute whose other samples are gone does not replace their aggregates."""
         await store(database, writer, row(1, 1, cpu=1.0), row(2, 2, cpu=3.0))
         await writer.roll_up(0)
         await database.fetchval("DELETE FROM host_samples")

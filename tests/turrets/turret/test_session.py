@@ -118,15 +118,15 @@ class TestLosses:
         """The run goes on meanwhile."""
         async with OwnHeadquarters() as first:
             ports = first.ports
-            life = turret(package(tmp_path, ports))
-            async with life as made:
+            running = turret(package(tmp_path, ports))
+            async with running as made:
                 await until(lambda: first.statuses)
                 run = _run(3.0, results="raw")
                 await first.announce(run)
                 await until(lambda: len(first.results) > 20)
                 starts = first.starts
                 await first.close()
-                await until(lambda: any("gone" in text for text in made.said))
+                await until(lambda: any("gone" in text for text in made.messages))
                 async with OwnHeadquarters(ports) as second:
                     second.acknowledged = dict(first.acknowledged)
                     left = starts - asyncio.get_running_loop().time()
@@ -143,7 +143,7 @@ class TestLosses:
             await hq.announce(_run(2.0))
             await until(lambda: hq.report.users > 0)
             await hq.close()
-            await until(lambda: any("are lost" in text for text in made.said))
+            await until(lambda: any("are lost" in text for text in made.messages))
 
     async def test_a_full_outbox_pauses_firing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Until the headquarters acknowledges; the pause is reported, and nothing is lost."""
@@ -191,10 +191,10 @@ class TestProcesses:
         dies = asyncio.get_running_loop().time() + 1.5
         async with OwnHeadquarters() as hq:
             made = package(tmp_path, hq.ports, script, cannons=2, processes=2, dies=dies)
-            async with turret(made) as life:
+            async with turret(made) as running:
                 await until(lambda: hq.statuses)
                 await hq.announce(_run(100))
-                assert await life.task == 1
+                assert await running.task == 1
             assert hq.statuses[-1].status == "Aborted"
             assert "ended with 9" in hq.report.reason
 
@@ -205,53 +205,56 @@ class TestTheTurretItself:
     @pytest.mark.parametrize("processes", [1, 2])
     async def test_a_script_that_cannot_be_loaded_aborts_the_turret(self, processes: int, tmp_path: Path) -> None:
         """The headquarters gets the status, and the exit code is 1."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, "x = 1", processes=processes)) as life:
-            assert await life.task == 1
+        async with (
+            OwnHeadquarters() as hq,
+            turret(package(tmp_path, hq.ports, "x = 1", processes=processes)) as running,
+        ):
+            assert await running.task == 1
             await until(lambda: hq.statuses)
             assert hq.statuses[-1].status == "Aborted"
-            assert any("no class Transaction" in text for text in life.said)
+            assert any("no class Transaction" in text for text in running.messages)
 
     async def test_a_killed_turret_delivers_its_results(self, tmp_path: Path) -> None:
         """The last status is final."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             await hq.announce(_run(1000))
             await until(lambda: hq.report.transactions > 0)
             await hq.order("kill", "enough")
-            assert await life.task == 0
+            assert await running.task == 0
             await until(lambda: hq.statuses[-1].status == "Killed" and hq.report.final)
             await until(lambda: hq.transactions == hq.report.transactions)
 
     async def test_a_turret_without_headquarters_can_be_ended(self, tmp_path: Path, unused_tcp_port: int) -> None:
         """It waits until it is asked to end."""
-        async with turret(package(tmp_path, (unused_tcp_port, unused_tcp_port))) as life:
-            await until(lambda: any("waits for orders" in text for text in life.said))
-            assert await life.end() == 0
+        async with turret(package(tmp_path, (unused_tcp_port, unused_tcp_port))) as running:
+            await until(lambda: any("waits for orders" in text for text in running.messages))
+            assert await running.end() == 0
 
     async def test_an_invalid_address_is_refused_with_its_key(self, tmp_path: Path) -> None:
         """The error names the key."""
         with pytest.raises(InvalidInput, match=r"\$\.hq_address"):
-            async with turret(package(tmp_path, (1, 1), hq_address="no address")) as life:
-                await life.task
+            async with turret(package(tmp_path, (1, 1), hq_address="no address")) as running:
+                await running.task
 
     async def test_invalid_orders_are_reported_and_ignored(self, tmp_path: Path) -> None:
         """Orders for another turret are ignored."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             for frame in (b"", b"no order", b"\xff", b' {"msg": 1}', b'another {"command": "kill", "msg": ""}'):
                 await hq._publisher.send(frame)
-            await until(lambda: sum("not understood" in text for text in life.said) == 4)
+            await until(lambda: sum("not understood" in text for text in running.messages) == 4)
             hq.statuses.clear()
             await until(lambda: hq.statuses)
             assert hq.statuses[-1].status == "ready"
 
     async def test_an_order_for_this_turret_is_obeyed(self, tmp_path: Path) -> None:
         """The channel of its uuid counts like the common one."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             order = json.dumps({"command": "kill", "msg": ""})
             await hq._publisher.send(f"{hq.statuses[0].uuid} {order}".encode())
-            assert await life.task == 0
+            assert await running.task == 0
 
 
 class TestEncryption:
