@@ -1,8 +1,8 @@
 """Directives that write the reference from the code: what is not in the code cannot be in the reference.
 
-`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}`, `{smartmob-turret-messages}`
-and `{smartmob-routes} ROOM` take no content. Each is Markdown that a function below makes, parsed as if it stood in the
-page.
+`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}`, `{smartmob-sample-fields}`,
+`{smartmob-turret-messages}` and `{smartmob-routes} ROOM` take no content. Each is Markdown that a function below makes,
+parsed as if it stood in the page.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from smartmob.cli.serve import command as serve_command
 from smartmob.client import messages
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.registry import Registry
+from smartmob.hosts.fields import FIELDS
 from smartmob.kernel.http import problems
 from smartmob.kernel.http.routing import JSON
 from smartmob.options import Option
@@ -207,6 +208,20 @@ def figures() -> str:
     return _table(("Metric", "Kind", "Meaning"), ((f"`{name}`", kinds[name], text) for name, text in helps.items()))
 
 
+def sample_fields() -> str:
+    """Return the fields of a host sample, with their units and gauges."""
+    rows = (
+        (
+            ", ".join(f"`{name}`" for name in (*field.aliases, field.name)),
+            field.unit.value,
+            field.help,
+            "" if field.gauge is None else f"`{field.gauge}`",
+        )
+        for field in FIELDS
+    )
+    return _table(("Field", "Unit", "Meaning", "Prometheus (sizes in bytes)"), rows)
+
+
 def turret_messages() -> str:
     """Return the messages between headquarters and turrets: a table of keys for each."""
     parts = []
@@ -271,6 +286,7 @@ _WRITERS: dict[str, Callable[[], str]] = {
     "smartmob-commands": commands,
     "smartmob-types": types,
     "smartmob-figures": figures,
+    "smartmob-sample-fields": sample_fields,
     "smartmob-remote-commands": remote_commands,
 }
 

@@ -16,6 +16,7 @@ from smartmob.cli import output
 from smartmob.cli.connection import talks_to_server
 from smartmob.cli.spans import span_seconds
 from smartmob.client.http import RestClient
+from smartmob.hosts.fields import FIELDS, SampleField, Unit
 from smartmob.kernel.runtime import clock
 
 _MEGABYTE = 2**20
@@ -86,7 +87,8 @@ async def _hosts(lab: RestClient) -> list[dict[str, Any]]:
     return [host async for host in lab.rows("/hosts/", "hosts")]
 
 
-_COLUMNS = ("Machine", "Last sample", ">CPU", ">Memory", ">Storage", ">Load", "Clock off by")
+_LISTED = tuple(field for field in FIELDS if field.listed)
+_COLUMNS = ("Machine", "Last sample", *(f">{field.title}" for field in _LISTED), "Clock off by")
 
 
 def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
@@ -95,17 +97,15 @@ def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
     return (
         host["name"] + (" (this service)" if host["own"] else ""),
         _ago(latest.get("time"), now),
-        _number(latest.get("cpu"), "{:.1f} %"),
-        _number(latest.get("mem"), "{:,.0f} MB"),
-        _number(latest.get("storage"), "{:,.0f} MB"),
-        _number(latest.get("load"), "{:.2f}"),
+        *(_value(field, latest) for field in _LISTED),
         None if offset is None else output.seconds(offset),
     )
 
 
 def _table(hosts: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Machine", "Last sample", "CPU", "Memory", "Disk r/w", "Net in/out"):
+    live = dict.fromkeys(field.live for field in FIELDS if field.live is not None)
+    for name in ("Machine", "Last sample", *live):
         table.add_column(name, no_wrap=True)
     now = clock.epoch()
     for host in hosts:
@@ -113,10 +113,7 @@ def _table(hosts: Sequence[dict[str, Any]]) -> Table:
         cells = (
             host["name"],
             _ago(latest.get("time"), now),
-            _bar(latest.get("cpu")),
-            _number(latest.get("mem"), "{:,.0f} MB"),
-            _two(latest.get("disk_read"), latest.get("disk_write")),
-            _two(latest.get("net_received"), latest.get("net_sent")),
+            *(_live(column, latest) for column in live),
         )
         silent = not latest or now - _epoch(latest["time"]) > _SILENT_SECONDS
         table.add_row(*(output.plain(cell) for cell in cells), style="dim" if silent else None)
@@ -124,26 +121,16 @@ def _table(hosts: Sequence[dict[str, Any]]) -> Table:
 
 
 def _figures(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
-    forms: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("cpu", "CPU", "{:.1f} %".format),
-        ("mem", "Memory", "{:,.0f} MB".format),
-        ("storage", "Storage", "{:,.0f} MB".format),
-        ("load", "Load", "{:.2f}".format),
-        ("swap", "Swap", "{:,.0f} MB".format),
-        ("disk_read", "Disk read", _rate),
-        ("disk_write", "Disk written", _rate),
-        ("net_received", "Net received", _rate),
-        ("net_sent", "Net sent", _rate),
-    )
-    for name, title, form in forms:
+    for field in FIELDS:
         # Weighted, since a span at the edge has fewer samples.
-        bands = [(point[name], point["samples"]) for point in points if point[name] is not None]
-        if not bands:
+        values = [(point[field.name], point["samples"]) for point in points if point[field.name] is not None]
+        if not values:
             continue
-        mean = sum(band["avg"] * samples for band, samples in bands) / sum(samples for _, samples in bands)
-        least, most = min(band["min"] for band, _ in bands), max(band["max"] for band, _ in bands)
-        top = 100.0 if name == "cpu" else most
-        yield title, form(least), form(mean), form(most), _course([band["avg"] for band, _ in bands], top)
+        mean = sum(value["avg"] * samples for value, samples in values) / sum(samples for _, samples in values)
+        least, most = min(value["min"] for value, _ in values), max(value["max"] for value, _ in values)
+        top = 100.0 if field.unit is Unit.PERCENT else most
+        text = _FORMATS[field.unit]
+        yield field.title, text(least), text(mean), text(most), _course([value["avg"] for value, _ in values], top)
 
 
 def _course(values: Sequence[float], top: float) -> str:
@@ -157,16 +144,31 @@ def _bar(percent: float | None) -> str | None:
     return f"{'█' * filled}{'·' * (_BAR - filled)} {percent:5.1f} %"
 
 
-def _two(first: float | None, second: float | None) -> str | None:
-    return None if first is None or second is None else f"{_rate(first)} / {_rate(second)}"
+def _live(column: str, latest: dict[str, Any]) -> str | None:
+    """Return the cell of a column of the live table: a bar for a percentage, else the values of its fields."""
+    fields = [field for field in FIELDS if field.live == column]
+    if fields[0].unit is Unit.PERCENT:
+        return _bar(latest.get(fields[0].name))
+    values = [value for field in fields if (value := _value(field, latest)) is not None]
+    return " / ".join(values) if len(values) == len(fields) else None
 
 
 def _rate(value: float) -> str:
     return f"{value / _MEGABYTE:,.1f} MB/s" if value >= _MEGABYTE / 10 else f"{value / 1024:,.1f} KB/s"
 
 
-def _number(value: float | None, form: str) -> str | None:
-    return None if value is None else form.format(value)
+_FORMATS: dict[Unit, Callable[[float], str]] = {
+    Unit.PERCENT: "{:.1f} %".format,
+    Unit.MEGABYTES: "{:,.0f} MB".format,
+    Unit.BYTES_PER_SECOND: _rate,
+    Unit.NONE: "{:.2f}".format,
+}
+
+
+def _value(field: SampleField, latest: dict[str, Any]) -> str | None:
+    """Return the value of a field in the newest sample as text, or None without one."""
+    value = latest.get(field.name)
+    return None if value is None else _FORMATS[field.unit](value)
 
 
 def _ago(time: str | None, now: float) -> str | None:

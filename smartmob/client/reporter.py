@@ -107,7 +107,7 @@ class Reporter:
             await asyncio.sleep(due - now)
             now = loop.time()
             self._numbers += 1
-            fields = sample_fields(self._sweeper.look(0.0, max(0.001, now - before)))
+            fields = sample_fields(self._sweeper.read(0.0, max(0.001, now - before)))
             before = now
             time = round(self._clocks.steady() + self._base, 3)
             self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))

@@ -86,7 +86,7 @@ class ConsoleService:
         """Return what machines did in a span, in at most so many points, all at the same times."""
         if names is None:
             names = [host.name for host in await self.services.hosts.hosts("", MOST_HOSTS)]
-        found = await self.services.hosts.courses(names, HostSpan(start, end), points)
+        found = await self.services.hosts.time_series(names, HostSpan(start, end), points)
         return _aligned(found)
 
 

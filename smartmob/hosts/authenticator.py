@@ -1,7 +1,7 @@
-"""Who is who among the machines: passwords as salted scrypt, and what has been verified before.
+"""Authentication of machines by client id: passwords as salted scrypt, and a cache of verified client ids.
 
-A password is hashed in a thread, at most two at a time, once for each client id: what was verified is remembered (as a
-keyed digest, not as it came), and so for a while is what was wrong, so that neither costs a hash with each sample.
+A password is hashed in a thread, at most two at a time, and once for each client id: valid client ids are cached (as
+keyed digests) and wrong ones for a minute, so that a sample does not cost a hash.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from smartmob.errors import Unavailable
 from smartmob.hosts.model import parse_client_id
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1
-"""The parameters of scrypt (RFC 7914): 16 MiB and some tens of milliseconds for each hash."""
+"""The parameters N, r and p of scrypt (RFC 7914): 16 MiB and some tens of milliseconds for each hash."""
 
-_MOST_KNOWN = 20_000
-_MOST_WRONG = 2_000
+_MOST_KNOWN = 20_000  # valid client ids in the cache
+_MOST_WRONG = 2_000  # wrong client ids in the cache
 _WRONG_SECONDS = 60.0
-_AT_ONCE = 2
-_MOST_WAITING = 5_000
+"""Seconds for which a wrong client id is refused without hashing."""
+_PARALLEL_HASHES = 2  # threads
+_MOST_WAITING = 5_000  # passwords that wait to be hashed
 
 
 class Secret(Protocol):
-    """What is stored of a password."""
+    """The stored row of a machine: `salt` and `secret`, the hash of its password."""
 
     def __getitem__(self, name: str, /) -> bytes | None:
-        """Return `salt` or `secret`."""
+        """Return the column `salt` or `secret`."""
 
 
 Find = Callable[[str], Awaitable[Secret | None]]
 
 
 class HostAuthenticator:
-    """Verifies client ids. `find` returns what is stored for a name."""
+    """Verifies client ids. `find` returns the stored row of a name, or None."""
 
     def __init__(self, find: Find) -> None:
         self._find = find
@@ -48,18 +49,18 @@ class HostAuthenticator:
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
         self._registering = 0
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_PARALLEL_HASHES)
         self.hashes = 0
-        """Passwords hashed."""
-        self.edition = 0
-        """Another number once what was verified before may hold no more."""
+        """Passwords hashed since the start."""
+        self.generation = 0
+        """A number that changes when client ids that were verified before may be invalid."""
 
     def known(self, client_id: str) -> str | None:
-        """Return the name of the machine if the id was verified before."""
+        """Return the name of the machine if the client id is in the cache of valid ones, else None."""
         return self._known.get(self._digest(client_id))
 
     async def verify(self, client_id: str) -> str | None:
-        """Return the name of the machine that the id proves, or None. Raises Unavailable."""
+        """Return the name of the machine of a valid client id, else None. Raises Unavailable."""
         digest = self._digest(client_id)
         if (name := self._known.get(digest)) is not None:
             self._known.move_to_end(digest)
@@ -69,7 +70,7 @@ class HostAuthenticator:
             return None
         if (under_way := self._under_way.get(digest)) is not None:
             return await asyncio.shield(under_way)
-        self._check_room()
+        self._check_queue()
         outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._under_way[digest] = outcome
         try:
@@ -84,23 +85,23 @@ class HostAuthenticator:
         finally:
             del self._under_way[digest]
 
-    def _check_room(self) -> None:
+    def _check_queue(self) -> None:
         if len(self._under_way) + self._registering >= _MOST_WAITING:
             raise Unavailable("too many passwords wait to be hashed; try again in a moment", 5)
 
     def forget(self, name: str) -> None:
-        """Verify a machine anew the next time: it was registered or removed."""
-        self.edition += 1
+        """Remove a machine from the cache, because it was registered or removed."""
+        self.generation += 1
         self._known = OrderedDict((digest, known) for digest, known in self._known.items() if known != name)
         self._wrong.clear()
 
     async def hashed(self, password: str) -> tuple[bytes, bytes]:
         """Return a new salt and the hash of a password with it. Raises Unavailable."""
-        self._check_room()
+        self._check_queue()
         salt = secrets.token_bytes(16)
         self._registering += 1
         try:
-            async with self._turn:
+            async with self._slots:
                 return salt, await self._scrypt(password, salt)
         finally:
             self._registering -= 1
@@ -108,8 +109,8 @@ class HostAuthenticator:
     async def _check(self, name: str, password: str) -> str | None:
         stored = await self._find(name)
         salt, secret = (None, None) if stored is None else (stored["salt"], stored["secret"])
-        # An unknown name costs the same work as a wrong password, so that the time does not tell which it was.
-        async with self._turn:
+        # An unknown name takes as long as a wrong password, so that the time does not reveal which names exist.
+        async with self._slots:
             given = await self._scrypt(password, self._no_salt if salt is None else salt)
         return name if secret is not None and hmac.compare_digest(given, secret) else None
 
@@ -132,5 +133,5 @@ class HostAuthenticator:
 
 
 def scrypt(password: str, salt: bytes) -> bytes:
-    """Return the hash of a password."""
+    """Return the scrypt hash of a password, of 32 bytes."""
     return hashlib.scrypt(password.encode(), salt=salt, n=COST, r=BLOCK, p=PARALLEL, maxmem=2**26, dklen=32)

@@ -1,10 +1,10 @@
-"""What happens in the feature `hosts`, as it is told on the bus."""
+"""The events of the feature `hosts` on the event bus."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartmob.hosts.model import Snapshot
+from smartmob.hosts.fields import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +16,14 @@ class HostRegistered:
 
 @dataclass(frozen=True, slots=True)
 class HostSampled:
-    """The machine on which the service runs was looked at; `host` is its name."""
+    """A snapshot of the service's own machine was read; `host` is its name."""
 
     host: str
-    sweep: Snapshot
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class SamplesStored:
-    """Samples of machines were stored together."""
+    """`count` samples of machines were committed together."""
 
     count: int

@@ -1,4 +1,4 @@
-"""How the feature `hosts` is put together of its dependencies."""
+"""The feature `hosts`, composed from its dependencies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from smartmob.hosts.events import SamplesStored
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.sampler.csvfile import LoadFile
-from smartmob.hosts.sampler.gauges import figures
+from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Subscribers
@@ -18,35 +18,35 @@ from smartmob.kernel.observability.prometheus import Gauge, gauges
 from smartmob.kernel.runtime.events import ServiceStopping
 
 PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
-"""The divided tables, with the form of the times in the names of their partitions."""
+"""The partitioned tables, each with the strftime format of the times in the names of its partitions."""
 
 
 def build(dependencies: Dependencies) -> Feature:
-    """Return the feature; it watches the service's own machine each second."""
+    """Return the feature, which samples the service's own machine each second."""
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
     live = dependencies.writer("hosts", writer.commit, SamplesStored)
     service = HostsService(HostsReader(database), writer, Partitions(database), live, dependencies.bus, settings)
     sampler = Sampler(str(settings.disk))
     load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
-    sampler.each_second.extend((service.keep_own, load_file.write))
-    watchers = Subscribers(sampler)
-    echo = EchoRoute(service, watchers, dependencies.tokens, settings, dependencies.tasks)
+    sampler.on_second.extend((service.queue_own, load_file.write))
+    subscribers = Subscribers(sampler)
+    echo = EchoRoute(service, subscribers, dependencies.tokens, settings, dependencies.tasks)
     dependencies.bus.subscribe(ServiceStopping, echo.stopping)
-    dependencies.figures.add(gauges(lambda: figures(sampler, lambda: echo.connections, lambda: len(watchers))))
+    dependencies.figures.add(gauges(lambda: host_gauges(sampler, lambda: echo.connections, lambda: len(subscribers))))
     dependencies.figures.add(
         gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),))
     )
     background_tasks = {
-        "hosts-sampler": sampler.look_for_ever,
-        "hosts-watchers": watchers.tell_for_ever,
-        "hosts-own-samples": service.store_own_for_ever,
-        "hosts-maintenance": lambda: service.maintain_for_ever(database.patience),
+        "hosts-sampler": sampler.run,
+        "hosts-watchers": subscribers.run,
+        "hosts-own-samples": service.run_own_storage,
+        "hosts-maintenance": lambda: service.run_maintenance(database.patience),
     }
 
     async def start() -> None:
         await service.start()
-        await sampler.look()
+        await sampler.read()
 
     table = routes.table(service, sampler, echo, dependencies.bodies, dependencies.tokens, dependencies.settings)
     return Feature(table, live, background_tasks, start, service=service)

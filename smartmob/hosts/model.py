@@ -1,7 +1,7 @@
-"""What the feature `hosts` stores and says: machines, their samples, and what many samples come to. No I/O.
+"""The data of the feature `hosts`: machines, their samples, and aggregates of samples. No I/O.
 
-A sample holds the load of a machine at one moment. Processor figures are percentages, memory and storage are MB in use
-(2^20 bytes, as the clients of seed 001 send them), rates are bytes per second. Times are seconds since 1970 (UTC).
+A sample holds the load of a machine at one moment; `smartmob.hosts.fields` defines its fields and their units. Times
+are seconds since 1970 (UTC).
 """
 
 from __future__ import annotations
@@ -9,76 +9,84 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
 from smartmob.errors import Fault, InvalidInput
+from smartmob.hosts.fields import FIELDS, NAMES, SampleValues, Snapshot, Unit, message_fields, values_of
 
-FIGURES = ("cpu", "mem", "storage", "load", "swap", "disk_read", "disk_write", "net_received", "net_sent")
-"""The figures of a sample, in the order of their columns."""
-
-LONGEST_NAME = 128
-LONGEST_PASSWORD = 1024
-LONGEST_DETAIL = 16 * 1024
+LONGEST_NAME = 128  # characters
+LONGEST_PASSWORD = 1024  # characters
+LONGEST_DETAIL = 16 * 1024  # characters of JSON
+# Characters of base64 of a name and a password of at most four bytes a character.
 _LONGEST_CLIENT_ID = 4 * (4 * LONGEST_NAME + LONGEST_PASSWORD * 4 + 1) // 3 + 4
 
 Identity = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
 
-class SampleData(msgspec.Struct, frozen=True):
-    """A sample as a client sends it, under the names of the existing clients (`cpu_load`, `time`) or of the report.
+class _SampleExtras(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of a sample message besides those of the table of fields."""
 
-    `id` tells a sample from others of the same machine and moment, so that one sent twice is stored once.
-    """
-
-    cpu_load: float | None = None
-    cpu: float | None = None
-    mem: float | None = None
-    storage: float | None = None
     time: float | None = None
     unix_time: float | None = None
-    load: float | None = None
-    swap: float | None = None
-    disk_read: float | None = None
-    disk_write: float | None = None
-    net_received: float | None = None
-    net_sent: float | None = None
     id: Identity | None = None
     cores: list[float] | None = None
     temperatures: dict[str, float] | None = None
 
 
+if TYPE_CHECKING:
+
+    class SampleData(SampleValues[float | None], _SampleExtras, frozen=True, kw_only=True):
+        """A sample as a client sends it, for the type checker."""
+
+else:
+    SampleData = msgspec.defstruct(
+        "SampleData",
+        [
+            *message_fields(float),
+            ("id", Identity | None, None),
+            ("cores", list[float] | None, None),
+            ("temperatures", dict[str, float] | None, None),
+        ],
+        frozen=True,
+        module=__name__,
+        namespace={
+            "__doc__": """A sample as a client sends it: the fields by name or alias (`cpu_load`), and the time.
+
+    `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once.
+    """
+        },
+    )
+
+
 class SampleRow(NamedTuple):
-    """A sample as it is stored; `detail` is JSON."""
+    """A sample as it is stored.
+
+    `at` is in seconds since 1970, `n` distinguishes samples of the same moment, `values` are in the order of
+    `fields.FIELDS`, `detail` is JSON.
+    """
 
     host: str
     at: float
     n: int
-    cpu: float | None
-    mem: float | None
-    storage: float | None
-    load: float | None
-    swap: float | None
-    disk_read: float | None
-    disk_write: float | None
-    net_received: float | None
-    net_sent: float | None
+    values: tuple[float | None, ...]
     detail: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRules:
-    """Which times a sample may have: at most `ahead` seconds after now, at most `oldest` seconds before."""
+    """The times that a sample may have: at most `ahead` seconds after now, at most `oldest` seconds before."""
 
     ahead: float
     oldest: float
 
     def check(self, time: float, now: float) -> None:
-        """Raise InvalidInput when a sample of `time` cannot be taken; says by how much it is off."""
+        """Raise InvalidInput, with the difference, unless a sample of `time` is accepted at the time `now`."""
         off = time - now
         if off > self.ahead:
             raise InvalidInput.at(
@@ -95,33 +103,34 @@ class TimeRules:
 
 
 def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
-    """Return a sample as it is stored; `number` takes the place of a missing `id`. Raises InvalidInput."""
+    """Return a sample as it is stored; `number` is used when the `id` is missing. Raises InvalidInput."""
     time = data.time if data.time is not None else data.unix_time
     if time is None:
         raise InvalidInput.at("time", "this field is required: seconds since 1970")
-    cpu = data.cpu_load if data.cpu_load is not None else data.cpu
-    row = SampleRow(
-        *(host, time, number if data.id is None else data.id, cpu, data.mem, data.storage, data.load, data.swap),
-        *(data.disk_read, data.disk_write, data.net_received, data.net_sent),
-        None if data.cores is None and data.temperatures is None else _detail(data),
-    )
-    for value in row[1:2] + row[3:-1]:
+    values = _read_values(data)
+    for place, alias in _ALIASES:
+        if (value := getattr(data, alias)) is not None:
+            values = (*values[:place], value, *values[place + 1 :])
+    for value in (time, *values):
         # Comparisons with a NaN are false.
-        if value is not None and not 0 <= value < _MOST:
-            raise _out_of_range(row)
-    return row
+        if value is not None and not 0 <= value < _VALUE_BOUND:
+            raise _out_of_range(time, values)
+    detail = None if data.cores is None and data.temperatures is None else _detail(data)
+    return SampleRow(host, time, number if data.id is None else data.id, values, detail)
 
 
-_CHECKED = ("time", *FIGURES)
-_MOST = 1e18
+_read_values: Callable[[SampleData], tuple[float | None, ...]] = attrgetter(*NAMES)
+_ALIASES = [(place, alias) for place, field in enumerate(FIELDS) for alias in reversed(field.aliases)]
+_VALUE_BOUND = 1e18
+"""Values in any unit are below this."""
 
 
-def _out_of_range(row: SampleRow) -> InvalidInput:
-    """Return the refusal that names the first figure that is no number from 0."""
-    for name, value in zip(_CHECKED, row[1:2] + row[3:-1], strict=True):
-        if value is not None and not 0 <= value < _MOST:
+def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput:
+    """Return the error for the first value that is negative, too large or not a number."""
+    for name, value in zip(("time", *NAMES), (time, *values), strict=True):
+        if value is not None and not 0 <= value < _VALUE_BOUND:
             return InvalidInput.at(name, f"expected a number from 0, got {value}")
-    raise AssertionError(row)
+    raise AssertionError(values)
 
 
 def _detail(data: SampleData) -> str:
@@ -135,7 +144,7 @@ def _detail(data: SampleData) -> str:
 
 
 def form_data(given: Mapping[str, str]) -> SampleData:
-    """Return a sample from the fields of a form; raises InvalidInput."""
+    """Return a sample from the fields of an HTML form; raises InvalidInput."""
     try:
         return msgspec.convert(
             {name: value for name, value in given.items() if name in _FORM_FIELDS}, SampleData, strict=False
@@ -148,91 +157,38 @@ _FORM_FIELDS = frozenset(SampleData.__struct_fields__) - {"cores", "temperatures
 
 
 def as_numbers(data: SampleData) -> dict[str, Any]:
-    """Return what was sent as numbers, under the names under which it came."""
+    """Return the keys of a sample message that were sent, with their values as numbers."""
     return {
-        name: value if name in ("cpu_load", "cpu") or not isinstance(value, float) else plain_number(value)
+        name: value if name in _FRACTIONS or not isinstance(value, float) else plain_number(value)
         for name in SampleData.__struct_fields__
         if (value := getattr(data, name)) is not None
     }
 
 
+_FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
+"""The keys whose values stay fractions when they are whole, as in seed 001."""
+
+
 def plain_number(value: float) -> float | int:
-    """Return a whole number as an integer, as the clients send it."""
+    """Return a whole number as an integer, as the clients of seed 001 send it."""
     return int(value) if value.is_integer() else value
 
 
 # -- the service's own machine ----------------------------------------------------------------------------------------
 
-MEGABYTE = 2**20
+
+def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as the fields of a `SampleData`."""
+    return {**values_of(snapshot), "cores": snapshot.cores, "temperatures": snapshot.temperatures}
 
 
-class Memory(msgspec.Struct, frozen=True):
-    """Memory in bytes, and how much of it is in use as a percentage. What a platform does not tell is 0."""
-
-    total: int
-    available: int
-    percent: float
-    used: int
-    free: int
-    active: int
-    inactive: int
-    buffers: int
-    cached: int
-    shared: int
-    slab: int
-
-
-class Storage(msgspec.Struct, frozen=True):
-    """A disk in bytes, and how much of it is in use as a percentage."""
-
-    total: int
-    percent: float
-    used: int
-    free: int
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """What one look has found: percentages, bytes, bytes per second since the look before, and degrees Celsius."""
-
-    at: float
-    cpu: float
-    cores: list[float]
-    load: tuple[float, float, float]
-    memory: Memory
-    swap_used: int
-    swap_total: int
-    storage: Storage
-    disk_read: float
-    disk_write: float
-    net_received: float
-    net_sent: float
-    temperatures: dict[str, float]
-
-
-def sample_fields(sweep: Snapshot) -> dict[str, Any]:
-    """Return a sweep under the names of `SampleData`; memory, storage and swap in MB, as clients send them."""
-    return {
-        "cpu_load": sweep.cpu,
-        "mem": sweep.memory.used // MEGABYTE,
-        "storage": sweep.storage.used // MEGABYTE,
-        "load": sweep.load[0],
-        "swap": sweep.swap_used // MEGABYTE,
-        "disk_read": sweep.disk_read,
-        "disk_write": sweep.disk_write,
-        "net_received": sweep.net_received,
-        "net_sent": sweep.net_sent,
-        "cores": sweep.cores,
-        "temperatures": sweep.temperatures,
-    }
-
-
-# -- who a machine is -------------------------------------------------------------------------------------------------
+# -- the identity of a machine ----------------------------------------------------------------------------------------
 
 
 def is_name(name: str) -> bool:
-    """Return whether a machine may be called so: it begins with a letter, is printable and has no colon.
+    """Return whether this is a valid name of a machine: it begins with a letter, is printable and has no colon.
 
-    A colon separates the name from the password in a client id. Slashes, dots and letters of any script are fine.
+    A colon separates the name from the password in a client id. Slashes, dots and letters of any script are allowed.
     """
     return 0 < len(name) <= LONGEST_NAME and name[0].isalpha() and name.isprintable() and ":" not in name
 
@@ -243,7 +199,7 @@ def client_id(name: str, password: str) -> str:
 
 
 def parse_client_id(given: str) -> tuple[str, str] | None:
-    """Return name and password of a client id, or None when it is none."""
+    """Return the name and the password in a client id, or None when it is invalid."""
     if len(given) > _LONGEST_CLIENT_ID:
         return None
     try:
@@ -254,33 +210,29 @@ def parse_client_id(given: str) -> tuple[str, str] | None:
 
 
 def authorization_id(header: str | None) -> str:
-    """Return the client id in an Authorization header: bare, or as HTTP Basic, which is the same base64."""
+    """Return the client id in an Authorization header: alone, or with HTTP Basic, which uses the same base64."""
     scheme, _, rest = (header or "").strip().partition(" ")
     return rest.strip() if scheme.lower() == "basic" else scheme
 
 
-# -- what is told of machines and samples -----------------------------------------------------------------------------
+# -- answers ----------------------------------------------------------------------------------------------------------
 
 
-class Latest(msgspec.Struct, frozen=True):
-    """The newest sample of a machine."""
+class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
+    """The values of a sample with its details."""
 
-    time: datetime
-    cpu: float | None
-    mem: float | None
-    storage: float | None
-    load: float | None
-    swap: float | None
-    disk_read: float | None
-    disk_write: float | None
-    net_received: float | None
-    net_sent: float | None
     cores: list[float] | None
     temperatures: dict[str, float] | None
 
 
+class Latest(_DetailedValues, frozen=True):
+    """The newest sample of a machine."""
+
+    time: datetime
+
+
 class ClockOffset(msgspec.Struct, frozen=True):
-    """How far the clock of a machine was from the server's: seconds to add to it, and the delay of the exchange."""
+    """The measured clock error of a machine: seconds to add to its clock, and the delay of the exchange in seconds."""
 
     time: datetime
     offset: float
@@ -288,7 +240,7 @@ class ClockOffset(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """A machine. `own` is the one on which the service runs."""
+    """A machine. `own`: the service runs on it."""
 
     name: str
     own: bool
@@ -298,72 +250,64 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class MinAvgMax(msgspec.Struct, frozen=True):
-    """What the samples of a span come to in one figure."""
+    """The aggregates of one field over the samples of a span."""
 
     min: float
     avg: float
     max: float
 
 
-class Point(msgspec.Struct, frozen=True):
-    """A span of `width` seconds from `time` on; a raw sample has the width 0 and the same number three times."""
+class Point(SampleValues[MinAvgMax | None], frozen=True):
+    """The samples of `width` seconds from `time` on; a raw sample has the width 0 and min, avg and max are equal."""
 
     time: datetime
     width: float
     samples: int
-    cpu: MinAvgMax | None
-    mem: MinAvgMax | None
-    storage: MinAvgMax | None
-    load: MinAvgMax | None
-    swap: MinAvgMax | None
-    disk_read: MinAvgMax | None
-    disk_write: MinAvgMax | None
-    net_received: MinAvgMax | None
-    net_sent: MinAvgMax | None
 
 
 class HostLoad(msgspec.Struct, frozen=True):
-    """How busy a machine was in a span."""
+    """The processor load of a machine in a span, in percent."""
 
     host: str
     samples: int
     cpu: MinAvgMax | None
 
 
-POINT_COLUMNS = ("time", "width", "samples", *(f"{name}_{part}" for name in FIGURES for part in ("min", "avg", "max")))
+POINT_COLUMNS = ("time", "width", "samples", *(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max")))
 
 
 def flat(point: Point) -> Iterator[object]:
-    """Yield a point as the cells of `POINT_COLUMNS`."""
+    """Yield the cells of a point, in the order of `POINT_COLUMNS`."""
     yield point.time.isoformat()
     yield point.width
     yield point.samples
-    for name in FIGURES:
-        band: MinAvgMax | None = getattr(point, name)
-        yield from (None, None, None) if band is None else (band.min, band.avg, band.max)
+    for name in NAMES:
+        value: MinAvgMax | None = getattr(point, name)
+        yield from (None, None, None) if value is None else (value.min, value.avg, value.max)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time from `start` until before `end`."""
+    """The time from `start` (included) to `end` (excluded)."""
 
     start: datetime
     end: datetime
 
     @property
     def seconds(self) -> float:
-        """Return its length."""
+        """Return the length in seconds."""
         return (self.end - self.start).total_seconds()
 
 
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-MINUTE = 60
+"""The widths of buckets in seconds."""
+MINUTE = 60  # seconds
 
 
 def bucket_width(span: Span, points: int) -> int:
-    """Return the seconds of a bucket, a handy number such as 5 or 300, so that a span has at most `points` of them."""
+    """Return the smallest of `WIDTHS` (or whole days) with which a span has at most `points` buckets, in seconds."""
     for width in WIDTHS:
-        # One more than fits: buckets begin at multiples of their width, so both ends may be cut.
+        # Buckets begin at multiples of their width, so a span can touch one more than its length suggests.
         if span.seconds / width + 1 <= points:
             return width
     days = math.ceil(span.seconds / (max(1, points - 1) * WIDTHS[-1]))

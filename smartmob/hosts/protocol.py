@@ -1,9 +1,9 @@
-"""The echo protocol: JSON messages of clients, what the service answers, and what it has to do for them. No I/O.
+"""The echo protocol: a state machine that takes the JSON messages of a client and returns actions. No I/O.
 
-The messages are those of seed 001. Three are ours, for the reporting agent: `BACKFILL` (many samples in one message),
-`CLOCK` (the server's side of an exchange of four timestamps, RFC 5905 section 8) and `CLOCK_OFFSET` (what came of it).
+The messages are those of seed 001. Three are added for the reporting agent: `BACKFILL` (many samples in one message),
+`CLOCK` (the server's part of an exchange of four timestamps, RFC 5905 section 8) and `CLOCK_OFFSET` (its result).
 
-Data that is returned "as sent" is returned byte for byte: it is cut out of the message and never encoded again.
+Data that is returned "as sent" is returned byte for byte: it is cut out of the message and not encoded again.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from typing import Any
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.hosts.model import MEGABYTE, SampleData, Snapshot, Storage
+from smartmob.hosts.fields import MEGABYTE, Snapshot, Storage
+from smartmob.hosts.model import SampleData
 
 DATA_TYPE = "Data type incorrect, please use json"
 DATA_SIZE = "incorrect data size"
 CREDENTIALS = "incorrect username or password"
 COLLISION = "request id collision"
 
-SHORTEST_INTERVAL = 0.1
-LONGEST_INTERVAL = 86_400.0
-MOST_SUBSCRIPTIONS = 64
-MOST_BACKFILL = 1_000
-_LONGEST_REQUEST_ID = 256
-_GIGABYTE = 2**30
+SHORTEST_INTERVAL = 0.1  # seconds
+LONGEST_INTERVAL = 86_400.0  # seconds
+MOST_SUBSCRIPTIONS = 64  # of one connection
+MOST_BACKFILL = 1_000  # samples of one message
+_LONGEST_REQUEST_ID = 256  # bytes of JSON
+_GIGABYTE = 2**30  # bytes
 
 KINDS = ("CPU", "MEM", "STORAGE")
+"""The kinds of load that a client can subscribe to."""
 
 
-# -- what clients send ------------------------------------------------------------------------------------------------
+# -- messages of clients ----------------------------------------------------------------------------------------------
 
 
 class Hello(msgspec.Struct, frozen=True, tag="HELLO"):
-    """The first message of a client, and of some before each sample."""
+    """The first message of a client; some clients send it before each sample."""
 
 
 class ClientData(msgspec.Struct, frozen=True, tag="CLIENT_DATA"):
@@ -50,7 +52,7 @@ class ClientData(msgspec.Struct, frozen=True, tag="CLIENT_DATA"):
 
 
 class Subscribe(msgspec.Struct, frozen=True, tag="SUBSCRIBE"):
-    """Asks for the server's own load, at once and then each interval."""
+    """A request for the load of the server's machine, at once and then each `interval` seconds."""
 
     data: list[str] | str
     interval: float
@@ -59,30 +61,30 @@ class Subscribe(msgspec.Struct, frozen=True, tag="SUBSCRIBE"):
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, tag="UNSUBSCRIBE"):
-    """Ends a subscription."""
+    """The end of a subscription."""
 
     request_id: msgspec.Raw
 
 
 class WorkTime(msgspec.Struct, frozen=True, tag="WORK_TIME"):
-    """Asks since when the server works."""
+    """A request for the time at which the server started."""
 
 
 class Backfill(msgspec.Struct, frozen=True, tag="BACKFILL"):
-    """Samples that could not be sent when they were taken."""
+    """Samples that could not be sent when they were read."""
 
     samples: list[SampleData]
     client_id: str = ""
 
 
 class Clock(msgspec.Struct, frozen=True, tag="CLOCK"):
-    """Asks for the server's time; `sent` is the client's."""
+    """A request for the server's time; `sent` is the client's time in seconds since 1970."""
 
     sent: float
 
 
 class ReportClockOffset(msgspec.Struct, frozen=True, tag="CLOCK_OFFSET"):
-    """Tells how far the client's clock is from the server's, in seconds to add to it."""
+    """The error of the client's clock: seconds to add to it, and the delay of the exchange in seconds."""
 
     offset: float
     delay: float
@@ -91,12 +93,12 @@ class ReportClockOffset(msgspec.Struct, frozen=True, tag="CLOCK_OFFSET"):
 
 Message = Hello | ClientData | Subscribe | Unsubscribe | WorkTime | Backfill | Clock | ReportClockOffset
 
-# Not strict: a number may stand in quotation marks, as in some clients' intervals.
+# Not strict: numbers may be strings, as the intervals of some clients are.
 _MESSAGE = msgspec.json.Decoder(Message, strict=False)
 _SAMPLE = msgspec.json.Decoder(SampleData, strict=False)
 
 
-# -- what is to be done -----------------------------------------------------------------------------------------------
+# -- actions ----------------------------------------------------------------------------------------------------------
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -106,15 +108,15 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pause(msgspec.Struct, frozen=True, gc=False):
-    """Read nothing for so many seconds: the client sends faster than it may."""
+    """Read nothing for `seconds`: the client exceeds its message rate."""
 
     seconds: float
 
 
 class Store(msgspec.Struct, frozen=True):
-    """Store the samples of the machine that `client_id` proves to be, and send `text` once they are committed.
+    """Store samples of the machine that `client_id` authenticates, and send `text` once they are committed.
 
-    Without `text` it is the answer to a backfill.
+    Without `text` the answer is that of `backfilled`.
     """
 
     client_id: str
@@ -123,7 +125,7 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class StoreOffset(msgspec.Struct, frozen=True, gc=False):
-    """Store how far the clock of a machine is from the server's, then tell it."""
+    """Store the clock error of a machine, then send `OFFSET_STORED`."""
 
     client_id: str
     offset: float
@@ -131,7 +133,7 @@ class StoreOffset(msgspec.Struct, frozen=True, gc=False):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Begin a subscription, if the client may have it: send `text` and then events."""
+    """Start a subscription, if the client is authorised: send `text` and then events."""
 
     subscription: Subscription
     client_id: str
@@ -139,44 +141,45 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
-    """End a subscription, if there is one, and send `text`."""
+    """End the subscription with this request id, if there is one, and send `text`."""
 
     request_id: bytes
     text: str
 
 
-class TellWorkTime(msgspec.Struct, frozen=True, gc=False):
-    """Tell since when the server works."""
+class SendWorkTime(msgspec.Struct, frozen=True, gc=False):
+    """Send the start of the server and its time."""
 
 
-class TellClock(msgspec.Struct, frozen=True, gc=False):
-    """Tell the time: when the question was sent (by the client's clock), when it was received, and when this leaves."""
+class SendClock(msgspec.Struct, frozen=True, gc=False):
+    """Send the times at which CLOCK was sent (client's clock), received and answered, in seconds since 1970."""
 
     sent: float
     received: float
 
 
-Action = Send | Pause | Store | StoreOffset | Start | Stop | TellWorkTime | TellClock
+Action = Send | Pause | Store | StoreOffset | Start | Stop | SendWorkTime | SendClock
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a client wants to be told, and how often; `request_id` is JSON, as it came."""
+    """A subscription to `kinds` every `interval` seconds; `request_id` is JSON as it was received."""
 
     request_id: bytes
     kinds: tuple[str, ...]
     interval: float
 
 
-# -- what the service sends -------------------------------------------------------------------------------------------
+# -- messages of the service ------------------------------------------------------------------------------------------
 
 
 def text(document: Any) -> str:
+    """Return a document as JSON."""
     return msgspec.json.encode(document).decode()
 
 
 def failure(reason: str, problem: str | None = None) -> str:
-    """Return an error; `problem` is the name that the same error has over HTTP, where the protocol has none."""
+    """Return an ERROR message; `problem` is the HTTP problem type of errors that seed 001 does not define."""
     more = "" if problem is None else f', "problem": {text(problem)}'
     return f'{{"type": "ERROR", "reason": {text(reason)}{more}}}'
 
@@ -191,7 +194,7 @@ _DATA_TYPE_ACTION = (Send(ERROR_DATA_TYPE),)
 
 
 def work_time(started: datetime, now: datetime) -> dict[str, Any]:
-    """Return a WORK_TIME message; the two texts differ in form, as in the seed's server."""
+    """Return a WORK_TIME message; the two times have different formats, as in the server of seed 001."""
     payload = {"start_work": f"{started:%a, %d %b %Y %H:%M:%S}", "actual_time": f"{now:%d %b %Y %H:%M:%S}"}
     return {"type": "WORK_TIME", "payload": payload}
 
@@ -202,31 +205,31 @@ def clock(sent: float, received: float, answered: float) -> str:
 
 
 def backfilled(stored: int, refused: Sequence[str]) -> str:
-    """Return the answer to BACKFILL: how many samples are stored, and why the others will never be."""
+    """Return the answer to BACKFILL: the number of stored samples, and the error text of each refused one."""
     return text({"type": "BACKFILLED", "payload": {"stored": stored, "refused": list(refused)}})
 
 
 OFFSET_STORED = '{"type": "CLOCK_OFFSET", "payload": {"stored": true}}'
 
 
-def event_parts(sweep: Snapshot) -> dict[str, str]:
-    """Return the parts of an EVENT as JSON: made once for all subscribers."""
+def event_parts(snapshot: Snapshot) -> dict[str, str]:
+    """Return the parts of an EVENT as JSON by kind; they are encoded once for all subscribers."""
     memory = {
         name: value if name == "percent" else value // MEGABYTE
-        for name, value in msgspec.structs.asdict(sweep.memory).items()
+        for name, value in msgspec.structs.asdict(snapshot.memory).items()
     }
-    return {"CPU": text(sweep.cpu), "MEM": text(memory), "STORAGE": text(storage_in(sweep.storage, _GIGABYTE))}
+    return {"CPU": text(snapshot.cpu), "MEM": text(memory), "STORAGE": text(storage_in(snapshot.storage, _GIGABYTE))}
 
 
 def event(subscription: Subscription, parts: dict[str, str]) -> str:
-    """Return an EVENT."""
+    """Return an EVENT message with the parts that the subscription asks for."""
     cpu, mem, storage = (parts[kind] if kind in subscription.kinds else "null" for kind in KINDS)
     request = subscription.request_id.decode()
     return f'{{"type": "EVENT", "payload": {{"request": {request}, "cpu": {cpu}, "mem": {mem}, "storage": {storage}}}}}'
 
 
 def storage_in(storage: Storage, unit: int) -> dict[str, Any]:
-    """Return a disk's figures in a unit, rounded down, as the seed's server does."""
+    """Return the sizes of a disk in a unit (of so many bytes), rounded down, as the server of seed 001 does."""
     return {
         "total": storage.total // unit,
         "percent": storage.percent,
@@ -235,11 +238,11 @@ def storage_in(storage: Storage, unit: int) -> dict[str, Any]:
     }
 
 
-# -- the conversation -------------------------------------------------------------------------------------------------
+# -- the state machine ------------------------------------------------------------------------------------------------
 
 
 class Throttle:
-    """Lets `rate` messages a second pass, and as many at once after a rest; 0 lets all pass."""
+    """A token bucket: `rate` messages a second, and a burst of as many. A rate of 0 means no limit."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -247,7 +250,7 @@ class Throttle:
         self._asked = -math.inf
 
     def take(self, now: float) -> float:
-        """Return for how many seconds to rest after a message at `now` (seconds of a clock without steps)."""
+        """Return how many seconds to pause after a message at `now` (monotonic clock, in seconds)."""
         if not self._rate:
             return 0.0
         self._left = min(self._rate, self._left + (now - self._asked) * self._rate) - 1
@@ -256,20 +259,20 @@ class Throttle:
 
 
 class Echo:
-    """One client's conversation."""
+    """The state of one connection: whether HELLO was received, and its subscriptions."""
 
     def __init__(self, rate: float) -> None:
         self._throttle = Throttle(rate)
         self.greeted = False
         self._subscribed: set[bytes] = set()
 
-    def handle(self, message: str | bytes, now: float, wall: float) -> Sequence[Action]:
-        """Return what to do about a message that came at `now` (a clock without steps), which is `wall` since 1970."""
-        rest = self._throttle.take(now)
-        actions = self._answer(message, wall)
-        return (Pause(rest), *actions) if rest else actions
+    def handle(self, message: str | bytes, now: float, wall_time: float) -> Sequence[Action]:
+        """Return the actions for a message received at `now` (monotonic clock), which is `wall_time` since 1970."""
+        pause = self._throttle.take(now)
+        actions = self._answer(message, wall_time)
+        return (Pause(pause), *actions) if pause else actions
 
-    def _answer(self, message: str | bytes, wall: float) -> Sequence[Action]:
+    def _answer(self, message: str | bytes, wall_time: float) -> Sequence[Action]:
         try:
             decoded = _MESSAGE.decode(message)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as failed:
@@ -282,20 +285,21 @@ class Echo:
             return _DATA_TYPE_ACTION
         if kind is ClientData:
             return _client_data(decoded)
-        return self._other(decoded, wall)
+        return self._other(decoded, wall_time)
 
-    def _other(self, message: Message, wall: float) -> Sequence[Action]:
+    def _other(self, message: Message, wall_time: float) -> Sequence[Action]:
         match message:
             case Subscribe():
                 return (self._subscribe(message),)
             case Unsubscribe():
                 return (self._unsubscribe(message),)
             case WorkTime():
-                return (TellWorkTime(),)
+                return (SendWorkTime(),)
             case Backfill():
                 return (_backfill(message),)
             case Clock():
-                return (TellClock(message.sent, wall) if math.isfinite(message.sent) else _refuse("sent: no number"),)
+                finite = math.isfinite(message.sent)
+                return (SendClock(message.sent, wall_time) if finite else _refuse("sent: no number"),)
             case ReportClockOffset():
                 fine = math.isfinite(message.offset) and math.isfinite(message.delay) and message.delay >= 0
                 if not fine:
@@ -305,39 +309,38 @@ class Echo:
                 return _DATA_TYPE_ACTION
 
     def forget(self, request_id: bytes) -> None:
-        """Let a request id be used again: its subscription was refused."""
+        """Release a request id whose subscription was refused."""
         self._subscribed.discard(request_id)
 
     def _unreadable(self, message: str | bytes, failed: Exception) -> Sequence[Action]:
-        said = str(failed)
-        # What has a known type gets to know which of its fields is wrong; what has none is not of this protocol.
+        # A message with a known type gets the field that is wrong; any other is not a message of this protocol.
         if not self.greeted or not isinstance(failed, msgspec.ValidationError) or not _has_type(message):
             return _DATA_TYPE_ACTION
-        return (_refuse(f"value error: {said}"),)
+        return (_refuse(f"value error: {failed}"),)
 
-    def _subscribe(self, asked: Subscribe) -> Action:
-        request_id = bytes(asked.request_id).strip()
+    def _subscribe(self, message: Subscribe) -> Action:
+        request_id = bytes(message.request_id).strip()
         if not _is_request_id(request_id):
             return _refuse("request_id: expected a text or a number")
-        kinds = tuple(asked.data.replace(",", " ").split() if isinstance(asked.data, str) else asked.data)
+        kinds = tuple(message.data.replace(",", " ").split() if isinstance(message.data, str) else message.data)
         if not kinds:
             return Send(ERROR_DATA_SIZE)
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown:
             return _refuse(f"data: there is no {unknown[0]!r}; there are {', '.join(KINDS)}")
-        if not math.isfinite(asked.interval):
+        if not math.isfinite(message.interval):
             return _refuse("interval: expected a number of seconds")
         if request_id in self._subscribed:
             return Send(ERROR_COLLISION)
         if len(self._subscribed) >= MOST_SUBSCRIPTIONS:
             return _refuse(f"a connection has at most {MOST_SUBSCRIPTIONS} subscriptions")
         self._subscribed.add(request_id)
-        interval = min(max(asked.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
+        interval = min(max(message.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
         text = f'{{"type": "SUBSCRIBED", "payload": {{"request_id": {request_id.decode()}}}}}'
-        return Start(Subscription(request_id, kinds, interval), asked.client_id, text)
+        return Start(Subscription(request_id, kinds, interval), message.client_id, text)
 
-    def _unsubscribe(self, asked: Unsubscribe) -> Action:
-        request_id = bytes(asked.request_id).strip()
+    def _unsubscribe(self, message: Unsubscribe) -> Action:
+        request_id = bytes(message.request_id).strip()
         if not _is_request_id(request_id):
             return _refuse("request_id: expected a text or a number")
         self._subscribed.discard(request_id)
@@ -350,7 +353,7 @@ def _client_data(message: ClientData) -> Sequence[Action]:
         data = _SAMPLE.decode(raw)
     except msgspec.ValidationError as failed:
         if not raw.startswith(b"{"):
-            return (Send(ERROR_DATA_SIZE) if raw in _NOTHING else _refuse("value error: data is an object"),)
+            return (Send(ERROR_DATA_SIZE) if raw in _EMPTY_VALUES else _refuse("value error: data is an object"),)
         return (_refuse(f"value error: {failed}"),)
     if raw[1:-1].isspace() or raw == b"{}":
         return (Send(ERROR_DATA_SIZE),)
@@ -358,7 +361,8 @@ def _client_data(message: ClientData) -> Sequence[Action]:
     return (Store(message.client_id, (data,), returned),)
 
 
-_NOTHING = (b"null", b"[]", b'""', b"0", b"false")
+_EMPTY_VALUES = (b"null", b"[]", b'""', b"0", b"false")
+"""Data that the server of seed 001 treats as empty, besides an empty object."""
 
 
 def _backfill(message: Backfill) -> Action:
@@ -374,14 +378,14 @@ def _refuse(reason: str) -> Send:
 
 
 def refusal(failed: InvalidInput) -> str:
-    """Return the error for a sample that cannot be taken."""
+    """Return the ERROR message for an invalid sample."""
     return failure(str(failed), "invalid-input")
 
 
 def _is_request_id(text: bytes) -> bool:
     if not 0 < len(text) <= _LONGEST_REQUEST_ID:
         return False
-    # A number beyond all is sent back, and many clients could not read that.
+    # A number that overflows would be sent back as it is, and many JSON parsers cannot read it.
     return text[:1] == b'"' or ((text[:1] == b"-" or text[:1].isdigit()) and math.isfinite(float(text)))
 
 

@@ -1,4 +1,4 @@
--- The SQL of the feature `hosts`. `{...}` is filled in by the store with the columns of each figure.
+-- The SQL of the feature `hosts`. The placeholders `{...}` are filled in by `fields.query_parts`.
 
 -- name: insert_host
 INSERT INTO hosts (name, own, salt, secret, registered_at) VALUES ($1, $2, $3, $4, $5)
@@ -21,14 +21,12 @@ DELETE FROM host_clocks WHERE host = $1;
 
 -- name: insert_samples
 INSERT INTO host_samples (
-    host, at, n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail
+    host, at, n, {columns}, detail
 )
-SELECT host, to_timestamp(at), n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail::json
+SELECT host, to_timestamp(at), n, {columns}, detail::json
 FROM unnest(
-    $1::text[], $2::double precision[], $3::bigint[], $4::double precision[], $5::double precision[],
-    $6::double precision[], $7::double precision[], $8::double precision[], $9::double precision[],
-    $10::double precision[], $11::double precision[], $12::double precision[], $13::text[]
-) AS s (host, at, n, cpu, mem, storage, load, swap, disk_read, disk_write, net_received, net_sent, detail)
+    $1::text[], $2::double precision[], $3::bigint[], {column_arrays}, {detail_array}
+) AS s (host, at, n, {columns}, detail)
 ON CONFLICT (host, at, n) DO NOTHING;
 
 -- name: insert_offset
@@ -36,7 +34,7 @@ INSERT INTO host_clocks (host, at, offset_seconds, delay_seconds) VALUES ($1, $2
 ON CONFLICT (host, at) DO NOTHING;
 
 -- name: select_hosts
-SELECT h.name, h.own, h.registered_at, s.at, {figures}, s.detail, c.at AS clock_at, c.offset_seconds, c.delay_seconds
+SELECT h.name, h.own, h.registered_at, s.at, {sample_columns}, s.detail, c.at AS clock_at, c.offset_seconds, c.delay_seconds
 FROM hosts AS h
 LEFT JOIN LATERAL (
     SELECT * FROM host_samples WHERE host = h.name ORDER BY at DESC, n DESC LIMIT 1
@@ -61,15 +59,15 @@ SELECT count(*) FROM (
 ) AS found;
 
 -- name: select_samples
-SELECT at, {figures}, detail FROM host_samples AS s WHERE host = $1 AND at >= $2 AND at < $3 ORDER BY at, n;
+SELECT at, {sample_columns}, detail FROM host_samples AS s WHERE host = $1 AND at >= $2 AND at < $3 ORDER BY at, n;
 
 -- name: bucket_samples
-SELECT host, date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, count(*) AS samples, {raw_bands}
+SELECT host, date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, count(*) AS samples, {sample_min_avg_max}
 FROM host_samples WHERE host = ANY ($1::text[]) AND at >= $2 AND at < $3
 GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: bucket_minutes
--- Minutes that are not rolled up yet come from the samples themselves.
+-- Minutes that are not rolled up yet are computed from the samples.
 WITH rolled AS (
     SELECT date_bin('1 minute', until, timestamptz 'epoch') AS until FROM host_progress WHERE name = 'minutes'
 ), parts AS (
@@ -84,7 +82,7 @@ WITH rolled AS (
 )
 SELECT
     host, date_bin(make_interval(secs => $4), at, timestamptz 'epoch') AS at, sum(samples)::bigint AS samples,
-    {minute_bands}
+    {minute_min_avg_max}
 FROM parts GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: host_loads

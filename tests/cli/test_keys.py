@@ -45,7 +45,7 @@ async def test_what_is_no_key(tmp_path: Path, text: str) -> None:
     code, _, errors = await run("keys", "public", tmp_path / "file")
 
     assert code == 1
-    assert f"{tmp_path}/file: this is no secret key" in errors
+    assert f"{tmp_path}/file: this is not a secret CURVE key" in errors
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from smartmob.console.service import _aligned
+from smartmob.hosts.fields import NAMES
 from smartmob.hosts.model import MinAvgMax, Point
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -12,7 +13,7 @@ START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 def _point(minute: int, cpu: float | None) -> Point:
     band = None if cpu is None else MinAvgMax(cpu, cpu, cpu + 1)
-    return Point(START + timedelta(minutes=minute), 60.0, 1, band, None, None, None, None, None, None, None, None)
+    return Point(START + timedelta(minutes=minute), 60.0, 1, **dict.fromkeys(NAMES, None) | {"cpu": band})
 
 
 def test_gaps_stay_gaps() -> None:

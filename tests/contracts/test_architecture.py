@@ -32,7 +32,7 @@ ROLES = {
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},
-    "hosts": {"authenticator", "sampler", "session"},
+    "hosts": {"authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower.
     "metrics": {"runs", "verdict"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines.

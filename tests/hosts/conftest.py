@@ -1,4 +1,4 @@
-"""What the tests of the feature share: its parts on a database of the test's own."""
+"""Fixtures of the feature: its reader and writer on a database of the test."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from smartmob.hosts.model import Memory, Snapshot, Storage
+from smartmob.hosts.fields import Memory, Snapshot, Storage
 from smartmob.kernel.runtime import clock
 
 NAME, PASSWORD, CLIENT_ID = "wood", "123", "d29vZDoxMjM="
@@ -21,18 +21,18 @@ _numbers = itertools.count(1)
 
 
 def client_id(name: str, password: str = PASSWORD) -> str:
-    """Return the id with which a machine authenticates."""
+    """Return the client id of a machine."""
     return base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def sample(time: float | None = None, **changes: Any) -> dict[str, Any]:
-    """Return a sample as existing clients send it; without a time it is of now."""
+    """Return a sample as existing clients send it, by default of now."""
     document = {"cpu_load": 25.9, "mem": 6172, "storage": 95888, "time": int(clock.epoch()) if time is None else time}
     return {key: value for key, value in (document | changes).items() if value is not None}
 
 
-def sweep(at: float = 1_795_400_000.0, **changes: Any) -> Snapshot:
-    """Return a look at a machine."""
+def snapshot(at: float = 1_795_400_000.0, **changes: Any) -> Snapshot:
+    """Return a snapshot of a machine."""
     values: dict[str, Any] = {
         "at": at,
         "cpu": 12.5,
@@ -59,13 +59,13 @@ async def register(client: Any, name: str = NAME, password: str = PASSWORD, **op
 
 
 async def answered(response: Any) -> tuple[int, Any]:
-    """Return status and document of an answer."""
+    """Return the status and the document of a response."""
     async with response as answer:
         return answer.status, await answer.json(content_type=None)
 
 
 class Talk:
-    """A conversation in the echo protocol."""
+    """A connection in the echo protocol."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
@@ -94,7 +94,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking(client: Any, **options: Any) -> AsyncIterator[Talk]:
-    """Give a greeted conversation."""
+    """Yield a connection after HELLO."""
     async with client.ws_connect("/echo", **options) as socket:
         talk = Talk(socket)
         assert await talk.ask({"type": "HELLO"}) == {"type": "WELCOME", "payload": {"welcome": "WELCOME"}}
@@ -102,7 +102,7 @@ async def talking(client: Any, **options: Any) -> AsyncIterator[Talk]:
 
 
 async def report(client: Any, name: str = NAME, ident: str = CLIENT_ID, **query: Any) -> list[dict[str, Any]]:
-    """Return what is stored of a machine."""
+    """Return the stored samples of a machine."""
     path = f"/client/{name}/time/report"
     async with client.get(path, params=query, headers={"Authorization": ident}) as response:
         assert response.status == 200, await response.text()

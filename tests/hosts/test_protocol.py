@@ -1,10 +1,13 @@
-"""The echo protocol: each message and each error of it, and whatever else may come."""
+"""The echo protocol: each message, each error, and arbitrary input."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -17,15 +20,15 @@ from smartmob.hosts.protocol import (
     Echo,
     Pause,
     Send,
+    SendClock,
+    SendWorkTime,
     Start,
     Stop,
     Store,
     StoreOffset,
-    TellClock,
-    TellWorkTime,
     Throttle,
 )
-from tests.hosts.samples import CLIENT_ID, sweep
+from tests.hosts.samples import CLIENT_ID, snapshot
 
 DATA_TYPE = {"type": "ERROR", "reason": "Data type incorrect, please use json"}
 DATA_SIZE = {"type": "ERROR", "reason": "incorrect data size"}
@@ -46,24 +49,24 @@ def _one(echo: Echo, message: Any) -> Any:
 
 
 def _said(echo: Echo, message: Any) -> dict[str, Any]:
-    """Return what is answered at once."""
+    """Return the messages that are sent at once."""
     action = _one(echo, message)
     assert isinstance(action, Send), action
     return dict(json.loads(action.text))
 
 
 class TestGreeting:
-    """HELLO comes first."""
+    """HELLO must be the first message."""
 
-    def test_welcome(self) -> None:
+    def test_each_hello_gets_the_same_welcome(self) -> None:
         """The answer is the same each time, to the byte: some clients compare the text."""
         echo = Echo(0)
         for _ in range(3):
             assert _one(echo, {"type": "HELLO"}).text == '{"type": "WELCOME", "payload": {"welcome": "WELCOME"}}'
 
     @pytest.mark.parametrize("kind", TYPES[1:])
-    def test_before_it(self, kind: str) -> None:
-        """Anything else is answered as by the seed's server, whatever it holds."""
+    def test_any_message_before_hello_is_refused(self, kind: str) -> None:
+        """The error is that of the seed's server, whatever the message contains."""
         message = {"type": kind, "data": {"cpu": 1}, "request_id": 1, "interval": 1, "sent": 1, "samples": []}
         assert _said(Echo(0), message) == DATA_TYPE
         assert _said(Echo(0), {"type": kind}) == DATA_TYPE
@@ -82,17 +85,17 @@ class TestGreeting:
             ),
         ],
     )
-    def test_what_is_no_message(self, message: str | bytes) -> None:
-        """What is not JSON, no object, without a type or of an unknown type: the same error before and after HELLO."""
+    def test_an_invalid_message_has_one_error(self, message: str | bytes) -> None:
+        """Input that is not a JSON object with a known type gets the same error before and after HELLO."""
         assert _said(Echo(0), message) == DATA_TYPE
         assert _said(_greeted(), message) == DATA_TYPE
 
 
 class TestClientData:
-    """Samples."""
+    """CLIENT_DATA messages."""
 
-    def test_a_sample(self) -> None:
-        """It is to be stored, and then returned exactly as it came."""
+    def test_a_sample_is_stored_and_returned_as_sent(self) -> None:
+        """The action stores the sample and returns its exact bytes."""
         raw = '{ "cpu": 18, "mem": 8513,\n "storage": 81720, "unix_time": 1651155333, "more": [1, {"x": "\\u00e9"}] }'
         action = _one(
             _greeted(), f'{{"type": "CLIENT_DATA", "data": {raw}, "interval": 1, "client_id": "{CLIENT_ID}"}}'
@@ -102,67 +105,67 @@ class TestClientData:
         assert action.text == f'{{"type": "DATA_RETURN", "payload": {{"data": {raw}}}}}'
         assert json.loads(action.text)["payload"]["data"] == json.loads(raw)
 
-    def test_the_bytes_of_the_existing_server(self) -> None:
-        """What Python's json writes comes back as Python's json writes it."""
+    def test_data_is_returned_as_python_writes_it(self) -> None:
+        """JSON that Python's json wrote is returned byte for byte."""
         data = {"cpu_load": 25.9, "mem": 6172, "storage": 95888, "time": 1646650624}
         action = _one(_greeted(), {"type": "CLIENT_DATA", "data": data, "client_id": "x"})
         assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": data}})
 
     @pytest.mark.parametrize("data", ["{}", "{ \n}", "null", "[]", '""'])
-    def test_nothing_in_it(self, data: str) -> None:
-        """Empty data has the seed's error."""
+    def test_empty_data_has_the_error_of_the_seed(self, data: str) -> None:
+        """Empty data gets the error text of the seed."""
         assert _said(_greeted(), f'{{"type": "CLIENT_DATA", "data": {data}}}') == DATA_SIZE
         assert _said(_greeted(), '{"type": "CLIENT_DATA"}') == DATA_SIZE
 
     @pytest.mark.parametrize(
         "data", ["[1]", '"x"', "7", "true", '{"mem": "x"}', '{"mem": {}}', '{"time": [1]}', '{"id": -1}']
     )
-    def test_what_is_no_sample(self, data: str) -> None:
-        """Lists where objects belong and numbers that are none get an error of their own."""
+    def test_invalid_data_is_refused_with_a_reason(self, data: str) -> None:
+        """Lists in place of objects and texts in place of numbers get an error that names the field."""
         said = _said(_greeted(), f'{{"type": "CLIENT_DATA", "data": {data}}}')
         assert (said["type"], said["problem"]) == ("ERROR", "invalid-input")
         assert said["reason"].startswith("value error: ")
 
-    def test_numbers_in_quotation_marks(self) -> None:
-        """They are numbers."""
+    def test_numbers_may_be_strings(self) -> None:
+        """A string that contains a number is that number."""
         action = _one(_greeted(), {"type": "CLIENT_DATA", "data": {"mem": "6172", "time": "1.5"}})
         assert action.samples == (SampleData(mem=6172.0, time=1.5),)
 
-    def test_a_client_id_that_is_no_text(self) -> None:
-        """The bad field is named."""
+    def test_a_client_id_that_is_not_a_string_is_named(self) -> None:
+        """The error names the field."""
         assert (
             "`$.client_id`" in _said(_greeted(), {"type": "CLIENT_DATA", "data": {"cpu": 1}, "client_id": 5})["reason"]
         )
 
 
 class TestSubscriptions:
-    """Events."""
+    """SUBSCRIBE, UNSUBSCRIBE and EVENT."""
 
     def _subscribe(self, **changes: Any) -> dict[str, Any]:
         return {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU"], "interval": 1} | changes
 
     @pytest.mark.parametrize("kind", ["SUBSCRIBE", "UNSUBSCRIBE"])
     @pytest.mark.parametrize("request_id", ["1e400", "-1e1000000", "9" * 250 + "e99"])
-    def test_a_request_id_beyond_all_numbers_is_refused(self, kind: str, request_id: str) -> None:
-        """It would be sent back, and clients could not read the answer."""
+    def test_a_request_id_that_overflows_is_refused(self, kind: str, request_id: str) -> None:
+        """It would be sent back, and clients could not parse the answer."""
         told = _one(_greeted(), f'{{"type": "{kind}", "request_id": {request_id}, "data": ["CPU"], "interval": 1}}')
         assert json.loads(told.text)["reason"] == "request_id: expected a text or a number"
 
     @pytest.mark.parametrize("request_id", ["1", 'é"', 1, 1.5, -3, ""])
-    def test_start_and_stop(self, request_id: Any) -> None:
-        """A request id is any text or number, and comes back as it was."""
+    def test_a_request_id_is_returned_as_sent(self, request_id: Any) -> None:
+        """A request id is any text or number, and is returned as it was sent."""
         echo = _greeted()
         start = _one(echo, self._subscribe(request_id=request_id))
         assert json.loads(start.text) == {"type": "SUBSCRIBED", "payload": {"request_id": request_id}}
-        event = protocol.event(start.subscription, protocol.event_parts(sweep()))
+        event = protocol.event(start.subscription, protocol.event_parts(snapshot()))
         assert json.loads(event)["payload"]["request"] == request_id
         stop = _one(echo, {"type": "UNSUBSCRIBE", "request_id": request_id})
         assert isinstance(stop, Stop)
         assert stop.request_id == start.subscription.request_id
         assert json.loads(stop.text) == {"type": "UNSUBSCRIBED", "payload": {"request_id": request_id}}
 
-    def test_collision(self) -> None:
-        """An id that this connection uses is refused until its subscription ends or was not granted."""
+    def test_a_request_id_in_use_is_refused(self) -> None:
+        """It is refused until its subscription ends or was not granted."""
         echo, message = _greeted(), self._subscribe()
         assert isinstance(_one(echo, message), Start)
         assert _said(echo, message) == {"type": "ERROR", "reason": "request id collision"}
@@ -172,7 +175,7 @@ class TestSubscriptions:
         echo.forget(b'"1"')
         assert isinstance(_one(echo, message), Start)
 
-    def test_each_connection_for_itself(self) -> None:
+    def test_request_ids_belong_to_one_connection(self) -> None:
         """The same id on two connections is no collision."""
         assert isinstance(_one(_greeted(), self._subscribe()), Start)
         assert isinstance(_one(_greeted(), self._subscribe()), Start)
@@ -181,15 +184,15 @@ class TestSubscriptions:
         ("given", "seconds"),
         [(1, 1.0), ("1", 1.0), (0.5, 0.5), ("2.5", 2.5), (0, 0.1), (-5, 0.1), (0.01, 0.1), (1e9, 86_400.0)],
     )
-    def test_intervals(self, given: Any, seconds: float) -> None:
-        """A text or a fraction; below 0.1 s it is raised to that."""
+    def test_an_interval_is_raised_to_the_shortest(self, given: Any, seconds: float) -> None:
+        """A text or a fraction is accepted; below 0.1 s it is raised to that."""
         assert _one(_greeted(), self._subscribe(interval=given)).subscription.interval == seconds
 
     @pytest.mark.parametrize(
         ("data", "kinds"),
         [(["CPU", "MEM", "STORAGE"], ("CPU", "MEM", "STORAGE")), ("MEM", ("MEM",)), ("CPU,MEM", ("CPU", "MEM"))],
     )
-    def test_what_is_wanted(self, data: Any, kinds: tuple[str, ...]) -> None:
+    def test_kinds_are_a_list_or_a_text(self, data: Any, kinds: tuple[str, ...]) -> None:
         """A list, or a text as some clients send it."""
         assert _one(_greeted(), self._subscribe(data=data)).subscription.kinds == kinds
 
@@ -209,33 +212,33 @@ class TestSubscriptions:
             ({"request_id": "x" * 300}, "request_id"),
         ],
     )
-    def test_refused(self, changes: dict[str, Any], words: str) -> None:
-        """What does not fit is told; the seed's server says nothing or hangs up."""
+    def test_an_invalid_subscription_is_refused_with_a_reason(self, changes: dict[str, Any], words: str) -> None:
+        """The reason names the field, where the server of the seed answers nothing or closes."""
         said = _said(_greeted(), self._subscribe(**changes))
         assert (said["type"], said["problem"]) == ("ERROR", "invalid-input")
         assert words in said["reason"]
 
     @pytest.mark.parametrize("field", ["interval", "request_id", "data"])
-    def test_missing(self, field: str) -> None:
-        """So is what is missing."""
+    def test_a_missing_field_is_named(self, field: str) -> None:
+        """The reason names the missing field."""
         message = self._subscribe()
         del message[field]
         assert f"`{field}`" in _said(_greeted(), message)["reason"]
 
-    def test_nothing_wanted(self) -> None:
-        """An empty list has the seed's error."""
+    def test_a_subscription_to_nothing_has_the_error_of_the_seed(self) -> None:
+        """An empty list gets the error text of the seed."""
         assert _said(_greeted(), self._subscribe(data=[])) == DATA_SIZE
 
-    def test_not_too_many(self) -> None:
-        """A connection has a bounded number of subscriptions."""
+    def test_a_connection_has_a_bounded_number_of_subscriptions(self) -> None:
+        """A subscription above the limit is refused."""
         echo = _greeted()
         for number in range(protocol.MOST_SUBSCRIPTIONS):
             assert isinstance(_one(echo, self._subscribe(request_id=number)), Start)
         assert "at most" in _said(echo, self._subscribe(request_id="more"))["reason"]
 
-    def test_an_event(self) -> None:
-        """Eleven figures of the memory in MB and four of the disk in GB, rounded down; null for what is not wanted."""
-        parts = protocol.event_parts(sweep())
+    def test_an_event_has_the_kinds_of_the_subscription(self) -> None:
+        """Eleven values of the memory in MB and four of the disk in GB, rounded down; null for other kinds."""
+        parts = protocol.event_parts(snapshot())
         everything = protocol.Subscription(b"7", ("CPU", "MEM", "STORAGE"), 1.0)
         payload = json.loads(protocol.event(everything, parts))["payload"]
         assert payload["cpu"] == 12.5
@@ -249,11 +252,11 @@ class TestSubscriptions:
         assert nothing == {"request": "a", "cpu": None, "mem": None, "storage": None}
 
 
-class TestOurs:
-    """The messages of the reporting agent, and the time of work."""
+class TestAdditions:
+    """The messages for the reporting agent, and WORK_TIME."""
 
-    def test_backfill(self) -> None:
-        """Many samples in one message, not too many, and none is the seed's error."""
+    def test_backfill_takes_a_bounded_number_of_samples(self) -> None:
+        """Many samples in one message are stored together; too many are refused, and none is the error of the seed."""
         action = _one(
             _greeted(), {"type": "BACKFILL", "client_id": "x", "samples": [{"cpu": 1, "time": 5, "id": 3}] * 2}
         )
@@ -267,30 +270,30 @@ class TestOurs:
             "payload": {"stored": 1, "refused": ["why"]},
         }
 
-    def test_clock(self) -> None:
-        """The time at which the question came is taken before anything else."""
-        assert _one(_greeted(), {"type": "CLOCK", "sent": 12.5}) == TellClock(12.5, 1000.0)
+    def test_clock_is_answered_with_the_time_of_receipt(self) -> None:
+        """The time of receipt is taken before the message is handled."""
+        assert _one(_greeted(), {"type": "CLOCK", "sent": 12.5}) == SendClock(12.5, 1000.0)
         assert json.loads(protocol.clock(1.5, 2.5, 3.5))["payload"] == {"sent": 1.5, "received": 2.5, "answered": 3.5}
         assert _said(_greeted(), {"type": "CLOCK", "sent": "nan"})["type"] == "ERROR"
 
-    def test_offset(self) -> None:
-        """It is to be stored when it is one."""
+    def test_a_valid_clock_offset_is_stored(self) -> None:
+        """A finite offset with a delay from 0 is stored, others are refused."""
         message = {"type": "CLOCK_OFFSET", "offset": -0.5, "delay": 0.25, "client_id": "x"}
         assert _one(_greeted(), message) == StoreOffset("x", -0.5, 0.25)
         for wrong in ({"delay": -1}, {"offset": "inf"}, {"delay": "nan"}, {"offset": None}):
             assert _said(_greeted(), message | wrong)["problem"] == "invalid-input"
 
-    def test_work_time(self) -> None:
-        """Two texts of different form."""
-        assert isinstance(_one(_greeted(), {"type": "WORK_TIME"}), TellWorkTime)
+    def test_work_time_has_two_formats(self) -> None:
+        """The two times are texts of different formats."""
+        assert isinstance(_one(_greeted(), {"type": "WORK_TIME"}), SendWorkTime)
         moment = datetime(2022, 11, 11, 9, 25, 21, tzinfo=UTC)
         assert protocol.work_time(moment, moment)["payload"] == {
             "start_work": "Fri, 11 Nov 2022 09:25:21",
             "actual_time": "11 Nov 2022 09:25:21",
         }
 
-    def test_a_refusal(self) -> None:
-        """It has the name that the same error has over HTTP."""
+    def test_an_invalid_sample_has_the_problem_type_of_http(self) -> None:
+        """The error has the problem type that it has over HTTP."""
         assert json.loads(protocol.refusal(InvalidInput.at("time", "is wrong"))) == {
             **{"type": "ERROR", "reason": "time: is wrong"},
             "problem": "invalid-input",
@@ -298,26 +301,26 @@ class TestOurs:
 
 
 class TestThrottle:
-    """How fast a client may send."""
+    """The limit of messages a second."""
 
-    def test_a_burst_and_then_the_rate(self) -> None:
-        """As many as a second's worth at once, then each waits its turn; after a rest there is room again."""
+    def test_a_burst_is_followed_by_the_rate(self) -> None:
+        """A second's worth of messages passes at once, then each has to wait; after a pause there is a new burst."""
         throttle = Throttle(10)
         assert [throttle.take(5.0) for _ in range(10)] == [0.0] * 10
         assert throttle.take(5.0) == pytest.approx(0.1)
         assert throttle.take(5.0) == pytest.approx(0.2)
         assert throttle.take(100.0) == 0.0
 
-    def test_nothing_is_dropped(self) -> None:
-        """A message too many is done like the others, after a pause."""
+    def test_a_message_above_the_rate_is_handled_after_a_pause(self) -> None:
+        """It is handled like others, after a pause."""
         echo = Echo(2)
         actions = [echo.handle('{"type": "HELLO"}', 1.0, 0.0) for _ in range(3)]
         assert actions[0] == actions[1] == (Send(protocol.WELCOME),)
         assert isinstance(actions[2][0], Pause)
         assert actions[2][1:] == (Send(protocol.WELCOME),)
 
-    def test_without_a_rate(self) -> None:
-        """Zero means any."""
+    def test_a_rate_of_zero_means_no_limit(self) -> None:
+        """Any number of messages passes."""
         throttle = Throttle(0)
         assert not any(throttle.take(0.0) for _ in range(1000))
 
@@ -336,8 +339,8 @@ _MESSAGES = st.builds(
 
 
 @given(st.lists(_MESSAGES | st.text() | st.binary(max_size=30) | _JSON.map(json.dumps), max_size=6))
-def test_whatever_comes(messages: list[str | bytes]) -> None:
-    """Each message has exactly one answer, and all that is sent at once is JSON with a type."""
+def test_each_message_has_exactly_one_answer(messages: list[str | bytes]) -> None:
+    """Arbitrary messages get one action each, and every text that is sent is JSON with a type."""
     echo = _greeted()
     for message in messages:
         action = _one(echo, message)
@@ -346,3 +349,25 @@ def test_whatever_comes(messages: list[str | bytes]) -> None:
             assert json.loads(text)["type"] in {
                 *("WELCOME", "ERROR", "DATA_RETURN", "SUBSCRIBED", "UNSUBSCRIBED"),
             }
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "echo.md"
+
+
+def test_the_reference_lists_all_messages_and_errors() -> None:
+    """The table of messages has each message with its fields and its reply; the other one has each error text."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `([A-Z_]+)` \| (.*?) ?\| `([A-Z_]+)` (.*) \|$", text)
+    kinds = {str(kind.__struct_config__.tag): kind for kind in get_args(protocol.Message)}
+    assert [name for name, *_ in rows] == list(kinds)
+    source = inspect.getsource(protocol)
+    for name, columns, reply, _ in rows:
+        assert {word for word in re.findall(r"`(\w+)`", columns) if word.islower()} == set(
+            kinds[name].__struct_fields__
+        )
+        assert f'"type": "{reply}"' in source
+    for error in (protocol.DATA_TYPE, protocol.DATA_SIZE, protocol.CREDENTIALS, protocol.COLLISION):
+        assert f"| `{error}` |" in text
+    assert f"at most {protocol.MOST_SUBSCRIPTIONS} subscriptions" in text
+    assert f"below {protocol.SHORTEST_INTERVAL} s" in text
+    assert f"up to {protocol.MOST_BACKFILL:,}" in text

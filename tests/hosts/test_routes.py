@@ -1,4 +1,4 @@
-"""How machines register and report over HTTP, as the clients of flask-system-monitor do."""
+"""The routes below /client, as the clients of flask-system-monitor use them."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ class TestRegistration:
     """POST /client."""
 
     @pytest.mark.parametrize(("path", "key"), [("/client", "pass"), ("/client/", "password")])
-    async def test_the_seeds(self, client: Any, path: str, key: str) -> None:
-        """A new name gets an id and hears its name; the second time it gets the id alone."""
+    async def test_a_name_gets_its_client_id(self, client: Any, path: str, key: str) -> None:
+        """A new name gets a client id and its name; the second time it gets the client id alone."""
         document = {"username": "wood", key: "123"}
         assert await answered(client.post(path, json=document)) == (
             *(200, {"client_id": "d29vZDoxMjM=", "registration": "wood"}),
         )
         assert await answered(client.post(path, json=document)) == (200, {"client_id": "d29vZDoxMjM="})
 
-    async def test_a_wrong_password(self, client: Any) -> None:
-        """A name that is known has its one password."""
+    async def test_a_wrong_password_is_refused(self, client: Any) -> None:
+        """A registered name has one password."""
         await register(client)
         assert await answered(client.post("/client", json={"username": "wood", "pass": "asd"})) == UNAUTHORIZED
 
-    async def test_names_that_are_none(self, client: Any) -> None:
-        """What is empty, does not begin with a letter or could not be told from its password is refused."""
+    async def test_an_invalid_name_is_refused(self, client: Any) -> None:
+        """Names that are empty, do not begin with a letter or contain a colon are refused."""
         for name in ("", "123", " wood", "a:b", "a\nb", "-"):
             answer = await answered(client.post("/client", json={"username": name, "pass": "x"}))
             assert answer == (401, {"error": "unsupportable username"}), name
 
-    async def test_other_forms(self, client: Any) -> None:
-        """A form is as good as JSON, and JSON needs no Content-Type: `curl --data` says that it is a form."""
+    async def test_a_form_and_json_are_accepted(self, client: Any) -> None:
+        """JSON is accepted without its Content-Type: `curl --data` sends that of a form."""
         assert (await client.post("/client", data={"username": "a", "password": "x"})).status == 200
         body = b'{"username": "b", "password": "x"}'
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert (await client.post("/client", data=body, headers=headers)).status == 200
 
-    async def test_what_does_not_fit(self, client: Any) -> None:
-        """It is said what is missing, in the shape that the clients read."""
+    async def test_invalid_credentials_are_refused_with_a_reason(self, client: Any) -> None:
+        """The error names what is missing, in the form of the seed."""
         for body in (
             *(b"", b"{", b"[]", b"{}", b'{"username": 5, "pass": "x"}', b'{"username": "a"}', b"\xff=\xff", b"a=%00"),
             *(b'{"username": "a", "pass": ""}', b'{"username": "a", "pass": "\\u0000"}'),
@@ -62,14 +62,14 @@ class TestRegistration:
             status, document = await answered(client.post("/client", data=body))
             assert (status, list(document)) == (400, ["error"]), body
 
-    async def test_other_methods(self, client: Any) -> None:
-        """They are not offered."""
+    async def test_other_methods_are_not_allowed(self, client: Any) -> None:
+        """They get 405."""
         for method in ("GET", "PUT", "PATCH", "DELETE"):
             for path in ("/client", "/client/wood"):
                 assert (await client.request(method, path)).status == 405
 
     async def test_the_password_is_not_stored(self, client: Any, database: Any) -> None:
-        """What is in the database does not help to log in."""
+        """The columns of the database do not contain the password or the client id."""
         await register(client, password="hunter2hunter2")
         row = await database.fetchrow("SELECT * FROM hosts WHERE name = 'wood'")
         assert b"hunter2" not in b"".join(value for value in row.values() if isinstance(value, bytes))
@@ -78,10 +78,10 @@ class TestRegistration:
 
 
 class TestClosedRegistration:
-    """Registration needs the token of the service where it has one, and can be closed or opened."""
+    """Registration needs the token of the service where there is one, and can be closed or opened."""
 
-    async def test_with_a_token(self, with_settings: Any) -> None:
-        """Nobody registers without it; who is registered goes on without it."""
+    async def test_registration_needs_the_token(self, with_settings: Any) -> None:
+        """Without the token registration is refused; registered machines do not need it."""
         client = await with_settings(token="abc")
         assert await answered(client.post("/client", json={"username": "wood", "pass": "123"})) == UNAUTHORIZED
         await register(client, headers=TOKEN)
@@ -91,8 +91,8 @@ class TestClosedRegistration:
         async with talking(client) as talk:
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
 
-    async def test_the_rest_needs_it(self, with_settings: Any) -> None:
-        """A machine's id opens nothing but its own routes, and the token opens every one."""
+    async def test_a_client_id_opens_its_own_routes_only(self, with_settings: Any) -> None:
+        """The client id of a machine opens its own routes; the token opens all."""
         client = await with_settings(token="abc")
         await register(client, headers=TOKEN)
         for path in (
@@ -111,8 +111,8 @@ class TestClosedRegistration:
             assert (await client.get("/client/wood/time", headers=headers)).status == 200
         assert (await client.get("/client/nobody/time", headers=TOKEN)).status == 404
 
-    async def test_watching_needs_it(self, with_settings: Any) -> None:
-        """A stranger is told nothing of the machine's load; who has proven to be a machine is."""
+    async def test_subscriptions_need_the_token_or_a_client_id(self, with_settings: Any) -> None:
+        """A client without either gets no load; one with the client id of a machine does."""
         client = await with_settings(token="abc")
         await register(client, headers=TOKEN)
         wish = {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU"], "interval": 1}
@@ -127,8 +127,8 @@ class TestClosedRegistration:
         async with talking(client, headers=TOKEN) as talk:
             assert (await talk.ask(wish))["type"] == "SUBSCRIBED"
 
-    async def test_an_open_monitor(self, with_settings: Any) -> None:
-        """Existing clients that only look can be let in."""
+    async def test_an_open_monitor_needs_no_token(self, with_settings: Any) -> None:
+        """With the setting, existing clients can read the load without authentication."""
         client = await with_settings(token="abc", hosts=HostsSettings(open_monitor=True))
         assert (await client.get("/monitor/cpu/load")).status == 200
         async with talking(client) as talk:
@@ -137,8 +137,8 @@ class TestClosedRegistration:
         assert (await client.get("/hosts/")).status == 401
 
     @pytest.mark.parametrize("opened", [False, True])
-    async def test_closed_and_open(self, with_settings: Any, opened: bool) -> None:
-        """A setting closes it without a token and opens it with one."""
+    async def test_a_setting_opens_or_closes_registration(self, with_settings: Any, opened: bool) -> None:
+        """It closes registration without a token and opens it with one."""
         client = await with_settings(registration=opened, token="abc" if opened else None)
         status = (await client.post("/client", json={"username": "wood", "pass": "123"})).status
         assert status == (200 if opened else 401)
@@ -148,8 +148,8 @@ class TestSamples:
     """POST /client/{username}."""
 
     @pytest.mark.parametrize(("header", "kind"), [(CLIENT_ID, "data"), (f"Basic {CLIENT_ID}", "json")])
-    async def test_the_seeds(self, client: Any, header: str, kind: str) -> None:
-        """A form and JSON, a bare id and HTTP Basic: it is stored, and returned as numbers."""
+    async def test_a_sample_is_stored_and_returned_as_numbers(self, client: Any, header: str, kind: str) -> None:
+        """As a form and as JSON, with a client id alone and with HTTP Basic."""
         await register(client)
         headers = {"Authorization": header}
         assert await answered(client.post("/client/wood", **{kind: SEED}, headers=headers)) == (202, SEED)
@@ -158,8 +158,8 @@ class TestSamples:
         )
         assert await report(client) == [{"cpu": 25.9, "mem": 6172, "storage": 95888, "unix_time": 1646650624}]
 
-    async def test_any_but_the_time_may_be_missing(self, client: Any) -> None:
-        """What was not sent is null in the report."""
+    async def test_only_the_time_is_required(self, client: Any) -> None:
+        """Missing values are null in the report."""
         await register(client)
         now = int(clock.epoch())
         assert (await client.post("/client/wood", data={"cpu": 1.5, "unix_time": now}, headers=AUTH)).status == 202
@@ -168,16 +168,16 @@ class TestSamples:
         assert (status, list(document)) == (400, ["error"])
         assert "time" in document["error"]
 
-    async def test_nothing(self, client: Any) -> None:
-        """Empty data has the seed's error."""
+    async def test_empty_data_has_the_error_of_the_seed(self, client: Any) -> None:
+        """The error text is that of the seed."""
         await register(client)
         for body in (b"", b"{}", b" { } ", b"null", b"[]"):
             for headers in (AUTH, AUTH | {"Content-Type": "application/json"}):
                 answer = await answered(client.post("/client/wood", data=body, headers=headers))
                 assert answer == (400, {"error": "incorrect data size"}), body
 
-    async def test_what_does_not_fit(self, client: Any) -> None:
-        """It is said why, nothing is stored, and the next sample is taken as if nothing had been."""
+    async def test_an_invalid_sample_is_refused_with_a_reason(self, client: Any) -> None:
+        """Nothing is stored, and the next sample is accepted."""
         await register(client)
         for change, words in (
             ({"mem": "x"}, "value error"),
@@ -195,8 +195,8 @@ class TestSamples:
         assert (await client.post("/client/wood", json=sample(), headers=AUTH)).status == 202
         assert len(await report(client)) == 1
 
-    async def test_who_is_not_that_machine(self, client: Any) -> None:
-        """No id, a wrong one, and the id of another machine."""
+    async def test_a_sample_of_another_machine_is_refused(self, client: Any) -> None:
+        """Without a client id, with a wrong one, and with that of another machine."""
         await register(client)
         await register(client, "other")
         for header in (None, "", "Basic afgjn123", client_id("wood", "124"), client_id("other"), "Bearer x"):
@@ -212,8 +212,8 @@ class TestSamples:
                 data = sample() if path.count("/") == 2 else None
                 assert await answered(client.request(method, path, data=data, headers=headers)) == UNAUTHORIZED
 
-    async def test_odd_names(self, client: Any) -> None:
-        """A machine of any name has its own samples, and only those."""
+    async def test_machines_of_any_name_have_their_own_samples(self, client: Any) -> None:
+        """Slashes, blanks and letters of any script in names lead to the samples of that machine only."""
         await register(client, "a")
         for name in ("rack7.lab", "a/b", "a/time", "a b", "ünï", "机器", "a?b#c", "a%2Fb", "a+b&c=d", "a..", "a\\b"):
             headers = {"Authorization": await register(client, name)}
@@ -226,17 +226,17 @@ class TestSamples:
 
 
 class TestReports:
-    """The span that was stored, and what is in it."""
+    """The time of the samples of a machine, and the samples of a span."""
 
-    async def test_nothing_stored(self, client: Any) -> None:
-        """The log is empty, a report too."""
+    async def test_a_machine_without_samples_has_an_empty_report(self, client: Any) -> None:
+        """The written time is an error of the seed, the report is empty."""
         await register(client)
         for method in ("GET", "POST"):
             answer = await answered(client.request(method, "/client/wood/time", headers=AUTH))
             assert answer == (406, {"error": "log is empty"})
         assert await report(client) == []
 
-    async def test_a_span(self, client: Any) -> None:
+    async def test_a_report_includes_both_ends(self, client: Any) -> None:
         """Both ends are included, empty ones are open, and the order is that of time, by GET and by POST."""
         await register(client)
         now = int(clock.epoch()) - 100
@@ -255,8 +255,8 @@ class TestReports:
                 status, document = await answered(client.request(method, path, headers=AUTH))
                 assert (status, [row["cpu"] for row in document["payload"]]) == (200, seconds)
 
-    async def test_bounds_that_are_no_numbers(self, client: Any) -> None:
-        """They have the seed's error."""
+    async def test_invalid_ends_have_the_error_of_the_seed(self, client: Any) -> None:
+        """Ends that are not finite numbers are refused."""
         await register(client)
         for query in ("start=a", "end=b", "start=badargument&end=badargumenttwo", "start=1e400", "end=nan"):
             answer = await answered(client.get(f"/client/wood/time/report?{query}", headers=AUTH))

@@ -1,4 +1,4 @@
-"""The WebSocket /echo, as existing clients and our own agent use it."""
+"""The WebSocket /echo, as existing clients and the reporting agent use it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.waiting import until
 class TestEcho:
     """The WebSocket /echo."""
 
-    async def test_a_client_of_the_seed(self, client: Any) -> None:
-        """HELLO before each sample; every answer comes in order, and what was answered is stored."""
+    async def test_samples_of_a_seed_client_are_answered_in_order_and_stored(self, client: Any) -> None:
+        """A client that sends HELLO before each sample gets its answers in order, and the samples are stored."""
         await register(client)
         data = {"cpu": 18, "mem": 8513, "storage": 81720, "unix_time": 1651155333}
         async with client.ws_connect("/echo") as socket:
@@ -38,8 +38,8 @@ class TestEcho:
                 assert await socket.receive_json() == {"type": "DATA_RETURN", "payload": {"data": sent}}
         assert [row["unix_time"] for row in await report(client)] == list(range(1651155333, 1651155353))
 
-    async def test_errors_and_the_connection_lives_on(self, client: Any) -> None:
-        """Each mistake gets its error; then a good sample is taken."""
+    async def test_an_error_does_not_end_the_connection(self, client: Any) -> None:
+        """Each wrong message gets its error, and a valid sample after them is stored."""
         await register(client)
         async with client.ws_connect("/echo") as socket, talking(client) as talk:
             for bad in ("x", '{"type": "WORK_TIME"}'):
@@ -55,15 +55,15 @@ class TestEcho:
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
         assert len(await report(client)) == 1
 
-    async def test_what_is_nested_too_deeply(self, client: Any) -> None:
-        """It is answered as what is no JSON, one level less is taken, and the connection lives on."""
+    async def test_json_that_is_nested_too_deeply_is_refused(self, client: Any) -> None:
+        """It is answered as a message that is not JSON, one level less is accepted, and the connection stays open."""
         async with client.ws_connect("/echo") as socket:
             for levels, answer in ((MOST_LEVELS, "ERROR"), (MOST_LEVELS - 1, "WELCOME")):
                 await socket.send_str('{"type": "HELLO", "more": ' + "[" * levels + "]" * levels + "}")
                 assert (await socket.receive_json())["type"] == answer
 
-    async def test_a_machine_that_was_removed(self, client: Any) -> None:
-        """What a connection has proven holds no longer than the machine, and only for the id that proved it."""
+    async def test_a_removed_machine_is_not_authenticated_any_more(self, client: Any) -> None:
+        """A connection is authenticated only as long as the machine exists, and only for the client id that it sent."""
         refused = {"type": "ERROR", "reason": "incorrect username or password"}
         await register(client)
         await register(client, "other")
@@ -79,7 +79,7 @@ class TestEcho:
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
         assert (len(await report(client)), len(await report(client, "other", client_id("other")))) == (1, 2)
 
-    async def test_messages_sent_ahead(self, client: Any) -> None:
+    async def test_messages_sent_without_waiting_are_answered_in_order(self, client: Any) -> None:
         """A client that does not wait for answers gets all of them, in order."""
         await register(client)
         now = int(clock.epoch()) - 1000
@@ -90,8 +90,8 @@ class TestEcho:
         assert times == list(range(now, now + 300))
         assert len(await report(client)) == 300
 
-    async def test_events(self, client: Any) -> None:
-        """The first at once, others each interval until the subscription ends; ids belong to the connection."""
+    async def test_events_come_at_once_and_each_interval_until_unsubscribed(self, client: Any) -> None:
+        """The first event comes at once, others each interval until the end; ids belong to the connection."""
         wish = {"type": "SUBSCRIBE", "request_id": "1", "data": ["CPU", "MEM", "STORAGE"], "interval": "0.1"}
         async with talking(client) as one, talking(client) as two:
             for talk in (one, two):
@@ -108,23 +108,23 @@ class TestEcho:
             assert (await two.ask({"type": "WORK_TIME"}))["type"] == "WORK_TIME"
             assert (await one.hear())["type"] == "EVENT"
 
-    async def test_who_has_left_is_forgotten(self, client: Any) -> None:
-        """A connection that ends in whatever way leaves no subscription behind."""
+    async def test_a_closed_connection_leaves_no_subscription(self, client: Any) -> None:
+        """A connection leaves no subscription behind, however it ends."""
 
-        async def watchers() -> bool:
+        async def subscribers() -> bool:
             async with client.get("/metrics") as response:
                 return "smartmob_hosts_watchers 0.0" in await response.text()
 
         for abrupt in (False, True):
             async with talking(client) as talk:
                 await talk.ask({"type": "SUBSCRIBE", "request_id": 1, "data": ["CPU"], "interval": 0.1})
-                assert not await watchers()
+                assert not await subscribers()
                 if abrupt:
                     talk.socket._response.connection.transport.abort()
-            await until(watchers)
+            await until(subscribers)
 
     async def test_backfill_is_stored_once(self, client: Any) -> None:
-        """What is sent twice is known by its id; what can never be stored is told."""
+        """Samples that are sent twice are recognised by their ids; invalid ones are reported."""
         await register(client)
         now = int(clock.epoch()) - 1000
         samples = [sample(now + number, id=number) for number in range(50)] + [sample(5, id=1)]
@@ -135,8 +135,8 @@ class TestEcho:
             assert (await talk.ask({"type": "BACKFILL", "samples": samples, "client_id": "x"}))["type"] == "ERROR"
         assert len(await report(client)) == 50
 
-    async def test_clocks(self, client: Any) -> None:
-        """An exchange of timestamps, and what came of it is shown with the machine."""
+    async def test_a_clock_offset_is_shown_with_the_machine(self, client: Any) -> None:
+        """After an exchange of timestamps the measured offset is shown with the machine."""
         await register(client)
         async with talking(client) as talk:
             payload = (await talk.ask({"type": "CLOCK", "sent": 5.0}))["payload"]
@@ -148,16 +148,16 @@ class TestEcho:
         _, host = await answered(client.get("/hosts/wood"))
         assert (host["clock"]["offset"], host["clock"]["delay"]) == (-1.5, 0.01)
 
-    async def test_a_message_that_is_too_long(self, with_settings: Any) -> None:
-        """The connection is closed with the code that says so (RFC 6455, 1009)."""
+    async def test_a_message_that_is_too_long_closes_the_connection(self, with_settings: Any) -> None:
+        """The connection is closed with code 1009 (RFC 6455)."""
         client = await with_settings(hosts=HostsSettings(max_message=2048))
         async with talking(client) as talk:
             await talk.say('{"type": "HELLO", "x": "' + "x" * 4096 + '"}')
             assert (await talk.socket.receive()).type is aiohttp.WSMsgType.CLOSE
             assert talk.socket.close_code == 1009
 
-    async def test_a_client_that_sends_too_fast(self, with_settings: Any) -> None:
-        """It is slowed down, and nothing of what it sends is lost."""
+    async def test_a_client_that_sends_too_fast_is_slowed_down(self, with_settings: Any) -> None:
+        """It is read more slowly, and no message is lost."""
         client = await with_settings(hosts=HostsSettings(message_rate=100))
         await register(client)
         now = int(clock.epoch()) - 1000
@@ -167,8 +167,8 @@ class TestEcho:
             for _ in range(120):
                 assert (await talk.hear())["type"] == "DATA_RETURN"
 
-    async def test_too_many_connections(self, with_settings: Any) -> None:
-        """One more than allowed is refused before the handshake, and let in when another has left."""
+    async def test_a_connection_above_the_limit_is_refused(self, with_settings: Any) -> None:
+        """It is refused before the handshake, and accepted when another connection was closed."""
         client = await with_settings(hosts=HostsSettings(connections=1))
         async with talking(client):
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
@@ -183,13 +183,13 @@ class TestEcho:
         async with talking(client):
             pass
 
-    async def test_no_websocket(self, client: Any) -> None:
-        """An ordinary request is told what is spoken here."""
+    async def test_an_ordinary_request_is_asked_to_upgrade(self, client: Any) -> None:
+        """A request without a WebSocket handshake gets 426."""
         status, problem = await answered(client.get("/echo"))
         assert (status, problem["type"]) == (426, "urn:smartmob:problem:upgrade-required")
 
-    async def test_a_foreign_page(self, client: Any) -> None:
-        """A page of another site may not connect."""
+    async def test_a_page_of_another_site_may_not_connect(self, client: Any) -> None:
+        """A handshake with a foreign Origin is refused."""
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await client.ws_connect("/echo", headers={"Origin": "http://evil.example"})
         assert caught.value.status == 403
@@ -208,10 +208,10 @@ async def _by_a_proxy(settings: Any, url: str, patience: float = 60.0) -> AsyncI
 
 
 class TestSlowDatabase:
-    """Samples whose storing takes its time."""
+    """Samples that are stored slowly or not at all."""
 
-    async def test_the_order_of_the_answers(self, settings: Any, database_url: str) -> None:
-        """What is asked while a sample is being stored is answered after it, not before."""
+    async def test_a_message_waits_for_the_answer_of_the_sample_before(self, settings: Any, database_url: str) -> None:
+        """A message that comes while a sample is being stored is answered after it."""
         async with _by_a_proxy(settings, database_url) as (client, proxy):
             now = clock.epoch()
             sent = [{"type": "CLIENT_DATA", "data": sample(now - number), "client_id": CLIENT_ID} for number in (1, 2)]
@@ -227,8 +227,8 @@ class TestSlowDatabase:
             assert [each["type"] for each in heard] == ["DATA_RETURN", "WELCOME", "ERROR", "DATA_RETURN", "WORK_TIME"]
             assert [heard[at]["payload"]["data"] for at in (0, 3)] == [message["data"] for message in sent]
 
-    async def test_the_database_is_away(self, settings: Any, database_url: str) -> None:
-        """The client is told that nothing was stored, and the connection lives on."""
+    async def test_a_sample_without_database_is_reported_as_not_stored(self, settings: Any, database_url: str) -> None:
+        """The client gets an error, and the connection stays open."""
         async with _by_a_proxy(settings, database_url, patience=2.0) as (client, proxy):
             async with talking(client) as talk:
                 proxy.cut()
@@ -240,8 +240,8 @@ class TestSlowDatabase:
                         pass
             assert len(await report(client)) == 2
 
-    async def test_a_client_that_leaves(self, settings: Any, database_url: str) -> None:
-        """What it sent is stored all the same, and its answer disturbs nobody."""
+    async def test_a_sample_is_stored_although_its_client_has_left(self, settings: Any, database_url: str) -> None:
+        """The sample is stored, and its answer is dropped silently."""
         async with _by_a_proxy(settings, database_url) as (client, proxy):
             proxy.flowing.clear()
             async with talking(client) as talk:
@@ -256,8 +256,8 @@ class TestSlowDatabase:
                 assert (await talk.send(sample()))["type"] == "DATA_RETURN"
 
 
-async def test_what_the_database_refuses(client: Any, database_url: str) -> None:
-    """The sender is told, and the next sample is stored."""
+async def test_a_sample_that_the_database_refuses_is_reported(client: Any, database_url: str) -> None:
+    """The sender gets an error, and the next sample is stored."""
     await register(client)
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE host_samples ADD CONSTRAINT odd CHECK (cpu <> 77)")
@@ -269,8 +269,8 @@ async def test_what_the_database_refuses(client: Any, database_url: str) -> None
     assert len(await report(client)) == 1
 
 
-async def test_stop_ends_conversations(settings: Any) -> None:
-    """Clients are told that the service goes away (RFC 6455, 1001), and it does not wait for them."""
+async def test_stopping_closes_all_connections(settings: Any) -> None:
+    """Clients get the close code 1001 (RFC 6455), and the service does not wait for them."""
 
     service = build(replace(settings))
     async with running(service) as client:
@@ -288,24 +288,24 @@ _CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.
 
 
 class TestUnproved:
-    """Clients that have not proved who they are."""
+    """Clients that have not authenticated."""
 
     @pytest.mark.parametrize("token", [None, "abc"])
     async def test_a_silent_client_is_disconnected(self, with_settings: Any, token: str | None) -> None:
-        """One that says nothing does not keep its place, with and without a token of the service."""
+        """A client that sends nothing is disconnected, with and without a token of the service."""
         client = await with_settings(token=token, hosts=HostsSettings(prove_timeout=0.1))
         async with client.ws_connect("/echo") as socket:
             assert (await socket.receive(20)).type in _CLOSED
 
-    async def test_a_greeting_proves_nothing_where_a_token_is_wanted(self, with_settings: Any) -> None:
-        """A client that greets again and again is disconnected at its first deadline."""
+    async def test_hello_does_not_authenticate_where_a_token_is_required(self, with_settings: Any) -> None:
+        """A client that sends HELLO again and again is disconnected at its first deadline."""
         client = await with_settings(token="abc", hosts=HostsSettings(prove_timeout=0.5))
         async with talking(client) as talk, asyncio.timeout(20):
             while (await talk.socket.receive()).type not in _CLOSED:
                 await talk.say({"type": "HELLO"})
 
-    async def test_a_client_that_proved_itself_stays(self, with_settings: Any) -> None:
-        """A silent newcomer takes no place of a client with a valid client_id, of a token, or of a greeted one."""
+    async def test_an_authenticated_client_is_not_displaced(self, with_settings: Any) -> None:
+        """A silent new client does not displace one with a client id or a token, or with HELLO where that is enough."""
         hosts = HostsSettings(prove_timeout=1000, unproved=2, unproved_by_address=2)
         client = await with_settings(token="abc", hosts=hosts)
         token = {"headers": {"Authorization": "Bearer abc"}}
@@ -319,8 +319,8 @@ class TestUnproved:
             for socket in silent:
                 await socket.close()
 
-    async def test_a_peer_that_answers_no_ping_is_dropped(self, with_settings: Any) -> None:
-        """A client that has vanished without a word is not counted as connected any more."""
+    async def test_a_peer_that_answers_no_ping_is_disconnected(self, with_settings: Any) -> None:
+        """A client that has vanished is not counted as connected any more."""
         client = await with_settings(hosts=HostsSettings(heartbeat=0.1))
         async with client.ws_connect("/echo", autoping=False) as socket, asyncio.timeout(20):
             await socket.send_json({"type": "HELLO"})

@@ -1,4 +1,4 @@
-"""What the service tells of its own machine."""
+"""The routes below /monitor and /api."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class TestMonitor:
     """The load of the service's own machine."""
 
     @pytest.mark.parametrize("prefix", ["", "/api"])
-    async def test_shapes(self, client: Any, prefix: str) -> None:
-        """Every address answers in the shape of the seed, below both prefixes."""
+    async def test_each_route_has_the_shape_of_the_seed(self, client: Any, prefix: str) -> None:
+        """Below both prefixes."""
 
         async def get(path: str) -> dict[str, Any]:
             status, document = await answered(client.get(f"{prefix}/monitor/{path}"))
@@ -36,7 +36,7 @@ class TestMonitor:
         assert (list(storage), storage["units"]) == (["total", "used", "percent", "free", "units"], "GB")
         assert await get("storage/total") == {name: storage[name] for name in ("total", "used", "units")}
 
-    async def test_units(self, client: Any) -> None:
+    async def test_units_are_powers_of_1024(self, client: Any) -> None:
         """Each is 1,024 of the one before, rounded down; others are refused."""
         totals = [
             (await answered(client.get(f"/monitor/memory/total?units={units}")))[1]["total"]
@@ -49,16 +49,16 @@ class TestMonitor:
                 assert status == 400
                 assert "Bad units provided" in problem["detail"]
 
-    async def test_about(self, client: Any) -> None:
-        """What answers, and since when it works."""
+    async def test_name_and_start_of_the_service(self, client: Any) -> None:
+        """The name, the version and the start."""
         for path in ("/api", "/api/"):
             assert await answered(client.get(path)) == (200, {"name": "system monitor", "version": __version__})
         _, document = await answered(client.get("/api/start_time"))
         assert document["type"] == "WORK_TIME"
         assert list(document["payload"]) == ["start_work", "actual_time"]
 
-    async def test_prometheus_and_the_file(self, client: Any, settings: Any) -> None:
-        """The same figures are told to Prometheus, and written to the file each second."""
+    async def test_gauges_and_the_load_file_are_written(self, client: Any, settings: Any) -> None:
+        """The load is in /metrics, and each second in the file."""
         async with client.get("/metrics") as response:
             text = await response.text()
         assert "smartmob_host_cpu_percent " in text

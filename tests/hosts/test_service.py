@@ -1,4 +1,4 @@
-"""The feature's use cases: who is who, what is told on the bus, and the care it takes of its tables."""
+"""The use cases of the feature: registration, samples, events on the bus, and maintenance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import HostsSettings, Settings
 from tests.conftest import running
-from tests.hosts.samples import register, sample, sweep
+from tests.hosts.samples import register, sample, snapshot
 from tests.waiting import until
 
 
@@ -48,8 +48,8 @@ async def _room(
     await live.close()
 
 
-async def test_registration(feature: Callable[..., HostsService]) -> None:
-    """A name is given once; who has the password gets the same id again, and a closed door stays closed."""
+async def test_a_name_is_registered_once(feature: Callable[..., HostsService]) -> None:
+    """The same password gives the same client id again; another password and closed registration are refused."""
     service = feature()
     client_id, is_new = await service.register("a", "x", may_register=True)
     assert is_new
@@ -62,8 +62,8 @@ async def test_registration(feature: Callable[..., HostsService]) -> None:
         await service.register("1", "x", may_register=True)
 
 
-async def test_a_race(feature: Callable[..., HostsService]) -> None:
-    """Of many who register the same name at once one is new; those with another password are refused."""
+async def test_one_of_concurrent_registrations_is_new(feature: Callable[..., HostsService]) -> None:
+    """Of many requests that register a name at once one is new; those with another password are refused."""
     service = feature()
     same = await asyncio.gather(*(service.register("a", "x", may_register=True) for _ in range(4)))
     assert sum(is_new for _, is_new in same) == 1
@@ -73,8 +73,10 @@ async def test_a_race(feature: Callable[..., HostsService]) -> None:
     assert [type(outcome) for outcome in other if isinstance(outcome, Exception)] == [NotAuthenticated] * 2
 
 
-async def test_the_own_machine(feature: Callable[..., HostsService], database: Database) -> None:
-    """It has a name of its own with which nobody can log in; where a client has it, another is taken."""
+async def test_the_own_machine_has_a_name_without_password(
+    feature: Callable[..., HostsService], database: Database
+) -> None:
+    """No client can authenticate with it; where a client has the name already, another one is used."""
     service = feature(name="rack7")
     await service.start()
     await feature(name="rack7").start()
@@ -95,8 +97,8 @@ async def test_the_own_machine(feature: Callable[..., HostsService], database: D
         await feature(name="rack9").start()
 
 
-async def test_a_machine_that_is_removed(feature: Callable[..., HostsService]) -> None:
-    """Its password proves nothing any more, and its name can be given again."""
+async def test_a_removed_machine_is_not_verified_and_its_name_is_free(feature: Callable[..., HostsService]) -> None:
+    """Its password is not accepted any more, and its name can be registered again."""
     service = feature()
     client_id, _ = await service.register("a", "x", may_register=True)
     await service.remove("a")
@@ -107,7 +109,7 @@ async def test_a_machine_that_is_removed(feature: Callable[..., HostsService]) -
 
 
 async def test_own_samples_wait_for_the_database(feature: Callable[..., HostsService], database: Database) -> None:
-    """Sweeps that come at once or while the database is away are all stored, once."""
+    """Snapshots that are read while the database is away are all stored, once."""
     bus = EventBus()
     heard: list[HostSampled] = []
     bus.subscribe(HostSampled, heard.append)
@@ -115,9 +117,9 @@ async def test_own_samples_wait_for_the_database(feature: Callable[..., HostsSer
     await service.start()
     now = clock.epoch()
     for second in range(3):
-        service.keep_own(sweep(at=now + second))
-    tasks.start("own", service.store_own_for_ever())
-    service.keep_own(sweep(at=now + 3))
+        service.queue_own(snapshot(at=now + second))
+    tasks.start("own", service.run_own_storage())
+    service.queue_own(snapshot(at=now + 3))
 
     async def stored() -> bool:
         return bool(await database.fetchval("SELECT count(*) FROM host_samples") == 4)
@@ -127,17 +129,19 @@ async def test_own_samples_wait_for_the_database(feature: Callable[..., HostsSer
     await tasks.close()
 
 
-async def test_an_own_sample_that_cannot_be_stored(feature: Callable[..., HostsService], database: Database) -> None:
-    """It is logged as the mistake that it is, and the next ones are stored."""
+async def test_an_own_sample_that_is_refused_is_logged(
+    feature: Callable[..., HostsService], database: Database
+) -> None:
+    """It is logged as an error, and the next ones are stored."""
     service, tasks = feature(name="rack7"), TaskRegistry()
     await service.start()
     await database.run(lambda connection: connection.execute("ALTER TABLE host_samples ADD CHECK (cpu < 50)"))
     with structlog.testing.capture_logs() as logs:
-        tasks.start("own", service.store_own_for_ever())
-        service.keep_own(sweep(at=clock.epoch(), cpu=77.0))
+        tasks.start("own", service.run_own_storage())
+        service.queue_own(snapshot(at=clock.epoch(), cpu=77.0))
         await until(lambda: logs)
     assert logs[0]["event"] == "hosts.own_samples_failed"
-    service.keep_own(sweep(at=clock.epoch(), cpu=7.0))
+    service.queue_own(snapshot(at=clock.epoch(), cpu=7.0))
 
     async def stored() -> bool:
         return bool(await database.fetchval("SELECT count(*) FROM host_samples") == 1)
@@ -146,13 +150,13 @@ async def test_an_own_sample_that_cannot_be_stored(feature: Callable[..., HostsS
     await tasks.close()
 
 
-async def test_points(feature: Callable[..., HostsService]) -> None:
-    """Raw samples where they fit, else buckets; minutes where the samples are not kept any more."""
+async def test_points_are_raw_samples_or_buckets(feature: Callable[..., HostsService]) -> None:
+    """Raw samples where they fit, otherwise buckets; minutes where the samples have expired."""
     service = feature(keep_days=1.0, oldest_days=30.0)
     await service.register("a", "x", may_register=True)
     now = clock.now().replace(microsecond=0)
     times = [now.timestamp() - second for second in range(100)]
-    await service.take("a", [SampleData(time=time, cpu=5.0) for time in times])
+    await service.store("a", [SampleData(time=time, cpu=5.0) for time in times])
     hour = Span(now - timedelta(hours=1), now + timedelta(seconds=1))
 
     width, batches = await service.points("a", hour, 100)
@@ -171,22 +175,24 @@ async def test_points(feature: Callable[..., HostsService]) -> None:
         await service.points("z", hour, 10)
 
 
-async def test_how_busy(feature: Callable[..., HostsService]) -> None:
-    """Whoever wants to know whether a machine was busy gets an answer for each."""
+async def test_the_load_of_each_machine_in_a_span(feature: Callable[..., HostsService]) -> None:
+    """Each machine with samples in the span is returned with its load."""
     service = feature()
     await service.register("a", "x", may_register=True)
     now = clock.now()
-    await service.take("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
+    await service.store("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
     (load,) = await service.busy(now - timedelta(seconds=10), now)
     assert (load.host, load.samples, load.cpu and load.cpu.max) == ("a", 3, 30.0)
 
 
-async def test_maintenance(feature: Callable[..., HostsService], database: Database) -> None:
-    """Samples are rolled up before they are dropped, and there is a partition for what comes."""
+async def test_samples_are_rolled_up_before_they_are_dropped(
+    feature: Callable[..., HostsService], database: Database
+) -> None:
+    """Samples are rolled up before they are dropped, and there is a partition for the next ones."""
     service = feature(keep_days=14.0)
     await service.register("a", "x", may_register=True)
     now = clock.now()
-    await service.take("a", [SampleData(time=now.timestamp(), cpu=10.0)])
+    await service.store("a", [SampleData(time=now.timestamp(), cpu=10.0)])
     assert await service.roll_up(0) == 1
     later = now + timedelta(days=16)
     await service.keep_partitions(now)
@@ -196,8 +202,8 @@ async def test_maintenance(feature: Callable[..., HostsService], database: Datab
     assert await database.fetchval("SELECT to_regclass($1) IS NOT NULL", f"host_samples_{later:%Y%m%d}")
 
 
-async def test_what_is_told(settings: Settings) -> None:
-    """Registrations, stored samples and each look at the own machine are told on the bus."""
+async def test_events_are_published_on_the_bus(settings: Settings) -> None:
+    """Registrations, stored samples and snapshots of the own machine are published."""
     service = build(settings)
     heard: list[object] = []
     for kind in (HostRegistered, SamplesStored, HostSampled):
@@ -210,17 +216,17 @@ async def test_what_is_told(settings: Settings) -> None:
     assert SamplesStored(1) in heard
 
 
-async def test_courses(feature: Callable[..., HostsService]) -> None:
-    """The points of several machines at once have the same width, and a machine without samples has none."""
+async def test_time_series_of_several_machines_have_the_same_width(feature: Callable[..., HostsService]) -> None:
+    """The points of all machines have the same width, and a machine without samples has none."""
     service = feature(keep_days=1.0, oldest_days=30.0)
     now = clock.now().replace(microsecond=0)
     for number, name in enumerate(("a", "b", "c")):
         await service.register(name, "x", may_register=True)
         samples = [SampleData(time=now.timestamp() - second, cpu=10.0 * number) for second in range(60)]
-        await service.take(name, samples if name != "c" else [])
+        await service.store(name, samples if name != "c" else [])
     minutes = Span(now - timedelta(minutes=10), now + timedelta(seconds=1))
 
-    found = await service.courses(["a", "b", "c"], minutes, 50)
+    found = await service.time_series(["a", "b", "c"], minutes, 50)
     assert {name: sum(point.samples for point in points) for name, points in found.items()} == {
         "a": 60,
         "b": 60,
@@ -228,5 +234,5 @@ async def test_courses(feature: Callable[..., HostsService]) -> None:
     }
     assert {point.cpu.avg for point in found["b"] if point.cpu is not None} == {10.0}
     assert len({point.width for points in found.values() for point in points}) == 1
-    old = await service.courses(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)
+    old = await service.time_series(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)
     assert {point.width for point in old["a"]} == {60.0}

@@ -1,4 +1,4 @@
-"""The WebSocket /echo: carries the messages of a session."""
+"""The WebSocket /echo, which transports the messages of a session."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import HostsSettings
 
 _CLOSE_SECONDS = 2.0
+"""Seconds that a client has to answer a close frame."""
 
 
-class _Line:
-    """A client's WebSocket."""
+class _WebSocketSink:
+    """The message sink of a client's WebSocket."""
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.send = socket.send_str
@@ -40,24 +41,24 @@ class _Line:
 
 
 class EchoRoute:
-    """The handler of /echo, and the sockets that are open."""
+    """The handler of /echo, and the open WebSockets."""
 
     def __init__(
         self,
         service: HostsService,
-        watchers: Subscribers,
+        subscribers: Subscribers,
         tokens: TokenAuthenticator,
         settings: HostsSettings,
         tasks: TaskRegistry,
     ) -> None:
         self._service = service
-        self._watchers = watchers
+        self._subscribers = subscribers
         self._tokens = tokens
         self._settings = settings
         self._tasks = tasks
         self._open: set[web.WebSocketResponse] = set()
         self._closing = False
-        self._arrivals = UnprovedConnections(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
+        self._unproved = UnprovedConnections(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
 
     @property
     def connections(self) -> int:
@@ -76,50 +77,54 @@ class EchoRoute:
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
         if self._closing or len(self._open) >= self._settings.connections:
             raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
-        visitor = self._visitor(request)
-        trusted = self._settings.open_monitor or (visitor is not None and visitor.role in (READ, CONTROL))
-        if visitor is None or visitor.token is None:
-            return await self._talk(request, socket, trusted)
+        principal = self._principal(request)
+        trusted = self._settings.open_monitor or (principal is not None and principal.role in (READ, CONTROL))
+        if principal is None or principal.token is None:
+            return await self._serve(request, socket, trusted)
         return await self._tokens.active_requests.accompany(
-            visitor, request, lambda request: self._talk(request, socket, trusted)
+            principal, request, lambda request: self._serve(request, socket, trusted)
         )
 
-    async def _talk(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
             return socket
         session = EchoSession(
-            *(self._service, self._watchers, _Line(socket, transport)),
+            self._service,
+            self._subscribers,
+            _WebSocketSink(socket, transport),
             rate=self._settings.message_rate,
             trusted=trusted,
             tries=self._tokens.tries,
             client=request.remote,
         )
         self._open.add(socket)
-        arrival = self._arrivals.enter(request.remote, transport.abort)
+        unproved = self._unproved.enter(request.remote, transport.abort)
         try:
-            await self._converse(socket, session, arrival)
+            await self._receive_loop(socket, session, unproved)
         except ConnectionError:
-            pass  # the client has left
+            pass  # the client closed the connection
         finally:
-            self._arrivals.leave(arrival)
+            self._unproved.leave(unproved)
             self._open.discard(socket)
             session.end()
         return socket
 
-    async def _converse(self, socket: web.WebSocketResponse, session: EchoSession, arrival: UnprovedConnection) -> None:
+    async def _receive_loop(
+        self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnprovedConnection
+    ) -> None:
         receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
-        # The time that the service needs to check a proof is not the client's.
-        session.checking = lambda: self._arrivals.leave(arrival)
+        # The time that the service takes to verify a client id does not count against the client.
+        session.on_check = lambda: self._unproved.leave(unproved)
         while not session.proved:
             message = await receive()
             if message.type is not text and message.type is not binary:
                 return
             await session.receive(message.data)
             if not session.proved:
-                self._arrivals.wait(arrival)
-        self._arrivals.leave(arrival)
+                self._unproved.wait(unproved)
+        self._unproved.leave(unproved)
         while True:
             message = await receive()
             if message.type is text or message.type is binary:
@@ -128,17 +133,17 @@ class EchoRoute:
                 return
 
     def stopping(self, _: ServiceStopping) -> None:
-        """Begin to say farewell: the service waits for requests under way, and each socket is one."""
+        """Start closing the WebSockets: the service waits for active requests, and each WebSocket is one."""
         self._tasks.start("hosts-farewell", self.close())
 
     async def close(self) -> None:
-        """Take no more connections and end those that are open."""
+        """Accept no more connections and close the open ones."""
         self._closing = True
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service stops") for socket in self._open)
         await asyncio.gather(*tuple(closing), return_exceptions=True)
 
-    def _visitor(self, request: web.Request) -> Principal | None:
-        """Return whose token is shown, if any is: a machine proves later who it is."""
+    def _principal(self, request: web.Request) -> Principal | None:
+        """Return the principal of the request's token, or None: a machine authenticates later, by its client id."""
         try:
             cookie = self._tokens.cookie_of(request.cookies, request.secure)
             return self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)

@@ -1,4 +1,4 @@
-"""Handlers of the machines and their history."""
+"""Handlers of machines and the history of their samples."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 
 _HOUR = timedelta(hours=1)
-_POINTS = 1_000
+_DEFAULT_POINTS = 1_000  # points of a history unless the query says otherwise
 
 
 class HostsQuery(msgspec.Struct, frozen=True):
-    """How many machines, and after which one."""
+    """The page of a list of machines: `limit` of them, after the cursor `after`."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 500
     after: str | None = None
 
 
 class SamplesQuery(msgspec.Struct, frozen=True):
-    """A span, and into how many points at most; times are seconds since 1970 or ISO 8601 with an offset."""
+    """A span and the largest number of points; times are seconds since 1970 or ISO 8601 with an offset."""
 
     start: str = msgspec.field(default="", name="from")
     end: str = msgspec.field(default="", name="to")
@@ -48,7 +48,7 @@ class Hosts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What the samples of a machine come to; `width` is 0 where they are the samples themselves."""
+    """The history of a machine: points of `width` seconds, or raw samples with the width 0."""
 
     host: str
     start: datetime = msgspec.field(name="from")
@@ -58,26 +58,26 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """A machine that is not known any more."""
+    """The name of a machine that was removed."""
 
     host: str
 
 
 class Histories:
-    """Handlers of what is asked about machines."""
+    """Handlers of the routes below /hosts."""
 
     def __init__(self, service: HostsService) -> None:
         self._service = service
 
     async def hosts(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, HostsQuery)
-        after = paging.parse_cursor(asked.after, 1)[0] if asked.after is not None else ""
+        parameters = query(request, HostsQuery)
+        after = paging.parse_cursor(parameters.after, 1)[0] if parameters.after is not None else ""
         if "\0" in after:
-            raise InvalidInput.at("after", "this is no cursor of an earlier answer; take it from next_url")
-        hosts = await self._service.hosts(after, asked.limit)
+            raise InvalidInput.at("after", "this is not a cursor of an earlier answer; take it from next_url")
+        hosts = await self._service.hosts(after, parameters.limit)
         following = None
-        if len(hosts) == asked.limit:
-            following = f"{request.rel_url.raw_path}?limit={asked.limit}&after={paging.cursor(hosts[-1].name)}"
+        if len(hosts) == parameters.limit:
+            following = f"{request.rel_url.raw_path}?limit={parameters.limit}&after={paging.cursor(hosts[-1].name)}"
         return json_response(Hosts(hosts, following))
 
     async def host(self, request: web.Request) -> web.StreamResponse:
@@ -89,12 +89,12 @@ class Histories:
         return json_response(Removed(name))
 
     async def samples(self, request: web.Request) -> web.StreamResponse:
-        name, asked = parameter(request, "name"), query(request, SamplesQuery)
-        span = _span(asked)
+        name, parameters = parameter(request, "name"), query(request, SamplesQuery)
+        span = _span(parameters)
         accept = request.headers.get("Accept", "")
-        width, batches = await self._service.points(name, span, asked.points or _POINTS)
+        width, batches = await self._service.points(name, span, parameters.points or _DEFAULT_POINTS)
         if NDJSON in accept or CSV in accept:
-            if asked.points is None:
+            if parameters.points is None:
                 batches = self._service.samples(name, span)
             if NDJSON in accept:
                 return await stream(request, _ndjson(batches), NDJSON)
@@ -103,10 +103,10 @@ class Histories:
         return await stream(request, _document(head, batches), JSON)
 
 
-def _span(asked: SamplesQuery) -> Span:
-    end = moment("to", asked.end, clock.now())
+def _span(parameters: SamplesQuery) -> Span:
+    end = moment("to", parameters.end, clock.now())
     try:
-        start = moment("from", asked.start, end - _HOUR)
+        start = moment("from", parameters.start, end - _HOUR)
     except OverflowError:
         raise InvalidInput.at("to", "this is too long ago") from None
     if start >= end:
@@ -115,12 +115,12 @@ def _span(asked: SamplesQuery) -> Span:
 
 
 async def _document(head: bytes, batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
-    """Yield a History whose points come as they are read; `head` is one without any."""
-    held = head.removesuffix(b"]}")
+    """Yield the JSON of a History in pieces, as its points are read; `head` is that of one without points."""
+    before = head.removesuffix(b"]}")
     async for points in batches:
-        yield held + msgspec.json.encode(points)[1:-1]
-        held = b","
-    yield b"]}" if held == b"," else head
+        yield before + msgspec.json.encode(points)[1:-1]
+        before = b","
+    yield b"]}" if before == b"," else head
 
 
 async def _ndjson(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Handlers of the load of the service's own machine: all of them answer from the one sampler."""
+"""Handlers of the load of the service's own machine, which answer from the newest snapshot."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ UNITS = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}
 
 
 class UnitsQuery(msgspec.Struct, frozen=True):
-    """The unit of the figures."""
+    """The unit of sizes in the answer."""
 
     units: str = "GB"
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy the processors are, in percent."""
+    """The load of all processors in percent."""
 
     load: float
 
 
 class Processors(msgspec.Struct, frozen=True):
-    """The processors; the frequencies (now, least, most) are in MHz, and empty where they are not known."""
+    """The processors. The frequencies (current, minimum, maximum) are in MHz, and empty where they are unknown."""
 
     physical: int | None = msgspec.field(name="physical cores count")
     logical: int | None = msgspec.field(name="logical cores count")
@@ -56,7 +56,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
 
 
 class MemoryTotal(msgspec.Struct, frozen=True):
-    """All of the memory in a unit, rounded down."""
+    """The size of the memory in a unit, rounded down."""
 
     total: int
     units: str
@@ -73,7 +73,7 @@ class StorageInfo(msgspec.Struct, frozen=True):
 
 
 class StorageTotal(msgspec.Struct, frozen=True):
-    """All of the disk in a unit, rounded down."""
+    """The size of the disk in a unit, rounded down."""
 
     total: int
     used: int
@@ -81,14 +81,14 @@ class StorageTotal(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What answers here."""
+    """The name and version of the service."""
 
     name: str
     version: str
 
 
 class StartTime(msgspec.Struct, frozen=True):
-    """Since when the service works, and its time now."""
+    """The start of the service and its current time."""
 
     start_work: str
     actual_time: str
@@ -102,7 +102,7 @@ class WorkTimeMessage(msgspec.Struct, frozen=True):
 
 
 class Monitor:
-    """Handlers of what is asked about the service's machine."""
+    """Handlers of the routes below /monitor and /api."""
 
     def __init__(self, service: HostsService, sampler: Sampler) -> None:
         self._service = service
@@ -112,14 +112,14 @@ class Monitor:
         return json_response(Load(self._sampler.latest.cpu))
 
     async def cpu_info(self, _: web.Request) -> web.StreamResponse:
-        frequency: Any = psutil.cpu_freq()  # None where the platform does not tell
+        frequency: Any = psutil.cpu_freq()  # None on some platforms
         found = list(frequency or ())
         return json_response(Processors(psutil.cpu_count(logical=False), psutil.cpu_count(), found))
 
     async def memory_info(self, request: web.Request) -> web.StreamResponse:
         _, unit = _unit(request)
-        figures = msgspec.structs.asdict(self._sampler.latest.memory).items()
-        return json_response(MemoryInfo(**{n: value if n == "percent" else value // unit for n, value in figures}))
+        sizes = msgspec.structs.asdict(self._sampler.latest.memory).items()
+        return json_response(MemoryInfo(**{n: value if n == "percent" else value // unit for n, value in sizes}))
 
     async def memory_total(self, request: web.Request) -> web.StreamResponse:
         units, unit = _unit(request)

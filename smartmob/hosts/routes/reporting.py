@@ -1,6 +1,6 @@
-"""Handlers of the machines' own routes: register, send samples, ask what was stored.
+"""Handlers of the routes for machines: register, send samples, query stored samples.
 
-Errors have the shape of seed 001, `{"error": text}`, where its clients know them.
+Errors that seed 001 defines have its form, `{"error": text}`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
+from smartmob.hosts.fields import message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.attempt_limit import ShownSecret
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
@@ -33,35 +34,29 @@ _LOG_EMPTY = "log is empty"
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Name and password of a machine; some clients call the password `pass`."""
+    """The name and the password of a machine; some clients send the password as `pass`."""
 
     username: str
     password: str | None = None
     pass_: str | None = msgspec.field(default=None, name="pass")
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """A sample; numbers may stand in quotation marks. One of `time` and `unix_time` must be there."""
-
-    cpu_load: float | str | None = None
-    cpu: float | str | None = None
-    mem: float | str | None = None
-    storage: float | str | None = None
-    time: float | str | None = None
-    unix_time: float | str | None = None
-    load: float | str | None = None
-    swap: float | str | None = None
-    disk_read: float | str | None = None
-    disk_write: float | str | None = None
-    net_received: float | str | None = None
-    net_sent: float | str | None = None
-    id: int | str | None = None
-    cores: list[float | str] | None = None
-    temperatures: dict[str, float | str] | None = None
+Sample = msgspec.defstruct(
+    "Sample",
+    [
+        *message_fields(float | str),
+        ("id", int | str | None, None),
+        ("cores", list[float | str] | None, None),
+        ("temperatures", dict[str, float | str] | None, None),
+    ],
+    frozen=True,
+    module=__name__,
+    namespace={"__doc__": "A sample; numbers may be strings. One of `time` and `unix_time` is required."},
+)
 
 
 class Registered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The id with which a machine authenticates; `registration` is its name if it is new."""
+    """The client id of a machine; `registration` is its name if it is new."""
 
     client_id: str
     registration: str | None = None
@@ -90,14 +85,14 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class ReportQuery(msgspec.Struct, frozen=True):
-    """Both ends of a span in seconds since 1970; empty means open."""
+    """The ends of a span in seconds since 1970; an empty one is open."""
 
     start: str = ""
     end: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An error as the clients of seed 001 know it."""
+    """An error in the form of seed 001."""
 
     error: str
 
@@ -107,7 +102,7 @@ _SAMPLE = msgspec.json.Decoder(model.SampleData, strict=False)
 
 
 def _refuses(handler: Handler) -> Handler:
-    """Return a handler whose refusals have the seed's shape."""
+    """Return a handler whose errors have the form of seed 001."""
 
     @wraps(handler)
     async def refusing(*arguments: Any) -> web.StreamResponse:
@@ -129,12 +124,12 @@ def _refuses(handler: Handler) -> Handler:
     return refusing
 
 
-def _refusal(status: int, said: str) -> web.StreamResponse:
-    return json_response(Refusal(said), status)
+def _refusal(status: int, text: str) -> web.StreamResponse:
+    return json_response(Refusal(text), status)
 
 
 class Reporting:
-    """Handlers of what machines send. `registration` None means: open unless the service has a token."""
+    """Handlers of the routes below /client. `registration` None means: open unless the service has a token."""
 
     def __init__(
         self, service: HostsService, bodies: BodyReader, tokens: TokenAuthenticator, registration: bool | None
@@ -148,7 +143,10 @@ class Reporting:
     def handlers(self) -> dict[str, Handler]:
         """Return the handlers by name."""
         methods: tuple[Callable[[web.Request], Awaitable[web.StreamResponse]], ...] = (
-            *(self.register, self.sample, self.written_time, self.report),
+            self.register,
+            self.sample,
+            self.written_time,
+            self.report,
         )
         return {method.__name__: _refuses(method) for method in methods}
 
@@ -159,10 +157,8 @@ class Reporting:
             raise UnsupportableName
         if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
             raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
-        shown = ShownSecret(
-            *(request.remote, f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"),
-            *("password", request.path),
-        )
+        secret = f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"
+        shown = ShownSecret(request.remote, secret, "password", request.path)
         client_id, is_new = await self._tokens.tries.prove(
             shown,
             lambda: self._service.register(
@@ -177,7 +173,7 @@ class Reporting:
         if _is_empty(body):
             return _refusal(400, _EMPTY)
         data = model.form_data(form(body)) if _is_form(body) else decode(_SAMPLE, body)
-        await self._service.take(name, (data,))
+        await self._service.store(name, (data,))
         return json_response(model.as_numbers(data), 202)
 
     async def written_time(self, request: web.Request) -> web.StreamResponse:
@@ -197,12 +193,12 @@ class Reporting:
         return await stream(request, _payload(self._service.report(name, first, last)), JSON)
 
     async def _name(self, request: web.Request, *roles: Role) -> str:
-        """Return the machine of the path if the request proves to come from it, or from who has a token for it."""
+        """Return the machine in the path if the request has its client id or a token with one of the roles."""
         name = parameter(request, "username")
         given = request.headers.get(hdrs.AUTHORIZATION)
         cookie = self._tokens.cookie_of(request.cookies, request.secure)
         if given is None and cookie is None:
-            raise NotAuthenticated  # who shows nothing tries nothing
+            raise NotAuthenticated  # without credentials it does not count as a wrong try
 
         async def has_token() -> bool:
             if self._may(request, *roles):
@@ -226,7 +222,7 @@ def _is_empty(body: bytes) -> bool:
 
 
 def _is_form(body: bytes) -> bool:
-    """Return whether a body is a form; JSON may come under any Content-Type, as with `curl --data`."""
+    """Return whether a body is a form; JSON is accepted with any Content-Type, as `curl --data` sends it."""
     return not body.lstrip().startswith((b"{", b"["))
 
 
@@ -234,7 +230,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def _as_json(body: bytes) -> bytes:
-    """Return the fields of a form as JSON; what is JSON stays as it is."""
+    """Return the fields of a form as JSON; a body that is JSON is returned as it is."""
     return msgspec.json.encode(form(body)) if _is_form(body) and body.strip() else body
 
 
@@ -248,8 +244,8 @@ def _bound(text: str) -> datetime | None:
 
 
 async def _payload(batches: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
-    held = '{"payload":['
+    before = '{"payload":['
     async for rows in batches:
-        yield (held + ",".join([row[0] for row in rows])).encode()
-        held = ","
-    yield b"]}" if held == "," else b'{"payload":[]}'
+        yield (before + ",".join([row[0] for row in rows])).encode()
+        before = ","
+    yield b"]}" if before == "," else b'{"payload":[]}'

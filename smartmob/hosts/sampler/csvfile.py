@@ -1,4 +1,4 @@
-"""`server_system_load.csv`: the load of the service's own machine, a line a second, as the seed's server writes it."""
+"""`server_system_load.csv`: the load of the service's own machine, a line a second, as in seed 001."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import structlog
 
-from smartmob.hosts.model import MEGABYTE, Snapshot
+from smartmob.hosts.fields import MEGABYTE, Snapshot
 
 log = structlog.get_logger()
 
 NAME = "server_system_load.csv"
 HEAD = "time;cpu load;memory load;storage\n"
-_LONGEST_LINE = 128
+_LONGEST_LINE_BYTES = 128
 
 
 class LoadFile:
-    """Appends to the file; one that is full is renamed (`.1` is the newest old one) and the oldest is removed."""
+    """Appends to the file. At `most_bytes` it is renamed to `.1`, older ones are renumbered; `kept` of them stay."""
 
     def __init__(self, folder: Path, most_bytes: int, kept: int) -> None:
         self._path = folder / NAME
@@ -25,15 +25,15 @@ class LoadFile:
         self._kept = kept
         self._fails = False
 
-    def write(self, sweep: Snapshot) -> None:
-        """Append a line: when it was (UTC), the processors in percent, memory and storage in use in MB."""
-        when = datetime.fromtimestamp(sweep.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        used, stored = sweep.memory.used // MEGABYTE, sweep.storage.used // MEGABYTE
+    def write(self, snapshot: Snapshot) -> None:
+        """Append a line: the time (UTC), processor load in percent, memory and storage in use in MB."""
+        when = datetime.fromtimestamp(snapshot.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        used, stored = snapshot.memory.used // MEGABYTE, snapshot.storage.used // MEGABYTE
         try:
-            self._append(f"{when};{sweep.cpu};{used};{stored}\n")
+            self._append(f"{when};{snapshot.cpu};{used};{stored}\n")
             self._fails = False
         except OSError as error:
-            # Said once: a full disk would fill the log as well.
+            # Logged once: a full disk would fill the log as well.
             if not self._fails:
                 log.warning("hosts.load_file_failed", path=str(self._path), reason=error.strerror)
             self._fails = True
@@ -43,7 +43,7 @@ class LoadFile:
             size = self._path.stat().st_size
         except FileNotFoundError:
             size = 0
-        if size + _LONGEST_LINE > self._most:
+        if size + _LONGEST_LINE_BYTES > self._most:
             self._rotate()
             size = 0
         with self._path.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The one sampler of a service: it looks at the machine each second, and more often while somebody asks for that."""
+"""The sampler of a service: it reads a snapshot of the machine each second, or more often for subscriptions."""
 
 from __future__ import annotations
 
@@ -7,76 +7,81 @@ from collections.abc import Callable
 
 import structlog
 
-from smartmob.hosts.model import Snapshot
+from smartmob.hosts.fields import Snapshot
 from smartmob.hosts.sampler.snapshot import SnapshotReader
 from smartmob.kernel.runtime import clock
 
 log = structlog.get_logger()
 
 SECOND = 1.0
-_SHORTEST = 0.01
+"""Seconds between two snapshots without subscriptions."""
+_SHORTEST_SECONDS = 0.01
+"""Seconds to which the time between two snapshots is rounded up, because rates are divided by it."""
 
 
 class Sampler:
-    """Looks at the machine. `each_second` is called with one sweep a second, `each_look` with every one."""
+    """Reads snapshots of the machine.
+
+    `on_second` are called with one snapshot a second, `on_snapshot` with each snapshot and the event loop time.
+    """
 
     def __init__(self, disk: str = "/") -> None:
-        self._sweeper = SnapshotReader(disk)
+        self._reader = SnapshotReader(disk)
         self.newest: Snapshot | None = None
-        self._looked_at = 0.0
-        self._step = SECOND
-        self._hurry = asyncio.Event()
-        self.each_second: list[Callable[[Snapshot], None]] = []
-        self.each_look: list[Callable[[Snapshot, float], None]] = []
+        self._read_at = 0.0
+        self._interval = SECOND
+        self._faster = asyncio.Event()
+        self.on_second: list[Callable[[Snapshot], None]] = []
+        self.on_snapshot: list[Callable[[Snapshot, float], None]] = []
 
     @property
     def latest(self) -> Snapshot:
-        """Return the last sweep; there is one as soon as the service answers."""
+        """Return the newest snapshot; the first is read before the service accepts requests."""
         assert self.newest is not None
         return self.newest
 
-    def look_every(self, seconds: float) -> None:
-        """Look so often from now on; at least once a second."""
+    def read_every(self, seconds: float) -> None:
+        """Set the seconds between two snapshots; longer ones than a second have no effect."""
         step = min(SECOND, seconds)
-        if step < self._step:
-            self._hurry.set()
-        self._step = step
+        if step < self._interval:
+            self._faster.set()
+        self._interval = step
 
-    async def look(self) -> Snapshot:
-        """Look once."""
+    async def read(self) -> Snapshot:
+        """Read a snapshot now."""
         loop = asyncio.get_running_loop()
-        elapsed = max(_SHORTEST, loop.time() - self._looked_at)
+        elapsed = max(_SHORTEST_SECONDS, loop.time() - self._read_at)
         # In a thread: a disk that hangs must not stop the service.
-        self.newest = await asyncio.to_thread(self._sweeper.look, clock.epoch(), elapsed)
-        self._looked_at = loop.time()
-        return self.newest
+        snapshot = self.newest = await asyncio.to_thread(self._reader.read, clock.epoch(), elapsed)
+        self._read_at = loop.time()
+        return snapshot
 
-    async def look_for_ever(self) -> None:
-        """Look until cancelled."""
+    async def run(self) -> None:
+        """Read snapshots until cancelled."""
         loop = asyncio.get_running_loop()
         second = step = loop.time()
         while True:
-            step += self._step
+            step += self._interval
             now = loop.time()
             if step < now - SECOND:
-                # The machine slept: looks that were missed are not made up for.
+                # The machine was suspended: missed snapshots are not read later.
                 step = now
-            self._hurry.clear()
+            self._faster.clear()
             try:
                 async with asyncio.timeout_at(step):
-                    await self._hurry.wait()
+                    await self._faster.wait()
                 step = loop.time()
             except TimeoutError:
                 pass
             try:
-                sweep = await self.look()
+                snapshot = await self.read()
             except Exception as error:
                 log.error("hosts.look_failed", exc_info=error)
                 continue
             now = loop.time()
-            for tell_look in self.each_look:
-                tell_look(sweep, now)
-            if now - second >= SECOND - _SHORTEST:
+            for on_snapshot in self.on_snapshot:
+                on_snapshot(snapshot, now)
+            if now - second >= SECOND - _SHORTEST_SECONDS:
                 second = max(second + SECOND, now - SECOND)
-                for tell_second in self.each_second:
-                    tell_second(sweep)
+                for on_second in self.on_second:
+                    on_second(snapshot)

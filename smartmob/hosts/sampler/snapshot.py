@@ -1,6 +1,6 @@
-"""One look at the machine on which this program runs, by psutil.
+"""Reads snapshots of the machine that this program runs on, with psutil.
 
-It is used by the service for itself and by the reporting agent, which runs alone on other machines.
+The service uses it for its own machine, and the reporting agent on other machines.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Any
 
 import psutil
 
-from smartmob.hosts.model import Memory, Snapshot, Storage
+from smartmob.hosts.fields import Memory, Snapshot, Storage, measured
 
 
 class SnapshotReader:
-    """Looks again and again; rates and processor loads are those since the look before."""
+    """Reads snapshots; rates and processor loads are averages since the last one. `disk` is a path on the disk."""
 
     def __init__(self, disk: str = "/") -> None:
         self._disk = disk
@@ -21,8 +21,8 @@ class SnapshotReader:
         self._counters: tuple[float, float, float, float] = _counters()
         self._loads: list[float] = [0.0] * len(self._times)
 
-    def look(self, at: float, elapsed: float) -> Snapshot:
-        """Return what is found at the time `at`, `elapsed` seconds (of a clock without steps) after the last look."""
+    def read(self, at: float, elapsed: float) -> Snapshot:
+        """Return a snapshot of the time `at`, `elapsed` seconds (monotonic clock) after the last one."""
         cores = self._cores()
         counters = _counters()
         rates = [max(0.0, now - before) / elapsed for now, before in zip(counters, self._counters, strict=True)]
@@ -43,12 +43,13 @@ class SnapshotReader:
             net_received=round(rates[2], 1),
             net_sent=round(rates[3], 1),
             temperatures=_temperatures(),
+            measured=measured(),
         )
 
     def _cores(self) -> list[float]:
         times = psutil.cpu_times(percpu=True)
         if len(times) != len(self._times):
-            # A processor was switched on or off.
+            # A processor was added or removed.
             self._times, self._loads = times, [0.0] * len(times)
             return self._loads
         loads = []
@@ -60,7 +61,7 @@ class SnapshotReader:
 
 
 def _total(times: Any) -> float:
-    # Time of guests is counted as time of users as well.
+    # On Linux user time includes guest time (proc_stat(5)).
     return float(sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0))
 
 
@@ -69,13 +70,12 @@ def _idle(times: Any) -> float:
 
 
 def _counters() -> tuple[float, float, float, float]:
-    # A container may show no disk at all.
+    # In a container psutil may find no disks.
     disk: Any = psutil.disk_io_counters()
     net: Any = psutil.net_io_counters()
-    return (
-        *((disk.read_bytes, disk.write_bytes) if disk else (0, 0)),
-        *((net.bytes_recv, net.bytes_sent) if net else (0, 0)),
-    )
+    read, written = (disk.read_bytes, disk.write_bytes) if disk else (0, 0)
+    received, sent = (net.bytes_recv, net.bytes_sent) if net else (0, 0)
+    return read, written, received, sent
 
 
 def _temperatures() -> dict[str, float]:

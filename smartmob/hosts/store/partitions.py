@@ -1,4 +1,4 @@
-"""The partitions of the time series: created ahead of time, and dropped when all their rows have expired."""
+"""Partitions of the time series tables: created ahead of time, and dropped when all their rows have expired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from smartmob.kernel.db.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A partitioned table; a partition holds the times that `form` writes alike."""
+    """A partitioned table. A partition holds the times with the same text in the strftime format `form`.
+
+    Partitions are created until `ahead` of now.
+    """
 
     table: str
     form: str
@@ -23,14 +26,14 @@ class Series:
         return f"{self.table}_{start.strftime(self.form)}"
 
     def start(self, name: str) -> datetime | None:
-        """Return when a partition begins, or None for one that has no time."""
+        """Return the start of a partition, or None when its name has no time."""
         try:
             return datetime.strptime(name.removeprefix(f"{self.table}_"), self.form).replace(tzinfo=UTC)
         except ValueError:
             return None
 
     def of(self, moment: datetime) -> tuple[datetime, datetime]:
-        """Return the beginning and the end of the partition for a moment."""
+        """Return the start and the end of the partition that contains a moment."""
         start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
         if "%d" in self.form:
             return start, start + timedelta(days=1)
@@ -50,14 +53,14 @@ MINUTES = Series("host_minutes", "%Y%m", timedelta(days=31))
 
 
 class Partitions:
-    """Keeps the partitions of all series."""
+    """Creates and drops partitions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = load_queries()
 
     async def keep(self, series: Series, now: datetime, before: datetime) -> tuple[list[str], list[str]]:
-        """Make what is needed soon and drop what ends before a time; return the names of both."""
+        """Create the partitions needed soon and drop those that end before `before`; return the names of both."""
 
         async def keep(connection: Connection) -> tuple[list[str], list[str]]:
             async with connection.transaction():
@@ -80,7 +83,7 @@ class Partitions:
 
 
 async def _make(connection: Connection, statements: str, name: str, span: tuple[datetime, datetime]) -> None:
-    """Add a partition; what came for its time before it was there moves in."""
+    """Create a partition and move the rows of its time from the default partition into it."""
     start, end = span
     text = statements.format(table=name.rpartition("_")[0], name=name, start=start.isoformat(), end=end.isoformat())
     for statement in text.split(";\n"):

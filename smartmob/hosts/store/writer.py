@@ -8,13 +8,15 @@ from functools import partial
 
 import asyncpg
 
-from smartmob.hosts.model import FIGURES, SampleRow
+from smartmob.hosts.fields import NAMES
+from smartmob.hosts.model import SampleRow
 from smartmob.hosts.store.reader import load_queries
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.db.writer import Submission
 
-_COLUMNS = ("host", "at", "n", *FIGURES, "detail")
+_COLUMNS = ("host", "at", "n", *NAMES, "detail")
 _ROLLED_AT_ONCE = timedelta(minutes=10)
+"""Arrival times that one transaction rolls up."""
 
 
 class HostsWriter:
@@ -27,7 +29,7 @@ class HostsWriter:
     async def insert_host(
         self, name: str, now: datetime, *, own: bool, salt: bytes | None = None, secret: bytes | None = None
     ) -> bool:
-        """Add a machine; return whether there was none of that name."""
+        """Insert a machine; return False when the name exists."""
 
         async def insert(connection: Connection) -> bool:
             return (await connection.execute(self._sql["insert_host"], name, own, salt, secret, now)).endswith(" 1")
@@ -35,7 +37,7 @@ class HostsWriter:
         return await self._database.run(insert)
 
     async def delete_host(self, name: str) -> bool:
-        """Remove a machine with everything that is known of it; return whether it was there."""
+        """Delete a machine with its samples; return whether it existed."""
 
         async def delete(connection: Connection) -> bool:
             async with connection.transaction():
@@ -49,7 +51,7 @@ class HostsWriter:
         return await self._database.run(delete)
 
     async def insert_offset(self, name: str, now: datetime, offset: float, delay: float) -> None:
-        """Keep how far a clock is from ours."""
+        """Insert a measured clock error, in seconds."""
         await self._database.run(
             lambda connection: connection.execute(self._sql["insert_offset"], name, now, offset, delay)
         )
@@ -64,15 +66,15 @@ class HostsWriter:
             try:
                 await _copy(connection, rows)
             except asyncpg.UniqueViolationError:
-                # A sample was sent twice: the slower way passes over those that are there.
+                # A sample was sent twice: the slower INSERT skips existing ones.
                 again = True
         if again:
-            await connection.execute(self._sql["insert_samples"], *map(list, zip(*rows, strict=True)))
+            await connection.execute(self._sql["insert_samples"], *_arrays(rows))
 
     async def roll_up(self, lag: float) -> int:
-        """Bring the minutes up to date with what arrived until `lag` seconds ago; return how many were touched.
+        """Update the minutes of samples that arrived until `lag` seconds ago; return how many minutes changed.
 
-        Of many services on one database, one at a time does it.
+        A row lock lets one of several services on a database do it at a time.
         """
 
         async def step(connection: Connection, width: timedelta) -> tuple[int, bool]:
@@ -94,12 +96,12 @@ class HostsWriter:
         while not done:
             touched, done = await self._database.run(partial(step, width=width))
             minutes += touched
-            # A time in which nothing arrived is passed over in growing strides.
+            # Times without arrivals are skipped in growing steps.
             width = _ROLLED_AT_ONCE if touched else width * 2
         return minutes
 
     async def expire(self, samples_before: datetime, minutes_before: datetime) -> None:
-        """Remove what no partition of its own holds and arrived before a time."""
+        """Delete expired rows of the default partitions and expired clock errors."""
 
         async def expire(connection: Connection) -> None:
             await connection.execute(self._sql["expire_rest_samples"], samples_before)
@@ -111,5 +113,11 @@ class HostsWriter:
 
 async def _copy(connection: Connection, rows: Sequence[SampleRow]) -> None:
     from_seconds = datetime.fromtimestamp
-    records = [(row[0], from_seconds(row[1], UTC), *row[2:]) for row in rows]
+    records = [(row.host, from_seconds(row.at, UTC), row.n, *row.values, row.detail) for row in rows]
     await connection.copy_records_to_table("host_samples", records=records, columns=_COLUMNS)
+
+
+def _arrays(rows: Sequence[SampleRow]) -> list[list[object]]:
+    """Return the columns of the rows as the arguments of `insert_samples`."""
+    cells = [(row.host, row.at, row.n, *row.values, row.detail) for row in rows]
+    return [list(column) for column in zip(*cells, strict=True)]

@@ -1,4 +1,4 @@
-"""Hands out the starts of the open model: whoever is free takes the next one, in order, when it has come."""
+"""Queues of the open model's arrivals: a free cannon gets the next intended start, in order, when it is due."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from smartmob.turrets.turret.schedule import Arrivals
 
 
-class _Plan:
-    """The starts that one process takes of an arrival plan: every `step`-th from `index`, from `now` on."""
+class _ArrivalShare:
+    """The arrivals that one process serves: of all arrivals every `step`-th from `index`, from now on.
+
+    `start` and `end` are times of the monotonic clock; `share` is (index, step).
+    """
 
     def __init__(self, arrivals: Arrivals, start: float, end: float, share: tuple[int, int]) -> None:
         self.start = start
@@ -20,21 +23,21 @@ class _Plan:
         self.taken = 0
         self._arrivals = arrivals
         self._index, self._step = share
-        # A turret that joins late has not missed what was due before.
+        # Arrivals that were due before a turret joined do not count as missed.
         begun = arrivals.due(time.monotonic() - start)
         self._first = begun + (self._index - begun) % self._step
         self._times: Iterator[float] = arrivals.from_index(self._first, self._step)
-        self.following = self._advance()
+        self.next_start = self._advance()
 
     def take(self) -> float:
-        """Return the next start and go on to the one after it."""
-        assert self.following is not None
-        start, self.following = self.following, self._advance()
+        """Return the next start and advance to the one after it."""
+        assert self.next_start is not None
+        start, self.next_start = self.next_start, self._advance()
         self.taken += 1
         return start
 
     def missed(self, now: float) -> int:
-        """Return how many starts that were due nobody took."""
+        """Return how many starts were due until `now` but not taken."""
         due = self._arrivals.due(min(now, self.end) - self.start)
         wanted = max(0, -(-(due - self._first) // self._step))
         return max(0, wanted - self.taken)
@@ -44,73 +47,73 @@ class _Plan:
         return None if offset is None or self.start + offset >= self.end else self.start + offset
 
 
-class CoroutineArrivals(_Plan):
-    """For coroutines: the free ones wait in a queue, and one timer waits for the next start."""
+class CoroutineArrivalQueue(_ArrivalShare):
+    """An arrival queue for coroutines: free ones wait in a queue, and one timer waits for the next start."""
 
     def __init__(self, arrivals: Arrivals, start: float, end: float, share: tuple[int, int]) -> None:
         super().__init__(arrivals, start, end, share)
-        self._free: deque[asyncio.Future[float | None]] = deque()
+        self._waiters: deque[asyncio.Future[float | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._ceased = False
+        self._stopped = False
 
     async def next(self) -> float | None:
-        """Return the intended start of the next transaction when it has come, or None when firing has ended."""
-        if self._ceased:
+        """Wait until the next transaction is due and return its intended start, or None when firing has ended."""
+        if self._stopped:
             return None
-        if not self._free and self.following is not None and self.following <= time.monotonic():
+        if not self._waiters and self.next_start is not None and self.next_start <= time.monotonic():
             return self.take()
-        turn: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
-        self._free.append(turn)
+        waiter: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         if self._timer is None:
-            self._wait()
-        return await turn
+            self._start_timer()
+        return await waiter
 
-    def cease(self) -> None:
-        """Send the free ones home."""
-        self._ceased = True
+    def stop(self) -> None:
+        """Let all waiting calls of `next` return None."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        for turn in self._free:
-            if not turn.done():
-                turn.set_result(None)
-        self._free.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
 
-    def _wait(self) -> None:
-        if self.following is not None and self._free:
-            delay = max(self.following - time.monotonic(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._go)
+    def _start_timer(self) -> None:
+        if self.next_start is not None and self._waiters:
+            delay = max(self.next_start - time.monotonic(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
 
-    def _go(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         now = time.monotonic()
-        while self._free and self.following is not None and self.following <= now:
-            turn = self._free.popleft()
-            # One whose cannon was given up is not waiting any more.
-            if not turn.done():
-                turn.set_result(self.take())
-        self._wait()
+        while self._waiters and self.next_start is not None and self.next_start <= now:
+            waiter = self._waiters.popleft()
+            # The future of a cancelled cannon is done already.
+            if not waiter.done():
+                waiter.set_result(self.take())
+        self._start_timer()
 
 
-class ThreadArrivals(_Plan):
-    """For threads: each takes its start beforehand and waits for it by itself."""
+class ThreadArrivalQueue(_ArrivalShare):
+    """An arrival queue for threads: each thread takes its start in advance and sleeps until then."""
 
     def __init__(self, arrivals: Arrivals, start: float, end: float, share: tuple[int, int]) -> None:
         super().__init__(arrivals, start, end, share)
         self._lock = threading.Lock()
-        self._cease = threading.Event()
+        self._stop = threading.Event()
 
-    def cease(self) -> None:
-        """Send the waiting ones home."""
-        self._cease.set()
+    def stop(self) -> None:
+        """Let all waiting calls of `next` return None."""
+        self._stop.set()
 
     def next(self) -> float | None:
-        """Return the intended start of the next transaction when it has come, or None when firing has ended."""
+        """Wait until the next transaction is due and return its intended start, or None when firing has ended."""
         with self._lock:
-            start = None if self.following is None else self.take()
+            start = None if self.next_start is None else self.take()
         if start is None:
-            self._cease.wait()
+            self._stop.wait()
             return None
-        if self._cease.wait(max(start - time.monotonic(), 0.0)):
+        if self._stop.wait(max(start - time.monotonic(), 0.0)):
             with self._lock:
                 self.taken -= 1
             return None

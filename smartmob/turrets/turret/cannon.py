@@ -1,4 +1,4 @@
-"""Cannons: each is one user who does the script's transaction again and again, as a thread or as a coroutine."""
+"""Cannons: each is one simulated user that repeats the script's transaction, as a thread or as a coroutine."""
 
 from __future__ import annotations
 
@@ -11,200 +11,207 @@ from typing import Any, NamedTuple, Protocol
 
 from smartmob.turrets.turret.script import Script, describe
 
-_RETRY = 1.0
-"""Seconds after which a cannon whose transaction could not be made tries again."""
+_RETRY_SECONDS = 1.0
+"""Seconds until a cannon tries again after the class `Transaction` could not be instantiated."""
 
-_NOTHING: Mapping[str, object] = {}
+_NO_TIMERS: Mapping[str, object] = {}
 
-_CAUGHT = (Exception, SystemExit, asyncio.CancelledError)
-"""What a script may raise without ending its cannon."""
+_SCRIPT_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
+"""Exceptions of a script that count as an error of the transaction and do not end the cannon."""
 
 
 class FiringContext(Protocol):
-    """Where cannons fire: what they share."""
+    """The state that all cannons of a process share; `stopped`: no further transaction may begin."""
 
     script: Script
     config: Mapping[str, Any]
     context: Mapping[str, Any]
-    ceased: bool
+    stopped: bool
 
-    def hit(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
-        """Take a finished transaction; `ended` is a time of the monotonic clock."""
+    def record(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+        """Record a finished transaction.
+
+        `ended` is a time of the monotonic clock, `duration` and `late` (after the intended start) are seconds.
+        """
 
 
 class ArrivalSource(Protocol):
-    """Hands out the intended starts of the open model to coroutines."""
+    """An arrival queue of the open model for coroutines."""
 
     async def next(self) -> float | None:
-        """Return the intended start of the next transaction when it has come, or None when firing has ended."""
+        """Wait until the next transaction is due and return its intended start, or None when firing has ended."""
 
 
 class ThreadArrivalSource(Protocol):
-    """Hands out the intended starts of the open model to threads."""
+    """An arrival queue of the open model for threads."""
 
     def next(self) -> float | None:
-        """Return the intended start of the next transaction when it has come, or None when firing has ended."""
+        """Wait until the next transaction is due and return its intended start, or None when firing has ended."""
 
 
 class Cannon:
-    """What both kinds have: whether a transaction is under way, and since when."""
+    """The common part of both kinds of cannon: when the transaction under way started."""
 
-    def __init__(self, place: FiringContext) -> None:
-        self.place = place
+    def __init__(self, firing: FiringContext) -> None:
+        self._firing = firing
         self.late = 0.0
-        # At most one. Whoever pops it counts the transaction: the cannon itself, or the one who gives it up.
-        self._under_way: list[float] = []
+        # Holds at most one start. Popping is atomic, so that a transaction is counted once: by its cannon when it ends,
+        # or by `record_unfinished` when the run ends before.
+        self._started_at: list[float] = []
 
     def _make(self) -> Any:
-        """Return the transaction, or None if it cannot be made, which counts as an error."""
-        place = self.place
+        """Return an instance of the class `Transaction`; when that fails, record an error and return None."""
+        firing = self._firing
         try:
-            return place.script.transaction(place.config, place.context)
-        except _CAUGHT as error:
-            place.hit(time.monotonic(), 0.0, f"__init__: {describe(error)}", _NOTHING, 0.0)
+            return firing.script.transaction(firing.config, firing.context)
+        except _SCRIPT_ERRORS as error:
+            firing.record(time.monotonic(), 0.0, f"__init__: {describe(error)}", _NO_TIMERS, 0.0)
             return None
 
-    def unfinished(self, now: float) -> None:
-        """Count the transaction under way as an error: it is given up."""
+    def record_unfinished(self, now: float) -> None:
+        """Record the transaction under way, if there is one, as an error."""
         if (begun := self._claim()) is not None:
-            self.place.hit(now, now - begun, "not finished when the run ended", _NOTHING, self.late)
+            self._firing.record(now, now - begun, "not finished when the run ended", _NO_TIMERS, self.late)
 
     def _claim(self) -> float | None:
-        """Return when the transaction under way began, once."""
+        """Remove and return the start of the transaction under way, or None when there is none."""
         try:
-            return self._under_way.pop()
+            return self._started_at.pop()
         except IndexError:
             return None
 
 
 class CoroutineCannon(Cannon):
-    """Fires as a coroutine."""
+    """A cannon that is a coroutine."""
 
-    async def fire(self, turns: ArrivalSource | None, gate: asyncio.Event) -> None:
-        """Do transactions until the range has ceased."""
-        place = self.place
+    async def fire(self, queue: ArrivalSource | None, may_start: asyncio.Event) -> None:
+        """Repeat the transaction until firing is stopped; `may_start` is cleared during a pause."""
+        firing = self._firing
         while (transaction := self._make()) is None:
-            await asyncio.sleep(_RETRY)
-            if place.ceased:
+            await asyncio.sleep(_RETRY_SECONDS)
+            if firing.stopped:
                 return
-        while not place.ceased:
-            if not gate.is_set():
-                await gate.wait()
+        while not firing.stopped:
+            if not may_start.is_set():
+                await may_start.wait()
             transaction.custom_timers = {}
             if error := await _attempt(transaction.setup, "setup"):
-                place.hit(time.monotonic(), 0.0, error, _NOTHING, 0.0)
-                # A script that fails at once must not keep the others from running.
+                firing.record(time.monotonic(), 0.0, error, _NO_TIMERS, 0.0)
+                # A setup that fails without waiting must not block the event loop for the other cannons.
                 await asyncio.sleep(0)
                 continue
-            if turns is None:
+            if queue is None:
                 begun, self.late = time.monotonic(), 0.0
             else:
-                intended = await turns.next()
+                intended = await queue.next()
                 if intended is None:
                     await _attempt(transaction.tear_down, "tear_down")
                     return
                 begun, self.late = intended, time.monotonic() - intended
-            self._under_way.append(begun)
+            self._started_at.append(begun)
             try:
                 await transaction.run()
-            except _CAUGHT as failure:
+            except _SCRIPT_ERRORS as failure:
                 _stop_if_cancelled(failure)
                 error = describe(failure)
             ended = time.monotonic()
             if self._claim() is None:
                 return
             error = await _attempt(transaction.tear_down, "tear_down", error)
-            place.hit(ended, ended - begun, error, transaction.custom_timers, self.late)
+            firing.record(ended, ended - begun, error, transaction.custom_timers, self.late)
             await asyncio.sleep(0)
 
 
 async def _attempt(step: Any, name: str, before: str = "") -> str:
-    """Do an untimed step, which may be a coroutine; return the first error."""
+    """Call an untimed step, which may be a coroutine function; return `before` or else the error of the step."""
     try:
         awaited = step()
         if awaited is not None and inspect.isawaitable(awaited):
             await awaited
-    except _CAUGHT as error:
+    except _SCRIPT_ERRORS as error:
         _stop_if_cancelled(error)
         return before or f"{name}: {describe(error)}"
     return before
 
 
 def _stop_if_cancelled(error: BaseException) -> None:
-    """Raise the cancellation of this cannon; one that the script itself has raised is an error like others."""
+    """Raise `error` again if it cancels this cannon. A CancelledError that the script raised is an ordinary error."""
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error
 
 
 class ThreadEvents(NamedTuple):
-    """What threads wait for: all of them are there; transactions may begin (no pause); firing has ended."""
+    """Events that threads wait for: all threads are started; transactions may begin (no pause); firing was stopped."""
 
-    manned: threading.Event
-    gate: threading.Event
-    cease: threading.Event
+    all_started: threading.Event
+    may_start: threading.Event
+    stop: threading.Event
 
 
 class ThreadCannon(Cannon):
-    """Fires as a thread of its own, which does not keep the program from ending."""
+    """A cannon that is a daemon thread, so that it cannot keep the program from ending."""
 
-    def __init__(self, place: FiringContext) -> None:
-        super().__init__(place)
+    def __init__(self, firing: FiringContext) -> None:
+        super().__init__(firing)
         self._thread: threading.Thread | None = None
         self._abandoned = False
 
-    def start(self, at: float, turns: ThreadArrivalSource | None, signs: ThreadEvents) -> None:
-        """Start the thread; its first transaction is due `at`. Raises RuntimeError when there are too many threads."""
-        self._thread = threading.Thread(target=self._fire, args=(at, turns, signs), daemon=True, name="cannon")
+    def start(self, at: float, queue: ThreadArrivalSource | None, events: ThreadEvents) -> None:
+        """Start the thread; its first transaction begins at `at` (monotonic clock).
+
+        Raises RuntimeError when the system allows no further thread.
+        """
+        self._thread = threading.Thread(target=self._fire, args=(at, queue, events), daemon=True, name="cannon")
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Tell whether the thread still runs, and somebody waits for it."""
+        """Return whether the thread is running and was not abandoned."""
         return self._thread is not None and self._thread.is_alive() and not self._abandoned
 
     def abandon(self) -> None:
-        """Wait for it no longer; a thread cannot be ended from outside."""
+        """Stop waiting for the thread: Python cannot end a thread from outside."""
         self._abandoned = True
 
-    def _fire(self, at: float, turns: ThreadArrivalSource | None, signs: ThreadEvents) -> None:
-        place = self.place
-        signs.manned.wait()
-        if signs.cease.wait(max(at - time.monotonic(), 0.0)):
+    def _fire(self, at: float, queue: ThreadArrivalSource | None, events: ThreadEvents) -> None:
+        firing = self._firing
+        events.all_started.wait()
+        if events.stop.wait(max(at - time.monotonic(), 0.0)):
             return
         while (transaction := self._make()) is None:
-            if signs.cease.wait(_RETRY):
+            if events.stop.wait(_RETRY_SECONDS):
                 return
-        while not place.ceased:
-            signs.gate.wait()
+        while not firing.stopped:
+            events.may_start.wait()
             transaction.custom_timers = {}
             if error := _attempt_now(transaction.setup, "setup"):
-                place.hit(time.monotonic(), 0.0, error, _NOTHING, 0.0)
+                firing.record(time.monotonic(), 0.0, error, _NO_TIMERS, 0.0)
                 continue
-            if turns is None:
+            if queue is None:
                 begun, self.late = time.monotonic(), 0.0
             else:
-                intended = turns.next()
+                intended = queue.next()
                 if intended is None:
                     _attempt_now(transaction.tear_down, "tear_down")
                     return
                 begun, self.late = intended, time.monotonic() - intended
-            self._under_way.append(begun)
+            self._started_at.append(begun)
             try:
                 transaction.run()
-            except _CAUGHT as failure:
+            except _SCRIPT_ERRORS as failure:
                 error = describe(failure)
             ended = time.monotonic()
             if self._claim() is None:
                 return
             error = _attempt_now(transaction.tear_down, "tear_down", error)
-            place.hit(ended, ended - begun, error, transaction.custom_timers, self.late)
+            firing.record(ended, ended - begun, error, transaction.custom_timers, self.late)
 
 
 def _attempt_now(step: Any, name: str, before: str = "") -> str:
-    """Do an untimed step; return the first error."""
+    """Call an untimed step; return `before` or else the error of the step."""
     try:
         step()
-    except _CAUGHT as error:
+    except _SCRIPT_ERRORS as error:
         return before or f"{name}: {describe(error)}"
     return before

@@ -1,4 +1,4 @@
-"""The configuration of one turret: the keys of the seed, those of OCT, and ours. The rest belongs to its script."""
+"""The configuration of one turret: keys of OCT and of smartmob. All other keys belong to the script."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)]
 Key = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
 
 _CLASSES = {"turret_class": "oct_turrets.turret.Turret", "cannon_class": "oct_turrets.cannon.Cannon"}
-"""Classes of its own that a configuration of OCT may name, with the default."""
+"""The keys by which a configuration of OCT can replace a class, with the only value that is accepted."""
 
 
 class TurretConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration file of a turret.
 
-    `cannons` (or `canons`): users at a time; with `rate`: at most. `rampup`: seconds over which all start. `rate`:
-    arrivals per second (the open model), a number or a list of stages. `processes`: how many share the cannons.
-    `grace`: seconds that transactions under way get when the run ends. `patience`: seconds without a headquarters
-    after which firing ends. `hq_public_key`: the CURVE key of the headquarters, `curve_key_file`: a certificate of
-    this turret.
+    `cannons` (or `canons`): number of concurrent users; with `rate` the largest number. `rampup`: seconds over which
+    they start. `rate`: arrivals per second (the open model), a number or a list of stages. `processes`: number of
+    processes that share the cannons. `grace`: seconds that transactions under way have to finish when the run ends.
+    `patience`: seconds without a headquarters after which firing ends. `hq_public_key`: the CURVE key of the
+    headquarters, `curve_key_file`: a certificate of this turret.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -52,7 +52,7 @@ class TurretConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(given: Mapping[str, Any]) -> TurretConfiguration:
-    """Return the configuration; raises InvalidInput that names the key. Numbers may be texts, as in the seed."""
+    """Return the validated configuration; numbers may be strings, as in OCT. Raises InvalidInput that names the key."""
     document = dict(given)
     if "cannons" not in document and "canons" in document:
         document["cannons"] = document["canons"]
@@ -60,7 +60,7 @@ def parse(given: Mapping[str, Any]) -> TurretConfiguration:
         document.pop("rampup", None)
     for key, usual in _CLASSES.items():
         if document.get(key) not in (None, "", usual):
-            raise InvalidInput.at(f"$.{key}", "own classes of OCT cannot be run here; leave the key out")
+            raise InvalidInput.at(f"$.{key}", "classes that replace those of OCT are not supported; leave the key out")
     try:
         configuration = msgspec.convert(document, TurretConfiguration, strict=False)
     except msgspec.ValidationError as error:
@@ -74,7 +74,7 @@ def parse(given: Mapping[str, Any]) -> TurretConfiguration:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the document of a configuration file; raises InvalidInput."""
+    """Return the JSON object in a configuration file; raises InvalidInput."""
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -82,12 +82,12 @@ def read(path: Path) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise InvalidInput(f"{path} must hold a JSON object")
+        raise InvalidInput(f"{path} must contain a JSON object")
     return document
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidInput:
-    """Return the error with the key in front: a missing one is named by the library in its text."""
+    """Return the error with its key; for a missing key msgspec names the key only in the text of the error."""
     message, _, where = str(error).partition(" - at `")
     if missing := re.search(r"missing required field `(\w+)`", message):
         return InvalidInput.at(f"$.{missing[1]}", "this key is required")

@@ -1,4 +1,4 @@
-"""A script tried out: one user does some transactions here and now, and an error tells its place. No headquarters."""
+"""A dry run of a script: one user does some transactions without a headquarters; errors come with a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartmob.turrets.turret.script import Script, describe
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """A transaction that took so many seconds. `error` is what its result would tell, `trace` where it came from."""
+    """The result of one transaction: seconds, the error text that a turret would send, its traceback, custom timers."""
 
     took: float
     error: str = ""
@@ -27,10 +27,10 @@ class DryRunResult:
 def dry_run(
     script: Script, config: Mapping[str, Any], context: Mapping[str, Any], times: int
 ) -> Iterator[DryRunResult]:
-    """Do transactions one after the other, as a cannon does them, and yield what came of each."""
-    with ExitStack() as ends:
-        # Not within a loop unless it is a coroutine: a script may begin one of its own.
-        run = ends.enter_context(event_loop.runner()).run if script.asynchronous else _at_once
+    """Do `times` transactions one after the other, in the steps of a cannon, and yield the result of each."""
+    with ExitStack() as stack:
+        # Without async def there is no running event loop: the script may start one of its own.
+        run = stack.enter_context(event_loop.runner()).run if script.asynchronous else _at_once
         transaction, failed = run(_attempt(lambda: script.transaction(config, context)))
         if failed is not None:
             yield DryRunResult(0.0, describe(failed), _trace(failed))
@@ -48,15 +48,15 @@ async def _once(transaction: Any) -> DryRunResult:
         if name == "run":
             took = time.monotonic() - begun
         if failed is not None and not first[1]:
-            said = describe(failed) if name == "run" else f"{name}: {describe(failed)}"
-            first = said, _trace(failed)
+            message = describe(failed) if name == "run" else f"{name}: {describe(failed)}"
+            first = message, _trace(failed)
         if failed is not None and name == "setup":
             break
     return DryRunResult(took, *first, timers=dict(transaction.custom_timers))
 
 
 async def _attempt(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Return what a step gave, or the error with which it ended."""
+    """Call a step, await it if it is a coroutine, and return its result and its error (one of them None)."""
     try:
         found = step()
         return (await found if inspect.isawaitable(found) else found), None
@@ -65,17 +65,17 @@ async def _attempt(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 def _at_once(work: Coroutine[Any, Any, Any]) -> Any:
-    """Return what comes of work that waits for nothing."""
+    """Return the result of a coroutine that never suspends."""
     try:
         work.send(None)
     except StopIteration as done:
         return done.value
-    raise RuntimeError("a transaction without async def gave something to wait for")
+    raise RuntimeError("a transaction without async def returned an awaitable")
 
 
 def _trace(error: BaseException) -> str:
-    """Return the lines of a traceback from the script on: what called it is of no use to whoever wrote it."""
+    """Return a traceback as text, without the frames of this program that called the script."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = (__file__, inspect.getfile(Script))
-    first = next((place for place, frame in enumerate(frames) if frame.filename not in ours), 0)
+    first = next((index for index, frame in enumerate(frames) if frame.filename not in ours), 0)
     return "".join((*traceback.format_list(frames[first:]), *traceback.format_exception_only(error))).rstrip()

@@ -7,7 +7,7 @@ import importlib.util
 
 
 def runner() -> asyncio.Runner:
-    """Return a runner of the fastest loop that there is; it fires half as much again with uvloop."""
+    """Return a runner with the fastest loop available: with uvloop a turret fires about 1.5 times as much."""
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.Runner()
     import uvloop

@@ -1,6 +1,6 @@
-"""Parses answers of HTTP/1.0 and 1.1 from bytes, strictly as RFC 9112 frames them; does no I/O.
+"""A parser of HTTP/1.0 and 1.1 responses that follows the framing rules of RFC 9112 strictly. No I/O.
 
-A load generator counts answers, so bytes that another parser could read differently are an error here, never a guess.
+A load generator counts responses, so bytes that another parser could read differently are an error here.
 """
 
 from __future__ import annotations
@@ -8,30 +8,30 @@ from __future__ import annotations
 import re
 
 LONGEST_HEAD = 64 * 1024
-"""Bytes of a head, and of all trailers of a body."""
+"""Bytes of the status line with all headers, and of all trailers of a body."""
 LONGEST_LINE = 8 * 1024
 """Bytes of the line before a chunk, and of one trailer."""
 LONGEST_BODY = 64 * 1024 * 1024
 """Bytes of a body."""
 MOST_INTERIM = 100
-"""Answers with a status below 200 that may come before the answer itself."""
+"""Interim responses (status below 200) that may come before the final one."""
 
 _FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*"  # RFC 9110, section 5.1: a token, and no blank before the colon
 _HEAD = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*)?(?:\r\n" + _FIELD + rb")*")
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)")  # names in lower case
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)")  # the head is lower case
 _TRAILER = re.compile(_FIELD)
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")  # RFC 9112, section 7.1
 
 
 class AnswerParser:
-    """Takes the bytes of one answer and tells when it is complete.
+    """Parses the bytes of one response and knows when it is complete.
 
-    `bodiless`: the answer has no body whatever its head says, as for HEAD. `last`: no answer can follow on the same
-    connection. Every method raises ValueError for bytes that are no HTTP answer, or more than fits.
+    `bodiless`: the response has no body, whatever its headers say, as for HEAD. `last`: no response can follow on the
+    same connection. Every method raises ValueError for bytes that are not an HTTP response or exceed a limit.
     """
 
-    # Defaults on the class: most answers need only a few of these, and one parser is made for each.
+    # Class attributes as defaults: one parser is created for each response, and most responses change only a few.
     status = 0
     head = b""
     last = False
@@ -51,11 +51,11 @@ class AnswerParser:
 
     @property
     def body(self) -> bytes:
-        """Return the body, as far as it has come."""
+        """Return the part of the body that has been received."""
         return bytes(self._body)
 
     def feed(self, data: bytes) -> bool:
-        """Take bytes; return whether the answer is complete."""
+        """Parse received bytes; return whether the response is complete."""
         self.started = True
         while not self.head:
             rest = self._split_head(data)
@@ -78,14 +78,14 @@ class AnswerParser:
         return self._done
 
     def end(self) -> bool:
-        """Take the end of the connection; return whether it completes the answer."""
+        """Handle the end of the connection; return whether it completes the response."""
         self._done = self._done or (bool(self.head) and not self._chunked and self._left is None)
         return self._done
 
     def _split_head(self, data: bytes) -> bytes | None:
-        """Read the head, and return what follows it; None when it is not complete."""
+        """Parse the head and return the bytes after it, or None when the head is not complete."""
         if self._buffer:
-            searched = max(0, len(self._buffer) - 3)  # the end of the head may be cut anywhere
+            searched = max(0, len(self._buffer) - 3)  # the blank line may be split between reads
             self._buffer += data
             end = self._buffer.find(b"\r\n\r\n", searched)
             data = bytes(self._buffer) if end >= 0 else b""
@@ -110,11 +110,11 @@ class AnswerParser:
             self._frame()
             return
         self._interim += 1
-        if self.status == 101 or self._interim > MOST_INTERIM:  # an upgrade was never asked for
+        if self.status == 101 or self._interim > MOST_INTERIM:  # no request here asks for an upgrade
             raise ValueError("an unexpected interim answer")
 
     def _frame(self) -> None:
-        """Find out where the body ends (RFC 9112, section 6.3)."""
+        """Determine where the body ends (RFC 9112, section 6.3)."""
         lower = self.head.lower()
         codings: list[bytes] = []
         lengths: list[bytes] = []
@@ -127,7 +127,7 @@ class AnswerParser:
             else:
                 codings.append(value.rstrip(b" \t"))
         length = _length(lengths)
-        # RFC 9112, section 9.3: 1.1 keeps the connection unless told otherwise, 1.0 ends it.
+        # RFC 9112, section 9.3: by default HTTP/1.1 keeps the connection open and HTTP/1.0 closes it.
         self.last = b"close" in options or (lower.startswith(b"http/1.0") and b"keep-alive" not in options)
         if self._bodiless or self.status in (204, 304):
             self._done = True
@@ -135,7 +135,7 @@ class AnswerParser:
             if codings != [b"chunked"]:
                 raise ValueError("an unknown Transfer-Encoding")
             self._chunked = True
-            # Whoever sends both may mean either: nothing after this answer can be trusted.
+            # With both headers the framing is ambiguous (RFC 9112, section 6.1), so the connection is not used again.
             self.last = self.last or length is not None
         else:
             self._left = length
@@ -143,7 +143,7 @@ class AnswerParser:
             self.last = self.last or length is None
 
     def _read_chunks(self) -> bool:
-        """Take the chunks and trailers that are complete; return whether the body is."""
+        """Parse the complete chunks and trailers in the buffer; return whether the body is complete."""
         buffer, at = self._buffer, 0
         try:
             while True:
@@ -181,7 +181,7 @@ class AnswerParser:
         self._in_trailers = not size
 
     def _read_trailer(self, line: bytes) -> bool:
-        """Take a line behind the last chunk; return whether it is the empty one that ends the body."""
+        """Parse a line after the last chunk; return whether it is the empty line that ends the body."""
         if not line:
             return True
         self._trailer_bytes += len(line)
@@ -196,7 +196,7 @@ class AnswerParser:
 
 
 def _length(values: list[bytes]) -> int | None:
-    """Return the Content-Length that all these values agree on, None without any."""
+    """Return the Content-Length that all values agree on (RFC 9110, section 8.6), or None when there are none."""
     if not values:
         return None
     if len(values) > 1 or b"," in values[0]:

@@ -1,7 +1,7 @@
-"""A lean HTTP/1.1 client for scripts: what a load generator needs, at a fraction of the time of a general one.
+"""A small HTTP/1.1 client for load test scripts, several times faster than a general one.
 
-One user keeps one connection to each host and asks one thing at a time. There are no cookies, redirects, compression or
-proxies; a script that needs them uses aiohttp.
+One user keeps one connection to each host and has one request under way at a time. Cookies, redirects, compression and
+proxies are not supported; a script that needs them uses aiohttp.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 from smartmob.turrets.turret.http_answer import AnswerParser
 
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_MOST_REMEMBERED = 1000
+"""The idempotent methods (RFC 9110, section 9.2.2)."""
+_MOST_CACHED_HEADS = 1000
+"""Beginnings of requests, one for each method and URL, that are kept so that they are built once."""
 
 
 class HttpError(Exception):
@@ -24,7 +26,7 @@ class HttpError(Exception):
 
 
 class Answer:
-    """An answer: its status, its headers as they came, and its body."""
+    """A response: its status, its headers as they were received, and its body."""
 
     __slots__ = ("_head", "body", "status")
 
@@ -35,7 +37,7 @@ class Answer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers by their names in lower case; of several with one name, the last."""
+        """Return the headers by their names in lower case. Of several headers with one name it is the last."""
         lines = self._head.decode("latin-1").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines if line)
         return {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -50,16 +52,17 @@ class Answer:
         return json.loads(self.body)
 
     def expect(self, *statuses: int) -> Answer:
-        """Return this answer if its status is one of these (without any: below 400); raises HttpError."""
+        """Return this response if its status is one of `statuses` (without any: below 400). Raises HttpError."""
         if self.status not in statuses if statuses else self.status >= 400:
             raise HttpError(f"HTTP {self.status}")
         return self
 
 
 class Http:
-    """The connections of one user. `timeout`: seconds within which an answer must be complete.
+    """The connections of one user. `timeout`: seconds within which a response must be complete.
 
-    `context` is used for https (the default checks certificates). Every method raises HttpError.
+    `headers` are sent with every request. `context` is used for https; the default verifies certificates. Every method
+    raises HttpError.
     """
 
     def __init__(
@@ -75,13 +78,13 @@ class Http:
         self._heads: dict[tuple[str, str], tuple[tuple[str, str, int], bytes]] = {}
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask for a resource."""
+        """Send a GET request and return the response."""
         return await self.request("GET", url, headers=headers)
 
     async def post(
         self, url: str, body: bytes | str = b"", document: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Send a body, or `document` as JSON."""
+        """Send a POST request with a body, or with `document` as JSON, and return the response."""
         if document is not None:
             body, headers = json.dumps(document), {"Content-Type": "application/json"} | dict(headers or {})
         return await self.request("POST", url, body, headers)
@@ -89,27 +92,27 @@ class Http:
     async def request(
         self, method: str, url: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Send a request and return its answer."""
-        known = self._heads.get((method, url))
-        if known is None:
-            known = self._head(method, url)
-        place, head = known
+        """Send a request and return the response."""
+        cached = self._heads.get((method, url))
+        if cached is None:
+            cached = self._head(method, url)
+        origin, head = cached
         data = body.encode() if isinstance(body, str) else body
         if headers or data:
-            lines = [f"{name}: {_clean(value)}\r\n" for name, value in (headers or {}).items()]
+            lines = [f"{name}: {_checked(value)}\r\n" for name, value in (headers or {}).items()]
             if data or method in ("POST", "PUT", "PATCH"):
                 lines.append(f"Content-Length: {len(data)}\r\n")
             head = head + "".join(lines).encode("latin-1")
         request = head + b"\r\n" + data
-        kept = self._connections.get(place)
-        if kept is not None and kept.open:
+        connection = self._connections.get(origin)
+        if connection is not None and connection.open:
             try:
-                return await kept.ask(request, method, self._timeout)
+                return await connection.ask(request, method, self._timeout)
             except _ClosedWhileIdle:
-                # The server had ended the connection before it saw the request.
+                # The server closed the connection before it read the request (RFC 9112, section 9.3.1).
                 if method not in _SAFE_TO_REPEAT:
                     raise HttpError("the server closed the connection") from None
-        self._connections[place] = made = await self._connect(place)
+        self._connections[origin] = made = await self._connect(origin)
         try:
             return await made.ask(request, method, self._timeout)
         except _ClosedWhileIdle:
@@ -122,26 +125,26 @@ class Http:
         self._connections.clear()
 
     def _head(self, method: str, url: str) -> tuple[tuple[str, str, int], bytes]:
-        """Return where a URL leads and the beginning of its request."""
+        """Return the origin of a URL (scheme, host, port) and the first lines of its request."""
         parts = urlsplit(url)
         try:
             port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         except (KeyError, ValueError):
-            raise HttpError(f"{url!r} is no http or https address") from None
+            raise HttpError(f"{url!r} is not an http or https URL") from None
         if not parts.hostname:
             raise HttpError(f"{url!r} has no host")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         host = parts.netloc.rpartition("@")[2]
-        lines = [f"{method} {_clean(path)} HTTP/1.1", f"Host: {_clean(host)}", "User-Agent: smartmob-turret"]
-        lines += [f"{name}: {_clean(value)}" for name, value in self._headers.items()]
+        lines = [f"{method} {_checked(path)} HTTP/1.1", f"Host: {_checked(host)}", "User-Agent: smartmob-turret"]
+        lines += [f"{name}: {_checked(value)}" for name, value in self._headers.items()]
         head = "".join(line + "\r\n" for line in lines).encode("latin-1", errors="replace")
-        if len(self._heads) >= _MOST_REMEMBERED:
+        if len(self._heads) >= _MOST_CACHED_HEADS:
             self._heads.clear()
         made = self._heads[method, url] = ((parts.scheme, parts.hostname, port), head)
         return made
 
-    async def _connect(self, place: tuple[str, str, int]) -> _Connection:
-        scheme, host, port = place
+    async def _connect(self, origin: tuple[str, str, int]) -> _Connection:
+        scheme, host, port = origin
         secure = (self._context or ssl.create_default_context()) if scheme == "https" else None
         try:
             async with asyncio.timeout(self._timeout):
@@ -154,11 +157,11 @@ class Http:
 
 
 class _ClosedWhileIdle(Exception):
-    """The connection ended before the first byte of an answer."""
+    """The connection was closed before the first byte of a response."""
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, and the answer that is awaited on it."""
+    """One connection, and the response that is awaited on it."""
 
     def __init__(self) -> None:
         self.open = False
@@ -170,14 +173,14 @@ class _Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     async def ask(self, request: bytes, method: str, timeout: float) -> Answer:
-        """Send a request and return its answer; the connection is of no use any more after an error."""
+        """Send a request and return the response. After an error the connection cannot be used again."""
         assert self._transport is not None
         self._answer = self._loop.create_future()
         self._parser = AnswerParser(bodiless=method == "HEAD")
         self._deadline = self._loop.time() + timeout
         if self._timer is None:
-            # One timer for many requests: it looks again when the deadline has moved meanwhile.
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            # One timer serves many requests: when it fires and the deadline has moved, it is set again.
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
         self._transport.write(request)
         try:
             return await self._answer
@@ -188,7 +191,7 @@ class _Connection(asyncio.Protocol):
             self._answer = None
 
     def close(self) -> None:
-        """Close at once."""
+        """Close the connection without waiting for what is still to be sent."""
         self.open = False
         if self._timer is not None:
             self._timer.cancel()
@@ -215,7 +218,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
-            # Nothing was asked: what comes belongs to nothing.
+            # There is no request that these bytes could answer.
             self.close()
             return
         try:
@@ -226,19 +229,19 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def _finish(self) -> None:
-        made = self._parser
-        if made.last:
+        parser = self._parser
+        if parser.last:
             self.open = False
             if self._transport is not None:
                 self._transport.close()
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Answer(made.status, made.head, made.body))
+            self._answer.set_result(Answer(parser.status, parser.head, parser.body))
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def _look(self) -> None:
+    def _check_deadline(self) -> None:
         self._timer = None
         if self._answer is None:
             return
@@ -246,11 +249,11 @@ class _Connection(asyncio.Protocol):
             self._fail(HttpError("no complete answer in time"))
             self.close()
         else:
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
 
 
-def _clean(text: str) -> str:
-    """Return a text for a head; raises HttpError for one that would begin another line."""
+def _checked(text: str) -> str:
+    """Return the text if it can stand in a request line or header; raises HttpError for one with a line end or NUL."""
     if any(mark in text for mark in "\r\n\0"):
         raise HttpError(f"{text!r} cannot stand in the head of a request")
     return text

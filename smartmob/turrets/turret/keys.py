@@ -1,4 +1,4 @@
-"""CURVE keys: of the headquarters that a turret trusts, and the turret's own."""
+"""CURVE keys of a turret: the public key of its headquarters and its own key pair."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets.turret.package import Package
 from smartmob.turrets.turret.sockets import Keys
 
-_Z85_LENGTH = 40
+_Z85_CHARACTERS = 40
+"""Characters of a CURVE key of 32 bytes in Z85 (ZeroMQ RFC 32)."""
 
 
 def keys(package: Package, file: Path | None, own: Path | None = None) -> Keys | None:
-    """Return the keys, or None for a connection in clear text. Raises InvalidInput.
+    """Return the keys, or None for an unencrypted connection. Raises InvalidInput.
 
-    `file` (a certificate as ZeroMQ's tools write it, or the key alone) goes before `hq_public_key`. Without
-    `own` or `curve_key_file` (a certificate with a secret key, or that key alone) the turret makes a pair of its own
-    for this time.
+    `file` holds the public key of the headquarters (a certificate of ZeroMQ's tools, or the key alone) and overrides
+    the setting `hq_public_key`. `own` holds the secret key of this turret (again a certificate or the key alone) and
+    overrides the setting `curve_key_file`; without both a temporary key pair is generated.
     """
     settings = package.configuration
     if file is not None:
@@ -39,17 +40,17 @@ def keys(package: Package, file: Path | None, own: Path | None = None) -> Keys |
 
 
 def pair() -> tuple[str, str]:
-    """Return a new public key and its secret one."""
+    """Return a new key pair: the public key and the secret key."""
     public, secret = zmq.curve_keypair()
     return public.decode(), secret.decode()
 
 
 def public_of(secret: str) -> str:
-    """Return the public key that belongs to a secret one; raises InvalidInput."""
+    """Return the public key of a secret key; raises InvalidInput."""
     try:
         return zmq.curve_public(secret.encode()).decode()
     except (ValueError, zmq.ZMQError):
-        raise InvalidInput("this is no secret key of CURVE, which has 40 characters of Z85") from None
+        raise InvalidInput("this is not a secret CURVE key, which has 40 characters of Z85") from None
 
 
 def _public(path: Path) -> bytes:
@@ -65,11 +66,11 @@ def _read(path: Path) -> bytes:
 
 
 def _is_key(text: bytes) -> bool:
-    return len(text) == _Z85_LENGTH
+    return len(text) == _Z85_CHARACTERS
 
 
 def _certificate(path: Path) -> tuple[bytes, bytes | None]:
     try:
         return zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} is no CURVE certificate: {error}") from None
+        raise InvalidInput(f"{path} is not a CURVE certificate: {error}") from None

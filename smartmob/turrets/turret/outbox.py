@@ -1,4 +1,4 @@
-"""What a turret has to deliver: numbered and kept until it is acknowledged. No I/O."""
+"""The outgoing messages of a turret, numbered and kept until the headquarters acknowledges them. No I/O."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import deque
 
 MOST_MESSAGES = 200_000
 MOST_BYTES = 64 * 1024 * 1024
-"""What may be kept; firing waits when there is more."""
+"""Limits of the messages that are kept; above them firing is paused."""
 
 
 class Outbox:
-    """Messages in the order of their numbers: those that were sent but not acknowledged, then those to be sent.
+    """A queue of messages in the order of their numbers: sent but not acknowledged ones, then unsent ones.
 
-    Without numbers (towards a headquarters of OCT) a message is forgotten as soon as it was sent.
+    Without numbers (for a headquarters of OCT) a message is removed as soon as it is sent.
     """
 
     def __init__(self, *, numbered: bool = True) -> None:
@@ -27,25 +27,25 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Tell whether firing must wait."""
+        """Return whether firing must pause."""
         return len(self) >= MOST_MESSAGES or self.bytes >= MOST_BYTES
 
     def number(self) -> int:
-        """Give out the next number."""
+        """Return the next sequence number."""
         self.sequence += 1
         return self.sequence
 
     def put(self, frame: bytes) -> None:
-        """Keep the message of the number that was given out last."""
+        """Append the message with the number that `number` returned last."""
         self._waiting.append(frame)
         self.bytes += len(frame)
 
     def next(self) -> bytes | None:
-        """Return the message to be sent next, without taking it."""
+        """Return the next message to send without removing it, or None."""
         return self._waiting[0] if self._waiting else None
 
     def sent(self) -> None:
-        """Note that the next message was sent."""
+        """Record that the next message was sent."""
         frame = self._waiting.popleft()
         if self.numbered:
             self._unacknowledged.append(frame)
@@ -53,19 +53,19 @@ class Outbox:
             self.bytes -= len(frame)
 
     def acknowledge(self, sequence: int) -> None:
-        """Forget everything up to this number."""
+        """Remove all messages up to this number."""
         behind = self.sequence - sequence
         for queue in (self._unacknowledged, self._waiting):
             while queue and len(self) > behind:
                 self.bytes -= len(queue.popleft())
 
     def repeat(self) -> None:
-        """Let everything that is not acknowledged be sent again, in its order."""
+        """Queue all messages that are not acknowledged to be sent again, in their order."""
         self._unacknowledged.extend(self._waiting)
         self._waiting, self._unacknowledged = self._unacknowledged, deque()
 
     def discard(self) -> int:
-        """Forget everything; return how many messages that were."""
+        """Remove all messages; return how many there were."""
         count = len(self)
         self._waiting.clear()
         self._unacknowledged.clear()

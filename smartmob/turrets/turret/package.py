@@ -1,4 +1,4 @@
-"""Turret packages: a tar with `config.json` and the script. Making them from a project, and unpacking them safely."""
+"""Turret packages (a tar with `config.json` and the script): packing them from a project and unpacking them safely."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from smartmob.turrets.turret import configuration
 
 MOST_FILES = 10_000
 MOST_BYTES = 1024 * 1024 * 1024
-"""Of an unpacked package."""
+"""Limits of an unpacked package."""
 
 CONFIG = "config.json"
 
 _NOT_FOR_TURRETS = ("turrets_requirements",)
+"""Keys of a project that are left out of the configurations of its turrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What a turret runs: its configuration as given and as understood, its script, and where its modules are."""
+    """An unpacked package: its configuration (raw and parsed), its script, and the folders of importable modules."""
 
     given: dict[str, Any]
     configuration: configuration.TurretConfiguration
@@ -33,15 +34,15 @@ class Package:
 
 
 def from_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Package:
-    """Return what a configuration file describes; the script stands relative to it. Raises InvalidInput."""
+    """Return the package of a configuration file; the script's path is relative to that file. Raises InvalidInput."""
     given = configuration.read(path) | dict(overrides or {})
-    understood = configuration.parse(given)
+    parsed = configuration.parse(given)
     folder = path.resolve().parent
-    return Package(given, understood, folder / understood.script, (folder,))
+    return Package(given, parsed, folder / parsed.script, (folder,))
 
 
 def from_tar(path: Path, folder: Path, overrides: Mapping[str, Any] | None = None) -> Package:
-    """Unpack a package into `folder` and return what it describes; raises InvalidInput."""
+    """Unpack a tar into `folder` and return its package; raises InvalidInput."""
     unpack(path, folder)
     if not (folder / CONFIG).is_file():
         raise InvalidInput(f"{path} has no {CONFIG}; make packages with `smartmob pack-turrets`")
@@ -49,7 +50,7 @@ def from_tar(path: Path, folder: Path, overrides: Mapping[str, Any] | None = Non
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpack a tar; nothing leaves the folder, and size and number of files are limited. Raises InvalidInput."""
+    """Unpack a tar into `folder` only, with limits of size and number of files. Raises InvalidInput."""
     try:
         with tarfile.open(path) as tar:
             members = []
@@ -58,18 +59,18 @@ def unpack(path: Path, folder: Path) -> None:
                 members.append(member)
                 size += member.size
                 if len(members) > MOST_FILES or size > MOST_BYTES:
-                    raise InvalidInput(f"{path} holds more than {MOST_FILES} files or {MOST_BYTES} bytes")
+                    raise InvalidInput(f"{path} contains more than {MOST_FILES} files or {MOST_BYTES} bytes")
             tar.extractall(folder, members, filter="data")
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from None
     except (tarfile.TarError, EOFError) as error:
-        raise InvalidInput(f"{path} is no turret package: {error}") from None
+        raise InvalidInput(f"{path} is not a turret package: {error}") from None
 
 
 def turrets(project: Path, config_file: Path | None = None) -> list[dict[str, Any]]:
-    """Return the configurations of the turrets of a project, complete with what they have in common.
+    """Return the configurations of a project's turrets, each merged with the keys that they share.
 
-    Raises InvalidInput that names what is wrong.
+    Raises InvalidInput that names the key or the turret.
     """
     whole = configuration.read(config_file or project / CONFIG)
     entries = whole.get("turrets")
@@ -101,10 +102,10 @@ def turrets(project: Path, config_file: Path | None = None) -> list[dict[str, An
 
 
 def for_script(script: Path, config_file: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a script gets as configuration and as context.
+    """Return the configuration and the transaction context of a script.
 
-    `config_file` is that of a turret, or of a project with a turret that has this script. Without one, `config.json` is
-    looked for beside the script and in the folder above. Raises InvalidInput.
+    `config_file` configures a turret, or a project with a turret that has this script. Without one, `config.json` is
+    searched beside the script and in the folder above. Raises InvalidInput.
     """
     folders = script.resolve().parents[:2]
     path = config_file or next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
@@ -121,15 +122,15 @@ def for_script(script: Path, config_file: Path | None) -> tuple[dict[str, Any], 
 
 
 def pack(project: Path, turret: Mapping[str, Any], target: Path, setup: str | None = None) -> list[str]:
-    """Write the package of one turret; return the names of what is in it. Raises InvalidInput.
+    """Write the package of one turret; return the names of its members. Raises InvalidInput.
 
-    A path in `extra_files` (a file or a folder) is taken with its last name only, as OCT does.
+    A path in `extra_files` (a file or a folder) is stored under its last component only, as OCT does.
     """
     documents = {CONFIG: json.dumps(dict(turret), indent=2)} | ({"setup.py": setup} if setup is not None else {})
     paths = dict(_paths(project, turret))
     for name, path in paths.items():
         if not path.exists():
-            raise InvalidInput(f"turret {turret['name']}: there is no {path} ({name})")
+            raise InvalidInput(f"turret {turret['name']}: {path} does not exist ({name})")
     try:
         with tarfile.open(target, "w:gz") as tar:
             for name, text in documents.items():
@@ -145,7 +146,7 @@ def pack(project: Path, turret: Mapping[str, Any], target: Path, setup: str | No
 
 
 def _paths(project: Path, turret: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Yield the names in the package and the paths of the files of a turret."""
+    """Yield the name in the package and the path of each file of a turret."""
     extra = turret.get("extra_files", [])
     if not isinstance(extra, list) or not all(isinstance(path, str) for path in extra):
         raise InvalidInput.at("$.extra_files", "must be a list of paths")

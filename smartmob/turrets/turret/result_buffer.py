@@ -1,4 +1,4 @@
-"""What the cannons of one process did: counted, and held as slices or raw results until somebody takes them. No I/O."""
+"""A buffer of the results of one process: counts, and slices or raw results until they are taken. No I/O."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import msgspec
 from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, encode
 from smartmob.turrets.slices import TRANSACTION, Distribution
 
-LATE = 0.010
-"""Seconds after the intended start from which a start is late."""
+LATE_SECONDS = 0.010
+"""A start counts as late when it is more than this many seconds after the intended start."""
 
-MOST_TIMERS = 1000
+MOST_TIMERS = 1000  # different timers of a run
 FURTHER_TIMERS = "(further timers)"
-MOST_ERRORS = 100
+MOST_ERRORS = 100  # different error texts of a second
 FURTHER_ERRORS = "(further errors)"
-"""Names under which timers of one run, and error texts of one second, are counted beyond that."""
+"""The names under which timers and error texts beyond these limits are counted."""
 
-LONGEST_NAME = 200
+LONGEST_NAME_CHARACTERS = 200
 UNNAMED = "(unnamed)"
+"""The name of a custom timer whose name is empty."""
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """Counts of one run, as in `protocol.Report`."""
+    """Counts of one run, as in `protocol.Report`; `lateness` (the longest) and `paused` are seconds."""
 
     users: int = 0
     transactions: int = 0
@@ -35,17 +36,17 @@ class Counts(msgspec.Struct, kw_only=True):
     paused: float = 0.0
 
     def add(self, other: Counts) -> None:
-        """Add those of another process."""
+        """Add the counts of another process; of the seconds the larger value is kept."""
         for name in self.__struct_fields__:
-            mine, its = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+            own, further = getattr(self, name), getattr(other, name)
+            setattr(self, name, max(own, further) if name in ("lateness", "paused") else own + further)
 
 
 class ResultBuffer:
-    """Takes shots. With `raw` each becomes a message of the documented form, else they become slices."""
+    """Collects results. With `raw` each becomes a documented message, otherwise they are merged to slices."""
 
     def __init__(self, turret: str, epoch: float, *, raw: bool) -> None:
-        """`epoch` is the start of the run in seconds since 1970."""
+        """Create an empty buffer; `epoch` is the start of the run in seconds since 1970."""
         self.counts = Counts()
         self.raw = raw
         self._turret = turret
@@ -55,13 +56,13 @@ class ResultBuffer:
         self._timers: set[str] = set()
 
     def add(self, elapsed: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
-        """Count a transaction that ended `elapsed` seconds after the start of the run and took `duration` seconds.
+        """Record a transaction that ended `elapsed` seconds after the start of the run and took `duration` seconds.
 
-        It began `late` seconds after its intended start, which `duration` includes.
+        It began `late` seconds after its intended start; `duration` is measured from the intended start.
         """
         counts = self.counts
         counts.transactions += 1
-        is_late = late > LATE
+        is_late = late > LATE_SECONDS
         if is_late:
             counts.late_starts += 1
         if late > counts.lateness:
@@ -93,12 +94,12 @@ class ResultBuffer:
             self._record(slot, name, value)
 
     def take_slices(self, before: float) -> list[Slice]:
-        """Return the slices of all seconds that were over `before` seconds after the start, and forget them."""
+        """Remove and return the slices of all seconds that ended by `before` (seconds after the start of the run)."""
         ended = sorted(second for second in self._seconds if second + 1 <= before)
         return [part.slice(second, name) for second in ended for name, part in self._seconds.pop(second).items()]
 
     def take_frames(self) -> list[bytes]:
-        """Return the raw results so far as messages without numbers, and forget them."""
+        """Remove and return the raw results so far, as messages without sequence numbers."""
         frames, self._frames = self._frames, []
         return frames
 
@@ -116,7 +117,7 @@ class ResultBuffer:
         return encode(
             Result(
                 elapsed=elapsed,
-                # Whole seconds, as turrets of OCT send it.
+                # Whole seconds, as turrets of OCT send them.
                 epoch=float(int(self._epoch + elapsed)),
                 scriptrun_time=duration,
                 error=error,
@@ -127,12 +128,12 @@ class ResultBuffer:
 
 
 def _checked(timers: Mapping[str, object]) -> tuple[dict[str, float], str]:
-    """Return the timers that are numbers, and what is wrong with another one."""
+    """Return the timers that are finite numbers, and an error text for the last of the others."""
     good: dict[str, float] = {}
     wrong = ""
     for name, value in timers.items():
         if isinstance(value, float | int) and math.isfinite(value):
-            good[str(name)[:LONGEST_NAME] or UNNAMED] = float(value)
+            good[str(name)[:LONGEST_NAME_CHARACTERS] or UNNAMED] = float(value)
         else:
-            wrong = f"the custom timer {name!r} is no number: {value!r}"
+            wrong = f"the custom timer {name!r} is not a number: {value!r}"
     return good, wrong

@@ -1,4 +1,4 @@
-"""When cannons start, and when transactions of the open model do: pure arithmetic on seconds since the start."""
+"""Start times of cannons (rampup) and of transactions (open model), in seconds since the start of the run. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Duration = Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of the open model: `seconds` at a steady `rate`, or from the rate `from` to the rate `to`, evenly.
 
-    Only the last one may leave `seconds` out. The rate at its end holds for the rest of the run.
+    Only the last stage may leave out `seconds`. Its final rate holds for the rest of the run.
     """
 
     seconds: Duration | None = None
@@ -27,15 +27,15 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def rampup(index: int, cannons: int, seconds: float) -> float:
-    """Return when the cannon with this index (from 0) starts: at even distances within `seconds`, the first at 0."""
+    """Return the start of the cannon with this index (from 0): starts are evenly spaced, the first at 0 seconds."""
     return index * seconds / cannons
 
 
 class Arrivals:
-    """The intended starts of the open model: arrival k (from 0) is when k transactions are to have been started."""
+    """The intended starts of the open model: arrival k (from 0) is when the integral of the rate reaches k."""
 
     def __init__(self, stages: Sequence[tuple[float, float, float]]) -> None:
-        """Take stages of seconds, rate at the begin and rate at the end; the last rate holds for ever."""
+        """Create the schedule from stages of (seconds, first rate, last rate); the very last rate holds afterwards."""
         self._stages: list[tuple[float, float, float, float, float]] = []
         begin, before = 0.0, 0.0
         for seconds, first, last in stages:
@@ -64,7 +64,7 @@ class Arrivals:
         return cls(stages)
 
     def due(self, seconds: float) -> int:
-        """Return how many are due before this time: the index of the first arrival that is not."""
+        """Return how many arrivals are due before this time, which is the index of the next one."""
         if seconds <= 0:
             return 0
         begin, before, length, first, last = next(
@@ -75,11 +75,11 @@ class Arrivals:
         return math.ceil(round(before + inside * (first + slope * inside / 2), 9))
 
     def from_index(self, index: int, step: int = 1) -> Iterator[float]:
-        """Yield the times of the arrivals index, index + step, …; ends where the rate is 0 for ever."""
+        """Yield the times of the arrivals index, index + step, …; end when the rate stays 0."""
         for stage, (begin, before, length, first, last) in enumerate(self._stages):
             after = self._stages[stage + 1][1] if stage + 1 < len(self._stages) else math.inf
             slope = 0.0 if math.isinf(length) or not length else (last - first) / length
-            # An arrival exactly at the end of a stage is the first one of the next stage that has any.
+            # An arrival exactly at the end of a stage belongs to the next stage with a rate above 0.
             while index < after and (first or slope):
                 inside = _inverse(index - before, first, slope)
                 yield begin + min(inside, length)
@@ -87,7 +87,7 @@ class Arrivals:
 
 
 def _inverse(wanted: float, first: float, slope: float) -> float:
-    """Return when first * t + slope * t² / 2 has come to `wanted`."""
+    """Return the t at which first * t + slope * t² / 2 reaches `wanted`."""
     wanted = max(wanted, 0.0)
     root = math.sqrt(max(first * first + 2 * slope * wanted, 0.0))
     return 2 * wanted / (first + root) if first + root else 0.0

@@ -1,4 +1,4 @@
-"""Test scripts: loading the module, and making the transactions of its cannons."""
+"""Test scripts: loading the module and creating the transaction of each cannon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScriptError(SmartmobError):
 
 
 class Script:
-    """A loaded script. `asynchronous` tells whether its transactions run as coroutines."""
+    """A loaded script. `asynchronous`: its transactions run as coroutines."""
 
     def __init__(self, transaction: Callable[..., Any]) -> None:
         run = getattr(transaction, "run", None)
@@ -34,7 +34,7 @@ class Script:
         self._arguments = _arguments(transaction)
 
     def transaction(self, config: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
-        """Make the transaction of one cannon; raises whatever the script raises."""
+        """Return a new transaction for one cannon; raises any exception of the script."""
         made = self._transaction(*(config, context)[: self._arguments])
         made.custom_timers = {}
         for name in self._missing:
@@ -43,18 +43,18 @@ class Script:
 
 
 def load(path: Path, folders: tuple[Path, ...] = ()) -> Script:
-    """Load the script at `path`; modules beside it and in `folders` can be imported by it. Raises ScriptError."""
+    """Load the script at `path`, which can import modules beside it and in `folders`. Raises ScriptError."""
     provide_oct()
     if not path.is_file():
-        raise ScriptError(f"there is no script {path}")
+        raise ScriptError(f"the script {path} does not exist")
     for folder in (path.parent, *folders):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ScriptError(f"{path} is no Python module")
+        raise ScriptError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
-    # As an import does: pickle and dataclasses look a class's module up by its name.
+    # As an import does: pickle and dataclasses look up the module of a class by its name.
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
@@ -68,16 +68,16 @@ def load(path: Path, folders: tuple[Path, ...] = ()) -> Script:
 
 
 def _nothing() -> None:
-    """Do nothing, in place of a step that the class does not have."""
+    """Do nothing: stands in for a step that the class Transaction does not define."""
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as text: what it says, or its kind where it says nothing."""
+    """Return the text of an exception, or the name of its class when the text is empty."""
     return str(error) or type(error).__name__
 
 
 def provide_oct() -> None:
-    """Let `oct_turrets.base` and `oct_turrets.tools` be ours, unless the original is installed and works."""
+    """Provide `oct_turrets.base` and `oct_turrets.tools`, unless the original package can be imported."""
     try:
         importlib.import_module(f"{_OCT}.base")
         importlib.import_module(f"{_OCT}.tools")
@@ -91,7 +91,7 @@ def provide_oct() -> None:
 
 
 def _arguments(transaction: Callable[..., Any]) -> int:
-    """Return how many of config and context the class takes: scripts of the first versions of OCT take fewer."""
+    """Return how many of the arguments config and context the class accepts: scripts for early OCT accept fewer."""
     try:
         signature = inspect.signature(transaction)
     except (TypeError, ValueError):

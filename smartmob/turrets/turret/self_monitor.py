@@ -1,4 +1,4 @@
-"""A turret watches itself: whether the machine and the program could do what the plan asked for."""
+"""Self monitoring of a turret: processor time, memory and event loop lag, to tell an overloaded load generator."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import psutil
 
 from smartmob.turrets.protocol import Health
 
-_PERIOD = 0.05
-_SHORTEST = 0.5
-"""Seconds below which the last figures are told again: processor time is counted in hundredths of a second."""
+_PERIOD_SECONDS = 0.05
+_SHORTEST_SECONDS = 0.5
+"""The shortest time between two measurements: processor time has a resolution of 0.01 s."""
 
 
 class LagMeter:
-    """Measures how late the event loop is: a call that is due every 50 ms notes when it came later."""
+    """Measures the lag of the event loop: how late a callback runs that is due every 50 ms."""
 
     def __init__(self) -> None:
         self._longest = 0.0
@@ -24,18 +24,18 @@ class LagMeter:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to measure; the loop must run."""
-        self._due = time.monotonic() + _PERIOD
-        self._timer = asyncio.get_running_loop().call_later(_PERIOD, self._called)
+        """Start measuring; the event loop must be running."""
+        self._due = time.monotonic() + _PERIOD_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(_PERIOD_SECONDS, self._called)
 
     def stop(self) -> None:
-        """End."""
+        """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def take(self) -> float:
-        """Return the longest delay since the last time, in seconds; one that still lasts counts, too."""
+        """Return the longest lag since the last call in seconds, including one that still lasts."""
         longest = max(self._longest, time.monotonic() - self._due if self._timer is not None else 0.0)
         self._longest = 0.0
         return longest
@@ -55,13 +55,13 @@ class SelfMonitor:
         self._cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
         self._cores = self._cores or psutil.cpu_count() or 1
         self._last: Health | None = None
-        self.look(())
+        self.read(())
 
-    def look(self, workers: Sequence[int], lag: float = 0.0) -> Health:
-        """Return the figures since the last look, for this process and the workers with these process ids."""
+    def read(self, workers: Sequence[int], lag: float = 0.0) -> Health:
+        """Return the measurements since the last call, for this process and the workers with these process ids."""
         now = time.monotonic()
         span = now - self._measured
-        if self._last is not None and span < _SHORTEST:
+        if self._last is not None and span < _SHORTEST_SECONDS:
             return self._last
         own = psutil.Process().pid
         memory, shares = 0, []

@@ -1,4 +1,4 @@
-"""A turret from its start to its end: does what the machine decides with sockets, cannons and the clock."""
+"""The turret process: passes events to the state machine and performs its actions with sockets, cannons and timers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, decode_order, encode
-from smartmob.turrets.turret import state_machine as machine
+from smartmob.turrets.turret import state_machine
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
 from smartmob.turrets.turret.result_buffer import Counts
@@ -26,148 +26,150 @@ from smartmob.turrets.turret.sockets import Keys, TurretSockets
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch, UserPool
 from smartmob.turrets.turret.workers import Workers
 
-_GATHER_SECONDS = 0.25
+_COLLECT_SECONDS = 0.25
+"""Seconds between two result batches."""
 _SLICES_IN_A_MESSAGE = 200
 _VALUES_IN_A_MESSAGE = 100_000
-"""A headquarters reads no more than a megabyte of histograms, in which each value takes at most nine bytes."""
-_MOST_COMPLAINTS = 10
-_LAST_WORDS_SECONDS = 5.0
-"""How long what is left to say may take at the end of the program."""
+"""A headquarters accepts at most 1 MiB of unpacked histograms in a message; a value takes at most nine bytes."""
+_MOST_REPORTED_ORDERS = 10
+"""Invalid orders that are reported at the terminal; further ones are ignored silently."""
+_FINAL_SEND_SECONDS = 5.0
+"""Longest time for sending the final status and the remaining results when the program ends."""
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class LoadGenerator(Protocol):
-    """What fires: a battery in this process, or worker processes."""
+    """A load generator: the user pool of this process, or worker processes."""
 
     async def fire(self, plan: FiringPlan) -> None:
-        """Fire until `cease`; return when everything has ended. Raises RuntimeError."""
+        """Fire until `stop`; return when all cannons have ended. Raises RuntimeError."""
 
-    def cease(self, *, at_once: bool) -> None:
+    def stop(self, *, at_once: bool) -> None:
         """Start no more transactions."""
 
     def pause(self) -> None:
-        """Begin no transaction until `resume`."""
+        """Start no transaction until `resume`."""
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """End a pause, if there is one."""
 
     def take(self, *, everything: bool = False) -> ResultBatch:
-        """Return what was done since the last time."""
+        """Remove and return the results since the last call; with `everything` also those of the current second."""
 
 
 class Turret:
-    """One turret; `run` it once. `say` tells the person at the terminal what happens."""
+    """One turret; call `run` once. `notify` shows a message to the person at the terminal."""
 
-    def __init__(self, package: Package, keys: Keys | None, say: Say) -> None:
+    def __init__(self, package: Package, keys: Keys | None, notify: Notify) -> None:
         self.uuid = str(uuid.uuid4())
         self._package = package
         self._settings = settings = package.configuration
-        self._say = say
+        self._notify = notify
         self._tasks = TaskRegistry()
-        self._machine = machine.TurretMachine(self.uuid, settings.patience)
+        self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
         ports = (settings.hq_publisher, settings.hq_rc)
-        self._wire = TurretSockets(settings.hq_address, ports, keys, self._hear, self._connected)
+        self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed)
         self._outbox = Outbox()
         self._counts = Counts()
         self._dropped = 0
-        self._misunderstood = 0
-        self._watch, self._lag = SelfMonitor(), LagMeter()
+        self._invalid_orders = 0
+        self._self_monitor, self._lag = SelfMonitor(), LagMeter()
         self._longest_lag = 0.0
         self._script: Script | None = None
         self._workers: Workers | None = None
-        self._guns: LoadGenerator | None = None
-        self._fire: machine.StartFiring | None = None
+        self._generator: LoadGenerator | None = None
+        self._start_order: state_machine.StartFiring | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._exit: asyncio.Future[int] | None = None
 
     async def run(self) -> int:
-        """Serve the headquarters until the end; return the exit code."""
+        """Take part in runs until the turret ends; return the exit code."""
         self._exit = asyncio.get_running_loop().create_future()
         self._lag.start()
         try:
             reason = await self._prepare()
             self._connect()
             if reason:
-                self._say(reason)
-                self._feed(machine.Failed(reason))
+                self._notify(reason)
+                self._handle(state_machine.Failed(reason))
             else:
-                self._feed(machine.Tick())
-                self._say(f"turret {self._settings.name} waits for orders from {self._settings.hq_address}")
+                self._handle(state_machine.Tick())
+                self._notify(f"turret {self._settings.name} waits for orders from {self._settings.hq_address}")
             code = await self._exit
-            await self._last_words(code)
+            await self._send_final_status(code)
             return code
         finally:
             await self._close()
 
     def quit(self) -> None:
-        """End: the cannons at once, and what they did is delivered. Asked a second time, it is not."""
-        self._feed(machine.Quit())
+        """Stop the cannons at once, deliver their results and end; a second call ends without delivering."""
+        self._handle(state_machine.Quit())
 
-    # -- what comes in --------------------------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------------------------
 
-    def _hear(self, frame: bytes) -> None:
+    def _receive(self, frame: bytes) -> None:
         try:
             channel, order = decode_order(frame)
         except InvalidInput as error:
-            self._misunderstood += 1
-            if self._misunderstood <= _MOST_COMPLAINTS:
-                self._say(f"not understood: {error}")
+            self._invalid_orders += 1
+            if self._invalid_orders <= _MOST_REPORTED_ORDERS:
+                self._notify(f"not understood: {error}")
             return
         if channel in ("", self.uuid):
-            self._feed(machine.OrderCame(order))
+            self._handle(state_machine.OrderCame(order))
 
-    def _connected(self, connected: bool) -> None:
-        self._feed(machine.ConnectionChanged(connected))
+    def _connection_changed(self, connected: bool) -> None:
+        self._handle(state_machine.ConnectionChanged(connected))
 
-    def _feed(self, event: machine.Event) -> None:
+    def _handle(self, event: state_machine.Event) -> None:
         for action in self._machine.handle(event, time.monotonic()):
-            self._do(action)
+            self._perform(action)
         if self._tick is not None:
             self._tick.cancel()
         delay = max(self._machine.deadline - time.monotonic(), 0.001)
-        self._tick = asyncio.get_running_loop().call_later(delay, self._feed, machine.Tick())
+        self._tick = asyncio.get_running_loop().call_later(delay, self._handle, state_machine.Tick())
 
-    # -- what is done ---------------------------------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------------------------------------
 
-    def _do(self, action: machine.Action) -> None:
+    def _perform(self, action: state_machine.Action) -> None:
         match action:
-            case machine.SendStatus():
+            case state_machine.SendStatus():
                 self._send_status()
-            case machine.StartFiring():
-                self._tasks.start("firing", self._firing(action))
-            case machine.StopFiring(at_once):
-                if self._guns is not None:
-                    self._guns.cease(at_once=at_once)
-            case machine.Acknowledge(sequence):
+            case state_machine.StartFiring():
+                self._tasks.start("firing", self._fire_run(action))
+            case state_machine.StopFiring(at_once):
+                if self._generator is not None:
+                    self._generator.stop(at_once=at_once)
+            case state_machine.Acknowledge(sequence):
                 self._outbox.acknowledge(sequence)
-                self._balance()
-            case machine.Repeat():
+                self._apply_backpressure()
+            case state_machine.Repeat():
                 self._outbox.repeat()
-                self._wire.pump()
-            case machine.Discard(lost):
+                self._sockets.pump()
+            case state_machine.Discard(lost):
                 count = self._outbox.discard()
                 self._dropped += count if lost else 0
-            case machine.Flush():
-                self._wire.pump()
+            case state_machine.Flush():
+                self._sockets.pump()
                 if unsent := self._outbox.discard():
-                    # Whoever listens next must not get them for results of its own run.
-                    self._say(f"{unsent} results could not be sent: nobody listens any more")
-                self._wire.flush()
-            case machine.Say(text):
-                self._say(text)
-            case machine.Exit(code):
+                    # The next headquarters that connects must not get them as results of its own run.
+                    self._notify(f"{unsent} results could not be sent: the headquarters does not listen any more")
+                self._sockets.flush()
+            case state_machine.Notify(text):
+                self._notify(text)
+            case state_machine.Exit(code):
                 if self._exit is not None and not self._exit.done():
                     self._exit.set_result(code)
 
     def _connect(self) -> None:
         try:
-            self._wire.open(self.uuid)
+            self._sockets.open(self.uuid)
         except zmq.ZMQError as error:
             raise InvalidInput.at("$.hq_address", f"cannot connect to {self._settings.hq_address!r}: {error}") from None
 
     async def _prepare(self) -> str:
-        """Load the script, here or in worker processes; return why that cannot be done, or ""."""
+        """Load the script, here or in worker processes; return an error text, or "" on success."""
         package = self._package
         try:
             if self._settings.processes == 1:
@@ -180,84 +182,84 @@ class Turret:
             return str(error)
         return ""
 
-    async def _firing(self, fire: machine.StartFiring) -> None:
-        """Fire one run; whatever goes wrong ends the turret in the regular way."""
-        self._fire, self._counts, self._dropped = fire, Counts(), 0
+    async def _fire_run(self, fire: state_machine.StartFiring) -> None:
+        """Fire one run. An error of any kind is reported to the headquarters and ends the turret."""
+        self._start_order, self._counts, self._dropped = fire, Counts(), 0
         self._outbox = Outbox(numbered=fire.numbered)
-        self._wire.use(self._outbox)
-        guns: LoadGenerator
+        self._sockets.use(self._outbox)
+        generator: LoadGenerator
         if self._workers is not None:
-            guns = self._workers
+            generator = self._workers
         else:
             assert self._script is not None
-            guns = UserPool(self._script, self._package.given, self._settings, self._tasks)
-        self._guns = guns
-        self._say(f"firing: {self._settings.cannons} cannons")
-        gathering = self._tasks.start("gathering", self._gathering(guns))
-        # It is for the whole run, but JSON has no infinity.
+            generator = UserPool(self._script, self._package.given, self._settings, self._tasks)
+        self._generator = generator
+        self._notify(f"firing: {self._settings.cannons} cannons")
+        collecting = self._tasks.start("collecting", self._collect_loop(generator))
+        # A run without an end has an infinite one, which the JSON of the pipe cannot represent.
         plan = FiringPlan(start=fire.start, end=min(fire.end, fire.start + 1e9), raw=fire.raw, context=fire.context)
         try:
-            await guns.fire(plan)
+            await generator.fire(plan)
         except Exception as error:
-            # Whatever it is, the headquarters is told before the turret dies.
+            # The headquarters gets the reason in a status before the turret ends.
             reason = describe(error)
-            self._say(reason)
-            self._feed(machine.Failed(reason))
-            guns.cease(at_once=True)
-        gathering.cancel()
-        self._guns = None
-        self._deliver(guns.take(everything=True))
+            self._notify(reason)
+            self._handle(state_machine.Failed(reason))
+            generator.stop(at_once=True)
+        collecting.cancel()
+        self._generator = None
+        self._send_results(generator.take(everything=True))
         self._counts.users = 0
-        self._say(f"ended: {self._counts.transactions} transactions, {self._counts.errors} errors")
-        self._feed(machine.FiringEnded(self._outbox.sequence))
+        self._notify(f"ended: {self._counts.transactions} transactions, {self._counts.errors} errors")
+        self._handle(state_machine.FiringEnded(self._outbox.sequence))
 
-    async def _gathering(self, guns: LoadGenerator) -> None:
+    async def _collect_loop(self, generator: LoadGenerator) -> None:
         while True:
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(_COLLECT_SECONDS)
             try:
-                self._deliver(guns.take())
+                self._send_results(generator.take())
             except Exception as error:
-                self._say(f"a bug: {describe(error)}")
-                self._feed(machine.Failed(describe(error)))
+                self._notify(f"a bug: {describe(error)}")
+                self._handle(state_machine.Failed(describe(error)))
                 raise
 
-    def _deliver(self, shots: ResultBatch) -> None:
-        """Number what is new and send it."""
-        fire, outbox = self._fire, self._outbox
+    def _send_results(self, batch: ResultBatch) -> None:
+        """Put the results into the outbox, numbered for a headquarters of smartmob, and send them."""
+        fire, outbox = self._start_order, self._outbox
         assert fire is not None
-        self._counts = shots.counts
-        self._longest_lag = max(self._longest_lag, shots.lag)
+        self._counts = batch.counts
+        self._longest_lag = max(self._longest_lag, batch.lag)
         if not fire.numbered:
-            for frame in shots.frames:
+            for frame in batch.frames:
                 outbox.put(frame)
         else:
-            for frame in shots.frames:
+            for frame in batch.frames:
                 own = f',"uuid":"{self.uuid}","run":"{fire.run}","sequence":{outbox.number()}}}'
                 outbox.put(frame[:-1] + own.encode())
-            for together in _grouped(shots.slices):
+            for group in _grouped(batch.slices):
                 part = Slices(
-                    slices=together,
+                    slices=group,
                     turret=self._settings.name,
                     uuid=self.uuid,
                     run=fire.run or "",
                     sequence=outbox.number(),
                 )
                 outbox.put(encode(part))
-        self._wire.pump()
-        self._balance()
+        self._sockets.pump()
+        self._apply_backpressure()
 
-    def _balance(self) -> None:
-        """Let firing wait while too much is kept."""
-        if self._guns is not None:
+    def _apply_backpressure(self) -> None:
+        """Pause firing while the outbox is full."""
+        if self._generator is not None:
             if self._outbox.full:
-                self._guns.pause()
+                self._generator.pause()
             else:
-                self._guns.resume()
+                self._generator.resume()
 
-    # -- what is told ---------------------------------------------------------------------------------------------
+    # -- statuses -------------------------------------------------------------------------------------------------
 
     def _send_status(self) -> None:
-        settings, ours = self._settings, self._machine.ours
+        settings, smartmob_hq = self._settings, self._machine.smartmob_hq
         status = Status(
             turret=settings.name,
             status=self._machine.condition,
@@ -265,19 +267,19 @@ class Turret:
             rampup=settings.rampup,
             script=settings.script,
             cannons=settings.cannons,
-            canons=settings.cannons if ours else msgspec.UNSET,
-            smartmob=self._report() if ours else msgspec.UNSET,
+            canons=settings.cannons if smartmob_hq else msgspec.UNSET,
+            smartmob=self._report() if smartmob_hq else msgspec.UNSET,
         )
-        self._wire.send_status(encode(status))
+        self._sockets.send_status(encode(status))
 
     def _report(self) -> Report:
         run, last, acknowledged = self._machine.reported
         counts = self._counts
-        firing = self._fire is not None and self._fire.run == run
+        firing = self._start_order is not None and self._start_order.run == run
         if not firing:
             counts = Counts()
         self._longest_lag = max(self._longest_lag, self._lag.take())
-        health = self._watch.look(self._workers.pids if self._workers is not None else (), self._longest_lag)
+        health = self._self_monitor.read(self._workers.pids if self._workers is not None else (), self._longest_lag)
         if health.lag == self._longest_lag:
             self._longest_lag = 0.0
         return Report(
@@ -302,16 +304,16 @@ class Turret:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    async def _last_words(self, code: int) -> None:
-        """Say the final status and deliver what there is, for a bounded time.
+    async def _send_final_status(self, code: int) -> None:
+        """Send the final status and the remaining results, for a bounded time.
 
-        A turret that was aborted waits for a headquarters to tell it to; one that was asked to end does not.
+        A turret that ends by an error waits for a connection to report it; one that was asked to end does not.
         """
         self._send_status()
-        end = time.monotonic() + _LAST_WORDS_SECONDS
-        while not self._wire.idle and time.monotonic() < end and (code or self._wire.connected):
+        end = time.monotonic() + _FINAL_SEND_SECONDS
+        while not self._sockets.idle and time.monotonic() < end and (code or self._sockets.connected):
             await asyncio.sleep(0.01)
-            self._wire.pump()
+            self._sockets.pump()
 
     async def _close(self) -> None:
         if self._tick is not None:
@@ -320,18 +322,18 @@ class Turret:
         if self._workers is not None:
             await self._workers.close()
         await self._tasks.close()
-        await self._wire.close(_LAST_WORDS_SECONDS)
+        await self._sockets.close(_FINAL_SEND_SECONDS)
 
 
 def _grouped(parts: Sequence[Slice]) -> Iterator[list[Slice]]:
-    """Yield slices in groups that fit into messages."""
-    together: list[Slice] = []
+    """Yield the slices in groups, each within the limits of a message."""
+    group: list[Slice] = []
     values = 0
     for part in parts:
-        if together and (len(together) >= _SLICES_IN_A_MESSAGE or values + part.count > _VALUES_IN_A_MESSAGE):
-            yield together
-            together, values = [], 0
-        together.append(part)
+        if group and (len(group) >= _SLICES_IN_A_MESSAGE or values + part.count > _VALUES_IN_A_MESSAGE):
+            yield group
+            group, values = [], 0
+        group.append(part)
         values += part.count
-    if together:
-        yield together
+    if group:
+        yield group

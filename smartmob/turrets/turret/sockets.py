@@ -1,7 +1,7 @@
-"""The sockets of a turret: SUB for orders, PUSH for statuses and results, served by the program's own event loop.
+"""The ZeroMQ sockets of a turret on the asyncio event loop: SUB for orders, PUSH for statuses and results.
 
-The loop watches the descriptors that ZeroMQ gives for its sockets. They tell only of changes, so after everything that
-is done with a socket its state is asked again.
+The loop watches the ZMQ_FD descriptors of the sockets. These are edge-triggered: they become readable when the state of
+a socket changes, so ZMQ_EVENTS is read again after each operation on a socket.
 """
 
 from __future__ import annotations
@@ -17,21 +17,26 @@ from smartmob.turrets.protocol import LONGEST_MESSAGE
 from smartmob.turrets.turret.outbox import Outbox
 
 _HEARTBEAT_MS = 5_000
-_SILENCE_MS = 20_000
+"""Time between two ZMTP heartbeats."""
+_HEARTBEAT_TIMEOUT_MS = 20_000
+"""Time without any message from the other side after which the connection counts as lost."""
 _RECONNECT_MS = 100
-"""A headquarters of OCT gives turrets one second before it orders fire, once."""
+"""Short, because a headquarters of OCT sends `start` once, one second after it has bound its ports."""
 
-_QUEUE = 5_000
-_ORDERS_AT_ONCE = 100
-_FRAMES_AT_ONCE = 500
+_QUEUE_MESSAGES = 5_000
+"""High-water mark: messages that ZeroMQ queues before the outbox has to wait."""
+_PASS_ORDERS_MESSAGES = 100
+_PASS_RESULTS_MESSAGES = 500
+"""Messages that are received and sent in one pass of the event loop."""
 _FLUSH_MS = 5_000
+"""Linger time of the results for a headquarters of OCT after a run."""
 
 _EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """CURVE keys: that of the headquarters, and the pair of this turret."""
+    """CURVE keys: the public key of the headquarters, and the key pair of this turret."""
 
     headquarters: bytes
     public: bytes
@@ -39,22 +44,25 @@ class Keys:
 
 
 class TurretSockets:
-    """Both sockets to one headquarters. After `open` you must `close`."""
+    """The connection to one headquarters. After `open` you must `close`."""
 
     def __init__(
         self,
         address: str,
         ports: tuple[int, int],
         keys: Keys | None,
-        heard: Callable[[bytes], None],
-        changed: Callable[[bool], None],
+        on_order: Callable[[bytes], None],
+        on_connection: Callable[[bool], None],
     ) -> None:
-        """`ports` are those for orders and results; `heard` takes orders, `changed` whether it is connected."""
+        """Prepare the sockets; `ports` are (orders, results).
+
+        `on_order` is called with each order, `on_connection` with True after a connection and False after its loss.
+        """
         host = f"[{address}]" if ":" in address and not address.startswith("[") else address
         self._orders_at, self._results_at = (f"tcp://{host}:{port}" for port in ports)
         self._keys = keys
-        self._heard = heard
-        self._changed = changed
+        self._on_order = on_order
+        self._on_connection = on_connection
         self.connected = False
         self._context = zmq.Context()
         self._orders: zmq.Socket[bytes] | None = None
@@ -62,10 +70,10 @@ class TurretSockets:
         self._results: zmq.Socket[bytes] | None = None
         self._outbox = Outbox(numbered=False)
         self._status: bytes | None = None
-        self._again: asyncio.Handle | None = None
+        self._next_pass: asyncio.Handle | None = None
 
     def open(self, uuid: str) -> None:
-        """Connect; ZeroMQ goes on trying by itself. Raises zmq.ZMQError for an address that is none."""
+        """Connect; ZeroMQ reconnects by itself. Raises zmq.ZMQError for an invalid address."""
         orders = self._orders = self._socket(zmq.SUB)
         orders.setsockopt(zmq.SUBSCRIBE, b"")
         orders.setsockopt(zmq.SUBSCRIBE, uuid.encode())
@@ -79,45 +87,45 @@ class TurretSockets:
         self._read_orders()
 
     async def close(self, seconds: float) -> None:
-        """Close; what is queued for a headquarters that listens is sent within `seconds`."""
-        self._forget(self._orders)
-        self._forget(self._monitor)
-        if self._again is not None:
-            self._again.cancel()
+        """Close; messages queued for a connected headquarters are sent within `seconds`, or lost."""
+        self._stop_watching(self._orders)
+        self._stop_watching(self._monitor)
+        if self._next_pass is not None:
+            self._next_pass.cancel()
         if self._orders is not None:
             self._orders.disable_monitor()
             self._orders.close(linger=0)
         if self._monitor is not None:
             self._monitor.close(linger=0)
         self._close_results(int(seconds * 1000))
-        # It waits for what lingers.
+        # It blocks until lingering messages are sent or expire.
         await asyncio.to_thread(self._context.term)
 
     @property
     def idle(self) -> bool:
-        """Tell whether everything was handed to ZeroMQ."""
+        """Return whether all messages were handed to ZeroMQ."""
         return self._status is None and self._outbox.next() is None
 
     def use(self, outbox: Outbox) -> None:
-        """Send the messages of this outbox from now on."""
+        """Send the messages of `outbox` from now on."""
         self._outbox = outbox
 
     def send_status(self, frame: bytes) -> None:
-        """Send a status before everything else; one that could not be sent yet is replaced."""
+        """Send a status before all other messages; it replaces a status that is not sent yet."""
         self._status = frame
         self.pump()
 
     def pump(self) -> None:
-        """Send what the connection takes."""
+        """Send as many messages as ZeroMQ accepts now, at most 500 in one pass of the event loop."""
         results = self._results
         if results is None:
             return
         try:
-            # Who hears of a turret gives it orders: it must be able to hear them.
+            # A headquarters sends orders as soon as it knows the turret, so the socket for orders must be connected.
             if self._status is not None and self.connected:
                 results.send(self._status, zmq.NOBLOCK)
                 self._status = None
-            for _ in range(_FRAMES_AT_ONCE):
+            for _ in range(_PASS_RESULTS_MESSAGES):
                 frame = self._outbox.next()
                 if frame is None:
                     return
@@ -125,10 +133,10 @@ class TurretSockets:
                 self._outbox.sent()
         except zmq.Again:
             return
-        self._soon()
+        self._schedule_pass()
 
     def flush(self) -> None:
-        """Leave what ZeroMQ has queued to a socket of its own that gets some seconds, and begin with an empty one."""
+        """Close the socket for results with a linger time for its queued messages, and open a new one."""
         self._close_results(_FLUSH_MS)
         self._open_results()
 
@@ -139,10 +147,10 @@ class TurretSockets:
             zmq.IPV6: 1,
             zmq.MAXMSGSIZE: LONGEST_MESSAGE,
             zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
-            zmq.HEARTBEAT_TIMEOUT: _SILENCE_MS,
+            zmq.HEARTBEAT_TIMEOUT: _HEARTBEAT_TIMEOUT_MS,
             zmq.RECONNECT_IVL: _RECONNECT_MS,
-            zmq.SNDHWM: _QUEUE,
-            # Nothing is queued for a headquarters that is not there: it would get old statuses when it comes.
+            zmq.SNDHWM: _QUEUE_MESSAGES,
+            # No queue without a connection: a headquarters that connects later would get outdated statuses.
             zmq.IMMEDIATE: 1,
         }
         for option, value in options.items():
@@ -160,31 +168,31 @@ class TurretSockets:
         self._writable()
 
     def _close_results(self, linger: int) -> None:
-        self._forget(self._results)
+        self._stop_watching(self._results)
         if self._results is not None:
             self._results.close(linger=linger)
             self._results = None
 
-    def _forget(self, watched: zmq.Socket[bytes] | None) -> None:
+    def _stop_watching(self, watched: zmq.Socket[bytes] | None) -> None:
         if watched is not None and not watched.closed:
             asyncio.get_running_loop().remove_reader(watched.fileno())
 
     def _writable(self) -> None:
-        # Asking for the state is what makes the descriptor tell of the next change.
+        # Reading ZMQ_EVENTS re-arms the edge-triggered descriptor.
         if self._results is not None and int(self._results.get(zmq.EVENTS)) & zmq.POLLOUT:
             self.pump()
 
     def _read_orders(self) -> None:
         orders = self._orders
-        for _ in range(_ORDERS_AT_ONCE):
+        for _ in range(_PASS_ORDERS_MESSAGES):
             if orders is None or orders.closed:
                 return
             try:
                 frame = orders.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._heard(frame)
-        self._soon()
+            self._on_order(frame)
+        self._schedule_pass()
 
     def _read_monitor(self) -> None:
         while self._monitor is not None and not self._monitor.closed:
@@ -193,15 +201,15 @@ class TurretSockets:
             except zmq.Again:
                 return
             self.connected = event == zmq.Event.HANDSHAKE_SUCCEEDED
-            self._changed(self.connected)
+            self._on_connection(self.connected)
             self.pump()
 
-    def _soon(self) -> None:
-        """Go on in the next turn of the loop: others have their turn in between."""
-        if self._again is None:
-            self._again = asyncio.get_running_loop().call_soon(self._go_on)
+    def _schedule_pass(self) -> None:
+        """Continue in the next pass of the event loop, so that other callbacks run in between."""
+        if self._next_pass is None:
+            self._next_pass = asyncio.get_running_loop().call_soon(self._continue)
 
-    def _go_on(self) -> None:
-        self._again = None
+    def _continue(self) -> None:
+        self._next_pass = None
         self._read_orders()
         self._writable()

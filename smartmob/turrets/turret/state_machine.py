@@ -1,9 +1,6 @@
-"""What a turret does and when: orders, the passing of time and what happened to it come in, actions come out. No I/O.
+"""The state machine of a turret: it takes events (orders, ticks, errors) and returns actions. No I/O.
 
-`now` is any clock in seconds that only goes forward. A turret is in one of these states:
-
-`ready` → `armed` (a run is announced) → `firing` → `ceasing` (transactions under way end) → `delivering` (towards a
-headquarters of ours: until everything is acknowledged) → `ready`; and at last `ended`.
+`now` is a monotonic clock in seconds. `STATES` lists the states; docs/reference/turret-protocol.md the transitions.
 """
 
 from __future__ import annotations
@@ -14,48 +11,59 @@ from typing import Any
 
 from smartmob.turrets.protocol import REPEAT_SECONDS, STATUS_SECONDS, Condition, Order, RunBriefing, briefing
 
-FIRE_AHEAD = 0.25
-"""Seconds before the start of a run when the cannons are told; until then a later briefing can still move it."""
+FIRE_AHEAD_SECONDS = 0.25
+"""Time before the start of a run at which the cannons get their plan; until then a briefing can move the start."""
 
-LONGEST_REPEAT = 60.0
+LONGEST_REPEAT_SECONDS = 60.0
+"""Longest time between two repetitions of unacknowledged messages; it doubles from `REPEAT_SECONDS`."""
+
+STATES = {
+    "ready": "No run is announced.",
+    "armed": "A run is announced; its start is not due.",
+    "firing": "The cannons do transactions.",
+    "stopping": "No transaction begins; those under way end.",
+    "delivering": "All results are numbered, but not all are acknowledged.",
+    "ended": "The program ends, after the cannons.",
+}
+"""The states of a turret, each with its meaning. Only a run of a smartmob headquarters is armed and delivering."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCame:
-    """An order for this turret arrived."""
+    """An order for this turret was received."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed."""
+    """The deadline of the machine was reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChanged:
-    """The headquarters can be reached now, or no more."""
+    """The connection to the headquarters was established or lost."""
 
     connected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FiringEnded:
-    """The last cannon has ended and everything has been numbered; `sequence` is the last number."""
+    """The last cannon has ended and all results are numbered; `sequence` is the last number."""
 
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The turret itself cannot go on."""
+    """The turret cannot continue because of an error of its own."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """Somebody on this machine asks the turret to end."""
+    """The user or the system asks the turret to end (CTRL-C, SIGTERM)."""
 
 
 Event = OrderCame | Tick | ConnectionChanged | FiringEnded | Failed | Quit
@@ -63,14 +71,15 @@ Event = OrderCame | Tick | ConnectionChanged | FiringEnded | Failed | Quit
 
 @dataclass(frozen=True, slots=True)
 class SendStatus:
-    """Tell the headquarters how things are."""
+    """Send a status to the headquarters."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartFiring:
-    """Start the cannons: `start` is the beginning of the run by the clock of `now`, also when that is over.
+    """Start the cannons. `start` is when the run begins by the clock of `now`; it may be in the past.
 
-    `end` is when arrivals of the open model end, if that is known. `raw` and `numbered` tell how results are sent.
+    `end` is when arrivals of the open model end, or infinity. `raw`: send raw results, not slices. `numbered`: give
+    each message a sequence number.
     """
 
     run: str | None
@@ -83,55 +92,59 @@ class StartFiring:
 
 @dataclass(frozen=True, slots=True)
 class StopFiring:
-    """End the cannons; `at_once`: without waiting for what is under way."""
+    """Stop the cannons; `at_once`: without waiting for the transactions under way."""
 
     at_once: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Forget what was delivered up to this number."""
+    """Remove the messages up to this number from the outbox."""
 
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Send again everything that is not acknowledged."""
+    """Send all unacknowledged messages again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Throw away what was not acknowledged; `lost` tells whether somebody would have wanted it."""
+    """Remove all messages from the outbox; `lost`: count them as dropped, since the headquarters still needs them."""
 
     lost: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Send what is queued for a headquarters of OCT, for a bounded time, and begin with empty queues."""
+    """Send the queued messages for a headquarters of OCT for a bounded time, and continue with empty queues."""
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """Tell the person at the terminal."""
+class Notify:
+    """Show a message to the person at the terminal."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """End the program."""
+    """End the program with this exit code."""
 
     code: int
 
 
-Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard | Flush | Say | Exit
+Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard | Flush | Notify | Exit
 
 
 @dataclass(slots=True)
 class _Run:
-    """The run that the turret takes part in; without an id it is one of a headquarters of OCT."""
+    """The run that the turret takes part in. The id is None for a headquarters of OCT.
+
+    `abandoned`: the headquarters no longer has this run. `sequence` is the last number, once all results are numbered.
+    `progress_at`: when the acknowledged number changed or messages were repeated last.
+    """
 
     id: str | None
     start: float
@@ -141,7 +154,7 @@ class _Run:
     abandoned: bool = False
     sequence: int | None = None
     acknowledged: int = 0
-    moved_at: float = -math.inf
+    progress_at: float = -math.inf
     repeat_after: float = REPEAT_SECONDS
 
     @property
@@ -151,103 +164,107 @@ class _Run:
 
 @dataclass(slots=True)
 class TurretMachine:
-    """The behaviour of a turret with this `uuid`; it gives up after `patience` seconds without a headquarters."""
+    """The state of one turret. It gives up a run after `patience` seconds without a headquarters.
+
+    `smartmob_hq`: the last order had a briefing, so the headquarters is of smartmob. `reason`: the error that ends the
+    turret.
+    """
 
     uuid: str
     patience: float
     state: str = "ready"
-    ours: bool = False
+    smartmob_hq: bool = False
     reason: str = ""
     run: _Run | None = None
-    _done: tuple[str, int, int] | None = None
-    _past: set[str] = field(default_factory=set)
+    _last_report: tuple[str, int, int] | None = None
+    _past_runs: set[str] = field(default_factory=set)
     _context: dict[str, Any] = field(default_factory=dict)
     _exit: int | None = None
-    _heard: float = -math.inf
-    _told: float = -math.inf
+    _order_received_at: float = -math.inf
+    _status_sent_at: float = -math.inf
     _connected: bool = False
-    _alone_since: float = -math.inf
+    _disconnected_since: float = -math.inf
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """Return what is to be done, in this order."""
+        """Return the actions to perform, in this order."""
         actions: list[Action] = []
         match event:
             case OrderCame(order):
-                self._heard = now
-                self._obey(order, now, actions)
+                self._order_received_at = now
+                self._handle_order(order, now, actions)
             case Tick():
-                self._pass(now, actions)
+                self._handle_tick(now, actions)
             case ConnectionChanged(connected):
-                self._connect(connected, now, actions)
+                self._handle_connection(connected, now, actions)
             case FiringEnded(sequence):
-                self._cease_fire(sequence, now, actions)
+                self._handle_firing_ended(sequence, now, actions)
             case Failed(reason):
                 self.reason = reason
                 self._end(1, actions)
             case Quit():
                 self._end(0, actions)
         if any(isinstance(action, SendStatus) for action in actions):
-            self._told = now
+            self._status_sent_at = now
         return actions
 
     @property
     def condition(self) -> str:
-        """Return the text of the status."""
+        """Return the value of `status` in a status message."""
         if self._exit is not None:
             return Condition.ABORTED if self._exit else Condition.KILLED
         return Condition.READY if self.state in ("ready", "armed") else Condition.RUNNING
 
     @property
     def reported(self) -> tuple[str | None, int | None, int]:
-        """Return the run to report on, its last number if that is final, and the acknowledged one."""
+        """Return the run to report on, its last number if that is final, and the acknowledged number."""
         if self.run is not None:
             return self.run.id, self.run.sequence, self.run.acknowledged
-        return self._done or (None, None, 0)
+        return self._last_report or (None, None, 0)
 
     @property
     def deadline(self) -> float:
         """Return when the next Tick is due."""
-        due = self._told + STATUS_SECONDS
+        due = self._status_sent_at + STATUS_SECONDS
         if self.run is not None and self.state == "armed":
-            due = min(due, self.run.start - FIRE_AHEAD)
+            due = min(due, self.run.start - FIRE_AHEAD_SECONDS)
         elif self.run is not None and self.state == "firing":
             due = min(due, self.run.end)
         return due
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
-    def _obey(self, order: Order, now: float, actions: list[Action]) -> None:
+    def _handle_order(self, order: Order, now: float, actions: list[Action]) -> None:
         brief = briefing(order)
-        self.ours = brief is not None
+        self.smartmob_hq = brief is not None
         if order.command == "kill":
             self._end(0, actions)
             return
         if self._exit is not None:
             if brief is not None:
-                self._take_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
+                self._apply_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
         elif brief is not None:
-            self._follow(brief.run, now, actions)
-            self._take_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
+            self._follow_briefing(brief.run, now, actions)
+            self._apply_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
         elif self.run is not None and self.run.id is not None:
-            # The headquarters was replaced by one that knows nothing of this run.
+            # The order comes from a headquarters of OCT that does not have this run.
             self._abandon(actions)
         elif order.command == "start" and self.state == "ready":
             self.run = _Run(None, now, math.inf, "raw", dict(self._context))
             self._fire(now, actions)
         elif order.command == "stop" and self.state == "firing":
-            self._cease(actions, at_once=False)
+            self._stop(actions, at_once=False)
         elif order.command == "set_transaction_context" and isinstance(order.msg, dict):
             self._context.update(order.msg)
         actions.append(SendStatus())
 
-    def _follow(self, wanted: RunBriefing | None, now: float, actions: list[Action]) -> None:
-        """Come nearer to what should be."""
+    def _follow_briefing(self, wanted: RunBriefing | None, now: float, actions: list[Action]) -> None:
+        """Change the state towards the run that the briefing describes."""
         run = self.run
         if run is not None and (wanted is None or wanted.id != run.id):
-            if self.state != "ceasing" or not run.abandoned:
+            if self.state != "stopping" or not run.abandoned:
                 self._abandon(actions)
             return
-        if wanted is None or wanted.id in self._past:
+        if wanted is None or wanted.id in self._past_runs:
             return
         start = now + wanted.starts_in
         if run is None:
@@ -255,97 +272,102 @@ class TurretMachine:
             self.run = _Run(wanted.id, start, wanted.run_time, wanted.results, context)
             self.state = "armed"
             if wanted.stopped or start + wanted.run_time <= now:
-                self._forget()
+                self._leave_run()
                 return
         elif self.state == "armed":
             run.start = min(run.start, start)
         if wanted.stopped and self.state == "armed":
-            self._forget()
+            self._leave_run()
         elif wanted.stopped and self.state == "firing":
-            self._cease(actions, at_once=False)
-        self._come_to_start(now, actions)
+            self._stop(actions, at_once=False)
+        self._start_if_due(now, actions)
 
-    def _take_acknowledgement(self, sequence: int, now: float, actions: list[Action]) -> None:
+    def _apply_acknowledgement(self, sequence: int, now: float, actions: list[Action]) -> None:
         run = self.run
         if run is None or run.id is None or run.abandoned:
             return
         if sequence > run.acknowledged:
-            run.acknowledged, run.moved_at, run.repeat_after = sequence, now, REPEAT_SECONDS
+            run.acknowledged, run.progress_at, run.repeat_after = sequence, now, REPEAT_SECONDS
             actions.append(Acknowledge(sequence))
-        self._come_to_end()
+        self._leave_if_acknowledged()
 
     # -- time and connection --------------------------------------------------------------------------------------
 
-    def _pass(self, now: float, actions: list[Action]) -> None:
+    def _handle_tick(self, now: float, actions: list[Action]) -> None:
         run = self.run
-        self._come_to_start(now, actions)
+        self._start_if_due(now, actions)
         if run is not None and self.state == "firing" and now >= run.end:
-            self._cease(actions, at_once=False)
-        elif run is not None and run.id is None and self.state == "firing" and self._alone_for(now) >= self.patience:
-            actions.append(Say(f"no headquarters for {self.patience:g} s: firing ends"))
-            self._cease(actions, at_once=False)
-        elif run is not None and self.state == "delivering" and now - self._heard >= self.patience:
+            self._stop(actions, at_once=False)
+        elif (
+            run is not None
+            and run.id is None
+            and self.state == "firing"
+            and self._disconnected_for(now) >= self.patience
+        ):
+            actions.append(Notify(f"no headquarters for {self.patience:g} s: firing ends"))
+            self._stop(actions, at_once=False)
+        elif run is not None and self.state == "delivering" and now - self._order_received_at >= self.patience:
             actions += [
-                Say(f"no headquarters for {self.patience:g} s: what it did not get is lost"),
+                Notify(f"no headquarters for {self.patience:g} s: results that it did not get are lost"),
                 Discard(lost=True),
             ]
-            self._forget()
+            self._leave_run()
         numbered = run is not None and run.id is not None and self.state != "armed"
-        if run is not None and numbered and now - run.moved_at >= run.repeat_after:
-            # What is not behind needs no repetition: the shell has nothing left to repeat then.
-            run.moved_at, run.repeat_after = now, min(run.repeat_after * 2, LONGEST_REPEAT)
+        if run is not None and numbered and now - run.progress_at >= run.repeat_after:
+            # When all messages are acknowledged, the outbox is empty and Repeat does nothing.
+            run.progress_at, run.repeat_after = now, min(run.repeat_after * 2, LONGEST_REPEAT_SECONDS)
             actions.append(Repeat())
-        if now - self._told >= STATUS_SECONDS:
+        if now - self._status_sent_at >= STATUS_SECONDS:
             actions.append(SendStatus())
 
-    def _come_to_start(self, now: float, actions: list[Action]) -> None:
-        if self.state == "armed" and self.run is not None and now >= self.run.start - FIRE_AHEAD:
+    def _start_if_due(self, now: float, actions: list[Action]) -> None:
+        if self.state == "armed" and self.run is not None and now >= self.run.start - FIRE_AHEAD_SECONDS:
             self._fire(now, actions)
 
-    def _connect(self, connected: bool, now: float, actions: list[Action]) -> None:
+    def _handle_connection(self, connected: bool, now: float, actions: list[Action]) -> None:
         if connected == self._connected:
             return
         self._connected = connected
         if connected:
-            actions += [Say("connected to the headquarters"), SendStatus()]
+            actions += [Notify("connected to the headquarters"), SendStatus()]
             if self.run is not None and self.run.id is not None:
-                # What was under way when the connection broke may be lost.
-                self.run.moved_at = now
+                # Messages under way when the connection broke may be lost.
+                self.run.progress_at = now
                 actions.append(Repeat())
         else:
-            self._alone_since = now
-            actions.append(Say("the headquarters is gone; waiting for it"))
+            self._disconnected_since = now
+            actions.append(Notify("the headquarters is gone; waiting for it"))
 
-    def _alone_for(self, now: float) -> float:
-        return 0.0 if self._connected else now - self._alone_since
+    def _disconnected_for(self, now: float) -> float:
+        return 0.0 if self._connected else now - self._disconnected_since
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
     def _fire(self, now: float, actions: list[Action]) -> None:
         run = self.run
         assert run is not None
-        self.state, run.moved_at = "firing", now
+        self.state, run.progress_at = "firing", now
         numbered = run.id is not None
         actions.append(StartFiring(run.id, run.start, run.end, run.results == "raw", numbered, run.context))
         actions.append(SendStatus())
 
-    def _cease(self, actions: list[Action], *, at_once: bool) -> None:
-        self.state = "ceasing"
+    def _stop(self, actions: list[Action], *, at_once: bool) -> None:
+        self.state = "stopping"
         actions.append(StopFiring(at_once))
 
     def _abandon(self, actions: list[Action]) -> None:
-        """Leave a run that the headquarters no longer has."""
+        """Stop and leave a run that the headquarters no longer has."""
         run = self.run
         assert run is not None
-        if self.state in ("firing", "ceasing"):
+        if self.state in ("firing", "stopping"):
             run.abandoned = True
-            actions.append(Say("the headquarters no longer has this run: firing ends"))
-            self._cease(actions, at_once=True)
+            actions.append(Notify("the headquarters no longer has this run: firing ends"))
+            self._stop(actions, at_once=True)
         else:
             actions.append(Discard(lost=False))
-            self._forget()
+            self._leave_run()
 
-    def _cease_fire(self, sequence: int, now: float, actions: list[Action]) -> None:
+    def _handle_firing_ended(self, sequence: int, now: float, actions: list[Action]) -> None:
         run = self.run
         if self._exit is not None or run is None:
             if run is not None:
@@ -356,36 +378,36 @@ class TurretMachine:
             self.run, self.state = None, "ready"
         elif run.abandoned:
             actions += [Discard(lost=False), SendStatus()]
-            self._forget()
+            self._leave_run()
         else:
-            # The turret has waited for its own transactions, not for the headquarters.
-            self._heard = max(self._heard, now - self.patience / 2)
+            # Waiting for its own transactions does not count as silence of the headquarters.
+            self._order_received_at = max(self._order_received_at, now - self.patience / 2)
             run.sequence, self.state = sequence, "delivering"
             actions.append(SendStatus())
-            self._come_to_end()
+            self._leave_if_acknowledged()
 
-    def _come_to_end(self) -> None:
+    def _leave_if_acknowledged(self) -> None:
         run = self.run
         if run is None or run.sequence is None or self.state != "delivering":
             return
         if run.acknowledged >= run.sequence:
-            self._forget()
+            self._leave_run()
 
-    def _forget(self) -> None:
+    def _leave_run(self) -> None:
         run = self.run
         if run is not None and run.id is not None:
-            self._done = (run.id, run.sequence or run.acknowledged, run.acknowledged)
-            self._past.add(run.id)
+            self._last_report = (run.id, run.sequence or run.acknowledged, run.acknowledged)
+            self._past_runs.add(run.id)
         self.run, self.state = None, "ready"
 
     def _end(self, code: int, actions: list[Action]) -> None:
-        """End the program, after the cannons."""
+        """End the program once the cannons have ended."""
         if self._exit is not None:
-            # Asked twice: do not wait.
+            # The second request: end without waiting.
             actions.append(Exit(self._exit))
             return
         self._exit = code
-        firing = self.state in ("firing", "ceasing")
+        firing = self.state in ("firing", "stopping")
         self.state = "ended"
         actions.append(SendStatus())
         actions.append(StopFiring(at_once=True) if firing else Exit(code))

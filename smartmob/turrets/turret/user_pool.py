@@ -1,4 +1,4 @@
-"""The cannons of one process: starts them by the plan, gathers what they do, and ends them."""
+"""The user pool: starts the cannons of one process by the plan, collects their results, and stops them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.turret.arrival_queue import CoroutineArrivals, ThreadArrivals
+from smartmob.turrets.turret.arrival_queue import CoroutineArrivalQueue, ThreadArrivalQueue
 from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon, ThreadEvents
 from smartmob.turrets.turret.configuration import TurretConfiguration
 from smartmob.turrets.turret.result_buffer import Counts, ResultBuffer
@@ -22,17 +22,17 @@ from smartmob.turrets.turret.schedule import rampup
 from smartmob.turrets.turret.script import Script
 from smartmob.turrets.turret.self_monitor import LagMeter
 
-_GATHER = 0.1
-"""Seconds between two looks at what threads have done, and whether they have ended."""
+_COLLECT_SECONDS = 0.1
+"""Seconds between two collections of the results of threads, and between two checks whether they have ended."""
 
-_STACK = 512 * 1024
+_STACK_BYTES = 512 * 1024
 """Bytes of address space for the stack of a thread."""
 
 
 class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cannons of one process did since the last time; `counts` are those of the whole run.
+    """The results of one process since the previous batch; `counts` are those of the whole run.
 
-    `frames` are raw results without numbers. `lag` is the longest delay of its event loop, in seconds.
+    `frames` are raw results without sequence numbers. `lag` is the longest event loop lag in seconds.
     """
 
     counts: Counts
@@ -42,7 +42,7 @@ class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """When and how to fire: `start` and `end` are times of the monotonic clock, which all processes share."""
+    """When and how to fire. `start` and `end` are times of the monotonic clock, which all processes here share."""
 
     start: float
     end: float
@@ -51,7 +51,7 @@ class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserPool:
-    """Fires once. `share` is (index, number) of this process among those of the turret."""
+    """All cannons of one process, for one run. `share` is (index of this process, number of processes)."""
 
     def __init__(
         self,
@@ -64,116 +64,116 @@ class UserPool:
         self.script = script
         self.config = config
         self.context: Mapping[str, Any] = {}
-        self.ceased = False
+        self.stopped = False
         self._configuration = configuration
         self._tasks = tasks
         self._share = share
         self._plan = FiringPlan(start=0.0, end=0.0, raw=False, context={})
-        self._tally = ResultBuffer(configuration.name, 0.0, raw=False)
+        self._results = ResultBuffer(configuration.name, 0.0, raw=False)
         self._coroutines: dict[asyncio.Task[None], CoroutineCannon] = {}
         self._threads: list[ThreadCannon] = []
-        self._hits: deque[tuple[float, float, str, Mapping[str, object], float]] = deque()
-        self._turns: CoroutineArrivals | ThreadArrivals | None = None
-        self._gate, self._thread_gate = asyncio.Event(), threading.Event()
-        self._cease = threading.Event()
+        self._finished: deque[tuple[float, float, str, Mapping[str, object], float]] = deque()
+        self._queue: CoroutineArrivalQueue | ThreadArrivalQueue | None = None
+        self._may_start, self._threads_may_start = asyncio.Event(), threading.Event()
+        self._stop_event = threading.Event()
         self._paused_at: float | None = None
         self._users = 0
         self._lag = LagMeter()
         self.resume()
 
-    # -- for those who fire ---------------------------------------------------------------------------------------
+    # -- firing ---------------------------------------------------------------------------------------------------
 
-    def hit(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
-        """Take a finished transaction, from any thread."""
+    def record(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+        """Record a finished transaction; may be called from any thread."""
         if self.script.asynchronous:
-            self._tally.add(ended - self._plan.start, duration, error, timers, late)
+            self._results.add(ended - self._plan.start, duration, error, timers, late)
         else:
-            self._hits.append((ended, duration, error, timers, late))
+            self._finished.append((ended, duration, error, timers, late))
 
     async def fire(self, plan: FiringPlan) -> None:
-        """Fire until `cease`; return when all cannons have ended or were given up. Raises RuntimeError.
+        """Fire until `stop`; return when all cannons have ended or were abandoned. Raises RuntimeError.
 
         The cannons start over the rampup, counted from the start of the run or from now, whichever is later.
         """
         self._plan, self.context = plan, plan.context
         self._lag.start()
         began = max(plan.start, now := time.monotonic())
-        self._tally = ResultBuffer(self._configuration.name, clock.epoch() + plan.start - now, raw=plan.raw)
+        self._results = ResultBuffer(self._configuration.name, clock.epoch() + plan.start - now, raw=plan.raw)
         arrivals = self._configuration.arrivals()
         index, number = self._share
         total = self._configuration.cannons
         starts = [began + rampup(k, total, self._configuration.rampup) for k in range(index, total, number)]
         if self.script.asynchronous:
-            turns = None if arrivals is None else CoroutineArrivals(arrivals, plan.start, plan.end, self._share)
-            self._turns = turns
-            await self._fire_coroutines(starts, turns)
+            queue = None if arrivals is None else CoroutineArrivalQueue(arrivals, plan.start, plan.end, self._share)
+            self._queue = queue
+            await self._fire_coroutines(starts, queue)
         else:
-            thread_turns = None if arrivals is None else ThreadArrivals(arrivals, plan.start, plan.end, self._share)
-            self._turns = thread_turns
-            await self._fire_threads(starts, thread_turns)
+            thread_queue = None if arrivals is None else ThreadArrivalQueue(arrivals, plan.start, plan.end, self._share)
+            self._queue = thread_queue
+            await self._fire_threads(starts, thread_queue)
         self._lag.stop()
 
-    # -- for those who command ------------------------------------------------------------------------------------
+    # -- control --------------------------------------------------------------------------------------------------
 
-    def cease(self, *, at_once: bool) -> None:
-        """Start no more transactions; those under way get `grace` seconds, or none with `at_once`."""
-        if self._turns is not None and not self.ceased:
-            self._tally.counts.never_started = self._turns.missed(time.monotonic())
-            self._turns.cease()
-        self.ceased = True
-        self._cease.set()
+    def stop(self, *, at_once: bool) -> None:
+        """Start no more transactions; those under way have `grace` seconds to end, or none with `at_once`."""
+        if self._queue is not None and not self.stopped:
+            self._results.counts.never_started = self._queue.missed(time.monotonic())
+            self._queue.stop()
+        self.stopped = True
+        self._stop_event.set()
         self.resume()
         grace = 0.0 if at_once else self._configuration.grace
-        asyncio.get_running_loop().call_later(grace, self._give_up)
+        asyncio.get_running_loop().call_later(grace, self._abandon_unfinished)
 
     def pause(self) -> None:
-        """Begin no transaction until `resume`."""
-        if self._paused_at is None and not self.ceased:
+        """Start no transaction until `resume`."""
+        if self._paused_at is None and not self.stopped:
             self._paused_at = time.monotonic()
-            self._gate.clear()
-            self._thread_gate.clear()
+            self._may_start.clear()
+            self._threads_may_start.clear()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """End a pause, if there is one."""
         if self._paused_at is not None:
-            self._tally.counts.paused += time.monotonic() - self._paused_at
+            self._results.counts.paused += time.monotonic() - self._paused_at
             self._paused_at = None
-        self._gate.set()
-        self._thread_gate.set()
+        self._may_start.set()
+        self._threads_may_start.set()
 
     def take(self, *, everything: bool = False) -> ResultBatch:
-        """Return what is new: the seconds that are over, or everything."""
-        self._gather()
+        """Remove and return the results of the seconds that are over, or of all with `everything`."""
+        self._collect()
         before = float("inf") if everything else time.monotonic() - self._plan.start
-        self._tally.counts.users = self._users
+        self._results.counts.users = self._users
         return ResultBatch(
-            counts=msgspec.structs.replace(self._tally.counts),
-            slices=self._tally.take_slices(before),
-            frames=self._tally.take_frames(),
+            counts=msgspec.structs.replace(self._results.counts),
+            slices=self._results.take_slices(before),
+            frames=self._results.take_frames(),
             lag=self._lag.take(),
         )
 
     # -- coroutines -----------------------------------------------------------------------------------------------
 
-    async def _fire_coroutines(self, starts: list[float], turns: CoroutineArrivals | None) -> None:
+    async def _fire_coroutines(self, starts: list[float], queue: CoroutineArrivalQueue | None) -> None:
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         waiting = deque(starts)
 
         def begin() -> None:
-            """Start the cannons that are due, and come back for the next one."""
+            """Start the cannons that are due, and set a timer for the next one."""
             now = time.monotonic()
-            while waiting and waiting[0] <= now and not self.ceased:
+            while waiting and waiting[0] <= now and not self.stopped:
                 waiting.popleft()
                 cannon = CoroutineCannon(self)
-                task = self._tasks.start("cannon", cannon.fire(turns, self._gate))
+                task = self._tasks.start("cannon", cannon.fire(queue, self._may_start))
                 self._coroutines[task] = cannon
                 task.add_done_callback(end)
                 self._users += 1
-            if self.ceased:
+            if self.stopped:
                 waiting.clear()
             if waiting:
-                loop.call_later(min(waiting[0] - now, _GATHER), begin)
+                loop.call_later(min(waiting[0] - now, _COLLECT_SECONDS), begin)
             elif not self._coroutines:
                 ended.set()
 
@@ -188,48 +188,48 @@ class UserPool:
 
     # -- threads --------------------------------------------------------------------------------------------------
 
-    async def _fire_threads(self, starts: list[float], turns: ThreadArrivals | None) -> None:
-        before = threading.stack_size(_STACK)
-        # While some fire, each thread that is started waits for its turn at the interpreter, behind all that fire: with
-        # a thousand that took 17 s. So none fires before all are there.
-        signs = ThreadEvents(threading.Event(), self._thread_gate, self._cease)
+    async def _fire_threads(self, starts: list[float], queue: ThreadArrivalQueue | None) -> None:
+        before = threading.stack_size(_STACK_BYTES)
+        # No thread fires before all are started: a new thread has to wait for the interpreter lock behind all that are
+        # firing, and starting 1,000 threads that way took 17 s.
+        events = ThreadEvents(threading.Event(), self._threads_may_start, self._stop_event)
         try:
             for at in starts:
                 cannon = ThreadCannon(self)
-                cannon.start(at, turns, signs)
+                cannon.start(at, queue, events)
                 self._threads.append(cannon)
         except RuntimeError:
-            self._cease.set()
+            self._stop_event.set()
             raise RuntimeError(
                 f"this machine allows no more than {len(self._threads)} threads in a process: have fewer cannons, "
                 'more "processes", or async def run()'
             ) from None
         finally:
             threading.stack_size(before)
-            signs.manned.set()
+            events.all_started.set()
         while alive := [cannon for cannon in self._threads if cannon.alive]:
             now = time.monotonic()
             self._users = sum(1 for at in starts if at <= now) if len(alive) == len(starts) else len(alive)
             self._threads = alive
-            self._gather()
-            await asyncio.sleep(_GATHER)
+            self._collect()
+            await asyncio.sleep(_COLLECT_SECONDS)
         self._users = 0
-        self._gather()
+        self._collect()
 
-    def _gather(self) -> None:
-        """Count what threads have done."""
-        hits, start, add = self._hits, self._plan.start, self._tally.add
-        # Not until there are none: threads add more meanwhile.
-        for _ in range(len(hits)):
-            ended, duration, error, timers, late = hits.popleft()
+    def _collect(self) -> None:
+        """Add the finished transactions of threads to the results."""
+        finished, start, add = self._finished, self._plan.start, self._results.add
+        # Not until the queue is empty: threads add more all the time.
+        for _ in range(len(finished)):
+            ended, duration, error, timers, late = finished.popleft()
             add(ended - start, duration, error, timers, late)
 
-    def _give_up(self) -> None:
-        """Count what has not ended by now as errors; coroutines are cancelled, threads are left to themselves."""
+    def _abandon_unfinished(self) -> None:
+        """Record unfinished transactions as errors; coroutines are cancelled, threads are no longer waited for."""
         now = time.monotonic()
         for task, cannon in list(self._coroutines.items()):
-            cannon.unfinished(now)
+            cannon.record_unfinished(now)
             task.cancel()
         for thread in self._threads:
-            thread.unfinished(now)
+            thread.record_unfinished(now)
             thread.abandon()

@@ -1,4 +1,4 @@
-"""The pipe between a turret and its worker processes: tagged messages in msgpack, each behind its length."""
+"""The pipe between a turret and its worker processes: msgpack messages, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import msgspec
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
 
 _LENGTH_BYTES = 4
+"""Bytes of the length before each message, in network byte order."""
 
 
 class LoadMessage(msgspec.Struct, frozen=True, tag=True):
-    """To a worker: what it fires. `share` is (index, number of workers)."""
+    """To a worker: the script and its configuration. `share` is (index of the worker, number of workers)."""
 
     config: dict[str, Any]
     script: str
@@ -29,27 +30,27 @@ class FireMessage(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopMessage(msgspec.Struct, frozen=True, tag=True):
-    """To a worker: begin no more transactions."""
+    """To a worker: start no more transactions."""
 
     at_once: bool
 
 
 class PauseMessage(msgspec.Struct, frozen=True, tag=True):
-    """To a worker: begin no transaction for now, or go on."""
+    """To a worker: pause, or resume."""
 
     paused: bool
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """From a worker: the script is loaded, or `reason` why not."""
+    """From a worker: the script is loaded, or cannot be loaded for `reason`."""
 
     reason: str = ""
 
 
 class Fired(msgspec.Struct, frozen=True, tag=True):
-    """From a worker: what it did since the last time; `ended`: all of its cannons have ended, or failed by `reason`."""
+    """From a worker: its next result batch; `ended`: all of its cannons have ended, or failed for `reason`."""
 
-    shots: ResultBatch
+    batch: ResultBatch
     ended: bool = False
     reason: str = ""
 
@@ -73,16 +74,16 @@ class WorkerPipe:
         return cls(*await asyncio.open_connection(sock=end))
 
     def send(self, message: Message) -> None:
-        """Send a message as soon as the other side reads."""
+        """Queue a message; it is sent as the other side reads."""
         data = _ENCODER.encode(message)
         self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
     async def drained(self) -> None:
-        """Return when not too much waits for the other side; raises ConnectionError when that has ended."""
+        """Wait until the send buffer is below its limit; raises ConnectionError when the other side is closed."""
         await self._writer.drain()
 
     async def receive(self) -> Message | None:
-        """Return the next message, or None when the other side has ended."""
+        """Return the next message, or None when the other side is closed."""
         try:
             length = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES), "big")
             return _DECODER.decode(await self._reader.readexactly(length))

@@ -1,4 +1,4 @@
-"""The worker processes of a turret with `"processes": N`: together they are what a battery is."""
+"""The worker processes of a turret with `"processes": N`, with the interface of one user pool."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import ScriptError
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
 
-_END_SECONDS = 5.0
+_EXIT_SECONDS = 5.0
+"""Seconds between closing the pipe of a worker and SIGKILL."""
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended by itself."""
+    """A worker process ended although it was not asked to."""
 
 
 class _Child:
-    """A worker process, its pipe, and what it has told of the run."""
+    """A worker process, its pipe, and its latest counts and event loop lag of the run."""
 
-    def __init__(self, process: subprocess.Popen[bytes], line: worker_pipe.WorkerPipe) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipe: worker_pipe.WorkerPipe) -> None:
         self.process = process
-        self.line = line
+        self.pipe = pipe
         self.counts = Counts()
         self.lag = 0.0
         self.loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -35,7 +36,7 @@ class _Child:
 
 
 class Workers:
-    """Starts the processes once; they fire together, run after run. After use you must `close`."""
+    """A load generator of several processes, which are started once for all runs. After use you must `close`."""
 
     def __init__(self, tasks: TaskRegistry) -> None:
         self._tasks = tasks
@@ -49,7 +50,7 @@ class Workers:
         return [child.process.pid for child in self._children]
 
     async def start(self, number: int, config: Mapping[str, Any], script: str, folders: list[str]) -> None:
-        """Start the processes and return when each has loaded the script; raises ScriptError."""
+        """Start the processes and wait until each has loaded the script; raises ScriptError."""
         for index in range(number):
             ours, theirs = socket.socketpair()
             with theirs:
@@ -57,37 +58,37 @@ class Workers:
             child = _Child(process, await worker_pipe.WorkerPipe.of(ours))
             self._children.append(child)
             self._tasks.start("worker", self._listen(child))
-            child.line.send(worker_pipe.LoadMessage(dict(config), script, folders, (index, number)))
+            child.pipe.send(worker_pipe.LoadMessage(dict(config), script, folders, (index, number)))
         for child in self._children:
             if reason := await child.loaded:
                 raise ScriptError(reason)
 
     async def fire(self, plan: FiringPlan) -> None:
-        """Fire until `cease`; return when all have ended. Raises RuntimeError when a process cannot, or dies."""
+        """Fire until `cease`; return when all processes have. Raises RuntimeError when one fails or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
             child.counts, child.ended = Counts(), loop.create_future()
             if child.process.poll() is not None:
-                raise WorkerDied(_obituary(child))
-            child.line.send(worker_pipe.FireMessage(plan))
+                raise WorkerDied(_exit_text(child))
+            child.pipe.send(worker_pipe.FireMessage(plan))
         for reason in await asyncio.gather(*(child.ended for child in self._children)):
             if reason:
                 raise RuntimeError(reason)
 
-    def cease(self, *, at_once: bool) -> None:
-        """Start no more transactions."""
-        self._tell(worker_pipe.StopMessage(at_once))
+    def stop(self, *, at_once: bool) -> None:
+        """Let all processes start no more transactions."""
+        self._send_to_all(worker_pipe.StopMessage(at_once))
 
     def pause(self) -> None:
-        """Begin no transaction until `resume`."""
-        self._tell(worker_pipe.PauseMessage(paused=True))
+        """Let all processes start no transaction until `resume`."""
+        self._send_to_all(worker_pipe.PauseMessage(paused=True))
 
     def resume(self) -> None:
-        """Go on after `pause`."""
-        self._tell(worker_pipe.PauseMessage(paused=False))
+        """Let all processes end their pause."""
+        self._send_to_all(worker_pipe.PauseMessage(paused=False))
 
     def take(self, *, everything: bool = False) -> ResultBatch:
-        """Return what has come from the processes since the last time."""
+        """Return the results of all processes since the last call as one batch."""
         counts = Counts()
         for child in self._children:
             counts.add(child.counts)
@@ -97,42 +98,42 @@ class Workers:
             child.lag = 0.0
         return ResultBatch(
             counts=counts,
-            slices=[part for shots in new for part in shots.slices],
-            frames=[frame for shots in new for frame in shots.frames],
+            slices=[part for batch in new for part in batch.slices],
+            frames=[frame for batch in new for frame in batch.frames],
             lag=lag,
         )
 
     async def close(self) -> None:
-        """End the processes: at the end of their pipe, or by force."""
+        """Close the pipes, so that the processes end; kill those that do not end in time."""
         self._closing = True
         for child in self._children:
-            await child.line.close()
+            await child.pipe.close()
         for child in self._children:
             try:
-                await asyncio.to_thread(child.process.wait, _END_SECONDS)
+                await asyncio.to_thread(child.process.wait, _EXIT_SECONDS)
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 await asyncio.to_thread(child.process.wait)
 
-    def _tell(self, message: worker_pipe.Message) -> None:
+    def _send_to_all(self, message: worker_pipe.Message) -> None:
         for child in self._children:
-            child.line.send(message)
+            child.pipe.send(message)
 
     async def _listen(self, child: _Child) -> None:
-        while (message := await child.line.receive()) is not None:
+        while (message := await child.pipe.receive()) is not None:
             match message:
                 case worker_pipe.Loaded(reason):
                     child.loaded.set_result(reason)
-                case worker_pipe.Fired(shots, ended, reason):
-                    self._new.append(shots)
-                    child.counts, child.lag = shots.counts, max(child.lag, shots.lag)
+                case worker_pipe.Fired(batch, ended, reason):
+                    self._new.append(batch)
+                    child.counts, child.lag = batch.counts, max(child.lag, batch.lag)
                     if ended and not child.ended.done():
                         child.ended.set_result(reason)
         if not self._closing:
             await asyncio.to_thread(child.process.wait)
         for future in (child.loaded, child.ended):
             if not future.done():
-                future.set_result(_obituary(child))
+                future.set_result(_exit_text(child))
 
 
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
@@ -143,5 +144,5 @@ def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _obituary(child: _Child) -> str:
+def _exit_text(child: _Child) -> str:
     return f"the worker process {child.process.pid} ended with {child.process.returncode}"

@@ -1,4 +1,4 @@
-"""server_system_load.csv."""
+"""The file server_system_load.csv."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 import structlog
 
 from smartmob.hosts.sampler.csvfile import HEAD, NAME, LoadFile
-from tests.hosts.samples import sweep
+from tests.hosts.samples import snapshot
 
 
-def test_its_lines(tmp_path: Path) -> None:
-    """The seed's head once, and for each second the time, the load, and memory and storage in MB."""
+def test_a_line_has_time_load_memory_and_storage(tmp_path: Path) -> None:
+    """The header of the seed stands once; each line has the time, the load, and memory and storage in MB."""
     file = LoadFile(tmp_path, 10_000, 2)
-    file.write(sweep(at=1_795_400_000.7))
-    LoadFile(tmp_path, 10_000, 2).write(sweep(at=1_795_400_001.7, cpu=0.0))
+    file.write(snapshot(at=1_795_400_000.7))
+    LoadFile(tmp_path, 10_000, 2).write(snapshot(at=1_795_400_001.7, cpu=0.0))
     assert (tmp_path / NAME).read_text() == (
         "time;cpu load;memory load;storage\n2026-11-23T02:13:20Z;12.5;3072;25600\n2026-11-23T02:13:21Z;0.0;3072;25600\n"
     )
 
 
-def test_it_is_rotated(tmp_path: Path) -> None:
-    """A full file gets a number, of the full ones so many are kept, and each begins with the head."""
+def test_a_full_file_is_rotated(tmp_path: Path) -> None:
+    """A full file gets a number, the newest ones are kept, and each begins with the header."""
     file = LoadFile(tmp_path, 300, 2)
     for second in range(40):
-        file.write(sweep(at=1_795_400_000.0 + second))
+        file.write(snapshot(at=1_795_400_000.0 + second))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [NAME, f"{NAME}.1", f"{NAME}.2"]
     texts = [(tmp_path / name).read_text() for name in reversed(names)]
@@ -34,22 +34,22 @@ def test_it_is_rotated(tmp_path: Path) -> None:
     assert lines[-1].startswith("2026-11-23T02:13:59Z")
 
 
-def test_none_is_kept(tmp_path: Path) -> None:
-    """Without old files a full one is simply begun anew."""
+def test_a_full_file_is_replaced_where_none_is_kept(tmp_path: Path) -> None:
+    """Without old files a full one is started again."""
     file = LoadFile(tmp_path, 300, 0)
     for second in range(20):
-        file.write(sweep(at=1_795_400_000.0 + second))
+        file.write(snapshot(at=1_795_400_000.0 + second))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_a_disk_that_refuses(tmp_path: Path) -> None:
-    """It is said once, and the next line that can be written is."""
+def test_a_failure_to_write_is_logged_once(tmp_path: Path) -> None:
+    """It is logged once, and later lines are written when that is possible."""
     (tmp_path / NAME).mkdir()
     file = LoadFile(tmp_path, 10_000, 2)
     with structlog.testing.capture_logs() as logs:
-        file.write(sweep())
-        file.write(sweep())
+        file.write(snapshot())
+        file.write(snapshot())
     assert [event["event"] for event in logs] == ["hosts.load_file_failed"]
     (tmp_path / NAME).rmdir()
-    file.write(sweep())
+    file.write(snapshot())
     assert len((tmp_path / NAME).read_text().splitlines()) == 2

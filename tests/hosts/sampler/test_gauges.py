@@ -1,24 +1,24 @@
-"""The figures for Prometheus."""
+"""The gauges for Prometheus."""
 
 from __future__ import annotations
 
-from smartmob.hosts.sampler.gauges import figures
+from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.sampler import Sampler
-from tests.hosts.samples import sweep
+from tests.hosts.samples import snapshot
 
 
-def test_before_the_first_look() -> None:
-    """Only what does not need one is told."""
-    assert [gauge.name for gauge in figures(Sampler("/"), lambda: 1, lambda: 2)] == [
+def test_without_a_snapshot_there_are_only_the_clients() -> None:
+    """The gauges of the machine are missing."""
+    assert [gauge.name for gauge in host_gauges(Sampler("/"), lambda: 1, lambda: 2)] == [
         *("smartmob_hosts_connections", "smartmob_hosts_watchers"),
     ]
 
 
-def test_the_latest_look() -> None:
-    """Each figure is there in the unit of its name."""
+def test_each_gauge_has_the_unit_of_its_name() -> None:
+    """The values of the newest snapshot, in the unit of the gauge's name."""
     sampler = Sampler("/")
-    sampler.newest = sweep()
-    found = {gauge.name: gauge.values for gauge in figures(sampler, lambda: 1, lambda: 2)}
+    sampler.newest = snapshot()
+    found = {gauge.name: gauge.values for gauge in host_gauges(sampler, lambda: 1, lambda: 2)}
     assert found["smartmob_hosts_connections"] == {"": 1}
     assert found["smartmob_hosts_watchers"] == {"": 2}
     assert found["smartmob_host_cpu_percent"] == {"": 12.5}

@@ -1,4 +1,4 @@
-"""Samples as the store writes them."""
+"""Rows of samples for tests of the store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DAY = datetime(2026, 11, 20, tzinfo=UTC)
 START = DAY.timestamp()
 
 
-def row(time: float, number: int = 0, host: str = "a", **figures: Any) -> SampleRow:
+def row(time: float, number: int = 0, host: str = "a", **values: Any) -> SampleRow:
     """Return a sample `time` seconds after the beginning of `DAY`."""
-    return sample_row(host, SampleData(time=START + time, **figures), number)
+    return sample_row(host, SampleData(time=START + time, **values), number)
 
 
 def submission(rows: Sequence[SampleRow]) -> Submission[SampleRow]:
-    """Return rows that one caller wants to have committed."""
+    """Return a submission of rows."""
     return Submission(rows, asyncio.get_running_loop().create_future(), 0.0)
 
 
@@ -40,7 +40,7 @@ def span(start: float, end: float) -> Span:
 
 
 async def buckets(reader: HostsReader, width: int, end: float = 86_400.0, host: str = "a") -> list[tuple[Any, ...]]:
-    """Return the buckets of a day: seconds, samples, and the least, mean and greatest load of the processors."""
+    """Return the buckets of a day: seconds, samples, and minimum, mean and maximum of the processor load."""
     found = [row async for rows in reader.buckets([host], span(0, end), width) for row in rows]
     return [
         (row["at"].timestamp() - START, row["samples"], row["cpu_min"], row["cpu_avg"], row["cpu_max"]) for row in found

@@ -1,4 +1,4 @@
-"""The partitions: made ahead, filled with what came before them, dropped in time."""
+"""Partitions: created ahead, filled with earlier rows, dropped in time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
         (MINUTES, datetime(2028, 2, 29, tzinfo=UTC), "host_minutes_202802", 29),
     ],
 )
-def test_their_names(series: Series, moment: datetime, name: str, days: int) -> None:
-    """A name tells which time a partition is for, and leads back to it."""
+def test_the_name_of_a_partition_has_its_time(series: Series, moment: datetime, name: str, days: int) -> None:
+    """The name says which time a partition is for, and the time can be parsed from it."""
     start, end = series.of(moment)
     assert start <= moment < end
     assert end - start == timedelta(days=days)
@@ -40,8 +40,8 @@ async def _partitions(database: Database) -> list[str]:
     return [one["name"] for one in rows if "idx" not in one["name"] and "pkey" not in one["name"]]
 
 
-async def test_made_ahead(database: Database) -> None:
-    """Those of the next days and months are there, and asking again makes none."""
+async def test_partitions_are_created_ahead(database: Database) -> None:
+    """Those of the next days and months exist, and a second call creates none."""
     partitions = Partitions(database)
     # The database has those of these days already.
     day = datetime(2031, 2, 27, 12, tzinfo=UTC)
@@ -52,15 +52,17 @@ async def test_made_ahead(database: Database) -> None:
     assert (await partitions.keep(MINUTES, day, LONG_AGO))[0] == ["host_minutes_203102", "host_minutes_203103"]
 
 
-async def test_two_services_at_once(database: Database) -> None:
-    """One makes them and the other finds them."""
+async def test_two_services_create_partitions_once(database: Database) -> None:
+    """One creates them and the other finds them."""
     partitions = Partitions(database)
     outcomes = await asyncio.gather(*(partitions.keep(SAMPLES, DAY, LONG_AGO) for _ in range(4)))
     assert sorted(len(made) for made, _ in outcomes) == [0, 0, 0, 4]
 
 
-async def test_what_came_before_them(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """Samples of a day that had no partition move into it when it is made."""
+async def test_earlier_rows_move_into_a_new_partition(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """Samples of a day without a partition move into it when it is created."""
     await store(database, writer, row(5, 1, cpu=1.0), row(-86_400, 2))
     await Partitions(database).keep(SAMPLES, DAY, LONG_AGO)
     assert await database.fetchval("SELECT count(*) FROM host_samples_20261120") == 1
@@ -70,8 +72,10 @@ async def test_what_came_before_them(database: Database, reader: HostsReader, wr
     assert await database.fetchval("SELECT count(*) FROM host_samples_20261120") == 2
 
 
-async def test_dropped_in_time(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """One goes when all that it may hold is old enough, and not before."""
+async def test_a_partition_is_dropped_when_all_its_rows_expired(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """It is dropped when all that it can hold is old enough, and not before."""
     partitions = Partitions(database)
     await partitions.keep(SAMPLES, DAY, LONG_AGO)
     await store(database, writer, row(5, 1), row(86_405, 2))

@@ -1,4 +1,4 @@
-"""How machines and samples are found."""
+"""Reading machines and samples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from smartmob.kernel.db.database import Database
 from tests.hosts.store.rows import DAY, START, buckets, row, span, store
 
 
-async def test_machines(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """They come in the order of their names with the newest sample and the last known offset of their clock."""
+async def test_machines_come_in_order_with_their_newest_sample(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """With the newest sample and the last clock offset."""
     for name in ("b", "a", "c"):
         await writer.insert_host(name, DAY, own=name == "c")
     await store(database, writer, row(1, 1, cpu=1.0), row(9, 2, cpu=9.0, cores=[9.0]), row(5, 3, cpu=5.0))
@@ -31,8 +33,10 @@ async def test_machines(database: Database, reader: HostsReader, writer: HostsWr
     assert await reader.host("z") is None
 
 
-async def test_a_span_of_time(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """The first and the last sample, or nothing."""
+async def test_the_first_and_last_sample_of_a_machine(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """Their times, or nothing."""
     assert await reader.sample_span("a") == (None, None)
     await store(database, writer, row(5, 1), row(1, 2), row(3, 3))
     first, last = await reader.sample_span("a")
@@ -41,8 +45,8 @@ async def test_a_span_of_time(database: Database, reader: HostsReader, writer: H
     assert (first.timestamp() - START, last.timestamp() - START) == (1, 5)
 
 
-async def test_a_report(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """JSON objects in the order of time, both ends included, whole numbers without a point and null for what is not."""
+async def test_a_report_has_the_shape_of_the_seed(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """JSON objects in the order of time, both ends included, whole numbers without a point, null for missing values."""
     await store(
         database,
         writer,
@@ -58,15 +62,19 @@ async def test_a_report(database: Database, reader: HostsReader, writer: HostsWr
     ]
 
 
-async def test_buckets(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """Narrow ones come from the samples; an end cuts the last one."""
+async def test_narrow_buckets_come_from_the_samples(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """The end of the span cuts the last bucket."""
     await store(database, writer, *(row(n, n, cpu=float(n)) for n in range(10)))
     assert await buckets(reader, 5) == [(0.0, 5, 0.0, 2.0, 4.0), (5.0, 5, 5.0, 7.0, 9.0)]
     assert await buckets(reader, 5, end=6.0) == [(0.0, 5, 0.0, 2.0, 4.0), (5.0, 1, 5.0, 5.0, 5.0)]
 
 
-async def test_what_is_not_rolled_up_yet(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """Wide buckets take the youngest minutes from the samples, and none is counted twice."""
+async def test_wide_buckets_include_minutes_that_are_not_rolled_up(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """The newest minutes come from the samples, and no sample is counted twice."""
     await store(database, writer, row(0, 1, cpu=2.0))
     await writer.roll_up(0)
     await database.fetchval("UPDATE host_progress SET until = $1", datetime.fromtimestamp(START + 90, UTC))
@@ -74,8 +82,8 @@ async def test_what_is_not_rolled_up_yet(database: Database, reader: HostsReader
     assert await buckets(reader, 300) == [(0.0, 2, 2.0, 3.0, 4.0), (300.0, 1, 9.0, 9.0, 9.0)]
 
 
-async def test_how_busy(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """Each machine with samples in the span, with what they come to."""
+async def test_the_load_of_each_machine_in_a_span(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """Each machine with samples in the span, with its aggregates."""
     for name in ("a", "b", "c"):
         await writer.insert_host(name, DAY, own=False)
     await store(database, writer, row(1, 1, cpu=10.0), row(2, 1, cpu=30.0), row(1, 1, host="b"), row(99, 1, host="c"))
@@ -83,23 +91,25 @@ async def test_how_busy(database: Database, reader: HostsReader, writer: HostsWr
     assert found == [("a", 2, 10.0, 20.0, 30.0), ("b", 1, None, None, None)]
 
 
-async def test_counting_has_an_end(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """It stops where the number does not matter any more."""
+async def test_counting_stops_at_the_limit(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """Samples above the limit are not counted."""
     await store(database, writer, *(row(n, n) for n in range(20)))
     assert await reader.count_samples("a", span(0, 100), 5) == 5
     assert await reader.count_samples("a", span(0, 10), 50) == 10
 
 
-async def test_many_samples_come_in_parts(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """However many there are, few are held at once."""
+async def test_many_samples_come_in_batches(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
+    """A batch is bounded, however many samples there are."""
     await store(database, writer, *(row(n / 100, n) for n in range(9_000)))
     sizes = [len(rows) async for rows in reader.samples("a", span(0, 100))]
     assert sum(sizes) == 9_000
     assert max(sizes) < 9_000
 
 
-async def test_a_database_that_goes_away(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """A listing that is cut off ends with a clear word."""
+async def test_a_listing_that_is_cut_off_is_unavailable(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """The error says that the database is away."""
     await store(database, writer, *(row(n / 100, n) for n in range(9_000)))
     admin = await database.connect()
     listing = reader.samples("a", span(0, 100))

@@ -1,4 +1,4 @@
-"""How samples are written and rolled up."""
+"""Writing samples and rolling them up."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ async def _count(reader: HostsReader) -> int:
     return await reader.count_samples("a", EVERYTHING, 1_000)
 
 
-async def test_an_attempt_that_is_repeated(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """When only the answer to a commit was lost, the same submissions change nothing; else they are stored."""
+async def test_a_repeated_commit_stores_nothing_twice(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """When only the answer to a commit was lost, the same submissions change nothing; otherwise they are stored."""
     connection = await database.connect()
     first, second = submission([row(1, 1), row(1, 2)]), submission([row(2, 3, cpu=5.0, cores=[1.0])])
     await writer.commit(connection, [first, second])
@@ -38,15 +40,19 @@ async def test_an_attempt_that_is_repeated(database: Database, reader: HostsRead
     await connection.close()
 
 
-async def test_a_sample_that_is_sent_twice(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """It is stored once, also within one batch and beside new ones."""
+async def test_a_sample_that_is_sent_twice_is_stored_once(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """Also within one batch, and beside new samples."""
     await store(database, writer, row(1, 7), row(2, 8))
     await store(database, writer, row(1, 7), row(1, 9), row(3, 7), row(3, 7))
     assert await _count(reader) == 4
 
 
-async def test_machines(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """A name is given once, and is removed with all its samples; the service's own machine stays."""
+async def test_a_machine_is_inserted_once_and_removed_with_its_samples(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """A name can be inserted once; the service's own machine cannot be removed."""
     assert await writer.insert_host("a", DAY, own=False, salt=b"s", secret=b"x")
     assert not await writer.insert_host("a", DAY, own=False, salt=b"t", secret=b"y")
     assert await writer.insert_host("own", DAY, own=True)
@@ -66,8 +72,10 @@ async def test_machines(database: Database, reader: HostsReader, writer: HostsWr
 class TestRollUps:
     """One-minute roll-ups."""
 
-    async def test_of_each_minute(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-        """Least, mean and greatest of each figure, over those samples that have it."""
+    async def test_a_minute_has_the_aggregates_of_each_field(
+        self, database: Database, reader: HostsReader, writer: HostsWriter
+    ) -> None:
+        """Minimum, mean and maximum of the samples that have the field."""
         await store(
             database, writer, *(row(n, n, cpu=float(n)) for n in range(120)), row(60, 999, mem=5.0), row(5, 1, host="b")
         )
@@ -76,18 +84,20 @@ class TestRollUps:
         assert await buckets(reader, 120) == [(0.0, 121, 0.0, 59.5, 119.0)]
         assert await writer.roll_up(0) == 0
 
-    async def test_what_comes_late(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-        """A sample of a minute that is rolled up already is in it after the next time."""
+    async def test_a_late_sample_changes_its_minute(
+        self, database: Database, reader: HostsReader, writer: HostsWriter
+    ) -> None:
+        """A sample of a minute that is rolled up already is in it after the next roll-up."""
         await store(database, writer, row(1, 1, cpu=1.0))
         await writer.roll_up(0)
         await store(database, writer, row(30, 2, cpu=3.0))
         assert await writer.roll_up(0) == 1
         assert await buckets(reader, 60) == [(0.0, 2, 1.0, 2.0, 3.0)]
 
-    async def test_what_outlives_its_samples(
+    async def test_a_minute_outlives_its_samples(
         self, database: Database, reader: HostsReader, writer: HostsWriter
     ) -> None:
-        """A late sample of a minute whose other samples are gone does not replace what they came to."""
+        """A late sample of a minute whose other samples are gone does not replace their aggregates."""
         await store(database, writer, row(1, 1, cpu=1.0), row(2, 2, cpu=3.0))
         await writer.roll_up(0)
         await database.fetchval("DELETE FROM host_samples")
@@ -95,14 +105,16 @@ class TestRollUps:
         await writer.roll_up(0)
         assert await buckets(reader, 60) == [(0.0, 2, 1.0, 2.0, 3.0)]
 
-    async def test_what_is_too_young(self, database: Database, writer: HostsWriter) -> None:
-        """What may still be under way to its commit waits for the next time."""
+    async def test_young_samples_are_not_rolled_up(self, database: Database, writer: HostsWriter) -> None:
+        """Samples whose transactions may still be open are left for the next time."""
         await store(database, writer, row(1, 1))
         assert await writer.roll_up(3600.0) == 0
         assert await writer.roll_up(0) == 1
 
-    async def test_after_a_long_time(self, database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-        """What arrived over hours while nobody rolled up is done in steps, and nothing is left out."""
+    async def test_a_long_time_is_rolled_up_in_steps(
+        self, database: Database, reader: HostsReader, writer: HostsWriter
+    ) -> None:
+        """Samples of hours without roll-ups are done in steps, and none is left out."""
         await store(database, writer, *(row(60 * n, n, cpu=1.0) for n in range(60)))
         await writer.roll_up(0)
         await database.fetchval("UPDATE host_samples SET received_at = now() - interval '5 hours' + (at - $1) * 4", DAY)
@@ -112,8 +124,10 @@ class TestRollUps:
         assert len(await buckets(reader, 60)) == 60
 
 
-async def test_what_is_kept_for_long_enough(database: Database, reader: HostsReader, writer: HostsWriter) -> None:
-    """What lies outside all partitions goes by its arrival, whatever its own time is."""
+async def test_rows_outside_all_partitions_expire_by_arrival(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """Rows of the default partition are deleted by their time of arrival."""
     await store(database, writer, row(-1e6, 1), row(0, 2))
     await database.fetchval("UPDATE host_samples SET received_at = $1 WHERE n = 1", DAY - timedelta(days=30))
     await writer.roll_up(0)

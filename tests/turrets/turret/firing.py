@@ -1,4 +1,4 @@
-"""Batteries for tests: scripts as classes, and what they fired."""
+"""User pools for tests: scripts as classes, and the results that they gave."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from smartmob.turrets.turret.user_pool import FiringPlan, UserPool
 
 
 class Firing:
-    """A battery that fires, and everything that it has told."""
+    """A user pool that fires, and all results taken from it."""
 
     def __init__(self, transaction: type, tasks: TaskRegistry, **settings: Any) -> None:
         given = {
             **{"name": "n", "script": "s.py", "cannons": 1, "hq_address": "h", "hq_publisher": 1, "hq_rc": 2},
             **settings,
         }
-        self.battery = UserPool(Script(transaction), given, configuration.parse(given), tasks)
+        self.pool = UserPool(Script(transaction), given, configuration.parse(given), tasks)
         self.slices: list[Slice] = []
         self.frames: list[bytes] = []
         self._tasks = tasks
@@ -36,28 +36,28 @@ class Firing:
         """Begin `ahead` seconds from now (negative: the run began before)."""
         self.start = time.monotonic() + ahead
         plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
-        self._fire = self._tasks.start("fire", self.battery.fire(plan))
+        self._fire = self._tasks.start("fire", self.pool.fire(plan))
 
     def look(self) -> Counts:
-        """Take what is there."""
-        shots = self.battery.take()
-        self.slices += shots.slices
-        self.frames += shots.frames
-        return shots.counts
+        """Take the results so far, and return the counts."""
+        batch = self.pool.take()
+        self.slices += batch.slices
+        self.frames += batch.frames
+        return batch.counts
 
     async def end(self, *, at_once: bool = False) -> Counts:
-        """Cease, and return what it came to."""
-        self.battery.cease(at_once=at_once)
+        """Stop, and return the final counts."""
+        self.pool.stop(at_once=at_once)
         return await self.ended()
 
     async def ended(self) -> Counts:
-        """Return when it has ended by itself."""
+        """Wait until firing has ended, and return the final counts."""
         assert self._fire is not None
         await self._fire
-        shots = self.battery.take(everything=True)
-        self.slices += shots.slices
-        self.frames += shots.frames
-        return shots.counts
+        batch = self.pool.take(everything=True)
+        self.slices += batch.slices
+        self.frames += batch.frames
+        return batch.counts
 
     def whole(self, timer: str = TRANSACTION) -> Distribution:
         """Return all values of a timer."""
@@ -70,7 +70,7 @@ class Firing:
 
 @asynccontextmanager
 async def firing(transaction: type, **settings: Any) -> AsyncIterator[Firing]:
-    """Give a battery, and end its tasks."""
+    """Yield a pool, and stop its tasks at the end."""
     tasks = TaskRegistry()
     try:
         yield Firing(transaction, tasks, **settings)

@@ -1,4 +1,4 @@
-"""Handing out the starts of the open model."""
+"""The arrival queues of the open model."""
 
 from __future__ import annotations
 
@@ -6,71 +6,71 @@ import asyncio
 import threading
 import time
 
-from smartmob.turrets.turret.arrival_queue import CoroutineArrivals, ThreadArrivals
+from smartmob.turrets.turret.arrival_queue import CoroutineArrivalQueue, ThreadArrivalQueue
 from smartmob.turrets.turret.schedule import Arrivals
 from tests.waiting import until
 
 
-async def test_the_free_ones_wait_in_a_queue() -> None:
-    """Starts come in order, to whoever waits longest, and not before their time."""
+async def test_starts_come_in_order_to_the_longest_waiting() -> None:
+    """A start goes to the coroutine that waits longest, and not before its time."""
     start = time.monotonic() + 0.02
-    turns = CoroutineArrivals(Arrivals.of(100), start, start + 0.045, (0, 1))
+    queue = CoroutineArrivalQueue(Arrivals.of(100), start, start + 0.045, (0, 1))
     taken: list[tuple[str, float]] = []
 
     async def fire(name: str) -> None:
-        while (intended := await turns.next()) is not None:
+        while (intended := await queue.next()) is not None:
             assert time.monotonic() >= intended
             taken.append((name, round(intended - start, 6)))
 
     tasks = [asyncio.create_task(fire(name)) for name in "abc"]
     await until(lambda: len(taken) == 5)
-    turns.cease()
+    queue.stop()
     await asyncio.gather(*tasks)
     assert [when for _, when in taken] == [0.0, 0.01, 0.02, 0.03, 0.04]
-    assert turns.missed(start + 10) == 0
+    assert queue.missed(start + 10) == 0
 
 
-async def test_who_comes_late_takes_what_is_due() -> None:
-    """Without waiting, and with the time at which it should have begun."""
+async def test_a_due_start_is_taken_without_waiting() -> None:
+    """A late caller gets the start with its intended time."""
     start = time.monotonic() + 0.001
-    turns = CoroutineArrivals(Arrivals.of(1000), start, start + 1.0, (0, 1))
+    queue = CoroutineArrivalQueue(Arrivals.of(1000), start, start + 1.0, (0, 1))
     await asyncio.sleep(0.03)
     for index in range(10):
-        assert round((await turns.next() or 0) - start, 6) == index / 1000
-    turns.cease()
-    assert await turns.next() is None
-    assert turns.missed(start + 0.0195) == 10
+        assert round((await queue.next() or 0) - start, 6) == index / 1000
+    queue.stop()
+    assert await queue.next() is None
+    assert queue.missed(start + 0.0195) == 10
 
 
-async def test_one_that_was_given_up() -> None:
-    """It gets no start: that goes to the next one."""
+async def test_a_cancelled_waiter_gets_no_start() -> None:
+    """The start goes to the next one."""
     start = time.monotonic() + 0.05
-    turns = CoroutineArrivals(Arrivals.of(10), start, start + 0.05, (0, 1))
-    first, second = asyncio.create_task(turns.next()), asyncio.create_task(turns.next())
+    queue = CoroutineArrivalQueue(Arrivals.of(10), start, start + 0.05, (0, 1))
+    first, second = asyncio.create_task(queue.next()), asyncio.create_task(queue.next())
     await asyncio.sleep(0)
     first.cancel()
     assert await second == start
 
 
-def test_shares() -> None:
+def test_processes_share_the_starts() -> None:
     """Several processes take different starts, and all of them together; each misses only its own."""
     start = time.monotonic() - 0.001
     late = start - 10.0
-    parts = [ThreadArrivals(Arrivals.of(100), late, late + 11, (index, 3)) for index in range(3)]
+    parts = [ThreadArrivalQueue(Arrivals.of(100), late, late + 11, (index, 3)) for index in range(3)]
     taken = sorted(part.take() - late for part in parts for _ in range(5))
     first = round(taken[0] * 100)
     assert [round(time_ * 100) for time_ in taken] == list(range(first, first + 15))
     assert all(part.missed(time.monotonic()) == 0 for part in parts)
 
 
-def test_threads() -> None:
-    """Each takes its start beforehand; those that wait when firing ends have taken nothing."""
+def test_threads_that_wait_at_the_end_have_taken_nothing() -> None:
+    """Each thread takes its start in advance; those that still wait when firing ends give it back."""
     start = time.monotonic() + 0.01
-    turns = ThreadArrivals(Arrivals([(0.03, 100, 100), (1000.0, 0, 0)]), start, start + 1000, (0, 1))
+    queue = ThreadArrivalQueue(Arrivals([(0.03, 100, 100), (1000.0, 0, 0)]), start, start + 1000, (0, 1))
     taken: list[float] = []
 
     def fire() -> None:
-        while (intended := turns.next()) is not None:
+        while (intended := queue.next()) is not None:
             taken.append(round(intended - start, 6))
 
     threads = [threading.Thread(target=fire) for _ in range(4)]
@@ -78,8 +78,8 @@ def test_threads() -> None:
         thread.start()
     while len(taken) < 3:
         time.sleep(0.001)
-    turns.cease()
+    queue.stop()
     for thread in threads:
         thread.join()
     assert sorted(taken) == [0.0, 0.01, 0.02]
-    assert turns.missed(time.monotonic()) == 0
+    assert queue.missed(time.monotonic()) == 0

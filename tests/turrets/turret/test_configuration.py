@@ -22,19 +22,19 @@ GIVEN: dict[str, Any] = {
 """The example of the seed."""
 
 
-def test_the_example_of_the_seed() -> None:
-    """It is understood as it is."""
+def test_the_example_of_the_seed_is_valid() -> None:
+    """It is accepted without changes."""
     made = configuration.parse(GIVEN)
     assert (made.name, made.cannons, made.rampup, made.hq_rc, made.arrivals()) == ("navigation", 50, 10, 5001, None)
 
 
-def test_the_spelling_of_oct() -> None:
-    """`cannons` goes before `canons`; numbers may be texts; further keys are the script's affair."""
+def test_cannons_has_precedence_over_canons() -> None:
+    """Numbers may be strings; further keys are accepted."""
     made = configuration.parse(GIVEN | {"cannons": "7", "rampup": None, "anything": {"x": 1}})
     assert (made.cannons, made.rampup) == (7, 0)
 
 
-def test_the_open_model() -> None:
+def test_a_rate_is_a_number_or_stages() -> None:
     """A rate is a number, or a list of steps and ramps."""
     for rate in (5, [{"seconds": 1, "rate": 5}, {"seconds": 2, "from": 5, "to": 10}]):
         made = configuration.parse(GIVEN | {"rampup": 0, "rate": rate})
@@ -44,8 +44,8 @@ def test_the_open_model() -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "script", "hq_address", "hq_publisher", "hq_rc", "canons"])
-def test_what_is_needed(key: str) -> None:
-    """A missing key is named."""
+def test_a_missing_key_is_named(key: str) -> None:
+    """The error names the key."""
     given = {name: value for name, value in GIVEN.items() if name != key}
     with pytest.raises(InvalidInput, match=rf"\$\.{key.replace('canons', 'cannons')}: this key is required"):
         configuration.parse(given)
@@ -67,20 +67,20 @@ def test_what_is_needed(key: str) -> None:
         ({"name": ""}, "name"),
     ],
 )
-def test_what_does_not_fit(further: dict[str, Any], where: str) -> None:
+def test_an_invalid_value_is_refused_with_its_key(further: dict[str, Any], where: str) -> None:
     """The error names the key."""
     with pytest.raises(InvalidInput, match=rf"\$\.{where}"):
         configuration.parse(GIVEN | further)
 
 
-def test_the_classes_of_oct_itself(tmp_path: Path) -> None:
-    """A configuration may name the classes that it would get anyway."""
+def test_the_default_classes_of_oct_are_accepted(tmp_path: Path) -> None:
+    """A configuration may name the classes that are the default."""
     configuration.parse(GIVEN | {"cannon_class": "oct_turrets.cannon.Cannon", "turret_class": None})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "1"])
-def test_files_that_are_none(content: str, tmp_path: Path) -> None:
-    """The error names the file; so it does for one that is not there."""
+def test_an_invalid_file_is_refused_with_its_name(content: str, tmp_path: Path) -> None:
+    """A missing file is refused in the same way."""
     path = tmp_path / "config.json"
     with pytest.raises(InvalidInput, match=str(path)):
         configuration.read(path)

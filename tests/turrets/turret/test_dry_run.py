@@ -1,4 +1,4 @@
-"""Scripts that are tried out."""
+"""Dry runs of scripts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from smartmob.turrets.turret.dry_run import DryRunResult, dry_run
 from smartmob.turrets.turret.script import load
 
 
-def _rehearse(folder: Path, body: str, times: int = 1, config: dict[str, Any] | None = None) -> list[DryRunResult]:
+def _dry_run(folder: Path, body: str, times: int = 1, config: dict[str, Any] | None = None) -> list[DryRunResult]:
     path = folder / "v_user.py"
     path.write_text(f"from oct_turrets.base import BaseTransaction\n\n\nclass Transaction(BaseTransaction):\n{body}")
     return list(dry_run(load(path), config or {}, {"who": "all"}, times))
 
 
 @pytest.mark.parametrize("word", ["", "async "])
-def test_steps_in_order(tmp_path: Path, word: str) -> None:
-    """Each transaction is set up, run and torn down by the same user, with the configuration and the context."""
+def test_steps_run_in_order_for_each_transaction(tmp_path: Path, word: str) -> None:
+    """Setup, run and tear_down of one user, with the configuration and the context."""
     body = f"""
     {word}def setup(self):
         self.seen = [*getattr(self, "seen", []), "setup"]
@@ -29,7 +29,7 @@ def test_steps_in_order(tmp_path: Path, word: str) -> None:
     {word}def tear_down(self):
         self.seen.append("tear_down")
 """
-    first, second = _rehearse(tmp_path, body, 2, {"url": "x"})
+    first, second = _dry_run(tmp_path, body, 2, {"url": "x"})
     assert (first.error, first.timers, second.timers) == ("", {"page": 2.0}, {"page": 5.0})
     assert 0.0 <= first.took < 10.0
 
@@ -39,7 +39,9 @@ def test_steps_in_order(tmp_path: Path, word: str) -> None:
     ("step", "error", "runs"),
     [("__init__", "no!", 0), ("setup", "setup: no!", 0), ("run", "no!", 0), ("tear_down", "tear_down: no!", 1)],
 )
-def test_errors(tmp_path: Path, word: str, step: str, error: str, runs: int) -> None:
+def test_an_error_has_its_text_and_a_traceback_of_the_script(
+    tmp_path: Path, word: str, step: str, error: str, runs: int
+) -> None:
     """The text is that of a result; the traceback begins with the line of the script."""
     made = "" if step == "__init__" else word
     body = f"""
@@ -48,14 +50,14 @@ def test_errors(tmp_path: Path, word: str, step: str, error: str, runs: int) -> 
     {made}def {step}(self, *arguments):
         raise ValueError("no!")
 """
-    (one,) = _rehearse(tmp_path, body)
+    (one,) = _dry_run(tmp_path, body)
     assert (one.error, len(one.timers)) == (error, runs)
     lines = one.trace.splitlines()
     assert "v_user.py" in lines[0]
     assert lines[-1] == "ValueError: no!"
 
 
-def test_a_script_that_leaves(tmp_path: Path) -> None:
-    """What would end a program ends one transaction only."""
-    one, other = _rehearse(tmp_path, "    def run(self):\n        raise SystemExit(3)\n", 2)
+def test_system_exit_ends_one_transaction_only(tmp_path: Path) -> None:
+    """The next transaction is done."""
+    one, other = _dry_run(tmp_path, "    def run(self):\n        raise SystemExit(3)\n", 2)
     assert (one.error, other.error) == ("3", "3")

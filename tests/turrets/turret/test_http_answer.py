@@ -1,4 +1,4 @@
-"""The parser of answers, compared with h11, which was written by others."""
+"""The parser of responses, compared with the independent parser h11."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 @dataclass(frozen=True)
 class Read:
-    """What a parser made of an answer and the end of its connection."""
+    """The status and body that a parser read until the end of the connection."""
 
     status: int
     body: bytes
@@ -101,7 +101,7 @@ def test_an_answer_is_read_as_h11_reads_it(data: bytes, places: list[int], metho
 def test_a_damaged_answer_is_never_read_otherwise(
     data: bytes, edits: list[tuple[int, int]], source: st.DataObject
 ) -> None:
-    """After bytes were changed or removed, it is refused or read as h11 reads it."""
+    """After bytes were changed or removed, a response is refused or read as h11 reads it."""
     damaged = bytearray(data)
     for place, value in edits:
         at = place % max(1, len(damaged))
@@ -121,6 +121,8 @@ def test_a_damaged_answer_is_never_read_otherwise(
         OK + b"Content-Length: +1\r\n\r\nx",
         OK + b"Content-Length : 1\r\n\r\nx",
         OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        OK + b"Content-Length: 2\r\nContent-Length: 1\r\n\r\nxx",
+        OK + b"Content-Length: 2, 1\r\n\r\nxx",
         OK + b"Content-Length: 1, 2\r\n\r\nxx",
         OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
         OK + b"X\r\n\r\n",
@@ -139,10 +141,24 @@ def test_a_damaged_answer_is_never_read_otherwise(
         b"HTTP/1.1 100 C\r\n\r\n" * (MOST_INTERIM + 1) + OK + b"Content-Length: 0\r\n\r\n",
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
-    """Wrong status lines, lengths, codings, chunks and bytes behind the end, whole and byte by byte."""
+def test_an_ambiguous_answer_is_refused(data: bytes) -> None:
+    """Wrong status lines, lengths, codings, chunks and bytes after the end, whole and byte by byte."""
     assert _ours([data]) is None
     assert _ours([data[at : at + 1] for at in range(len(data))]) is None
+
+
+@given(
+    st.binary(max_size=30), st.integers(0, 40), st.integers(0, 3), st.sampled_from(["\r\nContent-Length: ", ", ", ","])
+)
+@settings(max_examples=200, deadline=None)
+def test_different_lengths_are_refused_whichever_is_right(body: bytes, other: int, place: int, between: str) -> None:
+    """The right length may stand first, last or between others; none of them is taken (RFC 9112, section 6.3)."""
+    lengths = [str(len(body))] * 3
+    lengths.insert(place, str(other))
+    data = OK + f"Content-Length: {between.join(lengths)}\r\n\r\n".encode() + body
+    expected = Read(200, body) if other == len(body) else None
+    assert _ours([data]) == expected
+    assert _h11(data) == expected or between != "\r\nContent-Length: "
 
 
 @pytest.mark.parametrize(
@@ -157,13 +173,13 @@ def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
     ],
 )
 def test_what_is_too_long_is_refused_before_its_end(data: bytes) -> None:
-    """Head, body, line of a chunk and trailers have a limit each."""
+    """Head, body, chunk line and trailers have a limit each."""
     with pytest.raises(ValueError, match=r"too long|too large|trailer"):
         AnswerParser().feed(data)
 
 
 def test_an_answer_with_two_framings_is_the_last_on_its_connection() -> None:
-    """The chunks count, and the connection is not used again (RFC 9112, section 6.3)."""
+    """The chunks are read, and the connection is not used again (RFC 9112, section 6.3)."""
     parser = AnswerParser()
     assert parser.feed(OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
     assert (parser.body, parser.last) == (b"x", True)
@@ -179,3 +195,49 @@ def test_a_body_in_small_pieces_is_copied_once() -> None:
     assert parser._body is kept
     assert parser.end()
     assert len(parser.body) == 3_000_000
+
+
+def test_chunks_without_end_are_refused_at_the_limit_of_the_body() -> None:
+    """Each chunk is small, but together they are bounded."""
+    parser, chunk = AnswerParser(), b"100000\r\n" + b"x" * 2**20 + b"\r\n"
+    parser.feed(CHUNKED)
+    for _ in range(LONGEST_BODY // 2**20):
+        assert not parser.feed(chunk)
+    with pytest.raises(ValueError, match="too long"):
+        parser.feed(chunk)
+
+
+class _Searched(bytearray):
+    """A buffer that counts the bytes that are searched in it."""
+
+    searched = 0
+
+    def find(self, wanted: bytes, start: int = 0) -> int:  # type: ignore[override]  # only these arguments are used
+        self.searched += len(self) - start
+        return super().find(wanted, start)
+
+
+def test_a_head_in_small_pieces_is_searched_once() -> None:
+    """Each piece is searched with the three bytes before it, so that the cost grows with the size of the head."""
+    parser, head = AnswerParser(), OK + b"X: " + b"x" * (LONGEST_HEAD - 1000) + b"\r\nContent-Length: 0"
+    parser._buffer = buffer = _Searched()
+    for byte in head:
+        assert not parser.feed(bytes([byte]))
+    assert parser.feed(b"\r\n\r\n")
+    assert buffer.searched <= 5 * len(head)
+
+
+def test_chunks_in_small_pieces_are_copied_once() -> None:
+    """The same buffers are used throughout, and bytes that were read are removed from the first one."""
+    parser = AnswerParser()
+    parser.feed(CHUNKED + b"2dc6c0\r\n")
+    buffer, body = parser._buffer, parser._body
+    for _ in range(3000):
+        parser.feed(b"x" * 1000)
+        assert parser._body is body
+    for _ in range(1000):
+        parser.feed(b"\r\n1\r\nx")
+        assert len(buffer) < 20
+    assert parser.feed(b"\r\n0\r\n\r\n")
+    assert parser._buffer is buffer
+    assert len(parser.body) == 3_001_000

@@ -55,7 +55,7 @@ async def _saying(*answers: bytes, requests: list[bytes] | None = None) -> Async
 
 
 class TestAnswers:
-    """How a body is delimited."""
+    """The framing of response bodies."""
 
     @pytest.mark.parametrize(
         ("answer", "body"),
@@ -73,7 +73,7 @@ class TestAnswers:
             (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
         ],
     )
-    async def test_bodies(self, answer: bytes, body: bytes) -> None:
+    async def test_a_body_is_read_in_each_framing(self, answer: bytes, body: bytes) -> None:
         """By length, in chunks, or up to the end of the connection, however it is cut into pieces."""
         async with _saying(answer) as url:
             http = Http()
@@ -81,8 +81,8 @@ class TestAnswers:
             http.close()
         assert (found.status, found.body) == (200, body)
 
-    async def test_no_body(self) -> None:
-        """HEAD, 204 and 304 have none, whatever their head says."""
+    async def test_head_204_and_304_have_no_body(self) -> None:
+        """Whatever their headers say."""
         heads = [b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n"]
         async with _saying(*heads, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as url:
             http = Http()
@@ -90,8 +90,8 @@ class TestAnswers:
             assert (await http.request("HEAD", url)).headers == {"content-length": "5"}
             http.close()
 
-    async def test_what_an_answer_offers(self) -> None:
-        """Headers, text, JSON, and an error for a status that is not expected."""
+    async def test_an_answer_has_headers_text_and_json(self) -> None:
+        """And an error for a status that is not expected."""
         async with _saying(b'HTTP/1.1 404 No\r\nX-Name: v\r\nContent-Length: 7\r\n\r\n{"a":1}') as url:
             http = Http()
             found = await http.get(url)
@@ -106,7 +106,7 @@ class TestAnswers:
 class TestConnections:
     """One connection serves many requests."""
 
-    async def test_a_real_server(self) -> None:
+    async def test_requests_share_one_connection(self) -> None:
         """A body and headers arrive; a second request uses the same connection."""
         seen = []
 
@@ -127,15 +127,15 @@ class TestConnections:
         assert len({place for place, _, _ in seen}) == 1
         assert [body for _, _, body in seen] == ['{"x": 1}', "text", ""]
 
-    async def test_closed_while_idle(self) -> None:
-        """A server that closes kept connections is asked again on a new one, unless that could do something twice."""
+    async def test_a_connection_closed_while_idle_is_replaced(self) -> None:
+        """A request is repeated on a new connection if it is idempotent."""
         async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
             http = Http()
             for _ in range(3):
                 assert (await http.get(url)).status == 200
             http.close()
 
-    async def test_an_answer_that_says_so(self) -> None:
+    async def test_connection_close_is_respected(self) -> None:
         """After `Connection: close` the connection is not used again, though the server leaves it open."""
         connections = 0
 
@@ -153,8 +153,8 @@ class TestConnections:
             http.close()
         assert connections == 2
 
-    async def test_the_request(self) -> None:
-        """It is what HTTP wants: the host with its port, and no length where there is no body."""
+    async def test_a_request_has_a_host_and_no_length_without_body(self) -> None:
+        """The Host header has the port, and there is no Content-Length without a body."""
         requests: list[bytes] = []
         async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", requests=requests) as url:
             http = Http()
@@ -165,7 +165,7 @@ class TestConnections:
 
 
 class TestErrors:
-    """Every failure is an HttpError that says what happened."""
+    """Every failure is an HttpError with its reason."""
 
     @pytest.mark.parametrize(
         "answer",
@@ -181,16 +181,48 @@ class TestErrors:
             b"",
         ],
     )
-    async def test_answers_that_are_none(self, answer: bytes) -> None:
-        """What is not HTTP, or ends before it is complete."""
+    async def test_an_invalid_or_truncated_answer_is_an_error(self, answer: bytes) -> None:
+        """Input that is not HTTP, or ends before it is complete."""
         async with _saying(answer) as url:
             http = Http()
             with pytest.raises(HttpError, match="answer"):
                 await http.get(url)
             http.close()
 
-    async def test_no_answer_in_time(self) -> None:
-        """The time is up, also when the server goes on sending; the next request gets a new connection."""
+    @pytest.mark.parametrize(
+        ("head", "piece"),
+        [
+            (b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 1000 + b"\r\n"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3e8\r\n" + b"x" * 1000 + b"\r\n"),
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ],
+        ids=["head", "chunks", "body", "interim"],
+    )
+    async def test_an_answer_without_end_is_an_error(
+        self, head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The client closes the connection at the limit; the server would send until then."""
+        monkeypatch.setattr(http_answer, "LONGEST_BODY", 300_000)
+        closed = asyncio.Event()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            try:
+                while True:
+                    writer.write(piece)
+                    await writer.drain()
+            finally:
+                closed.set()
+
+        async with _server(talk) as url:
+            with pytest.raises(HttpError, match=r"not HTTP/1\.1"):
+                await Http(timeout=600).get(url)
+            await closed.wait()
+
+    async def test_an_incomplete_answer_times_out(self) -> None:
+        """Also when part of it was sent; the next request gets a new connection."""
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
@@ -204,26 +236,26 @@ class TestErrors:
                     await http.get(url)
             http.close()
 
-    async def test_nobody_there(self, unused_tcp_port: int) -> None:
-        """The address is named."""
+    async def test_a_refused_connection_is_named(self, unused_tcp_port: int) -> None:
+        """The error names the address."""
         with pytest.raises(HttpError, match=f"cannot connect to 127.0.0.1:{unused_tcp_port}"):
             await Http().get(f"http://127.0.0.1:{unused_tcp_port}/")
 
     @pytest.mark.parametrize(
         "url", ["ftp://127.0.0.1/", "http://", "http://a:port/", "no address", "http://h/\r\nX: y"]
     )
-    async def test_addresses_that_are_none(self, url: str) -> None:
-        """They are refused before anything is sent."""
+    async def test_an_invalid_url_is_refused(self, url: str) -> None:
+        """It is refused before anything is sent."""
         with pytest.raises(HttpError):
             await Http().get(url)
 
-    async def test_a_line_in_a_header(self) -> None:
+    async def test_a_header_value_cannot_contain_a_line_end(self) -> None:
         """A value cannot begin another header."""
         with pytest.raises(HttpError, match="head of a request"):
             await Http().get("http://127.0.0.1:1/", headers={"X": "a\r\nY: b"})
 
     async def test_a_post_is_not_repeated(self) -> None:
-        """When the server closed the kept connection, it may have seen it."""
+        """The server may have handled it before it closed the connection."""
         async with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"") as url:
             http = Http()
             await http.get(url)
@@ -231,8 +263,8 @@ class TestErrors:
                 await http.post(url)
             http.close()
 
-    async def test_a_cancelled_request(self) -> None:
-        """Its connection is not used again: the answer of the old request would be taken for that of the next."""
+    async def test_the_connection_of_a_cancelled_request_is_closed(self) -> None:
+        """Otherwise its response would be taken for that of the next request."""
         asked = asyncio.Event()
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -21,13 +21,13 @@ def _package(folder: Path, **further: Any) -> Package:
     return Package(given, configuration.parse(given), folder / "v_user.py", (folder,))
 
 
-def test_none(tmp_path: Path) -> None:
-    """Without a key of the headquarters nothing is encrypted."""
+def test_without_a_key_nothing_is_encrypted(tmp_path: Path) -> None:
+    """Without a key of the headquarters there are no keys."""
     assert keys(_package(tmp_path), None) is None
 
 
-def test_of_the_headquarters(tmp_path: Path) -> None:
-    """The key stands in the configuration, in a file by itself, or in a certificate; the turret makes its own pair."""
+def test_the_key_of_the_headquarters_is_read_from_each_place(tmp_path: Path) -> None:
+    """The configuration, a file with the key, or a certificate; the turret generates its own pair."""
     public, _ = zmq.curve_keypair()
     certificate, _ = zmq.auth.create_certificates(tmp_path, "hq")
     (tmp_path / "key").write_bytes(public + b"\n")
@@ -41,8 +41,8 @@ def test_of_the_headquarters(tmp_path: Path) -> None:
     assert (alone.headquarters, certified.headquarters) == (public, zmq.auth.load_certificate(certificate)[0])
 
 
-def test_of_the_turret(tmp_path: Path) -> None:
-    """A certificate beside the configuration is its pair; one without a secret key is refused."""
+def test_the_pair_of_the_turret_is_read_from_a_certificate(tmp_path: Path) -> None:
+    """One without a secret key is refused."""
     public_file, secret_file = zmq.auth.create_certificates(tmp_path, "mine")
     hq = zmq.curve_keypair()[0].decode()
     made = keys(_package(tmp_path, hq_public_key=hq, curve_key_file=Path(secret_file).name), None)
@@ -52,7 +52,7 @@ def test_of_the_turret(tmp_path: Path) -> None:
         keys(_package(tmp_path, hq_public_key=hq, curve_key_file=Path(public_file).name), None)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_an_invalid_key_file_is_named(tmp_path: Path) -> None:
     """The error names the file."""
     (tmp_path / "key").write_text("nothing")
     for name in ("absent", "key"):
@@ -60,9 +60,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             keys(_package(tmp_path), tmp_path / name)
 
 
-def test_new_ones() -> None:
-    """Each pair is another one, and its public key comes out of the secret one; what is no key is refused."""
+def test_each_new_pair_is_different() -> None:
+    """The public key can be derived from the secret one; an invalid key is refused."""
     (public, secret), other = pair(), pair()
     assert public_of(secret) == public != other[0]
-    with pytest.raises(InvalidInput, match="no secret key"):
+    with pytest.raises(InvalidInput, match="not a secret CURVE key"):
         public_of("nothing")

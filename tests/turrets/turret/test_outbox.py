@@ -1,4 +1,4 @@
-"""What a turret has to deliver."""
+"""The outbox of a turret."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _send(box: Outbox, count: int) -> list[int]:
     return sent
 
 
-def test_in_order() -> None:
-    """Messages leave in the order of their numbers, and stay until they are acknowledged."""
+def test_messages_stay_until_they_are_acknowledged() -> None:
+    """They are sent in the order of their numbers."""
     made = _filled(3)
     assert _send(made, 2) == [1, 2]
     assert len(made) == 3
@@ -38,8 +38,8 @@ def test_in_order() -> None:
     assert made.next() is None
 
 
-def test_repeated() -> None:
-    """Everything that is not acknowledged leaves once more, in order, before what is new."""
+def test_unacknowledged_messages_are_repeated_before_new_ones() -> None:
+    """In their order."""
     made = _filled(5)
     _send(made, 4)
     made.acknowledge(2)
@@ -47,8 +47,8 @@ def test_repeated() -> None:
     assert _send(made, 3) == [3, 4, 5]
 
 
-def test_acknowledged_before_it_was_sent_again() -> None:
-    """What the headquarters had after all is not sent again."""
+def test_an_acknowledged_message_is_not_sent_again() -> None:
+    """An acknowledgement between repetition and sending counts."""
     made = _filled(5)
     _send(made, 5)
     made.repeat()
@@ -56,16 +56,16 @@ def test_acknowledged_before_it_was_sent_again() -> None:
     assert _send(made, 1) == [5]
 
 
-def test_without_numbers() -> None:
-    """Towards a headquarters of OCT nothing is kept that was sent."""
+def test_messages_without_numbers_are_not_kept() -> None:
+    """For a headquarters of OCT a sent message is removed."""
     made = Outbox(numbered=False)
     made.put(b"a")
     made.sent()
     assert (len(made), made.bytes) == (0, 0)
 
 
-def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says when it is full, by number and by size, and when it is not any more."""
+def test_it_is_full_by_count_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not full any more after an acknowledgement."""
     monkeypatch.setattr(outbox, "MOST_MESSAGES", 3)
     made = _filled(3)
     assert made.full
@@ -78,7 +78,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_any_history(seed: int) -> None:
+def test_a_receiver_gets_each_message_once(seed: int) -> None:
     """With losses and repetitions, a receiver that takes only the next number gets all of them once."""
     source = random.Random(seed)
     made, received = Outbox(), 0

@@ -49,8 +49,8 @@ def _tar(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
     return path
 
 
-def test_the_turrets_of_a_project(project: Path) -> None:
-    """Each is complete with where the headquarters is and with what they share, and without what is not for it."""
+def test_each_turret_has_the_shared_keys_of_the_project(project: Path) -> None:
+    """And not those that are only for the project."""
     first, second = package.turrets(project)
     assert first == PROJECT["turrets"][0] | {
         "hq_address": "127.0.0.1",
@@ -61,8 +61,8 @@ def test_the_turrets_of_a_project(project: Path) -> None:
     assert second["name"] == "second"
 
 
-def test_packed_and_unpacked(project: Path, tmp_path: Path) -> None:
-    """What is packed can be run: configuration, script and further files are where they belong."""
+def test_a_packed_turret_can_be_unpacked(project: Path, tmp_path: Path) -> None:
+    """Configuration, script and further files are in their places."""
     target = tmp_path / "second.tar.gz"
     names = package.pack(project, package.turrets(project)[1], target, setup="# setup")
     assert not any("__pycache__" in name for name in names)
@@ -84,27 +84,27 @@ def test_packed_and_unpacked(project: Path, tmp_path: Path) -> None:
         ({"extra_turret_config": 5}, "extra_turret_config"),
     ],
 )
-def test_projects_that_are_none(change: dict[str, Any], said: str, project: Path) -> None:
-    """The error names what is wrong."""
+def test_an_invalid_project_is_refused_with_a_reason(change: dict[str, Any], said: str, project: Path) -> None:
+    """The error names the key or the turret."""
     (project / "config.json").write_text(json.dumps(PROJECT | change))
     with pytest.raises(InvalidInput, match=said):
         package.turrets(project)
 
 
 @pytest.mark.parametrize("change", [{"script": "absent.py"}, {"extra_files": ["absent"]}, {"extra_files": 5}])
-def test_files_that_are_not_there(change: dict[str, Any], project: Path, tmp_path: Path) -> None:
-    """Nothing is packed without them."""
-    with pytest.raises(InvalidInput, match=r"there is no|extra_files"):
+def test_a_missing_file_is_not_packed(change: dict[str, Any], project: Path, tmp_path: Path) -> None:
+    """Nothing is packed without it."""
+    with pytest.raises(InvalidInput, match=r"does not exist|extra_files"):
         package.pack(project, package.turrets(project)[0] | change, tmp_path / "x.tar.gz")
     assert not (tmp_path / "x.tar.gz").exists()
 
 
 class TestHostilePackages:
-    """Nothing leaves the folder, and nothing fills the disk."""
+    """Nothing is written outside the folder, and sizes are limited."""
 
     @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/tmp/smartmob-outside"])
-    def test_paths(self, name: str, tmp_path: Path) -> None:
-        """A path that leads out is refused, or stays inside."""
+    def test_a_path_outside_is_not_written(self, name: str, tmp_path: Path) -> None:
+        """It is refused, or stays inside."""
         archive = _tar(tmp_path / "x.tar.gz", (name, b"x"))
         try:
             package.unpack(archive, tmp_path / "inside")
@@ -113,15 +113,17 @@ class TestHostilePackages:
         assert not (tmp_path / "outside").exists()
         assert not Path("/tmp/smartmob-outside").exists()
 
-    def test_links(self, tmp_path: Path) -> None:
-        """A link that leads out is refused."""
+    def test_a_link_outside_is_refused(self, tmp_path: Path) -> None:
+        """The package is refused."""
         link = tarfile.TarInfo("link")
         link.type, link.linkname = tarfile.SYMTYPE, "../../etc"
-        with pytest.raises(InvalidInput, match="is no turret package"):
+        with pytest.raises(InvalidInput, match="is not a turret package"):
             package.unpack(_tar(tmp_path / "x.tar.gz", link), tmp_path / "inside")
 
-    def test_size(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """More bytes or more files than allowed are refused before anything is written."""
+    def test_a_large_package_is_refused_before_it_is_unpacked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By bytes and by number of files."""
         archive = _tar(tmp_path / "x.tar.gz", ("a", b"x" * 50), ("b", b"x" * 60))
         for name, limit in (("MOST_BYTES", 100), ("MOST_FILES", 1)):
             with monkeypatch.context() as patch:
@@ -131,8 +133,8 @@ class TestHostilePackages:
         assert not (tmp_path / "inside").exists()
 
     @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8b\x08\x00rest"])
-    def test_what_is_no_package(self, content: bytes, tmp_path: Path) -> None:
-        """The error names the file; so it does when it is not there, or has no configuration."""
+    def test_an_invalid_package_is_named(self, content: bytes, tmp_path: Path) -> None:
+        """A missing file, and a package without a configuration, are named as well."""
         path = tmp_path / "x.tar"
         with pytest.raises(InvalidInput, match=str(path)):
             package.unpack(path, tmp_path / "inside")

@@ -1,4 +1,4 @@
-"""Counting what cannons did."""
+"""The result buffer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from smartmob.turrets.turret import result_buffer
 from smartmob.turrets.turret.result_buffer import Counts, ResultBuffer
 
 
-def test_slices_of_seconds_that_are_over() -> None:
-    """A transaction belongs to the second in which it ended; a second is given away when it is over, once."""
+def test_a_second_is_taken_once_when_it_is_over() -> None:
+    """A transaction belongs to the second in which it ended."""
     made = ResultBuffer("n", 0.0, raw=False)
     for elapsed in (0.1, 0.9, 1.0, 2.5):
         made.add(elapsed, 0.01, "", {"page": 0.005}, 0.0)
@@ -29,8 +29,8 @@ def test_slices_of_seconds_that_are_over() -> None:
     assert made.take_slices(float("inf")) == []
 
 
-def test_a_straggler() -> None:
-    """What a thread tells late about a second that was given away comes as a further part of it."""
+def test_a_late_result_is_a_further_slice_of_its_second() -> None:
+    """A result of a thread that comes after its second was taken."""
     made = ResultBuffer("n", 0.0, raw=False)
     made.add(0.5, 0.01, "", {}, 0.0)
     first = made.take_slices(1.0)
@@ -41,19 +41,19 @@ def test_a_straggler() -> None:
     assert whole.count == 2
 
 
-def test_counts() -> None:
-    """Errors and late starts are counted, in the slice and for the run."""
+def test_errors_and_late_starts_are_counted() -> None:
+    """In the slice and for the run."""
     made = ResultBuffer("n", 0.0, raw=False)
     made.add(0.5, 0.01, "broken", {}, 0.0)
     made.add(0.5, 0.01, "broken", {}, 0.02)
-    made.add(0.5, 0.01, "", {}, result_buffer.LATE)
+    made.add(0.5, 0.01, "", {}, result_buffer.LATE_SECONDS)
     (part,) = made.take_slices(1.0)
     assert (part.count, part.errors, part.late) == (3, {"broken": 2}, 1)
     assert made.counts == Counts(transactions=3, errors=2, late_starts=1, lateness=0.02)
 
 
-def test_raw_results() -> None:
-    """Each is a message with exactly the documented keys, and with the whole second as its time."""
+def test_a_raw_result_has_the_documented_keys() -> None:
+    """Exactly those, and the whole second as its time."""
     made = ResultBuffer("n", 1_700_000_000.4, raw=True)
     made.add(1.5, 0.25, "x", {"page": 1}, 0.0)
     (frame,) = made.take_frames()
@@ -69,8 +69,8 @@ def test_raw_results() -> None:
 
 
 @pytest.mark.parametrize("value", ["fast", None, float("nan"), float("inf"), [1]])
-def test_a_timer_that_is_no_number(value: Any) -> None:
-    """It is an error of the transaction; the other timers count."""
+def test_a_timer_that_is_not_a_number_is_an_error(value: Any) -> None:
+    """The other timers of the transaction count."""
     made = ResultBuffer("n", 0.0, raw=False)
     made.add(0.5, 0.01, "", {"good": 1.0, "bad": value}, 0.0)
     whole, good = made.take_slices(1.0)
@@ -78,8 +78,8 @@ def test_a_timer_that_is_no_number(value: Any) -> None:
     assert "'bad'" in next(iter(whole.errors))
 
 
-def test_a_script_without_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of timers and texts of errors that never end are counted together beyond a limit."""
+def test_timers_and_errors_above_the_limit_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a name of their own."""
     monkeypatch.setattr(result_buffer, "MOST_TIMERS", 2)
     monkeypatch.setattr(result_buffer, "MOST_ERRORS", 2)
     made = ResultBuffer("n", 0.0, raw=False)
@@ -90,7 +90,7 @@ def test_a_script_without_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {part.timer: part.count for part in timers} == {"timer 0": 1, "timer 1": 1, result_buffer.FURTHER_TIMERS: 3}
 
 
-def test_texts_that_cannot_be_sent() -> None:
+def test_an_error_text_is_cut_and_valid() -> None:
     """A long one is cut, and half a character is replaced."""
     made = ResultBuffer("n", 0.0, raw=False)
     made.add(0.5, 0.01, "x" * 5000, {}, 0.0)
@@ -100,8 +100,8 @@ def test_texts_that_cannot_be_sent() -> None:
     assert unnamed.timer == result_buffer.UNNAMED
 
 
-def test_counts_of_several_processes() -> None:
-    """Sums, but for the longest delay and the longest pause."""
+def test_counts_of_processes_are_added() -> None:
+    """Sums, and maxima of lateness and pause."""
     made = Counts(users=1, transactions=2, lateness=0.5, paused=3.0)
     made.add(Counts(users=1, transactions=5, lateness=0.2, paused=4.0, errors=1))
     assert made == Counts(users=2, transactions=7, lateness=0.5, paused=4.0, errors=1)

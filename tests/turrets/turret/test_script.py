@@ -44,16 +44,16 @@ def _script(folder: Path, text: str, name: str = "v_user.py") -> Path:
     return path
 
 
-def test_a_script_of_oct(tmp_path: Path) -> None:
-    """It imports its base class and timer under the old names, and works."""
+def test_a_script_of_oct_works(tmp_path: Path) -> None:
+    """It imports its base class and timer under the old names."""
     made = load(_script(tmp_path, OCT)).transaction({"a": 1}, {"b": 2})
     made.run()
     assert isinstance(made, scripting.BaseTransaction)
     assert (made.config, made.context, list(made.custom_timers)) == ({"a": 1}, {"b": 2}, ["a timer"])
 
 
-def test_an_installed_original(tmp_path: Path) -> None:
-    """Where oct_turrets is installed and works, scripts get it."""
+def test_an_installed_oct_is_used(tmp_path: Path) -> None:
+    """Scripts get the original package if it can be imported."""
     _script(tmp_path, "", "oct_turrets/__init__.py")
     _script(tmp_path, "class BaseTransaction:\n    original = True\n", "oct_turrets/base.py")
     _script(tmp_path, "CustomTimer = None\n", "oct_turrets/tools.py")
@@ -62,15 +62,15 @@ def test_an_installed_original(tmp_path: Path) -> None:
     assert made.transaction({}, {}).original
 
 
-def test_modules_beside_it(tmp_path: Path) -> None:
-    """A script imports modules of its own folder, and of the package's."""
+def test_modules_beside_the_script_can_be_imported(tmp_path: Path) -> None:
+    """Those of its own folder, and of the package's."""
     _script(tmp_path / "scripts", "BESIDE = 1\n", "beside_the_script.py")
     _script(tmp_path, "ABOVE = 2\n", "above_the_script.py")
     text = "import beside_the_script, above_the_script\nclass Transaction:\n    def run(self): pass\n"
     load(_script(tmp_path / "scripts", text), (tmp_path,))
 
 
-def test_kinds(tmp_path: Path) -> None:
+def test_async_run_makes_coroutines(tmp_path: Path) -> None:
     """`async def run` makes coroutines of the cannons."""
     for number, (word, asynchronous) in enumerate([("def", False), ("async def", True)]):
         text = f"class Transaction:\n    {word} run(self): pass\n"
@@ -78,8 +78,8 @@ def test_kinds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", ", config", ", config, context", ", config, context=None", ", *given"])
-def test_constructors(arguments: str, tmp_path: Path) -> None:
-    """Scripts of all ages can be made: with configuration and context, with one of them, or with none."""
+def test_each_form_of_constructor_works(arguments: str, tmp_path: Path) -> None:
+    """With configuration and context, with one of them, or without."""
     text = f"class Transaction:\n    def __init__(self{arguments}): pass\n    def run(self): pass\n"
     made = load(_script(tmp_path, text)).transaction({}, {})
     assert (made.setup(), made.tear_down(), made.custom_timers) == (None, None, {})
@@ -95,18 +95,18 @@ def test_constructors(arguments: str, tmp_path: Path) -> None:
         ("class Transaction: pass", "no method run"),
     ],
 )
-def test_scripts_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> None:
+def test_an_unusable_script_is_refused_with_a_reason(text: str, said: str, tmp_path: Path) -> None:
     """The error says why."""
     with pytest.raises(ScriptError, match=said):
         load(_script(tmp_path, text))
 
 
-def test_no_script(tmp_path: Path) -> None:
+def test_a_missing_script_is_named(tmp_path: Path) -> None:
     """The error names the path."""
-    with pytest.raises(ScriptError, match="there is no script"):
+    with pytest.raises(ScriptError, match="does not exist"):
         load(tmp_path / "absent.py")
 
 
-def test_errors_without_words() -> None:
-    """Their kind is told in place of their text."""
+def test_an_error_without_text_is_named_by_its_class() -> None:
+    """The class stands in place of the text."""
     assert (describe(ValueError("x")), describe(ZeroDivisionError())) == ("x", "ZeroDivisionError")

@@ -1,4 +1,4 @@
-"""A turret watches itself."""
+"""The self monitoring of a turret."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
 from tests.waiting import until
 
 
-async def test_lag() -> None:
-    """A loop that was held up shows at least that; the next look begins anew, and a stopped meter shows nothing."""
+async def test_the_lag_of_a_blocked_loop_is_measured_once() -> None:
+    """The next value begins anew, and a stopped meter shows nothing."""
     meter = LagMeter()
     meter.start()
     await asyncio.sleep(0)
@@ -32,15 +32,15 @@ def _busy() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
 
 
-async def test_processes() -> None:
-    """Processor time and memory are those of this process and its workers; one that is gone is left out."""
+async def test_processor_time_and_memory_include_the_workers() -> None:
+    """A process that has ended is left out."""
     worker = _busy()
     try:
         assert worker.stdout is not None
         await asyncio.to_thread(worker.stdout.readline)
-        watch = SelfMonitor()
-        alone = watch.look(())
-        busy = await until(lambda: (found := watch.look((worker.pid,), 0.25)).busiest > 0 and found)
+        monitor = SelfMonitor()
+        alone = monitor.read(())
+        busy = await until(lambda: (found := monitor.read((worker.pid,), 0.25)).busiest > 0 and found)
     finally:
         worker.kill()
         worker.wait()
@@ -49,5 +49,5 @@ async def test_processes() -> None:
     assert busy.memory > alone.memory
     assert busy.cpu >= busy.busiest > 0
     assert busy.cores >= 1
-    gone = await until(lambda: (found := watch.look((worker.pid,))).memory < busy.memory and found)
+    gone = await until(lambda: (found := monitor.read((worker.pid,))).memory < busy.memory and found)
     assert gone.processes == 2

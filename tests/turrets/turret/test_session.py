@@ -1,4 +1,4 @@
-"""A whole turret under a scripted headquarters, over real sockets."""
+"""A whole turret with a scripted headquarters, over real sockets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def _run(seconds: float = 1.2, *, name: str = "r", results: protocol.Results = "
 
 
 class TestOneRun:
-    """From ready to ready."""
+    """Runs from start to end."""
 
     @pytest.mark.parametrize("script", [COROUTINE, THREAD], ids=["coroutines", "threads"])
-    async def test_slices(self, script: str, tmp_path: Path) -> None:
-        """What came in is what was fired; the status keys of both spellings and the report are there."""
+    async def test_slices_contain_each_transaction(self, script: str, tmp_path: Path) -> None:
+        """The counts are equal; the status has both spellings of cannons and the report."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, script)):
             await until(lambda: hq.statuses)
             await hq.announce(_run())
@@ -45,7 +45,7 @@ class TestOneRun:
             assert report.health is not None
             assert report.health.memory > 0
 
-    async def test_raw(self, tmp_path: Path) -> None:
+    async def test_raw_results_contain_each_transaction(self, tmp_path: Path) -> None:
         """Each transaction is a numbered result of the run."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
@@ -54,8 +54,8 @@ class TestOneRun:
             assert len(hq.results) == hq.report.transactions > 0
             assert {(result.run, result.turret_name) for result in hq.results} == {("r", "n")}
 
-    async def test_one_after_the_other(self, tmp_path: Path) -> None:
-        """The next run has numbers and counts of its own."""
+    async def test_each_run_has_its_own_numbers_and_counts(self, tmp_path: Path) -> None:
+        """The second run begins with the number 1."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
             for name in ("a", "b"):
@@ -66,8 +66,8 @@ class TestOneRun:
                 assert hq.transactions == hq.report.transactions > 0
                 assert hq.slices[0].sequence == 1
 
-    async def test_context_and_errors(self, tmp_path: Path) -> None:
-        """The context reaches the script, and what it raises is counted by its text."""
+    async def test_the_context_reaches_the_script_and_its_errors_are_counted(self, tmp_path: Path) -> None:
+        """The text of an exception is the error."""
         script = """
             import asyncio
             from oct_turrets.base import BaseTransaction
@@ -84,8 +84,8 @@ class TestOneRun:
             errors = [part.errors for batch in hq.slices for part in batch.slices]
             assert {text for texts in errors for text in texts} == {"t"}
 
-    async def test_stopped(self, tmp_path: Path) -> None:
-        """Firing ends with the briefing, long before the time, and everything is delivered."""
+    async def test_a_stopped_run_delivers_everything(self, tmp_path: Path) -> None:
+        """Firing ends with the briefing, long before its time."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
             await hq.announce(_run(1000))
@@ -96,10 +96,12 @@ class TestOneRun:
 
 
 class TestLosses:
-    """A headquarters that is deaf, away, or gone for good."""
+    """A headquarters that does not answer, restarts, or stays away."""
 
-    async def test_deaf_for_a_while(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What it did not acknowledge is sent again until it does, and counted once."""
+    async def test_unacknowledged_results_are_repeated_and_counted_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Until they are acknowledged."""
         monkeypatch.setattr("smartmob.turrets.turret.state_machine.REPEAT_SECONDS", 0.2)
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
@@ -112,19 +114,19 @@ class TestLosses:
             assert len(hq.results) == hq.report.transactions
             assert hq.repeated > 0
 
-    async def test_restarted(self, tmp_path: Path) -> None:
-        """The run goes on meanwhile; the next headquarters gets what the first one did not acknowledge."""
+    async def test_a_restarted_headquarters_gets_what_is_not_acknowledged(self, tmp_path: Path) -> None:
+        """The run goes on meanwhile."""
         async with OwnHeadquarters() as first:
             ports = first.ports
-            life = turret(package(tmp_path, ports))
-            async with life as made:
+            running = turret(package(tmp_path, ports))
+            async with running as made:
                 await until(lambda: first.statuses)
                 run = _run(3.0, results="raw")
                 await first.announce(run)
                 await until(lambda: len(first.results) > 20)
                 starts = first.starts
                 await first.close()
-                await until(lambda: any("gone" in text for text in made.said))
+                await until(lambda: any("gone" in text for text in made.messages))
                 async with OwnHeadquarters(ports) as second:
                     second.acknowledged = dict(first.acknowledged)
                     left = starts - asyncio.get_running_loop().time()
@@ -134,17 +136,17 @@ class TestLosses:
                     assert len(first.results) + len(second.results) == report.transactions
                     assert report.sequence == report.transactions
 
-    async def test_gone_for_good(self, tmp_path: Path) -> None:
-        """The turret gives up what nobody takes, says so, and is ready again."""
+    async def test_results_are_given_up_without_a_headquarters(self, tmp_path: Path) -> None:
+        """The turret reports it, and is ready again."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, patience=0.5)) as made:
             await until(lambda: hq.statuses)
             await hq.announce(_run(2.0))
             await until(lambda: hq.report.users > 0)
             await hq.close()
-            await until(lambda: any("is lost" in text for text in made.said))
+            await until(lambda: any("are lost" in text for text in made.messages))
 
-    async def test_a_full_outbox(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Firing waits until the headquarters acknowledges, which is told, and nothing is lost."""
+    async def test_a_full_outbox_pauses_firing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Until the headquarters acknowledges; the pause is reported, and nothing is lost."""
         monkeypatch.setattr(outbox, "MOST_MESSAGES", 50)
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, cannons=20)):
             await until(lambda: hq.statuses)
@@ -157,11 +159,11 @@ class TestLosses:
 
 
 class TestProcesses:
-    """`"processes": N`."""
+    """Turrets with several processes."""
 
     @pytest.mark.parametrize("results", ["slices", "raw"])
-    async def test_they_are_one_turret(self, results: protocol.Results, tmp_path: Path) -> None:
-        """All cannons fire, and what all of them did comes under one uuid with one row of numbers."""
+    async def test_processes_are_one_turret(self, results: protocol.Results, tmp_path: Path) -> None:
+        """All cannons fire, and their results have one uuid and one row of numbers."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, THREAD, cannons=5, processes=2)):
             await until(lambda: hq.statuses)
             await hq.announce(_run(1000, results=results))
@@ -174,8 +176,8 @@ class TestProcesses:
             assert report.health.processes == 3
             assert len(hq.acknowledged) == 1
 
-    async def test_one_dies(self, tmp_path: Path) -> None:
-        """The turret tells that it was aborted and why, delivers what the others did, and ends with 1."""
+    async def test_a_dead_process_aborts_the_turret(self, tmp_path: Path) -> None:
+        """The reason is reported, the results of the others are delivered, and the exit code is 1."""
         script = """
             import os, time
             from oct_turrets.base import BaseTransaction
@@ -189,74 +191,77 @@ class TestProcesses:
         dies = asyncio.get_running_loop().time() + 1.5
         async with OwnHeadquarters() as hq:
             made = package(tmp_path, hq.ports, script, cannons=2, processes=2, dies=dies)
-            async with turret(made) as life:
+            async with turret(made) as running:
                 await until(lambda: hq.statuses)
                 await hq.announce(_run(100))
-                assert await life.task == 1
+                assert await running.task == 1
             assert hq.statuses[-1].status == "Aborted"
             assert "ended with 9" in hq.report.reason
 
 
 class TestTheTurretItself:
-    """Its own errors and its end."""
+    """Errors of the turret and its end."""
 
     @pytest.mark.parametrize("processes", [1, 2])
-    async def test_a_script_that_cannot_be_loaded(self, processes: int, tmp_path: Path) -> None:
-        """The headquarters is told that it was aborted and why; then it ends with 1."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, "x = 1", processes=processes)) as life:
-            assert await life.task == 1
+    async def test_a_script_that_cannot_be_loaded_aborts_the_turret(self, processes: int, tmp_path: Path) -> None:
+        """The headquarters gets the status, and the exit code is 1."""
+        async with (
+            OwnHeadquarters() as hq,
+            turret(package(tmp_path, hq.ports, "x = 1", processes=processes)) as running,
+        ):
+            assert await running.task == 1
             await until(lambda: hq.statuses)
             assert hq.statuses[-1].status == "Aborted"
-            assert any("no class Transaction" in text for text in life.said)
+            assert any("no class Transaction" in text for text in running.messages)
 
-    async def test_killed_while_it_fires(self, tmp_path: Path) -> None:
-        """What was fired until then is delivered, and the last status says that it is all."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+    async def test_a_killed_turret_delivers_its_results(self, tmp_path: Path) -> None:
+        """The last status is final."""
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             await hq.announce(_run(1000))
             await until(lambda: hq.report.transactions > 0)
             await hq.order("kill", "enough")
-            assert await life.task == 0
+            assert await running.task == 0
             await until(lambda: hq.statuses[-1].status == "Killed" and hq.report.final)
             await until(lambda: hq.transactions == hq.report.transactions)
 
-    async def test_nobody_is_there(self, tmp_path: Path, unused_tcp_port: int) -> None:
-        """It waits, and ends when it is asked to."""
-        async with turret(package(tmp_path, (unused_tcp_port, unused_tcp_port))) as life:
-            await until(lambda: any("waits for orders" in text for text in life.said))
-            assert await life.end() == 0
+    async def test_a_turret_without_headquarters_can_be_ended(self, tmp_path: Path, unused_tcp_port: int) -> None:
+        """It waits until it is asked to end."""
+        async with turret(package(tmp_path, (unused_tcp_port, unused_tcp_port))) as running:
+            await until(lambda: any("waits for orders" in text for text in running.messages))
+            assert await running.end() == 0
 
-    async def test_an_address_that_is_none(self, tmp_path: Path) -> None:
+    async def test_an_invalid_address_is_refused_with_its_key(self, tmp_path: Path) -> None:
         """The error names the key."""
         with pytest.raises(InvalidInput, match=r"\$\.hq_address"):
-            async with turret(package(tmp_path, (1, 1), hq_address="no address")) as life:
-                await life.task
+            async with turret(package(tmp_path, (1, 1), hq_address="no address")) as running:
+                await running.task
 
-    async def test_orders_that_are_none(self, tmp_path: Path) -> None:
-        """They are told and left aside; those for another turret are not obeyed."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+    async def test_invalid_orders_are_reported_and_ignored(self, tmp_path: Path) -> None:
+        """Orders for another turret are ignored."""
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             for frame in (b"", b"no order", b"\xff", b' {"msg": 1}', b'another {"command": "kill", "msg": ""}'):
                 await hq._publisher.send(frame)
-            await until(lambda: sum("not understood" in text for text in life.said) == 4)
+            await until(lambda: sum("not understood" in text for text in running.messages) == 4)
             hq.statuses.clear()
             await until(lambda: hq.statuses)
             assert hq.statuses[-1].status == "ready"
 
-    async def test_an_order_for_this_one(self, tmp_path: Path) -> None:
-        """The channel of its uuid is obeyed like that of everybody."""
-        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as life:
+    async def test_an_order_for_this_turret_is_obeyed(self, tmp_path: Path) -> None:
+        """The channel of its uuid counts like the common one."""
+        async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             order = json.dumps({"command": "kill", "msg": ""})
             await hq._publisher.send(f"{hq.statuses[0].uuid} {order}".encode())
-            assert await life.task == 0
+            assert await running.task == 0
 
 
 class TestEncryption:
-    """CURVE."""
+    """Connections with CURVE."""
 
-    async def test_with_keys(self, tmp_path: Path) -> None:
-        """A turret that has the key of the headquarters fires; one without a key, or with another, is not heard."""
+    async def test_only_a_turret_with_the_right_key_is_connected(self, tmp_path: Path) -> None:
+        """One without a key, or with another, is not."""
         public, secret = zmq.curve_keypair()
         async with OwnHeadquarters(keys=(public, secret)) as hq:
             stranger = Keys(zmq.curve_keypair()[0], *zmq.curve_keypair())

@@ -15,7 +15,7 @@ from tests.waiting import until
 
 
 class Ends:
-    """The other ends of the wire, asked without waiting."""
+    """The sockets of a headquarters, read without waiting."""
 
     def __init__(self, ports: tuple[int, int] = (0, 0)) -> None:
         self.context = zmq.Context()
@@ -63,8 +63,8 @@ async def _wire(ports: tuple[int, int]) -> AsyncIterator[tuple[TurretSockets, li
         await wire.close(1.0)
 
 
-async def test_many_messages(ends: Ends) -> None:
-    """All arrive in their order, though ZeroMQ takes only some at a time."""
+async def test_many_messages_arrive_in_order(ends: Ends) -> None:
+    """Though ZeroMQ accepts only some at a time."""
     async with _wire(ends.ports) as (wire, _, changes):
         await until(lambda: changes)
         box = Outbox()
@@ -77,10 +77,10 @@ async def test_many_messages(ends: Ends) -> None:
     assert [int(frame) for frame in ends.frames] == list(range(30_000))
 
 
-async def test_many_orders(ends: Ends) -> None:
-    """None is left lying when they come in a heap."""
+async def test_many_orders_are_all_received(ends: Ends) -> None:
+    """None is left in the socket when they come at once."""
     async with _wire(ends.ports) as (_, heard, _):
-        # What is published before the subscription has arrived is for nobody.
+        # Messages that are published before the subscription has arrived are lost.
         await until(lambda: ends.publisher.send(b"first") or heard)
         for number in range(900):
             ends.publisher.send(str(number).encode())
@@ -88,8 +88,8 @@ async def test_many_orders(ends: Ends) -> None:
         assert [frame for frame in heard if frame != b"first"] == [str(number).encode() for number in range(900)]
 
 
-async def test_only_the_last_status_waits(ends: Ends) -> None:
-    """A headquarters that comes gets the present state and not all earlier ones."""
+async def test_only_the_last_status_waits_for_a_connection(ends: Ends) -> None:
+    """A headquarters that comes later gets the present status and no earlier one."""
     ports = ends.ports
     ends.close()
     async with _wire(ports) as (wire, _, changes):
@@ -104,8 +104,8 @@ async def test_only_the_last_status_waits(ends: Ends) -> None:
         later.close()
 
 
-async def test_connections(ends: Ends) -> None:
-    """Coming and going of the headquarters is told."""
+async def test_connections_and_their_loss_are_reported(ends: Ends) -> None:
+    """In their order."""
     async with _wire(ends.ports) as (wire, _, changes):
         await until(lambda: wire.connected)
         ends.close()
@@ -116,8 +116,8 @@ async def test_connections(ends: Ends) -> None:
         assert changes[:3] == [True, False, True]
 
 
-async def test_flush(ends: Ends) -> None:
-    """What was queued arrives, and what comes after it, too."""
+async def test_queued_messages_arrive_after_a_flush(ends: Ends) -> None:
+    """And so do those after it."""
     async with _wire(ends.ports) as (wire, _, changes):
         await until(lambda: changes)
         box = Outbox(numbered=False)
@@ -132,8 +132,8 @@ async def test_flush(ends: Ends) -> None:
     assert sorted(ends.frames) == [b"after"] + [b"before"] * 100
 
 
-async def test_a_result_socket_that_goes_away(ends: Ends) -> None:
-    """Nothing hangs: what cannot be sent stays in the outbox."""
+async def test_unsent_messages_stay_in_the_outbox(ends: Ends) -> None:
+    """A closed port of the headquarters does not block the turret."""
     async with _wire(ends.ports) as (wire, _, changes):
         await until(lambda: changes)
         ends.collector.unbind(ends.collector.getsockopt_string(zmq.LAST_ENDPOINT))

@@ -1,4 +1,4 @@
-"""The cannons of a process: rampup, the open model, the end of a run, and what goes wrong in scripts."""
+"""The user pool of a process: rampup, open model, pauses, the end of a run, and errors of scripts."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ BOTH = pytest.mark.parametrize("transaction", [Quick, QuickThread], ids=["corout
 
 
 @BOTH
-async def test_everything_is_counted_once(transaction: type) -> None:
-    """Counts, slices and timers tell of the same transactions."""
+async def test_each_transaction_is_counted_once(transaction: type) -> None:
+    """Counts, slices and timers agree."""
     async with firing(transaction, cannons=5) as made:
         made.begin()
         await until(lambda: made.look().transactions >= 50)
@@ -49,8 +49,8 @@ async def test_everything_is_counted_once(transaction: type) -> None:
 
 
 @BOTH
-async def test_raw_results(transaction: type) -> None:
-    """Each transaction is a message, with the seconds since the start of the run, which was before this turret came."""
+async def test_a_raw_result_has_the_time_since_the_start(transaction: type) -> None:
+    """The run started before the pool."""
     async with firing(transaction) as made:
         made.begin(ahead=-100.0, raw=True)
         await until(lambda: made.look().transactions >= 3)
@@ -62,8 +62,8 @@ async def test_raw_results(transaction: type) -> None:
 
 
 @BOTH
-async def test_steps_and_their_order(transaction: type) -> None:
-    """One object per cannon; setup, run and tear_down in this order; timers are empty before each setup."""
+async def test_steps_run_in_order(transaction: type) -> None:
+    """One object for each cannon; setup, run and tear_down; timers are empty before each setup."""
     made_objects, steps = [], []
 
     class Noting(transaction):
@@ -86,8 +86,8 @@ async def test_steps_and_their_order(transaction: type) -> None:
     assert steps[:4] == [("setup", {}), ("tear_down", {"part"})] * 2
 
 
-async def test_setup_is_not_timed() -> None:
-    """Neither is tear_down: they take their time, and the transaction takes none of it."""
+async def test_setup_and_tear_down_are_not_timed() -> None:
+    """Their time is no part of the transaction."""
 
     class Slow(BaseTransaction):
         async def setup(self) -> None:
@@ -110,11 +110,11 @@ async def test_setup_is_not_timed() -> None:
 
 
 class TestRampup:
-    """When cannons begin."""
+    """The starts of cannons."""
 
     @BOTH
-    async def test_by_the_plan(self, transaction: type) -> None:
-        """No cannon begins before its time, and all do."""
+    async def test_no_cannon_starts_before_its_time(self, transaction: type) -> None:
+        """And all of them start."""
         begun: list[float] = []
 
         class Noting(transaction):
@@ -131,8 +131,8 @@ class TestRampup:
             assert moment - made.start >= index * 0.05 - 0.001
 
     @BOTH
-    async def test_stopped_in_the_middle(self, transaction: type) -> None:
-        """The cannons that have not begun never do."""
+    async def test_cannons_do_not_start_after_a_stop(self, transaction: type) -> None:
+        """Those that have not started never do."""
         async with firing(transaction, cannons=3, rampup=3000) as made:
             made.begin()
             await until(lambda: made.look().transactions)
@@ -142,11 +142,11 @@ class TestRampup:
 
 
 class TestOpenModel:
-    """Starts by the clock, not by the answers."""
+    """Starts by the clock, not by the responses."""
 
     @BOTH
-    async def test_the_plan_is_kept(self, transaction: type) -> None:
-        """Every start of the plan is taken, none twice, and none after the end."""
+    async def test_each_start_of_the_plan_is_taken_once(self, transaction: type) -> None:
+        """And none after the end."""
         async with firing(transaction, cannons=5, rate=200) as made:
             made.begin(ahead=0.05, seconds=0.5)
             await until(lambda: made.look().transactions >= 100)
@@ -155,7 +155,7 @@ class TestOpenModel:
 
     @pytest.mark.parametrize("threads", [False, True], ids=["coroutines", "threads"])
     async def test_a_freeze_is_not_hidden(self, threads: bool) -> None:
-        """A target that answers nothing for a second: who was to ask it meanwhile waited, and is counted so."""
+        """Transactions that were due while the target did not answer have their waiting time in the result."""
         thawed, thawed_for_threads = asyncio.Event(), threading.Event()
 
         class Frozen(BaseTransaction):
@@ -186,8 +186,8 @@ class TestOpenModel:
         assert sum(part.late for part in made.slices) == counts.late_starts
 
     @BOTH
-    async def test_what_nobody_started(self, transaction: type) -> None:
-        """Starts that were due and found no free cannon are told."""
+    async def test_starts_without_a_free_cannon_are_counted(self, transaction: type) -> None:
+        """As never started."""
         free, release = asyncio.Event(), threading.Event()
 
         class Stuck(BaseTransaction):
@@ -201,15 +201,15 @@ class TestOpenModel:
         async with firing(Stuck if transaction is Quick else StuckThread, cannons=1, rate=100) as made:
             made.begin(ahead=0.05, seconds=0.5)
             await until(lambda: time.monotonic() > made.start + 0.5)
-            made.battery.cease(at_once=False)
+            made.pool.stop(at_once=False)
             free.set()
             release.set()
             counts = await made.ended()
         assert (counts.transactions, counts.never_started) == (1, 49)
 
     @BOTH
-    async def test_a_late_joiner(self, transaction: type) -> None:
-        """It takes the starts from now on, not those before it came."""
+    async def test_a_late_pool_takes_the_starts_from_now_on(self, transaction: type) -> None:
+        """Not those before it came."""
         async with firing(transaction, cannons=5, rate=100) as made:
             made.begin(ahead=-100.0, seconds=100.3)
             await until(lambda: time.monotonic() > made.start + 100.3)
@@ -217,8 +217,8 @@ class TestOpenModel:
         assert 0 < counts.transactions + counts.never_started <= 31
 
     @BOTH
-    async def test_a_plan_that_ends(self, transaction: type) -> None:
-        """After the last start nothing begins any more."""
+    async def test_nothing_starts_after_the_last_start(self, transaction: type) -> None:
+        """A rate of 0 at the end starts nothing."""
         stages = [{"seconds": 0.1, "rate": 50}, {"rate": 0}]
         async with firing(transaction, cannons=2, rate=stages) as made:
             made.begin(ahead=0.05)
@@ -228,10 +228,10 @@ class TestOpenModel:
 
 
 class TestThreads:
-    """What only threads have."""
+    """Cannons that are threads."""
 
-    async def test_none_fires_before_all_are_there(self) -> None:
-        """Else those that fire would keep the others, and whoever gathers the results, from their turn."""
+    async def test_no_thread_fires_before_all_are_started(self) -> None:
+        """Otherwise the first ones would delay the start of the others."""
         there: list[int] = []
 
         class Busy(BaseTransaction):
@@ -247,24 +247,24 @@ class TestThreads:
 
 
 class TestErrors:
-    """What goes wrong in a script is a result, and firing goes on."""
+    """An error of a script is a result, and firing goes on."""
 
     @pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3), asyncio.CancelledError(), KeyError()])
     @BOTH
-    async def test_in_run(self, transaction: type, error: BaseException) -> None:
+    async def test_an_error_in_run_is_a_result(self, transaction: type, error: BaseException) -> None:
         """Every other transaction fails."""
-        turns: Iterator[bool] = iter([True, False] * 100)
+        queue: Iterator[bool] = iter([True, False] * 100)
 
         class Broken(BaseTransaction):
             async def run(self) -> None:
                 await asyncio.sleep(0.001)
-                if next(turns):
+                if next(queue):
                     raise error
 
         class BrokenThread(BaseTransaction):
             def run(self) -> None:
                 time.sleep(0.001)
-                if next(turns):
+                if next(queue):
                     raise error
 
         async with firing(Broken if transaction is Quick else BrokenThread) as made:
@@ -276,8 +276,8 @@ class TestErrors:
 
     @pytest.mark.parametrize("step", ["__init__", "setup", "tear_down"])
     @BOTH
-    async def test_in_another_step(self, transaction: type, step: str) -> None:
-        """The text says in which; a failing constructor is tried again only after a while."""
+    async def test_an_error_in_another_step_is_named(self, transaction: type, step: str) -> None:
+        """The text names the step; a failing constructor is tried again later."""
 
         class Broken(transaction):
             pass
@@ -293,8 +293,8 @@ class TestErrors:
         assert counts.errors == counts.transactions
         assert set(made.whole().errors) == {f"{step}: broken"}
 
-    async def test_a_text_of_any_length(self) -> None:
-        """It is cut to what may be sent."""
+    async def test_a_long_error_text_is_cut(self) -> None:
+        """To what can be sent."""
 
         class Broken(BaseTransaction):
             async def run(self) -> None:
@@ -308,11 +308,11 @@ class TestErrors:
 
 
 class TestTheEnd:
-    """How a run ends."""
+    """The end of a run."""
 
     @BOTH
-    async def test_what_does_not_end(self, transaction: type) -> None:
-        """After the grace a transaction under way is an error with its time so far; the others have been counted."""
+    async def test_an_unfinished_transaction_is_an_error_after_the_grace(self, transaction: type) -> None:
+        """With its time so far."""
         release = threading.Event()
 
         class Stuck(BaseTransaction):
@@ -333,8 +333,8 @@ class TestTheEnd:
         assert made.whole().minimum >= 0.1
         assert counts.transactions == 3
 
-    async def test_a_script_that_does_not_let_go(self) -> None:
-        """One that catches its cancellation is not counted a second time."""
+    async def test_a_script_that_catches_its_cancellation_is_counted_once(self) -> None:
+        """As not finished."""
 
         class Stubborn(BaseTransaction):
             async def run(self) -> None:
@@ -350,24 +350,24 @@ class TestTheEnd:
         assert counts.transactions == 1
 
     @BOTH
-    async def test_pause(self, transaction: type) -> None:
-        """Nothing begins while it lasts, and its time is told."""
+    async def test_nothing_starts_during_a_pause(self, transaction: type) -> None:
+        """And its time is reported."""
         async with firing(transaction, cannons=2) as made:
             made.begin()
             await until(lambda: made.look().transactions >= 2)
-            made.battery.pause()
+            made.pool.pause()
             await asyncio.sleep(0.2)
             before = made.look().transactions
             await asyncio.sleep(0.1)
             assert made.look().transactions == before
-            made.battery.resume()
+            made.pool.resume()
             await until(lambda: made.look().transactions > before)
             counts = await made.end()
         assert counts.paused >= 0.3
 
     @BOTH
-    async def test_before_it_began(self, transaction: type) -> None:
-        """Ended before its start, nothing is fired."""
+    async def test_a_pool_stopped_before_its_start_fires_nothing(self, transaction: type) -> None:
+        """Its counts are 0."""
         async with firing(transaction, cannons=3) as made:
             made.begin(ahead=100.0)
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""One worker process, by what comes out of its pipe."""
+"""One worker process, driven through its pipe."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ async def _worker() -> AsyncIterator[tuple[worker_pipe.WorkerPipe, asyncio.subpr
     with theirs:
         command = (sys.executable, "-m", "smartmob.turrets.turret.worker", str(theirs.fileno()))
         process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),))
-    line = await worker_pipe.WorkerPipe.of(ours)
+    pipe = await worker_pipe.WorkerPipe.of(ours)
     try:
-        yield line, process
+        yield pipe, process
     finally:
-        await line.close()
+        await pipe.close()
         await process.wait()
 
 
@@ -35,36 +35,36 @@ def _load(folder: Path, script: str) -> worker_pipe.LoadMessage:
     return worker_pipe.LoadMessage(made.given, str(made.script), [str(folder)], (1, 2))
 
 
-async def test_a_life(tmp_path: Path) -> None:
-    """It loads, fires its share, tells what it did, and ends with the pipe; CTRL-C is the turret's affair."""
-    async with _worker() as (line, process):
-        line.send(_load(tmp_path, THREAD))
-        assert await line.receive() == worker_pipe.Loaded()
+async def test_a_worker_fires_its_share_and_ends_with_the_pipe(tmp_path: Path) -> None:
+    """CTRL-C does not end it."""
+    async with _worker() as (pipe, process):
+        pipe.send(_load(tmp_path, THREAD))
+        assert await pipe.receive() == worker_pipe.Loaded()
         process.send_signal(signal.SIGINT)
-        line.send(
+        pipe.send(
             worker_pipe.FireMessage(
                 FiringPlan(start=time.monotonic(), end=time.monotonic() + 1e6, raw=True, context={})
             )
         )
         frames = 0
         while frames < 20:
-            fired = await line.receive()
+            fired = await pipe.receive()
             assert isinstance(fired, worker_pipe.Fired)
-            frames += len(fired.shots.frames)
-        assert fired.shots.counts.users == 2
-        line.send(worker_pipe.StopMessage(at_once=False))
+            frames += len(fired.batch.frames)
+        assert fired.batch.counts.users == 2
+        pipe.send(worker_pipe.StopMessage(at_once=False))
         while not fired.ended:
-            fired = await line.receive()
+            fired = await pipe.receive()
             assert isinstance(fired, worker_pipe.Fired)
-            frames += len(fired.shots.frames)
-        assert frames == fired.shots.counts.transactions
+            frames += len(fired.batch.frames)
+        assert frames == fired.batch.counts.transactions
     assert process.returncode == 0
 
 
-async def test_a_script_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """The reason is told, and another script can be loaded."""
-    async with _worker() as (line, _):
-        line.send(_load(tmp_path, "x = 1"))
-        assert await line.receive() == worker_pipe.Loaded("v_user.py has no class Transaction")
-        line.send(_load(tmp_path, COROUTINE))
-        assert await line.receive() == worker_pipe.Loaded()
+async def test_a_worker_reports_why_a_script_cannot_be_loaded(tmp_path: Path) -> None:
+    """Another script can be loaded after it."""
+    async with _worker() as (pipe, _):
+        pipe.send(_load(tmp_path, "x = 1"))
+        assert await pipe.receive() == worker_pipe.Loaded("v_user.py has no class Transaction")
+        pipe.send(_load(tmp_path, COROUTINE))
+        assert await pipe.receive() == worker_pipe.Loaded()

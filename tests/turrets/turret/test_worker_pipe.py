@@ -8,8 +8,8 @@ from smartmob.turrets.turret import worker_pipe
 from smartmob.turrets.turret.user_pool import FiringPlan
 
 
-async def test_the_pipe() -> None:
-    """Messages come as they went, one after the other, and the end of one side is told to the other."""
+async def test_messages_arrive_in_order_until_the_end() -> None:
+    """The end of one side is seen by the other."""
     ours, theirs = socket.socketpair()
     one, other = await worker_pipe.WorkerPipe.of(ours), await worker_pipe.WorkerPipe.of(theirs)
     sent = [

@@ -38,8 +38,8 @@ async def _start(workers: Workers, folder: Path, script: str = COROUTINE) -> Non
     await workers.start(2, made.given, str(made.script), [str(folder)])
 
 
-async def test_they_fire_together(workers: Workers, tmp_path: Path) -> None:
-    """Run after run, and everything that they counted has come when they have ended."""
+async def test_workers_fire_run_after_run(workers: Workers, tmp_path: Path) -> None:
+    """All results have arrived when a run has ended."""
     await _start(workers, tmp_path)
     for _ in range(2):
         fire = asyncio.create_task(workers.fire(_plan()))
@@ -47,51 +47,51 @@ async def test_they_fire_together(workers: Workers, tmp_path: Path) -> None:
 
         def look() -> bool:
             nonlocal seen
-            shots = workers.take()
-            seen += sum(part.count for part in shots.slices)
-            return shots.counts.users == 4
+            batch = workers.take()
+            seen += sum(part.count for part in batch.slices)
+            return batch.counts.users == 4
 
         await until(look)
-        workers.cease(at_once=False)
+        workers.stop(at_once=False)
         await fire
-        shots = workers.take(everything=True)
-        assert seen + sum(part.count for part in shots.slices) == shots.counts.transactions > 0
+        batch = workers.take(everything=True)
+        assert seen + sum(part.count for part in batch.slices) == batch.counts.transactions > 0
 
 
-async def test_pause(workers: Workers, tmp_path: Path) -> None:
-    """It reaches all of them."""
+async def test_a_pause_reaches_all_workers(workers: Workers, tmp_path: Path) -> None:
+    """Its time is counted."""
     await _start(workers, tmp_path)
     fire = asyncio.create_task(workers.fire(_plan()))
     await until(lambda: workers.take().counts.users == 4)
     workers.pause()
     workers.resume()
-    workers.cease(at_once=True)
+    workers.stop(at_once=True)
     await fire
     assert workers.take().counts.paused > 0
 
 
-async def test_a_script_that_cannot_be_loaded(workers: Workers, tmp_path: Path) -> None:
+async def test_the_reason_of_a_worker_is_the_error(workers: Workers, tmp_path: Path) -> None:
     """The reason comes from the process that tried."""
     with pytest.raises(ScriptError, match="no class Transaction"):
         await _start(workers, tmp_path, "x = 1")
 
 
-async def test_one_that_dies(workers: Workers, tmp_path: Path) -> None:
-    """The run fails with its exit status, and so does the next one."""
+async def test_a_dead_worker_fails_the_run(workers: Workers, tmp_path: Path) -> None:
+    """With its exit status, and so it does the next run."""
     await _start(workers, tmp_path)
     fire = asyncio.create_task(workers.fire(_plan()))
     await until(lambda: workers.take().counts.users == 4)
     psutil.Process(workers.pids[0]).kill()
     await until(lambda: workers._children[0].ended.done())
-    workers.cease(at_once=True)
+    workers.stop(at_once=True)
     with pytest.raises(RuntimeError, match="ended with -9"):
         await fire
     with pytest.raises(WorkerDied, match="ended with -9"):
         await workers.fire(_plan())
 
 
-async def test_they_end_with_the_turret(workers: Workers, tmp_path: Path) -> None:
-    """The end of the pipe is the end of the process, whatever it is doing."""
+async def test_workers_end_when_their_pipe_is_closed(workers: Workers, tmp_path: Path) -> None:
+    """Whatever they are doing."""
     await _start(workers, tmp_path)
     processes = [psutil.Process(pid) for pid in workers.pids]
     task = asyncio.create_task(workers.fire(_plan()))

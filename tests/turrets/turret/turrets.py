@@ -1,4 +1,4 @@
-"""Turrets for tests, in this process: a script in a folder, a configuration, and the turret's life as a task."""
+"""Turrets for tests, in this process: a script in a folder, a configuration, and the running turret as a task."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ def package(folder: Path, ports: tuple[int, int], script: str = COROUTINE, **set
     return Package(given, configuration.parse(given), path, (folder,))
 
 
-class Life:
-    """A turret that runs, and what it has said."""
+class RunningTurret:
+    """A running turret, and the messages that it showed."""
 
     def __init__(self, made: Package, keys: Keys | None = None) -> None:
-        self.said: list[str] = []
-        self.turret = Turret(made, keys, self.said.append)
+        self.messages: list[str] = []
+        self.turret = Turret(made, keys, self.messages.append)
         self.task = asyncio.create_task(self.turret.run())
 
     async def end(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """End the turret, and return its exit code."""
         if not self.task.done():
             self.turret.quit()
         return await self.task
 
 
 @asynccontextmanager
-async def turret(made: Package, keys: Keys | None = None) -> AsyncIterator[Life]:
-    """Run a turret, and end it."""
-    life = Life(made, keys)
+async def turret(made: Package, keys: Keys | None = None) -> AsyncIterator[RunningTurret]:
+    """Run a turret, and end it at the end of the block."""
+    running = RunningTurret(made, keys)
     try:
-        yield life
+        yield running
     finally:
-        await life.end()
+        await running.end()

@@ -1,0 +1,268 @@
+"""The table of the fields of a host sample, and what is derived from it: messages, columns, aggregates. No I/O.
+
+The feature's queries, its gauges, the tables of `smartmob hosts` and the documentation are made from it, too. To add a
+field, add a `SampleField` to `FIELDS` and a line to `SampleValues`, and write a migration that adds a column to
+`host_samples` and the columns of `MINUTE_PARTS` to `host_minutes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from types import UnionType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+MEGABYTE = 2**20
+"""Bytes of the unit in which clients send memory, storage and swap (seed 001)."""
+
+T = TypeVar("T")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Memory in bytes; `percent` of it is in use. Values that the platform does not provide are 0."""
+
+    total: int
+    available: int
+    percent: float
+    used: int
+    free: int
+    active: int
+    inactive: int
+    buffers: int
+    cached: int
+    shared: int
+    slab: int
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """A disk in bytes; `percent` of it is in use."""
+
+    total: int
+    percent: float
+    used: int
+    free: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One reading of the machine that this program runs on.
+
+    `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
+    before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`.
+    """
+
+    at: float
+    cpu: float
+    cores: list[float]
+    load: tuple[float, float, float]
+    memory: Memory
+    swap_used: int
+    swap_total: int
+    storage: Storage
+    disk_read: float
+    disk_write: float
+    net_received: float
+    net_sent: float
+    temperatures: dict[str, float]
+    measured: dict[str, float] = {}
+
+
+class Unit(Enum):
+    """The unit of a field in samples, messages and the database."""
+
+    PERCENT = "%"
+    MEGABYTES = "MB"
+    BYTES_PER_SECOND = "bytes/s"
+    NONE = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleField:
+    """A field of a host sample.
+
+    `name` is its key in messages and its column. `title` heads it in tables, `help` describes it. The value comes from
+    a snapshot by `read`, or is measured by `measure`, which may do I/O; sizes are read in bytes and stored in MB.
+    `gauge` is the name in Prometheus (sizes in bytes). `aliases` are further keys in messages, which have precedence.
+    """
+
+    name: str
+    unit: Unit
+    title: str
+    help: str
+    read: Callable[[Snapshot], float] | None = None
+    measure: Callable[[], float] | None = None
+    gauge: str | None = None
+    aliases: tuple[str, ...] = ()
+    seed: bool = False
+    """The field is one of seed 001."""
+    listed: bool = False
+    """`smartmob hosts ls` has a column for it."""
+    live: str | None = None
+    """The column of `smartmob hosts watch`; fields with the same column are joined."""
+    column_type: str = "double precision"
+    """The type of the column in PostgreSQL."""
+
+    def raw(self, snapshot: Snapshot) -> float:
+        """Return the value in a snapshot, sizes in bytes."""
+        return snapshot.measured[self.name] if self.read is None else self.read(snapshot)
+
+    def value(self, snapshot: Snapshot) -> float:
+        """Return the value in a snapshot in the unit of the field."""
+        raw = self.raw(snapshot)
+        return raw // MEGABYTE if self.unit is Unit.MEGABYTES else raw
+
+
+FIELDS = (
+    SampleField(
+        name="cpu",
+        unit=Unit.PERCENT,
+        title="CPU",
+        help="Load of all processors.",
+        read=lambda snapshot: snapshot.cpu,
+        gauge="smartmob_host_cpu_percent",
+        aliases=("cpu_load",),
+        seed=True,
+        listed=True,
+        live="CPU",
+    ),
+    SampleField(
+        name="mem",
+        unit=Unit.MEGABYTES,
+        title="Memory",
+        help="Memory in use.",
+        read=lambda snapshot: snapshot.memory.used,
+        gauge="smartmob_host_memory_used_bytes",
+        seed=True,
+        listed=True,
+        live="Memory",
+    ),
+    SampleField(
+        name="storage",
+        unit=Unit.MEGABYTES,
+        title="Storage",
+        help="Disk space in use.",
+        read=lambda snapshot: snapshot.storage.used,
+        gauge="smartmob_host_storage_used_bytes",
+        seed=True,
+        listed=True,
+    ),
+    # Its gauge has three values, for 1, 5 and 15 minutes, and stands in sampler/gauges.py.
+    SampleField(
+        name="load",
+        unit=Unit.NONE,
+        title="Load",
+        help="Load average of one minute.",
+        read=lambda snapshot: snapshot.load[0],
+        listed=True,
+    ),
+    SampleField(
+        name="swap",
+        unit=Unit.MEGABYTES,
+        title="Swap",
+        help="Swap space in use.",
+        read=lambda snapshot: snapshot.swap_used,
+        gauge="smartmob_host_swap_used_bytes",
+    ),
+    SampleField(
+        name="disk_read",
+        unit=Unit.BYTES_PER_SECOND,
+        title="Disk read",
+        help="Read from disks.",
+        read=lambda snapshot: snapshot.disk_read,
+        gauge="smartmob_host_disk_read_bytes_per_second",
+        live="Disk r/w",
+    ),
+    SampleField(
+        name="disk_write",
+        unit=Unit.BYTES_PER_SECOND,
+        title="Disk written",
+        help="Written to disks.",
+        read=lambda snapshot: snapshot.disk_write,
+        gauge="smartmob_host_disk_write_bytes_per_second",
+        live="Disk r/w",
+    ),
+    SampleField(
+        name="net_received",
+        unit=Unit.BYTES_PER_SECOND,
+        title="Net received",
+        help="Received from networks.",
+        read=lambda snapshot: snapshot.net_received,
+        gauge="smartmob_host_net_received_bytes_per_second",
+        live="Net in/out",
+    ),
+    SampleField(
+        name="net_sent",
+        unit=Unit.BYTES_PER_SECOND,
+        title="Net sent",
+        help="Sent to networks.",
+        read=lambda snapshot: snapshot.net_sent,
+        gauge="smartmob_host_net_sent_bytes_per_second",
+        live="Net in/out",
+    ),
+)
+
+
+class SampleValues(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One value for each field of `FIELDS`, in the same order, for the type checker and the schemas."""
+
+    cpu: T
+    mem: T
+    storage: T
+    load: T
+    swap: T
+    disk_read: T
+    disk_write: T
+    net_received: T
+    net_sent: T
+
+
+NAMES = tuple(field.name for field in FIELDS)
+"""The names of the fields, in the order of their columns."""
+
+
+def message_fields(number: type | UnionType) -> list[tuple[str, Any, Any]]:
+    """Return name, type and default of the keys of a sample message that hold numbers; `number` is their type."""
+    keys = [
+        *(name for field in FIELDS if field.seed for name in (*field.aliases, field.name)),
+        *("time", "unix_time"),
+        *(name for field in FIELDS if not field.seed for name in (*field.aliases, field.name)),
+    ]
+    return [(key, number | None, None) for key in keys]
+
+
+def values_of(snapshot: Snapshot) -> dict[str, float]:
+    """Return the values of a snapshot under the keys of a message: the first alias where a field has one."""
+    return {(*field.aliases, field.name)[0]: field.value(snapshot) for field in FIELDS}
+
+
+def measured() -> dict[str, float]:
+    """Return the values of the fields that are measured and not read from a snapshot."""
+    return {field.name: field.measure() for field in FIELDS if field.measure is not None}
+
+
+MINUTE_PARTS = {"min": "min({0})", "max": "max({0})", "sum": "sum({0})", "n": "count({0})"}
+"""The columns of a field in `host_minutes`, each with its aggregate."""
+
+
+def query_parts() -> dict[str, str]:
+    """Return the SQL that queries.sql takes for its placeholders."""
+    columns = [f"{name}_{part}" for name in NAMES for part in MINUTE_PARTS]
+    arrays = [f"${number}::{field.column_type}[]" for number, field in enumerate(FIELDS, start=4)]
+    return {
+        "columns": ", ".join(NAMES),
+        "column_arrays": ", ".join(arrays),
+        "detail_array": f"${4 + len(FIELDS)}::text[]",
+        "sample_columns": ", ".join(f"s.{name}" for name in NAMES),
+        "minute_columns": ", ".join(columns),
+        "minute_updates": ", ".join(f"{column} = excluded.{column}" for column in columns),
+        "aggregates": ", ".join(call.format(name) for name in NAMES for call in MINUTE_PARTS.values()),
+        "sample_min_avg_max": ", ".join(
+            f"min({f}) AS {f}_min, avg({f}) AS {f}_avg, max({f}) AS {f}_max" for f in NAMES
+        ),
+        "minute_min_avg_max": ", ".join(
+            f"min({f}_min) AS {f}_min, sum({f}_sum) / nullif(sum({f}_n), 0) AS {f}_avg, max({f}_max) AS {f}_max"
+            for f in NAMES
+        ),
+    }
