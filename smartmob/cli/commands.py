@@ -25,6 +25,7 @@ from smartmob.client.failures import ClientError
 from smartmob.client.group import Group, Result
 from smartmob.client.http import RestClient as HttpLab
 from smartmob.client.lab import Lab, Listener
+from smartmob.client.messages import Lines
 from smartmob.client.safe_paths import SafePath
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
@@ -88,18 +89,32 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
-    def say(host: str, message: Any) -> None:
-        if isinstance(message, str):
-            click.echo(f"{host}: {message}", nl=not message.endswith("\n"))
+    lines = {host: Lines() for host in group.hosts}
+
+    def show(host: str, found: list[str]) -> None:
+        for line in found:
+            click.echo(f"{host}: {line}", nl=not line.endswith("\n"))
 
     try:
-        results = await group.gather("exec", (cmd,), kwargs, say)
+        results = await group.gather(
+            "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, lines[host].add(_output(data))),
+            ended=lambda ended: show(ended[0], lines[ended[0]].end()), keep=False,
+        )  # fmt: skip
     finally:
         await group.aclose()
     for result in results.values():
         if not result.good:
             output.say(f"{result.host}: {_ending(result)}")
     return max((_exit_code(result.exit_code) for result in results.values()), default=0)
+
+
+def _output(message: Any) -> bytes:
+    """Return a message of `exec` as output: nothing for an exception, which is the result's; raises ClientError."""
+    if isinstance(message, BaseException):
+        return b""
+    if not isinstance(message, bytes):
+        raise ClientError("the server does not keep to the protocol: it sends messages as the output of a program")
+    return message
 
 
 def _ending(result: Result) -> str:
@@ -148,6 +163,7 @@ class _Attached:
                 return await self._show()
             except RemoteError:
                 if not self._detached:
+                    self._listener.cancel()
                     raise
         self._listener.cancel()
         output.say(f"Job {self._listener.id} goes on. Come back with: smartmob output {self._listener.id} -f")
@@ -155,11 +171,11 @@ class _Attached:
 
     async def _show(self) -> int:
         async for message in self._listener:
-            if isinstance(message, bytes):
-                sys.stdout.buffer.write(message)
-                sys.stdout.buffer.flush()
-            elif isinstance(message, BaseException):
+            if isinstance(message, BaseException):
                 output.say(f"smartmob: {message}")
+            else:
+                sys.stdout.buffer.write(_output(message))
+                sys.stdout.buffer.flush()
         for first, last in self._listener.gaps:
             output.say(f"smartmob: {last - first} bytes of output were no longer kept")
         ended = self._listener.ended

@@ -24,6 +24,7 @@ from smartmob.cli.deploy import services as addresses
 from smartmob.cli.live import Display
 from smartmob.client import http
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 RUNS = "/turret-runs"
@@ -255,7 +256,7 @@ def _ident(run: Mapping[str, Any]) -> str:
 
 async def _save(lab: RestClient, path: str, target: Path, **query: str) -> None:
     with output_files.replacing(target) as file:
-        async for chunk in lab.chunks(path, "text/html", most=http.LIMITS.report, query=query):
+        async for chunk in lab.chunks(path, "text/html", most=LIMITS.report_bytes, query=query):
             file.write(chunk)
     output.say(f"{target} is written")
 

@@ -8,15 +8,11 @@ from functools import cached_property
 from typing import Any, Protocol
 from uuid import uuid4
 
+from smartmob.client import messages
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, Says, Sending, Started
 from smartmob.errors import InvalidInput
-
-MOST_MESSAGES = 1_000_000
-"""Most messages of a command that are kept until its end."""
-MOST_BYTES = 256 * 1024 * 1024
-"""Most bytes of frames of a command whose messages are kept until its end."""
 
 
 class Taker(Protocol):
@@ -238,12 +234,14 @@ class Question:
         """Keep what was said; return False, after giving the command up, when that is too much."""
         self.found += values
         self._size += size
-        if len(self.found) <= MOST_MESSAGES and self._size <= MOST_BYTES:
-            return True
-        self.found = []
-        self.cancel()
-        self.refused(ClientError(f"{self._name} said more than {MOST_MESSAGES} messages or {MOST_BYTES} bytes"))
-        return False
+        try:
+            messages.check_gathered(self._name, len(self.found), self._size)
+        except ClientError as error:
+            self.found = []
+            self.cancel()
+            self.refused(error)
+            return False
+        return True
 
     def cancel(self) -> None:
         """Give the command up."""

@@ -21,6 +21,7 @@ from smartmob import __version__
 from smartmob.client import trust
 from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
 from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
@@ -34,7 +35,6 @@ _SHORT_SECONDS = 1.0
 _MOST_SHORT = 10
 """So many connections in a row that were closed within _SHORT_SECONDS are the end."""
 _CONNECT_SECONDS = 10.0
-_LARGEST_FRAME = 64 * 1024 * 1024
 _MOST_FAULTS = 3
 
 
@@ -182,7 +182,7 @@ class Channel:
                 connector=trust.connector(self._ca_file),
                 trace_configs=[trust.redirects()],
             )
-        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=_LARGEST_FRAME, compress=0)
+        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=LIMITS.frame_bytes, compress=0)
         try:
             hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
             await opened.send_frame(protocol.encode(hello), WSMsgType.TEXT)

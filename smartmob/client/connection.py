@@ -73,7 +73,8 @@ class ConnectionListener:
     Of very many messages that are not read some are left out; an exception `LeftOut` in their place says how many.
     """
 
-    def __init__(self, max_interval: float | None) -> None:
+    def __init__(self, name: str, max_interval: float | None) -> None:
+        self.name = name
         self._max_interval = max_interval
         self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lines = Lines()
@@ -84,6 +85,7 @@ class ConnectionListener:
         self._number: int | None = None
         self._error: BaseException | None = None
         self._call: RemoteCall | None = None
+        self.received_bytes = 0
         self.gaps: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
@@ -155,8 +157,8 @@ class ConnectionListener:
         return self._ended
 
     def wait_taken(self, timeout: float | None) -> None:
-        """Return when the server has taken the command; raises ClientTimeout."""
-        while self._number is None and self._ended is None:
+        """Wait until the server has taken the command, or has sent a message of it; raises ClientTimeout."""
+        while self._number is None and self._ended is None and not self._held:
             self._wait(timeout)
 
     def bind(self, call: RemoteCall) -> None:
@@ -170,12 +172,14 @@ class ConnectionListener:
             raise ClientTimeout(f"the server said nothing for {timeout:g} s") from None
         if kind == "output":
             self._held += self._lines.add(value)
+            self.received_bytes += len(value)
             call = self._call
             if call is not None:
                 background.loop.call_soon_threadsafe(call.taken, len(value))
         elif kind == "values":
             for found, share in value:
                 self._waiting.read(found, share)
+                self.received_bytes += share
                 self._held.append(messages.presented(found))
         elif kind == "started":
             self._number = value
@@ -326,6 +330,7 @@ class ClientConnection:
                 found.append(message)
                 if echo_response:
                     messages.echo(message)
+                messages.check_gathered(name, len(found), listener.received_bytes)
         except BaseException:
             with listener:
                 raise
@@ -338,7 +343,7 @@ class ClientConnection:
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], max_interval: float | None
     ) -> ConnectionListener:
         positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
-        listener = ConnectionListener(max_interval)
+        listener = ConnectionListener(name, max_interval)
         taker = listener.taker()
 
         def begin() -> None:

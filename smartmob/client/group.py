@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from smartmob.client import messages
 from smartmob.client.connection import background
 from smartmob.client.failures import ClientError
-from smartmob.client.lab import Lab
+from smartmob.client.lab import Lab, Listener
 from smartmob.client.trust import CAFile
 
 
@@ -101,12 +101,14 @@ class Group:
         return results
 
     def stream(self, name: str, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the host and the message of whichever server says something next, and each host's Result at its end."""
+        """Yield each message as it comes, with its host, and at the end of a host its Result, which has no messages."""
         came: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
 
         async def run() -> None:
             try:
-                await self.gather(name, args, kwargs, lambda host, message: came.put((host, message)), None, came.put)
+                await self.gather(
+                    name, args, kwargs, lambda host, message: came.put((host, message)), ended=came.put, keep=False
+                )
             finally:
                 came.put(None)
 
@@ -125,23 +127,35 @@ class Group:
         say: Callable[[str, Any], None],
         timeout: float | None = None,
         ended: Callable[[tuple[str, Any]], None] = lambda _: None,
+        *,
+        keep: bool = True,
     ) -> dict[str, Result]:
-        """Run a command on all servers within the running loop; tell `say` of each message as it comes."""
+        """Run a command on all servers within the running loop, and call `say` with each message as it comes.
+
+        Without `keep` results have no messages. With it LIMITS says how many of a server are kept at most; one that
+        sends more has an error as its result.
+        """
 
         async def one(host: str, lab: Lab) -> Result:
             result = Result(host)
+            listener: Listener | None = None
             try:
                 async with asyncio.timeout(timeout):
                     await lab.connect(self._connect_timeout)
                     listener = lab.start(name, *args, **kwargs)
                     async for message in listener:
-                        result.lines.append(message)
                         say(host, message)
+                        if keep:
+                            result.lines.append(message)
+                            messages.check_gathered(name, len(result.lines), listener.received_bytes)
                     result.exit_code, result.error = listener.exit_code, listener.error
             except TimeoutError:
                 result.error = ClientError(f"{name} did not come to its end within {timeout:g} s")
             except (ClientError, TypeError) as error:
                 result.error = error
+            finally:
+                if listener is not None and listener.ended is None:
+                    listener.cancel()
             ended((host, result))
             return result
 

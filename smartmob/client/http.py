@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from yarl import URL
 
 from smartmob import __version__
 from smartmob.client import trust
+from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
 NDJSON = "application/x-ndjson"
@@ -29,22 +29,6 @@ _GOODBYE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_DETAIL = 4_000
 _LONGEST_ID = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that is taken of a server: bytes, pages of a list, and seconds of silence within an answer."""
-
-    line: int = 4 * 1024 * 1024
-    document: int = 64 * 1024 * 1024
-    complaint: int = 1024 * 1024
-    report: int = 256 * 1024 * 1024
-    listing: int = 64 * 1024 * 1024 * 1024
-    pages: int = 10_000
-    silence: float = 600.0
-
-
-LIMITS = Limits()
 
 
 class Broken(RemoteError):
@@ -71,11 +55,11 @@ class RestClient:
         return RestClient(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence)
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds)
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             timeout=timeout,
-            read_bufsize=LIMITS.line,
+            read_bufsize=LIMITS.line_bytes,
             json_serialize=_dumps,
             connector=trust.connector(self._ca_file),
             trace_configs=[trust.redirects()],
@@ -98,9 +82,9 @@ class RestClient:
         size, first = 0, path
         for _ in range(LIMITS.pages):
             async with self._request("GET", path, {}) as response:
-                body = b"" if response.status == 204 else await _whole(response, LIMITS.document)
+                body = b"" if response.status == 204 else await _whole(response, LIMITS.document_bytes)
             size += len(body)
-            if size > LIMITS.document:
+            if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
             page = _parsed(body) if body else {name: []}
             for row in page[name]:
@@ -127,10 +111,13 @@ class RestClient:
         """Yield the documents that come over the WebSocket at `path` until the service closes it."""
         assert self._session is not None
         try:
-            async with self._session.ws_connect(URL(self.url + path, encoded=True), max_msg_size=LIMITS.line) as socket:
+            async with self._session.ws_connect(
+                URL(self.url + path, encoded=True), max_msg_size=LIMITS.line_bytes
+            ) as socket:
                 async for message in socket:
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        yield _parsed(message.data)
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        raise RemoteError("the server sent bytes where JSON is expected")
+                    yield _parsed(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
                     raise Broken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
@@ -178,17 +165,17 @@ class RestClient:
             _check_type(response, NDJSON)
             try:
                 async for line in response.content:
-                    size = _counted(size, line, LIMITS.listing)
+                    size = _counted(size, line, LIMITS.listing_bytes)
                     yield line
             except (ValueError, HttpProcessingError):
-                raise RemoteError(f"the server sent a line of more than {LIMITS.line} bytes") from None
+                raise RemoteError(f"the server sent a line of more than {LIMITS.line_bytes} bytes") from None
 
     async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
         """Yield the documents of a listing that is kept as a whole, and so has a largest size."""
         size = 0
         async for line in self.lines(path, **query):
             size += len(line)
-            if size > LIMITS.document:
+            if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
             yield _parsed(line)
 
@@ -210,7 +197,7 @@ class RestClient:
         async with self._request("GET", path, query or {}, headers={"Accept": accept}, **options) as response:
             _check_type(response, accept)
             async for chunk in response.content.iter_any():
-                size = _counted(size, chunk, most or LIMITS.listing)
+                size = _counted(size, chunk, most or LIMITS.listing_bytes)
                 yield chunk
 
     @asynccontextmanager
@@ -254,7 +241,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 
 async def _document(response: aiohttp.ClientResponse) -> Any:
-    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document))
+    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document_bytes))
 
 
 async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -268,7 +255,7 @@ async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def _too_large(most: int | None = None) -> str:
-    return f"the server's answer has more than {most or LIMITS.document} bytes"
+    return f"the server's answer has more than {most or LIMITS.document_bytes} bytes"
 
 
 def _counted(size: int, chunk: bytes, most: int) -> int:
@@ -295,7 +282,7 @@ def _parsed(text: bytes | str) -> Any:
 async def _complaint(response: aiohttp.ClientResponse) -> str:
     """Return what the server says is wrong."""
     try:
-        problem = _parsed(await _whole(response, LIMITS.complaint))
+        problem = _parsed(await _whole(response, LIMITS.problem_bytes))
         return f"{str(problem['detail'])[:_LONGEST_DETAIL]} (request {str(problem['request_id'])[:_LONGEST_ID]})"
     except (RemoteError, KeyError, TypeError, aiohttp.ClientError, TimeoutError):
         return f"the server answered {response.status} {(response.reason or '')[:_LONGEST_ID]}"

@@ -12,7 +12,7 @@ from typing import Any, Self
 from smartmob.client import messages, safe_paths, transfer
 from smartmob.client.calls import RemoteCall, Taker
 from smartmob.client.channel import Channel
-from smartmob.client.failures import ClientTimeout
+from smartmob.client.failures import ClientError, ClientTimeout
 from smartmob.client.messages import Backpressure, Lines, ServerMethod
 from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
@@ -29,7 +29,8 @@ class Listener:
     very many messages that are not read some are left out, and an exception `LeftOut` in their place says how many.
     """
 
-    def __init__(self, *, max_interval: float | None, binary: bool = False) -> None:
+    def __init__(self, name: str, *, max_interval: float | None, binary: bool = False) -> None:
+        self.name = name
         self.max_interval = max_interval
         self.number: int | None = None
         self.ended: Done | None = None
@@ -40,6 +41,7 @@ class Listener:
         self._lines: Lines | None = None
         self._held: deque[tuple[Any, int]] = deque()
         self._waiting = Backpressure()
+        self.received_bytes = 0
         self._news = asyncio.Event()
         self._failure: Exception | None = None
 
@@ -86,6 +88,7 @@ class Listener:
             except TimeoutError:
                 raise ClientTimeout(f"the server said nothing for {self.max_interval:g} s") from None
         message, size = self._held.popleft()
+        self.received_bytes += ~size if size < 0 else size
         if size < 0:
             self._waiting.read(message, ~size)
         elif size and self.call is not None:
@@ -93,16 +96,32 @@ class Listener:
         return message
 
     async def taken_by_server(self) -> None:
-        """Return when the server has taken the command."""
-        while self.number is None and self.ended is None and self._failure is None:
+        """Wait until the server has taken the command, or has sent a message of it."""
+        while self.number is None and self.ended is None and self._failure is None and not self._held:
             self._news.clear()
             await self._news.wait()
 
     async def output(self, *, raise_error: bool = False) -> list[Any]:
-        """Return all that comes until the end."""
-        found = [message async for message in self]
+        """Return all messages until the end; raises ClientError for more than LIMITS lets be gathered."""
+        found = await self.gather()
         if raise_error and self.ended is not None:
             messages.raise_for(self.ended, self.error, found)
+        return found
+
+    async def gather(self, on_message: Callable[[Any], None] = lambda _: None) -> list[Any]:
+        """Return all messages until the end, and call `on_message` with each as it comes.
+
+        Raises ClientError, and listens no more, for more than LIMITS lets be gathered.
+        """
+        found: list[Any] = []
+        while (message := await self.next()) is not _END:
+            found.append(message)
+            on_message(message)
+            try:
+                messages.check_gathered(self.name, len(found), self.received_bytes)
+            except ClientError:
+                self.cancel()
+                raise
         return found
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -251,7 +270,7 @@ class Lab:
     ) -> Listener:
         """Call a command and return its listener at once."""
         positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
-        listener = Listener(max_interval=max_interval, binary=binary)
+        listener = Listener(name, max_interval=max_interval, binary=binary)
         listener.call = self.channel.call(name, positional, named, listener.taker(), max_interval=max_interval)
         return listener
 
@@ -259,7 +278,7 @@ class Lab:
         self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any
     ) -> Listener:
         positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
-        listener = Listener(max_interval=max_interval, binary=binary)
+        listener = Listener(name, max_interval=max_interval, binary=binary)
         taker = listener.taker()
         listener.call = await self.channel.call_now(name, positional, named, taker, max_interval=max_interval)
         return listener
@@ -296,16 +315,12 @@ class Lab:
         if plain and complete and not background:
             return await self._ask(name, args, options, raise_error=raise_error)
         listener = await self._start_now(name, *args, **options)
-        found: list[Any] = []
         try:
             async with asyncio.timeout(timeout):
                 if not complete:
                     await listener.taken_by_server()
                     return listener
-                while (message := await listener.next()) is not _END:
-                    found.append(message)
-                    if echo_response:
-                        messages.echo(message)
+                found = await (listener.gather(messages.echo) if echo_response else listener.gather())
         except TimeoutError:
             listener.cancel()
             raise ClientTimeout(f"{name} did not come to its end within {timeout:g} s") from None

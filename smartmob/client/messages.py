@@ -9,20 +9,12 @@ import sys
 from typing import Any
 
 from smartmob.client.failures import ClientError, exception
+from smartmob.client.limits import LIMITS
 from smartmob.commands.model import BAD_PARAMETER, CommandDescription
 from smartmob.commands.protocol import Done
 
 OPTIONS = ("timeout", "complete", "echo_response", "max_interval", "raise_error")
 """Keywords of every command that are the client's own; a server's parameter of that name gets a `_` behind it."""
-
-
-MOST_HELD = 500_000
-"""Most messages that are held for a reader."""
-MOST_HELD_BYTES = 64 * 1024 * 1024
-"""Most bytes of the frames of messages that are held for a reader."""
-MOST_GAPS = 1_000
-LONGEST_LINE = 16 * 1024 * 1024
-"""Most characters of a line of output; a longer one comes in parts."""
 
 
 class LeftOut(ClientError):
@@ -51,7 +43,7 @@ class Backpressure:
             count, waiting = self._came - self._read, self._came_bytes - self._read_bytes
             # Once full, half of it has to be read before there is room again: so there are few marks.
             most = 2 if self._left_out is not None else 1
-            if count >= MOST_HELD // most or (count and waiting + share > MOST_HELD_BYTES // most):
+            if count >= LIMITS.unread_messages // most or (count and waiting + share > LIMITS.unread_bytes // most):
                 if self._left_out is None:
                     self._left_out = LeftOut()
                     held.append((self._left_out, 0))
@@ -70,9 +62,18 @@ class Backpressure:
             self._read_bytes += size
 
 
+def check_gathered(name: str, count: int, size: int) -> None:
+    """Check that the messages of a command, in frames of `size` bytes, can be gathered; raises ClientError."""
+    if count > LIMITS.gathered_messages or size > LIMITS.gathered_bytes:
+        raise ClientError(
+            f"{name} sent more than {LIMITS.gathered_messages} messages or {LIMITS.gathered_bytes} bytes, "
+            "so the rest of its output was left out; read it with a listener"
+        )
+
+
 def add_gap(gaps: list[tuple[int, int]], first: int, last: int) -> None:
     """Add a gap in the output; of very many the last ones become one."""
-    if len(gaps) >= MOST_GAPS:
+    if len(gaps) >= LIMITS.gaps:
         first = gaps.pop()[0]
     gaps.append((first, last))
 
@@ -88,7 +89,7 @@ class Lines:
         """Return the lines that `data` completes."""
         text = self._rest + self._decoder.decode(data)
         lines = text.splitlines(keepends=True) if text.isascii() and _plain(text) else _split(text)
-        whole = not lines or lines[-1].endswith("\n") or len(lines[-1]) >= LONGEST_LINE
+        whole = not lines or lines[-1].endswith("\n") or len(lines[-1]) >= LIMITS.output_line_characters
         self._rest = "" if whole else lines.pop()
         return lines
 

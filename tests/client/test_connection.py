@@ -13,6 +13,7 @@ import pytest
 
 from smartmob import client
 from smartmob.client import ClientError, ClientTimeout
+from smartmob.client.limits import LIMITS
 from smartmob.settings import Settings
 from tests.client.servers import Server, serving
 
@@ -145,6 +146,13 @@ def test_much_output(connection: client.ClientConnection) -> None:
     """Half a million lines arrive, each once and in order."""
     lines = iter(connection.exec("seq 500000", complete=False).next, None)
     assert all(int(line) == number for number, line in enumerate(lines, start=1))
+
+
+def test_gathered_output_is_bounded(connection: client.ClientConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command whose output has more bytes than may be gathered is given up with one line; its job goes on."""
+    monkeypatch.setattr(LIMITS, "gathered_bytes", 100_000)
+    with pytest.raises(ClientError, match="was left out; read it with a listener"):
+        connection.exec("seq 500000")
 
 
 def test_closing_all(server: Server) -> None:

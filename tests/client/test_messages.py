@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.client import messages
+from smartmob.client.connection import ConnectionListener
+from smartmob.client.failures import ClientError
 from smartmob.client.lab import Listener
+from smartmob.client.limits import LIMITS
 from smartmob.client.messages import Lines, ServerMethod
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.protocol import Done
@@ -79,19 +82,45 @@ def _method(name: str) -> Any:
 
 def test_messages_that_are_not_read() -> None:
     """Of very many some are left out, the reader is told how many."""
-    listener = Listener(max_interval=None)
-    for _ in range(messages.MOST_HELD // 1_000 + 2):
+    listener = Listener("exec", max_interval=None)
+    for _ in range(LIMITS.unread_messages // 1_000 + 2):
         listener.values([1] * 1_000, 10)
     listener.finished(Done(1, 0))
     found = asyncio.run(listener.output())
-    assert len(found) == messages.MOST_HELD + 1
+    assert len(found) == LIMITS.unread_messages + 1
     assert str(found[-1]).startswith("2000 messages were left out")
+
+
+def test_gathered_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener gives a command up whose messages have more bytes than may be gathered."""
+    monkeypatch.setattr(LIMITS, "gathered_bytes", 100)
+    listener = Listener("ls", max_interval=None)
+    for _ in range(2):
+        listener.values(["x"], 60)
+    listener.finished(Done(1, 0))
+    with pytest.raises(ClientError, match="ls sent more than 1000000 messages or 100 bytes"):
+        asyncio.run(listener.output())
+
+
+@pytest.mark.parametrize("kind", [Listener, ConnectionListener])
+def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    """Both listeners leave messages out whose frames have too many bytes, and tell how many."""
+    monkeypatch.setattr(LIMITS, "unread_bytes", 100)
+    listener = kind("ls", max_interval=None)
+    observer = listener.taker()
+    for number in range(4):
+        observer.values([number], 60)
+    observer.done(Done(1, 0))
+    found = asyncio.run(listener.output()) if kind is Listener else list(listener)
+    assert [str(each) for each in found] == [
+        "0", "3 messages were left out here: those before were not read in time",
+    ]  # fmt: skip
 
 
 def test_gaps_without_end() -> None:
     """Of very many gaps the last ones become one."""
     gaps: list[tuple[int, int]] = []
-    for place in range(2 * messages.MOST_GAPS):
+    for place in range(2 * LIMITS.gaps):
         messages.add_gap(gaps, place, place + 1)
-    assert len(gaps) == messages.MOST_GAPS
-    assert gaps[-1] == (messages.MOST_GAPS - 1, 2 * messages.MOST_GAPS)
+    assert len(gaps) == LIMITS.gaps
+    assert gaps[-1] == (LIMITS.gaps - 1, 2 * LIMITS.gaps)
