@@ -45,7 +45,7 @@ _RAW = {"output", "exec", "logs", "attach", "run"}
 _PATIENT = {"output"}
 """Commands that wait for what may say nothing for any time: the output of a job."""
 
-_PATIENCE = dict.fromkeys(("silent", "closes", "cut off", "short"), 0.3)
+_PATIENCE = {"silent": 0.1, "closes": 0.3, "cut off": 0.3, "short": 0.3}
 """Seconds that a command waits for an answer of scripts that give none; other scripts answer at once."""
 
 _CSV_HEAD = ",".join(CSV_HEADER) + "\r\n"
@@ -213,7 +213,7 @@ async def test_every_command_ends_well(runner: Runner, script: str) -> None:
                 if script == "silent" and name in _PATIENT:
                     continue
                 given = [word.replace("{server}", url) for word in words]
-                code, memory, out, err = await runner.run(url, *given, patience=_PATIENCE.get(script, 5.0))
+                code, memory, out, err = await runner.run(url, *given, patience=_PATIENCE.get(script, 1.0))
                 shown = err if name in _RAW and "--json" not in words else out + err
                 if code not in (0, 1, 2, 3) or "Traceback" in err or memory > _MOST_MEMORY or _obeyed(shown):
                     faults.append((words, code, memory, err[-2000:], _obeyed(shown)))
