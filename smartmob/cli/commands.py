@@ -19,13 +19,14 @@ import click
 from rich.progress import Progress, TaskID
 
 from smartmob.cli import output
-from smartmob.cli.connection import has_server, talks_to_server
+from smartmob.cli.server_options import with_rest_client, with_server_options
 from smartmob.client import safe_paths, transfer
+from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError
 from smartmob.client.group import Group, Result
-from smartmob.client.http import RestClient as HttpLab
-from smartmob.client.lab import Lab, Listener
-from smartmob.client.messages import Lines
+from smartmob.client.http import RestClient
+from smartmob.client.listener import Listener
+from smartmob.client.messages import LineSplitter
 from smartmob.client.safe_paths import SafePath
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
@@ -53,7 +54,7 @@ def address(host: str) -> str:
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End it after so many seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-@has_server
+@with_server_options
 async def exec_command(
     server: str, token: str | None, ca_file: Path | None, words: tuple[str, ...], **options: Any
 ) -> int:
@@ -69,12 +70,12 @@ async def exec_command(
             raise click.UsageError("-t needs one host")
         urls = tuple(address(host) for host in options["hosts"].split(",") if host)
         return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
-    async with Lab(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
+    async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if options["terminal"]:
             kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
-        listener = lab.start("exec", cmd, binary=True, **kwargs)
+        listener = client.start("exec", cmd, binary=True, **kwargs)
         await listener.taken_by_server()
-        return await _Attached(lab, listener, terminal=options["terminal"]).run(with_input=not options["no_stdin"])
+        return await _Attached(client, listener, terminal=options["terminal"]).run(with_input=not options["no_stdin"])
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
-    lines = {host: Lines() for host in group.hosts}
+    lines = {host: LineSplitter() for host in group.hosts}
 
     def show(host: str, found: list[str]) -> None:
         for line in found:
@@ -133,8 +134,8 @@ def _exit_code(code: int | None) -> int:
 class _Attached:
     """A job and this terminal: output and input, CTRL-C, and the size of the window."""
 
-    def __init__(self, lab: Lab, listener: Listener, *, terminal: bool) -> None:
-        self._lab = lab
+    def __init__(self, client: CommandClient, listener: Listener, *, terminal: bool) -> None:
+        self._client = client
         self._listener = listener
         self._terminal = terminal
         self._detached = False
@@ -184,7 +185,7 @@ class _Attached:
         return _exit_code(self._listener.exit_code)
 
     def _order(self, name: str, *args: Any) -> None:
-        work = asyncio.get_running_loop().create_task(self._lab.run(name, *args))
+        work = asyncio.get_running_loop().create_task(self._client.run(name, *args))
         self._work.add(work)
         work.add_done_callback(self._work.discard)
 
@@ -227,11 +228,11 @@ def _raw_terminal(raw: bool) -> Iterator[None]:
 @click.option("--state", metavar="STATE", help="Only jobs in this state, such as running or exited.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@talks_to_server
-async def jobs_command(lab: HttpLab, state: str | None, limit: int, as_json: bool) -> None:
+@with_rest_client
+async def jobs_command(rest: RestClient, state: str | None, limit: int, as_json: bool) -> None:
     """List the jobs of a service, running and ended ones, newest first."""
     asked = {"limit": limit, **({"state": state} if state else {})}
-    found = (await lab.get("/jobs", **asked))["jobs"]
+    found = (await rest.get("/jobs", **asked))["jobs"]
     if as_json:
         output.print_json(found)
         return
@@ -254,16 +255,16 @@ async def jobs_command(lab: HttpLab, state: str | None, limit: int, as_json: boo
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends, and end with its exit code.")
 @click.option("--from", "offset", type=click.IntRange(min=0), default=0, help="Begin at this byte.")
 @click.argument("job", type=click.IntRange(min=1))
-@talks_to_server
-async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> int | None:
+@with_rest_client
+async def output_command(rest: RestClient, job: int, follow: bool, offset: int) -> int | None:
     """Print the output of a job, from its beginning or from a byte on."""
     asked = {"from": offset, "follow": str(follow).lower()}
-    async for chunk in lab.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
+    async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
     if not follow:
         return None
-    code = (await lab.get(f"/jobs/{job}"))["exit_code"]
+    code = (await rest.get(f"/jobs/{job}"))["exit_code"]
     if code is None:
         raise RemoteError(f"the server does not know the exit code of job {job}")
     return _exit_code(code)
@@ -272,11 +273,11 @@ async def output_command(lab: HttpLab, job: int, follow: bool, offset: int) -> i
 @click.command("kill")
 @click.option("-s", "--signal", "name", metavar="SIGNAL", help="Send this signal instead, such as HUP.")
 @click.argument("job", type=click.IntRange(min=1))
-@has_server
+@with_server_options
 async def kill_command(server: str, token: str | None, ca_file: Path | None, job: int, name: str | None) -> int:
     """Ask a job to end; what is left of it after a grace is killed."""
-    async with Lab(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
-        listener = lab.start("kill", job) if name is None else lab.start("signal", job, name)
+    async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
+        listener = client.start("kill", job) if name is None else client.start("signal", job, name)
         said = await listener.output()
     output.say("\n".join(str(line) for line in said))
     return 1 if listener.exit_code else 0
@@ -285,7 +286,7 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
 @click.command("cp")
 @click.argument("src")
 @click.argument("dest")
-@has_server
+@with_server_options
 async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> None:
     """Copy a file, or a folder with all that is in it, to a machine or from one.
 
@@ -296,11 +297,11 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     if (there[0] is None) == (there[1] is None):
         raise click.UsageError("one of the two must be HOST:PATH, the other one a path here")
     url, path = there[0] or there[1] or ("", "")
-    async with Lab(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as lab:
+    async with CommandClient(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if there[1] is not None:
-            await _send(lab, Path(src), path)
+            await _send(client, Path(src), path)
         else:
-            await _fetch(lab, path, Path(dest))
+            await _fetch(client, path, Path(dest))
 
 
 def _remote(place: str, server: str) -> tuple[str, str] | None:
@@ -314,7 +315,7 @@ def _remote(place: str, server: str) -> tuple[str, str] | None:
     return (address(host) if host else server), path or "."
 
 
-async def _send(lab: Lab, src: Path, dest: str) -> None:
+async def _send(client: CommandClient, src: Path, dest: str) -> None:
     if not src.exists():
         raise InvalidInput(f"there is no {src} here")
     files = [(src, "")] if src.is_file() else _files(src)
@@ -326,7 +327,7 @@ async def _send(lab: Lab, src: Path, dest: str) -> None:
         before = 0
         for path, inner in files:
             target = f"{dest}/{inner}" if inner else dest
-            await lab.transfer(path, target, progress=_told(bars, task, before))
+            await client.transfer(path, target, progress=_told(bars, task, before))
             before += path.stat().st_size
             bars.update(task, completed=before)
 
@@ -341,8 +342,8 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, str(path.relative_to(folder))) for path in found]
 
 
-async def _fetch(lab: Lab, src: str, dest: Path) -> None:
-    listed = await lab.run("find_files", src, raise_error=True)
+async def _fetch(client: CommandClient, src: str, dest: Path) -> None:
+    listed = await client.run("find_files", src, raise_error=True)
     name = Path(src).name
     if dest.is_dir() and name != "..":
         dest = dest / name
@@ -351,7 +352,7 @@ async def _fetch(lab: Lab, src: str, dest: Path) -> None:
         task = bars.add_task(output.printable(name), total=sum(size for _, _, size in files))
         before = 0
         for origin, target, size in files:
-            await transfer.download(lab, origin, target, _told(bars, task, before), size)
+            await transfer.download(client, origin, target, _told(bars, task, before), size)
             before += size
             bars.update(task, completed=before)
 
@@ -367,6 +368,6 @@ def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, Safe
         if inner:
             yield f"{src}/{inner}", safe_paths.below(dest, inner), size
         elif len(listed) == 1 and dest.name not in ("", ".."):
-            yield src, safe_paths.own(dest), size
+            yield src, safe_paths.chosen(dest), size
         else:
             raise ClientError("the server names a file without a name")

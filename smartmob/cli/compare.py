@@ -9,7 +9,7 @@ from typing import Any, cast
 import click
 
 from smartmob.cli import output, verdict_formats
-from smartmob.cli.connection import talks_to_server
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
 
@@ -46,9 +46,9 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
     "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
     help="Nor do these, in cores or MB where no time is compared. Default: 0.001 s, 0.05 cores, 1 MB.",
 )  # fmt: skip
-@talks_to_server
+@with_rest_client
 async def command(
-    lab: RestClient,
+    rest: RestClient,
     base: str,
     head: str,
     resource: str,
@@ -69,7 +69,7 @@ async def command(
     if min_change is not None:
         query["min_change"] = min_change
     try:
-        found = await lab.get(PATH, **query)
+        found = await rest.get(PATH, **query)
     except RemoteError as error:
         if error.status in _WRONG_NAME:
             raise SettingsError(str(error)) from None

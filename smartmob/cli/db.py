@@ -13,8 +13,8 @@ import click
 import msgspec
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json
 from smartmob.cli.serve import flag
+from smartmob.cli.server_options import as_json
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
 from smartmob.settings import OPTIONS, Settings, environment, load

@@ -16,7 +16,7 @@ import platformdirs
 from smartmob.cli import output
 from smartmob.cli import tests as tests_command
 from smartmob.cli.serve import check_installed
-from smartmob.cli.trial import trial
+from smartmob.cli.temporary_service import trial
 from smartmob.errors import RemoteError
 from smartmob.settings import environment
 

@@ -21,10 +21,10 @@ from urllib.parse import quote
 from yarl import URL
 
 from smartmob.cli import output
-from smartmob.cli.connection import again
 from smartmob.cli.processes import remarks
+from smartmob.cli.server_options import again
 from smartmob.client.http import RestClient
-from smartmob.client.packing import PROCFILE, packed
+from smartmob.client.source_archive import PROCFILE, source_archive
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 from smartmob.processes import model
 from smartmob.turrets.turret import configuration, package
@@ -61,7 +61,7 @@ class Sent:
 class _Process:
     """A turret on a service."""
 
-    lab: RestClient
+    rest: RestClient
     turret: dict[str, Any]
     app: str
     node: str
@@ -71,7 +71,7 @@ class _Process:
         return f"{self.app}.{self.node}"
 
     def __str__(self) -> str:
-        return f"{self.turret['name']} on {URL(self.lab.url).authority}"
+        return f"{self.turret['name']} on {URL(self.rest.url).authority}"
 
 
 def services(text: str) -> list[str]:
@@ -123,34 +123,34 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    lab: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
+    rest: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
 ) -> AsyncIterator[Sent]:
     """Bring the turrets of a project to services, and remove them at the end of the block.
 
     They are dealt out in turn until each service has one and each of them is somewhere, and are connected to the
-    headquarters of `lab` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
+    headquarters of `rest` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
     """
-    heard = await lab.get("/turrets")
+    heard = await rest.get("/turrets")
     there = heard["headquarters"]
     if there is None:
-        raise DeploymentFailed(f"{lab.url} is no headquarters; start it with --hq (smartmob serve --hq)")
-    address = address or hq_address(there["host"], lab.url, urls)
+        raise DeploymentFailed(f"{rest.url} is no headquarters; start it with --hq (smartmob serve --hq)")
+    address = address or hq_address(there["host"], rest.url, urls)
     goal = {"hq_address": address, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     async with AsyncExitStack() as ends:
         place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
         ends.enter_context(_ended_like_interrupted())
-        labs = [await ends.enter_async_context(lab.beside(url)) for url in urls]
+        clients = [await ends.enter_async_context(rest.beside(url)) for url in urls]
         folder, config = await asyncio.to_thread(_open_project, project, config_file, place)
         turrets = await asyncio.to_thread(package.turrets, folder, config)
         required = configuration.read(config).get("turrets_requirements", [])
-        app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(labs))
+        app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(clients))
         processes = [
             _Process(each, turret | goal, app, f"{_TYPE}.{index}")
-            for index, (each, turret) in enumerate(islice(zip(cycle(labs), cycle(turrets), strict=False), number))
+            for index, (each, turret) in enumerate(islice(zip(cycle(clients), cycle(turrets), strict=False), number))
         ]
         try:
             await _create(processes, config.parent, place, required)
-            await _until_ready(lab, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
+            await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
             output.say(f"Ready: {', '.join(map(str, processes))}")
             yield Sent(folder, await asyncio.to_thread(_waiting_for, config, number, place), number)
         finally:
@@ -196,9 +196,9 @@ async def _create(processes: Sequence[_Process], project: Path, place: Path, req
     async def create(number: int, process: _Process) -> None:
         target = place / str(number)
         await asyncio.to_thread(_fill, target, process.turret, project, required)
-        source = await _upload(process.lab, target)
+        source = await _upload(process.rest, target)
         wanted = {"app": process.app, "node": process.node, "process_type": _TYPE, "source_url": source}
-        await process.lab.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
+        await process.rest.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
 
     creating = asyncio.gather(*(create(*each) for each in enumerate(processes)), return_exceptions=True)
     try:
@@ -221,8 +221,8 @@ def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequenc
         (target / "requirements.txt").write_text("".join(f"{each}\n" for each in required), encoding="utf-8")
 
 
-async def _upload(lab: RestClient, folder: Path) -> str:
-    packing = packed(folder)
+async def _upload(rest: RestClient, folder: Path) -> str:
+    packing = source_archive(folder)
     archive = await asyncio.to_thread(packing.__enter__)
     try:
 
@@ -231,18 +231,18 @@ async def _upload(lab: RestClient, folder: Path) -> str:
                 while chunk := file.read(_CHUNK):
                     yield chunk
 
-        return str((await lab.upload("/upload-archive", chunks(), archive.size))["source_url"])
+        return str((await rest.upload("/upload-archive", chunks(), archive.size))["source_url"])
     finally:
         packing.__exit__(None, None, None)
 
 
-async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
+async def _until_ready(rest: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
     """Return when all turrets are connected; raises DeploymentFailed when one cannot be started or does not come."""
     wanted = Counter(process.turret["name"] for process in processes)
     loop, deadline = asyncio.get_running_loop(), math.inf
     while True:
         if await _all_run(processes):
-            heard = (await lab.get("/turrets"))["turrets"]
+            heard = (await rest.get("/turrets"))["turrets"]
             new = [turret for turret in heard if turret["uuid"] not in known and turret["alive"]]
             missing = wanted - Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
             if not missing:
@@ -251,7 +251,7 @@ async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: se
             if loop.time() >= deadline:
                 break
         await asyncio.sleep(_LOOK_AGAIN)
-    there = ", ".join(sorted({URL(process.lab.url).authority for process in processes}))
+    there = ", ".join(sorted({URL(process.rest.url).authority for process in processes}))
     raise DeploymentFailed(
         f"{', '.join(missing)} did not come to the headquarters within {_READY_SECONDS:g} s. Can {address} and its "
         f"ports be reached from {there}? Say with --hq-address where it is for them"
@@ -260,7 +260,7 @@ async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: se
 
 async def _all_run(processes: Sequence[_Process]) -> bool:
     """Tell whether all have been started; raises DeploymentFailed, with its last lines, for one that cannot be."""
-    states = await asyncio.gather(*(each.lab.get(f"/process-status/{quote(each.slug)}") for each in processes))
+    states = await asyncio.gather(*(each.rest.get(f"/process-status/{quote(each.slug)}") for each in processes))
     for process, status in zip(processes, states, strict=True):
         if status["state"] in _NOT_STARTED:
             why = "\n".join(line.plain for line in remarks(status))
@@ -273,10 +273,10 @@ async def _remove(processes: Sequence[_Process]) -> None:
 
     async def remove(process: _Process) -> None:
         try:
-            await process.lab.post(f"/delete-process/{quote(process.slug)}", {})
+            await process.rest.post(f"/delete-process/{quote(process.slug)}", {})
         except RemoteError as error:
             if error.status != 404:
-                way = again(process.lab, "stop", "--remove", process.slug)
+                way = again(process.rest, "stop", "--remove", process.slug)
                 output.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
 
     await asyncio.gather(*map(remove, processes))

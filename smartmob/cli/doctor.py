@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json
 from smartmob.cli.db import settings_of
 from smartmob.cli.serve import with_settings
+from smartmob.cli.server_options import as_json
 from smartmob.errors import SettingsError
 
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}

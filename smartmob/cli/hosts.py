@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 
 from smartmob.cli import output
-from smartmob.cli.connection import talks_to_server
-from smartmob.cli.spans import span_seconds
+from smartmob.cli.durations import duration_seconds
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.kernel.runtime import clock
 
@@ -35,10 +35,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @command.command()
 @as_json
-@talks_to_server
-async def ls(lab: RestClient, as_json: bool) -> None:
+@with_rest_client
+async def ls(rest: RestClient, as_json: bool) -> None:
     """List machines with their newest sample."""
-    hosts = await _hosts(lab)
+    hosts = await _hosts(rest)
     if as_json:
         output.print_json(hosts)
         return
@@ -49,14 +49,14 @@ async def ls(lab: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--last", default="1h", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
 @as_json
-@talks_to_server
-async def show(lab: RestClient, name: str, last: str, as_json: bool) -> None:
+@with_rest_client
+async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
     """Show what a machine was doing."""
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
-    host = await lab.get(path)
-    span = {"from": f"{end - span_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
-    history = await lab.get(f"{path}/samples", **span)
+    host = await rest.get(path)
+    span = {"from": f"{end - duration_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
+    history = await rest.get(f"{path}/samples", **span)
     if as_json:
         output.print_json({"host": host, "history": history})
         return
@@ -69,21 +69,21 @@ async def show(lab: RestClient, name: str, last: str, as_json: bool) -> None:
     "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between looks."
 )
 @click.option("--times", type=click.IntRange(1), help="Look so many times and end; without it, until CTRL-C.")
-@talks_to_server
-async def watch(lab: RestClient, interval: float, times: int | None) -> None:
+@with_rest_client
+async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
     looked = 0
     with Live(console=output.console(), auto_refresh=False, transient=False) as live:
         while True:
-            live.update(_table(await _hosts(lab)), refresh=True)
+            live.update(_table(await _hosts(rest)), refresh=True)
             looked += 1
             if looked == times:
                 return
             await asyncio.sleep(interval)
 
 
-async def _hosts(lab: RestClient) -> list[dict[str, Any]]:
-    return [host async for host in lab.rows("/hosts/", "hosts")]
+async def _hosts(rest: RestClient) -> list[dict[str, Any]]:
+    return [host async for host in rest.rows("/hosts/", "hosts")]
 
 
 _COLUMNS = ("Machine", "Last sample", ">CPU", ">Memory", ">Storage", ">Load", "Clock off by")

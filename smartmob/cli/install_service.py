@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from smartmob.cli.units import Unit
+from smartmob.cli.systemd_units import SystemdUnit
 from smartmob.errors import StartupError
 from smartmob.settings import environment
 
@@ -48,7 +48,7 @@ def command(
     name, module = _ROLES[role]
     _check(module, arguments)
     token = None if token_file is None else str(token_file.absolute())
-    unit = Unit(_program(), arguments, user, token)
+    unit = SystemdUnit(_program(), arguments, user, token)
     text = unit.service() if role == "service" else unit.agent()
     if dry_run:
         click.echo(text, nl=False)

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json, talks_to_server
-from smartmob.cli.spans import span_seconds
+from smartmob.cli.durations import duration_seconds
+from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
 
 ROLES = ("read", "ingest", "control")
@@ -25,11 +25,11 @@ def command() -> None:
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What it allows: see, send measures, or all.")
 @click.option("--expires", metavar="SPAN", help="After how long it holds no more: 12h or 30d; without it, never.")
 @as_json
-@talks_to_server
-async def add(lab: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
+@with_rest_client
+async def add(rest: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
     """Make a token and print it, this once."""
-    seconds = None if expires is None else span_seconds("--expires", expires)
-    made = await lab.post("/tokens", {"name": name, "role": role, "seconds": seconds})
+    seconds = None if expires is None else duration_seconds("--expires", expires)
+    made = await rest.post("/tokens", {"name": name, "role": role, "seconds": seconds})
     if as_json:
         output.print_json(made)
         return
@@ -39,10 +39,10 @@ async def add(lab: RestClient, name: str, role: str, expires: str | None, as_jso
 
 @command.command()
 @as_json
-@talks_to_server
-async def ls(lab: RestClient, as_json: bool) -> None:
+@with_rest_client
+async def ls(rest: RestClient, as_json: bool) -> None:
     """List tokens; what lets somebody in is shown nowhere."""
-    tokens = (await lab.get("/tokens"))["tokens"]
+    tokens = (await rest.get("/tokens"))["tokens"]
     if as_json:
         output.print_json(tokens)
         return
@@ -64,8 +64,8 @@ async def ls(lab: RestClient, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@talks_to_server
-async def revoke(lab: RestClient, name: str) -> None:
+@with_rest_client
+async def revoke(rest: RestClient, name: str) -> None:
     """Let a token hold no longer, from this moment on."""
-    await lab.delete(f"/tokens/{quote(name, safe='')}")
+    await rest.delete(f"/tokens/{quote(name, safe='')}")
     output.say(f"The token {name} holds no longer.")

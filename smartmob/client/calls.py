@@ -15,7 +15,7 @@ from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, 
 from smartmob.errors import InvalidInput
 
 
-class Taker(Protocol):
+class CallHandler(Protocol):
     """Who gets what is said. Its methods are called in the connection's loop."""
 
     def started(self, number: int, job: bool) -> None:
@@ -37,7 +37,7 @@ class Taker(Protocol):
         """It is not known how the command ended; nothing more comes."""
 
 
-class Line(Protocol):
+class CallTransport(Protocol):
     """What a call needs of the connection."""
 
     def send(self, message: protocol.FromClient) -> None:
@@ -60,13 +60,20 @@ class RemoteCall:
     """A call. It survives the loss of the connection if it is a job: then it goes on where its output ended."""
 
     def __init__(
-        self, line: Line, taker: Taker, name: str, args: list[Any], kwargs: dict[str, Any], *, resumable: bool
+        self,
+        transport: CallTransport,
+        handler: CallHandler,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        resumable: bool,
     ) -> None:
         self.id = 0
         self.number: int | None = None
         self.over = False
-        self._line = line
-        self._taker = taker
+        self._transport = transport
+        self._taker = handler
         self._name = name
         self._args = args
         self._kwargs = kwargs
@@ -96,15 +103,15 @@ class RemoteCall:
             offset = self._in.offset
             self._in = Receiving(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
-            self._line.send(protocol.Call(call_id, "attach", [], kwargs))
+            self._transport.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
-            self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs, self._key))
+            self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs, self._key))
 
     def taken(self, size: int) -> None:
         """Take note that so many bytes of output are needed no more."""
         credit = self._in.taken(size)
         if credit and not self.over:
-            self._line.send(protocol.Credit(self.id, credit))
+            self._transport.send(protocol.Credit(self.id, credit))
 
     async def write(self, data: bytes | memoryview) -> None:
         """Send bytes to the command, as it takes them; raises NotConnected when it takes none any more."""
@@ -116,8 +123,8 @@ class RemoteCall:
             piece = self._out.take(rest)
             if piece:
                 rest = rest[len(piece) :]
-                self._line.send_piece(protocol.INPUT, self.id, place, piece)
-                await self._line.flush()
+                self._transport.send_piece(protocol.INPUT, self.id, place, piece)
+                await self._transport.flush()
             else:
                 self._credited.clear()
                 await self._credited.wait()
@@ -125,14 +132,14 @@ class RemoteCall:
     def end(self) -> None:
         """Tell the command that no more bytes come."""
         if not self.over:
-            self._line.send(protocol.End(self.id))
+            self._transport.send(protocol.End(self.id))
 
     def cancel(self) -> None:
         """Listen no more. A job goes on; any other command is given up."""
         if not self.over:
             self.over = True
-            self._line.send(protocol.Cancel(self.id))
-            self._line.forget(self.id)
+            self._transport.send(protocol.Cancel(self.id))
+            self._transport.forget(self.id)
 
     # -- from the server ----------------------------------------------------------------------------------------
 
@@ -154,7 +161,7 @@ class RemoteCall:
             if message.values:
                 self._values(message.values, size)
             if self._name == "cd" and message.exit_code == 0 and self._last_text is not None:
-                self._line.moved(self._last_text)
+                self._transport.moved(self._last_text)
             self._finish(lambda: self._taker.done(message))
 
     def _values(self, values: list[Any], size: int) -> None:
@@ -189,20 +196,20 @@ class RemoteCall:
         if not self.over:
             self.over = True
             self._credited.set()
-            self._line.forget(self.id)
+            self._transport.forget(self.id)
             tell()
 
 
-class Question:
+class GatheringCall:
     """A call of which nothing is wanted before its end: all its messages, then `ended`. It is not repeated."""
 
-    __slots__ = ("_args", "_kwargs", "_line", "_name", "_size", "ended", "found", "id")
+    __slots__ = ("_args", "_kwargs", "_name", "_size", "_transport", "ended", "found", "id")
 
-    def __init__(self, line: Line, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def __init__(self, transport: CallTransport, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         self.id = 0
         self.found: list[Any] = []
         self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self._line = line
+        self._transport = transport
         self._name = name
         self._args = args
         self._kwargs = kwargs
@@ -211,7 +218,7 @@ class Question:
     def begin(self, call_id: int) -> None:
         """Ask for the command."""
         self.id = call_id
-        self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
+        self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
 
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Gather what the command says, in frames of so many bytes."""
@@ -219,9 +226,9 @@ class Question:
         if values and not self._gathered([protocol.from_json(value) for value in values], size):
             return
         if isinstance(message, Done):
-            self._line.forget(self.id)
+            self._transport.forget(self.id)
             if self._name == "cd" and message.exit_code == 0 and self.found:
-                self._line.moved(self.found[-1])
+                self._transport.moved(self.found[-1])
             if not self.ended.done():
                 self.ended.set_result(message)
 
@@ -245,12 +252,12 @@ class Question:
 
     def cancel(self) -> None:
         """Give the command up."""
-        self._line.send(protocol.Cancel(self.id))
-        self._line.forget(self.id)
+        self._transport.send(protocol.Cancel(self.id))
+        self._transport.forget(self.id)
 
     def refused(self, error: Exception) -> None:
         """Take note that the outcome will never be known."""
-        self._line.forget(self.id)
+        self._transport.forget(self.id)
         if not self.ended.done():
             self.ended.set_exception(error)
 

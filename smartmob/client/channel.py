@@ -19,7 +19,7 @@ from aiohttp import WSMsgType
 
 from smartmob import __version__
 from smartmob.client import trust
-from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
+from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
@@ -64,8 +64,8 @@ class Channel:
         self._reconnect_for = reconnect_for
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._calls: dict[int, RemoteCall | Question] = {}
-        self._orphans: list[RemoteCall | Question] = []
+        self._calls: dict[int, RemoteCall | GatheringCall] = {}
+        self._orphans: list[RemoteCall | GatheringCall] = []
         self._ids = itertools.count(1)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = itertools.count(1)
@@ -205,16 +205,16 @@ class Channel:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
-    async def ask(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Question:
+    async def ask(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> GatheringCall:
         """Call a command of which nothing is wanted before its end; raises NotConnected."""
         if self._socket is None:
             await self._until_connected()
-        question = Question(self, name, args, kwargs)
+        call = GatheringCall(self, name, args, kwargs)
         self._held_back = True
-        self._begin(question)
+        self._begin(call)
         self._held_back = False
         await self.flush()
-        return question
+        return call
 
     async def _until_connected(self) -> None:
         """Return when a connection that was lost has been made again; raises NotConnected."""
@@ -237,9 +237,15 @@ class Channel:
         return call
 
     def call(
-        self, name: str, args: list[Any], kwargs: dict[str, Any], taker: Taker, *, max_interval: float | None = None
+        self,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        handler: CallHandler,
+        *,
+        max_interval: float | None = None,
     ) -> RemoteCall:
-        """Call a command; `taker` gets all that the server says. Raises NotConnected.
+        """Call a command; `handler` gets all that the server says. Raises NotConnected.
 
         With `max_interval` a lost connection is noticed within so many seconds.
         """
@@ -247,7 +253,7 @@ class Channel:
             raise NotConnected(f"there is no connection to {self.url}; call connect first")
         described = self.commands.get(name)
         call = RemoteCall(
-            self, taker, name, args, kwargs, resumable=described is not None and described.background
+            self, handler, name, args, kwargs, resumable=described is not None and described.background
         )  # fmt: skip
         if max_interval:
             self._intervals[call] = max_interval
@@ -258,7 +264,7 @@ class Channel:
             self._begin(call)
         return call
 
-    def _begin(self, call: RemoteCall | Question) -> None:
+    def _begin(self, call: RemoteCall | GatheringCall) -> None:
         call_id = next(self._ids) & 0xFFFFFFFF
         self._calls[call_id] = call
         call.begin(call_id)

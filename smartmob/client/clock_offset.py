@@ -15,7 +15,7 @@ _EXCHANGES = 5
 _ANSWER_SECONDS = 10.0
 
 
-def exchanged(sent: float, received: float, answered: float, back: float) -> tuple[float, float]:
+def exchange_result(sent: float, received: float, answered: float, back: float) -> tuple[float, float]:
     """Return the delay of an exchange and the offset that it shows, which is to be added to the clock of who asked."""
     delay = (back - sent) - (answered - received)
     return max(0.0, delay), ((received - sent) + (answered - back)) / 2
@@ -41,7 +41,7 @@ async def measure(url: str, wall: Callable[[], float]) -> tuple[float, float]:
 async def _exchange(socket: aiohttp.ClientWebSocketResponse, wall: Callable[[], float]) -> tuple[float, float]:
     sent = wall()
     told = await _ask(socket, {"type": "CLOCK", "sent": sent})
-    return exchanged(sent, float(told["received"]), float(told["answered"]), wall())
+    return exchange_result(sent, float(told["received"]), float(told["answered"]), wall())
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, message: dict[str, object]) -> dict[str, float]:

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from smartmob.client import messages
 from smartmob.client.calls import RemoteCall
+from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
-from smartmob.client.lab import Lab
-from smartmob.client.messages import Backpressure, Lines, ServerMethod
+from smartmob.client.messages import Backpressure, LineSplitter, ServerMethod
 from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
@@ -77,7 +77,7 @@ class ConnectionListener:
         self.name = name
         self._max_interval = max_interval
         self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._lines = Lines()
+        self._lines = LineSplitter()
         self._waiting = Backpressure()
         self._held: deque[Any] = deque()
         self._ended: Done | None = None
@@ -195,12 +195,12 @@ class ConnectionListener:
 
     # -- what the call tells, in the loop -----------------------------------------------------------------------
 
-    def taker(self) -> _Taker:
+    def handler(self) -> _ListenerHandler:
         """Return who gets what the call tells."""
-        return _Taker(self._came, self.gaps, self._waiting)
+        return _ListenerHandler(self._came, self.gaps, self._waiting)
 
 
-class _Taker:
+class _ListenerHandler:
     def __init__(
         self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
     ) -> None:
@@ -246,7 +246,7 @@ class ClientConnection:
     ) -> None:
         self.url = url
         self._enter_connect_timeout = enter_connect_timeout
-        self._lab = Lab(url, token, ca_file=ca_file)
+        self._lab = CommandClient(url, token, ca_file=ca_file)
         self._closed = False
         self._last_cwd: str | None = None
         _pool[id(self)] = self
@@ -344,13 +344,13 @@ class ClientConnection:
     ) -> ConnectionListener:
         positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
         listener = ConnectionListener(name, max_interval)
-        taker = listener.taker()
+        handler = listener.handler()
 
         def begin() -> None:
             try:
-                listener.bind(self._lab.channel.call(name, positional, named, taker, max_interval=max_interval))
+                listener.bind(self._lab.channel.call(name, positional, named, handler, max_interval=max_interval))
             except ClientError as error:
-                taker.failed(error)
+                handler.failed(error)
 
         background.loop.call_soon_threadsafe(begin)
         return listener

@@ -11,9 +11,10 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from smartmob.client import messages
+from smartmob.client.command_client import CommandClient
 from smartmob.client.connection import background
 from smartmob.client.failures import ClientError
-from smartmob.client.lab import Lab, Listener
+from smartmob.client.listener import Listener
 from smartmob.client.trust import CAFile
 
 
@@ -49,7 +50,7 @@ class Group:
         if len(set(urls)) < len(urls):
             raise ValueError("a group has each server once")
         self._connect_timeout = connect_timeout
-        self._labs = {_label(url, urls): Lab(url, token, ca_file=ca_file) for url in urls}
+        self._labs = {_label(url, urls): CommandClient(url, token, ca_file=ca_file) for url in urls}
 
     @property
     def hosts(self) -> list[str]:
@@ -136,7 +137,7 @@ class Group:
         sends more has an error as its result.
         """
 
-        async def one(host: str, lab: Lab) -> Result:
+        async def one(host: str, lab: CommandClient) -> Result:
             result = Result(host)
             listener: Listener | None = None
             try:

@@ -31,7 +31,7 @@ _LONGEST_DETAIL = 4_000
 _LONGEST_ID = 200
 
 
-class Broken(RemoteError):
+class ConnectionBroken(RemoteError):
     """The connection to the server broke."""
 
 
@@ -119,11 +119,11 @@ class RestClient:
                         raise RemoteError("the server sent bytes where JSON is expected")
                     yield _parsed(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
-                    raise Broken(f"the connection to {self.url} broke")
+                    raise ConnectionBroken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
             raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_said(error)}") from None
 
     async def delete(self, path: str) -> Any:
         """Remove what is at `path` and return the answer."""
@@ -225,11 +225,13 @@ class RestClient:
         except aiohttp.ClientConnectorCertificateError as error:
             raise RemoteError(f"cannot connect to {self.url}: {trust.distrust(error)}") from None
         except aiohttp.ClientConnectorError as error:
-            raise Broken(f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?") from None
+            raise ConnectionBroken(
+                f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"
+            ) from None
         except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
             raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_said(error)}") from None
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -78,7 +78,7 @@ def add_gap(gaps: list[tuple[int, int]], first: int, last: int) -> None:
     gaps.append((first, last))
 
 
-class Lines:
+class LineSplitter:
     """Cuts output into lines, each with its line end; Windows' and old Mac's line ends become `\\n`."""
 
     def __init__(self) -> None:

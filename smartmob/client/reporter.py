@@ -22,7 +22,7 @@ from yarl import URL
 from smartmob import __version__
 from smartmob.client import trust
 from smartmob.client.backlog import Backlog
-from smartmob.client.clock_offset import exchanged
+from smartmob.client.clock_offset import exchange_result
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.snapshot import SnapshotReader
@@ -232,7 +232,7 @@ class Reporter:
             sent = steady() + apart
             told = await self._ask(socket, {"type": "CLOCK", "sent": sent})
             back = steady() + apart
-            found.append(exchanged(sent, told["received"], told["answered"], back))
+            found.append(exchange_result(sent, told["received"], told["answered"], back))
         # The quickest exchange was disturbed least.
         delay, offset = min(found)
         self._base = apart + offset

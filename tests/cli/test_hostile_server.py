@@ -58,16 +58,16 @@ _ALL_FORMS = ("texts", "numbers")
 
 _RUNNER = """
 import gc, json, os, signal, sys
-from smartmob.cli import commands, compare, deploy, fire, hosts, main, marks, processes, run, tests, token
+from smartmob.cli import commands, compare, deploy, fire, hosts, main, processes, run, tests, timeline_marks, token
 from smartmob.client import channel
 from smartmob.client.limits import LIMITS
-from smartmob.cli import console
+from smartmob.cli import follower
 import rich.live, rich.progress, rich.table
 LIMITS.document_bytes = LIMITS.report_bytes = LIMITS.gathered_bytes = LIMITS.unread_bytes = 2**21
 LIMITS.listing_bytes, LIMITS.problem_bytes, LIMITS.line_bytes = 2**22, 2**18, 2**18
 LIMITS.pages = 5
 channel.PAUSES = (0.01, 0.02)
-console.PAUSES = channel.PAUSES
+follower.PAUSES = channel.PAUSES
 fire._AGAIN_AFTER = 0.01
 gc.collect()
 gc.freeze()

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.cli.test_measures import JUNIT, write_pymon
 
 from tests.acceptance.commands import run
-from tests.cli.test_measures import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(120)
@@ -248,7 +248,7 @@ class TestServer:
     """Services that cannot be reached, or want a token."""
 
     async def test_no_service(self) -> None:
-        """It is exit code 3, with the address and a question."""
+        """It is exit code 3, with the address and a call."""
         code, output, errors = await run("tests", "ls", "--server", "http://127.0.0.1:1")
         assert (code, output) == (3, "")
         assert errors.startswith("smartmob: cannot connect to http://127.0.0.1:1")

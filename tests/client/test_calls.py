@@ -13,7 +13,7 @@ from smartmob.commands.protocol import Call, Credit, Done, Gap, Says, Started
 from smartmob.errors import InvalidInput
 
 
-class Line:
+class CallTransport:
     """Keeps what a call sends and tells."""
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class Line:
         self.told.append(("failed", type(error)))
 
 
-def _call(line: Line, *, resumable: bool) -> RemoteCall:
-    call = RemoteCall(line, line, "exec", ["ls"], {}, resumable=resumable)
+def _call(transport: CallTransport, *, resumable: bool) -> RemoteCall:
+    call = RemoteCall(transport, transport, "exec", ["ls"], {}, resumable=resumable)
     call.begin(1)
     return call
 
@@ -67,7 +67,7 @@ def _output(offset: int, data: bytes) -> protocol.Piece:
 
 def test_a_job_on_two_connections() -> None:
     """Lost after ten bytes, it is attached to from the tenth on; what was asked for is not asked for again."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     call.receive(Started(1, 77, True))
     call.receive_piece(_output(0, b"0123456789"))
@@ -87,7 +87,7 @@ def test_a_job_on_two_connections() -> None:
 
 def test_a_job_that_was_not_answered() -> None:
     """It is asked for again with the same key, so that it is not run twice."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     assert call.lost()
     call.begin(2)
@@ -98,7 +98,7 @@ def test_a_job_that_was_not_answered() -> None:
 
 def test_what_is_not_a_job() -> None:
     """It cannot be asked for again: nobody knows whether it was done."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=False)
     assert not call.lost()
     assert line.told == [("failed", NotConnected)]
@@ -107,7 +107,7 @@ def test_what_is_not_a_job() -> None:
 
 def test_gaps_and_repeats() -> None:
     """A gap that is told is passed on; one that is not, and a repeat, are the connection's fault."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     call.receive_piece(_output(0, b"abc"))
     for offset in (2, 4):
@@ -120,7 +120,7 @@ def test_gaps_and_repeats() -> None:
 
 def test_credit_comes_with_taking() -> None:
     """The server gets credit for what was needed no more, in few messages."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     share = protocol.WINDOW // 16
     for number in range(16):
@@ -131,7 +131,7 @@ def test_credit_comes_with_taking() -> None:
 
 async def test_writing() -> None:
     """Bytes go out within the credit, and writing to what has ended fails."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     await call.write(b"x" * (protocol.PIECE + 1_000))
     assert [len(sent[3]) for sent in line.sent[1:]] == [protocol.PIECE, 1_000]

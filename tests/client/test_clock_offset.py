@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.clock_offset import exchanged, measure
+from smartmob.client.clock_offset import exchange_result, measure
 from smartmob.errors import RemoteError
 from smartmob.kernel.runtime import clock
 
@@ -22,7 +22,7 @@ from smartmob.kernel.runtime import clock
 )
 def test_exchanged(stamps: tuple[float, float, float, float], delay: float, offset: float) -> None:
     """As RFC 5905 computes it; a delay is never negative."""
-    assert exchanged(*stamps) == (pytest.approx(delay), pytest.approx(offset))
+    assert exchange_result(*stamps) == (pytest.approx(delay), pytest.approx(offset))
 
 
 async def test_measure(client: Any) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from smartmob.client import messages
 from smartmob.client.connection import ConnectionListener
 from smartmob.client.failures import ClientError
-from smartmob.client.lab import Listener
 from smartmob.client.limits import LIMITS
-from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.listener import Listener
+from smartmob.client.messages import LineSplitter, ServerMethod
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.protocol import Done
 from smartmob.commands.registry import Registry
@@ -26,7 +26,7 @@ DESCRIBED = {command.name: command.description for command in Registry(COMMANDS)
 @given(st.text(alphabet="ab\n\r ü\x0b\x0c\x1c\x85\u2028", max_size=60), st.integers(1, 7))
 def test_lines(text: str, size: int) -> None:
     """Cut anywhere, output becomes the lines that text mode reads: ends are LF, CR LF and CR, and nothing else."""
-    data, lines = text.encode(), Lines()
+    data, lines = text.encode(), LineSplitter()
     found = [line for at in range(0, len(data), size) for line in lines.add(data[at : at + size])] + lines.end()
 
     assert "".join(found) == text.replace("\r\n", "\n").replace("\r", "\n")
@@ -36,7 +36,7 @@ def test_lines(text: str, size: int) -> None:
 
 def test_bytes_that_are_no_text() -> None:
     """They are shown as such, and the rest is read on."""
-    assert Lines().add(b"a\xffb\n") == ["a\ufffdb\n"]
+    assert LineSplitter().add(b"a\xffb\n") == ["a\ufffdb\n"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, k
     """Both listeners leave messages out whose frames have too many bytes, and tell how many."""
     monkeypatch.setattr(LIMITS, "unread_bytes", 100)
     listener = kind("ls", max_interval=None)
-    observer = listener.taker()
+    observer = listener.handler()
     for number in range(4):
         observer.values([number], 60)
     observer.done(Done(1, 0))

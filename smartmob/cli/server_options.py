@@ -32,7 +32,7 @@ T = TypeVar("T")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
     """Make an async command that is given an address, a token and authorities into one with options for them."""
 
     @click.option(
@@ -85,14 +85,14 @@ def _said(error: BaseException) -> str:
     return " ".join(str(error).split())[:_LONGEST_SAID] or type(error).__name__
 
 
-def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+def with_rest_client(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
     """Make an async command that is given a Lab into one with the options --server, --token-file and --ca-file."""
 
-    @has_server
+    @with_server_options
     @wraps(command)
     async def run(server: str, token: str | None, ca_file: Path | None, *args: Any, **kwargs: Any) -> T:
-        async with RestClient(server, token, ca_file) as lab:
-            return await command(lab, *args, **kwargs)
+        async with RestClient(server, token, ca_file) as rest:
+            return await command(rest, *args, **kwargs)
 
     return run
 
@@ -107,8 +107,8 @@ def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -
     return RestClient(server, token_of(token_file), ca_file)
 
 
-def again(lab: RestClient, *words: str) -> str:
+def again(rest: RestClient, *words: str) -> str:
     """Return the command line of a further command to the same service, for a person to type."""
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
-    server = () if lab.url == usual else ("--server", shown_address(lab.url))
+    server = () if rest.url == usual else ("--server", shown_address(rest.url))
     return shlex.join(("smartmob", *words, *server))

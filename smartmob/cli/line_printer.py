@@ -13,7 +13,7 @@ from rich.console import Console
 from smartmob.cli.output import escaped, plain
 from smartmob.processes.protocol import NOTE
 
-EVENT = NOTE.decode()
+EVENT_PREFIX = NOTE.decode()
 """What a line about the process itself begins with."""
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
@@ -22,7 +22,7 @@ _PLAIN = b"\x1b[0m"
 _AT_ONCE = 64 * 1024
 
 
-class Screen:
+class LinePrinter:
     """Writes lines to standard output. `names` are the names to show, by the slug; a single one is not shown.
 
     What is written is sent at the end of the event loop's round, so that a flood costs few system calls and a single
@@ -41,9 +41,9 @@ class Screen:
 
     def show(self, slug: str, line: str) -> None:
         """Write a line of a process; raises BrokenPipeError when nobody reads any more."""
-        event = line.startswith(EVENT)
+        event = line.startswith(EVENT_PREFIX)
         if self._as_json:
-            what = {"event": line.removeprefix(EVENT)} if event else {"line": line}
+            what = {"event": line.removeprefix(EVENT_PREFIX)} if event else {"line": line}
             text = escaped(orjson.dumps({"slug": slug, **what}).decode()).encode()
         else:
             text = line.encode(errors="replace")

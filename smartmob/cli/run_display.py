@@ -18,7 +18,7 @@ _BAR_WIDTH = 40
 _MOST_TIMERS = 15
 
 
-class Display:
+class RunDisplay:
     """The present state of a run on standard error; use it as a context manager."""
 
     def __init__(self) -> None:

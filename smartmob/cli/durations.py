@@ -7,7 +7,7 @@ from smartmob.errors import InvalidInput
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def span_seconds(option: str, text: str) -> float:
+def duration_seconds(option: str, text: str) -> float:
     """Return a span in seconds; raises InvalidInput that names the option."""
     try:
         value = float(text[:-1]) * _UNITS.get(text[-1:], 0)

@@ -38,7 +38,7 @@ class PackingError(InvalidInput):
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class SourceArchive:
     """An archive at `path`: its SHA-256 in hexadecimal digits, its bytes, and how many files are in it."""
 
     path: Path
@@ -55,7 +55,7 @@ class _Entry:
 
 
 @contextmanager
-def packed(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[Packed]:
+def source_archive(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[SourceArchive]:
     """Pack `folder` into a temporary file, which is removed at the end.
 
     Raises PackingError: the folder has no Procfile, a link leads out of it, something is no file, folder or link,
@@ -72,7 +72,7 @@ def packed(folder: Path, progress: Progress = lambda _done, _total: None) -> Ite
         except OSError as error:
             raise PackingError(f"{error.filename or folder}: {error.strerror or error}") from None
         files = sum(stat.S_ISREG(entry.about.st_mode) for entry in entries)
-        yield Packed(path, digest, path.stat().st_size, files)
+        yield SourceArchive(path, digest, path.stat().st_size, files)
 
 
 def _entries(folder: Path) -> list[_Entry]:

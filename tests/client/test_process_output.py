@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.console import ALL_LINES, DELETED, console
 from smartmob.client.http import RestClient
-from smartmob.client.packing import packed
+from smartmob.client.process_output import ALL_LINES, DELETED, console
+from smartmob.client.source_archive import source_archive
 from smartmob.errors import RemoteError
 
 
@@ -25,7 +25,7 @@ async def _create(lab: RestClient, folder: Any, procfile: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield archive.path.read_bytes()
 
-    with packed(folder) as archive:
+    with source_archive(folder) as archive:
         stored = await lab.upload("/upload-archive", chunks(), archive.size)
         assert (stored["digest"], stored["size"]) == (archive.digest, archive.size)
     await lab.post(

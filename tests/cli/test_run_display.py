@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from smartmob.cli.live import Display, headline, picture
+from smartmob.cli.run_display import RunDisplay, headline, picture
 
 FRAME: dict[str, Any] = {
     **{"id": "r", "state": "running", "reason": None, "elapsed": 7.2, "run_time": 30.0, "min_turrets": 2},
@@ -65,7 +65,7 @@ def test_waiting() -> None:
 
 def test_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each state, on standard error."""
-    with Display() as display:
+    with RunDisplay() as display:
         for state in ("waiting", "waiting", "running", "running", "finished"):
             display.show(FRAME | {"state": state})
     output, errors = capsys.readouterr()

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from smartmob.cli import output
-from smartmob.cli.connection import again
-from smartmob.cli.screen import EVENT, Screen
-from smartmob.client.console import DELETED, GOING_AWAY, console
+from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
+from smartmob.cli.server_options import again
 from smartmob.client.http import RestClient
+from smartmob.client.process_output import DELETED, GOING_AWAY, console
 from smartmob.errors import RemoteError
 from smartmob.kernel.runtime import clock
 
@@ -24,11 +24,11 @@ _SERVER_ERRORS = 500
 OnEvent = Callable[[str], Awaitable[None]]
 
 
-class Follower:
+class OutputFollower:
     """Shows on `screen` what processes write. `on_event` is called with the slug when something happens to one."""
 
-    def __init__(self, lab: RestClient, screen: Screen, *, events: bool, on_event: OnEvent | None = None) -> None:
-        self._lab = lab
+    def __init__(self, rest: RestClient, screen: LinePrinter, *, events: bool, on_event: OnEvent | None = None) -> None:
+        self._rest = rest
         self._screen = screen
         self._events = events
         self._on_event = on_event
@@ -57,12 +57,12 @@ class Follower:
         while True:
             began: float | None = None
             try:
-                async with console(self._lab, slug, tail=tail, events=self._events) as lines:
+                async with console(self._rest, slug, tail=tail, events=self._events) as lines:
                     self._found(slug)
                     attached, began = True, clock.steady()
                     async for line in lines:
                         self._screen.show(slug, line)
-                        if self._on_event is not None and line.startswith(EVENT):
+                        if self._on_event is not None and line.startswith(EVENT_PREFIX):
                             await self._on_event(slug)
                 if self._ended(slug, lines.code):
                     return
@@ -78,7 +78,7 @@ class Follower:
                 short = short + 1 if clock.steady() - began < _SHORT_SECONDS else 0
                 tries, tail = short, 0
             if short >= _MOST_SHORT:
-                raise RemoteError(f"{self._lab.url} closes each connection at once")
+                raise RemoteError(f"{self._rest.url} closes each connection at once")
             await asyncio.sleep(min(PAUSES[0] * 2 ** min(tries, _MOST_SHORT), PAUSES[1]))
 
     def _ended(self, slug: str, code: int | None) -> bool:
@@ -87,19 +87,19 @@ class Follower:
             self._say(f"{slug} was deleted")
         elif code == GOING_AWAY:
             if not self._stopping:
-                self._say(f"The service at {self._lab.url} stops")
+                self._say(f"The service at {self._rest.url} stops")
             self._stopping = True
         return code in (DELETED, GOING_AWAY)
 
     def _lose(self, slug: str) -> None:
         if not self._lost:
-            self._say(f"The connection to {self._lab.url} was lost; trying to get it back, CTRL-C gives up")
+            self._say(f"The connection to {self._rest.url} was lost; trying to get it back, CTRL-C gives up")
         self._lost.add(slug)
 
     def _found(self, slug: str) -> None:
         if slug in self._lost:
             self._lost.remove(slug)
-            lost = again(self._lab, "logs", slug)
+            lost = again(self._rest, "logs", slug)
             self._say(f"{slug}: connected again; what came in between is missing here, `{lost}` shows what is kept")
 
     def _say(self, text: str) -> None:

@@ -13,7 +13,7 @@ _NEEDS_ESCAPE = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class SystemdUnit:
     """What is to be started, and for whom: the whole machine, or the `user` who is signed in."""
 
     program: str
