@@ -18,10 +18,10 @@ from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.kernel.runtime import clock
 
-_MEGABYTE = 2**20
-_BAR = 20
+_MEGABYTE = 2**20  # bytes
+_BAR_WIDTH = 20  # columns
 _SILENT_SECONDS = 10.0
-_BLOCKS = " ▁▂▃▄▅▆▇█"
+_SPARKS = " ▁▂▃▄▅▆▇█"
 _SHOWN_POINTS = 60
 
 
@@ -51,7 +51,7 @@ async def ls(rest: RestClient, as_json: bool) -> None:
 @as_json
 @with_rest_client
 async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
-    """Show what a machine was doing."""
+    """Show the load of a machine over time."""
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
     host = await rest.get(path)
@@ -61,23 +61,25 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
         output.print_json({"host": host, "history": history})
         return
     output.print_table("Machine", _COLUMNS, [_row(host, end)])
-    output.print_table(f"The last {last}", ("", ">Least", ">Mean", ">Most", "Course"), _figures(history["points"]))
+    output.print_table(
+        f"The last {last}", ("", ">Least", ">Mean", ">Most", "Over time"), _statistics(history["points"])
+    )
 
 
 @command.command()
 @click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between looks."
+    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between updates."
 )
-@click.option("--times", type=click.IntRange(1), help="Look so many times and end; without it, until CTRL-C.")
+@click.option("--times", type=click.IntRange(1), help="Number of updates; without it, until CTRL-C.")
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
-    looked = 0
+    updates = 0
     with Live(console=output.console(), auto_refresh=False, transient=False) as live:
         while True:
             live.update(_table(await _hosts(rest)), refresh=True)
-            looked += 1
-            if looked == times:
+            updates += 1
+            if updates == times:
                 return
             await asyncio.sleep(interval)
 
@@ -123,7 +125,7 @@ def _table(hosts: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _figures(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+def _statistics(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
     forms: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("cpu", "CPU", "{:.1f} %".format),
         ("mem", "Memory", "{:,.0f} MB".format),
@@ -136,25 +138,36 @@ def _figures(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
         ("net_sent", "Net sent", _rate),
     )
     for name, title, form in forms:
-        # Weighted, since a span at the edge has fewer samples.
-        bands = [(point[name], point["samples"]) for point in points if point[name] is not None]
-        if not bands:
+        # Weighted by samples, because a point at the edge of the time span has fewer.
+        aggregates = [(point[name], point["samples"]) for point in points if point[name] is not None]
+        if not aggregates:
             continue
-        mean = sum(band["avg"] * samples for band, samples in bands) / sum(samples for _, samples in bands)
-        least, most = min(band["min"] for band, _ in bands), max(band["max"] for band, _ in bands)
+        mean = sum(aggregate["avg"] * samples for aggregate, samples in aggregates) / sum(
+            samples for _, samples in aggregates
+        )
+        least, most = (
+            min(aggregate["min"] for aggregate, _ in aggregates),
+            max(aggregate["max"] for aggregate, _ in aggregates),
+        )
         top = 100.0 if name == "cpu" else most
-        yield title, form(least), form(mean), form(most), _course([band["avg"] for band, _ in bands], top)
+        yield (
+            title,
+            form(least),
+            form(mean),
+            form(most),
+            _sparkline([aggregate["avg"] for aggregate, _ in aggregates], top),
+        )
 
 
-def _course(values: Sequence[float], top: float) -> str:
-    return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * min(1.0, value / top))] if top else " " for value in values)
+def _sparkline(values: Sequence[float], top: float) -> str:
+    return "".join(_SPARKS[round((len(_SPARKS) - 1) * min(1.0, value / top))] if top else " " for value in values)
 
 
 def _bar(percent: float | None) -> str | None:
     if percent is None:
         return None
-    filled = round(_BAR * min(100.0, percent) / 100)
-    return f"{'█' * filled}{'·' * (_BAR - filled)} {percent:5.1f} %"
+    filled = round(_BAR_WIDTH * min(100.0, percent) / 100)
+    return f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {percent:5.1f} %"
 
 
 def _two(first: float | None, second: float | None) -> str | None:

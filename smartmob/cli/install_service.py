@@ -1,4 +1,4 @@
-"""`smartmob install-service`: writes a unit for systemd, and says what it does and what to do next."""
+"""`smartmob install-service`: writes a unit for systemd, and prints what it does and what to do next."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def command(
 
 
 def _check(module: str, arguments: tuple[str, ...]) -> None:
-    """Refuse now what the unit would refuse at each start; raises UsageError."""
+    """Check the options, which the unit would otherwise refuse at each start; raises UsageError."""
     target: click.Command = importlib.import_module(module).command
     target.make_context(str(target.name), list(arguments))
 
 
 def _program() -> str:
-    """Return the program of this installation."""
+    """Return the path of the installed program."""
     beside = Path(sys.executable).with_name("smartmob")
     if not beside.exists():
         raise StartupError(f"there is no {beside}; install smartmob with pip or pipx, and call it from there")
@@ -110,5 +110,5 @@ def _steps(name: str, role: str, user: bool) -> list[str]:
 
 
 def _closed(program: Path) -> Path | None:
-    """Return the first folder on the way to `program` that not everybody may enter."""
+    """Return the first folder above `program` that other users may not enter, or None."""
     return next((p for p in reversed(program.parents) if not p.stat().st_mode & stat.S_IXOTH), None)

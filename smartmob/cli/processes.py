@@ -14,15 +14,15 @@ from smartmob.cli.follower import OutputFollower
 from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, complete, listed, select
-from smartmob.cli.server_options import again, as_json, with_rest_client
+from smartmob.cli.server_options import as_json, command_line, with_rest_client
 from smartmob.client.http import RestClient
-from smartmob.client.process_output import ALL_LINES, console
+from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError
 from smartmob.processes import model, state_machine
 
 _ATTACHED_LINES = 20
 _STYLES = {model.RUNNING: "green", model.BACKOFF: "yellow", model.STOPPED: "dim"}
-_REFUSALS = (404, 409)
+_REFUSAL_STATUS = (404, 409)
 
 slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=True, shell_complete=complete)
 
@@ -37,7 +37,7 @@ async def ps(rest: RestClient, as_json: bool) -> None:
         output.print_json(processes)
         return
     if not processes:
-        output.say(f"There are no processes; `{again(rest, 'run', 'FOLDER')}` starts some")
+        output.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
     output.print_table(
         "Processes",
@@ -60,12 +60,12 @@ async def ps(rest: RestClient, as_json: bool) -> None:
 
 
 def style_of(state: str) -> str:
-    """Return how a state is shown."""
+    """Return the style of a state."""
     return "red" if state in model.FAILURES else _STYLES.get(state, "cyan")
 
 
 def remarks(process: Status) -> Iterator[Text]:
-    """Yield lines that say why a process does not run, and what it or its preparation wrote last."""
+    """Yield lines with the reason why a process does not run, and the last output of it or its preparation."""
     what = _reason(process)
     if not what:
         return
@@ -88,33 +88,33 @@ def _reason(process: Status) -> str:
 
 
 def _end(process: Status) -> str:
-    """Return how the process ended the last time, in the words of its console."""
+    """Return in words how the process ended the last time."""
     status, signal = process["exit_status"], process["exit_signal"]
     return "" if status is signal is None else state_machine.describe(status if signal is None else -signal)
 
 
 @click.command()
 @slugs_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until CTRL-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output, until CTRL-C.")
 @click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
               help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
 @as_json
 @with_rest_client
 async def logs(rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
-    """Show what processes wrote; SLUG may also be an application, for all its processes.
+    """Show the output of processes; SLUG may also be an application, for all its processes.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
     With --json each is an object with `slug` and `line`.
     """
     names = {process["slug"]: process["slug"] for process in await select(rest, slugs)}
-    screen = LinePrinter(names, as_json=as_json)
+    printer = LinePrinter(names, as_json=as_json)
     if follow:
-        return await _follow(OutputFollower(rest, screen, events=False), list(names), tail, "")
+        return await _follow(OutputFollower(rest, printer, events=False), list(names), tail, "")
     for slug in names:
-        async with console(rest, slug, tail=tail, follow=False) as lines:
+        async with process_output(rest, slug, tail=tail, follow=False) as lines:
             async for line in lines:
-                screen.show(slug, line)
-    screen.flush()
+                printer.show(slug, line)
+    printer.flush()
     return GOOD
 
 
@@ -125,7 +125,7 @@ async def logs(rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int
 @as_json
 @with_rest_client
 async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
-    """Follow what a process writes and what happens to it, until CTRL-C, which leaves it running.
+    """Follow the output and the events of a process until CTRL-C, which leaves it running.
 
     Lines about the process itself begin with `[smartmob]`. With --json each line is an object with `slug` and either
     `line` or `event`.
@@ -135,15 +135,15 @@ async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
         output.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
     names = {process["slug"]: process["slug"] for process in processes}
     follower = OutputFollower(rest, LinePrinter(names, as_json=as_json), events=True)
-    return await _follow(follower, list(names), tail, f"Detached; `{again(rest, 'attach', slug)}` comes back")
+    return await _follow(follower, list(names), tail, f"Detached; `{command_line(rest, 'attach', slug)}` comes back")
 
 
 async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye: str) -> int:
-    """Follow until the end or CTRL-C, which is answered with `goodbye`; return the exit code."""
+    """Follow until the end or CTRL-C, print `goodbye` after CTRL-C, and return the exit code."""
     try:
         return GOOD if await follower.follow(slugs, tail) else REMOTE
     except asyncio.CancelledError:
-        # Behind the ^C that the terminal shows.
+        # On the line after the ^C that the terminal shows.
         output.say(f"\n{goodbye}".rstrip("\n"))
         return GOOD
 
@@ -153,7 +153,7 @@ async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye
 @as_json
 @with_rest_client
 async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
-    """Stop processes that run, and start them again; also those that failed, wait or were stopped.
+    """Stop running processes and start them again; also start processes that failed, wait or were stopped.
 
     SLUG may also be an application, for all its processes.
     """
@@ -162,11 +162,11 @@ async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> in
 
 @click.command()
 @slugs_argument
-@click.option("--remove", is_flag=True, help="Forget them, too.")
+@click.option("--remove", is_flag=True, help="Also remove them from the list.")
 @as_json
 @with_rest_client
 async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
-    """Stop processes with all that they started; return when nothing of them is left.
+    """Stop processes with their whole process trees, and return when all have ended.
 
     They stay in the list, for `smartmob restart`, unless --remove is given. SLUG may also be an application, for all
     its processes.
@@ -177,7 +177,7 @@ async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: 
 
 
 async def _each(rest: RestClient, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
-    """Do it to all of them at once, and say so of each; return the exit code."""
+    """Send the action for all processes at once, report each, and return the exit code."""
     codes = {GOOD}
 
     async def act(process: Status) -> Status | None:
@@ -186,7 +186,7 @@ async def _each(rest: RestClient, names: tuple[str, ...], action: str, said: str
             answer = await rest.post(f"/{action}/{quote(slug, safe='')}", {})
         except RemoteError as error:
             output.say(f"smartmob: {slug}: {error}")
-            codes.add(FAILED if error.status in _REFUSALS else REMOTE)
+            codes.add(FAILED if error.status in _REFUSAL_STATUS else REMOTE)
             return None
         if not as_json:
             output.say(f"{slug} {said}")

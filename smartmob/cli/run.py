@@ -19,9 +19,9 @@ from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
-from smartmob.cli.server_options import again, as_json, with_rest_client
+from smartmob.cli.server_options import as_json, command_line, with_rest_client
 from smartmob.client.http import RestClient
-from smartmob.client.process_output import ALL_LINES, console
+from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archive
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
@@ -29,9 +29,9 @@ from smartmob.processes import model
 from smartmob.processes.preparation import procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
-_CHUNK = 256 * 1024
-_MOST_NODES = 1000
-_MOST_NAMED = 4
+_CHUNK_BYTES = 256 * 1024
+_MAX_NODES = 1000  # processes of one run
+_MAX_NAMED = 4  # slugs in a message
 _SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})")
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 
@@ -71,7 +71,7 @@ class _ProcessFailed(Exception):
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--app", metavar="NAME", help="Name of the application.  [default: the folder's]")
 @click.option("--scale", "scales", metavar="TYPE=N,...", type=_Scale(), multiple=True,
-              help="How many of which process type.  [default: one of each in the Procfile]")  # fmt: skip
+              help="Number of processes of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
               help="Variable for all processes; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
@@ -90,13 +90,13 @@ async def command(
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
-    FOLDER has a Procfile, which names its process types and their commands. What `.slugignore` names, in the language
-    of `.gitignore`, is not sent. Processes are named by application, type and number: `myapp.web.0`.
+    FOLDER has a Procfile, which names its process types and their commands. Files that `.slugignore` names, in the
+    syntax of `.gitignore`, are not sent. Processes are named by application, type and number: `myapp.web.0`.
     """
     app = app or folder.resolve().name
     nodes = _nodes(folder, {name: count for scale in scales for name, count in scale.items()})
     slugs = [f"{app}.{node}" for node, _ in nodes]
-    old = await _in_the_way(rest, slugs, replace=replace)
+    old = await _existing(rest, slugs, replace=replace)
     source_url = await _send(rest, folder)
     await _remove(rest, old)
     wanted = {"app": app, "source_url": source_url, "env": dict(env)} | ({} if grace is None else {"grace": grace})
@@ -125,33 +125,33 @@ def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if not nodes:
         raise InvalidInput(f"there is nothing to run: {'--scale asks for none' if types else 'the Procfile is empty'}")
-    if len(nodes) > _MOST_NODES:
-        raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MOST_NODES} at once")
+    if len(nodes) > _MAX_NODES:
+        raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MAX_NODES} at once")
     return nodes
 
 
-async def _in_the_way(rest: RestClient, slugs: Sequence[str], *, replace: bool) -> list[str]:
-    """Return which of these exist; raises Conflict unless they are to be replaced."""
+async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) -> list[str]:
+    """Return the slugs that exist already; raises Conflict unless `replace` is set."""
     there = {process["slug"]: process["state"] for process in await listed(rest)}
     old = [slug for slug in slugs if slug in there]
     if old and not replace:
         known = ", ".join(f"{slug} ({there[slug]})" for slug in old)
         raise Conflict(
             f"there is already {known}. Replace what is there with --replace, remove it with "
-            f"`{again(rest, 'stop', '--remove', *old)}`, or choose another name with --app"
+            f"`{command_line(rest, 'stop', '--remove', *old)}`, or choose another name with --app"
         )
     return old
 
 
 async def _send(rest: RestClient, folder: Path) -> str:
-    """Pack and upload; return the address for the service."""
+    """Pack and upload a folder; return its address for the service."""
     async with _packed(folder) as archive:
         with output.transfer() as bar:
             task = bar.add_task("Uploading", total=archive.size)
 
             async def chunks() -> AsyncIterator[bytes]:
                 with archive.path.open("rb") as file:
-                    while chunk := file.read(_CHUNK):
+                    while chunk := file.read(_CHUNK_BYTES):
                         yield chunk
                         bar.advance(task, len(chunk))
 
@@ -163,22 +163,22 @@ async def _send(rest: RestClient, folder: Path) -> str:
 
 @asynccontextmanager
 async def _packed(folder: Path) -> AsyncIterator[SourceArchive]:
-    """Pack in a thread, which CTRL-C ends."""
-    given_up = threading.Event()
+    """Pack in a thread, which CTRL-C stops."""
+    cancelled = threading.Event()
 
     with output.transfer() as bar:
         task = bar.add_task("Packing", total=None)
 
         def progress(done: int, total: int) -> None:
-            if given_up.is_set():
-                raise InvalidInput("given up")
+            if cancelled.is_set():
+                raise InvalidInput("cancelled")
             bar.update(task, completed=done, total=total)
 
         packing = source_archive(folder, progress)
         try:
             archive = await asyncio.to_thread(packing.__enter__)
         except asyncio.CancelledError:
-            given_up.set()
+            cancelled.set()
             raise
     try:
         yield archive
@@ -200,7 +200,7 @@ async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:
 
 
 async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
-    """Create all of them or none."""
+    """Create all processes; if one fails, remove the others and raise its error."""
     done = await asyncio.gather(*(rest.post("/create-process", wanted) for wanted in requests), return_exceptions=True)
     failures = [error for error in done if isinstance(error, BaseException)]
     if failures:
@@ -209,7 +209,7 @@ async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
 
 
 async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Wait until each has been started or cannot be; return the exit code."""
+    """Wait until each process runs or has failed; return the exit code."""
     statuses = await asyncio.gather(*(_settled(rest, slug) for slug in slugs))
     if as_json:
         output.print_json(statuses)
@@ -223,8 +223,8 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
 
 
 async def _settled(rest: RestClient, slug: str) -> Status:
-    """Return the process once it has been started or cannot be."""
-    async with console(rest, slug, tail=ALL_LINES, events=True) as lines:
+    """Wait until a process runs or has failed, and return it."""
+    async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
         async for line in lines:
             if line.startswith(EVENT_PREFIX) and (process := await _status(rest, slug))["state"] in _NOT_STARTED | {
                 model.RUNNING
@@ -239,29 +239,28 @@ async def _status(rest: RestClient, slug: str) -> Status:
 
 
 async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Follow until CTRL-C or until one cannot be run; return the exit code."""
+    """Follow until CTRL-C or until a process fails; return the exit code."""
+    printer = LinePrinter({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
 
-    screen = LinePrinter({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
-
-    told: set[str] = set()
+    reported: set[str] = set()
 
     async def check(slug: str) -> None:
         process = await _status(rest, slug)
         if process["state"] in model.FAILURES:
             raise _ProcessFailed
-        if process["state"] == model.RUNNING and slug not in told:
-            told.add(slug)
+        if process["state"] == model.RUNNING and slug not in reported:
+            reported.add(slug)
             output.say(_with_port(process))
 
     try:
-        ended = await OutputFollower(rest, screen, events=True, on_event=check).follow(slugs, ALL_LINES)
+        ended = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
     except _ProcessFailed:
-        screen.flush()
+        printer.flush()
         processes = [process for process in await listed(rest) if process["slug"] in slugs]
         return _report(rest, processes, model.FAILURES, shown=True)
     except asyncio.CancelledError:
-        screen.flush()
-        output.say(f"\nDetached; {_what(slugs)} on.\n{_ways_back(rest, app, slugs)}")
+        printer.flush()
+        output.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
         return GOOD
     return GOOD if ended else REMOTE
 
@@ -270,22 +269,22 @@ def _with_port(process: Status) -> str:
     return f"{process['slug']} runs with PORT={process['port']}"
 
 
-def _what(slugs: Sequence[str]) -> str:
+def _subject(slugs: Sequence[str]) -> str:
     return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} processes go"
 
 
 def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
-    slugs = slugs if len(slugs) <= _MOST_NAMED else (app,)
-    return f"  come back: {again(rest, 'logs', '-f', *slugs)}\n  stop:      {again(rest, 'stop', *slugs)}"
+    slugs = slugs if len(slugs) <= _MAX_NAMED else (app,)
+    return f"  come back: {command_line(rest, 'logs', '-f', *slugs)}\n  stop:      {command_line(rest, 'stop', *slugs)}"
 
 
 def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
-    """Say why processes with a `failed` state cannot be run; their last lines only unless they are shown already."""
+    """Report why processes are in a `failed` state, with their last lines unless these are `shown` already."""
     bad = [process for process in processes if process["state"] in failed]
     for process in bad:
         for line in remarks(process | ({"output": []} if shown else {})):
             output.say(line.plain)
-    remove = again(rest, "stop", "--remove", *(process["slug"] for process in bad))
+    remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
     output.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
     if others := [process["slug"] for process in processes if process not in bad]:
         output.say(f"Still running: {', '.join(others)}")

@@ -22,17 +22,17 @@ from smartmob.errors import InvalidInput, NotFound, RemoteError
 from smartmob.metrics.protocol import CSV_HEADER
 
 API = "/api/v1"
-_SHORT = 12
-_CONFLICT = 409
-_ATTEMPTS = 5
-_LINES_AT_ONCE = 500
+_SHORT = 12  # characters of a hash
+_CONFLICT_STATUS = 409
+_ATTEMPTS = 5  # to append to a session that others append to
+_CHUNK_LINES = 500
 CSV = "text/csv"
 _CSV_HEAD = ",".join(CSV_HEADER).encode() + b"\r\n"
 
 
 @click.group("tests")
 def command() -> None:
-    """What test suites measured: list, show, import, export."""
+    """Results of test suites: list, show, import, export."""
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -43,7 +43,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @as_json
 @with_rest_client
 async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
-    """List test runs, newest first, and metrics whose session never came."""
+    """List test runs, newest first, and metrics without a session."""
     runs = ((await rest.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
     orphans = (await rest.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
     if as_json:
@@ -68,7 +68,7 @@ async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
     )
     if orphans:
         output.print_table(
-            "Metrics whose session never came",
+            "Metrics without a session",
             ("Session", ">Tests", "First", "Last"),
             (
                 (row["session_h"], row["metrics"], output.local_time(row["first"]), output.local_time(row["last"]))
@@ -82,11 +82,13 @@ _SORTS = {"arrival": None, "time": "total_time", "cpu": "cpu_usage", "memory": "
 
 @command.command()
 @click.argument("ident", metavar="RUN|SESSION")
-@click.option("--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Most first.")
+@click.option(
+    "--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Order; the largest first."
+)
 @as_json
 @with_rest_client
 async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
-    """Show what the tests of a run or a session cost; the beginning of its name is enough."""
+    """Show the time, CPU and memory of the tests of a run or a session; the beginning of its name is enough."""
     run = await _find_run(rest, ident)
     metrics = [metric async for metric in rest.documents(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
     if (measure := _SORTS[sort]) is not None:
@@ -157,7 +159,7 @@ async def import_(
 ) -> None:
     """Load pytest-monitor databases (.pymon) and JUnit XML.
 
-    What is there already is not loaded again, so an import that was cut off is simply repeated.
+    Metrics that are stored already are not loaded again, so an import that was cut off can be repeated.
     """
     pairs = dict(_pair(tag) for tag in tags)
     for path in files:
@@ -166,11 +168,11 @@ async def import_(
             stored = await _load(rest, content, bar, bar.add_task(path.name, total=sum(content.counts().values())))
         known = sum(content.counts().values()) - stored
         said = f"{path}: {stored} measures stored, {known} known already"
-        output.say(said + (f", {content.skipped} tests left out that did not pass" if content.skipped else ""))
+        output.say(said + (f", {content.skipped} tests left out because they did not pass" if content.skipped else ""))
 
 
 async def _load(rest: RestClient, content: result_files.Measures, bar: Progress, task: TaskID) -> int:
-    """Send what is not there yet; return how many metrics."""
+    """Send the metrics that are not stored yet, and return their number."""
     for context in content.contexts():
         await rest.post(f"{API}/contexts/", context)
     for session in content.sessions():
@@ -179,17 +181,17 @@ async def _load(rest: RestClient, content: result_files.Measures, bar: Progress,
     for session_h, total in content.counts().items():
         path = f"{API}/sessions/{quote(session_h, safe='')}/metrics"
         for attempt in range(_ATTEMPTS):
-            there = (await rest.get(f"{path}/count"))["count"]
-            bar.update(task, advance=min(there, total) if attempt == 0 else 0)
-            if there >= total:
+            stored_count = (await rest.get(f"{path}/count"))["count"]
+            bar.update(task, advance=min(stored_count, total) if attempt == 0 else 0)
+            if stored_count >= total:
                 break
             try:
-                lines = _lines(content.metrics(session_h, there), bar, task)
-                stored += (await rest.send_lines(path, lines, offset=there))["count"]
+                lines = _lines(content.metrics(session_h, stored_count), bar, task)
+                stored += (await rest.send_lines(path, lines, offset=stored_count))["count"]
                 break
             except RemoteError as error:
-                # Somebody else adds to the same session: look again how far it has come.
-                if error.status != _CONFLICT or attempt == _ATTEMPTS - 1:
+                # Another client appends to the same session: count its metrics again.
+                if error.status != _CONFLICT_STATUS or attempt == _ATTEMPTS - 1:
                     raise
     return stored
 
@@ -198,7 +200,7 @@ async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) ->
     held: list[bytes] = []
     for row in rows:
         held.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        if len(held) == _LINES_AT_ONCE:
+        if len(held) == _CHUNK_LINES:
             yield b"".join(held)
             bar.advance(task, len(held))
             held = []
@@ -212,11 +214,11 @@ async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) ->
     help="CSV, one JSON object a line, or a pytest-monitor database.",
 )  # fmt: skip
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option("--run", "ident", metavar="RUN|SESSION", help="Only this run or session.")
 @with_rest_client
 async def export(rest: RestClient, form: str, target: Path | None, force: bool, ident: str | None) -> None:
-    """Write what was measured as CSV, NDJSON or a pytest-monitor database."""
+    """Write metrics as CSV, NDJSON or a pytest-monitor database."""
     run = await _find_run(rest, ident) if ident is not None else None
     path = f"{API}/runs/{quote(run['id'], safe='')}/metrics" if run is not None else f"{API}/metrics/"
     if form == "pymon" and target is None:
@@ -231,19 +233,19 @@ async def export(rest: RestClient, form: str, target: Path | None, force: bool, 
 
 @contextmanager
 def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
-    """Give the file to write to: standard output, or one beside `target` that takes its place when it is whole."""
+    """Yield the file to write to: standard output, or a file that replaces `target` when it is complete."""
     if target is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     if target.exists() and not force:
-        raise InvalidInput(f"{target} is there already; replace it with --force")
+        raise InvalidInput(f"{target} exists already; replace it with --force")
     with output_files.replacing(target) as file:
         yield file
 
 
 async def _export_csv(rest: RestClient, path: str, file: BinaryIO) -> int:
-    """Write the table that the server sends; raises RemoteError for one without its columns or cut off in a line."""
+    """Write the table that the server sends, and return its rows; raises RemoteError when it is malformed."""
     head, begun, last, lines = b"", False, b"", 0
     shown = output.printable if file.isatty() else str
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -265,11 +267,11 @@ async def _export_csv(rest: RestClient, path: str, file: BinaryIO) -> int:
 
 
 async def _export_lines(rest: RestClient, path: str, file: BinaryIO) -> int:
-    """Write the documents that the server sends; raises RemoteError for what is none."""
+    """Write the documents that the server sends, and return their number; raises RemoteError."""
     count = 0
     async for line in rest.lines(path):
         if not isinstance(orjson.loads(line), dict):
-            raise RemoteError("the server sent a line that is no measure")
+            raise RemoteError("the server sent a line that is not a metric")
         file.write(output.escaped(line.decode().rstrip("\n")).encode() + b"\n")
         count += 1
     return count

@@ -18,12 +18,14 @@ from smartmob.kernel.runtime import clock
 @click.command("mark")
 @click.argument("text")
 @click.option("--at", metavar="TIME", help="Seconds since 1970 or ISO 8601 with an offset; now if not given.")
-@click.option("--author", help="Who says so; your name on this machine if not given.")
+@click.option("--author", help="Author; your name on this machine if not given.")
 @as_json
 @with_rest_client
 async def mark(rest: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
-    """Put a note on the timeline, for instance "new kernel on rack7"."""
-    made = await rest.post("/marks", {"text": text, "at": at, "author": _myself() if author is None else author})
+    """Add a note to the timeline, for instance "new kernel on rack7"."""
+    made = await rest.post(
+        "/marks", {"text": text, "at": at, "author": _default_author() if author is None else author}
+    )
     if as_json:
         output.print_json(made)
         return
@@ -42,7 +44,7 @@ async def marks(rest: RestClient, last: str | None, remove: str | None, as_json:
         output.say("Removed.")
         return
     now = clock.epoch()
-    span = _EVER if last is None else (f"{now - duration_seconds('--last', last):.3f}", f"{now + 1:.3f}")
+    span = _ALL_TIMES if last is None else (f"{now - duration_seconds('--last', last):.3f}", f"{now + 1:.3f}")
     found = await _marks(rest, *span)
     if as_json:
         output.print_json(found)
@@ -51,16 +53,16 @@ async def marks(rest: RestClient, last: str | None, remove: str | None, as_json:
     output.print_table("Marks", ("At", "Author", "Text", "Id"), rows)
 
 
-_EVER = ("0", "9999-01-01T00:00:00Z")
-"""From when to when there can be notes: one may be of a power cut that was announced."""
+_ALL_TIMES = ("0", "9999-01-01T00:00:00Z")
+"""The range of all notes, which includes notes in the future, such as an announced power cut."""
 
 
 async def _marks(rest: RestClient, start: str, end: str) -> list[dict[str, Any]]:
     return [mark async for mark in rest.rows(f"/marks?from={start}&to={end}", "marks")]
 
 
-def _myself() -> str:
-    """Return who types here, as far as the machine knows."""
+def _default_author() -> str:
+    """Return the user and the host name of this machine."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):

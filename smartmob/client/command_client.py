@@ -20,10 +20,10 @@ _STREAMS = ("attach", "get", "put")
 
 
 class CommandClient:
-    """A service's commands for asyncio: after `connect` each of them is a method.
+    """The commands of a service for asyncio: after `connect` each of them is a method.
 
-    A background command returns its Listener as soon as the server has taken it, any other one the list of what it
-    says; `complete=True` or `False` asks for the other.
+    A background command returns its Listener as soon as the server has accepted it, any other command the list of its
+    messages. `complete=True` or `False` asks for the other.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class CommandClient:
         """Connect; raises NotConnected."""
         await self.channel.open(timeout)
         for name in self.channel.commands:
-            self.__dict__.pop(name, None)  # made again when it is wanted; it may be another one now
+            self.__dict__.pop(name, None)  # made again when used: the command may have changed
 
     async def disconnect(self) -> None:
-        """Leave the server for a while; jobs go on, and so do their listeners after the next `connect`."""
+        """Disconnect. Jobs continue, and their listeners continue after the next `connect`."""
         await self.channel.disconnect()
 
     async def close(self) -> None:
-        """Leave the server for good."""
+        """Close the connection."""
         await self.channel.close()
 
     async def heartbeat(self, timeout: float | None = None) -> bool:
@@ -66,22 +66,22 @@ class CommandClient:
         return await self.channel.ping(timeout)
 
     def server_methods(self) -> list[ServerMethod]:
-        """Return the names of the server's commands, with signatures and documentation."""
+        """Return the names of the server's commands, each with its `signature` and its `text`."""
         return [ServerMethod(description) for description in self.channel.commands.values()]
 
     async def transfer(
         self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Send a file to the server, checked by its SHA-256; return its size and digest.
+        """Send a file to the server, check its SHA-256, and return its size and digest.
 
-        The folders of `dest` are made. A transfer that was cut off goes on where it ended when it is repeated.
+        The folders of `dest` are created. A repeated transfer continues where the one before was cut off.
         """
         return await transfer.upload(self, Path(src), dest, progress)
 
     async def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Get a file from the server, checked by its SHA-256; return its size and digest."""
+        """Get a file from the server, check its SHA-256, and return its size and digest."""
         return await transfer.download(self, src, safe_paths.chosen(Path(dest)), progress)
 
     def start(
@@ -105,7 +105,7 @@ class CommandClient:
     async def attach(
         self, job: int, offset: int = 0, *, max_interval: float | None = None, binary: bool = False
     ) -> Listener:
-        """Listen to a job, wherever and whenever it was started, from a byte of its output on."""
+        """Return a listener of a job, from the byte `offset` of its output on. Any client may have started the job."""
         listener = self.start("attach", job, offset, hold=False, max_interval=max_interval, binary=binary)
         listener.number = job
         return listener
@@ -120,7 +120,7 @@ class CommandClient:
         raise_error: bool = False,
         **options: Any,
     ) -> Any:
-        """Call a command; raises ClientTimeout when it takes longer than `timeout` seconds."""
+        """Call a command, and return its messages or its listener; raises ClientTimeout after `timeout` seconds."""
         described = self.channel.commands.get(name)
         background = described is not None and described.background
         if complete is None:
@@ -137,22 +137,22 @@ class CommandClient:
         try:
             async with asyncio.timeout(timeout):
                 if not complete:
-                    await listener.taken_by_server()
+                    await listener.accepted()
                     return listener
                 found = await (listener.gather(messages.echo) if echo_response else listener.gather())
         except TimeoutError:
             listener.cancel()
-            raise ClientTimeout(f"{name} did not come to its end within {timeout:g} s") from None
+            raise ClientTimeout(f"{name} did not end within {timeout:g} s") from None
         if raise_error and listener.ended is not None:
             messages.raise_for(listener.ended, listener.error, found)
         return found
 
     async def _ask(self, name: str, args: Any, kwargs: dict[str, Any], *, raise_error: bool) -> list[Any]:
-        """Return all that a command says, where nobody wants any of it before the end."""
+        """Return all messages of a command at its end."""
         positional, named = (
             messages.arguments(self.channel.commands.get(name), args, kwargs) if args or kwargs else ([], {})
         )
-        call = await self.channel.ask(name, positional, named)
+        call = await self.channel.gather_call(name, positional, named)
         try:
             ended = await call.ended
         except asyncio.CancelledError:
@@ -187,7 +187,7 @@ class CommandClient:
 def connect(
     url: str, token: str | None = None, *, ca_file: CAFile = None, timeout: float | None = None, **options: float
 ) -> CommandClient:
-    """Return the CommandClient of the service at `url`, to be used by `async with`."""
+    """Return a client of the service at `url`, to be used with `async with`."""
     return CommandClient(url, token, ca_file=ca_file, timeout=timeout, **options)
 
 

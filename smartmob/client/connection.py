@@ -1,6 +1,7 @@
-"""The client for plain Python, usable from threads: the API of conplyent's client, over a service's WebSocket.
+"""The client for Python without asyncio: the API of conplyent's client, over the WebSocket of a service.
 
-One thread with a loop serves all connections of the process. The methods here hand work over to it and wait.
+One thread with an event loop serves all connections of the process. The methods here pass work to that loop and wait,
+so any thread may call them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 
 class _Background:
-    """The loop of all connections, in a thread of its own, which begins with the first use."""
+    """The event loop of all connections, in its own thread, which starts with the first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +46,7 @@ class _Background:
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns in the loop."""
+        """Run `work` in the event loop, and return its result."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
@@ -55,7 +56,7 @@ class _Background:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's loop where it is installed: it answers a third quicker."""
+    """Return an event loop of uvloop where it is installed: round trips take a third less time."""
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.new_event_loop()
     import uvloop
@@ -68,15 +69,15 @@ _pool: dict[int, ClientConnection] = {}
 
 
 class ConnectionListener:
-    """Listens to one command. Output that is not read is held back at the server, so that none is lost.
+    """A listener of one command. The server holds back output that is not read, so none is lost.
 
-    Of very many messages that are not read some are left out; an exception `LeftOut` in their place says how many.
+    Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
     def __init__(self, name: str, max_interval: float | None) -> None:
         self.name = name
         self._max_interval = max_interval
-        self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lines = LineSplitter()
         self._waiting = Backpressure()
         self._held: deque[Any] = deque()
@@ -94,13 +95,13 @@ class ConnectionListener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Listen no more; a job goes on."""
+        """Stop listening; a job continues."""
         if not self._done and self._call is not None:
             background.loop.call_soon_threadsafe(self._call.cancel)
 
     @property
     def id(self) -> int | None:
-        """Return the number of the command; a job is known to every client under it."""
+        """Return the number of the command, by which every client can refer to a job."""
         return self._number
 
     @property
@@ -110,12 +111,12 @@ class ConnectionListener:
 
     @property
     def exit_code(self) -> int | None:
-        """Return how the command ended: 0 good, 1 error, -1 bad parameter, or a program's own; None before."""
+        """Return the exit code: 0 good, 1 error, -1 bad parameter, or that of a program; None before the end."""
         return self._ended.exit_code if self._done and self._ended is not None else None
 
     @property
     def max_interval(self) -> float | None:
-        """Return how many seconds `next` waits for a message; None for ever."""
+        """Return how many seconds `next` waits for a message; None means without a limit."""
         return self._max_interval
 
     @max_interval.setter
@@ -126,14 +127,14 @@ class ConnectionListener:
 
     @property
     def error(self) -> BaseException | None:
-        """Return the exception that the command raised, if it did and has ended."""
+        """Return the exception that the command raised, or None."""
         return self._error
 
     def next(self) -> Any:
         """Return the next message, or None when the command has ended.
 
-        Raises ClientTimeout when no message comes within `max_interval` seconds, NotConnected when the connection is
-        lost and cannot be made again.
+        Raises ClientTimeout when no message arrives within `max_interval` seconds, NotConnected when the connection is
+        lost and cannot be restored.
         """
         while not self._held:
             if self._done:
@@ -145,7 +146,7 @@ class ConnectionListener:
         return iter(self.next, None)
 
     def clear_messages(self) -> None:
-        """Pass over all messages until the command ends, or says nothing for `max_interval` seconds."""
+        """Discard all messages until the command ends, or is silent for `max_interval` seconds."""
         try:
             while self.next() is not None:
                 pass
@@ -153,23 +154,23 @@ class ConnectionListener:
             return
 
     def ended(self) -> Done | None:
-        """Return how the command ended."""
+        """Return the message with which the command ended, or None."""
         return self._ended
 
-    def wait_taken(self, timeout: float | None) -> None:
-        """Wait until the server has taken the command, or has sent a message of it; raises ClientTimeout."""
+    def wait_accepted(self, timeout: float | None) -> None:
+        """Wait until the server has accepted the command, or has sent a message of it; raises ClientTimeout."""
         while self._number is None and self._ended is None and not self._held:
             self._wait(timeout)
 
     def bind(self, call: RemoteCall) -> None:
-        """Take note of the call that is listened to."""
+        """Store the call whose messages this listener gets."""
         self._call = call
 
     def _wait(self, timeout: float | None) -> None:
         try:
-            kind, value = self._came.get(timeout=timeout)
+            kind, value = self._arrived.get(timeout=timeout)
         except queue.Empty:
-            raise ClientTimeout(f"the server said nothing for {timeout:g} s") from None
+            raise ClientTimeout(f"the server was silent for {timeout:g} s") from None
         if kind == "output":
             self._held += self._lines.add(value)
             self.received_bytes += len(value)
@@ -193,47 +194,49 @@ class ConnectionListener:
             self._done = True
             raise value
 
-    # -- what the call tells, in the loop -----------------------------------------------------------------------
+    # -- callbacks of the call, in the event loop -----------------------------------------------------------------
 
-    def handler(self) -> _ListenerHandler:
-        """Return who gets what the call tells."""
-        return _ListenerHandler(self._came, self.gaps, self._waiting)
+    def handler(self) -> _QueueHandler:
+        """Return the callbacks of the call."""
+        return _QueueHandler(self._arrived, self.gaps, self._waiting)
 
 
-class _ListenerHandler:
+class _QueueHandler:
+    """The callbacks of a call, which put what arrives into the queue of a listener."""
+
     def __init__(
-        self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
+        self, arrived: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
     ) -> None:
-        self._came = came
+        self._arrived = arrived
         self._gaps = gaps
         self._waiting = waiting
 
     def started(self, number: int, job: bool) -> None:
-        self._came.put(("started", number))
+        self._arrived.put(("started", number))
 
     def values(self, values: list[Any], size: int) -> None:
         if held := self._waiting.add(values, size):
-            self._came.put(("values", held))
+            self._arrived.put(("values", held))
 
     def output(self, offset: int, data: bytes) -> None:
-        self._came.put(("output", data))
+        self._arrived.put(("output", data))
 
     def gap(self, first: int, last: int) -> None:
         messages.add_gap(self._gaps, first, last)
 
     def done(self, done: Done) -> None:
-        self._came.put(("done", done))
+        self._arrived.put(("done", done))
 
     def failed(self, error: Exception) -> None:
-        self._came.put(("failed", error))
+        self._arrived.put(("failed", error))
 
 
 class ClientConnection:
     """A connection to one server; after `connect` the server's commands are methods of it.
 
     Each of them takes, besides its own parameters: `complete` (True: wait for the end and return the list of
-    messages; False: return the listener at once), `timeout` (seconds for the command to go through), `echo_response`
-    (print messages as they come), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
+    messages; False: return the listener at once), `timeout` (seconds until the end of the command), `echo_response`
+    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
     (raise here what the command raised there).
     """
 
@@ -270,11 +273,11 @@ class ClientConnection:
                 setattr(self, name, self._method(name, description))
 
     def disconnect(self) -> None:
-        """Leave the server for a while. Jobs go on there, and after `connect` their listeners go on here."""
+        """Disconnect. Jobs continue on the server, and their listeners continue after the next `connect`."""
         background.run(self._lab.disconnect())
 
     def close(self) -> None:
-        """Leave the server for good."""
+        """Close the connection, and remove it from the pool."""
         if not self._closed:
             self._closed = True
             _pool.pop(id(self), None)
@@ -291,13 +294,13 @@ class ClientConnection:
     def transfer(
         self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Send a file to the server, checked by its SHA-256; the folders of `dest` are made."""
+        """Send a file to the server, and check its SHA-256. The folders of `dest` are created."""
         return background.run(self._lab.transfer(src, dest, progress=progress))
 
     def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Get a file from the server, checked by its SHA-256."""
+        """Get a file from the server, and check its SHA-256."""
         return background.run(self._lab.fetch(src, dest, progress=progress))
 
     def run(
@@ -311,10 +314,10 @@ class ClientConnection:
         raise_error: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run the command `name`; see the class."""
+        """Run a command; the class describes the options."""
         listener = self._start(name, args, kwargs, max_interval)
         if not complete:
-            listener.wait_taken(timeout if timeout is not None else max_interval)
+            listener.wait_accepted(timeout if timeout is not None else max_interval)
             return listener
         found = []
         loop = background.loop
@@ -376,21 +379,24 @@ def add(
     token: str | None = None,
     ca_file: CAFile = None,
 ) -> ClientConnection:
-    """Add a server: its name or its whole address (`https://lab.example:8443`), not connected yet."""
+    """Return a connection to a server, not connected yet.
+
+    `hostname` is the name of the server or its address (`https://lab.example:8443`).
+    """
     url = hostname
     if "://" not in hostname:
         url = f"http://[{hostname}]:{port}" if ":" in hostname else f"http://{hostname}:{port}"
     elif not urlsplit(hostname).hostname:
-        raise ValueError(f"{hostname!r} is no address of a service, such as http://127.0.0.1:8080")
+        raise ValueError(f"{hostname!r} is not the address of a service, such as http://127.0.0.1:8080")
     return ClientConnection(url, token, enter_connect_timeout, ca_file)
 
 
 def connections() -> list[ClientConnection]:
-    """Return the pool: the connections that were added and not closed."""
+    """Return the connections that were added and not closed."""
     return list(_pool.values())
 
 
 def close_all() -> None:
-    """Close every connection of the pool."""
+    """Close all connections."""
     for connection in connections():
         connection.close()

@@ -17,10 +17,10 @@ _END = object()
 
 
 class Listener:
-    """Listens to one command: `async for` gives its lines of output and its messages as they come.
+    """A listener of one command: `async for` yields its lines of output and its messages as they arrive.
 
-    With `binary` output comes as bytes, in pieces of any size. Output that is not read is held back at the server; of
-    very many messages that are not read some are left out, and an exception `LeftOut` in their place says how many.
+    With `binary`, output arrives as bytes, in pieces of any size. The server holds back output that is not read.
+    Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
     def __init__(self, name: str, *, max_interval: float | None, binary: bool = False) -> None:
@@ -43,7 +43,7 @@ class Listener:
     def id(self) -> int:
         """Return the number of the command, which is the job's."""
         if self.number is None:
-            raise AttributeError("the server has not taken the command yet")
+            raise AttributeError("the server has not accepted the command yet")
         return self.number
 
     @property
@@ -53,7 +53,7 @@ class Listener:
 
     @property
     def exit_code(self) -> int | None:
-        """Return how the command ended; None before."""
+        """Return the exit code of the command; None before its end."""
         return self.ended.exit_code if self.ended is not None else None
 
     def __aiter__(self) -> Self:
@@ -66,7 +66,7 @@ class Listener:
         return message
 
     async def next(self) -> Any:
-        """Return the next message; raises ClientTimeout when none comes within `max_interval`."""
+        """Return the next message; raises ClientTimeout when none arrives within `max_interval` seconds."""
         while not self._held:
             if self._failure is not None:
                 raise self._failure
@@ -80,7 +80,7 @@ class Listener:
                 async with asyncio.timeout(self.max_interval):
                     await self._news.wait()
             except TimeoutError:
-                raise ClientTimeout(f"the server said nothing for {self.max_interval:g} s") from None
+                raise ClientTimeout(f"the server was silent for {self.max_interval:g} s") from None
         message, size = self._held.popleft()
         self.received_bytes += ~size if size < 0 else size
         if size < 0:
@@ -89,23 +89,23 @@ class Listener:
             self.call.taken(size)
         return message
 
-    async def taken_by_server(self) -> None:
-        """Wait until the server has taken the command, or has sent a message of it."""
+    async def accepted(self) -> None:
+        """Wait until the server has accepted the command, or has sent a message of it."""
         while self.number is None and self.ended is None and self._failure is None and not self._held:
             self._news.clear()
             await self._news.wait()
 
     async def output(self, *, raise_error: bool = False) -> list[Any]:
-        """Return all messages until the end; raises ClientError for more than LIMITS lets be gathered."""
+        """Return all messages until the end; raises ClientError when they exceed LIMITS."""
         found = await self.gather()
         if raise_error and self.ended is not None:
             messages.raise_for(self.ended, self.error, found)
         return found
 
     async def gather(self, on_message: Callable[[Any], None] = lambda _: None) -> list[Any]:
-        """Return all messages until the end, and call `on_message` with each as it comes.
+        """Return all messages until the end, and call `on_message` with each as it arrives.
 
-        Raises ClientError, and listens no more, for more than LIMITS lets be gathered.
+        Raises ClientError, and cancels, when they exceed LIMITS.
         """
         found: list[Any] = []
         while (message := await self.next()) is not _END:
@@ -119,25 +119,25 @@ class Listener:
         return found
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send bytes to the command, as it takes them."""
+        """Send bytes to the command within its credit."""
         assert self.call is not None
         await self.call.write(data)
 
     def end_input(self) -> None:
-        """Tell the command that no more bytes come."""
+        """Send the end of the input."""
         assert self.call is not None
         self.call.end()
 
     def cancel(self) -> None:
-        """Listen no more; a job goes on."""
+        """Stop listening; a job continues."""
         if self.call is not None:
             self.call.cancel()
 
     def handler(self) -> CallHandler:
-        """Return who gets what the call tells."""
+        """Return the callbacks of the call."""
         return _ListenerHandler(self)
 
-    # -- what the call tells ------------------------------------------------------------------------------------
+    # -- callbacks of the call ------------------------------------------------------------------------------------
 
     def started(self, number: int, job: bool) -> None:
         self.number = number
@@ -145,11 +145,11 @@ class Listener:
 
     def values(self, values: list[Any], size: int) -> None:
         held = self._waiting.add([messages.presented(value) for value in values], size)
-        # Below zero is what a message has of a frame; credit is for output only.
+        # A negative size is that of a message; only output has credit to return.
         self._held += [(value, ~share) for value, share in held]
         self._news.set()
 
-    def output_came(self, data: bytes) -> None:
+    def output_arrived(self, data: bytes) -> None:
         if self._binary:
             self._held.append((data, len(data)))
         else:
@@ -180,7 +180,7 @@ class Listener:
 
 
 class _ListenerHandler:
-    """Passes what a call tells to a listener, whose own names are for those who use it."""
+    """The callbacks of a call, kept apart from the public methods of the listener."""
 
     def __init__(self, listener: Listener) -> None:
         self.started = listener.started
@@ -191,4 +191,4 @@ class _ListenerHandler:
         self._listener = listener
 
     def output(self, offset: int, data: bytes) -> None:
-        self._listener.output_came(data)
+        self._listener.output_arrived(data)

@@ -75,7 +75,7 @@ async def test_output_input_and_exit_code(smartmob: Caller) -> None:
     code, output, _ = await smartmob("exec", "-C", "/tmp", "-e", "A=b c", "pwd; echo $A")
     assert (code, output) == (0, "/tmp\nb c\n")
     code, _, errors = await smartmob("exec", "-n", "--timeout", "0.2", "--", "sleep", "600")
-    assert (code, errors) == (143, "smartmob: its time was up\n")
+    assert (code, errors) == (143, "smartmob: the time limit was reached\n")
     code, _, errors = await smartmob("exec", "--", "/no/such/program", "x")
     assert (code, "No such file" in errors) == (1, True)
 

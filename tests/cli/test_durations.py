@@ -17,5 +17,5 @@ def test_spans(text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["", "5", "h", "-1h", "0s", "5x", "nans", "1e30d"])
 def test_what_is_no_span(text: str) -> None:
     """The error names the option and shows what would be right."""
-    with pytest.raises(InvalidInput, match=f"^--last {text}: expected a span such as"):
+    with pytest.raises(InvalidInput, match=f"^--last {text}: expected a duration such as"):
         duration_seconds("--last", text)

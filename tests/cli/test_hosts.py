@@ -63,7 +63,7 @@ async def test_what_does_not_fit(hosts: Any) -> None:
     """It is said in one line what is wrong."""
     for arguments, code, words in (
         (("show", "nobody"), 3, "no machine nobody"),
-        (("show", "wood", "--last", "5x"), 1, "expected a span"),
+        (("show", "wood", "--last", "5x"), 1, "expected a duration"),
         (("show",), 2, "Missing argument"),
     ):
         found, _, errors = await hosts(*arguments)

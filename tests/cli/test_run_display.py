@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from smartmob.cli.run_display import RunDisplay, headline, picture
+from smartmob.cli.run_display import RunDisplay, headline, rendered
 
 FRAME: dict[str, Any] = {
     **{"id": "r", "state": "running", "reason": None, "elapsed": 7.2, "run_time": 30.0, "min_turrets": 2},
@@ -29,7 +29,7 @@ FRAME: dict[str, Any] = {
 def _drawn(frame: dict[str, Any]) -> str:
     console = Console(width=120, record=True, force_terminal=False)
     with console.capture() as capture:
-        console.print(picture(frame))
+        console.print(rendered(frame))
     return capture.get()
 
 

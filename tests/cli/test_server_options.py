@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from smartmob.cli.server_options import again, with_rest_client
+from smartmob.cli.server_options import command_line, with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import SettingsError
 
@@ -66,4 +66,4 @@ def test_a_further_command(server: str, usual: str | None, said: str, monkeypatc
     monkeypatch.delenv("SMARTMOB_SERVER", raising=False)
     if usual is not None:
         monkeypatch.setenv("SMARTMOB_SERVER", usual)
-    assert again(RestClient(server), "stop", "my app.web.0") == said
+    assert command_line(RestClient(server), "stop", "my app.web.0") == said

@@ -44,7 +44,7 @@ class TestLs:
     """The list of runs."""
 
     async def test_a_table(self, client: Any, tests: Any) -> None:
-        """Runs with what they cost, and metrics whose session never came."""
+        """Runs with what they cost, and metrics without a session."""
         await _fill(client)
         await client.post("/metrics/", json=metric(session_h="0f" * 16))
 
@@ -53,7 +53,7 @@ class TestLs:
         assert (code, errors) == (0, "")
         run_line = next(line for line in output.splitlines() if line.startswith("abababababab"))
         assert run_line.split()[3:] == ["0123abc", "rack7", "1", "3", "4.50", "s", "branch=main"]
-        assert "Metrics whose session never came" in output
+        assert "Metrics without a session" in output
         assert "0f" * 16 in output
 
     async def test_json(self, client: Any, tests: Any) -> None:
@@ -168,7 +168,7 @@ class TestImport:
         code, _, errors = await tests("import", path, "--scm-ref", "abc", "--tag", "a=b", "--component", "core")
 
         assert code == 0
-        assert "2 measures stored, 0 known already, 3 tests left out that did not pass" in errors
+        assert "2 measures stored, 0 known already, 3 tests left out because they did not pass" in errors
         async with client.get("/api/v1/runs/") as response:
             (found,) = (await response.json())["runs"]
         assert (found["scm_ref"], found["metrics"], found["nodes"]) == ("abc", 2, ["rack7"])

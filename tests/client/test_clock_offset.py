@@ -33,5 +33,5 @@ async def test_measure(client: Any) -> None:
 
 async def test_nobody_there() -> None:
     """It is an error that names the address."""
-    with pytest.raises(RemoteError, match=r"http://127\.0\.0\.1:1 does not tell its clock"):
+    with pytest.raises(RemoteError, match=r"http://127\.0\.0\.1:1 does not answer with its clock"):
         await measure("http://127.0.0.1:1", clock.epoch)

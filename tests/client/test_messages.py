@@ -113,7 +113,7 @@ def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, k
     observer.done(Done(1, 0))
     found = asyncio.run(listener.output()) if kind is Listener else list(listener)
     assert [str(each) for each in found] == [
-        "0", "3 messages were left out here: those before were not read in time",
+        "0", "3 messages were left out here: the ones before were not read in time",
     ]  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def test_a_link_out_of_the_folder_is_refused(to: str, tmp_path: Path) -> None:
     (root / "a" / "up").symlink_to("..")
     (root / "evil").symlink_to(to)
 
-    with pytest.raises(PackingError, match=r"evil is a link out of the folder, to .*put what it leads to in its place"):
+    with pytest.raises(PackingError, match=r"evil is a link out of the folder, to .*replace it by its target"):
         _names(root)
 
     (root / ".slugignore").write_text("evil\n")
@@ -148,12 +148,12 @@ def test_a_folder_without_a_procfile_is_refused(tmp_path: Path) -> None:
     (_app(tmp_path) / ".slugignore").write_text("Proc*\n")
     with pytest.raises(PackingError, match=r"has no Procfile that \.slugignore lets in"):
         _names(tmp_path)
-    with pytest.raises(PackingError, match="none is no folder"):
+    with pytest.raises(PackingError, match="none is not a folder"):
         _names(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"ok\n!\n", r"line 2: '!' is no pattern"), (b"\xff", "no text in UTF-8")]
+    ("content", "reason"), [(b"ok\n!\n", r"line 2: '!' is not a pattern"), (b"\xff", "not a text in UTF-8")]
 )
 def test_bad_patterns_are_named(content: bytes, reason: str, tmp_path: Path) -> None:
     """With their line."""
