@@ -89,7 +89,9 @@ def command(config: Path | None, **flags: Any) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         await server.serve(
-            *(service.app, service.gate, settings),
+            service.app,
+            service.gate,
+            settings,
             stopping=service.stopping,
             at_once=at_once,
             finish=service.finish,

@@ -1,4 +1,4 @@
-"""What tests of commands about processes share: the command bound to a service, and programs to run."""
+"""Fixtures of the tests of commands: the command bound to a service, and programs to run."""
 
 from __future__ import annotations
 

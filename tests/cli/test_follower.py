@@ -31,7 +31,7 @@ async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: An
         wire.cut()
         await command.says(f"The connection to {address} was lost")
         await wire.refused.wait()
-        wire.mend()
+        wire.repair()
         await command.says("myapp.web.0: connected again")
         seen = command.output
         await until(lambda: command.output.count("\n") > seen.count("\n") + 2)
@@ -50,7 +50,7 @@ async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, p
         wire.cut()
         await wire.refused.wait()
         await rest.post("/delete-process/myapp.web.0", {})
-        wire.mend()
+        wire.repair()
         assert await command.wait() == 0
     assert "myapp.web.0 was deleted" in command.errors
 

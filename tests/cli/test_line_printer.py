@@ -22,8 +22,8 @@ async def test_lines_go_out_at_the_end_of_a_round(capfdbinary: pytest.CaptureFix
     assert capfdbinary.readouterr().out == b"one\nt?o\n"
 
 
-async def test_a_flood_is_not_held_back(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """What is held has a bound, whatever a round brings."""
+async def test_the_buffer_of_lines_is_bounded(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The buffer has a bound, however many lines one iteration of the event loop brings."""
     screen = LinePrinter({"a.b": "b"}, as_json=False)
     for _ in range(100):
         screen.show("a.b", "x" * 10_000)
@@ -50,8 +50,8 @@ async def test_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert capfdbinary.readouterr().out == (b'{"slug":"a.b","line":"say \\"x\\""}\n{"slug":"a.b","event":"exited 1"}\n')
 
 
-async def test_a_reader_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for it is told, although the write that failed was nobody's."""
+async def test_a_closed_reader_ends_the_waiting_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waiting task gets the error, although the failed write belongs to no task."""
     ours, theirs = os.pipe()
     os.close(ours)
     with os.fdopen(theirs, "wb", buffering=0) as pipe:

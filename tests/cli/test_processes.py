@@ -97,8 +97,8 @@ class TestPs:
             "myapp.worker.0",
         ]
 
-    async def test_why_one_does_not_run(self, smartmob: Any, rest: RestClient, program: Any) -> None:
-        """What failed stands below the table with the reason and the last lines."""
+    async def test_the_reason_of_a_failure_is_shown(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+        """A failed process is listed below the table with the reason and its last lines."""
         folder = program("myapp", "web: echo help; exit 7\n")
         await _create(rest, folder)
         await smartmob("run", folder, "--detach")
@@ -131,7 +131,7 @@ class TestPs:
 
 
 class TestLogs:
-    """What processes wrote."""
+    """Stored output of processes."""
 
     async def test_what_is_kept(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """It prints it and ends; names only with several; JSON for programs."""

@@ -73,8 +73,10 @@ class TestPymon:
         assert content.skipped == 0
 
     @pytest.mark.parametrize(("text", "description"), [(None, {}), ("", {}), ("[1]", "[1]"), ("{", "{")])
-    def test_odd_descriptions(self, tmp_path: Path, text: str | None, description: object) -> None:
-        """What is no object is a text."""
+    def test_a_description_that_is_no_object_is_a_text(
+        self, tmp_path: Path, text: str | None, description: object
+    ) -> None:
+        """A description that is not a JSON object is stored as a text."""
         write_pymon(tmp_path / "x.pymon", [session("a", description=text)], [])
 
         assert [row["description"] for row in _open(tmp_path / "x.pymon").sessions()] == [description]

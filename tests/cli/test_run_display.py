@@ -1,4 +1,4 @@
-"""What is shown of a load test while it is on."""
+"""The display of a running load test."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_the_table() -> None:
         assert part in drawn, part
 
 
-def test_names_are_texts() -> None:
-    """What a terminal or the drawing library would obey is shown instead."""
+def test_names_are_shown_literally() -> None:
+    """Characters that control a terminal, and markup, are shown literally."""
     drawn = _drawn(FRAME)
     assert "\x1b" not in drawn
     assert "[31m[red]page" in drawn

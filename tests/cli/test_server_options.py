@@ -1,4 +1,4 @@
-"""Where a command finds its service, and with which token."""
+"""The address of the service, and the token, of a command."""
 
 from __future__ import annotations
 

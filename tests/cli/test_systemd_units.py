@@ -1,4 +1,4 @@
-"""What the units of systemd say."""
+"""Units of systemd."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_a_token() -> None:
     assert _lines(UNITS["service of a user"])["ExecStart"][0].endswith(" --token-file /home/me/token")
 
 
-def test_a_user_has_no_rights_to_give_away() -> None:
-    """What only the machine's systemd can do is left out of the units of a user."""
+def test_units_of_a_user_need_no_rights_of_the_machine() -> None:
+    """Settings that need the systemd of the machine are left out of the units of a user."""
     for name in ("service of a user", "agent of a user"):
         set_ = _lines(UNITS[name])
         assert not [key for key in set_ if key.startswith(("Protect", "Private", "Dynamic", "Capability", "State"))]

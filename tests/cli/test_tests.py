@@ -74,7 +74,7 @@ class TestLs:
 
 
 class TestShow:
-    """What a run cost."""
+    """Time, CPU and memory of the tests of a run."""
 
     async def test_by_the_beginning_of_its_name(self, client: Any, tests: Any) -> None:
         """Its tests, those first that took longest when asked so."""
@@ -208,8 +208,8 @@ class TestExport:
         _, output, _ = await tests("export", "--format", "ndjson")
         assert [json.loads(line)["item"] for line in output.splitlines()] == ["test_0", "test_1", "test_2"]
 
-    async def test_a_database_that_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """What was exported as a database of pytest-monitor is the same when it is loaded elsewhere."""
+    async def test_an_exported_database_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """A database of pytest-monitor that was exported is the same after it was imported."""
         await _fill(client)
         await client.post("/metrics/", json=metric(session_h="other", context_h="unknown"))
         path = tmp_path / "out.pymon"

@@ -38,8 +38,8 @@ async def test_a_cut_before_the_answer(wire: Wire, tmp_path: Any) -> None:
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
-async def test_a_connection_that_falls_silent(wire: Wire) -> None:
-    """Nobody says that it is lost; the heartbeat finds out, and the job goes on over a new one."""
+async def test_a_silent_connection_is_replaced(wire: Wire) -> None:
+    """The heartbeat detects the loss, and the job continues on a new connection."""
     async with CommandClient(wire.url, timeout=10) as lab:
         listener = await lab.exec("echo one; read x; echo two", max_interval=1.0)
         assert await listener.next() == "one\n"

@@ -1,4 +1,4 @@
-"""How far a clock is off."""
+"""Clock offsets that the client measures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_measure(client: Any) -> None:
     assert offset == pytest.approx(3600, abs=delay / 2 + 0.001)
 
 
-async def test_nobody_there() -> None:
+async def test_a_missing_service_is_reported() -> None:
     """It is an error that names the address."""
     with pytest.raises(RemoteError, match=r"http://127\.0\.0\.1:1 does not answer with its clock"):
         await measure("http://127.0.0.1:1", clock.epoch)

@@ -79,7 +79,7 @@ async def test_attaching(lab: CommandClient, client: Any) -> None:
         assert await (await other.attach(listener.id)).output() == ["one\n", "two\n"]
 
 
-async def test_binary_output(lab: CommandClient) -> None:
+async def test_binary_output_is_unchanged(lab: CommandClient) -> None:
     """Bytes come as they are."""
     listener = await lab.exec(["head", "-c", "3000000", "/dev/urandom"], binary=True)
     assert sum([len(data) async for data in listener]) == 3_000_000
@@ -94,8 +94,8 @@ async def test_bytes_to_a_command(lab: CommandClient) -> None:
     assert await listener.output() == ["5000000\n"]
 
 
-async def test_a_client_that_does_not_read(lab: CommandClient, client: Any) -> None:
-    """What it does not read waits at the server, on the disk."""
+async def test_unread_output_stays_on_the_server(lab: CommandClient, client: Any) -> None:
+    """Output that a client does not read waits on the disk of the server."""
     listener = await lab.exec(["head", "-c", "50000000", "/dev/zero"], binary=True)
     await until(lambda: len(listener._held) >= 4)
     async with connect(f"http://127.0.0.1:{client.server.port}") as other:
@@ -105,13 +105,13 @@ async def test_a_client_that_does_not_read(lab: CommandClient, client: Any) -> N
     assert sum([len(data) async for data in listener]) == 50_000_000
 
 
-async def test_many_at_once(lab: CommandClient) -> None:
+async def test_two_hundred_jobs_share_a_connection(lab: CommandClient) -> None:
     """Two hundred jobs on one connection."""
     listeners = [lab.start("exec", ["echo", str(number)]) for number in range(200)]
     assert [await listener.output() for listener in listeners] == [[f"{number}\n"] for number in range(200)]
 
 
-async def test_leaving_and_coming_back(lab: CommandClient) -> None:
+async def test_a_listener_continues_after_a_reconnection(lab: CommandClient) -> None:
     """A job's listener goes on after a disconnect and a connect."""
     listener = await lab.exec("echo one; read x; echo two")
     assert await listener.next() == "one\n"

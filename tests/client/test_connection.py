@@ -110,7 +110,7 @@ def test_the_seeds_client_commands(connection: client.ClientConnection, tmp_path
     assert "Run a program" in shown
 
 
-def test_disconnect_and_return(connection: client.ClientConnection) -> None:
+def test_jobs_continue_after_a_disconnect(connection: client.ClientConnection) -> None:
     """Jobs go on, and their listeners too; without a connection commands say so."""
     listener = connection.exec("echo one; read x; echo two", complete=False)
     assert listener.next() == "one\n"
@@ -122,7 +122,7 @@ def test_disconnect_and_return(connection: client.ClientConnection) -> None:
     assert list(listener) == ["two\n"]
 
 
-def test_threads(connection: client.ClientConnection, server: Server) -> None:
+def test_threads_share_connections(connection: client.ClientConnection, server: Server) -> None:
     """Many threads use one connection, and several, at once."""
     with client.add(server.url, enter_connect_timeout=20) as other, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: (connection, other)[n % 2].exec(f"echo {n}"), range(40)))
@@ -142,7 +142,7 @@ def test_a_server_that_is_not_there(settings: Settings) -> None:
         client.add("http://")
 
 
-def test_much_output(connection: client.ClientConnection) -> None:
+def test_half_a_million_lines_arrive_in_order(connection: client.ClientConnection) -> None:
     """Half a million lines arrive, each once and in order."""
     lines = iter(connection.exec("seq 500000", complete=False).next, None)
     assert all(int(line) == number for number, line in enumerate(lines, start=1))
@@ -155,7 +155,7 @@ def test_gathered_output_is_bounded(connection: client.ClientConnection, monkeyp
         connection.exec("seq 500000")
 
 
-def test_closing_all(server: Server) -> None:
+def test_close_all_closes_every_connection(server: Server) -> None:
     """The whole pool is closed at once."""
     made = [client.add(server.url) for _ in range(3)]
     made[0].connect(timeout=20)

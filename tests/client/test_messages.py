@@ -24,7 +24,7 @@ DESCRIBED = {command.name: command.description for command in Registry(COMMANDS)
 
 
 @given(st.text(alphabet="ab\n\r ü\x0b\x0c\x1c\x85\u2028", max_size=60), st.integers(1, 7))
-def test_lines(text: str, size: int) -> None:
+def test_output_is_split_at_line_ends_only(text: str, size: int) -> None:
     """Cut anywhere, output becomes the lines that text mode reads: ends are LF, CR LF and CR, and nothing else."""
     data, lines = text.encode(), LineSplitter()
     found = [line for at in range(0, len(data), size) for line in lines.add(data[at : at + size])] + lines.end()
@@ -34,7 +34,7 @@ def test_lines(text: str, size: int) -> None:
     assert all("\n" not in line[:-1] for line in found)
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_outside_utf8_are_replaced() -> None:
     """They are shown as such, and the rest is read on."""
     assert LineSplitter().add(b"a\xffb\n") == ["a\ufffdb\n"]
 
@@ -48,19 +48,19 @@ def test_bytes_that_are_no_text() -> None:
         ("unknown", (1,), {"a_": 2}, ([1], {"a_": 2})),
     ],
 )
-def test_arguments(name: str, args: Any, kwargs: Any, sent: Any) -> None:
+def test_a_parameter_named_like_an_option_takes_an_underscore(name: str, args: Any, kwargs: Any, sent: Any) -> None:
     """A parameter whose name the client uses itself is given with a `_` behind it."""
     assert messages.arguments(DESCRIBED.get(name), args, kwargs) == sent
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [(("f", "text"), {}), (("f",), {"data": "text"})])
-def test_texts_for_bytes(args: Any, kwargs: Any) -> None:
+def test_a_text_is_refused_where_bytes_are_expected(args: Any, kwargs: Any) -> None:
     """They are refused here, since the server would take them for base64."""
     with pytest.raises(TypeError, match="data must be bytes, not str"):
         messages.arguments(DESCRIBED["wrfile"], args, kwargs)
 
 
-def test_signatures() -> None:
+def test_signatures_show_the_options_of_the_client() -> None:
     """They show the server's parameters and the client's own."""
     assert str(messages.signature(DESCRIBED["mkdir"])) == (
         "(path: str, mode: Optional[int] = None, *, timeout=None, complete=True, echo_response=False, "
@@ -80,7 +80,7 @@ def _method(name: str) -> Any:
     return method
 
 
-def test_messages_that_are_not_read() -> None:
+def test_unread_messages_are_bounded_by_count() -> None:
     """Of very many some are left out, the reader is told how many."""
     listener = Listener("exec", max_interval=None)
     for _ in range(LIMITS.unread_messages // 1_000 + 2):
@@ -117,7 +117,7 @@ def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, k
     ]  # fmt: skip
 
 
-def test_gaps_without_end() -> None:
+def test_gaps_are_bounded() -> None:
     """Of very many gaps the last ones become one."""
     gaps: list[tuple[int, int]] = []
     for place in range(2 * LIMITS.gaps):

@@ -11,7 +11,7 @@ from smartmob.client.failures import ClientError
 
 
 @pytest.mark.parametrize("inner", ["/etc/x", "../x", "a/../x", "", ".", "a//b", "a/", "nul\0", 7, None])
-def test_no_place_elsewhere(inner: object) -> None:
+def test_a_name_that_leaves_the_folder_is_refused(inner: object) -> None:
     """A name that is absolute, goes up, is empty or is no text is refused."""
     with pytest.raises(ClientError, match="not a path below a folder"):
         safe_paths.below(Path("root"), inner)

@@ -1,4 +1,4 @@
-"""Whom a client trusts; what happens over the network stands in tests/acceptance/test_tls.py."""
+"""The certificates that a client trusts; tests/acceptance/test_tls.py tests connections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from smartmob.errors import SettingsError
 from tests.certificates import Authority
 
 
-async def test_the_authority_alone(tmp_path: Path) -> None:
-    """What is given replaces the machine's list, and certificates and names are checked."""
+async def test_an_own_authority_replaces_those_of_the_machine(tmp_path: Path) -> None:
+    """The given authority replaces the list of the machine, and certificates and names are checked."""
     made = connector(Authority(tmp_path).file)
 
     context = made._ssl
