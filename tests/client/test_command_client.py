@@ -49,8 +49,9 @@ async def test_timeouts(lab: CommandClient) -> None:
     """For the whole command, and between two messages; the job goes on."""
     with pytest.raises(ClientTimeout, match="exec did not end within"):
         await lab.exec("sleep 600", complete=True, timeout=0.2)
-    listener = await lab.exec("echo one; sleep 600", max_interval=0.2)
+    listener = await lab.exec("echo one; sleep 600")
     assert await listener.next() == "one\n"
+    listener.max_interval = 0.2
     with pytest.raises(ClientTimeout, match=r"silent for 0\.2 s"):
         await listener.next()
     assert await lab.is_alive(listener.id) == [True]

@@ -87,10 +87,12 @@ def test_the_seeds_listener(connection: client.ClientConnection) -> None:
 
 def test_clearing_messages(connection: client.ClientConnection) -> None:
     """All messages are passed over, until the end or until nothing comes."""
-    listener = connection.exec("seq 1000; read x", complete=False, max_interval=0.3)
+    listener = connection.exec("seq 1000; read x", complete=False)
+    listener.max_interval = 0.3
     listener.clear_messages()
     assert not listener.done
     connection.send_input(listener.id, "x")
+    listener.max_interval = None
     listener.clear_messages()
     assert listener.done
 
