@@ -1,4 +1,4 @@
-"""`smartmob bench`: what a service does on this machine, beside what its disk alone takes."""
+"""`smartmob bench`: measures the throughput of a service on this machine, and that of the disk for comparison."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import orjson
 import psutil
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json
 from smartmob.cli.serve import check_installed
-from smartmob.cli.trial import trial
+from smartmob.cli.server_options import as_json
+from smartmob.cli.temporary_service import trial
 from smartmob.errors import RemoteError
 from smartmob.kernel.runtime import clock
 
-_POSTERS, _MACHINES, _JOBS = 16, 20, 4
-_BULK_A_SECOND = 10_000
-_PAGE = 8_192
-_LOOK_SECONDS = 1.0
-_BUSY = 20.0
-"""Percent of the processors that others may take before the figures are doubtful."""
+_POSTERS, _MACHINES, _JOBS = 16, 20, 4  # clients at a time
+_BULK_ROWS_PER_SECOND = 10_000
+_PAGE_BYTES = 8_192  # the block size of PostgreSQL
+_LOAD_SECONDS = 1.0
+_BUSY_PERCENT = 20.0
+"""The load of the processors by other programs above which a warning is printed."""
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """One figure: how much a second, and how many milliseconds one took, where one was waited for."""
+class Measurement(msgspec.Struct, frozen=True):
+    """A measurement: operations per second, and the percentiles of their durations in milliseconds where known."""
 
     what: str
     per_second: float
@@ -39,16 +39,16 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 @click.command("bench")
-@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, help="How long each figure is measured.")
+@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, help="Seconds of each measurement.")
 @as_json
 def command(seconds: float, as_json: bool) -> None:
-    """Measure what a service does on this machine: a service of its own, with its own database, for half a minute.
+    """Measure the throughput of a temporary service with its own database on this machine, in half a minute.
 
-    One client in this process makes the load, so a machine with few processors does more for clients elsewhere. What is
-    acknowledged has been committed, so the disk tells in all of it; its own figure stands first.
+    One client in this process makes the load, so a machine with few processors serves more when clients are elsewhere.
+    A service acknowledges data after the commit, so the disk limits all results; its own result stands first.
     """
     check_installed(embedded=True)
-    busy = psutil.cpu_percent(_LOOK_SECONDS)
+    busy = psutil.cpu_percent(_LOAD_SECONDS)
     with trial("bench") as service:
         found = [_disk(service.folder, min(seconds, 2.0)), *asyncio.run(_measure(service.url, seconds))]
     if as_json:
@@ -56,24 +56,22 @@ def command(seconds: float, as_json: bool) -> None:
     else:
         rows = ((one.what, f"{one.per_second:,.0f}", _ms(one.p50_ms), _ms(one.p99_ms)) for one in found)
         output.print_table("", ("What", ">A second", ">p50", ">p99"), rows)
-    if busy > _BUSY:
-        output.say(
-            f"{busy:.0f}% of the processors were busy with something else before: do it again on a quiet machine."
-        )
+    if busy > _BUSY_PERCENT:
+        output.say(f"{busy:.0f}% of the processors were busy with something else before. Repeat it on a quiet machine.")
 
 
 def _ms(milliseconds: float | None) -> str:
     return output.NOTHING if milliseconds is None else f"{milliseconds:.2f} ms"
 
 
-def _disk(folder: Path, seconds: float) -> Measured:
-    """Append a page and wait for the disk, again and again."""
+def _disk(folder: Path, seconds: float) -> Measurement:
+    """Measure appending a page and waiting for fsync, repeatedly."""
     took = []
     file = os.open(folder / "page", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     try:
         deadline = clock.steady() + seconds
         while (began := clock.steady()) < deadline:
-            os.write(file, bytes(_PAGE))
+            os.write(file, bytes(_PAGE_BYTES))
             os.fsync(file)
             took.append(clock.steady() - began)
     finally:
@@ -81,16 +79,16 @@ def _disk(folder: Path, seconds: float) -> Measured:
     return _figure("disk: pages written with fsync, one after the other", took, seconds)
 
 
-def _figure(what: str, took: Sequence[float], seconds: float) -> Measured:
+def _figure(what: str, took: Sequence[float], seconds: float) -> Measurement:
     if not took:
         raise RemoteError(f"not one was answered within {seconds:g} s: {what}")
     ordered = sorted(took)
     places = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
     p50, p99 = (1e3 * ordered[place] for place in places)
-    return Measured(what, len(took) / seconds, p50, p99)
+    return Measurement(what, len(took) / seconds, p50, p99)
 
 
-async def _measure(url: str, seconds: float) -> list[Measured]:
+async def _measure(url: str, seconds: float) -> list[Measurement]:
     timeout = aiohttp.ClientTimeout(total=60 + seconds)
     async with aiohttp.ClientSession(url, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
         await _ask(client, "POST", "/contexts/", _CONTEXT)
@@ -119,8 +117,8 @@ async def _ask(client: aiohttp.ClientSession, method: str, path: str, document: 
 Work = Callable[[], Awaitable[object]]
 
 
-async def _repeat(what: str, seconds: float, background_tasks: Sequence[Work]) -> Measured:
-    """Do each work again and again, beside the others."""
+async def _repeat(what: str, seconds: float, workers: Sequence[Work]) -> Measurement:
+    """Repeat all workers at the same time, and return the measurement of all their rounds."""
     took: list[float] = []
     deadline = clock.steady() + seconds
 
@@ -130,7 +128,7 @@ async def _repeat(what: str, seconds: float, background_tasks: Sequence[Work]) -
             took.append(clock.steady() - began)
 
     async with asyncio.TaskGroup() as group:
-        for work in background_tasks:
+        for work in workers:
             group.create_task(again(work))
     return _figure(what, took, seconds)
 
@@ -148,28 +146,28 @@ def _run(client: aiohttp.ClientSession) -> Work:
     return lambda: _ask(client, "POST", "/commands/exec", {"cmd": ["true"]})
 
 
-async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measured:
-    rows, count = _rows(0), int(_BULK_A_SECOND * seconds)
+async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measurement:
+    rows, count = _rows(0), int(_BULK_ROWS_PER_SECOND * seconds)
     body = b"\n".join(orjson.dumps(next(rows)) for _ in range(count))
     began = clock.steady()
     async with client.post("/metrics/", data=body, headers={"Content-Type": "application/x-ndjson"}) as answer:
         said = await answer.read()
         if answer.status >= 300:
             raise RemoteError(f"the bulk of measures was answered {answer.status}: {said[:200]!r}")
-    return Measured("measures of tests, as NDJSON in one request", count / (clock.steady() - began))
+    return Measurement("measures of tests, as NDJSON in one request", count / (clock.steady() - began))
 
 
-async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measured:
-    """Be machines that send the next sample when the last one was answered."""
-    sockets, background_tasks = [], []
+async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measurement:
+    """Measure machines that each send the next sample when the one before was answered."""
+    sockets, workers = [], []
     for number in range(_MACHINES):
         body = await _ask(client, "POST", "/client", {"username": f"bench{number}", "password": "bench"})
         socket = await client.ws_connect("/echo")
         await socket.send_json({"type": "HELLO"})
         await socket.receive_json()
         sockets.append(socket)
-        background_tasks.append(_sample(socket, orjson.loads(body)["client_id"]))
-    found = await _repeat(f"samples over WebSockets, {_MACHINES} machines at a time", seconds, background_tasks)
+        workers.append(_sample(socket, orjson.loads(body)["client_id"]))
+    found = await _repeat(f"samples over WebSockets, {_MACHINES} machines at a time", seconds, workers)
     for socket in sockets:
         await socket.close()
     return found
@@ -194,7 +192,7 @@ _SESSION = {"session_h": "bench", "run_date": "2026-01-01T00:00:00", "scm_ref": 
 
 
 def _rows(first: int) -> Iterator[dict[str, Any]]:
-    """Yield measures of a thousand tests, again and again."""
+    """Yield metrics of a thousand tests, repeatedly."""
     number = first
     while True:
         name = f"test_{number % 1000}"

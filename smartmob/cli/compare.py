@@ -1,4 +1,4 @@
-"""`smartmob compare`: what became slower, and whether the machine was busy."""
+"""`smartmob compare`: the tests that became slower, and the load of the machine meanwhile."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, cast
 import click
 
 from smartmob.cli import output, verdict_formats
-from smartmob.cli.connection import talks_to_server
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
 
 PATH = "/api/v1/compare"
 _COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "improvement": "green"}
 _FAILS = {"regression": ("regression",), "suspect": ("regression", "suspect")}
-_WRONG_NAME = (400, 404)
+_WRONG_NAME_STATUS = (400, 404)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 _FORMATS = ("table", "json", "markdown", "junit")
 _RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
@@ -26,7 +26,7 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
     """Return a share that was written as `5%` or `0.05`."""
     match = _SHARE.fullmatch(text.strip())
     if match is None:
-        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05")
+        raise click.BadParameter(f"{text!r} is not a share; write 5% or 0.05")
     return float(match[1]) * (0.01 if match[2] else 1.0)
 
 
@@ -34,21 +34,21 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
 @click.argument("base", default="latest~1")
 @click.argument("head", default="latest")
 @click.option("--resource", type=click.Choice(_RESOURCES), default="total_time", show_default=True,
-              help="What to compare.")  # fmt: skip
+              help="The resource to compare.")  # fmt: skip
 @click.option("--fail-on", type=click.Choice(tuple(_FAILS)), help="End with 1 if there is one; suspect means either.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--all", "everything", is_flag=True, help="Show in the table also the tests that are only noise.")
+@click.option("--all", "everything", is_flag=True, help="Also show the tests that are only noise in the table.")
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=_share,
-              help="Smaller changes do not matter.")  # fmt: skip
+              help="Ignore smaller changes.")  # fmt: skip
 @click.option(
     "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
-    help="Nor do these, in cores or MB where no time is compared. Default: 0.001 s, 0.05 cores, 1 MB.",
+    help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB.",
 )  # fmt: skip
-@talks_to_server
+@with_rest_client
 async def command(
-    lab: RestClient,
+    rest: RestClient,
     base: str,
     head: str,
     resource: str,
@@ -59,19 +59,19 @@ async def command(
     min_effect: float,
     min_change: float | None,
 ) -> int:
-    """Tell what became slower from BASE to HEAD, and what is only noise.
+    """Show which tests became slower from BASE to HEAD, and which changes are only noise.
 
-    Each is a run, a commit or the hash of a session, or the beginning of one; `run:`, `commit:` or `session:` before it
-    says which, `latest` is the newest run and `latest~1` the one before. A test has to be slower in two sessions in a
-    row to count as a regression; before that it is suspect.
+    BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
+    before it says which. `latest` is the newest run and `latest~1` the one before. A test must be slower in two
+    sessions in a row to be a regression; before that it is suspect.
     """
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
         query["min_change"] = min_change
     try:
-        found = await lab.get(PATH, **query)
+        found = await rest.get(PATH, **query)
     except RemoteError as error:
-        if error.status in _WRONG_NAME:
+        if error.status in _WRONG_NAME_STATUS:
             raise SettingsError(str(error)) from None
         raise
     if as_json or form == "json":
@@ -86,7 +86,7 @@ async def command(
 
 
 def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
-    """Print the verdict, the tests that need a look, and what was found of the machine."""
+    """Print the verdict, the tests that are not only noise, and notes on the load of the machine."""
     colour = _COLOURS.get(found["verdict"], "bold")
     lines = [output.plain(f"{found['verdict']}: {found['explanation']}", colour)]
     rows = [row for row in found["items"] if everything or row["verdict"] != "noise"]

@@ -1,4 +1,4 @@
-"""`smartmob db`: looks after the database, while the service runs and while it does not."""
+"""`smartmob db`: maintains the database, with or without a running service."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import click
 import msgspec
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json
 from smartmob.cli.serve import flag
+from smartmob.cli.server_options import as_json
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
 from smartmob.settings import OPTIONS, Settings, environment, load
@@ -26,7 +26,7 @@ Use = Callable[[Any], Awaitable[int | None]]
 
 
 def has_database(function: Any) -> Any:
-    """Give a command the options that say where the database is; they are those of `smartmob serve`."""
+    """Add the options of the database to a command; they are those of `smartmob serve`."""
     for option in reversed(_OPTIONS):
         function = flag(option)(function)
     config = click.option("--config", type=click.Path(path_type=Path), help="File of settings, in TOML.")
@@ -40,7 +40,7 @@ def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 
 def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
-    """Return the exit code of what is done with the database."""
+    """Connect to the database, call `use` with it, and return the exit code."""
     from smartmob.app import MIGRATED_FEATURES
     from smartmob.kernel.db import migrations
     from smartmob.kernel.maintenance.database_target import reach
@@ -51,8 +51,8 @@ def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = F
     settings = settings_of(config, flags)
 
     async def run() -> int:
-        async with reach(settings, migrations.collect(MIGRATED_FEATURES), make=make) as place:
-            return await use(place) or 0
+        async with reach(settings, migrations.collect(MIGRATED_FEATURES), make=make) as target:
+            return await use(target) or 0
 
     logs = log.configure("kv", settings.utc, "file:///dev/null")
     try:
@@ -63,7 +63,7 @@ def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = F
 
 @click.group("db")
 def command() -> None:
-    """Look after the database.
+    """Maintain the database.
 
     Works on the database that `smartmob serve` uses with the same options, variables and file: the embedded one of
     --data-dir, whether a service runs on it or not, or the one of --database-url-file.
@@ -125,7 +125,7 @@ def _print_status(place: Any, status: Any) -> None:
 @has_database
 @as_json
 def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
-    """Bring the tables up to date, as a service that starts would.
+    """Migrate the tables to this version, as a service does at its start.
 
     Ends with 0 when they are up to date, also when nothing was to be done. Several at once wait for each other.
     """
@@ -200,7 +200,7 @@ async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
 @has_database
 @as_json
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
-    """Put a backup back, into a new data directory or an empty database.
+    """Restore a backup, into a new data directory or an empty database.
 
     Only rows are taken from the file, the tables are made anew: a file from elsewhere runs nothing. The whole of it is
     one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
@@ -233,7 +233,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
 @has_database
 @as_json
 def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
-    """Clean up after removed rows, and let PostgreSQL look at the tables anew (VACUUM ANALYZE).
+    """Free the space of removed rows, and update the statistics of PostgreSQL (VACUUM ANALYZE).
 
     It locks nothing out. PostgreSQL does it by itself; it is worth while after a large import or removal.
     """

@@ -1,4 +1,4 @@
-"""`smartmob demo`: a service of its own, a real suite with the real plugin, and what came of it."""
+"""`smartmob demo`: a temporary service, a real test suite with the real plugin, and the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import platformdirs
 from smartmob.cli import output
 from smartmob.cli import tests as tests_command
 from smartmob.cli.serve import check_installed
-from smartmob.cli.trial import trial
+from smartmob.cli.temporary_service import trial
 from smartmob.errors import RemoteError
 from smartmob.settings import environment
 
@@ -53,7 +53,7 @@ def command(keep: bool) -> None:
 
 
 def _plugin_environment() -> Path:
-    """Return the Python of a virtual environment that has the plugin; it is made the first time."""
+    """Return the Python of a virtual environment with the plugin, which the first call creates."""
     name = hashlib.sha256(repr((REQUIREMENTS, sys.version)).encode()).hexdigest()[:12]
     folder = Path(platformdirs.user_cache_path("smartmob")) / f"demo-{name}"
     python = folder / "bin" / "python"

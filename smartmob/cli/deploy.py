@@ -1,4 +1,4 @@
-"""Turrets as processes of other services: brought there, waited for, and removed whatever happens."""
+"""Turrets as processes of other services: deployed for a run, and removed in every case."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from urllib.parse import quote
 from yarl import URL
 
 from smartmob.cli import output
-from smartmob.cli.connection import again
 from smartmob.cli.processes import remarks
+from smartmob.cli.server_options import command_line
 from smartmob.client.http import RestClient
-from smartmob.client.packing import PROCFILE, packed
+from smartmob.client.source_archive import PROCFILE, source_archive
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 from smartmob.processes import model
 from smartmob.turrets.turret import configuration, package
 
-_CHUNK = 256 * 1024
-_LOOK_AGAIN = 0.25
+_CHUNK_BYTES = 256 * 1024
+_POLL_SECONDS = 0.25
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 15.0
 _TYPE = "turret"
@@ -45,12 +45,12 @@ PYTHONPATH="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 
 class DeploymentFailed(SmartmobError):
-    """The turrets cannot be brought to the other services."""
+    """The turrets cannot be deployed to the other services."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What is to be fired: the folder of the project, its configuration there, and how many turrets were brought."""
+class Deployment:
+    """A project to fire: its folder, its configuration, and the number of turrets that were deployed."""
 
     folder: Path
     config_file: Path
@@ -61,7 +61,7 @@ class Sent:
 class _Process:
     """A turret on a service."""
 
-    lab: RestClient
+    rest: RestClient
     turret: dict[str, Any]
     app: str
     node: str
@@ -71,7 +71,7 @@ class _Process:
         return f"{self.app}.{self.node}"
 
     def __str__(self) -> str:
-        return f"{self.turret['name']} on {URL(self.lab.url).authority}"
+        return f"{self.turret['name']} on {URL(self.rest.url).authority}"
 
 
 def services(text: str) -> list[str]:
@@ -92,9 +92,10 @@ def services(text: str) -> list[str]:
 
 
 def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
-    """Return under which address turrets of the services at `urls` find a headquarters that listens at `listens`.
+    """Return the address at which turrets of the services at `urls` reach a headquarters that listens at `listens`.
 
-    One that listens everywhere is where the service at `server` is. Raises InvalidInput where that cannot be.
+    For a headquarters that listens on all addresses it is the host of the service at `server`. Raises InvalidInput when
+    the turrets cannot reach it.
     """
     address = (URL(server).host or "") if _is_everywhere(listens) else listens
     far = [host for url in urls if not _is_here(host := URL(url).host or "")]
@@ -123,43 +124,43 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    lab: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
-) -> AsyncIterator[Sent]:
-    """Bring the turrets of a project to services, and remove them at the end of the block.
+    rest: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
+) -> AsyncIterator[Deployment]:
+    """Deploy the turrets of a project to services, and remove them at the end of the block.
 
-    They are dealt out in turn until each service has one and each of them is somewhere, and are connected to the
-    headquarters of `lab` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
+    Services get turrets in turn until each service has one and each turret has a service. All are connected to the
+    headquarters of `rest` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
     """
-    heard = await lab.get("/turrets")
+    heard = await rest.get("/turrets")
     there = heard["headquarters"]
     if there is None:
-        raise DeploymentFailed(f"{lab.url} is no headquarters; start it with --hq (smartmob serve --hq)")
-    address = address or hq_address(there["host"], lab.url, urls)
+        raise DeploymentFailed(f"{rest.url} is no headquarters; start it with --hq (smartmob serve --hq)")
+    address = address or hq_address(there["host"], rest.url, urls)
     goal = {"hq_address": address, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     async with AsyncExitStack() as ends:
-        place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
+        temporary = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
         ends.enter_context(_ended_like_interrupted())
-        labs = [await ends.enter_async_context(lab.beside(url)) for url in urls]
-        folder, config = await asyncio.to_thread(_open_project, project, config_file, place)
+        clients = [await ends.enter_async_context(rest.for_service(url)) for url in urls]
+        folder, config = await asyncio.to_thread(_open_project, project, config_file, temporary)
         turrets = await asyncio.to_thread(package.turrets, folder, config)
         required = configuration.read(config).get("turrets_requirements", [])
-        app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(labs))
+        app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(clients))
         processes = [
             _Process(each, turret | goal, app, f"{_TYPE}.{index}")
-            for index, (each, turret) in enumerate(islice(zip(cycle(labs), cycle(turrets), strict=False), number))
+            for index, (each, turret) in enumerate(islice(zip(cycle(clients), cycle(turrets), strict=False), number))
         ]
         try:
-            await _create(processes, config.parent, place, required)
-            await _until_ready(lab, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
+            await _create(processes, config.parent, temporary, required)
+            await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
             output.say(f"Ready: {', '.join(map(str, processes))}")
-            yield Sent(folder, await asyncio.to_thread(_waiting_for, config, number, place), number)
+            yield Deployment(folder, await asyncio.to_thread(_waiting_for, config, number, temporary), number)
         finally:
             await _remove(processes)
 
 
 @contextmanager
 def _ended_like_interrupted() -> Iterator[None]:
-    """Take SIGTERM for CTRL-C, after which everything is removed."""
+    """Treat SIGTERM like CTRL-C until the end of the block, so that the turrets are removed."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     try:
@@ -168,37 +169,37 @@ def _ended_like_interrupted() -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def _open_project(project: Path, config_file: Path | None, place: Path) -> tuple[Path, Path]:
+def _open_project(project: Path, config_file: Path | None, temporary: Path) -> tuple[Path, Path]:
     """Return the folder of a project, which may be a package of one, and its configuration."""
     if project.is_file():
-        (place / "project").mkdir()
-        package.unpack(project, place / "project")
-        found = sorted([*(place / "project").glob("config.json"), *(place / "project").glob("*/config.json")])
+        (temporary / "project").mkdir()
+        package.unpack(project, temporary / "project")
+        found = sorted([*(temporary / "project").glob("config.json"), *(temporary / "project").glob("*/config.json")])
         if not found:
             raise InvalidInput(f"{project} has no config.json; give the folder of a project, or a package of it")
         project = found[0].parent
     return project, config_file or project / "config.json"
 
 
-def _waiting_for(config: Path, turrets: int, place: Path) -> Path:
-    """Return a configuration whose run waits for all turrets that were brought."""
+def _waiting_for(config: Path, turrets: int, temporary: Path) -> Path:
+    """Write and return a configuration whose run waits for all deployed turrets."""
     given = configuration.read(config)
     wanted = given.get("min_turrets")
     given["min_turrets"] = max(turrets, wanted if isinstance(wanted, int) else 1)
-    changed = place / "config.json"
+    changed = temporary / "config.json"
     changed.write_text(json.dumps(given), encoding="utf-8")
     return changed
 
 
-async def _create(processes: Sequence[_Process], project: Path, place: Path, required: Sequence[str]) -> None:
-    """Upload and create all; what was begun is ended before anything is raised, so that it can be removed."""
+async def _create(processes: Sequence[_Process], project: Path, temporary: Path, required: Sequence[str]) -> None:
+    """Upload and create all processes. All requests end before an error is raised, so that all can be removed."""
 
     async def create(number: int, process: _Process) -> None:
-        target = place / str(number)
+        target = temporary / str(number)
         await asyncio.to_thread(_fill, target, process.turret, project, required)
-        source = await _upload(process.lab, target)
+        source = await _upload(process.rest, target)
         wanted = {"app": process.app, "node": process.node, "process_type": _TYPE, "source_url": source}
-        await process.lab.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
+        await process.rest.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
 
     creating = asyncio.gather(*(create(*each) for each in enumerate(processes)), return_exceptions=True)
     try:
@@ -211,7 +212,7 @@ async def _create(processes: Sequence[_Process], project: Path, place: Path, req
 
 
 def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequence[str]) -> None:
-    """Make the folder of a program that is a turret."""
+    """Write the folder of a program that runs a turret."""
     target.mkdir()
     package.pack(project, turret, target / _TURRET)
     command = f"sh {_SCRIPT}" if required else _COMMAND
@@ -221,28 +222,28 @@ def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequenc
         (target / "requirements.txt").write_text("".join(f"{each}\n" for each in required), encoding="utf-8")
 
 
-async def _upload(lab: RestClient, folder: Path) -> str:
-    packing = packed(folder)
+async def _upload(rest: RestClient, folder: Path) -> str:
+    packing = source_archive(folder)
     archive = await asyncio.to_thread(packing.__enter__)
     try:
 
         async def chunks() -> AsyncIterator[bytes]:
             with archive.path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
+                while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
 
-        return str((await lab.upload("/upload-archive", chunks(), archive.size))["source_url"])
+        return str((await rest.upload("/upload-archive", chunks(), archive.size))["source_url"])
     finally:
         packing.__exit__(None, None, None)
 
 
-async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
-    """Return when all turrets are connected; raises DeploymentFailed when one cannot be started or does not come."""
+async def _until_ready(rest: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
+    """Wait until all turrets are connected; raises DeploymentFailed when one cannot start or does not connect."""
     wanted = Counter(process.turret["name"] for process in processes)
     loop, deadline = asyncio.get_running_loop(), math.inf
     while True:
         if await _all_run(processes):
-            heard = (await lab.get("/turrets"))["turrets"]
+            heard = (await rest.get("/turrets"))["turrets"]
             new = [turret for turret in heard if turret["uuid"] not in known and turret["alive"]]
             missing = wanted - Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
             if not missing:
@@ -250,17 +251,17 @@ async def _until_ready(lab: RestClient, processes: Sequence[_Process], known: se
             deadline = min(deadline, loop.time() + _READY_SECONDS)
             if loop.time() >= deadline:
                 break
-        await asyncio.sleep(_LOOK_AGAIN)
-    there = ", ".join(sorted({URL(process.lab.url).authority for process in processes}))
+        await asyncio.sleep(_POLL_SECONDS)
+    there = ", ".join(sorted({URL(process.rest.url).authority for process in processes}))
     raise DeploymentFailed(
-        f"{', '.join(missing)} did not come to the headquarters within {_READY_SECONDS:g} s. Can {address} and its "
+        f"{', '.join(missing)} did not connect to the headquarters within {_READY_SECONDS:g} s. Can {address} and its "
         f"ports be reached from {there}? Say with --hq-address where it is for them"
     )
 
 
 async def _all_run(processes: Sequence[_Process]) -> bool:
-    """Tell whether all have been started; raises DeploymentFailed, with its last lines, for one that cannot be."""
-    states = await asyncio.gather(*(each.lab.get(f"/process-status/{quote(each.slug)}") for each in processes))
+    """Return whether all processes run; raises DeploymentFailed, with its last lines, for one that cannot start."""
+    states = await asyncio.gather(*(each.rest.get(f"/process-status/{quote(each.slug)}") for each in processes))
     for process, status in zip(processes, states, strict=True):
         if status["state"] in _NOT_STARTED:
             why = "\n".join(line.plain for line in remarks(status))
@@ -269,14 +270,14 @@ async def _all_run(processes: Sequence[_Process]) -> bool:
 
 
 async def _remove(processes: Sequence[_Process]) -> None:
-    """Remove all; what stays behind is told."""
+    """Remove all processes, and report those that cannot be removed."""
 
     async def remove(process: _Process) -> None:
         try:
-            await process.lab.post(f"/delete-process/{quote(process.slug)}", {})
+            await process.rest.post(f"/delete-process/{quote(process.slug)}", {})
         except RemoteError as error:
             if error.status != 404:
-                way = again(process.lab, "stop", "--remove", process.slug)
+                way = command_line(process.rest, "stop", "--remove", process.slug)
                 output.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
 
     await asyncio.gather(*map(remove, processes))

@@ -1,4 +1,4 @@
-"""`smartmob doctor`: looks at what a service needs on this machine, and tells what to do."""
+"""`smartmob doctor`: checks the requirements of a service on this machine, and tells what to do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json
 from smartmob.cli.db import settings_of
 from smartmob.cli.serve import with_settings
+from smartmob.cli.server_options import as_json
 from smartmob.errors import SettingsError
 
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
@@ -25,7 +25,7 @@ _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
 @as_json
 @with_settings
 def command(server: str | None, config: Path | None, as_json: bool, **flags: Any) -> int:
-    """Look whether a service can run here, and tell what to do where it cannot.
+    """Check whether a service can run here, and tell what to do where it cannot.
 
     Takes the options of `smartmob serve`, to look with the same ones: ports, data directory, disk, files of secrets,
     database, programs, file descriptors, clock. It changes nothing. Ends with 1 when something is bad.
@@ -60,7 +60,7 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
 
 
 def _turret_keys(path: Path) -> Any:
-    """Look whether the list of turrets that may connect can be read, holds keys, and is written by its owner only."""
+    """Check that the list of turret keys can be read, contains keys, and can be written by its owner only."""
     from smartmob.kernel.maintenance.checks import Finding
     from smartmob.turrets.hq.authenticator import read_keys
 

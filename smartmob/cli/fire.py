@@ -18,28 +18,29 @@ import orjson
 
 from smartmob import csv_cells
 from smartmob.cli import output, output_files, thresholds
-from smartmob.cli.connection import talks_to_server
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
-from smartmob.cli.live import Display
+from smartmob.cli.run_display import RunDisplay
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client import http
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 RUNS = "/turret-runs"
 _CONFIG = "config.json"
 _LEFT_OUT = ("results", "__pycache__", "templates")
-_MOST_BYTES = 12 * 1024 * 1024
+_MAX_PACKAGE_BYTES = 12 * 1024 * 1024
 _STATES = ("waiting", "running", "draining")
 _FINAL_STATES = ("finished", "failed", "stopped")
-_AGAIN_AFTER = 1.0
-_ATTEMPTS = 60
+_RECONNECT_SECONDS = 1.0
+_ATTEMPTS = 60  # connections to a run whose connection breaks
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
 _KEYS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
 
 class RunFailed(SmartmobError):
-    """The load test did not go well."""
+    """The load test failed, or met a condition of --fail-if."""
 
 
 @click.command("fire")
@@ -55,9 +56,9 @@ class RunFailed(SmartmobError):
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@talks_to_server
+@with_rest_client
 async def fire(
-    lab: RestClient,
+    rest: RestClient,
     project: Path,
     config_file: Path | None,
     conditions: tuple[str, ...],
@@ -69,48 +70,48 @@ async def fire(
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
-    Turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    ends it before its time, a second one leaves without waiting. With --on the turrets of PROJECT are run by other
-    services, which take the same token: in turn, until each service has one and each turret is somewhere.
+    All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
+    stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
+    run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
     """
     limits = [thresholds.parse(text) for text in conditions]
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with deployed(lab, addresses(services), project, config_file, hq_address) as sent:
-            run = await _ask(lab, sent.folder, sent.config_file)
-            state = await _follow(lab, _ident(run))
+        async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
+            run = await _request_run(rest, sent.folder, sent.config_file)
+            state = await _follow(rest, _ident(run))
     else:
-        run = await _ask(lab, project, config_file)
-        await _tell_of_ports(lab, run["config"])
+        run = await _request_run(rest, project, config_file)
+        await _warn_of_ports(rest, run["config"])
         if no_wait:
             click.echo(output.printable(str(run["id"])))
             return
-        state = await _follow(lab, _ident(run))
-    await _conclude(lab, _ident(run), state, limits, target, as_json)
+        state = await _follow(rest, _ident(run))
+    await _show_result(rest, _ident(run), state, limits, target, as_json)
 
 
-async def _ask(lab: RestClient, project: Path, config_file: Path | None) -> dict[str, Any]:
-    """Ask for the run of a project, and return it."""
+async def _request_run(rest: RestClient, project: Path, config_file: Path | None) -> dict[str, Any]:
+    """Request a run of a project, and return it."""
     package = await asyncio.to_thread(pack_project, project, config_file)
-    run: dict[str, Any] = await lab.post_bytes(RUNS, package, "application/gzip")
+    run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip")
     return run
 
 
-async def _conclude(
-    lab: RestClient, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
+async def _show_result(
+    rest: RestClient, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
 ) -> None:
-    """Show what a run has found; raises RunFailed for one that did not go well."""
-    summary = await lab.get(f"{RUNS}/{run}/summary")
+    """Show the summary of a run; raises RunFailed when it failed or met a condition."""
+    summary = await rest.get(f"{RUNS}/{run}/summary")
     if target is not None:
-        await _save(lab, f"{RUNS}/{run}/report", target)
+        await _save(rest, f"{RUNS}/{run}/report", target)
     if as_json:
         output.print_json(summary)
     else:
         print_summary(summary)
-    said = [text for limit in limits if (text := limit.said_of(summary)) is not None]
-    if said:
-        raise RunFailed("; ".join(said))
+    violations = [text for limit in limits if (text := limit.violation(summary)) is not None]
+    if violations:
+        raise RunFailed("; ".join(violations))
     if state != "finished":
         raise RunFailed(f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
 
@@ -120,23 +121,23 @@ async def _conclude(
 @click.option("--against", metavar="RUN", help="Another run to compare with, side by side.")
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
-@talks_to_server
-async def report(lab: RestClient, run: str, against: str | None, target: Path | None) -> None:
-    """Write the report of RUN, a page that brings everything with it; last is the last run."""
-    run = await _find(lab, run)
-    query = {"against": await _find(lab, against)} if against is not None else {}
-    await _save(lab, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
+@with_rest_client
+async def report(rest: RestClient, run: str, against: str | None, target: Path | None) -> None:
+    """Write the report of RUN as one self-contained page; `last` is the last run."""
+    run = await _find(rest, run)
+    query = {"against": await _find(rest, against)} if against is not None else {}
+    await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
 
 
 @click.command("results-to-csv")
 @click.argument("run", metavar="RUN")
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-d", "--delimiter", default=";", show_default=True, help="What stands between two columns.")
-@talks_to_server
-async def results_to_csv(lab: RestClient, run: str, target: Path, delimiter: str) -> None:
-    """Write the results of RUN that came one by one as CSV, with the columns that OCT gives them."""
-    run = await _find(lab, run)
-    summary = await lab.get(f"{RUNS}/{run}/summary")
+@click.option("-d", "--delimiter", default=";", show_default=True, help="Separator of the columns.")
+@with_rest_client
+async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: str) -> None:
+    """Write the single results of RUN as CSV, with the columns of OCT."""
+    run = await _find(rest, run)
+    summary = await rest.get(f"{RUNS}/{run}/summary")
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
     with output_files.replacing(target) as raw, io.TextIOWrapper(raw, "utf-8", newline="") as file:
@@ -145,7 +146,7 @@ async def results_to_csv(lab: RestClient, run: str, target: Path, delimiter: str
             writer.writerow([csv_cells.guarded(name) for name in (*_HEADERS, *timers)])
         except (TypeError, csv.Error) as error:
             raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
-        async for line in lab.lines(f"{RUNS}/{run}/results"):
+        async for line in rest.lines(f"{RUNS}/{run}/results"):
             result = orjson.loads(line)
             given = [result["custom_timers"].get(name) for name in timers]
             writer.writerow([csv_cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
@@ -159,52 +160,54 @@ async def results_to_csv(lab: RestClient, run: str, target: Path, delimiter: str
 @click.argument("run", metavar="RUN")
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the report there; the default is report-RUN.html.")  # fmt: skip
-@talks_to_server
-async def rebuild_results(lab: RestClient, run: str, target: Path | None) -> None:
-    """Make the figures of RUN anew from its stored results, and write its report."""
-    run = await _find(lab, run)
-    summary = await lab.post(f"{RUNS}/{run}/rebuild", {})
+@with_rest_client
+async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> None:
+    """Compute the summary of RUN again from its stored results, and write its report."""
+    run = await _find(rest, run)
+    summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
     output.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
-    await _save(lab, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
+    await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
 
 
 def pack_project(project: Path, config_file: Path | None = None) -> bytes:
-    """Return a project as a package; one that is a package already is taken as it is. Raises InvalidInput."""
+    """Return a project as a package; a package is returned unchanged. Raises InvalidInput."""
     try:
         if project.is_file():
             return project.read_bytes()
         config = config_file or project / _CONFIG
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            # First, since who reads the package looks for it.
+            # First, because a reader of the package looks for it.
             archive.add(config, _CONFIG)
             for path in sorted(project.rglob("*")):
                 name = path.relative_to(project)
                 hidden = any(part.startswith(".") or part in _LEFT_OUT for part in name.parts)
                 if path.is_file() and not hidden and path.suffix not in (".gz", ".pyc") and str(name) != _CONFIG:
                     archive.add(path, str(name))
-                if packed.tell() > _MOST_BYTES:
-                    raise InvalidInput(f"{project} has more than {_MOST_BYTES} bytes packed; move data elsewhere")
+                if packed.tell() > _MAX_PACKAGE_BYTES:
+                    raise InvalidInput(
+                        f"{project} has more than {_MAX_PACKAGE_BYTES} bytes packed; move data elsewhere"
+                    )
     except OSError as error:
         raise InvalidInput(f"cannot read {error.filename or project}: {error.strerror}") from None
     return packed.getvalue()
 
 
-async def _tell_of_ports(lab: RestClient, config: Mapping[str, Any]) -> None:
-    """Warn when the turrets of a project would look for the headquarters elsewhere."""
-    there = (await lab.get("/turrets"))["headquarters"]
+async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
+    """Warn when the ports in the configuration of a project differ from those of the headquarters."""
+    there = (await rest.get("/turrets"))["headquarters"]
     for key in ("publish_port", "rc_port"):
         if there is not None and config.get(key) is not None and config[key] != there[key]:
             output.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
-async def _follow(lab: RestClient, run: str) -> str:
-    """Show a run until it is over; return the state in which it ended. The first CTRL-C ends it before its time."""
+async def _follow(rest: RestClient, run: str) -> str:
+    """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
     path = f"{RUNS}/{run}"
-    with Display() as display, _interrupts() as interrupted:
+    with RunDisplay() as display, _interrupts() as interrupted:
         for attempt in range(_ATTEMPTS):
             try:
-                async for frame in lab.frames(f"{path}/live"):
+                async for frame in rest.frames(f"{path}/live"):
                     if frame["state"] not in (*_STATES, *_FINAL_STATES):
                         raise RemoteError(f"the server names the unknown state {str(frame['state'])[:200]!r}")
                     display.show(frame)
@@ -213,18 +216,18 @@ async def _follow(lab: RestClient, run: str) -> str:
                     if interrupted.is_set():
                         interrupted.clear()
                         output.say("stopping; once more to leave without waiting")
-                        await lab.post(f"{path}/stop", {})
-            except http.Broken:
-                # The service may have been restarted: the run goes on.
+                        await rest.post(f"{path}/stop", {})
+            except http.ConnectionBroken:
+                # The service may have been restarted; the run continues.
                 if attempt == _ATTEMPTS - 1:
                     raise
-            await asyncio.sleep(_AGAIN_AFTER)
+            await asyncio.sleep(_RECONNECT_SECONDS)
     raise RemoteError(f"the run {run} cannot be followed any longer; ask for it with smartmob report {run}")
 
 
 @contextmanager
 def _interrupts() -> Iterator[asyncio.Event]:
-    """Give an event that the first SIGINT sets; the next one ends the command as usual."""
+    """Yield an event that the first SIGINT sets; the second SIGINT ends the command."""
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
 
     def interrupt() -> None:
@@ -238,30 +241,30 @@ def _interrupts() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _find(lab: RestClient, ident: str) -> str:
+async def _find(rest: RestClient, ident: str) -> str:
     """Return the id of a run from its id, or `last`."""
     if ident != "last":
         return quote(ident, safe="")
-    runs = (await lab.get(RUNS, limit=1))["runs"]
+    runs = (await rest.get(RUNS, limit=1))["runs"]
     if not runs:
         raise InvalidInput("there is no run yet; smartmob fire PROJECT makes one")
     return _ident(runs[0])
 
 
 def _ident(run: Mapping[str, Any]) -> str:
-    """Return the id that the server gives a run as a part of a path, of an address or of a file's name."""
+    """Return the id of a run, quoted for a path, an address or the name of a file."""
     return quote(str(run["id"]), safe="")
 
 
-async def _save(lab: RestClient, path: str, target: Path, **query: str) -> None:
+async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None:
     with output_files.replacing(target) as file:
-        async for chunk in lab.chunks(path, "text/html", most=http.LIMITS.report, query=query):
+        async for chunk in rest.chunks(path, "text/html", max_bytes=LIMITS.report_bytes, query=query):
             file.write(chunk)
     output.say(f"{target} is written")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the figures of a run, its errors, and what speaks against it."""
+    """Print the statistics of a run, its errors, and the doubts about its validity."""
     title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
     output.print_table(
         f"{title}, {summary['rate']:,.1f}/s",

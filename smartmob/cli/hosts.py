@@ -13,16 +13,16 @@ from rich.live import Live
 from rich.table import Table
 
 from smartmob.cli import output
-from smartmob.cli.connection import talks_to_server
-from smartmob.cli.spans import span_seconds
+from smartmob.cli.durations import duration_seconds
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.hosts.fields import FIELDS, SampleField, Unit
 from smartmob.kernel.runtime import clock
 
-_MEGABYTE = 2**20
-_BAR = 20
+_MEGABYTE = 2**20  # bytes
+_BAR_WIDTH = 20  # columns
 _SILENT_SECONDS = 10.0
-_BLOCKS = " ▁▂▃▄▅▆▇█"
+_SPARKS = " ▁▂▃▄▅▆▇█"
 _SHOWN_POINTS = 60
 
 
@@ -36,10 +36,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @command.command()
 @as_json
-@talks_to_server
-async def ls(lab: RestClient, as_json: bool) -> None:
+@with_rest_client
+async def ls(rest: RestClient, as_json: bool) -> None:
     """List machines with their newest sample."""
-    hosts = await _hosts(lab)
+    hosts = await _hosts(rest)
     if as_json:
         output.print_json(hosts)
         return
@@ -50,41 +50,43 @@ async def ls(lab: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--last", default="1h", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
 @as_json
-@talks_to_server
-async def show(lab: RestClient, name: str, last: str, as_json: bool) -> None:
-    """Show what a machine was doing."""
+@with_rest_client
+async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
+    """Show the load of a machine over time."""
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
-    host = await lab.get(path)
-    span = {"from": f"{end - span_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
-    history = await lab.get(f"{path}/samples", **span)
+    host = await rest.get(path)
+    span = {"from": f"{end - duration_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
+    history = await rest.get(f"{path}/samples", **span)
     if as_json:
         output.print_json({"host": host, "history": history})
         return
     output.print_table("Machine", _COLUMNS, [_row(host, end)])
-    output.print_table(f"The last {last}", ("", ">Least", ">Mean", ">Most", "Course"), _figures(history["points"]))
+    output.print_table(
+        f"The last {last}", ("", ">Least", ">Mean", ">Most", "Over time"), _statistics(history["points"])
+    )
 
 
 @command.command()
 @click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between looks."
+    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between updates."
 )
-@click.option("--times", type=click.IntRange(1), help="Look so many times and end; without it, until CTRL-C.")
-@talks_to_server
-async def watch(lab: RestClient, interval: float, times: int | None) -> None:
+@click.option("--times", type=click.IntRange(1), help="Number of updates; without it, until CTRL-C.")
+@with_rest_client
+async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
-    looked = 0
+    updates = 0
     with Live(console=output.console(), auto_refresh=False, transient=False) as live:
         while True:
-            live.update(_table(await _hosts(lab)), refresh=True)
-            looked += 1
-            if looked == times:
+            live.update(_table(await _hosts(rest)), refresh=True)
+            updates += 1
+            if updates == times:
                 return
             await asyncio.sleep(interval)
 
 
-async def _hosts(lab: RestClient) -> list[dict[str, Any]]:
-    return [host async for host in lab.rows("/hosts/", "hosts")]
+async def _hosts(rest: RestClient) -> list[dict[str, Any]]:
+    return [host async for host in rest.rows("/hosts/", "hosts")]
 
 
 _LISTED = tuple(field for field in FIELDS if field.listed)
@@ -120,28 +122,29 @@ def _table(hosts: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _figures(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+def _statistics(points: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
     for field in FIELDS:
-        # Weighted, since a span at the edge has fewer samples.
-        values = [(point[field.name], point["samples"]) for point in points if point[field.name] is not None]
-        if not values:
+        # Weighted by samples, because a point at the edge of the time span has fewer.
+        aggregates = [(point[field.name], point["samples"]) for point in points if point[field.name] is not None]
+        if not aggregates:
             continue
-        mean = sum(value["avg"] * samples for value, samples in values) / sum(samples for _, samples in values)
-        least, most = min(value["min"] for value, _ in values), max(value["max"] for value, _ in values)
+        total = sum(samples for _, samples in aggregates)
+        mean = sum(aggregate["avg"] * samples for aggregate, samples in aggregates) / total
+        least, most = min(each["min"] for each, _ in aggregates), max(each["max"] for each, _ in aggregates)
         top = 100.0 if field.unit is Unit.PERCENT else most
         text = _FORMATS[field.unit]
-        yield field.title, text(least), text(mean), text(most), _course([value["avg"] for value, _ in values], top)
+        yield field.title, text(least), text(mean), text(most), _sparkline([each["avg"] for each, _ in aggregates], top)
 
 
-def _course(values: Sequence[float], top: float) -> str:
-    return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * min(1.0, value / top))] if top else " " for value in values)
+def _sparkline(values: Sequence[float], top: float) -> str:
+    return "".join(_SPARKS[round((len(_SPARKS) - 1) * min(1.0, value / top))] if top else " " for value in values)
 
 
 def _bar(percent: float | None) -> str | None:
     if percent is None:
         return None
-    filled = round(_BAR * min(100.0, percent) / 100)
-    return f"{'█' * filled}{'·' * (_BAR - filled)} {percent:5.1f} %"
+    filled = round(_BAR_WIDTH * min(100.0, percent) / 100)
+    return f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {percent:5.1f} %"
 
 
 def _live(column: str, latest: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""`smartmob install-service`: writes a unit for systemd, and says what it does and what to do next."""
+"""`smartmob install-service`: writes a unit for systemd, and prints what it does and what to do next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from smartmob.cli.units import Unit
+from smartmob.cli.systemd_units import SystemdUnit
 from smartmob.errors import StartupError
 from smartmob.settings import environment
 
@@ -48,7 +48,7 @@ def command(
     name, module = _ROLES[role]
     _check(module, arguments)
     token = None if token_file is None else str(token_file.absolute())
-    unit = Unit(_program(), arguments, user, token)
+    unit = SystemdUnit(_program(), arguments, user, token)
     text = unit.service() if role == "service" else unit.agent()
     if dry_run:
         click.echo(text, nl=False)
@@ -68,13 +68,13 @@ def command(
 
 
 def _check(module: str, arguments: tuple[str, ...]) -> None:
-    """Refuse now what the unit would refuse at each start; raises UsageError."""
+    """Check the options, which the unit would otherwise refuse at each start; raises UsageError."""
     target: click.Command = importlib.import_module(module).command
     target.make_context(str(target.name), list(arguments))
 
 
 def _program() -> str:
-    """Return the program of this installation."""
+    """Return the path of the installed program."""
     beside = Path(sys.executable).with_name("smartmob")
     if not beside.exists():
         raise StartupError(f"there is no {beside}; install smartmob with pip or pipx, and call it from there")
@@ -110,5 +110,5 @@ def _steps(name: str, role: str, user: bool) -> list[str]:
 
 
 def _closed(program: Path) -> Path | None:
-    """Return the first folder on the way to `program` that not everybody may enter."""
+    """Return the first folder above `program` that other users may not enter, or None."""
     return next((p for p in reversed(program.parents) if not p.stat().st_mode & stat.S_IXOTH), None)

@@ -1,4 +1,4 @@
-"""`smartmob keys`: pairs of CURVE keys, by which turrets and their headquarters encrypt what they send."""
+"""`smartmob keys`: pairs of CURVE keys, with which turrets and their headquarters encrypt their messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smartmob.settings import secret
 
 @click.group("keys")
 def command() -> None:
-    """Keys that encrypt what turrets and their headquarters send (CURVE)."""
+    """Keys that encrypt the messages of turrets and their headquarters (CURVE)."""
 
 
 @command.command("new")
@@ -59,7 +59,7 @@ def allow(file: Path, key: str, name: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("turret")
 def revoke(file: Path, turret: str) -> None:
-    """Remove the TURRET with this public key or name from the list in FILE; it is not heard any more a second later."""
+    """Remove the TURRET with this public key or name from the list in FILE; it is rejected a second later."""
     from smartmob.turrets.hq.authenticator import KEY_LENGTH, read_keys
 
     gone = [key for key, name in read_keys(file).items() if turret in (key, name)]
@@ -94,7 +94,7 @@ def public(file: Path) -> None:
 
 
 def _allow(file: Path, key: str, name: str) -> None:
-    """Add a key to a list, once."""
+    """Add a key to a list unless it is there already."""
     from smartmob.turrets.hq.authenticator import is_key, read_keys
     from smartmob.turrets.protocol import printable
 
@@ -110,7 +110,7 @@ def _allow(file: Path, key: str, name: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file anew, with the owner and permissions that it has, so that readers see the old or the new one."""
+    """Replace a file atomically, with its owner and permissions, so that readers see the old or the new content."""
     path = path.resolve()
     fresh = path.with_name(f".{path.name}.new")
     try:
@@ -127,7 +127,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file that nobody else reads meanwhile; never over another, which may be the only copy of a key."""
+    """Write a private file. An existing file is never replaced, because it may be the only copy of a key."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:

@@ -35,7 +35,7 @@ _CONFIG: dict[str, Any] = {
 @click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
               help="How long it fires.")  # fmt: skip
 def new_project(folder: Path, url: str, run_time: float) -> None:
-    """Make the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
+    """Create the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; give a new name")
     script = (resources.files("smartmob.cli") / "project_template" / "v_user.py.txt").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def new_project(folder: Path, url: str, run_time: float) -> None:
               help="Configuration to use, instead of config.json of the project.")  # fmt: skip
 @click.option("--python", is_flag=True, help="Put a setup.py with `turrets_requirements` into each package.")
 def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
-    """Make the package NAME.tar.gz of each turret in the folder of the project, for smartmob turret --tar."""
+    """Write the package NAME.tar.gz of each turret into the folder of the project, for smartmob turret --tar."""
     from smartmob.turrets.turret import configuration, package
 
     source = config_file or project / package.CONFIG
@@ -76,7 +76,7 @@ def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
 @click.option("--config-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Configuration of the turret or of the project, instead of the config.json nearby.")  # fmt: skip
 def try_script(script: Path, times: int, config_file: Path | None) -> None:
-    """Let one user do the transactions of SCRIPT here and now, without a headquarters, and show what came of each.
+    """Run the transactions of SCRIPT with one user on this machine, without a headquarters, and show their results.
 
     The script gets the configuration that its turret has in the project, if it is in one. An error is shown with its
     traceback, and makes the exit code 1. Scripts for OCT run as they are.
@@ -106,7 +106,7 @@ def try_script(script: Path, times: int, config_file: Path | None) -> None:
 
 
 def _file_name(name: str) -> str:
-    """Return the name of a turret if it can be that of a file."""
+    """Return the name of a turret if it is valid as the name of a file."""
     if re.fullmatch(r"[^/\\\0]+", name) is None or name in (".", ".."):
         raise InvalidInput.at("$.turrets", f"{name!r} cannot be the name of a file")
     return name

@@ -12,13 +12,14 @@ from smartmob import __version__
 from smartmob.errors import RemoteError, SettingsError, SmartmobError
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
+"""Exit codes: good, failed, wrong usage, an error of the server or of the network."""
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve:command", "Run the service."),
     "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
     "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
-    "jobs": ("smartmob.cli.commands:jobs_command", "Commands that run and have run."),
-    "output": ("smartmob.cli.commands:output_command", "What a job has written, and writes."),
+    "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
+    "output": ("smartmob.cli.commands:output_command", "Print the output of a job."),
     "kill": ("smartmob.cli.commands:kill_command", "End a job."),
     "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
     "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
@@ -30,22 +31,22 @@ _COMMANDS = {
     "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
-    "turret": ("smartmob.cli.turret:command", "Be a turret: fire for a headquarters, on any machine."),
-    "new-project": ("smartmob.cli.load_project:new_project", "Begin a load test: a project with a script."),
+    "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),
+    "new-project": ("smartmob.cli.load_project:new_project", "Create the project of a load test, with a script."),
     "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
     "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
     "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
     "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
-    "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Make the figures of a load test anew."),
-    "mark": ("smartmob.cli.marks:mark", "Put a note on the timeline."),
-    "marks": ("smartmob.cli.marks:marks", "List the notes on the timeline."),
-    "tests": ("smartmob.cli.tests:command", "What test suites measured: list, show, import, export."),
-    "compare": ("smartmob.cli.compare:command", "Tell what became slower, and what is only noise."),
-    "token": ("smartmob.cli.token:command", "Tokens that allow less than the service's own: add, list, revoke."),
-    "doctor": ("smartmob.cli.doctor:command", "Look whether a service can run here, and tell what to do."),
-    "db": ("smartmob.cli.db:command", "Look after the database: status, migrate, dump, restore, vacuum."),
-    "bench": ("smartmob.cli.bench:command", "Measure what a service does on this machine."),
+    "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
+    "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
+    "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
+    "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
+    "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and what is only noise."),
+    "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
+    "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
+    "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
+    "bench": ("smartmob.cli.bench:command", "Measure the throughput of a service on this machine."),
     "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
 }
 
@@ -73,8 +74,8 @@ class LazyGroup(click.Group):
 def group() -> None:
     """A performance lab in one service.
 
-    Data goes to standard output, talk to standard error. Exit codes: 0 good, 1 failed, 2 wrong usage, 3 the server or
-    the network.
+    Data goes to standard output, messages to standard error. Exit codes: 0 good, 1 failed, 2 wrong usage, 3 the server
+    or the network.
     """
 
 
@@ -98,14 +99,14 @@ def agent() -> None:
 
 
 def _hide_secrets() -> None:
-    """Take the secrets of what runs for long out of the environment that other programs can read."""
+    """Remove the secrets of a long-running command from the environment, which other programs can read."""
     from smartmob.settings import hide_secrets
 
     hide_secrets()
 
 
 def _run(call: Callable[[], object]) -> int:
-    """Return the exit code of a command; what went wrong is one line on standard error."""
+    """Run a command, and return its exit code; an error is one line on standard error."""
     try:
         result = call()
     except click.exceptions.Abort:

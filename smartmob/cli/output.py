@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON on standard output, progress on standard error when that is a terminal."""
+"""Output of commands: tables and JSON on standard output, progress on standard error if it is a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 NOTHING = "-"
-_WIDTH_WITHOUT_TERMINAL = 160
+_WIDTH_WITHOUT_TERMINAL = 160  # columns
 
 
 def print_json(document: Any) -> None:
@@ -32,7 +32,7 @@ def print_json(document: Any) -> None:
 
 
 def escaped(text: str) -> str:
-    """Return JSON of the same value in which what a terminal would obey is written as `\\uXXXX`."""
+    """Return JSON of the same value, with characters that control a terminal as escape sequences."""
     if text.isascii() and "\x7f" not in text:
         return text  # orjson escapes the other controls of ASCII
     return "".join(mark if mark.isprintable() or mark == "\n" else _as_escape(mark) for mark in text)
@@ -48,7 +48,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
     A cell that is a Text keeps its style; `plain` makes one that is safe.
     """
-    # As a Text: what stands in brackets is no markup.
+    # A Text, because a str would be parsed as markup.
     heading = Text(printable(title), "bold") if title else None
     table = Table(
         title=heading, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
@@ -62,12 +62,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def say(text: str) -> None:
-    """Tell a person something, on standard error."""
+    """Print a message to standard error."""
     Console(stderr=True, highlight=False, markup=False).print(printable(text), soft_wrap=True)
 
 
 def print_lines(lines: Iterable[Text]) -> None:
-    """Print lines that are not cut and not broken."""
+    """Print lines without cutting or wrapping them."""
     out = console()
     for line in lines:
         out.print(line, soft_wrap=True)
@@ -96,25 +96,25 @@ def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
 
 
 def plain(cell: object, style: str = "") -> Text:
-    """Return a cell without what a terminal would obey: names come from whoever sends them."""
+    """Return a cell without characters that control a terminal, since any client may have chosen the text."""
     text = NOTHING if cell is None or cell == "" else str(cell)
     return Text("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
 
 
 def printable(text: str) -> str:
-    """Return text of several lines without what else a terminal would obey."""
+    """Return a text of several lines without other characters that control a terminal."""
     if text.isprintable():
         return text
     return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
 
 
 def local_time(text: str) -> str:
-    """Return an ISO time as a person on this machine reads it."""
+    """Return an ISO 8601 time in the time zone of this machine."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration with the unit that suits it."""
+    """Return a duration in milliseconds or seconds, with its unit."""
     if value is None:
         return NOTHING
     if abs(value) >= 100:
@@ -125,7 +125,7 @@ def seconds(value: float | None) -> str:
 
 
 def span(value: float | None) -> str:
-    """Return how long something has lasted, in its two largest units."""
+    """Return a duration in its two largest units."""
     if value is None:
         return NOTHING
     rest = int(value)
@@ -141,7 +141,7 @@ _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def size(value: float | None) -> str:
-    """Return a number of bytes with the unit that suits it."""
+    """Return a number of bytes with a decimal unit."""
     if value is None:
         return NOTHING
     for unit in ("B", "kB", "MB"):

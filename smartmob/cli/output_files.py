@@ -1,4 +1,4 @@
-"""Files that commands write: each takes its place when it is whole, or not at all."""
+"""Files that commands write: each is complete, or does not exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PART = ".part"
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Give a file beside `target`, which takes its place at the end of the block; raises InvalidInput."""
+    """Yield a file that replaces `target` at the end of the block; raises InvalidInput."""
     part = target.with_name(target.name + _PART)
     try:
         with part.open("wb") as file:

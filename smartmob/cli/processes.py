@@ -10,34 +10,34 @@ import click
 from rich.text import Text
 
 from smartmob.cli import output
-from smartmob.cli.connection import again, as_json, talks_to_server
-from smartmob.cli.console import Follower
+from smartmob.cli.follower import OutputFollower
+from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
-from smartmob.cli.screen import Screen
-from smartmob.cli.selection import Status, complete, listed, select
-from smartmob.client.console import ALL_LINES, console
+from smartmob.cli.process_selection import Status, complete, listed, select
+from smartmob.cli.server_options import as_json, command_line, with_rest_client
 from smartmob.client.http import RestClient
+from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError
 from smartmob.processes import model, state_machine
 
 _ATTACHED_LINES = 20
 _STYLES = {model.RUNNING: "green", model.BACKOFF: "yellow", model.STOPPED: "dim"}
-_REFUSALS = (404, 409)
+_REFUSAL_STATUS = (404, 409)
 
 slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=True, shell_complete=complete)
 
 
 @click.command()
 @as_json
-@talks_to_server
-async def ps(lab: RestClient, as_json: bool) -> None:
+@with_rest_client
+async def ps(rest: RestClient, as_json: bool) -> None:
     """List processes with their state, and what they use of the processor and of memory."""
-    processes = await listed(lab)
+    processes = await listed(rest)
     if as_json:
         output.print_json(processes)
         return
     if not processes:
-        output.say(f"There are no processes; `{again(lab, 'run', 'FOLDER')}` starts some")
+        output.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
     output.print_table(
         "Processes",
@@ -60,12 +60,12 @@ async def ps(lab: RestClient, as_json: bool) -> None:
 
 
 def style_of(state: str) -> str:
-    """Return how a state is shown."""
+    """Return the style of a state."""
     return "red" if state in model.FAILURES else _STYLES.get(state, "cyan")
 
 
 def remarks(process: Status) -> Iterator[Text]:
-    """Yield lines that say why a process does not run, and what it or its preparation wrote last."""
+    """Yield lines with the reason why a process does not run, and the last output of it or its preparation."""
     what = _reason(process)
     if not what:
         return
@@ -88,33 +88,33 @@ def _reason(process: Status) -> str:
 
 
 def _end(process: Status) -> str:
-    """Return how the process ended the last time, in the words of its console."""
+    """Return in words how the process ended the last time."""
     status, signal = process["exit_status"], process["exit_signal"]
     return "" if status is signal is None else state_machine.describe(status if signal is None else -signal)
 
 
 @click.command()
 @slugs_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until CTRL-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output, until CTRL-C.")
 @click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
               help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
 @as_json
-@talks_to_server
-async def logs(lab: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
-    """Show what processes wrote; SLUG may also be an application, for all its processes.
+@with_rest_client
+async def logs(rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
+    """Show the output of processes; SLUG may also be an application, for all its processes.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
     With --json each is an object with `slug` and `line`.
     """
-    names = {process["slug"]: process["slug"] for process in await select(lab, slugs)}
-    screen = Screen(names, as_json=as_json)
+    names = {process["slug"]: process["slug"] for process in await select(rest, slugs)}
+    printer = LinePrinter(names, as_json=as_json)
     if follow:
-        return await _follow(Follower(lab, screen, events=False), list(names), tail, "")
+        return await _follow(OutputFollower(rest, printer, events=False), list(names), tail, "")
     for slug in names:
-        async with console(lab, slug, tail=tail, follow=False) as lines:
+        async with process_output(rest, slug, tail=tail, follow=False) as lines:
             async for line in lines:
-                screen.show(slug, line)
-    screen.flush()
+                printer.show(slug, line)
+    printer.flush()
     return GOOD
 
 
@@ -123,27 +123,27 @@ async def logs(lab: RestClient, slugs: tuple[str, ...], follow: bool, tail: int,
 @click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=_ATTACHED_LINES, show_default=True,
               help="The last N lines first.")  # fmt: skip
 @as_json
-@talks_to_server
-async def attach(lab: RestClient, slug: str, tail: int, as_json: bool) -> int:
-    """Follow what a process writes and what happens to it, until CTRL-C, which leaves it running.
+@with_rest_client
+async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
+    """Follow the output and the events of a process until CTRL-C, which leaves it running.
 
     Lines about the process itself begin with `[smartmob]`. With --json each line is an object with `slug` and either
     `line` or `event`.
     """
-    processes = await select(lab, (slug,))
+    processes = await select(rest, (slug,))
     for process in processes:
         output.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
     names = {process["slug"]: process["slug"] for process in processes}
-    follower = Follower(lab, Screen(names, as_json=as_json), events=True)
-    return await _follow(follower, list(names), tail, f"Detached; `{again(lab, 'attach', slug)}` comes back")
+    follower = OutputFollower(rest, LinePrinter(names, as_json=as_json), events=True)
+    return await _follow(follower, list(names), tail, f"Detached; `{command_line(rest, 'attach', slug)}` comes back")
 
 
-async def _follow(follower: Follower, slugs: list[str], tail: int, goodbye: str) -> int:
-    """Follow until the end or CTRL-C, which is answered with `goodbye`; return the exit code."""
+async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye: str) -> int:
+    """Follow until the end or CTRL-C, print `goodbye` after CTRL-C, and return the exit code."""
     try:
         return GOOD if await follower.follow(slugs, tail) else REMOTE
     except asyncio.CancelledError:
-        # Behind the ^C that the terminal shows.
+        # On the line after the ^C that the terminal shows.
         output.say(f"\n{goodbye}".rstrip("\n"))
         return GOOD
 
@@ -151,48 +151,48 @@ async def _follow(follower: Follower, slugs: list[str], tail: int, goodbye: str)
 @click.command()
 @slugs_argument
 @as_json
-@talks_to_server
-async def restart(lab: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
-    """Stop processes that run, and start them again; also those that failed, wait or were stopped.
+@with_rest_client
+async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
+    """Stop running processes and start them again; also start processes that failed, wait or were stopped.
 
     SLUG may also be an application, for all its processes.
     """
-    return await _each(lab, slugs, "restart-process", "is started again", as_json=as_json)
+    return await _each(rest, slugs, "restart-process", "is started again", as_json=as_json)
 
 
 @click.command()
 @slugs_argument
-@click.option("--remove", is_flag=True, help="Forget them, too.")
+@click.option("--remove", is_flag=True, help="Also remove them from the list.")
 @as_json
-@talks_to_server
-async def stop(lab: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
-    """Stop processes with all that they started; return when nothing of them is left.
+@with_rest_client
+async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
+    """Stop processes with their whole process trees, and return when all have ended.
 
     They stay in the list, for `smartmob restart`, unless --remove is given. SLUG may also be an application, for all
     its processes.
     """
     if remove:
-        return await _each(lab, slugs, "delete-process", "is stopped and removed", as_json=as_json)
-    return await _each(lab, slugs, "stop-process", "is stopped", as_json=as_json)
+        return await _each(rest, slugs, "delete-process", "is stopped and removed", as_json=as_json)
+    return await _each(rest, slugs, "stop-process", "is stopped", as_json=as_json)
 
 
-async def _each(lab: RestClient, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
-    """Do it to all of them at once, and say so of each; return the exit code."""
+async def _each(rest: RestClient, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:
+    """Send the action for all processes at once, report each, and return the exit code."""
     codes = {GOOD}
 
     async def act(process: Status) -> Status | None:
         slug = process["slug"]
         try:
-            answer = await lab.post(f"/{action}/{quote(slug, safe='')}", {})
+            answer = await rest.post(f"/{action}/{quote(slug, safe='')}", {})
         except RemoteError as error:
             output.say(f"smartmob: {slug}: {error}")
-            codes.add(FAILED if error.status in _REFUSALS else REMOTE)
+            codes.add(FAILED if error.status in _REFUSAL_STATUS else REMOTE)
             return None
         if not as_json:
             output.say(f"{slug} {said}")
         return answer or {"slug": slug, "removed": True}
 
-    done = await asyncio.gather(*map(act, await select(lab, names)))
+    done = await asyncio.gather(*map(act, await select(rest, names)))
     if as_json:
         output.print_json([document for document in done if document is not None])
     return max(codes)

@@ -1,4 +1,4 @@
-"""`smartmob report-host`: reports the load of this machine to a service. It loads nothing of the service."""
+"""`smartmob report-host`: reports the load of this machine to a service. It imports no module of the service."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _say(text: str) -> None:
 
 
 def _own_password(folder: Path) -> str:
-    """Return the password of this machine, which is made the first time."""
+    """Return the password of this machine, which the first call creates."""
     path = folder / "password"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -14,24 +14,24 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import output
-from smartmob.cli.connection import again, as_json, talks_to_server
-from smartmob.cli.console import Follower
+from smartmob.cli.follower import OutputFollower
+from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
+from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
-from smartmob.cli.screen import EVENT, Screen
-from smartmob.cli.selection import Status, listed
-from smartmob.client.console import ALL_LINES, console
+from smartmob.cli.server_options import as_json, command_line, with_rest_client
 from smartmob.client.http import RestClient
-from smartmob.client.packing import PROCFILE, Packed, packed
+from smartmob.client.process_output import ALL_LINES, process_output
+from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archive
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 from smartmob.processes import model
 from smartmob.processes.preparation import procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
-_CHUNK = 256 * 1024
-_MOST_NODES = 1000
-_MOST_NAMED = 4
+_CHUNK_BYTES = 256 * 1024
+_MAX_NODES = 1000  # processes of one run
+_MAX_NAMED = 4  # slugs in a message
 _SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})")
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 
@@ -63,7 +63,7 @@ class _Variable(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-class _Failed(Exception):
+class _ProcessFailed(Exception):
     """A process cannot be run."""
 
 
@@ -71,17 +71,17 @@ class _Failed(Exception):
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--app", metavar="NAME", help="Name of the application.  [default: the folder's]")
 @click.option("--scale", "scales", metavar="TYPE=N,...", type=_Scale(), multiple=True,
-              help="How many of which process type.  [default: one of each in the Procfile]")  # fmt: skip
+              help="Number of processes of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
               help="Variable for all processes; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
-              help="What a process gets to end after SIGTERM.  [default: the service's]")  # fmt: skip
+              help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the processes have been started.")
 @as_json
-@talks_to_server
+@with_rest_client
 async def command(
-    lab: RestClient,
+    rest: RestClient,
     folder: Path,
     app: str | None,
     scales: tuple[dict[str, int], ...],
@@ -90,21 +90,21 @@ async def command(
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
-    FOLDER has a Procfile, which names its process types and their commands. What `.slugignore` names, in the language
-    of `.gitignore`, is not sent. Processes are named by application, type and number: `myapp.web.0`.
+    FOLDER has a Procfile, which names its process types and their commands. Files that `.slugignore` names, in the
+    syntax of `.gitignore`, are not sent. Processes are named by application, type and number: `myapp.web.0`.
     """
     app = app or folder.resolve().name
     nodes = _nodes(folder, {name: count for scale in scales for name, count in scale.items()})
     slugs = [f"{app}.{node}" for node, _ in nodes]
-    old = await _in_the_way(lab, slugs, replace=replace)
-    source_url = await _send(lab, folder)
-    await _remove(lab, old)
+    old = await _existing(rest, slugs, replace=replace)
+    source_url = await _send(rest, folder)
+    await _remove(rest, old)
     wanted = {"app": app, "source_url": source_url, "env": dict(env)} | ({} if grace is None else {"grace": grace})
-    await _create(lab, [wanted | {"node": node, "process_type": name} for node, name in nodes])
+    await _create(rest, [wanted | {"node": node, "process_type": name} for node, name in nodes])
     if detach:
-        return await _started(lab, app, slugs, as_json=as_json)
+        return await _started(rest, app, slugs, as_json=as_json)
     output.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
-    return await _watch(lab, app, slugs, as_json=as_json)
+    return await _watch(rest, app, slugs, as_json=as_json)
 
 
 def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
@@ -125,60 +125,60 @@ def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if not nodes:
         raise InvalidInput(f"there is nothing to run: {'--scale asks for none' if types else 'the Procfile is empty'}")
-    if len(nodes) > _MOST_NODES:
-        raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MOST_NODES} at once")
+    if len(nodes) > _MAX_NODES:
+        raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MAX_NODES} at once")
     return nodes
 
 
-async def _in_the_way(lab: RestClient, slugs: Sequence[str], *, replace: bool) -> list[str]:
-    """Return which of these exist; raises Conflict unless they are to be replaced."""
-    there = {process["slug"]: process["state"] for process in await listed(lab)}
+async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) -> list[str]:
+    """Return the slugs that exist already; raises Conflict unless `replace` is set."""
+    there = {process["slug"]: process["state"] for process in await listed(rest)}
     old = [slug for slug in slugs if slug in there]
     if old and not replace:
         known = ", ".join(f"{slug} ({there[slug]})" for slug in old)
         raise Conflict(
             f"there is already {known}. Replace what is there with --replace, remove it with "
-            f"`{again(lab, 'stop', '--remove', *old)}`, or choose another name with --app"
+            f"`{command_line(rest, 'stop', '--remove', *old)}`, or choose another name with --app"
         )
     return old
 
 
-async def _send(lab: RestClient, folder: Path) -> str:
-    """Pack and upload; return the address for the service."""
+async def _send(rest: RestClient, folder: Path) -> str:
+    """Pack and upload a folder; return its address for the service."""
     async with _packed(folder) as archive:
         with output.transfer() as bar:
             task = bar.add_task("Uploading", total=archive.size)
 
             async def chunks() -> AsyncIterator[bytes]:
                 with archive.path.open("rb") as file:
-                    while chunk := file.read(_CHUNK):
+                    while chunk := file.read(_CHUNK_BYTES):
                         yield chunk
                         bar.advance(task, len(chunk))
 
-            stored = await lab.upload("/upload-archive", chunks(), archive.size)
+            stored = await rest.upload("/upload-archive", chunks(), archive.size)
         files = "1 file" if archive.files == 1 else f"{archive.files} files"
         output.say(f"Uploaded {files}, {output.size(archive.size)} packed")
     return str(stored["source_url"])
 
 
 @asynccontextmanager
-async def _packed(folder: Path) -> AsyncIterator[Packed]:
-    """Pack in a thread, which CTRL-C ends."""
-    given_up = threading.Event()
+async def _packed(folder: Path) -> AsyncIterator[SourceArchive]:
+    """Pack in a thread, which CTRL-C stops."""
+    cancelled = threading.Event()
 
     with output.transfer() as bar:
         task = bar.add_task("Packing", total=None)
 
         def progress(done: int, total: int) -> None:
-            if given_up.is_set():
-                raise InvalidInput("given up")
+            if cancelled.is_set():
+                raise InvalidInput("cancelled")
             bar.update(task, completed=done, total=total)
 
-        packing = packed(folder, progress)
+        packing = source_archive(folder, progress)
         try:
             archive = await asyncio.to_thread(packing.__enter__)
         except asyncio.CancelledError:
-            given_up.set()
+            cancelled.set()
             raise
     try:
         yield archive
@@ -186,10 +186,10 @@ async def _packed(folder: Path) -> AsyncIterator[Packed]:
         packing.__exit__(None, None, None)
 
 
-async def _remove(lab: RestClient, slugs: Sequence[str]) -> None:
+async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:
     async def remove(slug: str) -> None:
         try:
-            await lab.post(f"/delete-process/{quote(slug, safe='')}", {})
+            await rest.post(f"/delete-process/{quote(slug, safe='')}", {})
         except RemoteError as error:
             if error.status != 404:
                 raise
@@ -199,69 +199,68 @@ async def _remove(lab: RestClient, slugs: Sequence[str]) -> None:
         await asyncio.gather(*map(remove, slugs))
 
 
-async def _create(lab: RestClient, requests: Sequence[dict[str, Any]]) -> None:
-    """Create all of them or none."""
-    done = await asyncio.gather(*(lab.post("/create-process", wanted) for wanted in requests), return_exceptions=True)
+async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
+    """Create all processes; if one fails, remove the others and raise its error."""
+    done = await asyncio.gather(*(rest.post("/create-process", wanted) for wanted in requests), return_exceptions=True)
     failures = [error for error in done if isinstance(error, BaseException)]
     if failures:
-        await _remove(lab, [process["slug"] for process in done if not isinstance(process, BaseException)])
+        await _remove(rest, [process["slug"] for process in done if not isinstance(process, BaseException)])
         raise failures[0]
 
 
-async def _started(lab: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Wait until each has been started or cannot be; return the exit code."""
-    statuses = await asyncio.gather(*(_settled(lab, slug) for slug in slugs))
+async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
+    """Wait until each process runs or has failed; return the exit code."""
+    statuses = await asyncio.gather(*(_settled(rest, slug) for slug in slugs))
     if as_json:
         output.print_json(statuses)
     for process in statuses:
         if process["state"] == model.RUNNING:
             output.say(_with_port(process))
     if any(process["state"] in _NOT_STARTED for process in statuses):
-        return _report(lab, statuses, _NOT_STARTED)
-    output.say(_ways_back(lab, app, slugs))
+        return _report(rest, statuses, _NOT_STARTED)
+    output.say(_ways_back(rest, app, slugs))
     return GOOD
 
 
-async def _settled(lab: RestClient, slug: str) -> Status:
-    """Return the process once it has been started or cannot be."""
-    async with console(lab, slug, tail=ALL_LINES, events=True) as lines:
+async def _settled(rest: RestClient, slug: str) -> Status:
+    """Wait until a process runs or has failed, and return it."""
+    async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
         async for line in lines:
-            if line.startswith(EVENT) and (process := await _status(lab, slug))["state"] in _NOT_STARTED | {
+            if line.startswith(EVENT_PREFIX) and (process := await _status(rest, slug))["state"] in _NOT_STARTED | {
                 model.RUNNING
             }:
                 return process
-    return await _status(lab, slug)
+    return await _status(rest, slug)
 
 
-async def _status(lab: RestClient, slug: str) -> Status:
-    process: Status = await lab.get(f"/process-status/{quote(slug, safe='')}")
+async def _status(rest: RestClient, slug: str) -> Status:
+    process: Status = await rest.get(f"/process-status/{quote(slug, safe='')}")
     return process
 
 
-async def _watch(lab: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Follow until CTRL-C or until one cannot be run; return the exit code."""
+async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
+    """Follow until CTRL-C or until a process fails; return the exit code."""
+    printer = LinePrinter({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
 
-    screen = Screen({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
-
-    told: set[str] = set()
+    reported: set[str] = set()
 
     async def check(slug: str) -> None:
-        process = await _status(lab, slug)
+        process = await _status(rest, slug)
         if process["state"] in model.FAILURES:
-            raise _Failed
-        if process["state"] == model.RUNNING and slug not in told:
-            told.add(slug)
+            raise _ProcessFailed
+        if process["state"] == model.RUNNING and slug not in reported:
+            reported.add(slug)
             output.say(_with_port(process))
 
     try:
-        ended = await Follower(lab, screen, events=True, on_event=check).follow(slugs, ALL_LINES)
-    except _Failed:
-        screen.flush()
-        processes = [process for process in await listed(lab) if process["slug"] in slugs]
-        return _report(lab, processes, model.FAILURES, shown=True)
+        ended = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
+    except _ProcessFailed:
+        printer.flush()
+        processes = [process for process in await listed(rest) if process["slug"] in slugs]
+        return _report(rest, processes, model.FAILURES, shown=True)
     except asyncio.CancelledError:
-        screen.flush()
-        output.say(f"\nDetached; {_what(slugs)} on.\n{_ways_back(lab, app, slugs)}")
+        printer.flush()
+        output.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
         return GOOD
     return GOOD if ended else REMOTE
 
@@ -270,23 +269,23 @@ def _with_port(process: Status) -> str:
     return f"{process['slug']} runs with PORT={process['port']}"
 
 
-def _what(slugs: Sequence[str]) -> str:
+def _subject(slugs: Sequence[str]) -> str:
     return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} processes go"
 
 
-def _ways_back(lab: RestClient, app: str, slugs: Sequence[str]) -> str:
-    slugs = slugs if len(slugs) <= _MOST_NAMED else (app,)
-    return f"  come back: {again(lab, 'logs', '-f', *slugs)}\n  stop:      {again(lab, 'stop', *slugs)}"
+def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
+    slugs = slugs if len(slugs) <= _MAX_NAMED else (app,)
+    return f"  come back: {command_line(rest, 'logs', '-f', *slugs)}\n  stop:      {command_line(rest, 'stop', *slugs)}"
 
 
-def _report(lab: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
-    """Say why processes with a `failed` state cannot be run; their last lines only unless they are shown already."""
+def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
+    """Report why processes are in a `failed` state, with their last lines unless these are `shown` already."""
     bad = [process for process in processes if process["state"] in failed]
     for process in bad:
         for line in remarks(process | ({"output": []} if shown else {})):
             output.say(line.plain)
-    remove = again(lab, "stop", "--remove", *(process["slug"] for process in bad))
-    output.say(f"\nMend it and run it again with --replace, or remove it: {remove}")
-    if rest := [process["slug"] for process in processes if process not in bad]:
-        output.say(f"What goes on: {', '.join(rest)}")
+    remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
+    output.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
+    if others := [process["slug"] for process in processes if process not in bad]:
+        output.say(f"Still running: {', '.join(others)}")
     return FAILED

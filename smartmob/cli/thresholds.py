@@ -1,4 +1,4 @@
-"""Conditions on the figures of a load test: `p99>200ms`, `errors>1%`, `login:avg>0.5s`, `rate<1000`, `untrusted`."""
+"""Conditions on the summary of a load test: `p99>200ms`, `errors>1%`, `login:avg>0.5s`, `rate<1000`, `untrusted`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DURATIONS = ("avg", "max", "min", "stdev")
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition: a figure of a timer, compared with a number (seconds, a count, or a share of all)."""
+    """A condition: a statistic of a timer, compared with a number (seconds, a count, or a share of all)."""
 
     text: str
     timer: str
@@ -34,8 +34,8 @@ class Threshold:
     number: float
     share: bool
 
-    def said_of(self, summary: Mapping[str, Any]) -> str | None:
-        """Return why the condition is met by a summary, or None when it is not."""
+    def violation(self, summary: Mapping[str, Any]) -> str | None:
+        """Return in one line how a summary meets the condition, or None when it does not."""
         if self.figure == UNTRUSTED:
             return f"{self.text}: {summary['trust']['verdict']}" if summary["trust"]["verdict"] != "yes" else None
         figures = summary["timers"].get(self.timer)
@@ -62,7 +62,7 @@ class Threshold:
 
 
 def parse(text: str) -> Threshold:
-    """Return the condition that `text` tells; raises SettingsError that says how to write one."""
+    """Return the condition in `text`; raises SettingsError that says how to write one."""
     if text.strip() == UNTRUSTED:
         return Threshold(text, ALL, UNTRUSTED, ">", 0.0, share=False)
     match = _FORM.fullmatch(text.strip())

@@ -1,4 +1,4 @@
-"""`smartmob token`: tokens that allow less than the service's own."""
+"""`smartmob token`: tokens with a role, which allow less than the token of the service."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json, talks_to_server
-from smartmob.cli.spans import span_seconds
+from smartmob.cli.durations import duration_seconds
+from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
 
 ROLES = ("read", "ingest", "control")
@@ -17,32 +17,32 @@ ROLES = ("read", "ingest", "control")
 
 @click.group("token")
 def command() -> None:
-    """Tokens that allow less than the service's own: add, list, revoke."""
+    """Tokens with a role, which allow less than the token of the service: add, list, revoke."""
 
 
 @command.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What it allows: see, send measures, or all.")
-@click.option("--expires", metavar="SPAN", help="After how long it holds no more: 12h or 30d; without it, never.")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="Its rights: read; send results; or all.")
+@click.option("--expires", metavar="SPAN", help="Validity, such as 12h or 30d; without it, unlimited.")
 @as_json
-@talks_to_server
-async def add(lab: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
-    """Make a token and print it, this once."""
-    seconds = None if expires is None else span_seconds("--expires", expires)
-    made = await lab.post("/tokens", {"name": name, "role": role, "seconds": seconds})
+@with_rest_client
+async def add(rest: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
+    """Create a token and print it; it cannot be shown again."""
+    seconds = None if expires is None else duration_seconds("--expires", expires)
+    made = await rest.post("/tokens", {"name": name, "role": role, "seconds": seconds})
     if as_json:
         output.print_json(made)
         return
-    output.say(f"The token {name} allows {role}. It is shown this once:")
+    output.say(f"The token {name} has the role {role}. It is not shown again:")
     sys.stdout.write(made["token"] + "\n")
 
 
 @command.command()
 @as_json
-@talks_to_server
-async def ls(lab: RestClient, as_json: bool) -> None:
-    """List tokens; what lets somebody in is shown nowhere."""
-    tokens = (await lab.get("/tokens"))["tokens"]
+@with_rest_client
+async def ls(rest: RestClient, as_json: bool) -> None:
+    """List tokens, without their secrets."""
+    tokens = (await rest.get("/tokens"))["tokens"]
     if as_json:
         output.print_json(tokens)
         return
@@ -64,8 +64,8 @@ async def ls(lab: RestClient, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@talks_to_server
-async def revoke(lab: RestClient, name: str) -> None:
-    """Let a token hold no longer, from this moment on."""
-    await lab.delete(f"/tokens/{quote(name, safe='')}")
-    output.say(f"The token {name} holds no longer.")
+@with_rest_client
+async def revoke(rest: RestClient, name: str) -> None:
+    """Revoke a token with immediate effect."""
+    await rest.delete(f"/tokens/{quote(name, safe='')}")
+    output.say(f"The token {name} is revoked.")

@@ -1,4 +1,4 @@
-"""`smartmob turret`: fires for a headquarters, on any machine; needs nothing of the service."""
+"""`smartmob turret`: a turret, which fires for a headquarters. It needs no module of the service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import click
 def command(
     config_file: Path | None, tar: Path | None, hq_key_file: Path | None, key_file: Path | None, **overrides: Any
 ) -> int:
-    """Be a turret: wait for the orders of a headquarters, fire, and send what was measured.
+    """Run a turret: wait for the orders of a headquarters, fire, and send the results.
 
     Takes the configuration files and packages of OCT as they are (`smartmob pack-turrets` makes them). It ends by the
     order `kill`, CTRL-C or SIGTERM; results of cannons that fired until then are sent, for 5 seconds at most.

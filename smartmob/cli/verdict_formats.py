@@ -1,4 +1,4 @@
-"""A comparison as Markdown for a pull request, as JUnit XML, and the parts of it that all formats share."""
+"""Formats of a comparison: Markdown for a pull request, JUnit XML, and the parts that all formats share."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from smartmob.cli import output
 
 _WORST = ("regression", "suspect", "unfit")
 _MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
-_SHORT = 12
-_MOST_ROWS = 20
-_MOST_MORE = 200
+_SHORT = 12  # characters of a hash
+_MAX_ROWS = 20  # of the table of the worst tests
+_MAX_FOLDED_ROWS = 200
 _HEAD = ("", "Test", "Base", "Head", "Change", "Noise", "Reason")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$])")
-# What becomes a heading, a list or a rule at the beginning of a line.
+# Characters that make a heading, a list or a rule at the beginning of a line.
 _BEGINNING = re.compile(r"([0-9]*)([-+=.)])")
-# What sites make links of, or tell people and groups of, in plain text too: a blank of no width takes the word apart.
+# Sites make links and mentions of these, in plain text too. A zero-width space splits the word.
 _LINKED = re.compile(
     r"([@#](?=[\w\\])|:(?=//?)|\bwww(?=\.)|\b(?:mailto|xmpp)(?=:)|\bGH(?=-)|!(?=[0-9])|%(?=\w))", re.IGNORECASE
 )
-_APART = "&#8203;"
+_ZERO_WIDTH_SPACE = "&#8203;"
 
 Row = Mapping[str, Any]
 
 
 def title(found: Row) -> str:
-    """Return what was compared with what."""
+    """Return the two sides of a comparison in one line."""
     base = side(found["base"]) if found["base"] is not None else "its history"
     return f"{side(found['head'])} against {base}, by {found['resource']}"
 
 
 def side(one: Row) -> str:
-    """Return a base or head in a few words."""
+    """Return a base or a head in one phrase."""
     of_commit = f" ({one['scm_ref'][:_SHORT]})" if one["kind"] != "commit" and one["scm_ref"] else ""
     return f"{one['kind']} {one['id'][:_SHORT]}{of_commit}"
 
 
 def notes(found: Row) -> list[str]:
-    """Return what was found of the machines."""
+    """Return the notes on the machines: the shift of all tests, and the load."""
     said = []
     many = len(found["contexts"]) > 1
     for context in found["contexts"]:
@@ -66,7 +66,7 @@ def value(number: float | None, unit: str) -> str:
 
 
 def change(row: Row) -> str:
-    """Return by how much a test has changed without what moved all of them."""
+    """Return the change of a test, corrected by the shift of all tests."""
     ratio = row["corrected_ratio"]
     if ratio is None:
         return output.NOTHING
@@ -74,7 +74,7 @@ def change(row: Row) -> str:
 
 
 def noise(row: Row) -> str:
-    """Return how much a test usually varies."""
+    """Return the usual variation of a test (its relative median absolute deviation)."""
     return output.NOTHING if row["mad"] is None else f"±{row['mad']:.1%}"
 
 
@@ -91,11 +91,11 @@ def markdown(found: Row) -> str:
     worst = [row for row in found["items"] if row["verdict"] in _WORST]
     rest = [row for row in found["items"] if row["verdict"] not in (*_WORST, "noise")]
     if worst:
-        parts.append(_table(worst[:_MOST_ROWS], found["unit"]))
+        parts.append(_table(worst[:_MAX_ROWS], found["unit"]))
     parts.append("\n".join(f"> {_escaped(note)}" for note in notes(found)))
-    more = [*worst[_MOST_ROWS:], *rest]
+    more = [*worst[_MAX_ROWS:], *rest]
     if more:
-        shown = more[:_MOST_MORE]
+        shown = more[:_MAX_FOLDED_ROWS]
         left_out = f"\n\n{len(more) - len(shown)} more are left out." if len(more) > len(shown) else ""
         parts.append(
             f"<details><summary>{len(more)} more</summary>\n\n{_table(shown, found['unit'])}{left_out}\n\n</details>"
@@ -123,12 +123,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text that Markdown and its HTML take literally, on one line: names come from whoever sends them.
+    """Return a text that Markdown and its HTML take literally, on one line, since any client may have chosen it.
 
-    It links to nothing, mentions no one, and has no marks that a terminal or a page would obey.
+    It makes no link and no mention, and contains no characters that control a terminal or a page.
     """
     line = _MARKDOWN.sub(r"\\\1", output.printable(" ".join(text.split())).replace("&", "&amp;"))
-    line = _LINKED.sub(rf"\1{_APART}", line)
+    line = _LINKED.sub(rf"\1{_ZERO_WIDTH_SPACE}", line)
     return _BEGINNING.sub(r"\1\\\2", line, count=1) if _BEGINNING.match(line) else line
 
 
@@ -136,7 +136,7 @@ def _escaped(text: str) -> str:
 
 
 def junit(found: Row) -> str:
-    """Return a comparison as JUnit XML: each test a case, a regression a failure, what cannot be judged skipped."""
+    """Return a comparison as JUnit XML: a test is a case, a regression a failure, an unfit test is skipped."""
     judged = [row for row in found["items"] if row["verdict"] != "gone"]
     suite = ElementTree.Element(
         "testsuite",
@@ -174,5 +174,5 @@ def junit(found: Row) -> str:
 
 
 def _xml(text: str) -> str:
-    """Return a text that XML 1.0 can hold, without what a terminal would obey."""
+    """Return a text that XML 1.0 can hold, without characters that control a terminal."""
     return output.printable(text)

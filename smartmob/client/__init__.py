@@ -6,10 +6,11 @@ with client.add("127.0.0.1", port=8080, enter_connect_timeout=10) as connection:
     print(connection.exec("uname -a"))
 """
 
+from smartmob.client.command_client import Lab, connect
 from smartmob.client.connection import ClientConnection, ConnectionListener, add, close_all, connections
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.group import Group, Result, group
-from smartmob.client.lab import Lab, Listener, connect
+from smartmob.client.listener import Listener
 
 __all__ = [
     "ClientConnection",

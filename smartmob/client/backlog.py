@@ -1,7 +1,8 @@
-"""Samples that wait on disk until the server is back: a bounded row of files, the oldest of which goes when it is full.
+"""A queue of samples on disk, for the time in which the server cannot be reached.
 
-A sample is one line of JSON. A file is removed when all of it has been delivered, so after a crash some samples may be
-delivered again; the server knows them by their ids.
+The queue is a limited number of files; when it is full, the oldest file is removed. A sample is one line of JSON. A
+file is removed when all its samples have been delivered, so a crash may deliver some of them twice. The server
+recognises these by their ids.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from pathlib import Path
 
 from smartmob.errors import StartupError
 
-_FILES = 8
+_MAX_FILES = 8
 _SUFFIX = ".samples"
 
 
 class Backlog:
-    """The samples in `folder`, at most `most_bytes` of them."""
+    """The samples in `folder`, at most `max_bytes` of them; `lost` counts those that were removed."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        self._file_bytes = max(1, most_bytes // _FILES)
+        self._file_bytes = max(1, max_bytes // _MAX_FILES)
         self._offset = 0
         self._taken = 0
         self.lost = 0
@@ -37,26 +38,26 @@ class Backlog:
 
     @property
     def size(self) -> int:
-        """Return how much waits."""
+        """Return the number of bytes that wait."""
         return sum(path.stat().st_size for path in self._files) - self._offset
 
     def add(self, samples: Sequence[bytes]) -> None:
-        """Keep samples; when there is no room the oldest ones are lost. Raises OSError when the disk refuses."""
+        """Append samples, and remove the oldest ones when the queue is full. Raises OSError."""
         if not samples:
             return
         if not self._files or self._files[-1].stat().st_size >= self._file_bytes:
             number = _number(self._files[-1]) + 1 if self._files else 1
             self._files.append(self._folder / f"{number:08d}{_SUFFIX}")
         with self._files[-1].open("ab") as file:
-            # What a crash has cut off in the middle must not spoil what follows.
+            # A line that a crash has cut off must not run into the next one.
             start = b"\n" if file.tell() and not self._ends_whole() else b""
             file.write(start + b"\n".join(samples) + b"\n")
-        while len(self._files) > _FILES:
+        while len(self._files) > _MAX_FILES:
             self.lost += self._files[0].read_bytes()[self._offset :].count(b"\n")
             self._drop_first()
 
-    def take(self, most_samples: int, most_bytes: int) -> list[bytes]:
-        """Return the oldest samples; they stay until `done` is called."""
+    def take(self, max_samples: int, max_bytes: int) -> list[bytes]:
+        """Return the oldest samples; they stay in the queue until `done` is called."""
         if not self._files:
             return []
         with self._files[0].open("rb") as file:
@@ -66,19 +67,19 @@ class Backlog:
             self._taken = 0
             for line in file:
                 size += len(line)
-                if lines and (size > most_bytes or len(lines) >= most_samples):
+                if lines and (size > max_bytes or len(lines) >= max_samples):
                     break
                 self._taken += len(line)
                 if line.endswith(b"\n") and line.startswith(b"{"):
                     lines.append(line[:-1])
         if not lines:
-            # Nothing but what a crash has left.
+            # Only lines that a crash has cut off.
             self.done()
-            return self.take(most_samples, most_bytes) if self._files else []
+            return self.take(max_samples, max_bytes) if self._files else []
         return lines
 
     def done(self) -> None:
-        """Forget what `take` returned last: it has been delivered."""
+        """Remove the samples that `take` returned last, because they have been delivered."""
         self._offset += self._taken
         self._taken = 0
         if self._offset >= self._files[0].stat().st_size:

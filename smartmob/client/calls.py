@@ -1,4 +1,4 @@
-"""One command that the client has called: what the server says of it, in order, and the bytes both ways."""
+"""One call of a command: its messages in order, and its bytes in both directions."""
 
 from __future__ import annotations
 
@@ -8,76 +8,82 @@ from functools import cached_property
 from typing import Any, Protocol
 from uuid import uuid4
 
+from smartmob.client import messages
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
 from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, Says, Sending, Started
 from smartmob.errors import InvalidInput
 
-MOST_MESSAGES = 1_000_000
-"""Most messages of a command that are kept until its end."""
-MOST_BYTES = 256 * 1024 * 1024
-"""Most bytes of frames of a command whose messages are kept until its end."""
 
-
-class Taker(Protocol):
-    """Who gets what is said. Its methods are called in the connection's loop."""
+class CallHandler(Protocol):
+    """Callbacks for what the server sends about a call, called in the event loop of the connection."""
 
     def started(self, number: int, job: bool) -> None:
-        """The server has taken the command."""
+        """Called when the server has accepted the command."""
 
     def values(self, values: list[Any], size: int) -> None:
-        """Messages, which came in a frame of `size` bytes."""
+        """Called with messages that arrived in a frame of `size` bytes."""
 
     def output(self, offset: int, data: bytes) -> None:
-        """Bytes of a job's output or a file. `RemoteCall.taken` must be told when they are needed no more."""
+        """Called with bytes of an output or a file. Call `RemoteCall.taken` when they have been used."""
 
     def gap(self, first: int, last: int) -> None:
-        """The output in between is no longer kept."""
+        """Called when the server no longer keeps the output from byte `first` to byte `last`."""
 
     def done(self, done: Done) -> None:
-        """The command has ended; nothing more comes."""
+        """Called at the end of the command; no other call follows."""
 
     def failed(self, error: Exception) -> None:
-        """It is not known how the command ended; nothing more comes."""
+        """Called when the outcome of the command cannot be known; no other call follows."""
 
 
-class Line(Protocol):
-    """What a call needs of the connection."""
+class CallTransport(Protocol):
+    """The methods of a connection that a call needs."""
 
     def send(self, message: protocol.FromClient) -> None:
-        """Send a message, in its turn; dropped while there is no connection."""
+        """Queue a message to send; it is dropped while there is no connection."""
 
     def send_piece(self, kind: int, call_id: int, offset: int, data: bytes | memoryview) -> None:
-        """Send bytes, in their turn; dropped while there is no connection."""
+        """Queue bytes to send; they are dropped while there is no connection."""
 
     async def flush(self) -> None:
-        """Return when what was sent is on its way."""
+        """Wait until all queued messages are written to the connection."""
 
     def forget(self, call_id: int) -> None:
-        """Take note that a call is over."""
+        """Remove a call that is over."""
 
     def moved(self, cwd: str) -> None:
-        """Take note of the connection's working directory, to ask for it again on the next connection."""
+        """Store the working directory, which the next connection begins with."""
 
 
 class RemoteCall:
-    """A call. It survives the loss of the connection if it is a job: then it goes on where its output ended."""
+    """A call whose messages are passed on as they arrive.
+
+    A job survives the loss of the connection: the next connection continues where its output ended.
+    """
 
     def __init__(
-        self, line: Line, taker: Taker, name: str, args: list[Any], kwargs: dict[str, Any], *, resumable: bool
+        self,
+        transport: CallTransport,
+        handler: CallHandler,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        resumable: bool,
     ) -> None:
         self.id = 0
         self.number: int | None = None
         self.over = False
-        self._line = line
-        self._taker = taker
+        self._transport = transport
+        self._taker = handler
         self._name = name
         self._args = args
         self._kwargs = kwargs
         self._key = uuid4().hex if resumable else None
         self._last_text: str | None = None
 
-    # Most commands say a line and end, so what streams of bytes need is made for those that have them.
+    # Most commands send one message and end, so the state of byte streams is created only when it is used.
 
     @cached_property
     def _in(self) -> Receiving:
@@ -94,54 +100,54 @@ class RemoteCall:
     # -- to the server ------------------------------------------------------------------------------------------
 
     def begin(self, call_id: int) -> None:
-        """Ask for the command, or after the loss of a connection for the rest of it."""
+        """Send the call; after the loss of a connection, ask for the rest of the job's output."""
         self.id = call_id
         if self.number is not None:
             offset = self._in.offset
             self._in = Receiving(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
-            self._line.send(protocol.Call(call_id, "attach", [], kwargs))
+            self._transport.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
-            self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs, self._key))
+            self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs, self._key))
 
     def taken(self, size: int) -> None:
-        """Take note that so many bytes of output are needed no more."""
+        """Report that `size` bytes of output have been used, so that the server may send more."""
         credit = self._in.taken(size)
         if credit and not self.over:
-            self._line.send(protocol.Credit(self.id, credit))
+            self._transport.send(protocol.Credit(self.id, credit))
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send bytes to the command, as it takes them; raises NotConnected when it takes none any more."""
+        """Send bytes to the command within its credit; raises NotConnected when the command has ended."""
         rest = memoryview(data)
         while rest:
             if self.over:
-                raise NotConnected("the command has ended and takes no more")
-            place = self._out.offset
+                raise NotConnected("the command has ended and reads no more input")
+            offset = self._out.offset
             piece = self._out.take(rest)
             if piece:
                 rest = rest[len(piece) :]
-                self._line.send_piece(protocol.INPUT, self.id, place, piece)
-                await self._line.flush()
+                self._transport.send_piece(protocol.INPUT, self.id, offset, piece)
+                await self._transport.flush()
             else:
                 self._credited.clear()
                 await self._credited.wait()
 
     def end(self) -> None:
-        """Tell the command that no more bytes come."""
+        """Send the end of the input."""
         if not self.over:
-            self._line.send(protocol.End(self.id))
+            self._transport.send(protocol.End(self.id))
 
     def cancel(self) -> None:
-        """Listen no more. A job goes on; any other command is given up."""
+        """Stop listening. A job continues on the server; any other command is cancelled."""
         if not self.over:
             self.over = True
-            self._line.send(protocol.Cancel(self.id))
-            self._line.forget(self.id)
+            self._transport.send(protocol.Cancel(self.id))
+            self._transport.forget(self.id)
 
     # -- from the server ----------------------------------------------------------------------------------------
 
     def receive(self, message: FromServer, size: int = 0) -> None:
-        """Pass on a message about this call, of so many bytes."""
+        """Pass on a message about this call, from a frame of `size` bytes."""
         if isinstance(message, Started):
             if message.job:
                 self.number = message.number
@@ -158,7 +164,7 @@ class RemoteCall:
             if message.values:
                 self._values(message.values, size)
             if self._name == "cd" and message.exit_code == 0 and self._last_text is not None:
-                self._line.moved(self._last_text)
+                self._transport.moved(self._last_text)
             self._finish(lambda: self._taker.done(message))
 
     def _values(self, values: list[Any], size: int) -> None:
@@ -168,107 +174,109 @@ class RemoteCall:
         self._taker.values(found, size)
 
     def receive_piece(self, piece: Piece) -> None:
-        """Pass on bytes; raises InvalidInput for a gap or a repeat."""
+        """Pass on bytes; raises InvalidInput when bytes are missing or repeated."""
         if piece.kind == protocol.VALUE:
             self._taker.values([piece.data], len(piece.data))
             return
         if self._in.offset == 0 and piece.offset and not self._in.held:
-            self._in.skip(piece.offset)  # a file or an output that was asked for from there on
+            self._in.skip(piece.offset)  # the call asked for a file or an output from this byte on
         self._in.receive(piece)
         self._in.held.clear()
         self._taker.output(piece.offset, piece.data)
 
     def refused(self, error: Exception) -> None:
-        """Take note that the server did not take the call, or that its outcome will never be known."""
+        """End the call because the server refused it, or because its outcome cannot be known."""
         self._finish(lambda: self._taker.failed(error))
 
     def lost(self) -> bool:
-        """Take note that the connection is lost; return whether the call goes on with the next one."""
+        """Return whether the call continues on the next connection, now that this one is lost; if not, end it."""
         if self.number is not None or self._key is not None:
             return True
         self.refused(broke(self._name))
         return False
 
-    def _finish(self, tell: Callable[[], None]) -> None:
+    def _finish(self, report: Callable[[], None]) -> None:
         if not self.over:
             self.over = True
             self._credited.set()
-            self._line.forget(self.id)
-            tell()
+            self._transport.forget(self.id)
+            report()
 
 
-class Question:
-    """A call of which nothing is wanted before its end: all its messages, then `ended`. It is not repeated."""
+class GatheringCall:
+    """A call whose messages are gathered in `found` until `ended`. It is not repeated on another connection."""
 
-    __slots__ = ("_args", "_kwargs", "_line", "_name", "_size", "ended", "found", "id")
+    __slots__ = ("_args", "_kwargs", "_name", "_size", "_transport", "ended", "found", "id")
 
-    def __init__(self, line: Line, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def __init__(self, transport: CallTransport, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         self.id = 0
         self.found: list[Any] = []
         self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self._line = line
+        self._transport = transport
         self._name = name
         self._args = args
         self._kwargs = kwargs
         self._size = 0
 
     def begin(self, call_id: int) -> None:
-        """Ask for the command."""
+        """Send the call."""
         self.id = call_id
-        self._line.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
+        self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
 
     def receive(self, message: FromServer, size: int = 0) -> None:
-        """Gather what the command says, in frames of so many bytes."""
+        """Gather the messages of a frame of `size` bytes."""
         values = message.values if isinstance(message, Done | Says) else []
         if values and not self._gathered([protocol.from_json(value) for value in values], size):
             return
         if isinstance(message, Done):
-            self._line.forget(self.id)
+            self._transport.forget(self.id)
             if self._name == "cd" and message.exit_code == 0 and self.found:
-                self._line.moved(self.found[-1])
+                self._transport.moved(self.found[-1])
             if not self.ended.done():
                 self.ended.set_result(message)
 
     def receive_piece(self, piece: Piece) -> None:
-        """Gather a message that is bytes; other bytes are not asked for, so there is no credit for more."""
+        """Gather a message that is bytes. Other bytes are ignored and get no credit, since this call asks for none."""
         if piece.kind == protocol.VALUE:
             self._gathered([piece.data], len(piece.data))
 
     def _gathered(self, values: list[Any], size: int) -> bool:
-        """Keep what was said; return False, after giving the command up, when that is too much."""
+        """Add messages; return False, after cancelling the call, when they exceed LIMITS."""
         self.found += values
         self._size += size
-        if len(self.found) <= MOST_MESSAGES and self._size <= MOST_BYTES:
-            return True
-        self.found = []
-        self.cancel()
-        self.refused(ClientError(f"{self._name} said more than {MOST_MESSAGES} messages or {MOST_BYTES} bytes"))
-        return False
+        try:
+            messages.check_gathered(self._name, len(self.found), self._size)
+        except ClientError as error:
+            self.found = []
+            self.cancel()
+            self.refused(error)
+            return False
+        return True
 
     def cancel(self) -> None:
-        """Give the command up."""
-        self._line.send(protocol.Cancel(self.id))
-        self._line.forget(self.id)
+        """Cancel the command."""
+        self._transport.send(protocol.Cancel(self.id))
+        self._transport.forget(self.id)
 
     def refused(self, error: Exception) -> None:
-        """Take note that the outcome will never be known."""
-        self._line.forget(self.id)
+        """End the call because its outcome cannot be known."""
+        self._transport.forget(self.id)
         if not self.ended.done():
             self.ended.set_exception(error)
 
     def lost(self) -> bool:
-        """Take note that the connection is lost."""
+        """End the call, and return False: it does not continue on the next connection."""
         self.refused(broke(self._name))
         return False
 
 
 def broke(name: str) -> NotConnected:
-    """Return the error for a command that cannot be repeated."""
-    return NotConnected(f"the connection broke while {name} ran; it may have been done or not")
+    """Return the error for a command whose connection broke, and which cannot be repeated."""
+    return NotConnected(f"the connection broke while {name} ran; it may or may not have been done")
 
 
 def check_piece(content: bytes) -> Piece:
-    """Return the piece in a frame of the server's; raises InvalidInput."""
+    """Return the bytes in a frame that the server sent; raises InvalidInput."""
     found = protocol.piece(content)
     if found.kind == protocol.INPUT:
         raise InvalidInput("the server sent what only a client sends")

@@ -1,7 +1,7 @@
-"""The connection of a client to a service's commands: one WebSocket, made again when it is lost.
+"""The connection of a client to the commands of a service: one WebSocket that reconnects.
 
-A lost connection is noticed by heartbeats. Then it is made again with growing pauses, and every job goes on at the
-byte where its output ended.
+Heartbeats detect a lost connection. The client then reconnects with growing pauses, and every job continues at the byte
+where its output ended.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from aiohttp import WSMsgType
 
 from smartmob import __version__
 from smartmob.client import trust
-from smartmob.client.calls import Question, RemoteCall, Taker, check_piece
+from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
 from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
@@ -29,19 +30,19 @@ from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 HEARTBEAT_SECONDS = 10.0
 RECONNECT_SECONDS = 120.0
 PAUSES = (0.05, 5.0)
-"""The first and the longest pause, in seconds, before a connection is made again."""
+"""The first and the longest pause, in seconds, before a reconnection."""
 _SHORT_SECONDS = 1.0
-_MOST_SHORT = 10
-"""So many connections in a row that were closed within _SHORT_SECONDS are the end."""
+_MAX_SHORT_CONNECTIONS = 10
+"""The client gives up after this number of consecutive connections that were closed within _SHORT_SECONDS."""
 _CONNECT_SECONDS = 10.0
-_LARGEST_FRAME = 64 * 1024 * 1024
-_MOST_FAULTS = 3
+_MAX_FAULTS = 3
+"""The client gives up after this number of consecutive violations of the protocol."""
 
 
 class Channel:
-    """A connection to the service at `url`. `open` it, and `close` it at the end; both in one loop.
+    """A connection to the service at `url`. Call `open`, and `close` at the end, in one event loop.
 
-    `reconnect_for` is for how many seconds a lost connection is tried to be made again before its jobs are given up.
+    After `reconnect_for` seconds without a connection the calls of jobs fail.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class Channel:
         self._reconnect_for = reconnect_for
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._calls: dict[int, RemoteCall | Question] = {}
-        self._orphans: list[RemoteCall | Question] = []
+        self._calls: dict[int, RemoteCall | GatheringCall] = {}
+        self._waiting_calls: list[RemoteCall | GatheringCall] = []
         self._ids = itertools.count(1)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = itertools.count(1)
@@ -81,7 +82,7 @@ class Channel:
         self._short = 0
         self._connected = asyncio.Event()
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- opening and closing ------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
@@ -89,7 +90,7 @@ class Channel:
         return self._socket is not None
 
     async def open(self, timeout: float | None = None) -> None:
-        """Connect, again and again until it works or the time is up; raises NotConnected."""
+        """Connect, with repeated attempts for `timeout` seconds; raises NotConnected."""
         if self._socket is not None:
             return
         await self._stop_running()
@@ -124,18 +125,18 @@ class Channel:
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
                 trouble = f"cannot connect to {self.url}: {_reason(error)}"
                 faults += isinstance(error, InvalidInput)
-                if deadline is None or loop.time() + delay > deadline or faults >= _MOST_FAULTS:
+                if deadline is None or loop.time() + delay > deadline or faults >= _MAX_FAULTS:
                     raise NotConnected(trouble) from None
             await asyncio.sleep(delay)
             delay = min(2 * delay, PAUSES[1])
 
     async def disconnect(self) -> None:
-        """Leave the server. Jobs go on there; calls of jobs go on here with the next `open`."""
+        """Disconnect. Jobs continue on the server, and the calls of jobs continue here after the next `open`."""
         await self._stop_running()
         await self._hang_up()
 
     async def close(self) -> None:
-        """Leave the server for good; what still waits for an answer fails."""
+        """Close the connection; all open calls fail."""
         await self.disconnect()
         self._abandon(NotConnected("the connection was closed"))
         await self._close_http()
@@ -160,15 +161,15 @@ class Channel:
         for future in self._pings.values():
             if not future.done():
                 future.set_exception(NotConnected())
-                future.exception()  # whoever pinged may have gone
+                future.exception()  # mark as retrieved: the task that pinged may have been cancelled
         self._pings.clear()
         calls, self._calls = list(self._calls.values()), {}
-        self._orphans += [call for call in calls if call.lost()]
+        self._waiting_calls += [call for call in calls if call.lost()]
         if old is not None:
             await old.close()
 
     def _abandon(self, error: Exception) -> None:
-        calls, self._orphans = self._orphans, []
+        calls, self._waiting_calls = self._waiting_calls, []
         for call in (*calls, *self._calls.values()):
             call.refused(error)
         self._calls.clear()
@@ -180,15 +181,15 @@ class Channel:
                 headers=self._headers,
                 timeout=timeout,
                 connector=trust.connector(self._ca_file),
-                trace_configs=[trust.redirects()],
+                trace_configs=[trust.redirect_guard()],
             )
-        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=_LARGEST_FRAME, compress=0)
+        opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=LIMITS.frame_bytes, compress=0)
         try:
             hello = Hello(f"{_user()}@{socket.gethostname()}", self._cwd)
             await opened.send_frame(protocol.encode(hello), WSMsgType.TEXT)
             first = await opened.receive()
             if first.type is not WSMsgType.TEXT:
-                raise InvalidInput("the server said nothing of this protocol")
+                raise InvalidInput("the server's first message is not of this protocol")
             welcome = protocol.from_server(first.data)
             if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
                 raise InvalidInput("the server speaks another version of this protocol")
@@ -197,27 +198,27 @@ class Channel:
             raise
         self.commands = {command.name: command for command in welcome.commands}
         self._socket = opened
-        self._sender = asyncio.get_running_loop().create_task(self._send_for_ever(), name="smartmob-sender")
-        calls, self._orphans = self._orphans, []
+        self._sender = asyncio.get_running_loop().create_task(self._send_loop(), name="smartmob-sender")
+        calls, self._waiting_calls = self._waiting_calls, []
         for call in calls:
             self._begin(call)
         self._connected.set()
 
     # -- calls --------------------------------------------------------------------------------------------------
 
-    async def ask(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Question:
-        """Call a command of which nothing is wanted before its end; raises NotConnected."""
+    async def gather_call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> GatheringCall:
+        """Call a command, and return the call that gathers its messages; raises NotConnected."""
         if self._socket is None:
             await self._until_connected()
-        question = Question(self, name, args, kwargs)
+        call = GatheringCall(self, name, args, kwargs)
         self._held_back = True
-        self._begin(question)
+        self._begin(call)
         self._held_back = False
         await self.flush()
-        return question
+        return call
 
     async def _until_connected(self) -> None:
-        """Return when a connection that was lost has been made again; raises NotConnected."""
+        """Wait until a lost connection has been restored; raises NotConnected."""
         if self._running is None:
             raise NotConnected(f"there is no connection to {self.url}; call connect first")
         connected = asyncio.get_running_loop().create_task(self._connected.wait())
@@ -227,7 +228,7 @@ class Channel:
             raise NotConnected(f"the connection to {self.url} was lost")
 
     async def call_now(self, *args: Any, **kwargs: Any) -> RemoteCall:
-        """Do what `call` does, and send it within this task, which is quicker than to wake the sender."""
+        """Do what `call` does, but send within this task, which is faster than waking the sender."""
         self._held_back = True
         try:
             call = self.call(*args, **kwargs)
@@ -237,40 +238,46 @@ class Channel:
         return call
 
     def call(
-        self, name: str, args: list[Any], kwargs: dict[str, Any], taker: Taker, *, max_interval: float | None = None
+        self,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        handler: CallHandler,
+        *,
+        max_interval: float | None = None,
     ) -> RemoteCall:
-        """Call a command; `taker` gets all that the server says. Raises NotConnected.
+        """Call a command, whose messages go to `handler`. Raises NotConnected.
 
-        With `max_interval` a lost connection is noticed within so many seconds.
+        With `max_interval` a lost connection is detected within this number of seconds.
         """
         if self._socket is None and self._running is None:
             raise NotConnected(f"there is no connection to {self.url}; call connect first")
         described = self.commands.get(name)
         call = RemoteCall(
-            self, taker, name, args, kwargs, resumable=described is not None and described.background
+            self, handler, name, args, kwargs, resumable=described is not None and described.background
         )  # fmt: skip
         if max_interval:
             self._intervals[call] = max_interval
             self._shorter.set()
         if self._socket is None:
-            self._orphans.append(call)
+            self._waiting_calls.append(call)
         else:
             self._begin(call)
         return call
 
-    def _begin(self, call: RemoteCall | Question) -> None:
+    def _begin(self, call: RemoteCall | GatheringCall) -> None:
         call_id = next(self._ids) & 0xFFFFFFFF
         self._calls[call_id] = call
         call.begin(call_id)
 
     def forget(self, call_id: int) -> None:
-        """Take note that a call is over."""
+        """Remove a call that is over."""
         call = self._calls.pop(call_id, None)
         if self._intervals and isinstance(call, RemoteCall):
             self._intervals.pop(call, None)
 
     def moved(self, cwd: str) -> None:
-        """Take note of the working directory, which the next connection begins with."""
+        """Store the working directory, which the next connection begins with."""
         self._cwd = cwd
 
     async def ping(self, timeout: float | None = None) -> bool:
@@ -289,36 +296,36 @@ class Channel:
     # -- frames -------------------------------------------------------------------------------------------------
 
     def send(self, message: protocol.FromClient) -> None:
-        """Send a message, in its turn; dropped while there is no connection."""
+        """Queue a message to send; it is dropped while there is no connection."""
         if self._socket is not None:
             self._outgoing.append((protocol.encode(message), WSMsgType.TEXT))
             if not self._held_back:
                 self._news.set()
 
     def send_piece(self, kind: int, call_id: int, offset: int, data: bytes | memoryview) -> None:
-        """Send bytes, in their turn; dropped while there is no connection."""
+        """Queue bytes to send; they are dropped while there is no connection."""
         if self._socket is not None:
             self._outgoing.append((protocol.encode_piece(kind, call_id, offset, data), WSMsgType.BINARY))
             self._news.set()
 
     async def flush(self) -> None:
-        """Return when what was sent is on its way, at the server's speed."""
+        """Write all queued messages, as fast as the server reads."""
         while self._outgoing and self._socket is not None:
-            # A frame is written before anything is waited for, so several tasks may be here and the order is kept.
+            # Each frame is written before the first await, so the order is kept when several tasks flush.
             content, kind = self._outgoing.popleft()
             try:
                 await self._socket.send_frame(content, kind)
             except (ConnectionError, aiohttp.ClientError):
-                return  # the reader finds out, and what was lost is asked for again
+                return  # the reader detects the loss, and lost output is requested again
 
-    async def _send_for_ever(self) -> None:
+    async def _send_loop(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             await self.flush()
 
     async def _run(self) -> None:
-        """Read until the connection is lost, make it again, and so on."""
+        """Read until the connection is lost, reconnect, and repeat."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -327,10 +334,10 @@ class Channel:
             if self._sender is not None:
                 self._sender.cancel()
             await self._hang_up()
-            if self._faults >= _MOST_FAULTS or self._short >= _MOST_SHORT:
+            if self._faults >= _MAX_FAULTS or self._short >= _MAX_SHORT_CONNECTIONS:
                 self._running = None
-                said = "does not keep to the protocol" if self._faults else "closes each connection at once"
-                self._abandon(NotConnected(f"{self.url} {said}"))
+                reason = "does not keep to the protocol" if self._faults else "closes each connection at once"
+                self._abandon(NotConnected(f"{self.url} {reason}"))
                 return
             if not await self._reconnect():
                 return
@@ -342,18 +349,18 @@ class Channel:
             self._heard = True
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                 try:
-                    self._take(message)
+                    self._receive(message)
                 except (SmartmobError, LookupError, TypeError, ValueError, AttributeError):
                     self._faults += 1
-                    return  # a gap or a repeat; a new connection begins at the right place
+                    return  # bytes are missing or repeated; a new connection continues at the right byte
                 self._faults = 0
             elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                # A frame that is too large, or none at all.
+                # A frame that is too large or malformed.
                 self._faults += message.type is WSMsgType.ERROR
                 return
 
-    async def _watch(self, reading: asyncio.Task[None]) -> None:
-        """Ask for a sign of life after half an interval of silence, and give the connection up after the other half."""
+    async def _monitor(self, reading: asyncio.Task[None]) -> None:
+        """Send a ping after half an interval of silence, and drop the connection after the other half."""
         asked = False
         while True:
             self._heard = False
@@ -372,46 +379,46 @@ class Channel:
                 self.send(Ping(0))
 
     async def _read(self) -> None:
-        """Read until the connection is lost or given up."""
+        """Read until the connection is lost or dropped."""
         loop = asyncio.get_running_loop()
         reading = loop.create_task(self._read_until_lost(), name="smartmob-reader")
-        watching = loop.create_task(self._watch(reading), name="smartmob-watch")
+        monitoring = loop.create_task(self._monitor(reading), name="smartmob-monitor")
         try:
             await asyncio.wait({reading})
         finally:
-            for task in (reading, watching):
+            for task in (reading, monitoring):
                 task.cancel()
-            await asyncio.gather(reading, watching, return_exceptions=True)
+            await asyncio.gather(reading, monitoring, return_exceptions=True)
 
-    def _take(self, message: aiohttp.WSMessage) -> None:
+    def _receive(self, message: aiohttp.WSMessage) -> None:
         if message.type is WSMsgType.BINARY:
             piece = check_piece(message.data)
             if (call := self._calls.get(piece.id)) is not None:
                 call.receive_piece(piece)
             return
-        said = protocol.from_server(message.data)
-        if isinstance(said, Done | Says | Started):
-            if (call := self._calls.get(said.id)) is not None:
-                call.receive(said, len(message.data))
-        elif isinstance(said, Pong):
-            waiting = self._pings.pop(said.n, None)
+        received = protocol.from_server(message.data)
+        if isinstance(received, Done | Says | Started):
+            if (call := self._calls.get(received.id)) is not None:
+                call.receive(received, len(message.data))
+        elif isinstance(received, Pong):
+            waiting = self._pings.pop(received.n, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
-        elif isinstance(said, Ping):
-            self.send(Pong(said.n))
-        elif isinstance(said, Refused):
-            call = self._calls.get(said.id) if said.id is not None else None
+        elif isinstance(received, Ping):
+            self.send(Pong(received.n))
+        elif isinstance(received, Refused):
+            call = self._calls.get(received.id) if received.id is not None else None
             if call is not None:
-                call.refused(ClientError(said.detail))
-        elif not isinstance(said, Welcome) and (call := self._calls.get(said.id)) is not None:
-            call.receive(said, len(message.data))
+                call.refused(ClientError(received.detail))
+        elif not isinstance(received, Welcome) and (call := self._calls.get(received.id)) is not None:
+            call.receive(received, len(message.data))
 
     async def _reconnect(self) -> bool:
-        """Make the connection again; return False, after telling all who wait, when it cannot be made in time."""
+        """Reconnect; return False, after all calls have failed, when that takes longer than `reconnect_for`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reconnect_for
         delay = min(PAUSES[0] * 2**self._short, PAUSES[1])
-        said = "it was closed"
+        reason = "it was closed"
         if self._short > 1:
             await asyncio.sleep(delay)
         while loop.time() < deadline:
@@ -420,19 +427,19 @@ class Channel:
                     await self._connect()
                 return True
             except RemoteError as error:
-                said = str(error)
+                reason = str(error)
                 break
             except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
-                said = _reason(error)
+                reason = _reason(error)
             await asyncio.sleep(delay)
             delay = min(2 * delay, PAUSES[1])
-        self._abandon(NotConnected(f"the connection to {self.url} was lost: {said}"))
+        self._abandon(NotConnected(f"the connection to {self.url} was lost: {reason}"))
         self._running = None
         return False
 
 
 async def within(timeout: float | None, what: str, waiting: Any) -> Any:
-    """Return what `waiting` returns; raises ClientTimeout that says `what` when that takes too long."""
+    """Return the result of `waiting`; raises ClientTimeout with the text `what` after `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
             return await waiting
@@ -452,7 +459,7 @@ def _refusal(url: str, error: Exception) -> str:
         if error.status == 401:
             return f"{url} asks for a token"
         return f"{url} does not offer commands: it answered {error.status}"
-    if (distrusted := trust.distrust(error)) is not None:
+    if (distrusted := trust.certificate_problem(error)) is not None:
         return f"cannot connect to {url}: {distrusted}"
     return f"{url!r} is not the address of a service, such as http://127.0.0.1:8080"
 

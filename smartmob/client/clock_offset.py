@@ -1,4 +1,4 @@
-"""How far a clock is off, by an exchange of four timestamps (RFC 5905 section 8) with a service."""
+"""The offset of this machine's clock, measured by exchanges of four timestamps with a service (RFC 5905 section 8)."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from smartmob.client import trust
 from smartmob.errors import RemoteError
 
 _EXCHANGES = 5
+"""The number of exchanges; the quickest one counts."""
 _ANSWER_SECONDS = 10.0
 
 
-def exchanged(sent: float, received: float, answered: float, back: float) -> tuple[float, float]:
-    """Return the delay of an exchange and the offset that it shows, which is to be added to the clock of who asked."""
+def exchange_result(sent: float, received: float, answered: float, back: float) -> tuple[float, float]:
+    """Return the delay and the clock offset of an exchange, both in seconds.
+
+    The offset is the service's clock minus the clock of this machine (RFC 5905 section 8).
+    """
     delay = (back - sent) - (answered - received)
     return max(0.0, delay), ((received - sent) + (answered - back)) / 2
 
 
 async def measure(url: str, wall: Callable[[], float]) -> tuple[float, float]:
-    """Return the delay and the offset of the quickest exchange with a service; raises RemoteError.
+    """Return the delay and the offset, in seconds, of the quickest exchange with a service; raises RemoteError.
 
-    No token is needed: the clock is told to everybody.
+    No token is needed.
     """
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trace_configs=[trust.redirects()]) as session,
+            aiohttp.ClientSession(timeout=timeout, trace_configs=[trust.redirect_guard()]) as session,
             session.ws_connect(URL(url) / "echo", max_msg_size=64 * 1024) as socket,
         ):
             await _ask(socket, {"type": "HELLO"})
             return min([await _exchange(socket, wall) for _ in range(_EXCHANGES)])
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-        raise RemoteError(f"{url} does not tell its clock ({str(error) or 'no answer in time'})") from None
+        raise RemoteError(f"{url} does not answer with its clock ({str(error) or 'no answer in time'})") from None
 
 
 async def _exchange(socket: aiohttp.ClientWebSocketResponse, wall: Callable[[], float]) -> tuple[float, float]:
     sent = wall()
-    told = await _ask(socket, {"type": "CLOCK", "sent": sent})
-    return exchanged(sent, float(told["received"]), float(told["answered"]), wall())
+    answer = await _ask(socket, {"type": "CLOCK", "sent": sent})
+    return exchange_result(sent, float(answer["received"]), float(answer["answered"]), wall())
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, message: dict[str, object]) -> dict[str, float]:

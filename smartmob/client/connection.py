@@ -1,6 +1,7 @@
-"""The client for plain Python, usable from threads: the API of conplyent's client, over a service's WebSocket.
+"""The client for Python without asyncio: the API of conplyent's client, over the WebSocket of a service.
 
-One thread with a loop serves all connections of the process. The methods here hand work over to it and wait.
+One thread with an event loop serves all connections of the process. The methods here pass work to that loop and wait,
+so any thread may call them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from urllib.parse import urlsplit
 
 from smartmob.client import messages
 from smartmob.client.calls import RemoteCall
+from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
-from smartmob.client.lab import Lab
-from smartmob.client.messages import Backpressure, Lines, ServerMethod
+from smartmob.client.messages import Backpressure, LineSplitter, ServerMethod
 from smartmob.client.trust import CAFile
 from smartmob.commands.protocol import Done
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 
 class _Background:
-    """The loop of all connections, in a thread of its own, which begins with the first use."""
+    """The event loop of all connections, in its own thread, which starts with the first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +46,7 @@ class _Background:
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns in the loop."""
+        """Run `work` in the event loop, and return its result."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
@@ -55,7 +56,7 @@ class _Background:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's loop where it is installed: it answers a third quicker."""
+    """Return an event loop of uvloop where it is installed: round trips take a third less time."""
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.new_event_loop()
     import uvloop
@@ -68,15 +69,16 @@ _pool: dict[int, ClientConnection] = {}
 
 
 class ConnectionListener:
-    """Listens to one command. Output that is not read is held back at the server, so that none is lost.
+    """A listener of one command. The server holds back output that is not read, so none is lost.
 
-    Of very many messages that are not read some are left out; an exception `LeftOut` in their place says how many.
+    Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
-    def __init__(self, max_interval: float | None) -> None:
+    def __init__(self, name: str, max_interval: float | None) -> None:
+        self.name = name
         self._max_interval = max_interval
-        self._came: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._lines = Lines()
+        self._arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._lines = LineSplitter()
         self._waiting = Backpressure()
         self._held: deque[Any] = deque()
         self._ended: Done | None = None
@@ -84,6 +86,7 @@ class ConnectionListener:
         self._number: int | None = None
         self._error: BaseException | None = None
         self._call: RemoteCall | None = None
+        self.received_bytes = 0
         self.gaps: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
@@ -92,13 +95,13 @@ class ConnectionListener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Listen no more; a job goes on."""
+        """Stop listening; a job continues."""
         if not self._done and self._call is not None:
             background.loop.call_soon_threadsafe(self._call.cancel)
 
     @property
     def id(self) -> int | None:
-        """Return the number of the command; a job is known to every client under it."""
+        """Return the number of the command, by which every client can refer to a job."""
         return self._number
 
     @property
@@ -108,12 +111,12 @@ class ConnectionListener:
 
     @property
     def exit_code(self) -> int | None:
-        """Return how the command ended: 0 good, 1 error, -1 bad parameter, or a program's own; None before."""
+        """Return the exit code: 0 good, 1 error, -1 bad parameter, or that of a program; None before the end."""
         return self._ended.exit_code if self._done and self._ended is not None else None
 
     @property
     def max_interval(self) -> float | None:
-        """Return how many seconds `next` waits for a message; None for ever."""
+        """Return how many seconds `next` waits for a message; None means without a limit."""
         return self._max_interval
 
     @max_interval.setter
@@ -124,14 +127,14 @@ class ConnectionListener:
 
     @property
     def error(self) -> BaseException | None:
-        """Return the exception that the command raised, if it did and has ended."""
+        """Return the exception that the command raised, or None."""
         return self._error
 
     def next(self) -> Any:
         """Return the next message, or None when the command has ended.
 
-        Raises ClientTimeout when no message comes within `max_interval` seconds, NotConnected when the connection is
-        lost and cannot be made again.
+        Raises ClientTimeout when no message arrives within `max_interval` seconds, NotConnected when the connection is
+        lost and cannot be restored.
         """
         while not self._held:
             if self._done:
@@ -143,7 +146,7 @@ class ConnectionListener:
         return iter(self.next, None)
 
     def clear_messages(self) -> None:
-        """Pass over all messages until the command ends, or says nothing for `max_interval` seconds."""
+        """Discard all messages until the command ends, or is silent for `max_interval` seconds."""
         try:
             while self.next() is not None:
                 pass
@@ -151,31 +154,33 @@ class ConnectionListener:
             return
 
     def ended(self) -> Done | None:
-        """Return how the command ended."""
+        """Return the message with which the command ended, or None."""
         return self._ended
 
-    def wait_taken(self, timeout: float | None) -> None:
-        """Return when the server has taken the command; raises ClientTimeout."""
-        while self._number is None and self._ended is None:
+    def wait_accepted(self, timeout: float | None) -> None:
+        """Wait until the server has accepted the command, or has sent a message of it; raises ClientTimeout."""
+        while self._number is None and self._ended is None and not self._held:
             self._wait(timeout)
 
     def bind(self, call: RemoteCall) -> None:
-        """Take note of the call that is listened to."""
+        """Store the call whose messages this listener gets."""
         self._call = call
 
     def _wait(self, timeout: float | None) -> None:
         try:
-            kind, value = self._came.get(timeout=timeout)
+            kind, value = self._arrived.get(timeout=timeout)
         except queue.Empty:
-            raise ClientTimeout(f"the server said nothing for {timeout:g} s") from None
+            raise ClientTimeout(f"the server was silent for {timeout:g} s") from None
         if kind == "output":
             self._held += self._lines.add(value)
+            self.received_bytes += len(value)
             call = self._call
             if call is not None:
                 background.loop.call_soon_threadsafe(call.taken, len(value))
         elif kind == "values":
             for found, share in value:
                 self._waiting.read(found, share)
+                self.received_bytes += share
                 self._held.append(messages.presented(found))
         elif kind == "started":
             self._number = value
@@ -189,47 +194,49 @@ class ConnectionListener:
             self._done = True
             raise value
 
-    # -- what the call tells, in the loop -----------------------------------------------------------------------
+    # -- callbacks of the call, in the event loop -----------------------------------------------------------------
 
-    def taker(self) -> _Taker:
-        """Return who gets what the call tells."""
-        return _Taker(self._came, self.gaps, self._waiting)
+    def handler(self) -> _QueueHandler:
+        """Return the callbacks of the call."""
+        return _QueueHandler(self._arrived, self.gaps, self._waiting)
 
 
-class _Taker:
+class _QueueHandler:
+    """The callbacks of a call, which put what arrives into the queue of a listener."""
+
     def __init__(
-        self, came: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
+        self, arrived: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
     ) -> None:
-        self._came = came
+        self._arrived = arrived
         self._gaps = gaps
         self._waiting = waiting
 
     def started(self, number: int, job: bool) -> None:
-        self._came.put(("started", number))
+        self._arrived.put(("started", number))
 
     def values(self, values: list[Any], size: int) -> None:
         if held := self._waiting.add(values, size):
-            self._came.put(("values", held))
+            self._arrived.put(("values", held))
 
     def output(self, offset: int, data: bytes) -> None:
-        self._came.put(("output", data))
+        self._arrived.put(("output", data))
 
     def gap(self, first: int, last: int) -> None:
         messages.add_gap(self._gaps, first, last)
 
     def done(self, done: Done) -> None:
-        self._came.put(("done", done))
+        self._arrived.put(("done", done))
 
     def failed(self, error: Exception) -> None:
-        self._came.put(("failed", error))
+        self._arrived.put(("failed", error))
 
 
 class ClientConnection:
     """A connection to one server; after `connect` the server's commands are methods of it.
 
     Each of them takes, besides its own parameters: `complete` (True: wait for the end and return the list of
-    messages; False: return the listener at once), `timeout` (seconds for the command to go through), `echo_response`
-    (print messages as they come), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
+    messages; False: return the listener at once), `timeout` (seconds until the end of the command), `echo_response`
+    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
     (raise here what the command raised there).
     """
 
@@ -242,7 +249,7 @@ class ClientConnection:
     ) -> None:
         self.url = url
         self._enter_connect_timeout = enter_connect_timeout
-        self._lab = Lab(url, token, ca_file=ca_file)
+        self._lab = CommandClient(url, token, ca_file=ca_file)
         self._closed = False
         self._last_cwd: str | None = None
         _pool[id(self)] = self
@@ -266,11 +273,11 @@ class ClientConnection:
                 setattr(self, name, self._method(name, description))
 
     def disconnect(self) -> None:
-        """Leave the server for a while. Jobs go on there, and after `connect` their listeners go on here."""
+        """Disconnect. Jobs continue on the server, and their listeners continue after the next `connect`."""
         background.run(self._lab.disconnect())
 
     def close(self) -> None:
-        """Leave the server for good."""
+        """Close the connection, and remove it from the pool."""
         if not self._closed:
             self._closed = True
             _pool.pop(id(self), None)
@@ -287,13 +294,13 @@ class ClientConnection:
     def transfer(
         self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Send a file to the server, checked by its SHA-256; the folders of `dest` are made."""
+        """Send a file to the server, and check its SHA-256. The folders of `dest` are created."""
         return background.run(self._lab.transfer(src, dest, progress=progress))
 
     def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Get a file from the server, checked by its SHA-256."""
+        """Get a file from the server, and check its SHA-256."""
         return background.run(self._lab.fetch(src, dest, progress=progress))
 
     def run(
@@ -307,10 +314,10 @@ class ClientConnection:
         raise_error: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run the command `name`; see the class."""
+        """Run a command; the class describes the options."""
         listener = self._start(name, args, kwargs, max_interval)
         if not complete:
-            listener.wait_taken(timeout if timeout is not None else max_interval)
+            listener.wait_accepted(timeout if timeout is not None else max_interval)
             return listener
         found = []
         loop = background.loop
@@ -326,6 +333,7 @@ class ClientConnection:
                 found.append(message)
                 if echo_response:
                     messages.echo(message)
+                messages.check_gathered(name, len(found), listener.received_bytes)
         except BaseException:
             with listener:
                 raise
@@ -338,14 +346,14 @@ class ClientConnection:
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], max_interval: float | None
     ) -> ConnectionListener:
         positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
-        listener = ConnectionListener(max_interval)
-        taker = listener.taker()
+        listener = ConnectionListener(name, max_interval)
+        handler = listener.handler()
 
         def begin() -> None:
             try:
-                listener.bind(self._lab.channel.call(name, positional, named, taker, max_interval=max_interval))
+                listener.bind(self._lab.channel.call(name, positional, named, handler, max_interval=max_interval))
             except ClientError as error:
-                taker.failed(error)
+                handler.failed(error)
 
         background.loop.call_soon_threadsafe(begin)
         return listener
@@ -371,21 +379,24 @@ def add(
     token: str | None = None,
     ca_file: CAFile = None,
 ) -> ClientConnection:
-    """Add a server: its name or its whole address (`https://lab.example:8443`), not connected yet."""
+    """Return a connection to a server, not connected yet.
+
+    `hostname` is the name of the server or its address (`https://lab.example:8443`).
+    """
     url = hostname
     if "://" not in hostname:
         url = f"http://[{hostname}]:{port}" if ":" in hostname else f"http://{hostname}:{port}"
     elif not urlsplit(hostname).hostname:
-        raise ValueError(f"{hostname!r} is no address of a service, such as http://127.0.0.1:8080")
+        raise ValueError(f"{hostname!r} is not the address of a service, such as http://127.0.0.1:8080")
     return ClientConnection(url, token, enter_connect_timeout, ca_file)
 
 
 def connections() -> list[ClientConnection]:
-    """Return the pool: the connections that were added and not closed."""
+    """Return the connections that were added and not closed."""
     return list(_pool.values())
 
 
 def close_all() -> None:
-    """Close every connection of the pool."""
+    """Close all connections."""
     for connection in connections():
         connection.close()

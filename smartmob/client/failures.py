@@ -1,4 +1,4 @@
-"""What a client of commands raises, and errors of the server made into exceptions again."""
+"""Exceptions of the client, and the exceptions that errors of a server become."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from smartmob.errors import RemoteError
 
 
 class ClientError(RemoteError, RuntimeError):
-    """The server did not do what it was asked."""
+    """The server refused a request or did not keep to the protocol."""
 
 
 class ClientTimeout(ClientError):
-    """The server did not answer in the time that was given."""
+    """The server did not answer in time."""
 
 
 class NotConnected(ClientError, ConnectionError):
-    """There is no connection to the server, or it broke and could not be made again."""
+    """There is no connection to the server, or it was lost and could not be restored."""
 
 
-SAID = "said by the server"
+FROM_SERVER = "said by the server"
+"""The note of an exception that stands for an error of the server."""
 
 
 def exception(failure: Failure) -> BaseException:
-    """Return the exception that a failure stands for: one of Python's own, or a ClientError."""
+    """Return the exception that a failure of the server stands for: a built-in one, or a ClientError."""
     kind = getattr(builtins, failure.type, None)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         return ClientError(failure.message)
@@ -32,10 +33,10 @@ def exception(failure: Failure) -> BaseException:
         made: BaseException = kind(*failure.args)
     except TypeError:
         return ClientError(f"{failure.type}: {failure.message}")
-    made.add_note(SAID)
+    made.add_note(FROM_SERVER)
     return made
 
 
 def is_remote(error: BaseException) -> bool:
-    """Return whether an exception is one that the server has named."""
-    return SAID in getattr(error, "__notes__", ())
+    """Return whether an exception stands for an error of the server."""
+    return FROM_SERVER in getattr(error, "__notes__", ())

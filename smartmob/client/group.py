@@ -1,4 +1,4 @@
-"""Many servers as one: a command runs on all of them at once."""
+"""A group of servers: a command runs on all of them at once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from smartmob.client import messages
+from smartmob.client.command_client import CommandClient
 from smartmob.client.connection import background
 from smartmob.client.failures import ClientError
-from smartmob.client.lab import Lab
+from smartmob.client.listener import Listener
 from smartmob.client.trust import CAFile
 
 
 @dataclass(slots=True)
 class Result:
-    """What a command said on one server, and how it ended there. `error` is what went wrong, there or on the way."""
+    """The messages, the exit code and the error of a command on one server.
+
+    `error` is an exception of the command, or of the connection.
+    """
 
     host: str
     lines: list[Any] = field(default_factory=list)
@@ -33,8 +37,10 @@ class Result:
 
 
 class Group:
-    """Several servers. A command is a method of it, connects where there is no connection yet, and returns the
-    results by host; `echo_response=True` prints each line with its host as it comes. `stream` gives lines instead.
+    """Several servers, whose commands are methods of the group.
+
+    A command connects where there is no connection yet, and returns the results by host. `echo_response=True` prints
+    each line with its host as it arrives. `stream` yields the lines instead.
     """
 
     def __init__(
@@ -49,12 +55,12 @@ class Group:
         if len(set(urls)) < len(urls):
             raise ValueError("a group has each server once")
         self._connect_timeout = connect_timeout
-        self._labs = {_label(url, urls): Lab(url, token, ca_file=ca_file) for url in urls}
+        self._clients = {_label(url, urls): CommandClient(url, token, ca_file=ca_file) for url in urls}
 
     @property
     def hosts(self) -> list[str]:
-        """Return the names under which results come."""
-        return list(self._labs)
+        """Return the names of the servers, which are the keys of results."""
+        return list(self._clients)
 
     def __enter__(self) -> Self:
         return self
@@ -69,8 +75,8 @@ class Group:
         background.run(self.aclose())
 
     async def aclose(self) -> None:
-        """Close all connections, in the loop that they live in."""
-        await asyncio.gather(*(lab.close() for lab in self._labs.values()))
+        """Close all connections from within their event loop."""
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     def run(
         self,
@@ -84,8 +90,8 @@ class Group:
     ) -> dict[str, Result]:
         """Run a command on all servers; return the results by host.
 
-        A server that fails does not keep the others from going on. With `raise_error` the first failure is raised
-        when all have ended.
+        A failure on one server does not stop the others. With `raise_error` the first failure is raised after all have
+        ended.
         """
 
         def say(host: str, message: Any) -> None:
@@ -101,18 +107,25 @@ class Group:
         return results
 
     def stream(self, name: str, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the host and the message of whichever server says something next, and each host's Result at its end."""
-        came: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        """Yield each message with its host as it arrives, and at the end of each host its Result, without messages."""
+        arrived: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
 
         async def run() -> None:
             try:
-                await self.gather(name, args, kwargs, lambda host, message: came.put((host, message)), None, came.put)
+                await self.gather(
+                    name,
+                    args,
+                    kwargs,
+                    lambda host, message: arrived.put((host, message)),
+                    ended=arrived.put,
+                    keep=False,
+                )
             finally:
-                came.put(None)
+                arrived.put(None)
 
         future = asyncio.run_coroutine_threadsafe(run(), background.loop)
         try:
-            while (found := came.get()) is not None:
+            while (found := arrived.get()) is not None:
                 yield found
         finally:
             future.cancel()
@@ -125,27 +138,39 @@ class Group:
         say: Callable[[str, Any], None],
         timeout: float | None = None,
         ended: Callable[[tuple[str, Any]], None] = lambda _: None,
+        *,
+        keep: bool = True,
     ) -> dict[str, Result]:
-        """Run a command on all servers within the running loop; tell `say` of each message as it comes."""
+        """Run a command on all servers within the running loop, and call `say` with each message as it arrives.
 
-        async def one(host: str, lab: Lab) -> Result:
+        Without `keep` results have no messages. With it LIMITS says how many of a server are kept at most; one that
+        sends more has an error as its result.
+        """
+
+        async def one(host: str, client: CommandClient) -> Result:
             result = Result(host)
+            listener: Listener | None = None
             try:
                 async with asyncio.timeout(timeout):
-                    await lab.connect(self._connect_timeout)
-                    listener = lab.start(name, *args, **kwargs)
+                    await client.connect(self._connect_timeout)
+                    listener = client.start(name, *args, **kwargs)
                     async for message in listener:
-                        result.lines.append(message)
                         say(host, message)
+                        if keep:
+                            result.lines.append(message)
+                            messages.check_gathered(name, len(result.lines), listener.received_bytes)
                     result.exit_code, result.error = listener.exit_code, listener.error
             except TimeoutError:
-                result.error = ClientError(f"{name} did not come to its end within {timeout:g} s")
+                result.error = ClientError(f"{name} did not end within {timeout:g} s")
             except (ClientError, TypeError) as error:
                 result.error = error
+            finally:
+                if listener is not None and listener.ended is None:
+                    listener.cancel()
             ended((host, result))
             return result
 
-        results = await asyncio.gather(*(one(host, lab) for host, lab in self._labs.items()))
+        results = await asyncio.gather(*(one(host, client) for host, client in self._clients.items()))
         return {result.host: result for result in results}
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Result]]:

@@ -1,6 +1,6 @@
-"""The HTTP client of smartmob's own commands and of scripts: one session with one service.
+"""The REST client of the command line: one HTTP session with one service.
 
-It runs alone on any machine: it needs aiohttp's client and nothing of the server.
+It needs aiohttp's client and no module of the server.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -20,41 +19,26 @@ from yarl import URL
 
 from smartmob import __version__
 from smartmob.client import trust
+from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
 NDJSON = "application/x-ndjson"
 OCTETS = "application/octet-stream"
 _CONNECT_SECONDS = 10.0
-_GOODBYE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
-_LONGEST_DETAIL = 4_000
-_LONGEST_ID = 200
+_LONGEST_DETAIL = 4_000  # characters
+_LONGEST_ID = 200  # characters
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that is taken of a server: bytes, pages of a list, and seconds of silence within an answer."""
-
-    line: int = 4 * 1024 * 1024
-    document: int = 64 * 1024 * 1024
-    complaint: int = 1024 * 1024
-    report: int = 256 * 1024 * 1024
-    listing: int = 64 * 1024 * 1024 * 1024
-    pages: int = 10_000
-    silence: float = 600.0
-
-
-LIMITS = Limits()
-
-
-class Broken(RemoteError):
+class ConnectionBroken(RemoteError):
     """The connection to the server broke."""
 
 
 class RestClient:
     """A connection to the service at `url`; use it as an async context manager.
 
-    Every method raises RemoteError, with the server's own words where it gave some.
+    Every method raises RemoteError, with the detail of the problem that the server sent.
     """
 
     def __init__(self, url: str, token: str | None = None, ca_file: trust.CAFile = None) -> None:
@@ -66,19 +50,19 @@ class RestClient:
             self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
 
-    def beside(self, url: str) -> RestClient:
-        """Return a connection to another service that takes the same token."""
+    def for_service(self, url: str) -> RestClient:
+        """Return a client of another service that accepts the same token."""
         return RestClient(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence)
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds)
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             timeout=timeout,
-            read_bufsize=LIMITS.line,
+            read_bufsize=LIMITS.line_bytes,
             json_serialize=_dumps,
             connector=trust.connector(self._ca_file),
-            trace_configs=[trust.redirects()],
+            trace_configs=[trust.redirect_guard()],
         )
         return self
 
@@ -89,18 +73,21 @@ class RestClient:
             await self._session.close()
 
     async def get(self, path: str, **query: object) -> Any:
-        """Return the document at `path` (already quoted), or None where there is none (204)."""
+        """Return the document at `path`, which is quoted, or None for an answer without content (204)."""
         async with self._request("GET", path, query) as response:
             return await _document(response)
 
     async def rows(self, path: str, name: str) -> AsyncIterator[Any]:
-        """Yield what is in the list `name` of each page, from the one at `path` on; a list has a largest size."""
+        """Yield the elements of the list `name` of each page, beginning with the page at `path`.
+
+        Raises RemoteError for a list that exceeds LIMITS.
+        """
         size, first = 0, path
         for _ in range(LIMITS.pages):
             async with self._request("GET", path, {}) as response:
-                body = b"" if response.status == 204 else await _whole(response, LIMITS.document)
+                body = b"" if response.status == 204 else await _whole(response, LIMITS.document_bytes)
             size += len(body)
-            if size > LIMITS.document:
+            if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
             page = _parsed(body) if body else {name: []}
             for row in page[name]:
@@ -124,71 +111,74 @@ class RestClient:
             return await _document(response)
 
     async def frames(self, path: str) -> AsyncIterator[Any]:
-        """Yield the documents that come over the WebSocket at `path` until the service closes it."""
+        """Yield the documents that arrive on the WebSocket at `path` until the service closes it."""
         assert self._session is not None
         try:
-            async with self._session.ws_connect(URL(self.url + path, encoded=True), max_msg_size=LIMITS.line) as socket:
+            async with self._session.ws_connect(
+                URL(self.url + path, encoded=True), max_msg_size=LIMITS.line_bytes
+            ) as socket:
                 async for message in socket:
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        yield _parsed(message.data)
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        raise RemoteError("the server sent bytes where JSON is expected")
+                    yield _parsed(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
-                    raise Broken(f"the connection to {self.url} broke")
+                    raise ConnectionBroken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
             raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
 
     async def delete(self, path: str) -> Any:
-        """Remove what is at `path` and return the answer."""
+        """Delete the resource at `path` and return the answer."""
         async with self._request("DELETE", path, {}) as response:
             return await _document(response)
 
     async def send_lines(self, path: str, lines: AsyncIterable[bytes], **query: object) -> Any:
-        """Send JSON documents, one a line, as they come; return the answer."""
+        """Send JSON documents, one per line, as `lines` yields them; return the answer."""
         async with self._request("POST", path, query, data=lines, headers={"Content-Type": NDJSON}) as response:
             return await _document(response)
 
     async def upload(self, path: str, chunks: AsyncIterable[bytes], size: int) -> Any:
-        """Send a file of `size` bytes as it comes; return the answer."""
+        """Send a file of `size` bytes as `chunks` yields it; return the answer."""
         headers = {"Content-Type": OCTETS, "Content-Length": str(size)}
         async with self._request("POST", path, {}, data=chunks, headers=headers) as response:
             return await _document(response)
 
     @asynccontextmanager
     async def socket(self, path: str, **query: object) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Give the WebSocket at `path` until the end of the block; a server that is gone is noticed by a heartbeat."""
+        """Open the WebSocket at `path` until the end of the block; heartbeats detect a lost server."""
         assert self._session is not None
-        timeout = aiohttp.ClientWSTimeout(ws_close=_GOODBYE_SECONDS)
+        timeout = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
         with self._failures():
             try:
                 socket = await self._session.ws_connect(
                     self._address(path, query), timeout=timeout, heartbeat=_HEARTBEAT_SECONDS, autoclose=False
                 )
             except aiohttp.WSServerHandshakeError as error:
-                # What a refused handshake says is lost; the same request without one is told.
+                # aiohttp drops the body of a refused handshake; a plain request returns the same problem.
                 await self.get(path, **query)
                 raise RemoteError(f"the server opened no WebSocket: it answered {error.status}", error.status) from None
         async with socket:
             yield socket
 
     async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
-        """Yield the documents of a listing as lines of JSON, as they come."""
+        """Yield the documents of a listing as lines of JSON, as they arrive."""
         size = 0
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
             _check_type(response, NDJSON)
             try:
                 async for line in response.content:
-                    size = _counted(size, line, LIMITS.listing)
+                    size = _counted(size, line, LIMITS.listing_bytes)
                     yield line
             except (ValueError, HttpProcessingError):
-                raise RemoteError(f"the server sent a line of more than {LIMITS.line} bytes") from None
+                raise RemoteError(f"the server sent a line of more than {LIMITS.line_bytes} bytes") from None
 
     async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
-        """Yield the documents of a listing that is kept as a whole, and so has a largest size."""
+        """Yield the documents of a listing that the caller keeps as a whole, and which LIMITS therefore bounds."""
         size = 0
         async for line in self.lines(path, **query):
             size += len(line)
-            if size > LIMITS.document:
+            if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
             yield _parsed(line)
 
@@ -197,20 +187,20 @@ class RestClient:
         path: str,
         accept: str,
         *,
-        most: int | None = None,
+        max_bytes: int | None = None,
         patient: bool = False,
         query: Mapping[str, object] | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield a body of the media type `accept` as it comes, at most `most` bytes.
+        """Yield a body of the media type `accept` as it arrives, at most `max_bytes` bytes.
 
-        `patient` is for what may say nothing for any time.
+        With `patient` the server may be silent for any time.
         """
         options = {"timeout": aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)} if patient else {}
         size = 0
         async with self._request("GET", path, query or {}, headers={"Accept": accept}, **options) as response:
             _check_type(response, accept)
             async for chunk in response.content.iter_any():
-                size = _counted(size, chunk, most or LIMITS.listing)
+                size = _counted(size, chunk, max_bytes or LIMITS.listing_bytes)
                 yield chunk
 
     @asynccontextmanager
@@ -221,66 +211,68 @@ class RestClient:
         with self._failures():
             async with self._session.request(method, self._address(path, query), **options) as response:
                 if response.status >= 400:
-                    raise RemoteError(await _complaint(response), response.status)
+                    raise RemoteError(await _problem(response), response.status)
                 yield response
 
     def _address(self, path: str, query: Mapping[str, object]) -> URL:
         if not path.startswith("/"):
-            # A link of the server's: behind a host it could be the name of another one.
-            raise RemoteError(f"the server names {path[:200]!r}, which is no path")
+            # The server sent this link; appended to the host it could name another host.
+            raise RemoteError(f"the server names {path[:200]!r}, which is not a path")
         return URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Say in one line what goes wrong on the way to the server."""
+        """Replace errors of the connection by a RemoteError of one line."""
         try:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
-            raise RemoteError(f"cannot connect to {self.url}: {trust.distrust(error)}") from None
+            raise RemoteError(f"cannot connect to {self.url}: {trust.certificate_problem(error)}") from None
         except aiohttp.ClientConnectorError as error:
-            raise Broken(f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?") from None
+            raise ConnectionBroken(
+                f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"
+            ) from None
         except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
             raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Broken(f"the connection to {self.url} broke: {_said(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     cause = error.os_error
-    # asyncio puts addresses into its messages; what is wrong with names and TLS has numbers of its own.
+    # The messages of asyncio contain addresses; errors of name resolution and TLS have no errno of the system.
     if cause.errno is None or cause.errno <= 0 or isinstance(error, aiohttp.ClientSSLError):
         return cause.strerror or str(cause)
     return os.strerror(cause.errno)
 
 
 async def _document(response: aiohttp.ClientResponse) -> Any:
-    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document))
+    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document_bytes))
 
 
-async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Return a body; raises RemoteError for one of more than `most` bytes."""
+async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Return a body; raises RemoteError for more than `max_bytes` bytes."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > most:
-            raise RemoteError(_too_large(most))
+        if len(body) > max_bytes:
+            raise RemoteError(_too_large(max_bytes))
     return bytes(body)
 
 
-def _too_large(most: int | None = None) -> str:
-    return f"the server's answer has more than {most or LIMITS.document} bytes"
+def _too_large(max_bytes: int | None = None) -> str:
+    return f"the server's answer has more than {max_bytes or LIMITS.document_bytes} bytes"
 
 
-def _counted(size: int, chunk: bytes, most: int) -> int:
-    """Return how many bytes have come with `chunk`; raises RemoteError for more than `most`."""
+def _counted(size: int, chunk: bytes, max_bytes: int) -> int:
+    """Return the number of bytes received including `chunk`; raises RemoteError for more than `max_bytes`."""
     size += len(chunk)
-    if size > most:
-        raise RemoteError(_too_large(most))
+    if size > max_bytes:
+        raise RemoteError(_too_large(max_bytes))
     return size
 
 
 def _check_type(response: aiohttp.ClientResponse, wanted: str) -> None:
-    """Raise RemoteError for a body of another media type than was asked for."""
+    """Check that a body has the media type that was requested; raises RemoteError."""
     if response.content_type != wanted:
         raise RemoteError(f"the server answered {response.content_type[:_LONGEST_ID]} where {wanted} was asked for")
 
@@ -289,13 +281,13 @@ def _parsed(text: bytes | str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RemoteError("the server answered something that is no JSON; is it a smartmob service?") from None
+        raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
 
 
-async def _complaint(response: aiohttp.ClientResponse) -> str:
-    """Return what the server says is wrong."""
+async def _problem(response: aiohttp.ClientResponse) -> str:
+    """Return the detail of the problem that the server sent, in one line."""
     try:
-        problem = _parsed(await _whole(response, LIMITS.complaint))
+        problem = _parsed(await _whole(response, LIMITS.problem_bytes))
         return f"{str(problem['detail'])[:_LONGEST_DETAIL]} (request {str(problem['request_id'])[:_LONGEST_ID]})"
     except (RemoteError, KeyError, TypeError, aiohttp.ClientError, TimeoutError):
         return f"the server answered {response.status} {(response.reason or '')[:_LONGEST_ID]}"
@@ -305,7 +297,7 @@ def _dumps(document: object) -> str:
     return orjson.dumps(document).decode()
 
 
-def _said(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     if isinstance(error, aiohttp.SocketTimeoutError):
         return "the server said nothing for too long"
     return str(error) or type(error).__name__

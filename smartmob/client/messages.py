@@ -1,4 +1,4 @@
-"""What a command says, as the one who listens reads it: lines of output and messages, in order, and how it ended."""
+"""The messages of a command as a listener returns them: lines of output, values and exceptions, in order."""
 
 from __future__ import annotations
 
@@ -9,34 +9,26 @@ import sys
 from typing import Any
 
 from smartmob.client.failures import ClientError, exception
+from smartmob.client.limits import LIMITS
 from smartmob.commands.model import BAD_PARAMETER, CommandDescription
 from smartmob.commands.protocol import Done
 
 OPTIONS = ("timeout", "complete", "echo_response", "max_interval", "raise_error")
-"""Keywords of every command that are the client's own; a server's parameter of that name gets a `_` behind it."""
-
-
-MOST_HELD = 500_000
-"""Most messages that are held for a reader."""
-MOST_HELD_BYTES = 64 * 1024 * 1024
-"""Most bytes of the frames of messages that are held for a reader."""
-MOST_GAPS = 1_000
-LONGEST_LINE = 16 * 1024 * 1024
-"""Most characters of a line of output; a longer one comes in parts."""
+"""Options of the client for every command; a parameter of the server with the same name gets a `_` at its end."""
 
 
 class LeftOut(ClientError):
-    """Stands in a row of messages for those that were left out, since their reader has not read the ones before."""
+    """An exception in the place of messages that were left out because the reader was too slow."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __str__(self) -> str:
-        return f"{self.count} messages were left out here: those before were not read in time"
+        return f"{self.count} messages were left out here: the ones before were not read in time"
 
 
 class Backpressure:
-    """Counts the messages that wait for a reader, and tells which ones to leave out. Any thread may read."""
+    """Counts the messages that wait for a reader, and decides which ones to leave out. Any thread may read."""
 
     def __init__(self) -> None:
         self._came = self._came_bytes = 0
@@ -44,14 +36,14 @@ class Backpressure:
         self._left_out: LeftOut | None = None
 
     def add(self, values: list[Any], size: int) -> list[tuple[Any, int]]:
-        """Return which of the messages of a frame to hold, each with the size to give to `read`."""
+        """Return the messages of a frame to keep, each with the size in bytes to pass to `read`."""
         held: list[tuple[Any, int]] = []
         for number, value in enumerate(values):
             share = size if number == 0 else 0
             count, waiting = self._came - self._read, self._came_bytes - self._read_bytes
-            # Once full, half of it has to be read before there is room again: so there are few marks.
+            # Once the limit is reached, half of the messages must be read first, so that LeftOut is rare.
             most = 2 if self._left_out is not None else 1
-            if count >= MOST_HELD // most or (count and waiting + share > MOST_HELD_BYTES // most):
+            if count >= LIMITS.unread_messages // most or (count and waiting + share > LIMITS.unread_bytes // most):
                 if self._left_out is None:
                     self._left_out = LeftOut()
                     held.append((self._left_out, 0))
@@ -64,31 +56,40 @@ class Backpressure:
         return held
 
     def read(self, value: Any, size: int) -> None:
-        """Take note that a message was read."""
+        """Count a message as read."""
         if not isinstance(value, LeftOut):
             self._read += 1
             self._read_bytes += size
 
 
+def check_gathered(name: str, count: int, size: int) -> None:
+    """Check that the messages of a command, in frames of `size` bytes, can be gathered; raises ClientError."""
+    if count > LIMITS.gathered_messages or size > LIMITS.gathered_bytes:
+        raise ClientError(
+            f"{name} sent more than {LIMITS.gathered_messages} messages or {LIMITS.gathered_bytes} bytes, "
+            "so the rest of its output was left out; read it with a listener"
+        )
+
+
 def add_gap(gaps: list[tuple[int, int]], first: int, last: int) -> None:
-    """Add a gap in the output; of very many the last ones become one."""
-    if len(gaps) >= MOST_GAPS:
+    """Add a gap, from byte `first` to byte `last`; beyond LIMITS it is merged with the last one."""
+    if len(gaps) >= LIMITS.gaps:
         first = gaps.pop()[0]
     gaps.append((first, last))
 
 
-class Lines:
-    """Cuts output into lines, each with its line end; Windows' and old Mac's line ends become `\\n`."""
+class LineSplitter:
+    """Splits output into lines, each with its line end; CR LF and CR become LF."""
 
     def __init__(self) -> None:
         self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
         self._rest = ""
 
     def add(self, data: bytes) -> list[str]:
-        """Return the lines that `data` completes."""
+        """Return the lines that are complete with `data`."""
         text = self._rest + self._decoder.decode(data)
         lines = text.splitlines(keepends=True) if text.isascii() and _plain(text) else _split(text)
-        whole = not lines or lines[-1].endswith("\n") or len(lines[-1]) >= LONGEST_LINE
+        whole = not lines or lines[-1].endswith("\n") or len(lines[-1]) >= LIMITS.output_line_characters
         self._rest = "" if whole else lines.pop()
         return lines
 
@@ -99,7 +100,7 @@ class Lines:
 
 
 def _plain(text: str) -> bool:
-    """Return whether the only line ends that str.splitlines finds in `text` are those that are meant."""
+    """Return whether str.splitlines finds no other line ends in `text` than LF."""
     return not any(mark in text for mark in "\x0b\x0c\x1c\x1d\x1e")
 
 
@@ -109,17 +110,17 @@ def _split(text: str) -> list[str]:
 
 
 def presented(value: Any) -> Any:
-    """Return a message as it is handed out; None would end a loop over the listener."""
+    """Return a message as a listener returns it: None as a text, because None ends a loop over `next`."""
     return "None" if value is None else value
 
 
 def error_of(done: Done) -> BaseException | None:
-    """Return the exception with which a command ended, if it raised one."""
+    """Return the exception that a command raised, or None."""
     return None if done.error is None else exception(done.error)
 
 
 def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> None:
-    """Raise what `raise_error` asks for: the command's own exception, or ValueError for a bad parameter."""
+    """Raise the exception of the command, or ValueError for a bad parameter, as `raise_error` asks for."""
     if error is not None:
         raise error
     if done.exit_code == BAD_PARAMETER:
@@ -129,19 +130,19 @@ def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> N
 def arguments(
     description: CommandDescription | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments as they are sent; raises TypeError for a text where bytes belong."""
+    """Return the arguments as they are sent; raises TypeError for a text where bytes are expected."""
     sent = {name[:-1] if name[:-1] in OPTIONS and name.endswith("_") else name: v for name, v in kwargs.items()}
     if description is not None:
         takes_bytes = [parameter.type == "bytes" for parameter in description.parameters]
         names = [parameter.name for parameter in description.parameters]
-        for place, value in [*enumerate(args), *((names.index(n), v) for n, v in sent.items() if n in names)]:
-            if place < len(names) and takes_bytes[place] and not isinstance(value, bytes | bytearray | memoryview):
-                raise TypeError(f"{description.name}: {names[place]} must be bytes, not {type(value).__name__}")
+        for index, value in [*enumerate(args), *((names.index(n), v) for n, v in sent.items() if n in names)]:
+            if index < len(names) and takes_bytes[index] and not isinstance(value, bytes | bytearray | memoryview):
+                raise TypeError(f"{description.name}: {names[index]} must be bytes, not {type(value).__name__}")
     return list(args), sent
 
 
 def signature(description: CommandDescription) -> inspect.Signature:
-    """Return the signature that a client's method for a command shows."""
+    """Return the signature of the client's method for a command."""
     found = []
     for parameter in description.parameters:
         name = f"{parameter.name}_" if parameter.name in OPTIONS else parameter.name
@@ -155,7 +156,7 @@ def signature(description: CommandDescription) -> inspect.Signature:
 
 
 class _Annotation:
-    """Shows a type of the server's, which is not known here."""
+    """The text of an annotation; the types of the server need not exist here."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -171,7 +172,7 @@ class ServerMethod(str):
     text: str
 
     def __new__(cls, description: CommandDescription) -> ServerMethod:
-        """Make the name of what is described."""
+        """Return the name of the command that `description` describes."""
         made = super().__new__(cls, description.name)
         made.signature = f"{description.name}{signature(description)}"
         made.text = description.text
@@ -179,17 +180,17 @@ class ServerMethod(str):
 
 
 def unknown(name: str, connected: bool) -> AttributeError:
-    """Return the error for a method that the server does not have, or not yet."""
+    """Return the error for a name that is no command of the server, or is unknown before `connect`."""
     if not connected:
-        return AttributeError(f"{name}: the server's commands become methods by connect()")
+        return AttributeError(f"{name}: the commands of the server become methods by connect()")
     return AttributeError(f"the server has no command {name}; server_methods() lists what it has")
 
 
 def lost_output(first: int, last: int) -> ClientError:
-    """Return the error for output that is no longer kept."""
+    """Return the error for output that the server no longer keeps."""
     return ClientError(f"{last - first} bytes of output, from {first} on, are no longer kept by the server")
 
 
 def echo(message: Any) -> None:
-    """Print a message as it comes."""
+    """Print a message."""
     sys.stdout.write((message.rstrip("\n") if isinstance(message, str) else str(message)) + "\n")

@@ -1,8 +1,8 @@
-"""The reporting agent: looks at the machine it runs on and tells a service, over one WebSocket.
+"""The reporting agent: samples the load of this machine and sends it to a service over one WebSocket.
 
-It runs alone: no database, no server. While the service is away the samples wait on disk; when it is back, what waits
-is delivered in the pauses between the fresh ones. Times are the service's: the agent measures by an exchange of four
-timestamps (RFC 5905 section 8) how far its clock is off, and counts on by a clock that nobody sets.
+It needs neither a database nor a server of its own. While the service cannot be reached, samples wait on disk; they are
+sent between new samples once it can. Times are by the clock of the service: the agent measures the offset of its own
+clock by exchanges of four timestamps (RFC 5905 section 8), and advances by a monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ from yarl import URL
 from smartmob import __version__
 from smartmob.client import trust
 from smartmob.client.backlog import Backlog
-from smartmob.client.clock_offset import exchanged
+from smartmob.client.clock_offset import exchange_result
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.snapshot import SnapshotReader
 
 _ANSWER_SECONDS = 10.0
 _EXCHANGES = 5
+"""The number of clock exchanges of a measurement; the quickest one counts."""
 _MEASURE_SECONDS = 600.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
-_MOST_HELD = 10
-_CHUNK_SAMPLES, _CHUNK_BYTES = 500, 96 * 1024
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0  # seconds before a reconnection
+_MAX_HELD_SAMPLES = 10
+_CHUNK_SAMPLES, _CHUNK_BYTES = 500, 96 * 1024  # of one message of the backlog
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
+"""A callback for messages to a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The clock of the machine in seconds since 1970, and one that nobody sets."""
+    """The wall clock in seconds since 1970, and a monotonic clock in seconds."""
 
     wall: Callable[[], float]
     steady: Callable[[], float]
@@ -47,7 +49,10 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where to report to, as whom; `token` is the service's, needed where registration is closed."""
+    """The address of the service, and the name and password of this machine.
+
+    `token` is a token of the service, needed where registration is closed.
+    """
 
     url: str
     name: str
@@ -57,83 +62,83 @@ class Account:
 
     @property
     def client_id(self) -> str:
-        """Return what proves that a sample comes from this machine."""
+        """Return the credential of this machine, which is sent with each sample."""
         return base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
 
 
 class _Refused(Exception):
-    """The service will never take this."""
+    """The service refused a message, and would refuse it again."""
 
 
 class Reporter:
-    """Reports until cancelled. `say` is told what a person should know."""
+    """The agent. `report` is called with messages for a person."""
 
-    def __init__(self, account: Account, backlog: Backlog, clocks: Clocks, interval: float, say: Say) -> None:
+    def __init__(self, account: Account, backlog: Backlog, clocks: Clocks, interval: float, report: Report) -> None:
         self._account = account
         self._backlog = backlog
         self._clocks = clocks
         self._interval = interval
-        self._say = say
+        self._report = report
         self._base = clocks.wall() - clocks.steady()
         self._held: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._connected = False
-        self._sweeper = SnapshotReader()
+        self._snapshots = SnapshotReader()
         self._numbers = secrets.randbits(60)
         self._random = secrets.SystemRandom()
         self.delivered = 0
 
     async def run(self) -> None:
-        """Report until cancelled; raises NotAuthenticated or NotAllowed when the service does not want us."""
+        """Report until cancelled; raises NotAuthenticated or NotAllowed when the service refuses this machine."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._look_for_ever())
-                group.create_task(self._deliver_for_ever())
+                group.create_task(self._sample_loop())
+                group.create_task(self._delivery_loop())
         except* (NotAuthenticated, NotAllowed, RemoteError) as errors:
             raise errors.exceptions[0] from None
         finally:
-            self._shelve()
+            self._store_on_disk()
 
-    # -- looking --------------------------------------------------------------------------------------------------
+    # -- sampling --------------------------------------------------------------------------------------------------
 
-    async def _look_for_ever(self) -> None:
+    async def _sample_loop(self) -> None:
         loop = asyncio.get_running_loop()
         before, due = loop.time(), loop.time()
         while True:
             due += self._interval
             now = loop.time()
             if due < now - self._interval:
-                due = now  # the machine slept
+                due = now  # the machine was suspended
             await asyncio.sleep(due - now)
             now = loop.time()
             self._numbers += 1
-            fields = sample_fields(self._sweeper.read(0.0, max(0.001, now - before)))
+            fields = sample_fields(self._snapshots.read(0.0, max(0.001, now - before)))
             before = now
             time = round(self._clocks.steady() + self._base, 3)
             self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))
-            if not self._connected or len(self._held) > _MOST_HELD:
-                self._shelve()
+            if not self._connected or len(self._held) > _MAX_HELD_SAMPLES:
+                self._store_on_disk()
             self._news.set()
 
-    def _shelve(self) -> None:
-        """Put what is not delivered on disk."""
+    def _store_on_disk(self) -> None:
+        """Move samples that are not delivered to disk."""
         lost = self._backlog.lost
         try:
             self._backlog.add(list(self._held))
         except OSError as error:
-            self._say(f"{len(self._held)} samples are lost: the backlog cannot be written: {error.strerror}")
+            self._report(f"{len(self._held)} samples are lost: the backlog cannot be written: {error.strerror}")
         self._held.clear()
         if self._backlog.lost > lost and not lost:
-            self._say("the backlog is full: the oldest samples are lost from now on")
+            self._report("the backlog is full: the oldest samples are lost from now on")
 
     # -- delivering -----------------------------------------------------------------------------------------------
 
-    async def _deliver_for_ever(self) -> None:
+    async def _delivery_loop(self) -> None:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         headers = {"User-Agent": f"smartmob/{__version__}"}
         connector = trust.connector(self._account.ca_file)
         async with aiohttp.ClientSession(
-            headers=headers, timeout=timeout, connector=connector, trace_configs=[trust.redirects()]
+            headers=headers, timeout=timeout, connector=connector, trace_configs=[trust.redirect_guard()]
         ) as session:
             delay = _FIRST_DELAY
             while True:
@@ -146,11 +151,11 @@ class Reporter:
                         await self._converse(socket)
                 except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
                     if self._connected or delay == _FIRST_DELAY:
-                        reason = trust.distrust(error) or str(error) or "no answer in time"
-                        self._say(f"{self._account.url} is away ({reason}); samples are kept")
+                        reason = trust.certificate_problem(error) or str(error) or "no answer in time"
+                        self._report(f"{self._account.url} is away ({reason}); samples are kept")
                 finally:
                     self._connected = False
-                    self._shelve()
+                    self._store_on_disk()
                 delay = _FIRST_DELAY if self.delivered > started else min(delay * 2, _LONGEST_DELAY)
                 # Not all at once: a service that restarts gets back hundreds of agents.
                 await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
@@ -177,7 +182,7 @@ class Reporter:
         await self._ask(socket, {"type": "HELLO"})
         measured = await self._measure(socket)
         self._connected = True
-        self._say(f"reporting to {self._account.url} as {self._account.name}")
+        self._report(f"reporting to {self._account.url} as {self._account.name}")
         while True:
             while self._held:
                 sample = self._held[0]
@@ -201,7 +206,7 @@ class Reporter:
         try:
             await self._ask(socket, {**message, "interval": self._interval})
         except _Refused as error:
-            self._say(f"a sample was refused: {error}")
+            self._report(f"a sample was refused: {error}")
 
     async def _send_backlog(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         samples = self._backlog.take(_CHUNK_SAMPLES, _CHUNK_BYTES)
@@ -215,11 +220,11 @@ class Reporter:
         try:
             payload = await self._ask(socket, message)
         except _Refused as error:
-            self._say(f"{len(samples)} samples of the backlog were refused: {error}")
+            self._report(f"{len(samples)} samples of the backlog were refused: {error}")
         else:
             if payload["refused"]:
                 refused = payload["refused"]
-                self._say(f"{len(refused)} samples of the backlog were refused, the first because: {refused[0]}")
+                self._report(f"{len(refused)} samples of the backlog were refused, the first because: {refused[0]}")
             self.delivered += payload["stored"]
         self._backlog.done()
 
@@ -232,14 +237,14 @@ class Reporter:
             sent = steady() + apart
             told = await self._ask(socket, {"type": "CLOCK", "sent": sent})
             back = steady() + apart
-            found.append(exchanged(sent, told["received"], told["answered"], back))
+            found.append(exchange_result(sent, told["received"], told["answered"], back))
         # The quickest exchange was disturbed least.
         delay, offset = min(found)
         self._base = apart + offset
         message = {"type": "CLOCK_OFFSET", "offset": offset, "delay": delay, "client_id": self._account.client_id}
         await self._ask(socket, message)
         if abs(offset) > 1.0:
-            self._say(f"the clock of this machine is {offset:+.1f} s off; samples are sent by the service's clock")
+            self._report(f"the clock of this machine is {offset:+.1f} s off; samples are sent by the service's clock")
         return steady(), apart
 
     async def _ask(self, socket: aiohttp.ClientWebSocketResponse, message: dict[str, Any]) -> Any:

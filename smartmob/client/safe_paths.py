@@ -1,4 +1,4 @@
-"""Files to write below a folder of this machine, under names that somebody else has chosen."""
+"""Files to write below a folder of this machine, under names that a server has chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from smartmob.client.failures import ClientError
 
 PART = ".smartmob-part"
-"""Suffix of a file until all of it has come."""
+"""Suffix of a file until all of it has arrived."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -23,22 +23,25 @@ _SEPARATORS = tuple(mark for mark in (os.sep, os.altsep, "\0") if mark)
 
 @dataclass(frozen=True, slots=True)
 class SafePath:
-    """A file to be: `parts` are the names of folders below `root`, and of the file. `root` is chosen on this side."""
+    """The path of a file to write: `parts` are names of folders below `root`, and the name of the file.
+
+    `root` is chosen by the user, `parts` may be chosen by a server.
+    """
 
     root: Path
     parts: tuple[str, ...]
 
 
-def own(path: Path) -> SafePath:
-    """Return the place at a path that this side has chosen."""
+def chosen(path: Path) -> SafePath:
+    """Return the path of a file that the user has named."""
     return SafePath(path.parent, (path.name,))
 
 
 def below(root: Path, inner: object) -> SafePath:
-    """Return the place below `root` that a server names; raises ClientError for one that could be elsewhere."""
+    """Return the path below `root` that a server names; raises ClientError for one that could leave `root`."""
     parts = tuple(inner.split("/")) if isinstance(inner, str) else ()
     if not parts or not all(map(_is_name, parts)):
-        raise ClientError(f"the server names the file {str(inner)[:200]!r}, which is no place below a folder")
+        raise ClientError(f"the server names the file {str(inner)[:200]!r}, which is not a path below a folder")
     return SafePath(root, parts)
 
 
@@ -46,8 +49,8 @@ def _is_name(part: str) -> bool:
     return part not in ("", ".", "..") and not any(mark in part for mark in _SEPARATORS)
 
 
-class Opened:
-    """The beginning of a file, open to be continued, in a folder that is held by its descriptor."""
+class PartialFile:
+    """The part of a file that has arrived, open to append to, in a folder that is held by its descriptor."""
 
     def __init__(self, folder: int, name: str) -> None:
         self._folder = folder
@@ -59,34 +62,37 @@ class Opened:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
             os.close(descriptor)
-            raise FileExistsError(errno.EEXIST, "in the way is no file of its own", self._name + PART)
+            raise FileExistsError(errno.EEXIST, "another kind of file has this name", self._name + PART)
         return os.fdopen(descriptor, "a+b")
 
     def remove(self) -> None:
-        """Remove what has come."""
+        """Remove the part that has arrived."""
         os.unlink(self._name + PART, dir_fd=self._folder)
 
     def finish(self, mode: int) -> None:
-        """Give the file its mode, which is already what may be, and its name; a link there is replaced."""
+        """Set the mode of the file, which the caller has masked, and its name. A link of that name is replaced."""
         os.fchmod(self.file.fileno(), mode)
         os.replace(self._name + PART, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
 
 @contextmanager
-def opened(place: SafePath) -> Iterator[Opened]:
-    """Make the folders of a place and open its file, following no link below the root; raises OSError."""
-    place.root.mkdir(parents=True, exist_ok=True)
-    folder = os.open(place.root, _FOLDER)
+def partial_file(path: SafePath) -> Iterator[PartialFile]:
+    """Make the folders of a path and open its file until the end of the block, following no link below the root.
+
+    Raises OSError.
+    """
+    path.root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.root, _FOLDER)
     try:
-        for part in place.parts[:-1]:
+        for part in path.parts[:-1]:
             try:
                 os.mkdir(part, dir_fd=folder)
             except FileExistsError:
-                pass  # whether it is a folder is seen next
+                pass  # the next call fails unless it is a folder
             inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        found = Opened(folder, place.parts[-1])
+        found = PartialFile(folder, path.parts[-1])
         with found.file:
             yield found
     finally:

@@ -1,4 +1,7 @@
-"""Files to and from a service, as streams of bytes that are checked by SHA-256 and go on where they were cut off."""
+"""Transfers of files to and from a service.
+
+A file is a stream of bytes that is checked by its SHA-256. A transfer that was cut off continues where it ended.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +10,87 @@ import os
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from smartmob.client import safe_paths
 from smartmob.client.failures import ClientError, NotConnected
+from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 
-if TYPE_CHECKING:
-    from smartmob.client.lab import Lab, Listener
-
 Progress = Callable[[int, int], None]
-"""Told of how many bytes of how many are done."""
+"""A callback for the progress of a transfer: the bytes that are done, and all bytes."""
 
 _ATTEMPTS = 5
+"""Attempts of one transfer, counting the first."""
+_RECONNECT_SECONDS = 30.0
 _PERMISSIONS = 0o777
-_GROWN = 64 * 1024 * 1024
-"""By how much a file may have grown since its size was told."""
+"""The bits of a file's mode that are sent: neither setuid, nor setgid, nor the sticky bit."""
+_GROWTH_BYTES = 64 * 1024 * 1024
+"""By how many bytes a file may have grown since the server told its size."""
 
 
-async def upload(lab: Lab, src: Path, dest: str, progress: Progress | None) -> dict[str, Any]:
-    """Send a file; raises OSError, NotConnected and what the server raises."""
+class Commands(Protocol):
+    """The calls of a CommandClient that a transfer needs."""
+
+    async def run(self, name: str, *args: Any, raise_error: bool = False, **options: Any) -> Any:
+        """Call a command, and return its messages."""
+
+    def start(self, name: str, *args: Any, binary: bool = False, **kwargs: Any) -> Listener:
+        """Call a command, and return its listener at once."""
+
+    async def heartbeat(self, timeout: float | None = None) -> bool:
+        """Return whether the server answers within `timeout` seconds."""
+
+
+async def upload(client: Commands, src: Path, dest: str, progress: Progress | None) -> dict[str, Any]:
+    """Send a file, and return its size and digest; raises OSError, NotConnected and the server's errors."""
     folder = os.path.dirname(dest)
     if folder:
-        await lab.run("mkdirs", folder, exist_ok=True, raise_error=True)
+        await client.run("mkdirs", folder, exist_ok=True, raise_error=True)
     transfer = uuid4().hex
-    return await _again(lab, lambda: _upload(lab, (src, dest), transfer, progress))
+    return await _with_retries(client, lambda: _upload(client, src, dest, transfer, progress))
 
 
 async def download(
-    lab: Lab, src: str, dest: SafePath, progress: Progress | None, size: int | None = None
+    client: Commands, src: str, dest: SafePath, progress: Progress | None, size: int | None = None
 ) -> dict[str, Any]:
-    """Get a file, which is about `size` bytes long; raises OSError, ClientError and what the server raises."""
-    most = None if size is None else size + _GROWN
-    return await _again(lab, lambda: _download(lab, (src, dest), most, progress))
+    """Get a file of about `size` bytes, and return its digest and mode.
+
+    Raises OSError, ClientError and the server's errors.
+    """
+    max_bytes = None if size is None else size + _GROWTH_BYTES
+    return await _with_retries(client, lambda: _download(client, src, dest, max_bytes, progress))
 
 
-async def _again(lab: Lab, attempt: Callable[[], Any]) -> dict[str, Any]:
-    """Repeat an attempt whose connection broke; it goes on where the last one ended."""
+async def _with_retries(client: Commands, attempt: Callable[[], Any]) -> dict[str, Any]:
+    """Repeat an attempt whose connection broke; each continues where the last one ended."""
     for number in range(_ATTEMPTS):
         try:
             result: dict[str, Any] = await attempt()
         except NotConnected:
-            if number + 1 == _ATTEMPTS or not await lab.heartbeat(30.0):
+            if number + 1 == _ATTEMPTS or not await client.heartbeat(_RECONNECT_SECONDS):
                 raise
         else:
             return result
-    raise NotConnected("the connection broke again and again")
+    raise NotConnected(f"the connection broke {_ATTEMPTS} times")
 
 
-async def _upload(lab: Lab, way: tuple[Path, str], transfer: str, progress: Progress | None) -> dict[str, Any]:
-    src, dest = way
+async def _upload(client: Commands, src: Path, dest: str, transfer: str, progress: Progress | None) -> dict[str, Any]:
     with src.open("rb") as file:
         status = os.fstat(file.fileno())
-        listener = lab.start("put", dest, status.st_size, mode=status.st_mode & _PERMISSIONS, transfer=transfer)
+        listener = client.start("put", dest, status.st_size, mode=status.st_mode & _PERMISSIONS, transfer=transfer)
         try:
-            there = int((await _answer(listener))["offset"])
+            resume_at = int((await _answer(listener))["offset"])
             reader = Reader(file)
-            async with aclosing(reader.parts(there)) as parts:
-                async for place, part in parts:
+            async with aclosing(reader.parts(resume_at)) as parts:
+                async for offset, part in parts:
                     await listener.write(part)
                     if progress is not None:
-                        progress(place + len(part), status.st_size)
-            if reader.size < there:
-                raise ClientError("the server has more of the file than there is; was it cut off meanwhile?")
+                        progress(offset + len(part), status.st_size)
+            if reader.size < resume_at:
+                raise ClientError("the server already has more bytes than the file has here; was it cut off meanwhile?")
             await listener.write(reader.sha256)
             listener.end_input()
         except NotConnected:
@@ -81,7 +100,7 @@ async def _upload(lab: Lab, way: tuple[Path, str], transfer: str, progress: Prog
 
 
 async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
-    """Return the next message; raises what the server raised instead."""
+    """Return the next message, or the `last` one; raises the error that the server sent instead."""
     found: dict[str, Any] | None = None
     async for message in listener:
         if isinstance(message, BaseException):
@@ -94,14 +113,15 @@ async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
     return found
 
 
-async def _download(lab: Lab, way: tuple[str, SafePath], most: int | None, progress: Progress | None) -> dict[str, Any]:
-    src, dest = way
-    opening = safe_paths.opened(dest)
-    opened = await asyncio.to_thread(opening.__enter__)
+async def _download(
+    client: Commands, src: str, dest: SafePath, max_bytes: int | None, progress: Progress | None
+) -> dict[str, Any]:
+    opening = safe_paths.partial_file(dest)
+    part = await asyncio.to_thread(opening.__enter__)
     try:
-        writer = Writer(opened.file)
-        there = await writer.resume()
-        listener = lab.start("get", src, there, binary=True)
+        writer = Writer(part.file)
+        offset = await writer.resume()
+        listener = client.start("get", src, offset, binary=True)
         result: Any = None
         try:
             async for message in listener:
@@ -110,23 +130,23 @@ async def _download(lab: Lab, way: tuple[str, SafePath], most: int | None, progr
                 if not isinstance(message, bytes):
                     result = message
                     continue
-                there += len(message)
-                if most is not None and there > most:
+                offset += len(message)
+                if max_bytes is not None and offset > max_bytes:
                     listener.cancel()
-                    opened.remove()
-                    raise ClientError(f"the server sends more of {src} than it has announced")
+                    part.remove()
+                    raise ClientError(f"the server sends more bytes of {src} than it announced")
                 await writer.write(message)
                 if progress is not None:
-                    progress(there, 0)
+                    progress(offset, 0)
         finally:
             await writer.flush()
         if not isinstance(result, dict) or result.get("sha256") != writer.sha256.hex():
-            opened.remove()
+            part.remove()
             raise ClientError(f"{src} came with another SHA-256 than the server's; it may have changed. Get it again.")
         mode = result.get("mode")
         if type(mode) is not int or mode < 0:
-            raise ClientError(f"the server names no mode of {src}")
-        opened.finish(mode_of(mode))
+            raise ClientError(f"the server sent no mode of {src}")
+        part.finish(mode_of(mode))
     finally:
         opening.__exit__(None, None, None)
     return dict(result)

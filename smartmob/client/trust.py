@@ -1,4 +1,4 @@
-"""Whom a client takes for its service: the certificates that it trusts, and what to say when it does not."""
+"""The certificates that a client trusts, and the addresses to which it follows redirects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from yarl import URL
 from smartmob.errors import RemoteError, SettingsError
 
 CAFile: TypeAlias = str | os.PathLike[str] | None
-"""File of the certificates of the authorities to trust, as PEM; None for those that the machine trusts."""
+"""A file of trusted authorities' certificates in PEM; None for the authorities that the machine trusts."""
 
-_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH: no authority would help
+_NAME_MISMATCH_CODES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH (openssl/x509_vfy.h)
 
 
 def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
-    """Return what makes connections, over TLS only to who is trusted; raises SettingsError."""
+    """Return a connector that trusts the authorities in `ca_file`; raises SettingsError."""
     if ca_file is None:
         return aiohttp.TCPConnector()
     try:
@@ -30,34 +30,34 @@ def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(ssl=context)
 
 
-def redirects() -> aiohttp.TraceConfig:
-    """Return what keeps a session with the service that it was made for; a redirect elsewhere raises RemoteError."""
-    watching = aiohttp.TraceConfig()
-    watching.on_request_redirect.append(_redirected)
-    return watching
+def redirect_guard() -> aiohttp.TraceConfig:
+    """Return a trace that raises RemoteError for a redirect to another origin, which must not get the token."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_redirected)
+    return trace
 
 
-async def _redirected(_session: object, _context: object, asked: aiohttp.TraceRequestRedirectParams) -> None:
-    there = asked.response.headers.get("Location", "")
+async def _redirected(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+    location = params.response.headers.get("Location", "")
     try:
-        same = asked.url.join(URL(there)).origin() == asked.url.origin()
+        same = params.url.join(URL(location)).origin() == params.url.origin()
     except ValueError:
         same = False
     if not same:
         raise RemoteError(
-            f"{asked.url.origin()} leads to another address, {there[:200]!r}; give that one if you trust it"
+            f"{params.url.origin()} redirects to another address, {location[:200]!r}; give that one if you trust it"
         )
 
 
-def distrust(error: BaseException) -> str | None:
-    """Return why the certificate of a server was refused, and what to do; None when that was not what went wrong."""
+def certificate_problem(error: BaseException) -> str | None:
+    """Return why the certificate of a server was refused, and what to do; None for any other error."""
     if not isinstance(error, aiohttp.ClientConnectorCertificateError):
         return None
     cause = error.certificate_error
-    said = str(getattr(cause, "verify_message", cause)).rstrip(".")
-    if getattr(cause, "verify_code", None) in _OTHER_NAME:
-        return f"its certificate is for another name: {said}"
+    reason = str(getattr(cause, "verify_message", cause)).rstrip(".")
+    if getattr(cause, "verify_code", None) in _NAME_MISMATCH_CODES:
+        return f"its certificate is for another name: {reason}"
     return (
-        f"its certificate is not trusted: {said}. If an authority of your own has signed it, "
-        "name that one's certificate with --ca-file (or SMARTMOB_CA_FILE)"
+        f"its certificate is not trusted: {reason}. If an authority of your own has signed it, "
+        "name the certificate of that authority with --ca-file (or SMARTMOB_CA_FILE)"
     )

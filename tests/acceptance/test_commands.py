@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from smartmob.client.lab import Lab
+from smartmob.client.command_client import Lab
 from tests.acceptance.commands import kill_postgres, launch, run, serving
 from tests.waiting import until
 

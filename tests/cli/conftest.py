@@ -1,4 +1,4 @@
-"""What tests of commands about processes share: the command bound to a service, and programs to run."""
+"""Fixtures of the tests of commands: the command bound to a service, and programs to run."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def _start(address: str) -> Start:
     return partial(typed, SMARTMOB_SERVER=address)
 
 
-@pytest.fixture(name="lab")
-async def _lab(address: str) -> AsyncIterator[RestClient]:
+@pytest.fixture(name="rest")
+async def _rest(address: str) -> AsyncIterator[RestClient]:
     """Return a client of the service."""
-    async with RestClient(address) as lab:
-        yield lab
+    async with RestClient(address) as rest:
+        yield rest
 
 
 Program = Callable[..., Path]

@@ -17,7 +17,10 @@ from smartmob.commands.protocol import OUTPUT, Done, Says, Started, Welcome
 EVIL = "\x1b[2J\x07\x9b31m\u202e\u2066\x85\u2028@all https://evil.example =1+1"
 """Text that a terminal, a page, a mention or a spreadsheet would interpret."""
 
-TRIED = ("noise", "no document", "texts", "levels", "cut off", "redirect", "next page elsewhere")
+TRIED = (
+    *("noise", "no document", "texts", "numbers", "nulls", "levels", "problem", "endless", "cut off", "short"),
+    *("silent", "closes", "redirect", "next page elsewhere", "next page again"),
+)
 """The scripts that every command is tried with."""
 
 _BLOCK = b"[1234567" * 8_192
@@ -54,6 +57,7 @@ _DOCUMENTS = {
     "levels": b"[" * 200_000,
     "noise": EVIL.encode() + b"\xff\x00",
     "next page elsewhere": orjson.dumps(document("x", next_url="@localhost:1/x")),
+    "climbing": orjson.dumps(document("../../evil")),
     "next page again": orjson.dumps(document("x", next_url="/again")),
 }
 
@@ -61,7 +65,8 @@ _DOCUMENTS = {
 class Hostile:
     """Answers every request by a script. `asked` are the requests' methods, paths and tokens."""
 
-    def __init__(self, script: str, elsewhere: str = "", files: Sequence[object] = ()) -> None:
+    def __init__(self, script: str, elsewhere: str = "", files: Sequence[object] = (), body: bytes = b"{}") -> None:
+        self.body = body
         self.asked: list[tuple[str, str, str | None]] = []
         self.over = asyncio.Event()
         self._script = script
@@ -89,7 +94,7 @@ class Hostile:
         media_type = "application/json" if "*" in wanted else wanted
         if self._script in ("endless", "cut off", "short", "silent"):
             return await self._stream(request, media_type)
-        return web.Response(body=_DOCUMENTS.get(self._script, b"{}"), content_type=media_type)
+        return web.Response(body=_DOCUMENTS.get(self._script, self.body), content_type=media_type)
 
     async def _stream(self, request: web.Request, media_type: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": media_type})

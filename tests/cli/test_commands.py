@@ -68,20 +68,20 @@ def test_addresses(host: str, address: str) -> None:
     assert commands.address(host) == address
 
 
-async def test_output_input_and_exit_code(smartmob: Caller) -> None:
-    """What the command writes, reads and ends with is the same as here."""
+async def test_exec_passes_output_input_and_exit_code(smartmob: Caller) -> None:
+    """Output, input and exit code of a remote command are the same as on this machine."""
     assert await smartmob("exec", "--", "sh", "-c", "cat; exit 7", given=b"in\n") == (7, "in\n", "")
     assert await smartmob("exec", "kill -9 $$") == (137, "", "")
     code, output, _ = await smartmob("exec", "-C", "/tmp", "-e", "A=b c", "pwd; echo $A")
     assert (code, output) == (0, "/tmp\nb c\n")
     code, _, errors = await smartmob("exec", "-n", "--timeout", "0.2", "--", "sleep", "600")
-    assert (code, errors) == (143, "smartmob: its time was up\n")
+    assert (code, errors) == (143, "smartmob: the time limit was reached\n")
     code, _, errors = await smartmob("exec", "--", "/no/such/program", "x")
     assert (code, "No such file" in errors) == (1, True)
 
 
-async def test_usage(smartmob: Caller) -> None:
-    """What makes no sense is said before anything is done; a service that is not there is 3."""
+async def test_wrong_usage_is_refused_before_anything_is_done(smartmob: Caller) -> None:
+    """Wrong usage ends with 2 before anything is done; an unreachable service ends with 3."""
     for words in (
         ("exec",),
         ("exec", "-e", "nothing", "x"),
@@ -94,7 +94,7 @@ async def test_usage(smartmob: Caller) -> None:
     assert (code, "cannot connect" in errors) == (3, True)
 
 
-async def test_many_hosts(smartmob: Caller) -> None:
+async def test_lines_of_many_hosts_begin_with_the_host(smartmob: Caller) -> None:
     """Each line begins with its host; the worst exit code counts."""
     hosts = f"127.0.0.1:{smartmob.port},localhost:{smartmob.port}"
     code, output, errors = await smartmob("exec", "--on", hosts, "echo hi; exit 3")

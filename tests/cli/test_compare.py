@@ -28,8 +28,8 @@ async def _compare(client: Any, smartmob: Command) -> Any:
     return call
 
 
-async def test_a_table(compare: Any) -> None:
-    """What needs a look, what was compared, and what was found of the machine."""
+async def test_the_table_shows_verdicts_and_notes(compare: Any) -> None:
+    """It shows the tests that changed, the two sides of the comparison, and notes on the machine."""
     code, output, errors = await compare("run:s09", "latest")
     assert (code, errors) == (0, "")
     assert output.splitlines()[0].rstrip() == "run s11 (of-s11) against run s09 (of-s09), by total_time"

@@ -69,7 +69,7 @@ async def test_dump_restore_vacuum(db: Any, tmp_path: Path) -> None:
 
 
 async def test_files_are_for_their_owner_only(db: Any, tmp_path: Path) -> None:
-    """A backup and its sum can be read by nobody else, whatever the umask is."""
+    """Only the owner can read a backup and its checksum, whatever the umask is."""
     umask = os.umask(0)
     try:
         code, _, _ = await db("dump", tmp_path / "a.dump")

@@ -1,4 +1,4 @@
-"""Where turrets are brought to, and what they are told; the whole way is in the acceptance tests."""
+"""Services that get turrets, and the configuration of these; the acceptance tests run the whole deployment."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _project(folder: Path, turrets: int) -> Path:
     return folder
 
 
-async def test_no_headquarters(client: Any, tmp_path: Path) -> None:
-    """Nothing is brought anywhere when nobody would give orders."""
+async def test_nothing_is_deployed_without_a_headquarters(client: Any, tmp_path: Path) -> None:
+    """No turret is deployed for a service that is no headquarters."""
     async with RestClient(f"http://127.0.0.1:{client.server.port}") as lab:
         with pytest.raises(SmartmobError, match="is no headquarters; start it with --hq"):
             async with deployed(lab, ["http://127.0.0.1:1"], _project(tmp_path / "p", 1), None, None):

@@ -127,7 +127,7 @@ class TestFire:
 
 
 class TestAfterwards:
-    """What can be had of a run that is over."""
+    """Reports and results of an ended run."""
 
     async def test_csv_report_and_rebuilding(
         self, lab: Any, recruit: Recruit, smartmob: Any, project: Path, tmp_path: Path
@@ -168,7 +168,7 @@ class TestAfterwards:
 
 
 class TestPackage:
-    """What is sent of a project."""
+    """The package of a project."""
 
     def test_a_folder(self, project: Path) -> None:
         """The configuration comes first; results, packages and hidden files stay where they are."""

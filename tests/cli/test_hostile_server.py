@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from aiohttp.test_utils import TestServer
 
 from smartmob.cli.main import group
+from smartmob.metrics.protocol import CSV_HEADER
 from tests.acceptance.commands import environment
 from tests.cli.hostile import EVIL, TRIED, Hostile
 
 TOKEN = "a-token-of-32-characters-or-more"
 _SECONDS = 60
-_MOST_MEMORY = 512 * 1024  # kB
+_MOST_MEMORY = 160 * 1024  # kB
 _LOCAL = {"doctor"}
 """Commands with --server that look at this machine; of the server doctor asks the time only."""
 _WORDS: dict[str, list[list[str]]] = {
@@ -41,6 +42,14 @@ _WORDS: dict[str, list[list[str]]] = {
 _RAW = {"output", "exec", "logs", "attach", "run"}
 """Commands that show what a program wrote as it was written."""
 
+_PATIENT = {"output"}
+"""Commands that wait for what may say nothing for any time: the output of a job."""
+
+_PATIENCE = {"silent": 0.1, "closes": 0.3, "cut off": 0.3, "short": 0.3}
+"""Seconds that a command waits for an answer of scripts that give none; other scripts answer at once."""
+
+_CSV_HEAD = ",".join(CSV_HEADER) + "\r\n"
+
 _NO_ANSWERS = ("noise", "levels", "problem", "endless", "cut off", "short", "silent", "closes", "redirect")
 """Scripts whose answers no command takes for good."""
 
@@ -49,18 +58,16 @@ _ALL_FORMS = ("texts", "numbers")
 
 _RUNNER = """
 import gc, json, os, signal, sys
-from dataclasses import replace
-from smartmob.cli import commands, compare, deploy, fire, hosts, main, marks, processes, run, tests, token
-from smartmob.client import calls, channel, http, messages
-from smartmob.cli import console
+from smartmob.cli import commands, compare, deploy, fire, hosts, main, processes, run, tests, timeline_marks, token
+from smartmob.client import channel
+from smartmob.client.limits import LIMITS
+from smartmob.cli import follower
 import rich.live, rich.progress, rich.table
-http.LIMITS = replace(http.LIMITS, document=2**21, complaint=2**18, line=2**18, report=2**21, listing=2**22)
-http.LIMITS = replace(http.LIMITS, pages=20, silence=1)
+LIMITS.document_bytes = LIMITS.report_bytes = LIMITS.gathered_bytes = LIMITS.unread_bytes = 2**21
+LIMITS.listing_bytes, LIMITS.problem_bytes, LIMITS.line_bytes = 2**22, 2**18, 2**18
+LIMITS.pages = 5
 channel.PAUSES = (0.01, 0.02)
-channel.HEARTBEAT_SECONDS = 1.0
-console.PAUSES = channel.PAUSES
-messages.MOST_HELD_BYTES = calls.MOST_BYTES = 2**21
-commands.CONNECT_SECONDS = 1.0
+follower.PAUSES = channel.PAUSES
 fire._AGAIN_AFTER = 0.01
 gc.collect()
 gc.freeze()
@@ -72,7 +79,8 @@ for line in sys.stdin:
         os.chdir(asked["folder"])
         for number, name in ((0, "/dev/null"), (1, asked["out"]), (2, asked["err"])):
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
-        os.environ |= {"SMARTMOB_SERVER": asked["server"], "SMARTMOB_TOKEN": asked["token"]}
+        os.environ |= asked["environment"]
+        LIMITS.silence_seconds = channel.HEARTBEAT_SECONDS = commands.CONNECT_SECONDS = asked["patience"]
         sys.argv = ["smartmob", *asked["words"]]
         code = 99
         try:
@@ -134,19 +142,24 @@ def _forms(found: click.Command) -> list[list[str]]:
 class Runner:
     """Runs commands, each in a process of its own that is a copy of one that has loaded them."""
 
-    def __init__(self, folder: Path, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self.folder = folder
         self._process = process
 
-    async def run(self, server: str, *words: str) -> tuple[int, int, str, str]:
-        """Return the exit code, the most memory in kB, the output and the errors of a command."""
+    async def run(self, server: str, *words: str, patience: float = 60.0) -> tuple[int, int, str, str]:
+        """Return the exit code, the most memory in kB, the output and the errors of a command.
+
+        The command waits `patience` seconds for an answer.
+        """
         out, err = self.folder.parent / "out", self.folder.parent / "err"
-        asked = {"server": server, "token": TOKEN, "seconds": _SECONDS, "words": words}
+        variables = {"SMARTMOB_SERVER": server, "SMARTMOB_TOKEN": TOKEN, "HOME": str(self.folder.parent.parent)}
+        asked = {"environment": variables, "seconds": _SECONDS, "words": words, "patience": patience}
         asked |= {"folder": str(self.folder), "out": str(out), "err": str(err)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-        code, memory = json.loads(await self._process.stdout.readline())
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        code, memory = json.loads(await asyncio.to_thread(self._process.stdout.readline))
         return code, memory, _head(out), _head(err)
 
 
@@ -155,8 +168,19 @@ def _head(path: Path) -> str:
         return file.read(4_000_000).decode(errors="replace")
 
 
+@pytest.fixture(name="loaded", scope="module")
+def _loaded() -> Iterator[subprocess.Popen[str]]:
+    """Return a process that has loaded all commands."""
+    arguments = [sys.executable, "-c", _RUNNER]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
+    ) as process:
+        yield process
+        process.communicate()
+
+
 @pytest.fixture(name="runner")
-async def _runner(tmp_path: Path) -> Any:
+def _runner(tmp_path: Path, loaded: subprocess.Popen[str]) -> Runner:
     """Return the runner of commands in a folder with a file, a project and measures."""
     folder = tmp_path / "scratch" / "inner"
     (folder / "project").mkdir(parents=True)
@@ -164,16 +188,9 @@ async def _runner(tmp_path: Path) -> Any:
     (folder / "measures.xml").write_text('<testsuite name="x"><testcase name="a" classname="b" time="1"/></testsuite>')
     (folder / "project" / "config.json").write_text("{}")
     (folder / "project" / "Procfile").write_text("web: true\n")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _RUNNER),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=environment(HOME=str(tmp_path)),
-    )
-    yield Runner(folder, process)
-    assert process.stdin is not None
-    process.stdin.close()
-    await process.wait()
+    for name in ("out", "err"):
+        (folder.parent / name).touch()
+    return Runner(folder, loaded)
 
 
 def _outside(runner: Runner) -> set[str]:
@@ -191,10 +208,12 @@ async def test_every_command_ends_well(runner: Runner, script: str) -> None:
         hostile = Hostile(script, str(elsewhere.make_url("")).replace("127.0.0.1", "localhost").rstrip("/"))
         async with TestServer(hostile.app()) as server:
             url = str(server.make_url("")).rstrip("/")
-            await runner.run(url, "jobs")
             before = _outside(runner)
             for name, words in _calls(all_forms=script in _ALL_FORMS):
-                code, memory, out, err = await runner.run(url, *(word.replace("{server}", url) for word in words))
+                if script == "silent" and name in _PATIENT:
+                    continue
+                given = [word.replace("{server}", url) for word in words]
+                code, memory, out, err = await runner.run(url, *given, patience=_PATIENCE.get(script, 1.0))
                 shown = err if name in _RAW and "--json" not in words else out + err
                 if code not in (0, 1, 2, 3) or "Traceback" in err or memory > _MOST_MEMORY or _obeyed(shown):
                     faults.append((words, code, memory, err[-2000:], _obeyed(shown)))
@@ -266,3 +285,61 @@ async def test_a_copy_takes_no_bits_and_follows_no_link(runner: Runner) -> None:
     os.umask(umask)
     assert (secret.read_text(), found.read_text(), found.is_symlink()) == ("mine", "evil", False)
     assert found.stat().st_mode & 0o7777 == 0o777 & ~umask
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"session_h,item\r\n1,2\r\n", "has other columns"),
+        (b"a" * 100_000, "has other columns"),
+        (_CSV_HEAD.encode() + b"1,2", "ends within a line"),
+    ],
+)
+async def test_an_export_refuses_a_table_without_the_columns_of_measures(
+    runner: Runner, body: bytes, said: str
+) -> None:
+    """Other columns, or a table that is cut off, end the export with one line and leave no file."""
+    async with TestServer(Hostile("table", body=body).app()) as server:
+        code, _, _, err = await runner.run(str(server.make_url("")).rstrip("/"), "tests", "export", "-o", "export")
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert said in err
+    assert not list(runner.folder.glob("export*"))
+
+
+async def test_a_report_is_written_below_the_folder_whatever_the_id_of_the_run(runner: Runner) -> None:
+    """An id with `..` and `/` is quoted in the address and in the name of the file."""
+    before = _outside(runner)
+    hostile = Hostile("climbing")
+    async with TestServer(hostile.app()) as server:
+        code, _, _, err = await runner.run(str(server.make_url("")).rstrip("/"), "report", "last")
+    assert (code, _outside(runner)) == (0, before), err
+    assert [path.name for path in runner.folder.glob("report*")] == ["report-..%2F..%2Fevil.html"]
+    assert [path for _, path, _ in hostile.asked] == ["/turret-runs", "/turret-runs/../../evil/report"]
+
+
+async def test_a_command_gives_up_on_a_server_that_closes_each_connection(runner: Runner) -> None:
+    """A job is not asked for again without end: one line says what the server does."""
+    hostile = Hostile("closes")
+    async with TestServer(hostile.app()) as server:
+        code, _, _, err = await runner.run(str(server.make_url("")).rstrip("/"), "exec", "-n", "true")
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "closes each connection at once" in err
+    assert len(hostile.asked) <= 20
+
+
+@pytest.mark.parametrize("words", [["exec", "-n", "true"], ["exec", "--on", "{server}", "true"]])
+async def test_messages_are_no_output_of_a_program(runner: Runner, words: list[str]) -> None:
+    """A server that sends messages without end where output belongs is told to break the protocol."""
+    async with TestServer(Hostile("endless").app()) as server:
+        url = str(server.make_url("")).rstrip("/")
+        code, _, out, err = await runner.run(url, *(word.replace("{server}", url) for word in words))
+    assert (code, out) == (3, "")
+    assert "does not keep to the protocol" in err
+
+
+async def test_the_messages_of_a_command_are_bounded(runner: Runner) -> None:
+    """A command whose messages are gathered ends with one line when there are too many."""
+    async with TestServer(Hostile("endless").app()) as server:
+        code, _, _, err = await runner.run(str(server.make_url("")).rstrip("/"), "kill", "1")
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "was left out" in err

@@ -42,7 +42,7 @@ async def test_ls(hosts: Any) -> None:
 
 
 async def test_show(hosts: Any) -> None:
-    """What a machine was doing: least, mean and greatest of each figure that it has."""
+    """Minimum, average and maximum of each value that the machine has."""
     code, output, errors = await hosts("show", "wood", "--last", "10m")
     assert (code, errors) == (0, "")
     line = next(line for line in output.splitlines() if line.startswith("CPU"))
@@ -63,7 +63,7 @@ async def test_what_does_not_fit(hosts: Any) -> None:
     """It is said in one line what is wrong."""
     for arguments, code, words in (
         (("show", "nobody"), 3, "no machine nobody"),
-        (("show", "wood", "--last", "5x"), 1, "expected a span"),
+        (("show", "wood", "--last", "5x"), 1, "expected a duration"),
         (("show",), 2, "Missing argument"),
     ):
         found, _, errors = await hosts(*arguments)

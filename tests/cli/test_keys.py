@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
 
 async def test_a_pair(tmp_path: Path) -> None:
-    """The two belong together, and the secret one can be read by nobody else."""
+    """The keys belong together, and only the owner can read the secret one."""
     code, output, _ = await run("keys", "new", tmp_path / "hq")
 
     assert code == 0

@@ -19,7 +19,7 @@ def _invoke(*arguments: str | Path) -> Result:
 
 
 def test_a_new_project_can_be_packed_and_run(tmp_path: Path) -> None:
-    """What it makes is complete: the package has a script that loads and a configuration that is understood."""
+    """The new project is complete: its package has a script that loads and a valid configuration."""
     project = tmp_path / "first"
     _invoke("new-project", project, "--url", "http://127.0.0.1:1/x", "--run-time", "12")
     result = _invoke("pack-turrets", project)

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Output of commands."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_durations(value: float | None, text: str) -> None:
     ("value", "text"),
     [(None, "-"), (0.4, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7200, "2 h 0 min"), (200_000, "2 d 7 h")],
 )
-def test_spans(value: float | None, text: str) -> None:
-    """How long something lasts is told in its two largest units."""
+def test_a_duration_is_shown_in_two_units(value: float | None, text: str) -> None:
+    """A duration is shown in its two largest units."""
     assert output.span(value) == text
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from smartmob.cli.processes import remarks, style_of
 from smartmob.client.http import RestClient
-from smartmob.client.packing import packed
+from smartmob.client.source_archive import source_archive
 from smartmob.processes import model
 from tests.acceptance.commands import run
 from tests.waiting import until
@@ -25,26 +25,26 @@ worker: for n in 1 2; do echo "work $n"; done; exec sleep 1000
 """
 
 
-async def _create(lab: RestClient, folder: Any, *slugs: str, **more: Any) -> None:
+async def _create(rest: RestClient, folder: Any, *slugs: str, **more: Any) -> None:
     """Create processes of a folder, and wait until each has written what it writes at its start."""
 
     async def chunks() -> Any:
         yield archive.path.read_bytes()
 
-    with packed(folder) as archive:
-        source_url = (await lab.upload("/upload-archive", chunks(), archive.size))["source_url"]
+    with source_archive(folder) as archive:
+        source_url = (await rest.upload("/upload-archive", chunks(), archive.size))["source_url"]
     for slug in slugs:
         app, process_type, number = slug.split(".")
         node = f"{process_type}.{number}"
-        await lab.post(
+        await rest.post(
             "/create-process",
             {"app": app, "node": node, "process_type": process_type, "source_url": source_url, **more},
         )
-    await until(lambda: _all_run(lab, slugs))
+    await until(lambda: _all_run(rest, slugs))
 
 
-async def _all_run(lab: RestClient, slugs: tuple[str, ...]) -> bool:
-    return all([(await lab.get(f"/process-status/{slug}"))["state"] == "running" for slug in slugs])
+async def _all_run(rest: RestClient, slugs: tuple[str, ...]) -> bool:
+    return all([(await rest.get(f"/process-status/{slug}"))["state"] == "running" for slug in slugs])
 
 
 async def _kept(smartmob: Any, slug: str, count: int) -> None:
@@ -66,16 +66,16 @@ class TestPs:
         assert "`smartmob run FOLDER`" in errors
         assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
 
-    async def test_a_table_and_json(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_a_table_and_json(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """One line for each with what a person wants to know."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
-        await lab.post("/stop-process/myapp.worker.0", {})
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        await rest.post("/stop-process/myapp.worker.0", {})
 
         code, output, _ = await smartmob("ps")
         assert code == 0
         head, web, worker = [line.split() for line in output.splitlines()[1:]]
         assert head == ["Slug", "State", "PID", "Uptime", "Restarts", "CPU", "Memory", "Port"]
-        status = await lab.get("/process-status/myapp.web.0")
+        status = await rest.get("/process-status/myapp.web.0")
         assert (web[:3], web[-1]) == (["myapp.web.0", "running", str(status["pid"])], "5000")
         assert worker == ["myapp.worker.0", "stopped", "-", "-", "0", "-", "-", "5100"]
         told = json.loads((await smartmob("ps", "--json"))[1])
@@ -83,12 +83,12 @@ class TestPs:
             ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")
         ]  # fmt: skip
 
-    async def test_the_order(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_the_order(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """By name and number, in whatever order they were created."""
         slugs = ("myapp.worker.0", "myapp.web.10", "myapp.web.2", "another.web.0")
         folder = program("myapp", PROCFILE)
         for slug in slugs:
-            await _create(lab, folder, slug)
+            await _create(rest, folder, slug)
         told = json.loads((await smartmob("ps", "--json"))[1])
         assert [process["slug"] for process in told] == [
             "another.web.0",
@@ -97,10 +97,10 @@ class TestPs:
             "myapp.worker.0",
         ]
 
-    async def test_why_one_does_not_run(self, smartmob: Any, lab: RestClient, program: Any) -> None:
-        """What failed stands below the table with the reason and the last lines."""
+    async def test_the_reason_of_a_failure_is_shown(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+        """A failed process is listed below the table with the reason and its last lines."""
         folder = program("myapp", "web: echo help; exit 7\n")
-        await _create(lab, folder)
+        await _create(rest, folder)
         await smartmob("run", folder, "--detach")
 
         async def waits() -> Any:
@@ -131,11 +131,11 @@ class TestPs:
 
 
 class TestLogs:
-    """What processes wrote."""
+    """Stored output of processes."""
 
-    async def test_what_is_kept(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_what_is_kept(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """It prints it and ends; names only with several; JSON for programs."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await _kept(smartmob, "myapp.web.0", 3)
         await _kept(smartmob, "myapp.worker.0", 2)
 
@@ -150,9 +150,9 @@ class TestLogs:
             {"slug": "myapp.worker.0", "line": "work 2"}, {"slug": "myapp.web.0", "line": "web 3"}
         ]  # fmt: skip
 
-    async def test_following_on_a_terminal(self, start: Any, lab: RestClient, program: Any, smartmob: Any) -> None:
+    async def test_following_on_a_terminal(self, start: Any, rest: RestClient, program: Any, smartmob: Any) -> None:
         """New lines come as they are written, each name in a colour that stays the same; CTRL-C ends it."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         colours = []
         for _ in range(2):
             async with start("logs", "-f", "--tail", "1", "myapp", terminal=True) as command:
@@ -166,9 +166,9 @@ class TestLogs:
         assert all(colour.startswith("\x1b[") for colour in colours[0])
         assert "[smartmob]" not in command.text
 
-    async def test_a_reader_that_has_seen_enough(self, start: Any, lab: RestClient, program: Any) -> None:
+    async def test_a_reader_that_has_seen_enough(self, start: Any, rest: RestClient, program: Any) -> None:
         """A pipe that is closed ends it quietly, also while it follows."""
-        await _create(lab, program("myapp", "web: while :; do echo x; sleep 0.01; done\n"), "myapp.web.0")
+        await _create(rest, program("myapp", "web: while :; do echo x; sleep 0.01; done\n"), "myapp.web.0")
         ours, theirs = os.pipe()
         async with start("logs", "-f", "myapp.web.0", output=theirs) as command:
             os.close(theirs)
@@ -177,7 +177,7 @@ class TestLogs:
             assert await command.wait() == 0
         assert command.errors == ""
 
-    async def test_what_is_not_there(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_what_is_not_there(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """It is exit code 1 with what might be meant."""
         assert await smartmob("logs", "nothing") == (
             1, "", "smartmob: there is no process nothing; `smartmob ps` lists them\n"
@@ -191,10 +191,10 @@ class TestAttach:
     """One process that is looked at."""
 
     async def test_what_is_written_and_what_happens(
-        self, start: Any, lab: RestClient, program: Any, smartmob: Any
+        self, start: Any, rest: RestClient, program: Any, smartmob: Any
     ) -> None:
         """Both come, until the process is deleted; CTRL-C only detaches."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0")
         async with start("attach", "myapp.web.0") as command, start("attach", "--json", "myapp.web.0") as other:
             await command.says("web 3\n", "Attached to myapp.web.0, which is running")
             await other.says("web 3")
@@ -212,13 +212,13 @@ class TestAttach:
 class TestRestartAndStop:
     """Processes that are told what to do."""
 
-    async def test_some_and_all(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_some_and_all(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """By slug or by application; each is told of, and stopping returns when nothing is left."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
-        first = await lab.get("/process-status/myapp.web.0")
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
+        first = await rest.get("/process-status/myapp.web.0")
 
         assert await smartmob("restart", "myapp.web.0") == (0, "", "myapp.web.0 is started again\n")
-        await until(lambda: _restarted(lab, "myapp.web.0", first["pid"]))
+        await until(lambda: _restarted(rest, "myapp.web.0", first["pid"]))
 
         code, output, errors = await smartmob("stop", "myapp", "--json")
         assert (code, errors) == (0, "")
@@ -227,22 +227,22 @@ class TestRestartAndStop:
         }  # fmt: skip
 
         assert (await smartmob("restart", "myapp.worker.0", "--json"))[0] == 0
-        await until(lambda: _all_run(lab, ("myapp.worker.0",)))
+        await until(lambda: _all_run(rest, ("myapp.worker.0",)))
 
         code, output, errors = await smartmob("stop", "--remove", "myapp.web.0", "myapp.worker.0")
         assert (code, output) == (0, "")
         assert "myapp.worker.0 is stopped and removed\n" in errors
         assert (await smartmob("ps", "--json"))[1] == "[]\n"
 
-    async def test_what_is_not_there(self, smartmob: Any, lab: RestClient, program: Any) -> None:
+    async def test_what_is_not_there(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """Nothing is done to anything when one name is wrong."""
-        await _create(lab, program("myapp", PROCFILE), "myapp.web.0")
+        await _create(rest, program("myapp", PROCFILE), "myapp.web.0")
         code, output, errors = await smartmob("stop", "myapp.web.0", "myapp.web.1")
         assert (code, output) == (1, "")
         assert errors == "smartmob: there is no process myapp.web.1; is it myapp.web.0?\n"
-        assert await _all_run(lab, ("myapp.web.0",))
+        assert await _all_run(rest, ("myapp.web.0",))
 
 
-async def _restarted(lab: RestClient, slug: str, pid: int) -> bool:
-    status = await lab.get(f"/process-status/{slug}")
+async def _restarted(rest: RestClient, slug: str, pid: int) -> bool:
+    status = await rest.get(f"/process-status/{slug}")
     return status["pid"] not in (None, pid)

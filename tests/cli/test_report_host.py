@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
 
 async def test_it_reports_until_it_is_stopped(client: Any, tmp_path: Path) -> None:
-    """It makes a password that nobody else can read, reports, loads nothing of the service, and ends in order."""
+    """It creates a private password, reports, imports no module of the service, and ends in order."""
     url = f"http://127.0.0.1:{client.server.port}"
     process = await asyncio.create_subprocess_exec(
         *(PROGRAMS / "smartmob", "report-host", "--to", url, "--name", "rack/7", "--interval", "0.1"),

@@ -21,14 +21,14 @@ worker: echo "working"; exec sleep 1000
 """
 
 
-async def _states(lab: RestClient) -> dict[str, str]:
-    return {process["slug"]: process["state"] for process in (await lab.get("/list-processes"))["processes"]}
+async def _states(rest: RestClient) -> dict[str, str]:
+    return {process["slug"]: process["state"] for process in (await rest.get("/list-processes"))["processes"]}
 
 
 class TestFollowing:
     """A run that is looked at."""
 
-    async def test_one_of_each_until_ctrl_c(self, start: Any, lab: RestClient, program: Any) -> None:
+    async def test_one_of_each_until_ctrl_c(self, start: Any, rest: RestClient, program: Any) -> None:
         """All output comes with its node's name; CTRL-C leaves all running and says how to come back and to stop."""
         folder = program("myapp", PROCFILE)
 
@@ -48,7 +48,7 @@ class TestFollowing:
             "smartmob stop myapp.web.0 myapp.worker.0\n",
         ):
             assert said in command.errors
-        assert await _states(lab) == {"myapp.web.0": "running", "myapp.worker.0": "running"}
+        assert await _states(rest) == {"myapp.web.0": "running", "myapp.worker.0": "running"}
 
     async def test_a_single_process_needs_no_name(self, address: str, program: Any) -> None:
         """And what is said in the end names the server when that is not the usual one."""
@@ -100,7 +100,7 @@ class TestFollowing:
 class TestFailing:
     """Programs that cannot be run."""
 
-    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, lab: RestClient) -> None:
+    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, rest: RestClient) -> None:
         """Its output was shown; the reason stands at the end, with what to do, and the exit code is 1."""
         folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n")
 
@@ -111,7 +111,7 @@ class TestFailing:
         assert "myapp.web.0  pip install failure: " in errors
         assert "--replace" in errors
         assert "nothing-of-that-name" not in errors  # what was shown is not shown twice
-        assert await _states(lab) == {"myapp.web.0": "pip install failure"}
+        assert await _states(rest) == {"myapp.web.0": "pip install failure"}
 
     async def test_what_cannot_be_unpacked(self, smartmob: Any, program: Any) -> None:
         """A detached run shows the reason, too, for each process."""
@@ -132,7 +132,7 @@ class TestFailing:
         assert code == 1
         assert "myapp.web.0 runs with PORT=5000" in errors
         assert "myapp.bad.0  backoff: cannot start" in errors
-        assert "What goes on: myapp.web.0" in errors
+        assert "Still running: myapp.web.0" in errors
 
     async def test_what_is_wrong(self, smartmob: Any, program: Any) -> None:
         """It says so in one line, and nothing is created."""
@@ -180,7 +180,7 @@ class TestFailing:
 class TestDetached:
     """A run that is not looked at."""
 
-    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, lab: RestClient) -> None:
+    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, rest: RestClient) -> None:
         """With as many of each as was asked for, and their ports; so many are named by their application."""
         folder = program("myapp", PROCFILE)
 
@@ -197,21 +197,21 @@ class TestDetached:
         assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
         assert "come back: smartmob logs -f myapp\n" in errors
 
-    async def test_what_is_there_already(self, smartmob: Any, program: Any, lab: RestClient) -> None:
+    async def test_what_is_there_already(self, smartmob: Any, program: Any, rest: RestClient) -> None:
         """It is left alone unless it is to be replaced; the error says how to go on."""
         folder = program("myapp", PROCFILE)
         assert (await smartmob("run", folder, "-d", "--scale", "web=1"))[0] == 0
-        first = await lab.get("/process-status/myapp.web.0")
+        first = await rest.get("/process-status/myapp.web.0")
 
         code, _, errors = await smartmob("run", folder, "-d")
         assert code == 1
         assert "there is already myapp.web.0 (running)" in errors
         assert all(way in errors for way in ("--replace", "smartmob stop --remove myapp.web.0", "--app"))
-        assert (await lab.get("/process-status/myapp.web.0"))["pid"] == first["pid"]
-        assert await _states(lab) == {"myapp.web.0": "running"}
+        assert (await rest.get("/process-status/myapp.web.0"))["pid"] == first["pid"]
+        assert await _states(rest) == {"myapp.web.0": "running"}
 
         (folder / "Procfile").write_text("web: echo second; exec sleep 1000\n")
         assert (await smartmob("run", folder, "-d", "--replace"))[0] == 0
-        second = await lab.get("/process-status/myapp.web.0")
+        second = await rest.get("/process-status/myapp.web.0")
         assert second["digest"] != first["digest"]
         assert (await smartmob("logs", "myapp.web.0"))[1] == "second\n"

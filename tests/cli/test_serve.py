@@ -12,7 +12,7 @@ from smartmob.settings import OPTIONS
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_setting_is_a_flag_with_its_help(option: Option) -> None:
-    """What can be set can be set on the command line, and the help tells what it is for."""
+    """Each setting has an option, whose help describes it."""
     (parameter,) = [parameter for parameter in command.params if parameter.name == option.name]
     assert option.flag in parameter.opts
     assert option.help in (getattr(parameter, "help", None) or "")

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.cli.test_measures import JUNIT, write_pymon
 
 from tests.acceptance.commands import run
-from tests.cli.test_measures import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(120)
@@ -44,7 +44,7 @@ class TestLs:
     """The list of runs."""
 
     async def test_a_table(self, client: Any, tests: Any) -> None:
-        """Runs with what they cost, and metrics whose session never came."""
+        """Runs with what they cost, and metrics without a session."""
         await _fill(client)
         await client.post("/metrics/", json=metric(session_h="0f" * 16))
 
@@ -53,7 +53,7 @@ class TestLs:
         assert (code, errors) == (0, "")
         run_line = next(line for line in output.splitlines() if line.startswith("abababababab"))
         assert run_line.split()[3:] == ["0123abc", "rack7", "1", "3", "4.50", "s", "branch=main"]
-        assert "Metrics whose session never came" in output
+        assert "Metrics without a session" in output
         assert "0f" * 16 in output
 
     async def test_json(self, client: Any, tests: Any) -> None:
@@ -74,7 +74,7 @@ class TestLs:
 
 
 class TestShow:
-    """What a run cost."""
+    """Time, CPU and memory of the tests of a run."""
 
     async def test_by_the_beginning_of_its_name(self, client: Any, tests: Any) -> None:
         """Its tests, those first that took longest when asked so."""
@@ -168,7 +168,7 @@ class TestImport:
         code, _, errors = await tests("import", path, "--scm-ref", "abc", "--tag", "a=b", "--component", "core")
 
         assert code == 0
-        assert "2 measures stored, 0 known already, 3 tests left out that did not pass" in errors
+        assert "2 measures stored, 0 known already, 3 tests left out because they did not pass" in errors
         async with client.get("/api/v1/runs/") as response:
             (found,) = (await response.json())["runs"]
         assert (found["scm_ref"], found["metrics"], found["nodes"]) == ("abc", 2, ["rack7"])
@@ -208,8 +208,8 @@ class TestExport:
         _, output, _ = await tests("export", "--format", "ndjson")
         assert [json.loads(line)["item"] for line in output.splitlines()] == ["test_0", "test_1", "test_2"]
 
-    async def test_a_database_that_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """What was exported as a database of pytest-monitor is the same when it is loaded elsewhere."""
+    async def test_an_exported_database_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """A database of pytest-monitor that was exported is the same after it was imported."""
         await _fill(client)
         await client.post("/metrics/", json=metric(session_h="other", context_h="unknown"))
         path = tmp_path / "out.pymon"
@@ -248,7 +248,7 @@ class TestServer:
     """Services that cannot be reached, or want a token."""
 
     async def test_no_service(self) -> None:
-        """It is exit code 3, with the address and a question."""
+        """It is exit code 3, with the address and a call."""
         code, output, errors = await run("tests", "ls", "--server", "http://127.0.0.1:1")
         assert (code, output) == (3, "")
         assert errors.startswith("smartmob: cannot connect to http://127.0.0.1:1")

@@ -49,14 +49,14 @@ SUMMARY = {
 )
 def test_what_is_met(text: str, said: str | None) -> None:
     """It says what the figure is; what cannot be told counts as met."""
-    found = parse(text).said_of(SUMMARY)
+    found = parse(text).violation(SUMMARY)
     assert (found is None) == (said is None)
     assert said is None or said in str(found)
 
 
 def test_a_run_that_is_trusted() -> None:
     """It does not meet `untrusted`."""
-    assert parse("untrusted").said_of(SUMMARY | {"trust": {"verdict": "yes"}}) is None
+    assert parse("untrusted").violation(SUMMARY | {"trust": {"verdict": "yes"}}) is None
 
 
 @pytest.mark.parametrize(

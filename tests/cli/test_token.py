@@ -20,7 +20,7 @@ async def test_add_use_list_and_revoke(with_settings: Any, tmp_path: Path) -> No
     own = {**server, "SMARTMOB_TOKEN": "own-secret"}
     code, token, errors = await run("token", "add", "wall", "--role", "read", "--expires", "30d", **own)
     assert code == 0
-    assert "shown this once" in errors and token.strip() not in errors
+    assert "not shown again" in errors and token.strip() not in errors
 
     theirs = {**server, "SMARTMOB_TOKEN": token.strip()}
     assert (await run("tests", "ls", **theirs))[0] == 0

@@ -58,8 +58,8 @@ class TestMarkdown:
         assert "|" not in text
         assert "details" not in text
 
-    def test_names_that_would_be_obeyed(self) -> None:
-        """What a name contains is neither Markdown nor HTML nor the end of a cell."""
+    def test_names_are_literal_in_markdown(self) -> None:
+        """A name is taken neither as Markdown nor as HTML nor as the end of a cell."""
         text = formats.markdown(_found(_row("regression", "a|b <script>\n# [x](y)")))
         assert "a\\|b \\<script\\> \\# \\[x\\](y)" in text
 
@@ -93,7 +93,7 @@ class TestMarkdown:
 
 
 class TestJunit:
-    """What CI shows as a test report."""
+    """JUnit XML for the test report of a CI."""
 
     def test_cases(self) -> None:
         """Regressions are failures, what is unfit is skipped, and what is gone has no case."""

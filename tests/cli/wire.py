@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class Wire:
-    """Forwards connections to `port`; `cut` breaks those that exist, and the next ones until `mend`."""
+    """Forwards connections to `port`; `cut` breaks those that exist, and the next ones until `repair`."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -24,7 +24,7 @@ class Wire:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Let new connections through."""
         self._whole = True
 

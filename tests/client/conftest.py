@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.lab import Lab
+from smartmob.client.command_client import CommandClient
 from smartmob.settings import Settings
 from tests.client.servers import Server, Wire, serving, wire_to
 
@@ -21,9 +21,9 @@ def _server(settings: Settings) -> Iterator[Server]:
 
 
 @pytest.fixture(name="lab")
-async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[Lab]:
+async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[CommandClient]:
     """Return a connection to a service; its working directory is the test's own."""
-    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=10) as lab:
+    async with CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=10) as lab:
         await lab.cd(str(tmp_path))
         yield lab
 

@@ -39,8 +39,8 @@ def test_first_in_first_out(tmp_path: Path) -> None:
     assert list((tmp_path / "deep" / "down").iterdir()) == []
 
 
-def test_what_is_not_done_stays(tmp_path: Path) -> None:
-    """What was taken and not delivered is taken again, also by the next process, which may repeat a few."""
+def test_undelivered_samples_are_returned_again(tmp_path: Path) -> None:
+    """Samples that were taken and not delivered are returned again, also by the next process, which may repeat some."""
     backlog = Backlog(tmp_path, 100_000)
     backlog.add(_samples(0, 10))
     assert backlog.take(4, 1000) == _samples(0, 4)

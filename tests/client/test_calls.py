@@ -13,7 +13,7 @@ from smartmob.commands.protocol import Call, Credit, Done, Gap, Says, Started
 from smartmob.errors import InvalidInput
 
 
-class Line:
+class CallTransport:
     """Keeps what a call sends and tells."""
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class Line:
         self.told.append(("failed", type(error)))
 
 
-def _call(line: Line, *, resumable: bool) -> RemoteCall:
-    call = RemoteCall(line, line, "exec", ["ls"], {}, resumable=resumable)
+def _call(transport: CallTransport, *, resumable: bool) -> RemoteCall:
+    call = RemoteCall(transport, transport, "exec", ["ls"], {}, resumable=resumable)
     call.begin(1)
     return call
 
@@ -65,9 +65,9 @@ def _output(offset: int, data: bytes) -> protocol.Piece:
     return protocol.Piece(protocol.OUTPUT, 1, offset, data)
 
 
-def test_a_job_on_two_connections() -> None:
+def test_a_job_continues_at_its_byte_on_the_next_connection() -> None:
     """Lost after ten bytes, it is attached to from the tenth on; what was asked for is not asked for again."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     call.receive(Started(1, 77, True))
     call.receive_piece(_output(0, b"0123456789"))
@@ -85,9 +85,9 @@ def test_a_job_on_two_connections() -> None:
     ]
 
 
-def test_a_job_that_was_not_answered() -> None:
+def test_an_unanswered_job_is_repeated_with_the_same_key() -> None:
     """It is asked for again with the same key, so that it is not run twice."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     assert call.lost()
     call.begin(2)
@@ -96,18 +96,18 @@ def test_a_job_that_was_not_answered() -> None:
     assert len(first.key) == 32
 
 
-def test_what_is_not_a_job() -> None:
-    """It cannot be asked for again: nobody knows whether it was done."""
-    line = Line()
+def test_a_call_that_is_no_job_fails_with_its_connection() -> None:
+    """It cannot be repeated, because its outcome is unknown."""
+    line = CallTransport()
     call = _call(line, resumable=False)
     assert not call.lost()
     assert line.told == [("failed", NotConnected)]
     assert (call.over, line.forgotten) == (True, [1])
 
 
-def test_gaps_and_repeats() -> None:
+def test_an_unannounced_gap_or_repeat_is_refused() -> None:
     """A gap that is told is passed on; one that is not, and a repeat, are the connection's fault."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     call.receive_piece(_output(0, b"abc"))
     for offset in (2, 4):
@@ -118,9 +118,9 @@ def test_gaps_and_repeats() -> None:
     assert line.told[-2:] == [("gap", 3, 10), ("output", 10, b"x")]
 
 
-def test_credit_comes_with_taking() -> None:
+def test_credit_is_returned_in_few_messages() -> None:
     """The server gets credit for what was needed no more, in few messages."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     share = protocol.WINDOW // 16
     for number in range(16):
@@ -129,9 +129,9 @@ def test_credit_comes_with_taking() -> None:
     assert [message.bytes for message in line.sent if isinstance(message, Credit)] == [protocol.WINDOW // 4] * 4
 
 
-async def test_writing() -> None:
+async def test_input_is_sent_within_the_credit() -> None:
     """Bytes go out within the credit, and writing to what has ended fails."""
-    line = Line()
+    line = CallTransport()
     call = _call(line, resumable=True)
     await call.write(b"x" * (protocol.PIECE + 1_000))
     assert [len(sent[3]) for sent in line.sent[1:]] == [protocol.PIECE, 1_000]
@@ -143,7 +143,7 @@ async def test_writing() -> None:
         await call.write(b"x")
 
 
-def test_pieces_of_the_server() -> None:
+def test_input_from_a_server_is_refused() -> None:
     """A server does not send what only a client sends."""
     with pytest.raises(InvalidInput):
         check_piece(protocol.encode_piece(protocol.INPUT, 1, 0, b""))

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from smartmob.client.channel import Channel
+from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import NotConnected
-from smartmob.client.lab import Lab
 from tests.client.servers import Wire
 from tests.waiting import until
 
 
 async def test_a_cut_in_the_middle_of_output(wire: Wire) -> None:
     """Cut again and again, a job's output arrives whole: each line once, in order."""
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
         wire.limit = 200_000
         found = []
         listener = await lab.exec("seq 300000")
@@ -31,16 +31,16 @@ async def test_a_cut_in_the_middle_of_output(wire: Wire) -> None:
 
 async def test_a_cut_before_the_answer(wire: Wire, tmp_path: Any) -> None:
     """A job whose answer got lost is not run twice."""
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
         wire.limit = 1
         listener = lab.start("exec", f"echo run >> {tmp_path}/runs; echo done")
         assert await listener.output() == ["done\n"]
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
-async def test_a_connection_that_falls_silent(wire: Wire) -> None:
-    """Nobody says that it is lost; the heartbeat finds out, and the job goes on over a new one."""
-    async with Lab(wire.url, timeout=10) as lab:
+async def test_a_silent_connection_is_replaced(wire: Wire) -> None:
+    """The heartbeat detects the loss, and the job continues on a new connection."""
+    async with CommandClient(wire.url, timeout=10) as lab:
         listener = await lab.exec("echo one; read x; echo two", max_interval=1.0)
         assert await listener.next() == "one\n"
         wire.hush()
@@ -52,7 +52,7 @@ async def test_a_connection_that_falls_silent(wire: Wire) -> None:
 
 async def test_the_working_directory_comes_back(wire: Wire, tmp_path: Any) -> None:
     """After a lost connection the client is where it was."""
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
         await lab.cd(str(tmp_path))
         wire.cut()
         await until(lambda: wire.connections == 2)
@@ -62,17 +62,17 @@ async def test_the_working_directory_comes_back(wire: Wire, tmp_path: Any) -> No
 
 async def test_what_cannot_be_repeated(wire: Wire, tmp_path: Any) -> None:
     """A command that is no job fails when its connection is lost, and says that it may have been done."""
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
         listener = lab.start("put", str(tmp_path / "f"), 10)
         await listener.next()
         wire.cut()
-        with pytest.raises(NotConnected, match="may have been done or not"):
+        with pytest.raises(NotConnected, match="may or may not have been done"):
             await listener.next()
 
 
 async def test_a_server_that_does_not_come_back(wire: Wire) -> None:
     """After its time is up, whoever waits is told; a later connect may find it again, with its jobs."""
-    lab = Lab(wire.url, reconnect_for=0.3)
+    lab = CommandClient(wire.url, reconnect_for=0.3)
     await lab.connect(10)
     listener = await lab.exec(["cat"])
     wire.refuses = True
@@ -99,7 +99,7 @@ async def test_no_server(url: str, said: str) -> None:
     with pytest.raises(NotConnected, match=said):
         await channel.open()
     with pytest.raises(NotConnected, match="call connect first"):
-        Lab(url).start("cwd")
+        CommandClient(url).start("cwd")
     await channel.close()
 
 
@@ -111,7 +111,7 @@ async def test_a_token(with_settings: Any) -> None:
     with pytest.raises(NotConnected, match="asks for a token"):
         await channel.open(5)
     await channel.close()
-    async with Lab(url, "secret") as lab:
+    async with CommandClient(url, "secret") as lab:
         assert await lab.os_info() == ["linux"]
 
 
@@ -125,7 +125,7 @@ async def test_another_kind_of_server(client: Any) -> None:
 
 async def test_heartbeats(wire: Wire) -> None:
     """True from a server that answers, False in the given time from one that does not."""
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
         assert await lab.heartbeat(10)
         wire.hush()
         assert not await lab.heartbeat(0.2)

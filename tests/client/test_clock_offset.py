@@ -1,4 +1,4 @@
-"""How far a clock is off."""
+"""Clock offsets that the client measures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.clock_offset import exchanged, measure
+from smartmob.client.clock_offset import exchange_result, measure
 from smartmob.errors import RemoteError
 from smartmob.kernel.runtime import clock
 
@@ -22,7 +22,7 @@ from smartmob.kernel.runtime import clock
 )
 def test_exchanged(stamps: tuple[float, float, float, float], delay: float, offset: float) -> None:
     """As RFC 5905 computes it; a delay is never negative."""
-    assert exchanged(*stamps) == (pytest.approx(delay), pytest.approx(offset))
+    assert exchange_result(*stamps) == (pytest.approx(delay), pytest.approx(offset))
 
 
 async def test_measure(client: Any) -> None:
@@ -31,7 +31,7 @@ async def test_measure(client: Any) -> None:
     assert offset == pytest.approx(3600, abs=delay / 2 + 0.001)
 
 
-async def test_nobody_there() -> None:
+async def test_a_missing_service_is_reported() -> None:
     """It is an error that names the address."""
-    with pytest.raises(RemoteError, match=r"http://127\.0\.0\.1:1 does not tell its clock"):
+    with pytest.raises(RemoteError, match=r"http://127\.0\.0\.1:1 does not answer with its clock"):
         await measure("http://127.0.0.1:1", clock.epoch)

@@ -13,6 +13,7 @@ import pytest
 
 from smartmob import client
 from smartmob.client import ClientError, ClientTimeout
+from smartmob.client.limits import LIMITS
 from smartmob.settings import Settings
 from tests.client.servers import Server, serving
 
@@ -69,7 +70,7 @@ def test_the_seeds_listener(connection: client.ClientConnection) -> None:
     assert listener.next() == "one\n"
     assert (listener.done, listener.exit_code) == (False, None)
     listener.max_interval = 0.1
-    with pytest.raises(ClientTimeout, match=r"nothing for 0\.1 s"):
+    with pytest.raises(ClientTimeout, match=r"silent for 0\.1 s"):
         listener.next()
     listener.max_interval = None
     connection.send_input(listener.id, "two")
@@ -86,10 +87,12 @@ def test_the_seeds_listener(connection: client.ClientConnection) -> None:
 
 def test_clearing_messages(connection: client.ClientConnection) -> None:
     """All messages are passed over, until the end or until nothing comes."""
-    listener = connection.exec("seq 1000; read x", complete=False, max_interval=0.3)
+    listener = connection.exec("seq 1000; read x", complete=False)
+    listener.max_interval = 0.3
     listener.clear_messages()
     assert not listener.done
     connection.send_input(listener.id, "x")
+    listener.max_interval = None
     listener.clear_messages()
     assert listener.done
 
@@ -109,7 +112,7 @@ def test_the_seeds_client_commands(connection: client.ClientConnection, tmp_path
     assert "Run a program" in shown
 
 
-def test_disconnect_and_return(connection: client.ClientConnection) -> None:
+def test_jobs_continue_after_a_disconnect(connection: client.ClientConnection) -> None:
     """Jobs go on, and their listeners too; without a connection commands say so."""
     listener = connection.exec("echo one; read x; echo two", complete=False)
     assert listener.next() == "one\n"
@@ -121,7 +124,7 @@ def test_disconnect_and_return(connection: client.ClientConnection) -> None:
     assert list(listener) == ["two\n"]
 
 
-def test_threads(connection: client.ClientConnection, server: Server) -> None:
+def test_threads_share_connections(connection: client.ClientConnection, server: Server) -> None:
     """Many threads use one connection, and several, at once."""
     with client.add(server.url, enter_connect_timeout=20) as other, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: (connection, other)[n % 2].exec(f"echo {n}"), range(40)))
@@ -137,17 +140,24 @@ def test_a_server_that_is_not_there(settings: Settings) -> None:
     with pytest.raises(ConnectionError, match=r"cannot connect to http|did not answer within 0\.2 s"):
         connection.connect(timeout=0.2)
     connection.close()
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="not the address"):
         client.add("http://")
 
 
-def test_much_output(connection: client.ClientConnection) -> None:
+def test_half_a_million_lines_arrive_in_order(connection: client.ClientConnection) -> None:
     """Half a million lines arrive, each once and in order."""
     lines = iter(connection.exec("seq 500000", complete=False).next, None)
     assert all(int(line) == number for number, line in enumerate(lines, start=1))
 
 
-def test_closing_all(server: Server) -> None:
+def test_gathered_output_is_bounded(connection: client.ClientConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command whose output has more bytes than may be gathered is given up with one line; its job goes on."""
+    monkeypatch.setattr(LIMITS, "gathered_bytes", 100_000)
+    with pytest.raises(ClientError, match="was left out; read it with a listener"):
+        connection.exec("seq 500000")
+
+
+def test_close_all_closes_every_connection(server: Server) -> None:
     """The whole pool is closed at once."""
     made = [client.add(server.url) for _ in range(3)]
     made[0].connect(timeout=20)

@@ -35,7 +35,7 @@ def test_results_by_host(urls: tuple[str, str]) -> None:
     assert sorted(said) == ["127.0.0.1: hi", "localhost: hi"]
 
 
-def test_lines_as_they_come(urls: tuple[str, str]) -> None:
+def test_a_stream_yields_lines_and_results(urls: tuple[str, str]) -> None:
     """Whichever host says something next, and each host's result at its end."""
     with client.group(*urls) as group:
         found = list(group.stream("exec", "echo one; echo two"))
@@ -46,7 +46,7 @@ def test_lines_as_they_come(urls: tuple[str, str]) -> None:
         assert result.good
 
 
-def test_one_that_is_not_there(server: Server) -> None:
+def test_an_unreachable_server_does_not_stop_the_others(server: Server) -> None:
     """It does not keep the others from going on."""
     with client.group(server.url, "http://127.0.0.1:1", connect_timeout=2.0) as group:
         assert group.hosts == [f"127.0.0.1:{server.port}", "127.0.0.1:1"]
@@ -56,11 +56,11 @@ def test_one_that_is_not_there(server: Server) -> None:
         with pytest.raises(ConnectionError):
             group.exec("echo hi", raise_error=True)
         late = group.exec("sleep 600", timeout=0.3)[f"127.0.0.1:{server.port}"]
-        assert "did not come to its end" in str(late.error)
+        assert "did not end within" in str(late.error)
 
 
-def test_no_servers() -> None:
-    """A group of nobody is a mistake."""
+def test_a_group_without_servers_is_refused() -> None:
+    """A group needs at least one server, and each server once."""
     with pytest.raises(ValueError, match="at least one"):
         Group(())
     with pytest.raises(ValueError, match="each server once"):

@@ -19,7 +19,7 @@ async def _lab(client: Any) -> AsyncIterator[RestClient]:
         yield lab
 
 
-async def test_documents(lab: RestClient) -> None:
+async def test_documents_are_sent_found_and_deleted(lab: RestClient) -> None:
     """They are sent, found and removed; nothing is None."""
     assert await lab.get("/sessions/") is None
     assert (await lab.post("/sessions/", session("a/b")))["session_h"] == "a/b"
@@ -27,7 +27,7 @@ async def test_documents(lab: RestClient) -> None:
     assert await lab.delete("/sessions/a%2Fb") == {"session_h": "a/b", "metrics": 0}
 
 
-async def test_lines(lab: RestClient) -> None:
+async def test_listings_are_sent_and_read_as_lines(lab: RestClient) -> None:
     """Many documents go and come as lines."""
 
     async def lines() -> AsyncIterator[bytes]:
@@ -41,7 +41,7 @@ async def test_lines(lab: RestClient) -> None:
     assert b"".join([chunk async for chunk in lab.chunks("/metrics/", "text/csv")]).count(b"\r\n") == 4
 
 
-async def test_what_the_server_says_is_wrong(lab: RestClient) -> None:
+async def test_a_problem_is_passed_on_with_its_request_id(lab: RestClient) -> None:
     """It is passed on in its own words, with the status and the id of the request."""
     with pytest.raises(RemoteError, match=r"session_h: this field is required \(request .+\)") as refused:
         await lab.post("/metrics/", {})
@@ -57,7 +57,7 @@ async def test_what_the_server_says_is_wrong(lab: RestClient) -> None:
         (b"", "broke"),
     ],
 )
-async def test_a_server_that_does_not_behave(answer: bytes, said: str) -> None:
+async def test_a_malformed_answer_is_reported_in_one_line(answer: bytes, said: str) -> None:
     """A proxy's error, an answer that is cut off, what is no HTTP, and silence: one line says what happened."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.client import messages
-from smartmob.client.lab import Listener
-from smartmob.client.messages import Lines, ServerMethod
+from smartmob.client.connection import ConnectionListener
+from smartmob.client.failures import ClientError
+from smartmob.client.limits import LIMITS
+from smartmob.client.listener import Listener
+from smartmob.client.messages import LineSplitter, ServerMethod
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.protocol import Done
 from smartmob.commands.registry import Registry
@@ -21,9 +24,9 @@ DESCRIBED = {command.name: command.description for command in Registry(COMMANDS)
 
 
 @given(st.text(alphabet="ab\n\r ü\x0b\x0c\x1c\x85\u2028", max_size=60), st.integers(1, 7))
-def test_lines(text: str, size: int) -> None:
+def test_output_is_split_at_line_ends_only(text: str, size: int) -> None:
     """Cut anywhere, output becomes the lines that text mode reads: ends are LF, CR LF and CR, and nothing else."""
-    data, lines = text.encode(), Lines()
+    data, lines = text.encode(), LineSplitter()
     found = [line for at in range(0, len(data), size) for line in lines.add(data[at : at + size])] + lines.end()
 
     assert "".join(found) == text.replace("\r\n", "\n").replace("\r", "\n")
@@ -31,9 +34,9 @@ def test_lines(text: str, size: int) -> None:
     assert all("\n" not in line[:-1] for line in found)
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_outside_utf8_are_replaced() -> None:
     """They are shown as such, and the rest is read on."""
-    assert Lines().add(b"a\xffb\n") == ["a\ufffdb\n"]
+    assert LineSplitter().add(b"a\xffb\n") == ["a\ufffdb\n"]
 
 
 @pytest.mark.parametrize(
@@ -45,19 +48,19 @@ def test_bytes_that_are_no_text() -> None:
         ("unknown", (1,), {"a_": 2}, ([1], {"a_": 2})),
     ],
 )
-def test_arguments(name: str, args: Any, kwargs: Any, sent: Any) -> None:
+def test_a_parameter_named_like_an_option_takes_an_underscore(name: str, args: Any, kwargs: Any, sent: Any) -> None:
     """A parameter whose name the client uses itself is given with a `_` behind it."""
     assert messages.arguments(DESCRIBED.get(name), args, kwargs) == sent
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [(("f", "text"), {}), (("f",), {"data": "text"})])
-def test_texts_for_bytes(args: Any, kwargs: Any) -> None:
+def test_a_text_is_refused_where_bytes_are_expected(args: Any, kwargs: Any) -> None:
     """They are refused here, since the server would take them for base64."""
     with pytest.raises(TypeError, match="data must be bytes, not str"):
         messages.arguments(DESCRIBED["wrfile"], args, kwargs)
 
 
-def test_signatures() -> None:
+def test_signatures_show_the_options_of_the_client() -> None:
     """They show the server's parameters and the client's own."""
     assert str(messages.signature(DESCRIBED["mkdir"])) == (
         "(path: str, mode: Optional[int] = None, *, timeout=None, complete=True, echo_response=False, "
@@ -77,21 +80,47 @@ def _method(name: str) -> Any:
     return method
 
 
-def test_messages_that_are_not_read() -> None:
+def test_unread_messages_are_bounded_by_count() -> None:
     """Of very many some are left out, the reader is told how many."""
-    listener = Listener(max_interval=None)
-    for _ in range(messages.MOST_HELD // 1_000 + 2):
+    listener = Listener("exec", max_interval=None)
+    for _ in range(LIMITS.unread_messages // 1_000 + 2):
         listener.values([1] * 1_000, 10)
     listener.finished(Done(1, 0))
     found = asyncio.run(listener.output())
-    assert len(found) == messages.MOST_HELD + 1
+    assert len(found) == LIMITS.unread_messages + 1
     assert str(found[-1]).startswith("2000 messages were left out")
 
 
-def test_gaps_without_end() -> None:
+def test_gathered_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener gives a command up whose messages have more bytes than may be gathered."""
+    monkeypatch.setattr(LIMITS, "gathered_bytes", 100)
+    listener = Listener("ls", max_interval=None)
+    for _ in range(2):
+        listener.values(["x"], 60)
+    listener.finished(Done(1, 0))
+    with pytest.raises(ClientError, match="ls sent more than 1000000 messages or 100 bytes"):
+        asyncio.run(listener.output())
+
+
+@pytest.mark.parametrize("kind", [Listener, ConnectionListener])
+def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    """Both listeners leave messages out whose frames have too many bytes, and tell how many."""
+    monkeypatch.setattr(LIMITS, "unread_bytes", 100)
+    listener = kind("ls", max_interval=None)
+    observer = listener.handler()
+    for number in range(4):
+        observer.values([number], 60)
+    observer.done(Done(1, 0))
+    found = asyncio.run(listener.output()) if kind is Listener else list(listener)
+    assert [str(each) for each in found] == [
+        "0", "3 messages were left out here: the ones before were not read in time",
+    ]  # fmt: skip
+
+
+def test_gaps_are_bounded() -> None:
     """Of very many gaps the last ones become one."""
     gaps: list[tuple[int, int]] = []
-    for place in range(2 * messages.MOST_GAPS):
+    for place in range(2 * LIMITS.gaps):
         messages.add_gap(gaps, place, place + 1)
-    assert len(gaps) == messages.MOST_GAPS
-    assert gaps[-1] == (messages.MOST_GAPS - 1, 2 * messages.MOST_GAPS)
+    assert len(gaps) == LIMITS.gaps
+    assert gaps[-1] == (LIMITS.gaps - 1, 2 * LIMITS.gaps)

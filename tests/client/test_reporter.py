@@ -117,8 +117,10 @@ async def test_closed_registration(with_settings: Any, reporting: Callable[..., 
         await until(lambda: reporter.delivered >= 2)
 
 
-async def test_a_database_that_is_away(client: Any, reporting: Callable[..., Any], database_url: str) -> None:
-    """What the service cannot store it gets again later: there is no gap in what is stored."""
+async def test_samples_that_the_database_refuses_are_sent_again(
+    client: Any, reporting: Callable[..., Any], database_url: str
+) -> None:
+    """Samples that the service cannot store are sent again later, so the stored series has no gap."""
     import asyncpg
 
     async with reporting(_url(client)) as (reporter, _):

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError
-from smartmob.client.lab import Lab
 from tests.client.servers import Wire
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
-async def test_there_and_back(lab: Lab, tmp_path: Path, size: int) -> None:
+async def test_there_and_back(lab: CommandClient, tmp_path: Path, size: int) -> None:
     """Content and mode arrive, folders are made, and progress is told."""
     src, there, back = tmp_path / "src", tmp_path / "a" / "b" / "there", tmp_path / "c" / "back"
     src.write_bytes(os.urandom(size))
@@ -34,7 +34,7 @@ async def test_cut_in_the_middle(wire: Wire, tmp_path: Path) -> None:
     """A transfer whose connection is cut goes on over the next one, and what arrives is whole."""
     data = os.urandom(8_000_000)
     (tmp_path / "src").write_bytes(data)
-    async with Lab(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=10) as lab:
 
         def cut(done: int, total: int) -> None:
             if wire.connections < 3 and done > 3_000_000 * wire.connections:
@@ -48,11 +48,11 @@ async def test_cut_in_the_middle(wire: Wire, tmp_path: Path) -> None:
     assert wire.connections >= 3
 
 
-async def test_a_client_that_was_killed(lab: Lab, client: Any, tmp_path: Path) -> None:
-    """What it had sent is there for the next attempt, and no half of a file appears under its name."""
+async def test_the_next_attempt_of_a_killed_client_continues(lab: CommandClient, client: Any, tmp_path: Path) -> None:
+    """The bytes that it sent are used by the next attempt, and no partial file appears under the final name."""
     data = os.urandom(3_000_000)
     (tmp_path / "src").write_bytes(data)
-    killed = Lab(f"http://127.0.0.1:{client.server.port}", timeout=10)
+    killed = CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=10)
     await killed.connect()
     listener = killed.start("put", str(tmp_path / "there"), len(data))
     assert await listener.next() == {"offset": 0}
@@ -65,7 +65,7 @@ async def test_a_client_that_was_killed(lab: Lab, client: Any, tmp_path: Path) -
     assert (tmp_path / "there").read_bytes() == data
 
 
-async def test_errors(lab: Lab, tmp_path: Path) -> None:
+async def test_errors_have_the_types_of_the_operating_system(lab: CommandClient, tmp_path: Path) -> None:
     """Typed, here and there."""
     with pytest.raises(FileNotFoundError):
         await lab.transfer(tmp_path / "missing", str(tmp_path / "x"))
@@ -78,7 +78,7 @@ async def test_errors(lab: Lab, tmp_path: Path) -> None:
         await lab.transfer(tmp_path / "f", str(tmp_path / "f" / "g"))
 
 
-async def test_another_content_below(lab: Lab, tmp_path: Path) -> None:
+async def test_a_partial_file_with_other_content_is_discarded(lab: CommandClient, tmp_path: Path) -> None:
     """The rest of another file's beginning is found out, and the next attempt is clean."""
     (tmp_path / "src").write_bytes(b"right content")
     (tmp_path / "back.smartmob-part").write_bytes(b"wrong")

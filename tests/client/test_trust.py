@@ -1,4 +1,4 @@
-"""Whom a client trusts; what happens over the network stands in tests/acceptance/test_tls.py."""
+"""The certificates that a client trusts; tests/acceptance/test_tls.py tests connections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from smartmob.client.trust import connector, distrust
+from smartmob.client.trust import certificate_problem, connector
 from smartmob.errors import SettingsError
 from tests.certificates import Authority
 
 
-async def test_the_authority_alone(tmp_path: Path) -> None:
-    """What is given replaces the machine's list, and certificates and names are checked."""
+async def test_an_own_authority_replaces_those_of_the_machine(tmp_path: Path) -> None:
+    """The given authority replaces the list of the machine, and certificates and names are checked."""
     made = connector(Authority(tmp_path).file)
 
     context = made._ssl
@@ -51,7 +51,7 @@ def _error(code: int, message: str) -> aiohttp.ClientConnectorCertificateError:
 
 def test_what_is_told() -> None:
     """An unknown authority can be named; a wrong name cannot be helped by that; other errors are not about trust."""
-    assert "with --ca-file" in str(distrust(_error(20, "unable to get local issuer certificate")))
-    said = distrust(_error(62, "Hostname mismatch, certificate is not valid for 'lab'."))
+    assert "with --ca-file" in str(certificate_problem(_error(20, "unable to get local issuer certificate")))
+    said = certificate_problem(_error(62, "Hostname mismatch, certificate is not valid for 'lab'."))
     assert said == "its certificate is for another name: Hostname mismatch, certificate is not valid for 'lab'"
-    assert distrust(OSError("no route")) is None
+    assert certificate_problem(OSError("no route")) is None

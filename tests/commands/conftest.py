@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.lab import Lab
+from smartmob.client.command_client import Lab
 from tests.commands.features import RunningFeature, feature
 
 

@@ -23,7 +23,7 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended, and what it wrote."""
+    """The exit code and the output of a child process."""
 
     code: int
     output: str

@@ -1,4 +1,4 @@
-"""What many runs of a project's suites measured: enough of everything to fill several pages of each listing."""
+"""Metrics of many runs of a project's suites: enough to fill several pages of each listing."""
 
 from __future__ import annotations
 

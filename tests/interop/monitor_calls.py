@@ -1,4 +1,4 @@
-"""What monitor_api.Monitor is asked, and how far answers of its two dialects may differ."""
+"""Calls of monitor_api.Monitor, and the differences that its two dialects may have."""
 
 from __future__ import annotations
 

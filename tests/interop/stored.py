@@ -1,4 +1,4 @@
-"""What a service has stored, and what the plugin has written into its own database, in the same form."""
+"""The rows of a service and of the plugin's own database, in the same form."""
 
 from __future__ import annotations
 

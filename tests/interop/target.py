@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 
 class Target:
-    """What was asked for at each path, by the target's own count."""
+    """A server that counts the requests of each path."""
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()

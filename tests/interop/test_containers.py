@@ -54,7 +54,7 @@ def _read(file: str) -> dict[str, Any]:
 
 
 class TestFiles:
-    """What the tools of the formats say."""
+    """Checks of the files by the tools of their formats."""
 
     def test_the_dockerfile(self) -> None:
         """hadolint reads it, and has nothing to complain of."""
@@ -92,8 +92,8 @@ class TestFiles:
         assert _ignored().match_file("secrets/token")
         assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
-    def test_settings(self) -> None:
-        """What image and compose files set are settings that exist."""
+    def test_the_settings_of_images_exist(self) -> None:
+        """Image and compose files use settings that exist."""
         known = {option.variable for option in OPTIONS}
         texts = [(ROOT / file).read_text() for file in ("Dockerfile", "compose.yaml")]
         used = {name for text in texts for name in re.findall(r"^\s*(SMARTMOB_\w+)[:=]", text, re.MULTILINE)}
@@ -113,7 +113,7 @@ def _ignored() -> pathspec.GitIgnoreSpec:
 
 
 class Image:
-    """What the steps of the image make, below a folder instead of `/`."""
+    """The files that the steps of the image create, below a folder instead of `/`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -104,8 +104,10 @@ class TestSameAnswers:
         assert remote == await asker.ask(await write_pymon(), calls())
         assert not any(remote.values())
 
-    async def test_what_the_plugin_measured(self, client: Any, asker: Asker, suite: Suite) -> None:
-        """What the real plugin sends is the same to the client as what the plugin writes into its database."""
+    async def test_metrics_of_the_plugin_are_the_same_to_the_client(
+        self, client: Any, asker: Asker, suite: Suite
+    ) -> None:
+        """The client reads the same metrics from the service as from the plugin's database."""
         suite.write(
             test_alpha="""
             import pytest
@@ -129,7 +131,7 @@ class TestSameAnswers:
 
 
 class TestServerAnswers:
-    """Where the client's own database answers differently, the service does what the client's server does."""
+    """Answers that differ between the client's database and its server: the service answers like the server."""
 
     @pytest.fixture(name="base")
     async def _measured(self, with_settings: Any) -> str:
@@ -207,8 +209,8 @@ class TestServerAnswers:
             link = (await get(client, f"/api/v1{link}"))["next_url"]
             assert link == f"/api/v1/metrics/?page={page}"
 
-    async def test_a_variant_with_a_slash(self, client: Any, asker: Asker) -> None:
-        """Who writes it percent-encoded gets its metrics."""
+    async def test_a_variant_with_a_slash_is_found_percent_encoded(self, client: Any, asker: Asker) -> None:
+        """A percent-encoded variant with a slash is found."""
         sent = measures.metrics()[0] | {"item_variant": "test_insert[a/b]"}
         assert (await client.post("/metrics/", json=sent)).status == 201
 

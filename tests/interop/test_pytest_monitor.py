@@ -44,7 +44,7 @@ WIDE_WINDOW = MetricsSettings(run_window=300.0)
 
 
 class TestMeasures:
-    """What one run of a suite leaves behind."""
+    """Rows of one run of a suite."""
 
     async def test_a_plain_suite(self, client: Any, suite: Suite) -> None:
         """Each test is stored once, under the one context and the one session of the run."""
@@ -207,8 +207,8 @@ class TestMeasures:
         functions = (await get(client, "/filters/scope/function/metrics"))["metrics"]
         assert [row["item"] for row in functions] == ["test_first", "test_second", "test_third"]
 
-    async def test_a_local_database_at_the_same_time(self, client: Any, suite: Suite) -> None:
-        """What the service stored equals, to the last digit, what the plugin wrote into its own database."""
+    async def test_the_service_stores_the_same_as_a_local_database(self, client: Any, suite: Suite) -> None:
+        """The rows of the service equal, to the last digit, those of the plugin's own database."""
         suite.write(
             test_alpha="""
             import pytest
@@ -231,7 +231,7 @@ class TestMeasures:
 
 
 class TestSessions:
-    """What tells one run from another."""
+    """Sessions of several runs."""
 
     async def test_tags_and_a_description(self, client: Any, suite: Suite) -> None:
         """Both arrive as tags of the session, in the order in which they were given, and can be asked for."""
@@ -384,7 +384,7 @@ class TestRuns:
 
 
 class TestAddresses:
-    """What can stand behind `--remote-server`."""
+    """Addresses after `--remote-server`."""
 
     async def test_a_slash_at_the_end(self, client: Any, suite: Suite) -> None:
         """The plugin then asks for paths with two slashes, which work like those with one."""
@@ -434,8 +434,8 @@ class TestAddresses:
 class TestOutage:
     """A service that is gone before the suite is."""
 
-    async def test_a_service_that_stops(self, with_settings: Any, suite: Suite) -> None:
-        """What was measured before is kept; the plugin turns each later measure into an error, and pytest ends."""
+    async def test_metrics_before_a_stop_of_the_service_are_kept(self, with_settings: Any, suite: Suite) -> None:
+        """Earlier metrics are kept; the plugin turns each later metric into an error, and pytest ends."""
         client = await with_settings()
         reached, stopped = asyncio.Event(), asyncio.Event()
 

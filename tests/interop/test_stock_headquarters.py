@@ -160,7 +160,7 @@ async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
 
 
 async def test_hostile_orders(tmp_path: Path) -> None:
-    """What kills a turret of OCT is left aside: foreign channels, empty frames, no JSON, no `msg`, a null context."""
+    """Orders that kill a turret of OCT are ignored: foreign channels, empty frames, no JSON, no `msg`, no context."""
     async with StockHeadquarters() as hq:
         async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
             await hq.wait_turrets(1)

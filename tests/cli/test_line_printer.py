@@ -8,12 +8,12 @@ import os
 
 import pytest
 
-from smartmob.cli.screen import Screen, _colours
+from smartmob.cli.line_printer import LinePrinter, _colours
 
 
 async def test_lines_go_out_at_the_end_of_a_round(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """A single line does not wait, and what cannot be text comes as a replacement."""
-    screen = Screen({"a.b": "b"}, as_json=False)
+    screen = LinePrinter({"a.b": "b"}, as_json=False)
     screen.show("a.b", "one")
     screen.show("a.b", "t\udcffo")
     assert capfdbinary.readouterr().out == b""
@@ -22,9 +22,9 @@ async def test_lines_go_out_at_the_end_of_a_round(capfdbinary: pytest.CaptureFix
     assert capfdbinary.readouterr().out == b"one\nt?o\n"
 
 
-async def test_a_flood_is_not_held_back(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """What is held has a bound, whatever a round brings."""
-    screen = Screen({"a.b": "b"}, as_json=False)
+async def test_the_buffer_of_lines_is_bounded(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The buffer has a bound, however many lines one iteration of the event loop brings."""
+    screen = LinePrinter({"a.b": "b"}, as_json=False)
     for _ in range(100):
         screen.show("a.b", "x" * 10_000)
     assert len(capfdbinary.readouterr().out) > 900_000
@@ -34,7 +34,7 @@ async def test_a_flood_is_not_held_back(capfdbinary: pytest.CaptureFixture[bytes
 
 async def test_names(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """They are as wide as the longest, and without colours where there is no terminal."""
-    screen = Screen({"a.web.0": "web.0", "a.worker.10": "worker.10"}, as_json=False)
+    screen = LinePrinter({"a.web.0": "web.0", "a.worker.10": "worker.10"}, as_json=False)
     screen.show("a.web.0", "\x1b[31mred")
     screen.show("a.worker.10", "[smartmob] exited 1")
     screen.flush()
@@ -43,20 +43,20 @@ async def test_names(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 
 async def test_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """An object for each line, told apart from what happens to the process."""
-    screen = Screen({"a.b": "b"}, as_json=True)
+    screen = LinePrinter({"a.b": "b"}, as_json=True)
     screen.show("a.b", 'say "x"')
     screen.show("a.b", "[smartmob] exited 1")
     screen.flush()
     assert capfdbinary.readouterr().out == (b'{"slug":"a.b","line":"say \\"x\\""}\n{"slug":"a.b","event":"exited 1"}\n')
 
 
-async def test_a_reader_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for it is told, although the write that failed was nobody's."""
+async def test_a_closed_reader_ends_the_waiting_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waiting task gets the error, although the failed write belongs to no task."""
     ours, theirs = os.pipe()
     os.close(ours)
     with os.fdopen(theirs, "wb", buffering=0) as pipe:
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(pipe, write_through=True))
-        screen = Screen({"a.b": "b"}, as_json=False)
+        screen = LinePrinter({"a.b": "b"}, as_json=False)
         screen.show("a.b", "one")
         with pytest.raises(BrokenPipeError):
             await screen.broken()

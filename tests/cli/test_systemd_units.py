@@ -1,4 +1,4 @@
-"""What the units of systemd say."""
+"""Units of systemd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.cli.units import Unit, quote
+from smartmob.cli.systemd_units import SystemdUnit, quote
 
 
 def _lines(text: str) -> dict[str, list[str]]:
@@ -21,10 +21,14 @@ def _lines(text: str) -> dict[str, list[str]]:
 
 
 UNITS = {
-    "service": Unit("/opt/smartmob/bin/smartmob", ("--host", "0.0.0.0"), token_file="/etc/smartmob/token").service(),
-    "service of a user": Unit("/opt/smartmob/bin/smartmob", (), user=True, token_file="/home/me/token").service(),
-    "agent": Unit("/opt/smartmob/bin/smartmob", ("--to", "http://lab:8080"), token_file="/etc/t").agent(),
-    "agent of a user": Unit("/opt/smartmob/bin/smartmob", ("--to", "http://lab:8080"), user=True).agent(),
+    "service": SystemdUnit(
+        "/opt/smartmob/bin/smartmob", ("--host", "0.0.0.0"), token_file="/etc/smartmob/token"
+    ).service(),
+    "service of a user": SystemdUnit(
+        "/opt/smartmob/bin/smartmob", (), user=True, token_file="/home/me/token"
+    ).service(),
+    "agent": SystemdUnit("/opt/smartmob/bin/smartmob", ("--to", "http://lab:8080"), token_file="/etc/t").agent(),
+    "agent of a user": SystemdUnit("/opt/smartmob/bin/smartmob", ("--to", "http://lab:8080"), user=True).agent(),
 }
 
 
@@ -70,8 +74,8 @@ def test_a_token() -> None:
     assert _lines(UNITS["service of a user"])["ExecStart"][0].endswith(" --token-file /home/me/token")
 
 
-def test_a_user_has_no_rights_to_give_away() -> None:
-    """What only the machine's systemd can do is left out of the units of a user."""
+def test_units_of_a_user_need_no_rights_of_the_machine() -> None:
+    """Settings that need the systemd of the machine are left out of the units of a user."""
     for name in ("service of a user", "agent of a user"):
         set_ = _lines(UNITS[name])
         assert not [key for key in set_ if key.startswith(("Protect", "Private", "Dynamic", "Capability", "State"))]
@@ -105,7 +109,7 @@ def test_systemd_takes_them(tmp_path: Path, role: str, user: bool) -> None:
     program = tmp_path / "a program"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    unit = Unit(str(program), ("--to", 'http://lab/"%n" $HOME'), user, "/etc/smartmob/token")
+    unit = SystemdUnit(str(program), ("--to", 'http://lab/"%n" $HOME'), user, "/etc/smartmob/token")
     path = tmp_path / f"smartmob-{role}.service"
     path.write_text(unit.service() if role == "service" else unit.agent())
     scope = ("--user",) if user else ()

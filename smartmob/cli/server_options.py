@@ -1,4 +1,4 @@
-"""What the commands that talk to a service have in common: where it is, with which token, and how they run."""
+"""The options of commands that use a service (its address, token and authorities), and their error handling."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from smartmob.settings import environment, secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 
-_LONGEST_SAID = 1_000
-_MISUNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
+_LONGEST_REASON = 1_000  # characters
+_PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
 """Errors of reading a document whose types or fields differ from those of this version."""
 
 T = TypeVar("T")
@@ -32,8 +32,8 @@ T = TypeVar("T")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
-    """Make an async command that is given an address, a token and authorities into one with options for them."""
+def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+    """Add the options of a server to an async command that takes its address, a token and a file of authorities."""
 
     @click.option(
         "--server",
@@ -59,56 +59,56 @@ def has_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
         try:
             return asyncio.run(connected())
         except SmartmobError:
-            raise  # some of them are errors of Python's own, too
+            raise  # some of them are also built-in exceptions, which are handled below
         except BrokenPipeError as error:
             if failures.is_remote(error):
-                raise RemoteError(_said(error)) from None
-            # The reader of our output has seen enough; click would take it for a failure. What is still held back
-            # goes nowhere.
+                raise RemoteError(_reason_of(error)) from None
+            # The reader of our output has closed it, which click would report as a failure. Buffered output is
+            # discarded.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except OSError as error:
-            raise SmartmobError(_said(error)) from None
-        except _MISUNDERSTOOD as error:
+            raise SmartmobError(_reason_of(error)) from None
+        except _PARSE_ERRORS as error:
             if failures.is_remote(error):
-                raise RemoteError(_said(error)) from None
+                raise RemoteError(_reason_of(error)) from None
             raise RemoteError(
-                f"{server} answered something that is not understood ({type(error).__name__}: {_said(error)}). "
+                f"{server} sent an answer that is not understood ({type(error).__name__}: {_reason_of(error)}). "
                 "Is it a smartmob service of this version?"
             ) from error
 
     return run
 
 
-def _said(error: BaseException) -> str:
-    """Return in one line of bounded length what an exception says."""
-    return " ".join(str(error).split())[:_LONGEST_SAID] or type(error).__name__
+def _reason_of(error: BaseException) -> str:
+    """Return the message of an exception in one line of bounded length."""
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
 
 
-def talks_to_server(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
-    """Make an async command that is given a Lab into one with the options --server, --token-file and --ca-file."""
+def with_rest_client(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
+    """Add the options --server, --token-file and --ca-file to an async command that takes a RestClient."""
 
-    @has_server
+    @with_server_options
     @wraps(command)
     async def run(server: str, token: str | None, ca_file: Path | None, *args: Any, **kwargs: Any) -> T:
-        async with RestClient(server, token, ca_file) as lab:
-            return await command(lab, *args, **kwargs)
+        async with RestClient(server, token, ca_file) as rest:
+            return await command(rest, *args, **kwargs)
 
     return run
 
 
 def token_of(token_file: Path | None) -> str | None:
-    """Return the token, which is in a file or in the environment."""
+    """Return the token from a file or from the environment, or None."""
     return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
 
 
 def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> RestClient:
-    """Return the client for a service; the token is in a file or in the environment."""
+    """Return a client of a service, with the token from a file or from the environment."""
     return RestClient(server, token_of(token_file), ca_file)
 
 
-def again(lab: RestClient, *words: str) -> str:
-    """Return the command line of a further command to the same service, for a person to type."""
+def command_line(rest: RestClient, *words: str) -> str:
+    """Return the command line of another command for the same service, for a person to type."""
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
-    server = () if lab.url == usual else ("--server", shown_address(lab.url))
+    server = () if rest.url == usual else ("--server", shown_address(rest.url))
     return shlex.join(("smartmob", *words, *server))

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from smartmob.cli.trial import trial
+from smartmob.cli.temporary_service import trial
 from smartmob.errors import StartupError
 
 

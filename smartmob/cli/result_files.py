@@ -1,4 +1,4 @@
-"""Reads files of measures: pytest-monitor's SQLite database and JUnit XML.
+"""Readers of files of test results: the SQLite database of pytest-monitor, and JUnit XML.
 
 A file becomes contexts, sessions and metrics as they would have been sent. What makes a metric the same one is its
 place in its session, so a file that is read again adds only what is not there yet.
@@ -73,26 +73,26 @@ METRIC_COLUMNS = {
 
 
 class Measures(Protocol):
-    """The content of a file."""
+    """The content of a file of test results."""
 
     skipped: int
-    """Tests of the file that did not pass: what they cost is not comparable, so they are left out."""
+    """The number of tests that did not pass. They are left out, because their cost is not comparable."""
 
     def contexts(self) -> Iterator[dict[str, Any]]:
-        """Yield contexts as they are sent."""
+        """Yield contexts as the REST API takes them."""
 
     def sessions(self) -> Iterator[dict[str, Any]]:
-        """Yield sessions as they are sent."""
+        """Yield sessions as the REST API takes them."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many metrics there are under each session hash, also where the session itself is missing."""
+        """Return the number of metrics by session hash, including those whose session is missing."""
 
     def metrics(self, session_h: str, offset: int) -> Iterator[dict[str, Any]]:
-        """Yield the metrics of a session as they are sent, from the `offset`-th on."""
+        """Yield the metrics of a session as the REST API takes them, beginning with number `offset`."""
 
 
 def open_measures(path: Path, scm_ref: str, tags: Mapping[str, str], component: str) -> Measures:
-    """Return the content of `path`, told by what it holds; the other values are for files that lack them.
+    """Return the content of `path`, whose format is detected; the other arguments fill values that a file lacks.
 
     Raises InvalidInput.
     """
@@ -166,7 +166,7 @@ def _description(text: str | None) -> object:
 
 @dataclass
 class JUnitFile:
-    """The report of one test run as JUnit XML. Of each test that passed it knows when it began and how long it took."""
+    """A test run in JUnit XML, which gives the start and the duration of each test that passed."""
 
     path: Path
     scm_ref: str

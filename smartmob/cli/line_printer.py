@@ -1,4 +1,4 @@
-"""Lines of several processes on one screen: each with its name in its colour, or as JSON."""
+"""Prints lines of several processes: each with the name of its process in a colour, or as JSON."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from rich.console import Console
 from smartmob.cli.output import escaped, plain
 from smartmob.processes.protocol import NOTE
 
-EVENT = NOTE.decode()
-"""What a line about the process itself begins with."""
+EVENT_PREFIX = NOTE.decode()
+"""The beginning of a line about the process itself."""
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 _ESCAPE = b"\x1b"
 _PLAIN = b"\x1b[0m"
-_AT_ONCE = 64 * 1024
+_BUFFER_BYTES = 64 * 1024
 
 
-class Screen:
-    """Writes lines to standard output. `names` are the names to show, by the slug; a single one is not shown.
+class LinePrinter:
+    """Writes lines to standard output. `names` are the names to show, by slug; a single name is not shown.
 
-    What is written is sent at the end of the event loop's round, so that a flood costs few system calls and a single
-    line does not wait.
+    Lines are buffered until the end of the event loop's iteration, so that many lines cost few system calls and a
+    single line is not delayed.
     """
 
     def __init__(self, names: Mapping[str, str], *, as_json: bool) -> None:
@@ -40,35 +40,35 @@ class Screen:
         self._broken: asyncio.Future[None] = self._loop.create_future()
 
     def show(self, slug: str, line: str) -> None:
-        """Write a line of a process; raises BrokenPipeError when nobody reads any more."""
-        event = line.startswith(EVENT)
+        """Write a line of a process; raises BrokenPipeError when the reader has closed the output."""
+        event = line.startswith(EVENT_PREFIX)
         if self._as_json:
-            what = {"event": line.removeprefix(EVENT)} if event else {"line": line}
+            what = {"event": line.removeprefix(EVENT_PREFIX)} if event else {"line": line}
             text = escaped(orjson.dumps({"slug": slug, **what}).decode()).encode()
         else:
             text = line.encode(errors="replace")
             if self._coloured and event:
                 text = b"\x1b[2m" + text + _PLAIN
             elif self._coloured and _ESCAPE in text:
-                # The colour that a program leaves on is not for the next line.
+                # Reset a colour that the program has left on.
                 text += _PLAIN
             text = self._heads.get(slug, b"") + text
         if not self._held:
             self._loop.call_soon(self._send)
         self._held.append(text)
         self._size += len(text)
-        if self._size > _AT_ONCE:
+        if self._size > _BUFFER_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held back; raises BrokenPipeError when nobody reads any more."""
+        """Write the buffer; raises BrokenPipeError when the reader has closed the output."""
         held, self._held, self._size = self._held, [], 0
         if held:
             sys.stdout.buffer.write(b"\n".join(held) + b"\n")
             sys.stdout.buffer.flush()
 
     async def broken(self) -> None:
-        """Raise BrokenPipeError when nobody reads any more; until then wait."""
+        """Wait until the reader has closed the output, and raise BrokenPipeError."""
         await self._broken
 
     def _send(self) -> None:
@@ -89,9 +89,9 @@ class Screen:
 
 
 def _colours(slugs: Mapping[str, str]) -> dict[str, bytes]:
-    """Return a colour for each: the same for a name each time, and a different one for each as long as there are any.
+    """Return a colour for each slug: always the same for a slug, and different ones while there are enough.
 
-    Who comes later in the alphabet gives way.
+    If two slugs want the same colour, the first in alphabetical order gets it.
     """
     chosen: dict[str, bytes] = {}
     free: list[bytes] = []

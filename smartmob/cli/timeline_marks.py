@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from smartmob.cli import output
-from smartmob.cli.connection import as_json, talks_to_server
-from smartmob.cli.spans import span_seconds
+from smartmob.cli.durations import duration_seconds
+from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.kernel.runtime import clock
 
@@ -18,12 +18,14 @@ from smartmob.kernel.runtime import clock
 @click.command("mark")
 @click.argument("text")
 @click.option("--at", metavar="TIME", help="Seconds since 1970 or ISO 8601 with an offset; now if not given.")
-@click.option("--author", help="Who says so; your name on this machine if not given.")
+@click.option("--author", help="Author; your name on this machine if not given.")
 @as_json
-@talks_to_server
-async def mark(lab: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
-    """Put a note on the timeline, for instance "new kernel on rack7"."""
-    made = await lab.post("/marks", {"text": text, "at": at, "author": _myself() if author is None else author})
+@with_rest_client
+async def mark(rest: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
+    """Add a note to the timeline, for instance "new kernel on rack7"."""
+    made = await rest.post(
+        "/marks", {"text": text, "at": at, "author": _default_author() if author is None else author}
+    )
     if as_json:
         output.print_json(made)
         return
@@ -34,16 +36,16 @@ async def mark(lab: RestClient, text: str, at: str | None, author: str | None, a
 @click.option("--last", metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.  [default: all of them]")
 @click.option("--remove", metavar="ID", help="Remove a note instead.")
 @as_json
-@talks_to_server
-async def marks(lab: RestClient, last: str | None, remove: str | None, as_json: bool) -> None:
+@with_rest_client
+async def marks(rest: RestClient, last: str | None, remove: str | None, as_json: bool) -> None:
     """List the notes on the timeline, oldest first."""
     if remove is not None:
-        await lab.delete(f"/marks/{remove}")
+        await rest.delete(f"/marks/{remove}")
         output.say("Removed.")
         return
     now = clock.epoch()
-    span = _EVER if last is None else (f"{now - span_seconds('--last', last):.3f}", f"{now + 1:.3f}")
-    found = await _marks(lab, *span)
+    span = _ALL_TIMES if last is None else (f"{now - duration_seconds('--last', last):.3f}", f"{now + 1:.3f}")
+    found = await _marks(rest, *span)
     if as_json:
         output.print_json(found)
         return
@@ -51,16 +53,16 @@ async def marks(lab: RestClient, last: str | None, remove: str | None, as_json: 
     output.print_table("Marks", ("At", "Author", "Text", "Id"), rows)
 
 
-_EVER = ("0", "9999-01-01T00:00:00Z")
-"""From when to when there can be notes: one may be of a power cut that was announced."""
+_ALL_TIMES = ("0", "9999-01-01T00:00:00Z")
+"""The range of all notes, which includes notes in the future, such as an announced power cut."""
 
 
-async def _marks(lab: RestClient, start: str, end: str) -> list[dict[str, Any]]:
-    return [mark async for mark in lab.rows(f"/marks?from={start}&to={end}", "marks")]
+async def _marks(rest: RestClient, start: str, end: str) -> list[dict[str, Any]]:
+    return [mark async for mark in rest.rows(f"/marks?from={start}&to={end}", "marks")]
 
 
-def _myself() -> str:
-    """Return who types here, as far as the machine knows."""
+def _default_author() -> str:
+    """Return the user and the host name of this machine."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):

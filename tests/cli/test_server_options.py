@@ -1,4 +1,4 @@
-"""Where a command finds its service, and with which token."""
+"""The address of the service, and the token, of a command."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from smartmob.cli.connection import again, talks_to_server
+from smartmob.cli.server_options import command_line, with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import SettingsError
 
 
 @click.command()
-@talks_to_server
-async def command(lab: RestClient) -> None:
+@with_rest_client
+async def command(rest: RestClient) -> None:
     """Tell the address and the header."""
-    click.echo(f"{lab.url} {lab._headers.get('Authorization')}")
+    click.echo(f"{rest.url} {rest._headers.get('Authorization')}")
 
 
 def _said(*arguments: str, **env: str) -> str:
@@ -58,7 +58,7 @@ def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
         ("http://127.0.0.1:8080/", None, "smartmob stop 'my app.web.0'"),
         ("http://lab:1", None, "smartmob stop 'my app.web.0' --server http://lab:1"),
         ("http://lab:1", "http://lab:1/", "smartmob stop 'my app.web.0'"),
-        ("http://ci:s3cret@lab:1", None, "smartmob stop 'my app.web.0' --server 'http://***@lab:1'"),
+        ("http://ci:s3cret@rest:1", None, "smartmob stop 'my app.web.0' --server 'http://***@rest:1'"),
     ],
 )
 def test_a_further_command(server: str, usual: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,4 +66,4 @@ def test_a_further_command(server: str, usual: str | None, said: str, monkeypatc
     monkeypatch.delenv("SMARTMOB_SERVER", raising=False)
     if usual is not None:
         monkeypatch.setenv("SMARTMOB_SERVER", usual)
-    assert again(RestClient(server), "stop", "my app.web.0") == said
+    assert command_line(RestClient(server), "stop", "my app.web.0") == said

@@ -1,4 +1,4 @@
-"""The output of a process of the service, line by line as it comes."""
+"""The output of a process of the service, line by line as it arrives."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import aiohttp
 from smartmob.client.http import RestClient
 
 DELETED = 1000
-"""How a connection ends when the process is deleted, or when nothing was to be followed."""
+"""The close code when the process was deleted, or when the output was not to be followed."""
 GOING_AWAY = 1001
-"""How a connection ends when the service stops."""
+"""The close code when the service stops."""
 
 ALL_LINES = 1_000_000
-"""As `tail`: every line that the service has kept."""
+"""The value of `tail` for all lines that the service keeps."""
 
 
-class Console:
-    """An open connection to a process; iterate over it for the lines, which have no end."""
+class ProcessOutput:
+    """An open connection to a process; iterate over it for the lines, without their line ends."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.code: int | None = None
-        """How the connection ended: DELETED, GOING_AWAY, or anything else when it was lost."""
+        """The close code: DELETED, GOING_AWAY, or any other value when the connection was lost."""
         self._socket = socket
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -36,14 +36,14 @@ class Console:
 
 
 @asynccontextmanager
-async def console(
+async def process_output(
     lab: RestClient, slug: str, *, tail: int = 0, events: bool = False, follow: bool = True
-) -> AsyncIterator[Console]:
-    """Attach to a process until the end of the block; its last `tail` lines come first.
+) -> AsyncIterator[ProcessOutput]:
+    """Attach to a process until the end of the block, beginning with its last `tail` lines.
 
     With `events` there are also lines about the process itself, which begin with `[smartmob] `. Without `follow` the
-    connection ends behind the lines that are kept. Raises RemoteError.
+    connection ends after the stored lines. Raises RemoteError.
     """
     path = f"/attach-console/{quote(slug, safe='')}"
     async with lab.socket(path, tail=tail, events=int(events), follow=int(follow)) as socket:
-        yield Console(socket)
+        yield ProcessOutput(socket)

@@ -1,4 +1,4 @@
-"""What `smartmob fire` shows while a load test is on: a table and a bar on a terminal, elsewhere a line a change."""
+"""The display of a running load test: a table and a progress bar on a terminal, otherwise a line per change."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.text import Text
 
 from smartmob.cli import output
 
-_BAR_WIDTH = 40
-_MOST_TIMERS = 15
+_BAR_WIDTH = 40  # columns
+_MAX_TIMERS = 15  # rows of the table
 
 
-class Display:
-    """The present state of a run on standard error; use it as a context manager."""
+class RunDisplay:
+    """Shows the state of a run on standard error; use it as a context manager."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -38,16 +38,16 @@ class Display:
             self._live.stop()
 
     def show(self, frame: Mapping[str, Any]) -> None:
-        """Show one frame."""
+        """Show a snapshot of the run."""
         if self._console.is_terminal:
-            self._live.update(picture(frame), refresh=True)
+            self._live.update(rendered(frame), refresh=True)
         elif frame["state"] != self._state:
             output.say(headline(frame))
         self._state = frame["state"]
 
 
 def headline(frame: Mapping[str, Any]) -> str:
-    """Return in one line how a run is."""
+    """Return the state of a run in one line."""
     if frame["state"] == "waiting":
         alive = sum(1 for turret in frame["turrets"] if turret["alive"])
         return f"waiting for turrets: {alive} of {frame['min_turrets']} are there (smartmob turret --tar PACKAGE)"
@@ -55,8 +55,8 @@ def headline(frame: Mapping[str, Any]) -> str:
     return f"{said}, {frame['transactions']:,} transactions, {frame['errors']:,} errors"
 
 
-def picture(frame: Mapping[str, Any]) -> Group:
-    """Return the table and the bar of a frame."""
+def rendered(frame: Mapping[str, Any]) -> Group:
+    """Return the table and the progress bar of a snapshot."""
     parts: list[Any] = [output.plain(headline(frame))]
     if frame["state"] != "waiting":
         parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))
@@ -64,7 +64,7 @@ def picture(frame: Mapping[str, Any]) -> Group:
         table.add_column("Timer")
         for name in ("Total", "per s", "errors/s", "p50", "p95", "p99", "max"):
             table.add_column(name, justify="right", no_wrap=True)
-        for name, row in list(frame["timers"].items())[:_MOST_TIMERS]:
+        for name, row in list(frame["timers"].items())[:_MAX_TIMERS]:
             shares = [output.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
             counts = [f"{row[key]:,}" for key in ("total", "count", "errors")]
             table.add_row(*map(output.plain, (name, *counts, *shares, output.seconds(row["max"]))))

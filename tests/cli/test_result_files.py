@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli import measures
+from smartmob.cli import result_files
 from smartmob.errors import InvalidInput
 from tests.metrics.samples import context, metric, session
 
@@ -28,12 +28,12 @@ JUNIT = """<?xml version="1.0" encoding="utf-8"?>
 def write_pymon(path: Path, sessions: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> None:
     """Write a database as pytest-monitor does."""
     database = sqlite3.connect(path)
-    for statement in measures.CREATE:
+    for statement in result_files.CREATE:
         database.execute(statement)
     row = context()
     database.execute(
-        f"INSERT INTO EXECUTION_CONTEXTS ({', '.join(measures.CONTEXT_COLUMNS.values())}) VALUES ({'?, ' * 10}?)",
-        [row[name] for name in measures.CONTEXT_COLUMNS],
+        f"INSERT INTO EXECUTION_CONTEXTS ({', '.join(result_files.CONTEXT_COLUMNS.values())}) VALUES ({'?, ' * 10}?)",
+        [row[name] for name in result_files.CONTEXT_COLUMNS],
     )
     for row in sessions:
         database.execute(
@@ -42,16 +42,16 @@ def write_pymon(path: Path, sessions: list[dict[str, Any]], metrics: list[dict[s
         )
     for row in metrics:
         database.execute(
-            f"INSERT INTO TEST_METRICS ({', '.join(measures.METRIC_COLUMNS.values())}) VALUES ({'?, ' * 13}?)",
-            [row[name] for name in measures.METRIC_COLUMNS],
+            f"INSERT INTO TEST_METRICS ({', '.join(result_files.METRIC_COLUMNS.values())}) VALUES ({'?, ' * 13}?)",
+            [row[name] for name in result_files.METRIC_COLUMNS],
         )
     database.commit()
     database.close()
 
 
-def _open(path: Path, **options: Any) -> measures.Measures:
+def _open(path: Path, **options: Any) -> result_files.Measures:
     given: dict[str, Any] = {"scm_ref": "", "tags": {}, "component": ""}
-    return measures.open_measures(path, **given | options)
+    return result_files.open_measures(path, **given | options)
 
 
 class TestPymon:
@@ -73,8 +73,10 @@ class TestPymon:
         assert content.skipped == 0
 
     @pytest.mark.parametrize(("text", "description"), [(None, {}), ("", {}), ("[1]", "[1]"), ("{", "{")])
-    def test_odd_descriptions(self, tmp_path: Path, text: str | None, description: object) -> None:
-        """What is no object is a text."""
+    def test_a_description_that_is_no_object_is_a_text(
+        self, tmp_path: Path, text: str | None, description: object
+    ) -> None:
+        """A description that is not a JSON object is stored as a text."""
         write_pymon(tmp_path / "x.pymon", [session("a", description=text)], [])
 
         assert [row["description"] for row in _open(tmp_path / "x.pymon").sessions()] == [description]

@@ -31,7 +31,7 @@ async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: An
         wire.cut()
         await command.says(f"The connection to {address} was lost")
         await wire.refused.wait()
-        wire.mend()
+        wire.repair()
         await command.says("myapp.web.0: connected again")
         seen = command.output
         await until(lambda: command.output.count("\n") > seen.count("\n") + 2)
@@ -39,7 +39,7 @@ async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: An
     assert command.errors.count("was lost") == 1
 
 
-async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, program: Any, lab: RestClient) -> None:
+async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, program: Any, rest: RestClient) -> None:
     """When the connection is back and the process is not, that is said and it ends."""
     assert (await smartmob("run", program("myapp", TALKER), "--detach"))[0] == 0
     async with (
@@ -49,8 +49,8 @@ async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, p
         await command.says("line ")
         wire.cut()
         await wire.refused.wait()
-        await lab.post("/delete-process/myapp.web.0", {})
-        wire.mend()
+        await rest.post("/delete-process/myapp.web.0", {})
+        wire.repair()
         assert await command.wait() == 0
     assert "myapp.web.0 was deleted" in command.errors
 

@@ -1,4 +1,4 @@
-"""Units of systemd: what they say, with the reason beside each line. No I/O."""
+"""Units of systemd, with a comment on each setting. No I/O."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _NEEDS_ESCAPE = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What is to be started, and for whom: the whole machine, or the `user` who is signed in."""
+class SystemdUnit:
+    """A unit: the program and its arguments, for the machine or for the `user` who is logged in."""
 
     program: str
     arguments: Sequence[str]
@@ -29,7 +29,7 @@ class Unit:
                      () if self.user else _SERVICE_HARDENING, self._install())  # fmt: skip
 
     def agent(self) -> str:
-        """Return the unit of what reports the load of the machine."""
+        """Return the unit of the reporting agent."""
         words = (self.program, "report-host", *self._state_dir(), *self.arguments)
         return _text(self._head("Reports the load of this machine to smartmob"), self._start(words), _AGENT,
                      _NO_PRIVILEGES, () if self.user else _AGENT_HARDENING, self._install())  # fmt: skip
@@ -61,7 +61,7 @@ class Unit:
 
 
 def quote(word: str) -> str:
-    """Return a word of a command line as systemd reads it."""
+    """Return a word of a command line, quoted for systemd."""
     escaped = word.translate(_NEEDS_ESCAPE)
     return escaped if _FAST_WORD.fullmatch(word) else f'"{escaped}"'
 
@@ -71,16 +71,16 @@ def _text(*parts: Sequence[str] | Iterator[str]) -> str:
 
 
 _SERVICE = """\
-# Started once it answers; it tells by a datagram (sd_notify). An embedded database may have to recover first.
+# Started once it answers, which it reports by sd_notify. An embedded database may have to recover first.
 Type=notify
 TimeoutStartSec=300
-# A loop that has stood still for so long will not go on: systemd ends it, and starts it again.
+# systemd restarts the service when its event loop has been blocked for this long.
 WatchdogSec=30
 Restart=on-failure
 RestartSec=1
-# 2 is wrong usage: another try says the same.
+# 2 is wrong usage, which a restart does not correct.
 RestartPreventExitStatus=2
-# Reads the certificate again.
+# Reloads the certificate.
 ExecReload=/bin/kill -HUP $MAINPID
 # SIGTERM to the service alone, which ends its programs and its database in order. What is left at the end is killed.
 KillMode=mixed
@@ -90,7 +90,7 @@ TimeoutStopSec=120
 OOMPolicy=continue
 # Two descriptors for each program, one for each connection.
 LimitNOFILE=65536
-# Programs, what they start, and a keeper for each fifty of them.
+# Programs, what they start, and a watchdog for each fifty of them.
 TasksMax=infinity""".splitlines()
 
 _SERVICE_OF_THE_MACHINE = """\
@@ -102,12 +102,12 @@ StateDirectoryMode=0700
 EnvironmentFile=-/etc/smartmob/environment""".splitlines()
 
 _AGENT = """\
-# Started once it looks at the machine; samples are kept while the service is away.
+# Started once it takes samples; they are stored while the service cannot be reached.
 Type=notify
 WatchdogSec=60
 Restart=on-failure
 RestartSec=10
-# 2 is wrong usage: another try says the same.
+# 2 is wrong usage, which a restart does not correct.
 RestartPreventExitStatus=2
 TimeoutStopSec=20""".splitlines()
 

@@ -1,4 +1,4 @@
-"""Which processes a person means: by slug, or all of an application by its name."""
+"""Selection of processes by slug, or of all processes of an application by its name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from smartmob.cli.connection import DEFAULT_SERVER, connect
+from smartmob.cli.server_options import DEFAULT_SERVER, connect
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, SmartmobError
 
 Status: TypeAlias = dict[str, Any]
-"""A process as the service tells of it."""
+"""A process in the form of the REST API."""
 
-_PATIENCE_SECONDS = 3.0
+_COMPLETION_SECONDS = 3.0
 
 
-async def listed(lab: RestClient) -> list[Status]:
-    """Return all processes by name, `web.2` before `web.10`; raises RemoteError.
+async def listed(rest: RestClient) -> list[Status]:
+    """Return all processes sorted by slug, `web.2` before `web.10`; raises RemoteError.
 
-    Those that are created at once are created in any order.
+    The service lists processes in the order of their creation, which is arbitrary for those created at once.
     """
-    processes: list[Status] = (await lab.get("/list-processes"))["processes"]
+    processes: list[Status] = (await rest.get("/list-processes"))["processes"]
     return sorted(processes, key=lambda process: _in_order(process["slug"]))
 
 
@@ -35,9 +35,9 @@ def _in_order(slug: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", slug)]
 
 
-async def select(lab: RestClient, names: Sequence[str]) -> list[Status]:
+async def select(rest: RestClient, names: Sequence[str]) -> list[Status]:
     """Return the processes of these names, each once; raises NotFound and RemoteError."""
-    processes = await listed(lab)
+    processes = await listed(rest)
     found: dict[str, Status] = {}
     for name in names:
         meant = [p for p in processes if p["slug"] == name] or [p for p in processes if p["app"] == name]
@@ -53,7 +53,7 @@ def _hint(name: str, processes: Sequence[Status]) -> str:
 
 
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the slugs and applications for a shell that completes a word; none when the service does not say."""
+    """Return slugs and applications for the completion of a shell; none when the service does not answer."""
     try:
         given = (context.params.get(name) for name in ("server", "token_file", "ca_file"))
         processes = asyncio.run(_ask(*given))
@@ -71,5 +71,5 @@ def complete(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 async def _ask(server: str | None, token_file: Path | None, ca_file: Path | None) -> list[Status]:
-    async with asyncio.timeout(_PATIENCE_SECONDS), connect(server or DEFAULT_SERVER, token_file, ca_file) as lab:
-        return await listed(lab)
+    async with asyncio.timeout(_COMPLETION_SECONDS), connect(server or DEFAULT_SERVER, token_file, ca_file) as rest:
+        return await listed(rest)

@@ -1,4 +1,4 @@
-"""A service that lives in a temporary folder as long as a command needs it."""
+"""A service in a temporary folder, which ends with the command that started it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STOP_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The address of the service, its process, and the folder, which is gone afterwards."""
+    """The address of the service, its process, and its folder, which is removed at the end."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -59,7 +59,7 @@ def trial(name: str) -> Iterator[Trial]:
 
 
 def _address(log: IO[bytes]) -> str:
-    """Return the address of the service once its log tells that it listens."""
+    """Return the address of the service, from the event of its log that it listens."""
     for line in log:
         event = orjson.loads(line)
         if event["event"] == "bind":

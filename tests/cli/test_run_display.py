@@ -1,4 +1,4 @@
-"""What is shown of a load test while it is on."""
+"""The display of a running load test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from smartmob.cli.live import Display, headline, picture
+from smartmob.cli.run_display import RunDisplay, headline, rendered
 
 FRAME: dict[str, Any] = {
     **{"id": "r", "state": "running", "reason": None, "elapsed": 7.2, "run_time": 30.0, "min_turrets": 2},
@@ -29,7 +29,7 @@ FRAME: dict[str, Any] = {
 def _drawn(frame: dict[str, Any]) -> str:
     console = Console(width=120, record=True, force_terminal=False)
     with console.capture() as capture:
-        console.print(picture(frame))
+        console.print(rendered(frame))
     return capture.get()
 
 
@@ -49,8 +49,8 @@ def test_the_table() -> None:
         assert part in drawn, part
 
 
-def test_names_are_texts() -> None:
-    """What a terminal or the drawing library would obey is shown instead."""
+def test_names_are_shown_literally() -> None:
+    """Characters that control a terminal, and markup, are shown literally."""
     drawn = _drawn(FRAME)
     assert "\x1b" not in drawn
     assert "[31m[red]page" in drawn
@@ -65,7 +65,7 @@ def test_waiting() -> None:
 
 def test_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each state, on standard error."""
-    with Display() as display:
+    with RunDisplay() as display:
         for state in ("waiting", "waiting", "running", "running", "finished"):
             display.show(FRAME | {"state": state})
     output, errors = capsys.readouterr()

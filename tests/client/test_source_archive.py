@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.client.packing import Packed, PackingError, packed
+from smartmob.client.source_archive import PackingError, SourceArchive, source_archive
 from smartmob.processes.preparation.archive import UnpackLimits, unpack
 
 
@@ -30,12 +30,12 @@ def _app(folder: Path, *names: str) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    with packed(folder) as made, tarfile.open(made.path) as tar:
+    with source_archive(folder) as made, tarfile.open(made.path) as tar:
         return tar.getnames()
 
 
-def _data(folder: Path) -> tuple[Packed, bytes]:
-    with packed(folder) as made:
+def _data(folder: Path) -> tuple[SourceArchive, bytes]:
+    with source_archive(folder) as made:
         return made, made.path.read_bytes()
 
 
@@ -47,7 +47,7 @@ def test_a_folder_comes_out_as_it_went_in(tmp_path: Path) -> None:
     (root / "dangling").symlink_to("nothing")
     os.link(root / "run", root / "again")
 
-    with packed(root) as made:
+    with source_archive(root) as made:
         target = unpack(made.path, tmp_path / "target", UnpackLimits())
 
     there = {str(path.relative_to(target)) for path in target.rglob("*")}
@@ -120,7 +120,7 @@ def test_a_link_out_of_the_folder_is_refused(to: str, tmp_path: Path) -> None:
     (root / "a" / "up").symlink_to("..")
     (root / "evil").symlink_to(to)
 
-    with pytest.raises(PackingError, match=r"evil is a link out of the folder, to .*put what it leads to in its place"):
+    with pytest.raises(PackingError, match=r"evil is a link out of the folder, to .*replace it by its target"):
         _names(root)
 
     (root / ".slugignore").write_text("evil\n")
@@ -148,12 +148,12 @@ def test_a_folder_without_a_procfile_is_refused(tmp_path: Path) -> None:
     (_app(tmp_path) / ".slugignore").write_text("Proc*\n")
     with pytest.raises(PackingError, match=r"has no Procfile that \.slugignore lets in"):
         _names(tmp_path)
-    with pytest.raises(PackingError, match="none is no folder"):
+    with pytest.raises(PackingError, match="none is not a folder"):
         _names(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"ok\n!\n", r"line 2: '!' is no pattern"), (b"\xff", "no text in UTF-8")]
+    ("content", "reason"), [(b"ok\n!\n", r"line 2: '!' is not a pattern"), (b"\xff", "not a text in UTF-8")]
 )
 def test_bad_patterns_are_named(content: bytes, reason: str, tmp_path: Path) -> None:
     """With their line."""
@@ -168,7 +168,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     (root / "large").write_bytes(os.urandom(1_000_000))
     seen: list[tuple[int, int]] = []
 
-    with packed(root, lambda done, total: seen.append((done, total))):
+    with source_archive(root, lambda done, total: seen.append((done, total))):
         total = 1_000_000 + len("Procfile")
 
     assert seen[0] == (0, total)
@@ -187,7 +187,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(change: bytes, reason: str, tm
         if done == 0:
             (root / "large").write_bytes(change)
 
-    with pytest.raises(PackingError, match=f"large {reason} while it was being packed"), packed(root, meddle):
+    with pytest.raises(PackingError, match=f"large {reason} while it was being packed"), source_archive(root, meddle):
         raise AssertionError("it was packed")
 
 
@@ -199,13 +199,13 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
         if done == 0:
             (root / "gone").unlink()
 
-    with pytest.raises(PackingError, match="gone: No such file or directory"), packed(root, meddle):
+    with pytest.raises(PackingError, match="gone: No such file or directory"), source_archive(root, meddle):
         raise AssertionError("it was packed")
 
 
 def test_the_archive_is_removed_at_the_end(tmp_path: Path) -> None:
     """Also when what was done with it failed."""
-    with pytest.raises(RuntimeError), packed(_app(tmp_path)) as made:
+    with pytest.raises(RuntimeError), source_archive(_app(tmp_path)) as made:
         assert made.path.exists()
         raise RuntimeError
     assert not made.path.exists()

@@ -6,26 +6,26 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.selection import select
+from smartmob.cli.process_selection import select
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound
 from tests.acceptance.commands import run
 
 
-async def _create(lab: RestClient, *slugs: str) -> None:
+async def _create(rest: RestClient, *slugs: str) -> None:
     for slug in slugs:
         app, node = slug.split(".", 1)
         # Nothing answers there; a process that failed is a process, too.
         source = {"process_type": "web", "source_url": "http://127.0.0.1:1/x"}
-        await lab.post("/create-process", {"app": app, "node": node, **source})
+        await rest.post("/create-process", {"app": app, "node": node, **source})
 
 
-async def test_by_slug_and_by_application(lab: RestClient) -> None:
+async def test_by_slug_and_by_application(rest: RestClient) -> None:
     """Each once, in the order in which they were named."""
-    await _create(lab, "a.web.0", "b.web.0", "b.web.1")
+    await _create(rest, "a.web.0", "b.web.0", "b.web.1")
 
     async def chosen(*names: str) -> list[str]:
-        return [process["slug"] for process in await select(lab, names)]
+        return [process["slug"] for process in await select(rest, names)]
 
     assert await chosen("b.web.1", "a") == ["b.web.1", "a.web.0"]
     assert await chosen("b", "b.web.1") == ["b.web.0", "b.web.1"]
@@ -35,9 +35,9 @@ async def test_by_slug_and_by_application(lab: RestClient) -> None:
         await chosen("zzz")
 
 
-async def test_a_shell_completes_them(lab: RestClient, smartmob: Any, address: str) -> None:
+async def test_a_shell_completes_them(rest: RestClient, smartmob: Any, address: str) -> None:
     """Slugs and applications, but those that stand there already; nothing when no service answers."""
-    await _create(lab, "app.web.0", "app.web.1", "other.web.0")
+    await _create(rest, "app.web.0", "app.web.1", "other.web.0")
 
     async def offered(words: str, **env: str) -> list[str]:
         count = str(len(words.split(" ")) - 1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.console import ALL_LINES, DELETED, console
 from smartmob.client.http import RestClient
-from smartmob.client.packing import packed
+from smartmob.client.process_output import ALL_LINES, DELETED, process_output
+from smartmob.client.source_archive import source_archive
 from smartmob.errors import RemoteError
 
 
@@ -25,7 +25,7 @@ async def _create(lab: RestClient, folder: Any, procfile: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield archive.path.read_bytes()
 
-    with packed(folder) as archive:
+    with source_archive(folder) as archive:
         stored = await lab.upload("/upload-archive", chunks(), archive.size)
         assert (stored["digest"], stored["size"]) == (archive.digest, archive.size)
     await lab.post(
@@ -38,7 +38,7 @@ async def test_a_life(lab: RestClient, tmp_path: Any) -> None:
     """Lines and events come in order until the process is deleted, and the code tells that."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
     found = []
-    async with console(lab, "app.web 1", tail=ALL_LINES, events=True) as lines:
+    async with process_output(lab, "app.web 1", tail=ALL_LINES, events=True) as lines:
         async for line in lines:
             found.append(line)
             if line == "two":
@@ -51,9 +51,9 @@ async def test_a_life(lab: RestClient, tmp_path: Any) -> None:
 async def test_what_is_kept(lab: RestClient, tmp_path: Any) -> None:
     """Without `follow` it ends behind the last line."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
-    async with console(lab, "app.web 1", tail=ALL_LINES) as lines:
+    async with process_output(lab, "app.web 1", tail=ALL_LINES) as lines:
         assert [line async for line in _first(lines, 2)] == ["one", "two"]
-    async with console(lab, "app.web 1", tail=1, follow=False) as lines:
+    async with process_output(lab, "app.web 1", tail=1, follow=False) as lines:
         assert [line async for line in lines] == ["two"]
 
 
@@ -68,7 +68,7 @@ async def _first(lines: Any, count: int) -> AsyncIterator[str]:
 async def test_a_handshake_that_is_refused(lab: RestClient) -> None:
     """The server's own words are told, as for every other request."""
     with pytest.raises(RemoteError, match="there is no process nothing") as refused:
-        async with console(lab, "nothing"):
+        async with process_output(lab, "nothing"):
             raise AssertionError("it was opened")
     assert refused.value.status == 404
     with pytest.raises(RemoteError, match="no WebSocket"):

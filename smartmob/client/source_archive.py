@@ -1,8 +1,8 @@
-"""Packing a program's folder into an archive to upload. It needs nothing of the server.
+"""The archive of a program's folder, to be uploaded. This module needs no module of the server.
 
-What `.slugignore` names, in the language of `.gitignore`, stays out, and so do `.git`, `__pycache__` and `.venv`
-wherever they are. The same content gives the same bytes, and so the same digest: names are sorted, and times and
-owners left out.
+Files that `.slugignore` names, in the syntax of `.gitignore`, are left out, and so are all `.git`, `__pycache__` and
+`.venv`. The same content gives the same bytes, and therefore the same digest: names are sorted, and times and owners
+are left out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pathspec import GitIgnoreSpec
 from smartmob.errors import InvalidInput
 
 Progress = Callable[[int, int], None]
-"""Is told how many bytes of how many have been packed."""
+"""A callback for the progress: the bytes that are packed, and all bytes."""
 
 IGNORE_FILE = ".slugignore"
 PROCFILE = "Procfile"
-_ALWAYS_OUT = frozenset({".git", "__pycache__", ".venv"})
-_LEVEL = 6
-_TIME = 315_532_800  # 1980, before which a zip made of these files could not be
+_ALWAYS_IGNORED = frozenset({".git", "__pycache__", ".venv"})
+_GZIP_LEVEL = 6  # the default of gzip(1)
+_MODIFIED = 315_532_800  # seconds since 1970: the year 1980, the earliest time of a ZIP archive
 
 
 class PackingError(InvalidInput):
@@ -38,8 +38,8 @@ class PackingError(InvalidInput):
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """An archive at `path`: its SHA-256 in hexadecimal digits, its bytes, and how many files are in it."""
+class SourceArchive:
+    """An archive at `path`: its SHA-256 in hexadecimal digits, its size in bytes, and the number of files in it."""
 
     path: Path
     digest: str
@@ -55,14 +55,14 @@ class _Entry:
 
 
 @contextmanager
-def packed(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[Packed]:
-    """Pack `folder` into a temporary file, which is removed at the end.
+def source_archive(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[SourceArchive]:
+    """Pack `folder` into a temporary file, which is removed at the end of the block.
 
-    Raises PackingError: the folder has no Procfile, a link leads out of it, something is no file, folder or link,
-    cannot be read, or changes meanwhile.
+    Raises PackingError when the folder has no Procfile, a link leads out of it, an entry is neither file, folder nor
+    link, cannot be read, or changes meanwhile.
     """
-    with tempfile.TemporaryDirectory(prefix="smartmob-") as place:
-        path = Path(place) / "source.tar.gz"
+    with tempfile.TemporaryDirectory(prefix="smartmob-") as temporary:
+        path = Path(temporary) / "source.tar.gz"
         try:
             entries = _entries(folder)
             with path.open("xb") as file:
@@ -72,13 +72,13 @@ def packed(folder: Path, progress: Progress = lambda _done, _total: None) -> Ite
         except OSError as error:
             raise PackingError(f"{error.filename or folder}: {error.strerror or error}") from None
         files = sum(stat.S_ISREG(entry.about.st_mode) for entry in entries)
-        yield Packed(path, digest, path.stat().st_size, files)
+        yield SourceArchive(path, digest, path.stat().st_size, files)
 
 
 def _entries(folder: Path) -> list[_Entry]:
-    """Return what is to be packed, in the order of the names, each folder before what is in it."""
+    """Return the entries to pack, sorted by name, each folder before its content."""
     if not folder.is_dir():
-        raise PackingError(f"{folder} is no folder")
+        raise PackingError(f"{folder} is not a folder")
     ignored = _ignored(folder)
     inside = os.path.realpath(folder)
     entries = sorted(_walk(folder, "", ignored, inside), key=lambda entry: entry.name.split("/"))
@@ -94,7 +94,7 @@ def _walk(folder: Path | str, above: str, ignored: GitIgnoreSpec, inside: str) -
             name = above + item.name
             about = item.stat(follow_symlinks=False)
             is_folder = stat.S_ISDIR(about.st_mode)
-            if item.name in _ALWAYS_OUT or ignored.match_file(f"{name}/" if is_folder else name):
+            if item.name in _ALWAYS_IGNORED or ignored.match_file(f"{name}/" if is_folder else name):
                 continue
             if stat.S_ISLNK(about.st_mode):
                 _check_link(name, item.path, inside)
@@ -113,8 +113,8 @@ def _check_link(name: str, path: str, inside: str) -> None:
         lowest = min(lowest, depth)
     if to.startswith("/") or lowest < 0 or not (end == inside or end.startswith(inside + os.sep)):
         raise PackingError(
-            f"{path} is a link out of the folder, to {to}, where nothing is on the other machine; "
-            f"put what it leads to in its place, or name it in {IGNORE_FILE}"
+            f"{path} is a link out of the folder, to {to}, which does not exist on the other machine; "
+            f"replace it by its target, or name it in {IGNORE_FILE}"
         )
 
 
@@ -124,12 +124,12 @@ def _ignored(folder: Path) -> GitIgnoreSpec:
     except FileNotFoundError:
         lines = []
     except UnicodeDecodeError:
-        raise PackingError(f"{folder / IGNORE_FILE} is no text in UTF-8") from None
+        raise PackingError(f"{folder / IGNORE_FILE} is not a text in UTF-8") from None
     for number, line in enumerate(lines, 1):
         try:
             GitIgnoreSpec.from_lines([line])
         except ValueError:
-            raise PackingError(f"{folder / IGNORE_FILE}, line {number}: {line!r} is no pattern") from None
+            raise PackingError(f"{folder / IGNORE_FILE}, line {number}: {line!r} is not a pattern") from None
     return GitIgnoreSpec.from_lines(lines)
 
 
@@ -144,7 +144,7 @@ def _write(entries: list[_Entry], file: BinaryIO, progress: Progress) -> None:
         progress(done, total)
 
     with (
-        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as compressed,
+        gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar,
     ):
         for entry in entries:
@@ -153,7 +153,7 @@ def _write(entries: list[_Entry], file: BinaryIO, progress: Progress) -> None:
 
 def _add(tar: tarfile.TarFile, entry: _Entry, advance: Callable[[int], None]) -> None:
     info = tarfile.TarInfo(entry.name)
-    info.mtime = _TIME
+    info.mtime = _MODIFIED
     mode = entry.about.st_mode
     info.mode = 0o755 if stat.S_ISDIR(mode) or mode & 0o111 else 0o644
     if stat.S_ISDIR(mode):
@@ -164,15 +164,15 @@ def _add(tar: tarfile.TarFile, entry: _Entry, advance: Callable[[int], None]) ->
         tar.addfile(info)
     else:
         info.size = entry.about.st_size
-        # A file that was replaced by a link since is not followed.
+        # The file may have been replaced by a link meanwhile; a link is not followed.
         with open(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as content:
-            tar.addfile(info, cast(IO[bytes], _Watched(content, entry, advance)))
+            tar.addfile(info, cast(IO[bytes], _CheckedReader(content, entry, advance)))
             if content.read(1):
                 raise PackingError(f"{entry.path} has grown while it was being packed; try again")
 
 
-class _Watched:
-    """A file that is read to be packed, of which the progress is told and which must not end early."""
+class _CheckedReader:
+    """A reader of a file that reports the progress, and raises PackingError when the file ends early."""
 
     def __init__(self, content: BinaryIO, entry: _Entry, advance: Callable[[int], None]) -> None:
         self._content = content

@@ -1,0 +1,48 @@
+"""Limits of what a client takes from a server: bytes, messages and pages, all settable in one place.
+
+from smartmob.client.limits import LIMITS
+
+LIMITS.gathered_bytes = 2 * 1024**3
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Limits:
+    """The most that a client takes from a server. A command ends with one line when a server sends more."""
+
+    line_bytes: int = 4 * 1024 * 1024
+    """A line of a listing, or a message of a WebSocket other than `/commands`."""
+    frame_bytes: int = 64 * 1024 * 1024
+    """A frame of the WebSocket `/commands`."""
+    document_bytes: int = 64 * 1024 * 1024
+    """A JSON document, or a listing that is kept as a whole."""
+    problem_bytes: int = 1024 * 1024
+    """A document that says why a request was refused."""
+    report_bytes: int = 256 * 1024 * 1024
+    """The report of a load test."""
+    listing_bytes: int = 64 * 1024 * 1024 * 1024
+    """A listing that is passed on as it comes."""
+    pages: int = 10_000
+    """Pages of a list."""
+    silence_seconds: float = 600.0
+    """Seconds without a byte within an answer."""
+    gathered_messages: int = 1_000_000
+    """Messages of a command that are gathered until its end."""
+    gathered_bytes: int = 256 * 1024 * 1024
+    """Bytes of the frames of a command whose messages are gathered until its end."""
+    unread_messages: int = 500_000
+    """Messages that wait for the reader of a listener; further ones are left out."""
+    unread_bytes: int = 64 * 1024 * 1024
+    """Bytes of the frames of messages that wait for the reader of a listener; further ones are left out."""
+    gaps: int = 1_000
+    """Gaps in the output of a job that are told apart."""
+    output_line_characters: int = 16 * 1024 * 1024
+    """Characters of a line of a job's output; a longer one comes in parts."""
+
+
+LIMITS = Limits()
+"""The limits of this process."""
