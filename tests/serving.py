@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from smartmob.kernel.http.requests import RequestGate
+from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Runner
 
 _STOP_SECONDS = 60.0

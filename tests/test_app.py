@@ -58,10 +58,12 @@ async def _ready(client: Any) -> tuple[int, dict[str, str]]:
 async def _serve(service: Service, settings: Settings) -> None:
     """Serve as the command line does; for starts that fail."""
     await serve(
-        *(service.app, service.gate, settings),
-        stopping=service.stopping,
-        at_once=service.stop_at_once,
-        finish=service.finish,
+        service.app,
+        service.gate,
+        settings,
+        on_stop=service.announce_stop,
+        force_stop=service.force_stop,
+        drain=service.drain,
     )
 
 
@@ -84,11 +86,11 @@ class TestBuild:
 
         assert service.embedded is not None
         assert service.embedded.home == tmp_path / "data" / "postgres"
-        service.stop_at_once()
+        service.force_stop()
 
     def test_ending_at_once_without_a_database_of_its_own(self, settings: Settings) -> None:
         """There is nothing that would outlive the process."""
-        build(settings).stop_at_once()
+        build(settings).force_stop()
 
     def test_the_document(self, settings: Settings) -> None:
         """It can be had without a running service, with the routes of the kernel and of the features."""
@@ -134,7 +136,7 @@ class TestRunning:
         """From the signal on it takes no more work."""
         service = build(settings)
         async with running(service) as client:
-            service.stopping()
+            service.announce_stop()
 
             status, checks = await _ready(client)
 
@@ -269,7 +271,7 @@ async def test_with_its_own_database(embedded_settings: Settings) -> None:
             host=str(embedded_settings.data_dir / "postgres" / "socket"), user="smartmob", database="smartmob"
         )
         await connection.execute(
-            "INSERT INTO schema_migrations (feature, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
+            "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
         )
         await connection.close()
 

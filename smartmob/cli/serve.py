@@ -79,8 +79,8 @@ def command(config: Path | None, **flags: Any) -> None:
 
     service.bus.subscribe(CloseAsked, lambda _: signal.raise_signal(signal.SIGTERM))
 
-    def at_once() -> None:
-        service.stop_at_once()
+    def force_stop() -> None:
+        service.force_stop()
         logs.close()
 
     async def run() -> None:
@@ -89,10 +89,12 @@ def command(config: Path | None, **flags: Any) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         await server.serve(
-            *(service.app, service.gate, settings),
-            stopping=service.stopping,
-            at_once=at_once,
-            finish=service.finish,
+            service.app,
+            service.gate,
+            settings,
+            on_stop=service.announce_stop,
+            force_stop=force_stop,
+            drain=service.drain,
         )
 
     try:

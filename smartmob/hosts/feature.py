@@ -21,7 +21,7 @@ PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
 """The divided tables, with the form of the times in the names of their partitions."""
 
 
-def build(dependencies: Dependencies) -> Feature:
+def build(dependencies: Dependencies) -> Feature[HostsService]:
     """Return the feature; it watches the service's own machine each second."""
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
@@ -33,8 +33,8 @@ def build(dependencies: Dependencies) -> Feature:
     watchers = Subscribers(sampler)
     echo = EchoRoute(service, watchers, dependencies.tokens, settings, dependencies.tasks)
     dependencies.bus.subscribe(ServiceStopping, echo.stopping)
-    dependencies.figures.add(gauges(lambda: figures(sampler, lambda: echo.connections, lambda: len(watchers))))
-    dependencies.figures.add(
+    dependencies.metrics_registry.add(gauges(lambda: figures(sampler, lambda: echo.connections, lambda: len(watchers))))
+    dependencies.metrics_registry.add(
         gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),))
     )
     background_tasks = {
@@ -49,4 +49,4 @@ def build(dependencies: Dependencies) -> Feature:
         await sampler.look()
 
     table = routes.table(service, sampler, echo, dependencies.bodies, dependencies.tokens, dependencies.settings)
-    return Feature(table, live, background_tasks, start, service=service)
+    return Feature(service, table, live, background_tasks, start=start)

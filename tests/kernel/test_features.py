@@ -38,7 +38,7 @@ async def test_a_feature(database_url: str) -> None:
         await asyncio.Event().wait()
 
     live: GroupCommitWriter[Any] = GroupCommitWriter("feature", database, _commit)
-    feature = Feature(RouteTable("feature", ()), live, {"feature-work": work}, prepare)
+    feature = Feature(None, RouteTable("feature", ()), live, {"feature-work": work}, prepare)
 
     life = feature.run(tasks)
     await anext(life)

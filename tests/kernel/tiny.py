@@ -14,19 +14,12 @@ from aiohttp import web
 
 from smartmob import errors
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
-from smartmob.kernel.http.json_response import JSONResponse
-from smartmob.kernel.http.requests import (
-    AccessLog,
-    BodyReader,
-    RequestGate,
-    RequestStats,
-    decode,
-    json_response,
-    parameter,
-    query,
-    stream,
-)
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
+from smartmob.kernel.http.gate import RequestGate, RequestStats
+from smartmob.kernel.http.json_response import JSONResponse, json_response
 from smartmob.kernel.http.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
+from smartmob.kernel.http.stream_response import stream
+from smartmob.kernel.observability.log import AccessLog
 
 log = structlog.get_logger()
 

@@ -11,7 +11,8 @@ from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import EchoSession, Subscribers
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, READ, Principal
-from smartmob.kernel.auth.unproved import UnprovedConnection, UnprovedConnections
+from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
+from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -57,7 +58,9 @@ class EchoRoute:
         self._tasks = tasks
         self._open: set[web.WebSocketResponse] = set()
         self._closing = False
-        self._arrivals = UnprovedConnections(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
+        self._arrivals = UnauthenticatedConnections(
+            settings.prove_timeout, settings.unproved, settings.unproved_by_address
+        )
 
     @property
     def connections(self) -> int:
@@ -72,16 +75,15 @@ class EchoRoute:
             max_msg_size=self._settings.max_message,
             decode_text=True,
         )
-        if not socket.can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
+        ws_upgrade.require(request)
         if self._closing or len(self._open) >= self._settings.connections:
             raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
-        visitor = self._visitor(request)
-        trusted = self._settings.open_monitor or (visitor is not None and visitor.role in (READ, CONTROL))
-        if visitor is None or visitor.token is None:
+        principal = self._principal(request)
+        trusted = self._settings.open_monitor or (principal is not None and principal.role in (READ, CONTROL))
+        if principal is None or principal.token is None:
             return await self._talk(request, socket, trusted)
-        return await self._tokens.active_requests.accompany(
-            visitor, request, lambda request: self._talk(request, socket, trusted)
+        return await self._tokens.active_requests.track(
+            principal, request, lambda request: self._talk(request, socket, trusted)
         )
 
     async def _talk(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
@@ -97,29 +99,31 @@ class EchoRoute:
             client=request.remote,
         )
         self._open.add(socket)
-        arrival = self._arrivals.enter(request.remote, transport.abort)
+        arrival = self._arrivals.add(request.remote, transport.abort)
         try:
             await self._converse(socket, session, arrival)
         except ConnectionError:
             pass  # the client has left
         finally:
-            self._arrivals.leave(arrival)
+            self._arrivals.remove(arrival)
             self._open.discard(socket)
             session.end()
         return socket
 
-    async def _converse(self, socket: web.WebSocketResponse, session: EchoSession, arrival: UnprovedConnection) -> None:
+    async def _converse(
+        self, socket: web.WebSocketResponse, session: EchoSession, arrival: UnauthenticatedConnection
+    ) -> None:
         receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
         # The time that the service needs to check a proof is not the client's.
-        session.checking = lambda: self._arrivals.leave(arrival)
+        session.checking = lambda: self._arrivals.remove(arrival)
         while not session.proved:
             message = await receive()
             if message.type is not text and message.type is not binary:
                 return
             await session.receive(message.data)
             if not session.proved:
-                self._arrivals.wait(arrival)
-        self._arrivals.leave(arrival)
+                self._arrivals.start_timer(arrival)
+        self._arrivals.remove(arrival)
         while True:
             message = await receive()
             if message.type is text or message.type is binary:
@@ -137,10 +141,12 @@ class EchoRoute:
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"the service stops") for socket in self._open)
         await asyncio.gather(*tuple(closing), return_exceptions=True)
 
-    def _visitor(self, request: web.Request) -> Principal | None:
+    def _principal(self, request: web.Request) -> Principal | None:
         """Return whose token is shown, if any is: a machine proves later who it is."""
         try:
             cookie = self._tokens.cookie_of(request.cookies, request.secure)
-            return self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
+            return self._tokens.authenticate_limited(
+                request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path
+            )
         except NotAuthenticated:
             return None

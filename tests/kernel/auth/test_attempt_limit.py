@@ -11,7 +11,7 @@ import structlog
 
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel.auth import attempt_limit as module
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, ShownSecret
+from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
 
 RIGHT = "right"
 
@@ -44,7 +44,7 @@ class _Door:
             return True
 
         try:
-            return self.tries.prove_now(ShownSecret(client, secret, "header", "/jobs"), check)
+            return self.tries.check_now(Credential(client, secret, "header", "/jobs"), check)
         except NotAuthenticated:
             return False
 
@@ -61,7 +61,7 @@ class _Door:
             return True
 
         try:
-            return await self.tries.prove(ShownSecret(client, secret, "client_id", "/echo"), check)
+            return await self.tries.check(Credential(client, secret, "client_id", "/echo"), check)
         except NotAuthenticated:
             return False
 
@@ -80,7 +80,7 @@ def test_beyond_the_limit_nothing_is_checked() -> None:
         door.show("wrong 3")
     with pytest.raises(TooManyTries):
         door.show(RIGHT)
-    assert (door.checked, door.tries.refused, door.tries.turned_away) == (3, 3, 2)
+    assert (door.checked, door.tries.refused, door.tries.limited) == (3, 3, 2)
     assert door.show(RIGHT, "192.0.2.2")
 
 
@@ -90,9 +90,9 @@ def test_it_tells_when_the_next_try_is_free(most: int, wait: int) -> None:
     door = _Door(most)
     for number in range(most):
         door.show(f"wrong {number}")
-    with pytest.raises(TooManyTries) as turned_away:
+    with pytest.raises(TooManyTries) as limited:
         door.show("another")
-    assert turned_away.value.retry_after == wait
+    assert limited.value.retry_after == wait
     door.clock.now += wait - 1
     if wait > 1:
         with pytest.raises(TooManyTries):
@@ -153,11 +153,11 @@ def test_a_secret_that_holds_no_longer_counts() -> None:
         if not holds:
             raise NotAuthenticated
 
-    shown = ShownSecret("192.0.2.1", "revoked", "header", "/jobs")
-    door.tries.prove_now(shown, check)
+    shown = Credential("192.0.2.1", "revoked", "header", "/jobs")
+    door.tries.check_now(shown, check)
     holds = False
     with pytest.raises(NotAuthenticated):
-        door.tries.prove_now(shown, check)
+        door.tries.check_now(shown, check)
     assert door.tries.refused == 1
 
 
@@ -190,15 +190,15 @@ def test_addresses_that_are_another_client(other: str) -> None:
 def test_memory_is_bounded() -> None:
     """However many addresses show however many secrets, only so many of each are remembered."""
     door = _Door(1_000)
-    for number in range(module.MOST_ADDRESSES + 100):
+    for number in range(module.MAX_ADDRESSES + 100):
         door.show("wrong", f"10.0.{number // 256}.{number % 256}")
     for number in range(500):
         door.show(f"wrong {number}")
-    assert len(door.tries) == module.MOST_ADDRESSES
-    assert door.tries.remembered <= module.MOST_ADDRESSES + module.MOST_REFUSED
-    for number in range(module.MOST_ACCEPTED + 100):
+    assert len(door.tries) == module.MAX_ADDRESSES
+    assert door.tries.remembered <= module.MAX_ADDRESSES + module.MAX_REFUSED
+    for number in range(module.MAX_ACCEPTED + 100):
         door.show(RIGHT, f"10.{number // 65536}.{number // 256 % 256}.{number % 256}")
-    assert door.tries.remembered <= module.MOST_ADDRESSES + module.MOST_REFUSED + module.MOST_ACCEPTED
+    assert door.tries.remembered <= module.MAX_ADDRESSES + module.MAX_REFUSED + module.MAX_ACCEPTED
 
 
 async def test_good_addresses_leave_nothing_behind() -> None:
@@ -269,7 +269,7 @@ def test_no_limit() -> None:
     """With 0 each proof is checked, and refused ones are still counted and logged."""
     door = _Door(0)
     assert not any(door.show(f"wrong {number}") for number in range(1_000))
-    assert (door.checked, door.tries.refused, door.tries.turned_away) == (1_000, 1_000, 0)
+    assert (door.checked, door.tries.refused, door.tries.limited) == (1_000, 1_000, 0)
 
 
 def test_what_is_logged() -> None:
@@ -285,4 +285,4 @@ def test_what_is_logged() -> None:
     assert [line["event"] for line in lines] == ["auth.refused", "auth.refused", "auth.limited"]
     assert all((line["client"], line["shown"], line["path"]) == ("192.0.2.1", "header", "/jobs") for line in lines)
     assert "s3cret" not in str(lines)
-    assert "s3cret" not in repr(ShownSecret("192.0.2.1", "s3cret", "header", "/jobs"))
+    assert "s3cret" not in repr(Credential("192.0.2.1", "s3cret", "header", "/jobs"))

@@ -53,7 +53,7 @@ class TestWithoutToken:
     @pytest.mark.parametrize("given_token", ["", "None", "x"])
     def test_no_token_is_the_right_one(self, given_token: str) -> None:
         """Nobody can sign in where there is nothing to know."""
-        assert TokenAuthenticator(None).recognise(given_token) is None
+        assert TokenAuthenticator(None).principal_of(given_token) is None
 
 
 class TestBearer:
@@ -235,8 +235,8 @@ class TestGarbage:
         tokens = TokenAuthenticator(token.strip())
 
         assert tokens.required
-        assert tokens.recognise(token.strip()) == OWNER
-        assert tokens.recognise(token.strip() + "x") is None
+        assert tokens.principal_of(token.strip()) == OWNER
+        assert tokens.principal_of(token.strip() + "x") is None
         assert _passes(tokens, f"Bearer {token.strip()}")
         assert _passes(tokens, _basic("ci", token.strip()))
         assert _passes(tokens, None, tokens.cookie())
@@ -248,8 +248,8 @@ class TestMatches:
     @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + " ", TOKEN.upper(), "\udcff"])
     def test_only_the_token(self, wrong: str) -> None:
         """The token and nothing near it."""
-        assert TokenAuthenticator(TOKEN).recognise(TOKEN) == OWNER
-        assert TokenAuthenticator(TOKEN).recognise(wrong) is None
+        assert TokenAuthenticator(TOKEN).principal_of(TOKEN) == OWNER
+        assert TokenAuthenticator(TOKEN).principal_of(wrong) is None
 
     @pytest.mark.parametrize("shown", ["Bearer ", "Bearer", "Basic Og==", ""])
     def test_an_empty_token_opens_nothing(self, shown: str) -> None:
@@ -317,20 +317,20 @@ class TestCookieName:
 
     def test_services_on_one_host_have_different_names(self) -> None:
         """A browser sends the cookies of all ports: one service does not overwrite another's, and keeps its own."""
-        one, two = TokenAuthenticator("abc", place="/srv/one"), TokenAuthenticator("abc", place="/srv/two")
+        one, two = TokenAuthenticator("abc", instance="/srv/one"), TokenAuthenticator("abc", instance="/srv/two")
         assert one.cookie_name(secure=False) != two.cookie_name(secure=False)
-        assert one.cookie_name(secure=False) == TokenAuthenticator("new", place="/srv/one").cookie_name(secure=False)
+        assert one.cookie_name(secure=False) == TokenAuthenticator("new", instance="/srv/one").cookie_name(secure=False)
 
     def test_one_over_tls_can_be_set_by_no_other(self) -> None:
         """Its name has the prefix that browsers take only from this very host over TLS; a plain one is not read."""
-        tokens = TokenAuthenticator("abc", place="/srv/one")
+        tokens = TokenAuthenticator("abc", instance="/srv/one")
         assert tokens.cookie_name(secure=True).startswith("__Host-")
         assert tokens.cookie_of({tokens.cookie_name(secure=False): "x"}, secure=True) is None
         assert tokens.cookie_of({tokens.cookie_name(secure=True): "x"}, secure=True) == "x"
 
     def test_one_of_the_old_name_counts_alone(self) -> None:
         """Who signed in before the name changed stays signed in; the service's own name comes first."""
-        tokens = TokenAuthenticator("abc", place="/srv/one")
+        tokens = TokenAuthenticator("abc", instance="/srv/one")
         own = tokens.cookie_name(secure=False)
         assert tokens.cookie_of({"smartmob_session": "old"}, secure=False) == "old"
         assert tokens.cookie_of({"smartmob_session": "old", own: "new"}, secure=False) == "new"

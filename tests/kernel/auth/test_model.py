@@ -25,10 +25,10 @@ def test_until_when_a_token_holds() -> None:
     end = NewToken(name="ci", role="ingest", seconds=60).expires(NOW)
     assert end == NOW + timedelta(minutes=1)
     token = StoredToken("ci", "ingest", b"", NOW, end)
-    assert token.holds(NOW + timedelta(seconds=59))
-    assert not token.holds(NOW + timedelta(seconds=60))
+    assert token.is_valid(NOW + timedelta(seconds=59))
+    assert not token.is_valid(NOW + timedelta(seconds=60))
     for_ever = StoredToken("ci", "read", b"", NOW, NewToken(name="ci", role="read").expires(NOW))
-    assert for_ever.holds(datetime.max.replace(tzinfo=UTC))
+    assert for_ever.is_valid(datetime.max.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "x" * 65, "a.b", "'; DROP TABLE access_tokens; --"])

@@ -67,7 +67,7 @@ async def test_a_token_that_reads(guarded: Any) -> None:
     ):
         assert await status(guarded, method, path, read, json={}) == 403, path
     async with guarded.post("/commands/exec", json={"cmd": "true"}, headers=read) as response:
-        assert "the token wall has the role read, and this asks for control" in (await response.json())["detail"]
+        assert "the token wall has the role read, but this needs the role control" in (await response.json())["detail"]
     async with guarded.ws_connect("/console/live", headers=read) as socket:
         assert (await socket.receive(timeout=10)).data
     with pytest.raises(WSServerHandshakeError) as refused:

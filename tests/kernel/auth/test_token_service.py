@@ -58,14 +58,14 @@ async def test_revoked_while_the_list_is_read(database_url: str) -> None:
     store, tokens = _Late(database), TokenAuthenticator("own-secret")
     kept = TokenService(store, tokens)
     made = await kept.add(NewToken(name="wall", role="read"))
-    assert tokens.recognise(made.token) is not None
+    assert tokens.principal_of(made.token) is not None
 
     hold = store.hold = asyncio.Event()
     reading = asyncio.ensure_future(kept.load())
     await store.read.wait()
     await kept.revoke("wall")
-    assert tokens.recognise(made.token) is None
+    assert tokens.principal_of(made.token) is None
     hold.set()
     await reading
-    assert tokens.recognise(made.token) is None
+    assert tokens.principal_of(made.token) is None
     await database.close()

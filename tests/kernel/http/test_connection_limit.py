@@ -31,10 +31,10 @@ def test_places_of_an_address() -> None:
     places = ConnectionLimit("viewers", 10, 2)
     with ExitStack() as stack:
         for address in ("2001:db8::1", "2001:db8::2"):
-            stack.enter_context(places.place(address))
-        with pytest.raises(Unavailable, match="2 viewers are connected from this address"), places.place("2001:db8::3"):
+            stack.enter_context(places.slot(address))
+        with pytest.raises(Unavailable, match="2 viewers are connected from this address"), places.slot("2001:db8::3"):
             pass
-        stack.enter_context(places.place("192.0.2.1"))
+        stack.enter_context(places.slot("192.0.2.1"))
         assert len(places) == 3
     assert len(places) == 0
 
@@ -42,9 +42,9 @@ def test_places_of_an_address() -> None:
 def test_places_in_all() -> None:
     """Beyond the bound nobody gets one, until one is free again."""
     places = ConnectionLimit("viewers", 1, 1)
-    with places.place("a"), pytest.raises(Unavailable, match="1 viewers are connected"), places.place("b"):
+    with places.slot("a"), pytest.raises(Unavailable, match="1 viewers are connected"), places.slot("b"):
         pass
-    with places.place("b"):
+    with places.slot("b"):
         assert len(places) == 1
 
 

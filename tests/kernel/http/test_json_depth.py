@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.json_depth import MOST_LEVELS, check, is_too_deep
+from smartmob.kernel.http.json_depth import MAX_LEVELS, check, is_too_deep
 
 TRICKY = st.text(alphabet='"[]{}\\ab\n', max_size=6)
 VALUES = st.recursive(
@@ -35,11 +35,11 @@ def _within(value: Any, levels: int) -> Any:
     return value
 
 
-@given(VALUES, st.integers(0, MOST_LEVELS + 1))
+@given(VALUES, st.integers(0, MAX_LEVELS + 1))
 def test_it_counts_what_a_walk_counts(value: Any, around: int) -> None:
     """Brackets, quotes and backslashes in texts change nothing, in bytes or text, alone or among other lines."""
     document = _within(value, around)
-    expected = _levels(document) > MOST_LEVELS
+    expected = _levels(document) > MAX_LEVELS
     for ascii_only in (True, False):
         text = json.dumps(document, ensure_ascii=ascii_only)
         assert is_too_deep(text) is is_too_deep(text.encode()) is expected
@@ -49,14 +49,12 @@ def test_it_counts_what_a_walk_counts(value: Any, around: int) -> None:
 @pytest.mark.parametrize(("opening", "closing", "levels"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)])
 def test_the_bound(opening: str, closing: str, levels: int) -> None:
     """Exactly as many levels as are allowed pass, one more does not, however many lists stand beside them."""
-    many = MOST_LEVELS // levels
+    many = MAX_LEVELS // levels
     text = f"{opening * many}1{closing * many}"
     beside = f"[{'[],' * 1000}"
     check(text)
     check(text.encode())
-    with pytest.raises(
-        InvalidInput, match=rf"^\$\.x: the body is nested too deeply, in more than {MOST_LEVELS} levels"
-    ):
+    with pytest.raises(InvalidInput, match=rf"^\$\.x: the body is nested too deeply, in more than {MAX_LEVELS} levels"):
         check(f"[{text}]", "$.x")
     assert is_too_deep(f"{beside}{text}]")
 

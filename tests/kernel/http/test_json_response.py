@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from smartmob.kernel.http.json_response import JSONResponse
+from smartmob.kernel.http.json_response import JSONResponse, dumps
 from tests.kernel.raw import Wire, wire
 from tests.waiting import until
 
@@ -148,7 +148,7 @@ class TestSlowClients:
             await until(lambda: handlers.waiting)
 
         handlers.go.set()
-        await until(lambda: not request_stats.under_way)
+        await until(lambda: not request_stats.active)
 
         assert (await client.get("/hello")).status == 200
 
@@ -206,3 +206,8 @@ class TestForHandlers:
             for _ in range(2):
                 line.get("/")
                 assert (await line.reply()).json() == [1]
+
+
+def test_plain_documents() -> None:
+    """Plain objects become JSON."""
+    assert dumps({"a": [1, None]}) == b'{"a":[1,null]}'

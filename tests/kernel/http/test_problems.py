@@ -82,7 +82,7 @@ def test_a_wrong_method_names_the_right_ones() -> None:
     """In the detail and in the header."""
     error = web.HTTPMethodNotAllowed("PUT", ["POST", "GET"])
 
-    assert problems.body_of(error, "/", "i")["detail"] == "PUT is not offered here; offered: GET, POST."
+    assert problems.body_of(error, "/", "i")["detail"] == "PUT is not allowed here; allowed: GET, POST."
     assert problems.response(error, "/", "i").headers["Allow"] == "GET, POST"
 
 

@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.errors import Unavailable
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
-from smartmob.kernel.http.requests import BodyReader, RequestGate, RequestStats
+from smartmob.kernel.http.bodies import BodyReader
+from smartmob.kernel.http.gate import RequestGate, RequestStats
 from smartmob.kernel.http.routes import KernelRoutes
 from smartmob.kernel.http.routing import Route, mount, public_paths
 from smartmob.kernel.observability.health import Readiness, database_check
@@ -40,17 +41,17 @@ async def _kernel() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(token: str | None = None, readiness: Readiness | None = None) -> Any:
-            known: dict[web.AbstractRoute, Route] = {}
+            mounted: dict[web.AbstractRoute, Route] = {}
             tokens, request_stats = TokenAuthenticator(token), RequestStats(lambda _: None)
-            bodies = BodyReader(1_000_000, 20.0, known=known)
-            figures = MetricsRegistry()
-            figures.add(http_metrics(request_stats))
-            routes = KernelRoutes(readiness or Readiness(), figures, tokens, bodies)
+            bodies = BodyReader(1_000_000, 20.0, routes=mounted)
+            metrics = MetricsRegistry()
+            metrics.add(http_metrics(request_stats))
+            routes = KernelRoutes(readiness or Readiness(), metrics, tokens, bodies)
             tables = (routes.table(), Tiny(bodies).table())
-            routes.describe(tables)
+            routes.set_tables(tables)
             gate = RequestGate(tokens, HostRules("127.0.0.1"), public_paths(tables), request_stats)
             app = web.Application(middlewares=[gate.middleware()])
-            known |= mount(app, tables)
+            mounted |= mount(app, tables)
             return await stack.enter_async_context(TestClient(ServiceServer(app, gate)))
 
         yield serve
@@ -295,7 +296,7 @@ class TestLogin:
         page = await response.text()
 
         assert response.status == 403
-        assert "That is not the token" in page
+        assert "This is not a token" in page
         assert 'value="/docs"' in page
         assert COOKIE not in response.cookies
         assert "wrong" not in page.replace('class="wrong"', "").replace(".wrong", "")

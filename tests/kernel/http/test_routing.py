@@ -53,7 +53,7 @@ async def test_each_route_answers() -> None:
 async def test_a_fixed_word_stands_before_a_variable_one() -> None:
     """The order of the routes decides nothing between `count` and a name."""
     for routes in ((FIXED, SHOW), (SHOW, FIXED)):
-        app = _app(RouteTable("feature", routes, odd="x/"))
+        app = _app(RouteTable("feature", routes, extra_prefixes="x/"))
 
         assert (await _handler(app, "GET", "/x/things/count"))[0] == FIXED.handler
         assert (await _handler(app, "GET", "/x/things/other"))[0] == SHOW.handler
@@ -95,11 +95,11 @@ async def test_prefixes() -> None:
 
 async def test_odd_prefixes() -> None:
     """What the pattern matches may stand before the path, for all methods."""
-    app = _app(RouteTable("feature", (LIST, CREATE, SHOW), prefixes=("",), odd=r"/+(?:api/v1/)*"))
+    app = _app(RouteTable("feature", (LIST, CREATE, SHOW), prefixes=("",), extra_prefixes=r"/+(?:api/v1/)*"))
 
     assert (await _handler(app, "GET", "//things/"))[0] == LIST.handler
     assert (await _handler(app, "POST", "//api/v1/api/v1/things/"))[0] == CREATE.handler
-    assert (await _handler(app, "GET", "//things/x")) == (SHOW.handler, {"_odd": "/", "name": "x"})
+    assert (await _handler(app, "GET", "//things/x")) == (SHOW.handler, {"_extra_prefix": "/", "name": "x"})
     assert (await _found(app, "GET", "/other/things/")).http_exception.status == 404
 
 
@@ -110,7 +110,11 @@ async def test_odd_prefixes() -> None:
         ([RouteTable("feature", (LIST, CREATE))], set()),
         ([RouteTable("feature", (LIST, _route("GET", "/open", public=True)))], {"/open"}),
         (
-            [RouteTable("feature", (_route("GET", "/open", public=True), SHOW), prefixes=("", "/api"), odd="x/")],
+            [
+                RouteTable(
+                    "feature", (_route("GET", "/open", public=True), SHOW), prefixes=("", "/api"), extra_prefixes="x/"
+                )
+            ],
             {"/open", "/api/open"},
         ),
     ],

@@ -252,7 +252,7 @@ async def test_no_address_of_this_machine(host: str) -> None:
     app, _, gate = build()
 
     with pytest.raises(StartupError, match=r"^cannot listen on "):
-        await server.serve(app, gate, Settings(host=host, port=0), stopping=_never, at_once=_never)
+        await server.serve(app, gate, Settings(host=host, port=0), on_stop=_never, force_stop=_never)
 
 
 def _never() -> None:
@@ -277,7 +277,7 @@ async def test_an_application_that_cannot_start() -> None:
     app.cleanup_ctx.extend([first, second])
 
     with pytest.raises(StartupError, match="the database is away"):
-        await server.serve(app, gate, Settings(port=0), stopping=_never, at_once=_never)
+        await server.serve(app, gate, Settings(port=0), on_stop=_never, force_stop=_never)
 
     assert opened == []
 

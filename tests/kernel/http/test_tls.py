@@ -140,7 +140,7 @@ class TestRefused:
         files = authority.issue()
         files.cert.write_text(text)
 
-        with pytest.raises(SettingsError, match="must hold a certificate"):
+        with pytest.raises(SettingsError, match="must hold the certificate"):
             Certificate(files.cert, files.key)
 
     def test_an_encrypted_key(self, authority: Authority) -> None:

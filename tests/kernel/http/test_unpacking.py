@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.unpacking import PIECE, Unpacker, unpacker
+from smartmob.kernel.http.unpacking import PIECE_BYTES, Unpacker, unpacker
 
 _WHOLE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
 
@@ -33,7 +33,7 @@ def test_a_step_is_bounded(data: bytes) -> None:
     for piece in Unpacker("gzip").feed(data):
         now = time.thread_time()
         longest, began = max(longest, now - began), now
-        assert len(piece) <= PIECE
+        assert len(piece) <= PIECE_BYTES
 
     assert longest < 0.1
 

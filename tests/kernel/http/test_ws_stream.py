@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from smartmob.errors import Unavailable
 from smartmob.kernel.http import ws_stream
 from smartmob.kernel.http.broadcast import Broadcast
+from smartmob.kernel.http.connection_limit import ConnectionLimit
 from tests.waiting import until
 
 _LARGE, _MANY = 1 << 19, 30  # a frame has twice as many bytes
@@ -24,7 +25,7 @@ _UPGRADE = (
 
 def _served(frames: AsyncIterator[str]) -> TestClient[web.Request, web.Application]:
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await ws_stream.serve(request, frames)
+        return await ws_stream.serve(request, frames, ConnectionLimit("viewers", 10, 10))
 
     app = web.Application()
     app.router.add_get("/", handler)
@@ -63,10 +64,10 @@ async def test_a_viewer_leaves() -> None:
 
 async def test_a_viewer_that_does_not_read() -> None:
     """It holds up nobody, nothing piles up for it, and when it reads it gets the newest."""
-    audience = Broadcast[str]()
+    audience, viewers = Broadcast[str](), ConnectionLimit("viewers", 10, 10)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await ws_stream.serve(request, audience.watch())
+        return await ws_stream.serve(request, audience.subscribe(), viewers)
 
     app = web.Application()
     app.router.add_get("/", handler)
@@ -80,7 +81,7 @@ async def test_a_viewer_that_does_not_read() -> None:
             async with client.ws_connect("/", max_msg_size=0) as reading:
                 await until(lambda: len(audience) == 2)
                 for number in range(_MANY):
-                    audience.show(f"{number:02}" * _LARGE)
+                    audience.publish(f"{number:02}" * _LARGE)
                     assert (await reading.receive(timeout=20)).data[:2] == f"{number:02}"
                 audience.close()
                 assert (await reading.receive(timeout=20)).type is WSMsgType.CLOSE

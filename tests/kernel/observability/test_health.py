@@ -41,7 +41,7 @@ class TestReadiness:
         readiness.add("database", _well)
         readiness.add("disk", _well)
 
-        assert await readiness.ask() == {"service": "ok", "database": "ok", "disk": "ok"}
+        assert await readiness.run_checks() == {"service": "ok", "database": "ok", "disk": "ok"}
 
     async def test_one_fails(self) -> None:
         """It says why, and the others are asked all the same."""
@@ -49,7 +49,7 @@ class TestReadiness:
         readiness.add("database", _away)
         readiness.add("disk", _well)
 
-        assert await readiness.ask() == {"service": "ok", "database": "the database is away", "disk": "ok"}
+        assert await readiness.run_checks() == {"service": "ok", "database": "the database is away", "disk": "ok"}
 
     async def test_any_of_our_errors(self) -> None:
         """Whatever a check raises of our own is its word."""
@@ -60,7 +60,7 @@ class TestReadiness:
         readiness = Readiness()
         readiness.add("disk", lost)
 
-        assert (await readiness.ask())["disk"] == "there is no disk"
+        assert (await readiness.run_checks())["disk"] == "there is no disk"
 
     async def test_a_check_that_breaks(self) -> None:
         """A check that cannot even look does not pass, and does not keep the others from being asked."""
@@ -68,7 +68,7 @@ class TestReadiness:
         readiness.add("disk", _broken)
         readiness.add("database", _well)
 
-        said = await readiness.ask()
+        said = await readiness.run_checks()
 
         assert said["disk"] not in ("", "ok")
         assert said["database"] == "ok"
@@ -79,7 +79,7 @@ class TestReadiness:
         readiness.add("database", _well)
         readiness.stopping = True
 
-        assert await readiness.ask() == {"service": "stopping", "database": "ok"}
+        assert await readiness.run_checks() == {"service": "stopping", "database": "ok"}
 
 
 class TestDisk:
@@ -91,7 +91,7 @@ class TestDisk:
 
     async def test_too_little(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It tells how much is left, and where."""
-        monkeypatch.setattr(health, "LEAST_FREE_BYTES", 2**62)
+        monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**62)
 
         with pytest.raises(Unavailable, match=rf"only \d+ MiB are free in {tmp_path}"):
             await disk_check(DataDirectory(tmp_path))()

@@ -232,7 +232,7 @@ class TestRotation:
         logs = configured("kv", True, f"file://{path}")
         logs.access([("GET", "/health", 200, 0.1, "x")])
         path.rename(tmp_path / "log.1")
-        logs.endpoint._looked_at -= 2.0
+        logs.endpoint._checked_at -= 2.0
         logs.access([("GET", "/ready", 200, 0.1, "x")])
         assert "path=/ready" in path.read_text()
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
-from smartmob.kernel.http.requests import BUCKETS, RequestStats
+from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.observability.prometheus import (
     CONTENT_TYPE,
     Gauge,
@@ -59,9 +59,15 @@ async def test_requests() -> None:
     assert found["smartmob_http_requests_total", (("method", "GET"), ("status", "200"))] == 3
     assert found["smartmob_http_requests_total", (("method", "POST"), ("status", "503"))] == 1
     name = "smartmob_http_request_duration_seconds"
-    counts = [found[f"{name}_bucket", (("le", str(bound)),)] for bound in (*BUCKETS, "+Inf")]
+    counts = [found[f"{name}_bucket", (("le", str(bound)),)] for bound in (*BUCKET_SECONDS, "+Inf")]
     assert counts == sorted(counts)
-    assert (counts[0], counts[BUCKETS.index(0.25)], counts[BUCKETS.index(0.5)], counts[-2], counts[-1]) == (
+    assert (
+        counts[0],
+        counts[BUCKET_SECONDS.index(0.25)],
+        counts[BUCKET_SECONDS.index(0.5)],
+        counts[-2],
+        counts[-1],
+    ) == (
         2,
         2,
         3,

@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.json_depth import MOST_LEVELS
-from smartmob.kernel.http.requests import decode
-from smartmob.kernel.http.unpacking import PIECE
+from smartmob.kernel.http.bodies import decode
+from smartmob.kernel.http.json_depth import MAX_LEVELS
+from smartmob.kernel.http.unpacking import PIECE_BYTES
 from tests.kernel.raw import Wire, wire
 from tests.kernel.tiny import DECODER, Thing
 from tests.waiting import until
@@ -182,7 +182,7 @@ class TestPacked:
 
     async def test_pieces(self, tiny_client: Any) -> None:
         """A body that unpacks to just a piece of unpacking, or a byte beside it, is whole."""
-        for size in (PIECE - 1, PIECE, PIECE + 1, 100_000):
+        for size in (PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 100_000):
             for pack in (gzip.compress, zlib.compress):
                 coding = {"Content-Encoding": "gzip" if pack is gzip.compress else "deflate"}
                 response = await tiny_client.post("/length", data=pack(b"x" * size), headers=coding)
@@ -256,7 +256,7 @@ class TestRate:
 
         assert answer.status == 408
         assert "1000 bytes a second" in answer.json()["detail"]
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
 
     async def test_above_it(self, serving: Any) -> None:
         """A body that comes as fast as that may take as long as it wants."""
@@ -291,7 +291,7 @@ class TestWay:
         assert (reply.status, reply.headers["Content-Type"]) == (408, "application/problem+json")
         assert reply.json()["type"] == "urn:smartmob:problem:too-slow"
         assert "0.05 s" in reply.json()["detail"]
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
 
     async def test_a_client_that_vanishes(self, serving: Any) -> None:
         """A connection that ends within its body is no failure of ours, and is counted."""
@@ -299,12 +299,12 @@ class TestWay:
         with structlog.testing.capture_logs() as lines:
             async with wire(client.port) as line:
                 line.send(_post("/things", "Content-Length: 10", body=b"12345"))
-                await until(lambda: request_stats.under_way)
+                await until(lambda: request_stats.active)
 
             await until(lambda: request_stats.requests)
 
         assert lines == []
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
         assert request_stats.requests == {("POST", 499): 1}
 
     @pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nabc", b"-1\r\n"])
@@ -374,9 +374,9 @@ class TestDecode:
     def test_levels(self, kind: Any) -> None:
         """As many as are taken pass wherever they stand, one more is refused, known to the type or not."""
         decoder = msgspec.json.Decoder(kind)
-        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+        for levels in (MAX_LEVELS - 1, MAX_LEVELS):
             data = b'{"name": "a", "more": ' + b"[" * levels + b"]" * levels + b"}"
-            if levels < MOST_LEVELS:
+            if levels < MAX_LEVELS:
                 decode(decoder, data)
                 continue
             with pytest.raises(InvalidInput, match="nested too deeply, in more than 64 levels"):

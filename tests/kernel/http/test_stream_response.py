@@ -74,4 +74,4 @@ class TestStream:
             await until(lambda: request_stats.requests)
 
         assert lines == []
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
