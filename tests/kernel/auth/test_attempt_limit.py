@@ -1,4 +1,4 @@
-"""The limit of refused proofs by address."""
+"""The limit of failed attempts by address."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class _Door:
                 self.show(f"wrong {client} {number}", client)
 
 
-def test_beyond_the_limit_nothing_is_checked() -> None:
-    """After so many refused proofs of an address the next one is turned away before any work."""
+def test_above_the_limit_no_credential_is_checked() -> None:
+    """After the allowed failed attempts of an address the next one is refused before any work."""
     door = _Door(3)
     assert [door.show(f"wrong {number}") for number in range(3)] == [False] * 3
     with pytest.raises(TooManyTries):
@@ -85,8 +85,8 @@ def test_beyond_the_limit_nothing_is_checked() -> None:
 
 
 @pytest.mark.parametrize(("most", "wait"), [(1, 60), (3, 20), (7, 9), (60, 1), (600, 1)])
-def test_it_tells_when_the_next_try_is_free(most: int, wait: int) -> None:
-    """What is told to wait is enough for one more try, and a second less is not."""
+def test_retry_after_is_exactly_long_enough(most: int, wait: int) -> None:
+    """Waiting for the named time is enough for one more attempt, and one second less is not."""
     door = _Door(most)
     for number in range(most):
         door.show(f"wrong {number}")
@@ -101,8 +101,8 @@ def test_it_tells_when_the_next_try_is_free(most: int, wait: int) -> None:
     assert not door.show("another")
 
 
-def test_a_full_minute_gives_all_tries_back_and_no_more() -> None:
-    """However long an address is quiet, it has no more tries at once than those of a minute."""
+def test_an_idle_address_gets_no_more_than_the_limit() -> None:
+    """However long an address is idle, it has no more attempts at once than those of a minute."""
     door = _Door(5)
     door.use_up()
     door.clock.now += 86_400
@@ -113,8 +113,8 @@ def test_a_full_minute_gives_all_tries_back_and_no_more() -> None:
     assert door.checked == 5
 
 
-def test_the_same_wrong_secret_counts_once() -> None:
-    """One machine with a wrong secret that asks each second shuts out nobody at its address."""
+def test_a_repeated_wrong_secret_counts_once() -> None:
+    """One machine that repeats a wrong secret does not lock out the others of its address."""
     door = _Door(3)
     for _ in range(100):
         assert not door.show("misconfigured")
@@ -122,8 +122,8 @@ def test_the_same_wrong_secret_counts_once() -> None:
     assert door.show(RIGHT)
 
 
-def test_an_accepted_secret_passes_where_it_was_accepted() -> None:
-    """It goes on at its address when others there have used up the tries, and helps at no other address."""
+def test_an_accepted_secret_stays_accepted_at_its_address() -> None:
+    """It is accepted at its address although others used up the attempts, and at no other address."""
     door = _Door(3)
     assert door.show(RIGHT)
     door.use_up()
@@ -133,8 +133,8 @@ def test_an_accepted_secret_passes_where_it_was_accepted() -> None:
         door.show(RIGHT, "192.0.2.2")
 
 
-def test_success_gives_no_try_back() -> None:
-    """Somebody with one right secret cannot try others without a limit by showing it in between."""
+def test_a_success_restores_no_attempt() -> None:
+    """A client with one right secret cannot test others without a limit by sending it in between."""
     door = _Door(3)
     door.show(RIGHT)
     with pytest.raises(TooManyTries):
@@ -144,8 +144,8 @@ def test_success_gives_no_try_back() -> None:
     assert door.tries.refused == 3
 
 
-def test_a_secret_that_holds_no_longer_counts() -> None:
-    """What was accepted before and is refused now passes no limit any more."""
+def test_a_secret_that_became_invalid_is_limited_again() -> None:
+    """A secret that was accepted before and is refused now counts as a failed attempt."""
     door = _Door(2)
     holds = True
 
@@ -170,8 +170,8 @@ def test_a_secret_that_holds_no_longer_counts() -> None:
         (None, None),
     ],
 )
-def test_addresses_that_are_one_client(one: str | None, other: str | None) -> None:
-    """An IPv6 network of 64 bits is one client, and a mapped IPv4 address is that IPv4 address."""
+def test_one_network_is_one_client(one: str | None, other: str | None) -> None:
+    """An IPv6 /64 network is one client, and a mapped IPv4 address equals the IPv4 address."""
     door = _Door(3)
     door.use_up(one)
     with pytest.raises(TooManyTries):
@@ -179,8 +179,8 @@ def test_addresses_that_are_one_client(one: str | None, other: str | None) -> No
 
 
 @pytest.mark.parametrize("other", ["2001:db8:0:2::1", "192.0.2.2", "::ffff:192.0.2.2"])
-def test_addresses_that_are_another_client(other: str) -> None:
-    """Another network or address has its own tries."""
+def test_another_network_has_its_own_attempts(other: str) -> None:
+    """Another network or address has its own attempts."""
     door = _Door(3)
     door.use_up("2001:db8:0:1::1")
     door.use_up("192.0.2.1")
@@ -188,7 +188,7 @@ def test_addresses_that_are_another_client(other: str) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """However many addresses show however many secrets, only so many of each are remembered."""
+    """However many addresses send however many secrets, the remembered ones are bounded."""
     door = _Door(1_000)
     for number in range(module.MAX_ADDRESSES + 100):
         door.show("wrong", f"10.0.{number // 256}.{number % 256}")
@@ -201,15 +201,15 @@ def test_memory_is_bounded() -> None:
     assert door.tries.remembered <= module.MAX_ADDRESSES + module.MAX_REFUSED + module.MAX_ACCEPTED
 
 
-async def test_good_addresses_leave_nothing_behind() -> None:
-    """An address from which all proofs were accepted takes no place among those that are limited."""
+async def test_addresses_without_failures_are_forgotten() -> None:
+    """An address whose credentials were all accepted takes no entry."""
     door = _Door(3)
     assert await door.show_slowly(RIGHT, lambda: asyncio.sleep(0))
     assert len(door.tries) == 0
 
 
-async def test_many_at_once_are_checked_no_more_often() -> None:
-    """Of many different wrong proofs at the same time no more are checked than the address has tries."""
+async def test_concurrent_wrong_secrets_are_limited() -> None:
+    """Of many wrong secrets at the same time no more are checked than the address has attempts."""
     door = _Door(5)
     outcomes = await asyncio.gather(
         *(door.show_slowly(f"wrong {number}", lambda: asyncio.sleep(0)) for number in range(200)),
@@ -219,8 +219,8 @@ async def test_many_at_once_are_checked_no_more_often() -> None:
     assert [type(outcome) for outcome in outcomes].count(TooManyTries) == 195
 
 
-async def test_many_good_ones_at_once_are_all_accepted() -> None:
-    """A fleet behind one address that comes back at the same moment gets in, a few at a time."""
+async def test_concurrent_right_secrets_are_all_accepted() -> None:
+    """A fleet behind one address that reconnects at once is accepted, a few at a time."""
     door, most = _Door(5), 0
     under_way = 0
 
@@ -236,8 +236,8 @@ async def test_many_good_ones_at_once_are_all_accepted() -> None:
     assert most == 5
 
 
-async def test_the_same_wrong_secret_at_once_counts_once() -> None:
-    """Many connections of one misconfigured program use up one try."""
+async def test_a_repeated_wrong_secret_at_the_same_time_counts_once() -> None:
+    """Many connections of one misconfigured program use up one attempt."""
     door = _Door(3)
     outcomes = await asyncio.gather(*(door.show_slowly("wrong", lambda: asyncio.sleep(0)) for _ in range(50)))
     assert outcomes == [False] * 50
@@ -245,8 +245,8 @@ async def test_the_same_wrong_secret_at_once_counts_once() -> None:
     assert await door.show_slowly(RIGHT, lambda: asyncio.sleep(0))
 
 
-async def test_a_proof_that_was_cancelled_or_failed_frees_its_place() -> None:
-    """Clients that leave, and a database that is away, use up no try and keep no other proof waiting."""
+async def test_a_cancelled_or_failed_check_uses_no_attempt() -> None:
+    """Clients that disconnect, and a database that is unavailable, use up no attempt and block no other check."""
     door, gate = _Door(1), asyncio.Event()
 
     async def away() -> None:
@@ -265,15 +265,15 @@ async def test_a_proof_that_was_cancelled_or_failed_frees_its_place() -> None:
     assert outcomes[2:] == [True, True]
 
 
-def test_no_limit() -> None:
-    """With 0 each proof is checked, and refused ones are still counted and logged."""
+def test_zero_means_no_limit() -> None:
+    """With 0 each credential is checked, and refused ones are still counted and logged."""
     door = _Door(0)
     assert not any(door.show(f"wrong {number}") for number in range(1_000))
     assert (door.checked, door.tries.refused, door.tries.limited) == (1_000, 1_000, 0)
 
 
-def test_what_is_logged() -> None:
-    """Each refused proof once with its address, the limit once, and never a secret."""
+def test_refusals_are_logged_without_secrets() -> None:
+    """Each refused credential is logged once with its address, the limit once, and no secret."""
     door = _Door(2)
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):

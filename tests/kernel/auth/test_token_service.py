@@ -16,8 +16,8 @@ from tests.kernel.auth.test_routes import OWN, make, status
 from tests.waiting import until
 
 
-async def test_another_service_on_the_same_database(with_settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
-    """It notices by itself what was made and revoked elsewhere."""
+async def test_changes_by_another_service_are_read(with_settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    """Tokens that another service makes and revokes are noticed."""
     monkeypatch.setattr(token_service, "_REFRESH_SECONDS", 0.01)
     one = await with_settings(token="own-secret")
     two = await with_settings(token="own-secret", data_dir=tmp_path / "two")
@@ -51,8 +51,8 @@ class _Late(TokenStore):
         return found
 
 
-async def test_revoked_while_the_list_is_read(database_url: str) -> None:
-    """It waits for no list, and one from before it that arrives after it does not bring the token back."""
+async def test_a_list_from_before_a_revocation_is_discarded(database_url: str) -> None:
+    """A revocation waits for no list, and an older list does not bring the token back."""
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
     store, tokens = _Late(database), TokenAuthenticator("own-secret")

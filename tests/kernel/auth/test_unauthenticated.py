@@ -1,4 +1,4 @@
-"""Connections whose clients have not yet proved who they are."""
+"""Connections of clients that are not authenticated yet."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnections, net
     ],
 )
 def test_an_ipv6_network_of_64_bits_is_one_client(address: str | None, counted: str) -> None:
-    """IPv4 addresses are counted one by one, IPv6 addresses by their /64."""
+    """IPv4 addresses count one by one, IPv6 addresses by their /64 network."""
     assert network(address) == counted
 
 
-async def test_a_connection_without_a_proof_is_ended() -> None:
-    """Its end is called once its time is up, and it is counted no longer."""
+async def test_an_unauthenticated_connection_is_closed_at_its_deadline() -> None:
+    """At its deadline the connection is closed and not counted any more."""
     ended = asyncio.Event()
     connections = UnauthenticatedConnections(0.01, 10, 10)
     connections.add("a", ended.set)
@@ -36,8 +36,8 @@ async def test_a_connection_without_a_proof_is_ended() -> None:
     assert (len(connections), connections.closed) == (0, 1)
 
 
-async def test_time_that_was_used_is_not_given_again() -> None:
-    """A connection that failed to prove itself has what was left of its time, not all of it."""
+async def test_a_restarted_timer_has_only_the_rest_of_the_time() -> None:
+    """A connection that failed to authenticate gets only the rest of its time."""
     connections = UnauthenticatedConnections(1000, 10, 10)
     connection = connections.add("a", lambda: None)
     connections.remove(connection)
@@ -48,8 +48,8 @@ async def test_time_that_was_used_is_not_given_again() -> None:
     connections.remove(connection)
 
 
-async def test_the_oldest_of_an_address_gives_way() -> None:
-    """Above the bound of an address its own oldest connection is ended, and no one else's."""
+async def test_at_the_limit_of_an_address_its_oldest_connection_is_closed() -> None:
+    """At the limit of an address its own oldest connection is closed, and no other."""
     ended: list[str] = []
     connections = UnauthenticatedConnections(1000, 10, 2)
     for name in ("b1", "a1", "a2", "a3"):
@@ -58,8 +58,8 @@ async def test_the_oldest_of_an_address_gives_way() -> None:
     assert len(connections) == 3
 
 
-async def test_the_oldest_of_all_gives_way() -> None:
-    """Above the bound of all the oldest connection is ended; one that has proved itself never is."""
+async def test_at_the_total_limit_the_oldest_connection_is_closed() -> None:
+    """At the total limit the oldest unauthenticated connection is closed; an authenticated one never is."""
     ended: list[str] = []
     connections = UnauthenticatedConnections(1000, 2, 2)
     proved = connections.add("p", lambda: ended.append("p"))
