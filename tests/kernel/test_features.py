@@ -1,4 +1,4 @@
-"""How a feature is started and stopped."""
+"""The start and the stop of a feature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny application behind the kernel's entrance: each route shows one thing that handlers do."""
+"""A tiny application behind the request gate: each route shows one thing that handlers do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Thing(msgspec.Struct):
-    """What is posted to /things."""
+    """The body of POST /things."""
 
     name: str
     sizes: list[int] = []
@@ -53,7 +53,7 @@ RAISED: dict[str, Callable[[], Exception]] = {
 
 
 class Tiny:
-    """The handlers, and what they have seen."""
+    """The handlers of the application; `waiting` counts the requests that wait for `go`."""
 
     def __init__(self, bodies: BodyReader) -> None:
         self._bodies = bodies
@@ -61,7 +61,7 @@ class Tiny:
         self.waiting = 0
 
     def table(self) -> RouteTable:
-        """Return the routes."""
+        """Return the route table."""
         paths: dict[tuple[str, str], Any] = {
             ("GET", "/hello"): self.hello,
             ("GET", "/raise/{name}"): self.fail,
@@ -84,7 +84,7 @@ class Tiny:
                 path,
                 handler,
                 path,
-                "It is what it is.",
+                "A route of the tests.",
                 {200: answer(dict)},
                 Body({JSON: dict}, limit=1_000) if path == "/few" else None,
                 public=path in ("/plain", "/open/{name}"),
@@ -155,13 +155,13 @@ def build(
     least_rate: float = 0.0,
     seconds: Callable[[], float] = time.monotonic,
 ) -> tuple[web.Application, Tiny, RequestGate]:
-    """Return the application, its handlers and its entrance."""
-    known: dict[web.AbstractRoute, Route] = {}
-    tiny = Tiny(BodyReader(limit, timeout, least_rate, known, seconds=seconds))
+    """Return the application, its handlers and its request gate."""
+    mounted: dict[web.AbstractRoute, Route] = {}
+    tiny = Tiny(BodyReader(limit, timeout, least_rate, mounted, seconds=seconds))
     tables = [tiny.table()]
     gate = RequestGate(
-        TokenAuthenticator(token), HostRules("127.0.0.1"), public_paths(tables), RequestStats(access_log), known
+        TokenAuthenticator(token), HostRules("127.0.0.1"), public_paths(tables), RequestStats(access_log), mounted
     )
     app = web.Application(middlewares=[gate.middleware()], client_max_size=limit)
-    known |= mount(app, tables)
+    mounted |= mount(app, tables)
     return app, tiny, gate

@@ -1,4 +1,4 @@
-"""The tiny application as a process of its own.
+"""The tiny application as a separate process.
 
 It is run by `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT IDLE_TIMEOUT [CERT KEY]`.
 

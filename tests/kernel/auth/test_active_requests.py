@@ -14,7 +14,7 @@ CLOSED = (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 
 async def ended(socket: Any) -> None:
-    """Return when the other side has ended the connection."""
+    """Wait until the server has closed the connection."""
     while (await socket.receive(timeout=20)).type not in CLOSED:
         pass
 

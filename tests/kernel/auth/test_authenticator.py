@@ -252,8 +252,8 @@ class TestPrincipalOf:
         assert TokenAuthenticator(TOKEN).principal_of(wrong) is None
 
     @pytest.mark.parametrize("shown", ["Bearer ", "Bearer", "Basic Og==", ""])
-    def test_an_empty_token_is_refused_by_the_constructor(self, shown: str) -> None:
-        """An empty token raises ValueError."""
+    def test_an_empty_token_of_the_service_accepts_no_client(self, shown: str) -> None:
+        """A service with an empty token cannot be made, or accepts no client."""
         with pytest.raises((NotAuthenticated, ValueError)):
             TokenAuthenticator("").authenticate(shown, None)
 

@@ -27,7 +27,7 @@ def _passes(rules: HostRules, method: str = "GET", upgrade: bool = False, **head
     return True
 
 
-def _let_in(**headers: str) -> list[tuple[str, bool]]:
+def _accepted(**headers: str) -> list[tuple[str, bool]]:
     """Return the kinds of requests that pass with these headers."""
     return [(method, upgrade) for method, upgrade in (*CHANGING, *SAFE) if _passes(RULES, method, upgrade, **headers)]
 
@@ -233,17 +233,17 @@ class TestOrigin:
     @pytest.mark.parametrize(("host", "origin"), SAME)
     def test_own_pages_may_change_things(self, host: str, origin: str) -> None:
         """A page of this service may send changing requests, however its address is written."""
-        assert _let_in(Host=host, Origin=origin, Sec_Fetch_Site="same-origin") == [*CHANGING, *SAFE]
+        assert _accepted(Host=host, Origin=origin, Sec_Fetch_Site="same-origin") == [*CHANGING, *SAFE]
 
     @pytest.mark.parametrize(("host", "origin"), FOREIGN)
     def test_foreign_pages_may_only_read(self, host: str, origin: str) -> None:
         """A page of another site, of another port, or with a hidden origin may only send reading requests."""
-        assert _let_in(Host=host, Origin=origin) == SAFE
-        assert _let_in(Host=host, Origin=origin, Sec_Fetch_Site="cross-site") == SAFE
+        assert _accepted(Host=host, Origin=origin) == SAFE
+        assert _accepted(Host=host, Origin=origin, Sec_Fetch_Site="cross-site") == SAFE
 
     def test_programs_without_origin_are_accepted(self) -> None:
         """A program that sends neither header is accepted."""
-        assert _let_in(Host="localhost:8080") == [*CHANGING, *SAFE]
+        assert _accepted(Host="localhost:8080") == [*CHANGING, *SAFE]
 
     @pytest.mark.parametrize(
         ("site", "passing"),
@@ -251,7 +251,7 @@ class TestOrigin:
     )
     def test_sec_fetch_site_counts_without_an_origin(self, site: str, passing: list[tuple[str, bool]]) -> None:
         """Without Origin, Sec-Fetch-Site decides."""
-        assert _let_in(Host="localhost:8080", Sec_Fetch_Site=site) == [*passing, *SAFE]
+        assert _accepted(Host="localhost:8080", Sec_Fetch_Site=site) == [*passing, *SAFE]
 
     def test_a_foreign_host_with_the_same_origin_is_refused(self) -> None:
         """A foreign host with an Origin of the same name, as in DNS rebinding, is refused."""

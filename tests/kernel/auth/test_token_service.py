@@ -35,7 +35,7 @@ async def test_changes_by_another_service_are_read(with_settings: Any, tmp_path:
 
 
 class _Late(TokenStore):
-    """The store, of which a list may be handed over later than it was read."""
+    """A store that can delay the return of a list after reading it."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

@@ -35,14 +35,14 @@ async def _problem(response: aiohttp.ClientResponse) -> Any:
 
 
 class Clock:
-    """Seconds that go on by a step each time that they are read."""
+    """A clock that advances by `step` seconds each time that it is read."""
 
     def __init__(self, step: float) -> None:
         self._step = step
         self._now = 0.0
 
     def __call__(self) -> float:
-        """Return the next."""
+        """Return the next time."""
         self._now += self._step
         return self._now
 

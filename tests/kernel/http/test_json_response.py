@@ -154,7 +154,7 @@ class TestSlowClients:
 
 
 class TestForHandlers:
-    """What a handler can do with an answer before it is sent."""
+    """Changes of an answer by its handler before it is sent."""
 
     async def test_status_type_and_headers_are_sent_as_set(self) -> None:
         """The status, the media type and further headers are sent as the handler set them."""

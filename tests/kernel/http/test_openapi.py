@@ -27,7 +27,7 @@ class Thing(msgspec.Struct):
 
 
 class Search(msgspec.Struct):
-    """What to look for."""
+    """The query of a search."""
 
     text: str
     page: int = 1

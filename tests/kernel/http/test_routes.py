@@ -37,7 +37,7 @@ COOKIE = TokenAuthenticator(TOKEN).cookie_name(secure=False)
 
 @pytest.fixture(name="kernel")
 async def _kernel() -> AsyncIterator[Callable[..., Any]]:
-    """Return the server of the kernel's routes beside a tiny feature's: `await kernel(token="x")`."""
+    """Return a function that serves the routes of the kernel and of the tiny application: `await kernel(token="x")`."""
     async with AsyncExitStack() as stack:
 
         async def serve(token: str | None = None, readiness: Readiness | None = None) -> Any:
@@ -62,7 +62,7 @@ async def _away() -> None:
 
 
 async def _well() -> None:
-    """Find nothing wrong."""
+    """Pass."""
 
 
 class TestHealth:
@@ -383,7 +383,7 @@ class TestForms:
         ids=lambda body: repr(body[:24]),
     )
     async def test_an_invalid_form_is_refused(self, kernel: Any, body: bytes) -> None:
-        """An invalid form gets 400 or 403 and signs in no client."""
+        """An invalid form gets an error of 400 to 499 and signs in no client."""
         client = await kernel("abc")
 
         response = await client.post("/login", data=body, headers=FORM, allow_redirects=False)

@@ -20,7 +20,7 @@ from smartmob.errors import StartupError
 from smartmob.kernel.http import server
 from smartmob.settings import Settings
 from tests.kernel.raw import wire
-from tests.kernel.served import SECONDS, Start, takes
+from tests.kernel.served import SECONDS, Start, check_noise
 from tests.kernel.subprocesses.files import limited_to
 from tests.kernel.tiny import build
 
@@ -39,7 +39,7 @@ async def test_bind_is_logged_after_the_start(start: Start) -> None:
     child = await start()
 
     assert child.events() == ["opened", "bind", "ready"]
-    bind = child.said[1]
+    bind = child.lines[1]
     assert (bind["transport"], bind["host"], bind["port"]) == ("tcp", "127.0.0.1", child.port)
 
 
@@ -52,7 +52,7 @@ async def test_a_signal_stops_the_service_in_order(start: Start, number: signal.
 
     assert await child.end() == 0
     assert child.events()[3:] == ["stopping", "stop", "finishing", "closed"]
-    assert child.said[4]["reason"] == number.name
+    assert child.lines[4]["reason"] == number.name
 
 
 async def test_an_active_request_is_answered_at_the_stop(start: Start) -> None:
@@ -67,7 +67,7 @@ async def test_an_active_request_is_answered_at_the_stop(start: Start) -> None:
         assert (await releasing.reply()).status == 200
 
         child.process.send_signal(signal.SIGTERM)
-        assert (await child.hear("finishing"))["waiting"] == 1
+        assert (await child.next_event("finishing"))["waiting"] == 1
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", child.port)
         releasing.get("/go")
@@ -88,7 +88,7 @@ async def test_a_body_that_is_arriving_is_read_at_the_stop(start: Start) -> None
             await line.reader.readuntil(b"\r\n\r\n")
 
         child.process.send_signal(signal.SIGTERM)
-        await child.hear("finishing")
+        await child.next_event("finishing")
         line.send(b"12345")
         line.send(b"67890")
 
@@ -134,7 +134,7 @@ async def test_a_second_signal_exits_at_once(start: Start, number: signal.Signal
             other.get("/hello")
             await other.reply()
         child.process.send_signal(signal.SIGTERM)
-        await child.hear("finishing")
+        await child.next_event("finishing")
 
         child.process.send_signal(number)
 
@@ -172,7 +172,7 @@ async def test_malformed_http_gets_one_problem_with_an_id(start: Start, request_
     problem = reply.json()
     assert (problem["type"], problem["status"]) == ("urn:smartmob:problem:invalid-input", 400)
     assert problem["request_id"] == reply.headers["X-Request-Id"]
-    access = await child.hear("http.access")
+    access = await child.next_event("http.access")
     assert (access["request"], access["outcome"]) == (problem["request_id"], 400)
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
         assert response.status == 200
@@ -180,8 +180,8 @@ async def test_malformed_http_gets_one_problem_with_an_id(start: Start, request_
     await child.end()
     assert child.events().count("http.access") == 2
     assert "library.logged" not in child.events()
-    assert all("exception" not in said for said in child.said)
-    assert "5ecret" not in f"{child.said} {problem}"
+    assert all("exception" not in line for line in child.lines)
+    assert "5ecret" not in f"{child.lines} {problem}"
 
 
 async def test_a_malformed_head_is_logged_with_its_reason(start: Start) -> None:
@@ -191,7 +191,7 @@ async def test_a_malformed_head_is_logged_with_its_reason(start: Start) -> None:
         line.send(MALFORMED["a header without a colon"])
         problem = (await line.reply()).json()
 
-    said = await child.hear("http.malformed")
+    said = await child.next_event("http.malformed")
 
     assert said["request"] == problem["request_id"]
     assert said["reason"] == problem["detail"].partition(": ")[2] != ""
@@ -230,7 +230,7 @@ async def test_slow_bytes_do_not_extend_the_deadline_of_a_head(start: Start) -> 
 async def test_other_protocols_are_no_error(start: Start) -> None:
     """Bytes of other protocols (TLS, no bytes, half a request) are not logged as errors."""
     tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-    await takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
+    await check_noise(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
 
 
 async def test_a_taken_port_is_named_before_the_start(start: Start) -> None:
@@ -241,7 +241,7 @@ async def test_a_taken_port_is_named_before_the_start(start: Start) -> None:
 
         assert await child.end() == 3
     assert child.events() == ["refused"]
-    assert child.said[0]["said"] == (
+    assert child.lines[0]["said"] == (
         f"cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port, or --port 0."
     )
 
@@ -297,14 +297,14 @@ class TestHangUp:
             await releasing.reply()
             # The descriptor of this end stays open, so that only the loss of the other one is felt.
             os.close(there)
-            await child.hear("finishing")
+            await child.next_event("finishing")
             child.process.send_signal(signal.SIGHUP)
             releasing.get("/go")
             assert (await waiting.reply()).status == 200
         os.close(here)
 
         assert await child.end() == 0
-        assert next(line for line in child.said if line["event"] == "stop")["reason"] == "SIGHUP"
+        assert next(line for line in child.lines if line["event"] == "stop")["reason"] == "SIGHUP"
 
     @pytest.mark.parametrize("before", [(), ("nohup",)])
     async def test_without_a_terminal_sighup_does_not_stop(self, start: Start, before: tuple[str, ...]) -> None:

@@ -18,12 +18,12 @@ from tests.certificates import Authority, Files
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
-    """Return an authority whose files are the test's own."""
+    """Return an authority for the test."""
     return Authority(tmp_path)
 
 
 def _shown(server: Certificate, client: ssl.SSLContext) -> tuple[bytes, str | None]:
-    """Return the certificate that a client is shown, and the version of TLS, by a handshake without a network."""
+    """Return the certificate and the TLS version that a client gets, by a handshake in memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = client.wrap_bio(to_client, to_server, server_hostname="localhost")
     there = server.context.wrap_bio(to_server, to_client, server_side=True)

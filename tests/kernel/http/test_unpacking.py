@@ -16,10 +16,14 @@ from smartmob.errors import InvalidInput
 from smartmob.kernel.http.unpacking import PIECE_BYTES, Unpacker, unpacker
 
 _WHOLE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
+_PACKED = {
+    "gzip": gzip.compress(_WHOLE[:70_000]) + gzip.compress(_WHOLE[70_000:]),
+    "deflate": zlib.compress(_WHOLE),
+}
 
 
 def _unpacked(coding: str, *parts: bytes) -> bytes:
-    """Return what comes out of parts of a body."""
+    """Return the unpacked bytes of a body in parts."""
     found = Unpacker(coding)
     pieces = [piece for part in parts for piece in found.feed(part)]
     found.end()
@@ -41,11 +45,7 @@ def test_no_step_yields_more_than_a_piece(data: bytes) -> None:
 @given(cuts=st.lists(st.integers(0, 60_000), max_size=5))
 def test_the_boundaries_of_chunks_do_not_matter(cuts: list[int]) -> None:
     """A body in any parts unpacks to the same bytes."""
-    packed = {
-        "gzip": gzip.compress(_WHOLE[:70_000]) + gzip.compress(_WHOLE[70_000:]),
-        "deflate": zlib.compress(_WHOLE),
-    }
-    for coding, data in packed.items():
+    for coding, data in _PACKED.items():
         ends = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
         parts = [data[start:end] for start, end in itertools.pairwise(ends)]
 

@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 
 async def _well() -> None:
-    """Find nothing wrong."""
+    """Pass."""
 
 
 async def _away() -> None:
