@@ -46,7 +46,7 @@ from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
 FEATURES = (metrics, hosts, processes, commands, turrets, marks)
-"""All features, in the order in which they are started."""
+"""All features that have tables."""
 
 MIGRATED_FEATURES = {
     "access": "smartmob.kernel.auth",

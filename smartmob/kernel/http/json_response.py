@@ -26,7 +26,7 @@ _MAX_DIRECT_BYTES = 64 * 1024  # aiohttp writes larger bodies, and waits for cli
 
 
 class JSONResponse(web.StreamResponse):
-    """An answer with a JSON body. `headers` holds only the headers beyond those that every JSON answer has."""
+    """An answer with a JSON body. `headers` holds only the headers that are not in every JSON answer."""
 
     def __init__(self, body: bytes, status: int = 200, media_type: str = "application/json") -> None:
         # The set-up of the base class is left out on purpose: it takes most of the time.

@@ -38,9 +38,9 @@ _ALWAYS = {
     400: "The input is invalid; nothing was changed.",
     401: "A token is needed.",
     403: "The Host or the Origin of the request is not one of this service, or the role of the token does not suffice.",
-    429: "Too many wrong tokens came from this address; the header Retry-After tells when to try again.",
+    429: "Too many wrong tokens came from this address; the header Retry-After says when to try again.",
     500: "Internal server error.",
-    503: "The service cannot do this now; the header Retry-After tells when to try again.",
+    503: "The service cannot do this now; the header Retry-After says when to try again.",
 }
 _WITH_BODY = {
     408: "The body did not arrive in time.",

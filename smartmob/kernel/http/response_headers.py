@@ -13,7 +13,7 @@ _HSTS = "max-age=31536000"  # one year in seconds (RFC 6797, section 6.1.1)
 
 
 def add_security_headers(headers: MutableMapping[str, str], secure: bool) -> None:
-    """Forbid browsers to guess the media type and, if the request came over TLS, to come back without TLS."""
+    """Tell browsers not to guess the media type and, if the request came over TLS, to use TLS for later requests."""
     headers["X-Content-Type-Options"] = "nosniff"
     if secure:
         headers["Strict-Transport-Security"] = _HSTS
