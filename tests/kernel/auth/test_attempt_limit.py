@@ -283,6 +283,6 @@ def test_refusals_are_logged_without_secrets() -> None:
             with pytest.raises(TooManyTries):
                 route.attempt("s3cret 2")
     assert [line["event"] for line in lines] == ["auth.refused", "auth.refused", "auth.limited"]
-    assert all((line["client"], line["credential"], line["path"]) == ("192.0.2.1", "header", "/jobs") for line in lines)
+    assert all((line["client"], line["shown"], line["path"]) == ("192.0.2.1", "header", "/jobs") for line in lines)
     assert "s3cret" not in str(lines)
     assert "s3cret" not in repr(Credential("192.0.2.1", "s3cret", "header", "/jobs"))
