@@ -1,9 +1,9 @@
-"""The composition root: what the service is made of, read from top to bottom, and in which order it starts."""
+"""The composition root: it builds all parts of the service and sets the order in which they start."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,13 @@ from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.requests import AccessLog, BodyReader, RequestGate, RequestStats
+from smartmob.kernel.http.gate import RequestGate, RequestStats
 from smartmob.kernel.http.routes import KernelRoutes
 from smartmob.kernel.http.routing import Route, mount, public_paths
 from smartmob.kernel.observability.health import Readiness, database_check, disk_check, tasks_check
+from smartmob.kernel.observability.log import AccessLog
 from smartmob.kernel.observability.prometheus import (
     MetricsRegistry,
     auth_metrics,
@@ -44,22 +46,22 @@ from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
 FEATURES = (metrics, hosts, processes, commands, turrets, marks)
-"""In the order in which they are started."""
+"""All features that have tables."""
 
-# The names under which the ledger of the database knows them, with their packages.
 MIGRATED_FEATURES = {
     "access": "smartmob.kernel.auth",
     **{str(feature.__package__).rpartition(".")[2]: str(feature.__package__) for feature in FEATURES},
     "upkeep": "smartmob.kernel.maintenance",
 }
+"""The packages that own tables, by their names in the table `schema_migrations`, which cannot change."""
 
 PARTITIONS = hosts.PARTITIONS | turrets.PARTITIONS
-"""The divided tables, with the form of the times in the names of their partitions."""
+"""The partitioned tables, with the format of the times in the names of their partitions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A built service: the application to serve, and what the one who serves it must reach."""
+    """A built service: the application to serve, and the parts that the server and the tests use."""
 
     app: web.Application
     bus: EventBus
@@ -68,68 +70,63 @@ class Service:
     gate: RequestGate
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
-    features: tuple[Feature, ...]
+    features: tuple[Feature[object], ...]
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         return self.kernel.document
 
-    def stopping(self) -> None:
-        """Tell everybody, once, that the service takes no more work."""
+    def announce_stop(self) -> None:
+        """Fail the readiness check and publish ServiceStopping, once."""
         if not self.readiness.stopping:
             self.readiness.stopping = True
             self.bus.publish(ServiceStopping())
 
-    async def end(self) -> None:
-        """Return when the features have ended what goes on for ever."""
-        self.stopping()
-        await asyncio.gather(*(feature.end() for feature in self.features if feature.end is not None))
+    async def stop(self) -> None:
+        """Stop the processes, jobs and runs of all features; wait until they have stopped."""
+        self.announce_stop()
+        await asyncio.gather(*(feature.stop() for feature in self.features if feature.stop is not None))
 
-    async def finish(self, seconds: float) -> None:
-        """Return when the features have ended what they run, and requests are answered or their time is up."""
-        await self.end()
-        await self.gate.request_stats.finish(seconds)
+    async def drain(self, seconds: float) -> None:
+        """Stop the features, then wait until all active requests are answered, at most `seconds`."""
+        await self.stop()
+        await self.gate.request_stats.drain(seconds)
 
-    def stop_at_once(self) -> None:
-        """End what would outlive this process."""
+    def force_stop(self) -> None:
+        """Stop the embedded database, which would outlive this process."""
         if self.embedded is not None:
             self.embedded.stop_at_once()
 
 
-def _no_access_log(*_: object) -> None:
-    """Log no requests."""
-
-
-def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service:
+def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service:
     """Return the service for `settings`; nothing is started until its application is."""
     bus, tasks, readiness, request_stats = EventBus(), TaskRegistry(), Readiness(), RequestStats(access_log)
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
-    database, figures, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
-    tokens = TokenAuthenticator(settings.token, AttemptLimit(settings.auth_tries), str(settings.data_dir.absolute()))
-    known = dict[web.AbstractRoute, Route]()
-    bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, known)
+    database, metrics_registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
+    attempt_limit = AttemptLimit(settings.auth_tries)
+    tokens = TokenAuthenticator(settings.token, attempt_limit, instance=str(settings.data_dir.absolute()))
+    mounted = dict[web.AbstractRoute, Route]()
+    bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    dependencies = Dependencies(settings, bus, tasks, database, spawner, tokens, bodies, figures, viewers)
-    built = {feature: feature.build(dependencies) for feature in FEATURES}
-    services = _wired({feature: built[feature].service for feature in FEATURES})
-    features = (access.build(dependencies), *built.values(), console.build(dependencies, services))
+    dependencies = Dependencies(settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers)
+    features = _build_features(dependencies)
 
-    figures.add(http_metrics(request_stats), auth_metrics(tokens.tries))
-    figures.add(writer_metrics(*(feature.live for feature in features if feature.live is not None)))
-    figures.add(task_metrics(tasks, lag := LoopLag()))
+    metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit))
+    metrics_registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
+    metrics_registry.add(task_metrics(tasks, lag := LoopLag()))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
 
-    kernel = KernelRoutes(readiness, figures, tokens, bodies)
+    kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies)
     tables = (kernel.table(), *(feature.table for feature in features))
-    kernel.describe(tables)
-    hosts_answered = HostRules(settings.host, settings.allow_host)
-    gate = RequestGate(tokens, hosts_answered, public_paths(tables), request_stats, known)
+    kernel.set_tables(tables)
+    host_rules = HostRules(settings.host, settings.allow_host)
+    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
-    known |= mount(app, tables)
+    mounted |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
@@ -138,7 +135,7 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         folder.release()
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
-        tasks.supervise("loop lag", lag.watch)
+        tasks.supervise("loop-lag", lag.watch)
         yield
         await tasks.close()
 
@@ -156,30 +153,35 @@ def build(settings: Settings, access_log: AccessLog = _no_access_log) -> Service
         yield
         await database.close()
 
-    # Started in this order and stopped in the reverse one.
+    # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    app.on_shutdown.append(lambda _: service.end())
+    app.on_shutdown.append(lambda _: service.stop())
     return service
 
 
-def _wired(services: Mapping[Any, Any]) -> Services:
-    """Return the services of the features, after those that need each other have been told."""
-    found = Services(
-        metrics=services[metrics],
-        hosts=services[hosts],
-        processes=services[processes],
-        commands=services[commands],
-        turrets=services[turrets],
-        marks=services[marks],
+def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
+    """Return the tokens, all features in the order in which they are started, and the console."""
+    built_hosts = hosts.build(dependencies)
+    built_metrics = metrics.build(dependencies, host_load=built_hosts.service)
+    built_processes = processes.build(dependencies)
+    built_commands = commands.build(dependencies)
+    built_turrets = turrets.build(dependencies, host_load=built_hosts.service)
+    built_marks = marks.build(dependencies)
+    services = Services(
+        metrics=built_metrics.service,
+        hosts=built_hosts.service,
+        processes=built_processes.service,
+        commands=built_commands.service,
+        turrets=built_turrets.service,
+        marks=built_marks.service,
     )
-    found.turrets.machines = found.hosts
-    found.metrics.introduce(found.hosts)
-    return found
+    built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks)
+    return (access.build(dependencies), *built, console.build(dependencies, services))
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:
-    """Bring the tables up to date, and let readiness tell of it."""
+    """Apply the missing migrations, and add a readiness check for them."""
     wanted = migrations.collect(MIGRATED_FEATURES)
     connection = await database.connect()
     try:

@@ -1,13 +1,12 @@
-"""The exceptions of smartmob; an exception's docstring is its message.
+"""The exceptions of smartmob. The docstring of an exception is its default message.
 
-They say what went wrong and what to do about it, and know nothing of HTTP: `smartmob.kernel.http.problems` maps them to
-answers, `smartmob.cli.main` to exit codes.
+They do not depend on HTTP: `smartmob.kernel.http.problems` maps them to answers, `smartmob.cli.main` to exit codes.
 
     SmartmobError
-     ├─ StartupError            the service cannot start as asked
+     ├─ StartupError            the service cannot start
      │   ├─ SettingsError
      │   └─ DatabaseError
-     ├─ InvalidInput            what was sent does not fit
+     ├─ InvalidInput            an input is not valid
      │   └─ TooLarge
      ├─ NotFound
      ├─ Conflict
@@ -16,7 +15,7 @@ answers, `smartmob.cli.main` to exit codes.
      ├─ TooSlow
      ├─ Unavailable             try again later
      │   └─ TooManyTries
-     └─ RemoteError             what a client says of its server
+     └─ RemoteError             a client's request to a server failed
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ class DatabaseError(StartupError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with an input: `where` is a JSON path such as `$.run_date` or a parameter's name."""
+    """One fault of an input: `where` is a JSON path such as `$.run_date`, or the name of a parameter."""
 
     where: str
     message: str
 
 
 class InvalidInput(SmartmobError):
-    """The input does not fit."""
+    """The input is not valid."""
 
     def __init__(self, message: str = "", faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(message)
@@ -69,11 +68,11 @@ class TooLarge(InvalidInput):
 
 
 class NotFound(SmartmobError):
-    """There is no such thing."""
+    """Not found."""
 
 
 class Conflict(SmartmobError):
-    """The request does not fit the present state."""
+    """The request conflicts with the current state."""
 
 
 class NotAuthenticated(SmartmobError):
@@ -101,7 +100,7 @@ class TooManyTries(Unavailable):
 
 
 class RemoteError(SmartmobError):
-    """The server cannot be reached, or did not do what it was asked; `status` is its HTTP status, if it answered."""
+    """The server cannot be reached, or refused the request; `status` is its HTTP status if it answered."""
 
     def __init__(self, message: str = "", status: int | None = None) -> None:
         super().__init__(message)

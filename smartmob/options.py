@@ -1,4 +1,4 @@
-"""What a setting is: its declaration as a field, how it is called outside, and what it accepts. No I/O."""
+"""Options: how a setting is declared as a field, how it is named outside, and which values it accepts. No I/O."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def setting(
     secret: bool = False,
     name: str = "",
 ) -> T:
-    """Declare a field: its default, its help text and what it accepts; `shown` replaces the default in the help.
+    """Declare a field with its default, its help text and the values that it accepts.
 
-    `name` is that of the setting where it is not the field's own behind that of its group.
+    `shown` replaces the default in the help. `name` is the name of the setting if it differs from `GROUP_FIELD`.
     """
     metadata = {"help": text, "low": low, "high": high, "choices": choices, "shown": shown, "name": name}
     metadata["secret"] = secret
@@ -40,7 +40,7 @@ def setting(
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as the outside sees it."""
+    """One setting as users see it."""
 
     name: str
     group: str
@@ -63,18 +63,18 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """Return the environment variable."""
+        """Return the name of the environment variable."""
         return PREFIX + self.name.upper()
 
     @property
     def default_text(self) -> str:
-        """Return the default as the help shows it."""
+        """Return the default as a text for the help."""
         if self.shown or self.default is None or self.default == ():
             return self.shown
         return str(self.default).lower() if self.kind is bool else str(self.default)
 
     def parse(self, given: object, source: str) -> Any:
-        """Return `given` as a value of this setting; raise SettingsError that names `source`."""
+        """Return `given` as a value of this setting; raises SettingsError that names `source`."""
         if self.repeatable:
             parts = given.split(",") if isinstance(given, str) else given
             if not isinstance(parts, list | tuple):
@@ -136,7 +136,7 @@ _NAMES = {str: "a text", Path: "a path", bool: "true or false", int: "a whole nu
 
 
 def options(owner: type) -> tuple[Option, ...]:
-    """Return the settings that a dataclass and those nested in it declare."""
+    """Return the settings that a dataclass and its nested dataclasses declare."""
 
     def walk(owner: type, group: str) -> Iterator[Option]:
         hints = typing.get_type_hints(owner)

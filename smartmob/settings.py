@@ -1,8 +1,8 @@
-"""Every setting of the service: one frozen value, built once from flags, environment, file and defaults.
+"""All settings of the service: a frozen value, built once from flags, environment, configuration file and defaults.
 
-This is the only reader of the environment. A setting is one field of a dataclass below; from it come the flag
-(`--metrics-page-size`), the variable (`SMARTMOB_METRICS_PAGE_SIZE`), the key of the configuration file
-(`metrics_page_size`, or `page_size` in the table `[metrics]`), the help text and the reference page.
+No other module reads the environment. Each setting is one field of a dataclass below. The flag (`--metrics-page-size`),
+the variable (`SMARTMOB_METRICS_PAGE_SIZE`), the key of the configuration file (`metrics_page_size`, or `page_size` in
+the table `[metrics]`), the help text and the reference page are derived from the field.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from smartmob.options import PREFIX, Option, options, setting
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where the data is kept, and how long the service waits for it."""
+    """Settings of the database."""
 
     url: str | None = setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).", secret=True)
-    url_file: Path | None = setting(None, "File that holds the database URL, so that its password is in no listing.")
+    url_file: Path | None = setting(None, "File with the database URL; keeps its password out of process listings.")
     wait: float = setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
     patience: float = setting(
-        5.0, "Seconds that an accepted request waits for a database that went away.", low=0, high=600
+        5.0, "Seconds that an accepted request waits while the database is unavailable.", low=0, high=600
     )
-    query_timeout: float = setting(60.0, "Seconds after which a query without an answer is given up.", low=0.01)
-    pool_size: int = setting(8, "Connections kept for reading.", low=1, high=200)
+    query_timeout: float = setting(60.0, "Seconds after which a query is cancelled.", low=0.01)
+    pool_size: int = setting(8, "Connections in the pool for reading.", low=1, high=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class MetricsSettings:
 
     page_size: int = setting(500, "Rows on one page of a listing.", low=1, high=10_000)
     keep_days: float | None = setting(
-        None, "Days after their arrival when sessions and measures are removed.", low=0.01, shown="for ever"
+        None, "Days after which sessions and measures are deleted.", low=0.01, shown="never deleted"
     )
     run_window: float = setting(
         5.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
@@ -55,49 +55,53 @@ class CommandsSettings:
     """Settings of the feature `commands`."""
 
     modules: tuple[str, ...] = setting(
-        (), "Module with commands of your own, as Python imports it; repeatable.", name="commands"
+        (), "Python module with your own commands, by its import name; repeatable.", name="commands"
     )
-    keep_days: float = setting(30.0, "Days after their end when jobs and their output are removed.", low=0.01)
+    keep_days: float = setting(30.0, "Days after which finished jobs and their output are deleted.", low=0.01)
     job_output: int = setting(
-        256 * 1024 * 1024, "Bytes of output that are kept of one job; the beginning goes first.", low=64 * 1024
+        256 * 1024 * 1024,
+        "Bytes of output that are kept of one job; the oldest output is deleted first.",
+        low=64 * 1024,
     )
     total_output: int = setting(
         4 * 1024 * 1024 * 1024,
-        "Bytes of output that are kept of all jobs; the first finished goes first.",
+        "Bytes of output that are kept of all jobs; the output of the oldest finished job is deleted first.",
         low=64 * 1024,
     )
     least_free: int | None = setting(
         None,
-        "Bytes of the disk that jobs and files of clients leave free; a job is stopped there.",
+        "Free bytes on the disk below which jobs are stopped and uploads refused.",
         low=0,
         shown="as --least-free",
     )
-    most_jobs: int = setting(1_000, "Jobs that may run at a time.", low=1, high=100_000)
+    most_jobs: int = setting(1_000, "Jobs that may run at the same time.", low=1, high=100_000)
     connections: int = setting(1_000, "WebSocket clients of commands at the same time.", low=1)
-    connections_by_address: int = setting(500, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    connections_by_address: int = setting(
+        500, "WebSocket clients of commands from one address (an IPv6 /64 counts as one).", low=1
+    )
     first_timeout: float = setting(
         60.0,
-        "Seconds after which a WebSocket client of commands is disconnected that has sent nothing.",
+        "Seconds after which a WebSocket client of commands that has sent nothing is disconnected.",
         low=0.05,
         high=3600,
     )
-    kill_grace: float = setting(5.0, "Seconds that a job gets to end before it is killed.", low=0, high=3600)
-    reboot: str = setting("/sbin/reboot", "Program of the command reboot; empty switches it off.")
-    shutdown: str = setting("/sbin/shutdown now", "Program of the command shutdown; empty switches it off.")
+    kill_grace: float = setting(5.0, "Seconds between SIGTERM and SIGKILL when a job is stopped.", low=0, high=3600)
+    reboot: str = setting("/sbin/reboot", "Program that the command reboot runs; empty disables the command.")
+    shutdown: str = setting("/sbin/shutdown now", "Program that the command shutdown runs; empty disables the command.")
 
 
 @dataclass(frozen=True, slots=True)
 class ConplyentSettings:
-    """Settings of the door for stock conplyent clients."""
+    """Settings of the gateway for stock conplyent clients."""
 
     port: int | None = setting(
         None,
-        "Port for stock conplyent clients, which send no token; 0 takes a free one.",
+        "Port for stock conplyent clients, which cannot send a token; 0 takes a free one.",
         low=0,
         high=65535,
         shown="off",
     )
-    host: str = setting("127.0.0.1", "Address of that port: whoever reaches it runs commands.")
+    host: str = setting("127.0.0.1", "Address of that port; every client that can connect to it can run commands.")
     max_message: int = setting(16 * 1024 * 1024, "Bytes that one message of a stock client may have.", low=64 * 1024)
 
 
@@ -105,87 +109,107 @@ class ConplyentSettings:
 class ProcessesSettings:
     """Settings of the feature `processes`."""
 
-    grace: float = setting(10.0, "Seconds that a process gets to end after SIGTERM.", low=0, high=3600)
-    base_port: int = setting(5000, "First of the ports that processes get in PORT.", low=1, high=65535)
+    grace: float = setting(10.0, "Seconds between SIGTERM and SIGKILL when a process is stopped.", low=0, high=3600)
+    base_port: int = setting(5000, "First of the ports that processes get in the variable PORT.", low=1, high=65535)
     console_bytes: int = setting(
-        1024 * 1024, "Bytes of each process's output that are kept for those who attach later.", low=1024
+        1024 * 1024, "Bytes of each process's output that are kept for clients that attach later.", low=1024
     )
     viewer_bytes: int = setting(
-        4 * 1024 * 1024, "Bytes that may wait for one slow viewer before it misses lines.", low=65536
+        4 * 1024 * 1024, "Bytes of output that are buffered for one slow client before it misses lines.", low=65536
     )
-    sample_seconds: float = setting(5.0, "Seconds between two samples of what processes use.", low=0.1, high=3600)
-    keep_events_days: float = setting(30.0, "Days after which what happened to processes is removed.", low=0.01)
+    sample_seconds: float = setting(
+        5.0, "Seconds between two samples of the CPU and memory use of processes.", low=0.1, high=3600
+    )
+    keep_events_days: float = setting(30.0, "Days after which events of processes are deleted.", low=0.01)
     max_archive: int = setting(1024**3, "Bytes that a source archive may have.", low=1024)
-    max_unpacked: int = setting(2 * 1024**3, "Bytes that may come out of a source archive.", low=1024)
-    max_files: int = setting(100_000, "Files that may come out of a source archive.", low=1)
+    max_unpacked: int = setting(2 * 1024**3, "Bytes that a source archive may have when unpacked.", low=1024)
+    max_files: int = setting(100_000, "Files that a source archive may contain.", low=1)
     download_timeout: float = setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
-    stall_timeout: float = setting(30.0, "Seconds without a byte after which a download is given up.", low=0.1)
+    stall_timeout: float = setting(30.0, "Seconds without data after which a download is aborted.", low=0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class HostsSettings:
     """Settings of the feature `hosts`."""
 
-    name: str | None = setting(None, "Name of the service's own machine.", shown="the machine's name")
-    keep_days: float = setting(14.0, "Days for which samples of machines are kept.", low=0.01, high=36_500)
+    name: str | None = setting(None, "Name of the machine on which the service runs.", shown="the machine's name")
+    keep_days: float = setting(14.0, "Days after which samples of machines are deleted.", low=0.01, high=36_500)
     keep_minutes_days: float = setting(
-        365.0, "Days for which one-minute roll-ups of samples are kept.", low=0.01, high=36_500
+        365.0, "Days after which one-minute averages of samples are deleted.", low=0.01, high=36_500
     )
-    ahead: float = setting(300.0, "Seconds that a sample may lie in the future of the service.", low=0, high=86_400)
-    oldest_days: float = setting(3_650.0, "Days that a sample may lie in the past.", low=0.01, high=20_000)
-    connections: int = setting(10_000, "WebSocket clients at the same time.", low=1)
+    ahead: float = setting(
+        300.0, "Seconds that the time of a sample may be ahead of the service's clock.", low=0, high=86_400
+    )
+    oldest_days: float = setting(3_650.0, "Days that the time of a sample may lie in the past.", low=0.01, high=20_000)
+    connections: int = setting(10_000, "WebSocket clients that report samples at the same time.", low=1)
     max_message: int = setting(256 * 1024, "Bytes that one WebSocket message of a client may have.", low=1024)
     message_rate: float = setting(
-        10_000.0, "Messages a second that one WebSocket client may send before it is slowed down; 0 for any.", low=0
+        10_000.0, "Messages per second above which a WebSocket client is slowed down; 0 means no limit.", low=0
     )
     prove_timeout: float = setting(
-        30.0, "Seconds after which a WebSocket client is disconnected that has not proved itself.", low=0.05, high=3600
+        30.0, "Seconds after which a WebSocket client that is not authenticated is disconnected.", low=0.05, high=3600
     )
-    unproved: int = setting(2_000, "WebSocket clients at the same time that have not yet proved themselves.", low=1)
-    unproved_by_address: int = setting(1_000, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    unproved: int = setting(2_000, "WebSocket clients at the same time that are not authenticated yet.", low=1)
+    unproved_by_address: int = setting(
+        1_000, "Unauthenticated WebSocket clients from one address (an IPv6 /64 counts as one).", low=1
+    )
     heartbeat: float = setting(
         300.0,
-        "Seconds of silence after which a WebSocket client is pinged; half of that later it is disconnected.",
+        "Seconds of silence after which a WebSocket client is pinged; it gets half of that time to answer.",
         low=0.05,
         high=86_400,
     )
     open_monitor: bool = setting(False, "Show the load of the service's machine without a token.")
-    disk: Path = setting(Path("/"), "Disk of the service's machine to watch, by any path on it.")
-    csv_bytes: int = setting(10 * 1024 * 1024, "Bytes after which server_system_load.csv is rotated.", low=1024)
-    csv_kept: int = setting(5, "Rotated files of server_system_load.csv to keep.", low=0, high=1_000)
+    disk: Path = setting(Path("/"), "Any path on the disk whose use is measured on the service's machine.")
+    csv_bytes: int = setting(10 * 1024 * 1024, "Size in bytes at which server_system_load.csv is rotated.", low=1024)
+    csv_kept: int = setting(5, "Rotated files of server_system_load.csv that are kept.", low=0, high=1_000)
 
 
 @dataclass(frozen=True, slots=True)
 class TurretsSettings:
-    """Settings of the feature `turrets`: the headquarters of load tests, and how patient it is."""
+    """Settings of the feature `turrets`: the headquarters of load tests and its time limits."""
 
-    hq: bool = setting(False, "Be the headquarters of load tests: listen for turrets.", name="hq")
+    hq: bool = setting(False, "Be the headquarters of load tests and listen for turrets.", name="hq")
     hq_host: str = setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")
     hq_publish_port: int = setting(
-        5000, "Port of the headquarters' orders; 0 takes a free one.", low=0, high=65535, name="hq_publish_port"
+        5000,
+        "Port on which the headquarters publishes its orders; 0 takes a free one.",
+        low=0,
+        high=65535,
+        name="hq_publish_port",
     )
     hq_rc_port: int = setting(
-        5001, "Port of the headquarters for results and statuses.", low=0, high=65535, name="hq_rc_port"
+        5001,
+        "Port on which the headquarters receives results and statuses; 0 takes a free one.",
+        low=0,
+        high=65535,
+        name="hq_rc_port",
     )
     hq_external_port: int = setting(
-        5002, "Port on which the headquarters passes results on.", low=0, high=65535, name="hq_external_port"
+        5002,
+        "Port on which the headquarters forwards results; 0 takes a free one.",
+        low=0,
+        high=65535,
+        name="hq_external_port",
     )
     hq_curve_key_file: Path | None = setting(
-        None, "File that holds the headquarters' secret CURVE key; turrets need the public one.",
+        None, "File with the headquarters' secret CURVE key; turrets need the public key.",
         name="hq_curve_key_file",
     )  # fmt: skip
     hq_turret_keys: Path | None = setting(
-        None, "File with the public CURVE keys of the turrets that may connect, one a line; without it any may.",
+        None, "File with the public CURVE keys of turrets that may connect, one per line; without it all may.",
         name="hq_turret_keys",
     )  # fmt: skip
     lost_after: float = setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)
     quiet: float = setting(
-        3.0, "Seconds without a result after which turrets of OCT count as finished.", low=0.05, high=3600
+        3.0, "Seconds without a result after which a turret of OCT counts as finished.", low=0.05, high=3600
     )
-    drain: float = setting(60.0, "Seconds that the results of a run get to come in.", low=0.1, high=86_400)
+    drain: float = setting(
+        60.0, "Seconds that the headquarters waits for the last results of a run.", low=0.1, high=86_400
+    )
     wait: float = setting(600.0, "Seconds that a run waits for its turrets.", low=0.1, high=86_400)
     keep_days: float | None = setting(
-        None, "Days after which load tests and their results are removed.", low=0.01, shown="for ever"
+        None, "Days after which load tests and their results are deleted.", low=0.01, shown="never deleted"
     )
 
 
@@ -194,9 +218,9 @@ class ConsoleSettings:
     """Settings of the console."""
 
     peers: tuple[str, ...] = setting(
-        (), "Address of the service of another machine on which the console runs commands, too; repeatable."
+        (), "Address of the service on another machine on which the console may run commands; repeatable."
     )
-    peers_token_file: Path | None = setting(None, "File that holds the token which those services want.")
+    peers_token_file: Path | None = setting(None, "File with the token for those services.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,44 +231,55 @@ class Settings:
     port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     data_dir: Path = setting(
         Path(),
-        "Folder of everything that is kept.",
+        "Folder for all data.",
         shown="the platform's user data folder; /var/lib/smartmob for root",
     )
-    token_file: Path | None = setting(None, "File that holds the token clients must send (also SMARTMOB_TOKEN).")
-    tls_cert: Path | None = setting(None, "File of the certificate, as PEM: the service speaks HTTPS only.")
-    tls_key: Path | None = setting(None, "File of the certificate's private key, as PEM.")
-    insecure: bool = setting(False, "Listen on any address without a token: everybody who connects is trusted.")
-    allow_host: tuple[str, ...] = setting((), "Further name under which clients may address the service; repeatable.")
+    token_file: Path | None = setting(None, "File with the token that clients must send (also SMARTMOB_TOKEN).")
+    tls_cert: Path | None = setting(None, "File with the certificate, as PEM; with it the service speaks HTTPS only.")
+    tls_key: Path | None = setting(None, "File with the private key of the certificate, as PEM.")
+    insecure: bool = setting(
+        False, "Allow any address without a token; every client that can connect can run programs."
+    )
+    allow_host: tuple[str, ...] = setting(
+        (), "Additional host name by which clients may address the service; repeatable."
+    )
     registration: bool | None = setting(
-        None, "Let everybody register machines.", shown="only without a token; with one, registering needs it"
+        None, "Allow machines to register without a token.", shown="only if the service has no token"
     )
     auth_tries: int = setting(
-        30, "Wrong tokens, passwords and client ids that one address may show a minute; 0 for any.", low=0, high=100_000
+        30,
+        "Wrong tokens, passwords and client ids that one address may send per minute; 0 means no limit.",
+        low=0,
+        high=100_000,
     )
-    max_body: int = setting(16 * 1024 * 1024, "Bytes that one request's body may have.", low=1024)
-    body_timeout: float = setting(30.0, "Seconds without a byte after which a request's body is given up.", low=0.1)
+    max_body: int = setting(16 * 1024 * 1024, "Bytes that the body of a request may have.", low=1024)
+    body_timeout: float = setting(30.0, "Seconds without data after which the body of a request is refused.", low=0.1)
     body_least_rate: float = setting(
-        1_000.0, "Bytes a second with which a request's body must come beyond that time; 0 for any.", low=0
+        1_000.0, "Bytes per second that the body of a request must reach after that time; 0 means no limit.", low=0
     )
     idle_timeout: float = setting(
-        75.0, "Seconds after which a connection is closed that has not sent a whole head of a request.", low=0.1
+        75.0, "Seconds after which a connection without a complete request head is closed.", low=0.1
     )
     viewers: int = setting(
         1_000,
-        "Clients at the same time that follow a console, a load test, a job's output or what the pages show.",
+        "Clients at the same time that watch a console, a load test, the output of a job, or the pages.",
         low=1,
     )
-    viewers_by_address: int = setting(500, "The same, of one address (of an IPv6 network of 64 bits).", low=1)
+    viewers_by_address: int = setting(500, "Clients that watch from one address (an IPv6 /64 counts as one).", low=1)
     least_free: int = setting(
         512 * 1024 * 1024,
-        "Bytes of the disk that sources, their environments, jobs and files of clients leave free for the database.",
+        "Free bytes on the disk that sources, environments, jobs and uploads leave for the database.",
         low=0,
     )
-    stop_timeout: float = setting(30.0, "Seconds that requests under way get to finish at stop.", low=0, high=3600)
+    stop_timeout: float = setting(
+        30.0, "Seconds that active requests get to finish when the service stops.", low=0, high=3600
+    )
     log_format: str = setting("kv", "Format of log lines.", choices=("kv", "json"))
-    utc: bool = setting(False, "Write log times in UTC.")
-    no_restore: bool = setting(False, "Leave the processes of the last time stopped.")
-    logging_endpoint: str = setting("file:///dev/stdout", "Where log lines go: file:///PATH or fluent://HOST:PORT/APP.")
+    utc: bool = setting(False, "Write the times of log lines in UTC.")
+    no_restore: bool = setting(False, "Do not start the processes that ran when the service stopped.")
+    logging_endpoint: str = setting(
+        "file:///dev/stdout", "Destination of log lines: file:///PATH or fluent://HOST:PORT/APP."
+    )
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     commands: CommandsSettings = field(default_factory=CommandsSettings)
@@ -258,56 +293,56 @@ class Settings:
 
 OPTIONS: tuple[Option, ...] = options(Settings)
 _BY_NAME = {option.name: option for option in OPTIONS}
-_BY_PLACE = {f"{option.group}_{option.attribute}": option.name for option in OPTIONS if option.group}
-"""Names as tables of the file make them: those of most settings, and of a few that have a shorter one."""
+_BY_GROUP_AND_FIELD = {f"{option.group}_{option.attribute}": option.name for option in OPTIONS if option.group}
+"""The names of settings by GROUP_FIELD, as the tables of the configuration file give them."""
 
 
 SECRETS = (PREFIX + "TOKEN", "DATABASE_URL", *(option.variable for option in OPTIONS if option.secret))
-"""The variables that may hold secrets."""
+"""The environment variables that may contain secrets."""
 
-_HANDED_OVER = PREFIX + "SECRETS_FD"
-_handed: dict[str, str] = {}
+_SECRETS_VARIABLE = PREFIX + "SECRETS_FD"
+_secrets: dict[str, str] = {}
 
 
 def hide_secrets() -> None:
-    """Take the secrets out of the environment that /proc shows to every program of the same user, where there is one.
+    """Remove the secrets from the environment that /proc shows to all programs of the same user.
 
-    What /proc shows is what a program was started with, so it is started anew, as the same process, without them; they
-    are handed over in memory, by a descriptor that is closed at once.
+    /proc shows the environment with which a program was started, so this process executes itself again without the
+    secrets. It passes them on in an anonymous file in memory, which is closed after reading.
     """
-    if (descriptor := os.environ.pop(_HANDED_OVER, "")).isdecimal():
+    if (descriptor := os.environ.pop(_SECRETS_VARIABLE, "")).isdecimal():
         with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
-            _handed.update(json.load(file))
+            _secrets.update(json.load(file))
     given = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
     if not given or not hasattr(os, "memfd_create"):
         return
     memory = os.memfd_create("secrets", flags=0)
-    os.write(memory, json.dumps({**_handed, **given}).encode())
+    os.write(memory, json.dumps({**_secrets, **given}).encode())
     os.lseek(memory, 0, os.SEEK_SET)
     kept = {name: value for name, value in os.environ.items() if name not in given}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_HANDED_OVER: str(memory)})  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_SECRETS_VARIABLE: str(memory)})  # noqa: S606
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of this process, with the secrets that were taken out of it."""
-    return {**os.environ, **_handed}
+    """Return the environment of this process, including the secrets that `hide_secrets` removed."""
+    return {**os.environ, **_secrets}
 
 
 _OWN = frozenset(("DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"))
 
 
 def inherited() -> dict[str, str]:
-    """Return the environment that programs inherit from the service.
+    """Return the environment for programs that the service starts.
 
-    It is without the settings, which may be secrets, and without what systemd says to the service alone.
+    It has no settings, which may be secrets, and no variables that systemd sets for the service alone.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in _OWN}
 
 
 def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Settings:
-    """Return the settings: flags before `SMARTMOB_*` before the file before defaults.
+    """Return the settings: flags override `SMARTMOB_*`, which override the file, which overrides defaults.
 
-    `flags` holds option names (`metrics_page_size`) and only those that were given. Raises SettingsError.
+    `flags` maps the names of the given options (`metrics_page_size`) to their values. Raises SettingsError.
     """
     file = file or (Path(env[PREFIX + "CONFIG"]) if env.get(PREFIX + "CONFIG") else None)
     values: dict[str, Any] = {}
@@ -347,9 +382,9 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
 
 
 def default_data_dir() -> Path:
-    """Return where data is kept when nothing else is said."""
-    # A folder below /root can be reached by no other user, so the database of a service that runs as root (which
-    # PostgreSQL itself refuses to do) would have no place there.
+    """Return the default data directory."""
+    # PostgreSQL refuses to run as root, so the database of a service that runs as root has another user, who cannot
+    # reach a folder below /root.
     return Path("/var/lib/smartmob") if os.geteuid() == 0 else Path(platformdirs.user_data_path("smartmob"))
 
 
@@ -363,13 +398,13 @@ def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[
     if not token:
         raise SettingsError(f"{source}: the token is empty")
     if not (token.isascii() and token.isprintable()):
-        # Clients encode other characters of a header each in their own way, if at all.
+        # Clients differ in how they encode other characters in a header.
         raise SettingsError(f"{source}: a token may have printable ASCII characters only")
     return token
 
 
 def secret(path: Path, source: str) -> str:
-    """Return what the file `path` holds; raises SettingsError that names `source`."""
+    """Return the text in the file `path`, without surrounding blanks; raises SettingsError that names `source`."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -396,7 +431,7 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     values = {}
     for key, given in _flatten(document):
-        name = _BY_PLACE.get(key, key)
+        name = _BY_GROUP_AND_FIELD.get(key, key)
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority of the test's own, and files as an operator has them."""
+"""Certificates for tests: an authority for each test, and files as an operator has them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import trustme
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a certificate and its key are."""
+    """The paths of a certificate and its key."""
 
     cert: Path
     key: Path
 
     @property
     def options(self) -> tuple[str | Path, ...]:
-        """Return the options of a service that uses them."""
+        """Return the options of a service that uses the files."""
         return ("--tls-cert", self.cert, "--tls-key", self.key)
 
 
 class Authority:
-    """Signs certificates; `file` is what those who trust it are given."""
+    """A certificate authority; `file` is its certificate, for clients that trust it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ class Authority:
         self._ca.cert_pem.write_to_path(self.file)
 
     def issue(self, name: str = "server", *hosts: str) -> Files:
-        """Write a new certificate, for 127.0.0.1 and localhost unless it is for other hosts, over what is there."""
+        """Write a new certificate, by default for 127.0.0.1 and localhost, over existing files."""
         issued = self._ca.issue_cert(*(hosts or ("127.0.0.1", "localhost")))
         files = Files(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         files.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))

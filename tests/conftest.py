@@ -1,4 +1,4 @@
-"""What the tests share: one PostgreSQL server for a run, one database for a test, and running services."""
+"""Fixtures of all tests: one PostgreSQL server for a run, one database for a test, and running services."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _numbers = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folders that all workers of this run share."""
+    """Create the folders that all workers of this run share."""
     share(config)
     # A shell without job control, or nohup, has its children ignore these, and so would all that the tests start.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
@@ -54,13 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes long at the beginning."""
+    """Move slow tests to the beginning."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", name="postgres_url")
 def _postgres_url() -> str:
-    """Return the URL of the one server of this run, to which the name of a database is to be added."""
+    """Return the URL of the PostgreSQL server of this run, with a placeholder for the name of a database."""
     shared = Path(os.environ[SHARED])
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -96,12 +96,12 @@ async def _start_server(home: Path) -> str:
 
 
 def as_admin(url: str) -> str:
-    """Return the URL with the administrator in the place of the service's role."""
+    """Return the URL with the administrator instead of the role of the service."""
     return url.replace(f"//{ROLE}@", f"//{ADMIN}@", 1)
 
 
 async def _make_host_partitions(url: str) -> None:
-    """Make what each service would make at its start, once for all."""
+    """Create the partitions that each service would create at its start, once for all tests."""
     database = Database(DatabaseSettings(url=url), None)
     await database.open()
     partitions, now = HostPartitions(database), clock.now()
@@ -112,7 +112,7 @@ async def _make_host_partitions(url: str) -> None:
 
 @pytest.fixture(name="database_url")
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
-    """Return the URL of a database of the test's own, with all tables and no rows."""
+    """Return the URL of a database for the test, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     await execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_url.format(name)
@@ -129,7 +129,7 @@ async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
 
 
 async def execute(postgres_url: str, statement: str) -> None:
-    """Execute a statement as the administrator: the service's role makes no databases."""
+    """Execute a statement as the administrator, since the role of the service cannot create databases."""
     connection = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
     try:
         await connection.execute(statement)
@@ -139,7 +139,7 @@ async def execute(postgres_url: str, statement: str) -> None:
 
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
-    """Return settings that use the test's own database and folder."""
+    """Return settings with the database and the folder of the test."""
     return Settings(port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=2.0))
 
 
@@ -148,7 +148,7 @@ Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]
 
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    """Serve on loopback and give a client for it."""
+    """Serve on loopback and give a client."""
     async with TestClient(ServiceServer(service.app, service.gate)) as client:
         yield client
 
@@ -162,7 +162,7 @@ async def _client(settings: Settings) -> AsyncIterator[TestClient[web.Request, w
 
 @pytest.fixture(name="with_settings")
 async def _with_settings(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
-    """Return the maker of clients of services whose settings differ: `await with_settings(token="x")`."""
+    """Return a function that returns clients of services with other settings: `await with_settings(token="x")`."""
     contexts = []
 
     async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
@@ -177,7 +177,7 @@ async def _with_settings(settings: Settings) -> AsyncIterator[Callable[..., Awai
 
 @pytest.fixture(name="reachable_path")
 def _reachable_path() -> Iterator[Path]:
-    """Return a folder of the test's own that every user can walk to, unlike `tmp_path`."""
+    """Return a folder for the test that every user can reach, unlike `tmp_path`."""
     folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
     folder.chmod(0o711)
     yield folder

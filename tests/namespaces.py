@@ -1,4 +1,4 @@
-"""Namespaces of process ids, as containers have them, for whoever the tests are run by."""
+"""Namespaces of process ids, as in containers, for any user that runs the tests."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import os
 
 _AS_USER = () if os.geteuid() == 0 else ("--user", "--map-current-user")
 NAMESPACE = ("unshare", *_AS_USER, "--pid", "--fork", "--kill-child", "--mount-proc")
-"""What is put before a command that shall be process 1 of one."""
+"""The words before a command that run it as process 1 of a new namespace."""

@@ -1,4 +1,4 @@
-"""A server of a built service within a test: it has the connections of the real one."""
+"""A server within a test that has the connections of the real server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from smartmob.kernel.http.requests import RequestGate
+from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Runner
 
 _STOP_SECONDS = 60.0
 
 
 class ServiceServer(TestServer):
-    """Serves an application behind its entrance on loopback."""
+    """Serves an application behind its request gate on loopback."""
 
     def __init__(self, app: web.Application, gate: RequestGate, **options: Any) -> None:
         super().__init__(app, host="127.0.0.1", **options)

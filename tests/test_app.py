@@ -1,4 +1,4 @@
-"""The composition root: the service as a whole, started and stopped in this process."""
+"""The composition root: the whole service, started and stopped in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.waiting import until
 
 @pytest.fixture(name="admin")
 async def _admin(database_url: str) -> AsyncIterator[Any]:
-    """Return a connection of the test's own to the service's database."""
+    """Return a separate connection to the database of the service."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -33,7 +33,7 @@ async def _admin(database_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture(name="embedded_settings")
 def _embedded_settings(reachable_path: Path) -> Settings:
-    """Return settings without a database URL: the service brings its own."""
+    """Return settings without a database URL, for an embedded database."""
     return Settings(port=0, data_dir=reachable_path / "data", database=DatabaseSettings(patience=2.0))
 
 
@@ -45,7 +45,7 @@ async def _drop_everything(admin: Any) -> bool:
     return True
 
 
-async def _nobody_else(admin: Any) -> bool:
+async def _is_only_connection(admin: Any) -> bool:
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     return await admin.fetchval(others) == 0
 
@@ -58,18 +58,20 @@ async def _ready(client: Any) -> tuple[int, dict[str, str]]:
 async def _serve(service: Service, settings: Settings) -> None:
     """Serve as the command line does; for starts that fail."""
     await serve(
-        *(service.app, service.gate, settings),
-        stopping=service.stopping,
-        at_once=service.stop_at_once,
-        finish=service.finish,
+        service.app,
+        service.gate,
+        settings,
+        on_stop=service.announce_stop,
+        force_stop=service.force_stop,
+        drain=service.drain,
     )
 
 
 class TestBuild:
     """A service that was built and not started."""
 
-    def test_nothing_happens_yet(self, tmp_path: Path) -> None:
-        """No folder is made, no database asked, no task started."""
+    def test_build_starts_nothing(self, tmp_path: Path) -> None:
+        """`build` creates no folder, opens no connection and starts no task."""
         settings = Settings(data_dir=tmp_path / "data", database=DatabaseSettings(url="postgresql://nowhere.invalid/x"))
 
         service = build(settings)
@@ -78,20 +80,20 @@ class TestBuild:
         assert service.tasks.names() == []
         assert service.embedded is None
 
-    def test_its_own_database(self, tmp_path: Path) -> None:
-        """Without a URL the service brings a database in its data directory."""
+    def test_without_a_url_the_database_is_embedded(self, tmp_path: Path) -> None:
+        """Without a URL the service has a database in its data directory."""
         service = build(Settings(data_dir=tmp_path / "data"))
 
         assert service.embedded is not None
         assert service.embedded.home == tmp_path / "data" / "postgres"
-        service.stop_at_once()
+        service.force_stop()
 
-    def test_ending_at_once_without_a_database_of_its_own(self, settings: Settings) -> None:
-        """There is nothing that would outlive the process."""
-        build(settings).stop_at_once()
+    def test_force_stop_without_an_embedded_database_does_nothing(self, settings: Settings) -> None:
+        """With an external database there is nothing to stop."""
+        build(settings).force_stop()
 
-    def test_the_document(self, settings: Settings) -> None:
-        """It can be had without a running service, with the routes of the kernel and of the features."""
+    def test_the_document_needs_no_running_service(self, settings: Settings) -> None:
+        """The document has the routes of the kernel and of the features before the start."""
         paths = build(settings).document["paths"]
 
         assert {"/health", "/metrics", "/metrics/", "/contexts/"} <= set(paths)
@@ -100,8 +102,8 @@ class TestBuild:
 class TestRunning:
     """A service that runs."""
 
-    async def test_it_is_ready(self, settings: Settings) -> None:
-        """Database, disk and migrations are asked, and pass."""
+    async def test_a_started_service_is_ready(self, settings: Settings) -> None:
+        """All readiness checks pass after the start."""
         async with running(build(settings)) as client:
             assert await _ready(client) == (
                 200,
@@ -109,14 +111,14 @@ class TestRunning:
             )
 
     async def test_every_task_is_supervised(self, settings: Settings) -> None:
-        """What goes on as long as the service, in any feature, is started again when it dies."""
+        """All background tasks of all features are started again when they die."""
         service = build(replace(settings, turrets=QUICK))
         async with running(service):
             assert "turrets-results" in service.tasks.names()
             assert service.tasks.names() == service.tasks.supervised()
 
-    async def test_a_dead_task(self, settings: Settings) -> None:
-        """Readiness fails, with its name, while a supervised task is dead."""
+    async def test_a_dead_task_fails_readiness(self, settings: Settings) -> None:
+        """Readiness fails, with the name of the task, while a supervised task is dead."""
 
         async def die() -> None:
             raise ValueError
@@ -130,18 +132,18 @@ class TestRunning:
         assert status == 503
         assert "watch" in checks["tasks"]
 
-    async def test_it_says_that_it_stops(self, settings: Settings) -> None:
-        """From the signal on it takes no more work."""
+    async def test_a_stopping_service_is_not_ready(self, settings: Settings) -> None:
+        """After `announce_stop` the readiness check fails."""
         service = build(settings)
         async with running(service) as client:
-            service.stopping()
+            service.announce_stop()
 
             status, checks = await _ready(client)
 
         assert (status, checks["service"]) == (503, "stopping")
 
-    async def test_missing_migrations(self, settings: Settings, admin: Any) -> None:
-        """A database that was put back to an older state is told."""
+    async def test_missing_migrations_fail_readiness(self, settings: Settings, admin: Any) -> None:
+        """A database in an older state fails the check of migrations."""
         async with running(build(settings)) as client:
             await admin.execute("DELETE FROM schema_migrations")
 
@@ -150,8 +152,8 @@ class TestRunning:
         assert status == 503
         assert "migrations are missing" in checks["migrations"]
 
-    async def test_missing_tables(self, settings: Settings, admin: Any) -> None:
-        """So is one without any tables, and no request fails for it but with a clear word."""
+    async def test_missing_tables_fail_readiness(self, settings: Settings, admin: Any) -> None:
+        """A database without tables fails the check of migrations with a reason."""
         async with running(build(settings)) as client:
             await until(lambda: _drop_everything(admin))
 
@@ -161,37 +163,37 @@ class TestRunning:
 
             await until(told)
 
-    async def test_two_addresses_that_look_alike(self, client: Any) -> None:
+    async def test_metrics_with_and_without_a_slash_differ(self, client: Any) -> None:
         """`/metrics` is for Prometheus and `/metrics/` for the clients of the test metrics."""
         async with client.get("/metrics") as response:
             assert response.content_type == "text/plain"
         async with client.get("/metrics/") as response:
             assert response.status == 204
 
-    async def test_its_token(self, with_settings: Any) -> None:
-        """Every feature asks for it."""
+    async def test_every_feature_needs_the_token(self, with_settings: Any) -> None:
+        """Routes of all features need the token."""
         client = await with_settings(token="abc")
 
         for path in ("/metrics/", "/api/v1/contexts/", "/openapi.json", "/unknown"):
             assert (await client.get(path)).status == 401
         assert (await client.get("/contexts/", headers={"Authorization": "Bearer abc"})).status == 204
 
-    async def test_further_names(self, with_settings: Any) -> None:
-        """It answers to the names that it was given."""
+    async def test_allowed_host_names_are_accepted(self, with_settings: Any) -> None:
+        """Names of the setting `allow_host` are accepted, others are not."""
         client = await with_settings(allow_host=("lab.example",))
 
         assert (await client.get("/health", headers={"Host": "lab.example:443"})).status == 200
         assert (await client.get("/health", headers={"Host": "other.example"})).status == 403
 
-    async def test_its_limits(self, with_settings: Any) -> None:
-        """The largest body is the one of the settings."""
+    async def test_the_setting_limits_bodies(self, with_settings: Any) -> None:
+        """A body above `max_body` gets 413."""
         client = await with_settings(max_body=2000)
 
         async with client.post("/metrics/", data=b"x" * 2001) as response:
             assert response.status == 413
 
-    async def test_features_hear_of_each_other(self, settings: Settings) -> None:
-        """What was stored is told on the bus, after it was stored."""
+    async def test_events_are_published_after_the_commit(self, settings: Settings) -> None:
+        """Events on the bus count the rows that were stored."""
         service = build(settings)
         heard: list[MetricsStored] = []
         service.bus.subscribe(MetricsStored, heard.append)
@@ -212,11 +214,11 @@ class TestRunning:
         assert lines[0][4] == "id-1"
 
 
-class TestEnd:
-    """A service that has been stopped, or could not start."""
+class TestStop:
+    """A service that was stopped, or could not start."""
 
-    async def test_nothing_is_left(self, settings: Settings, admin: Any) -> None:
-        """Its tasks have ended, its connections are closed, its folder is free, and what it accepted is stored."""
+    async def test_a_stop_leaves_nothing_running(self, settings: Settings, admin: Any) -> None:
+        """Tasks have ended, connections are closed, the data directory is free, and accepted data is stored."""
         service = build(settings)
         async with running(service) as client:
             answers = await asyncio.gather(*(client.post("/metrics/", json=metric()) for _ in range(20)))
@@ -225,21 +227,23 @@ class TestEnd:
         assert {response.status for response in answers} == {201}
         assert service.tasks.names() == []
         # A connection's process at the database ends after its client has closed it, in its own time.
-        await until(lambda: _nobody_else(admin))
+        await until(lambda: _is_only_connection(admin))
         folder = DataDirectory(settings.data_dir)
         folder.hold()
         folder.release()
 
-    async def test_a_second_service(self, settings: Settings) -> None:
-        """Two services do not share a data directory: the second is told so, and the first does not notice."""
+    async def test_a_second_service_on_a_data_directory_is_refused(self, settings: Settings) -> None:
+        """The second service fails with an error, and the first one continues."""
         async with running(build(settings)) as client:
             with pytest.raises(StartupError, match="in use by another smartmob service"):
                 await _serve(build(settings), settings)
 
             assert (await _ready(client))[0] == 200
 
-    async def test_a_database_that_refuses(self, settings: Settings, database_url: str) -> None:
-        """The error is the database's, and the folder is free again for the next try."""
+    async def test_a_refused_database_login_frees_the_data_directory(
+        self, settings: Settings, database_url: str
+    ) -> None:
+        """The start fails with the error of the database, and the data directory is free again."""
         wrong = replace(settings, database=DatabaseSettings(url=database_url.replace("smartmob@", "nobody@")))
 
         with pytest.raises(DatabaseError, match="the database refuses the service"):
@@ -249,7 +253,7 @@ class TestEnd:
             assert (await _ready(client))[0] == 200
 
 
-async def test_with_its_own_database(embedded_settings: Settings) -> None:
+async def test_an_embedded_database_keeps_its_data_and_is_stopped(embedded_settings: Settings) -> None:
     """It needs nothing but a folder: what is stored is there at the next start, and no server stays behind.
 
     Not even when a start fails, as with a database that a newer version has changed.
@@ -269,7 +273,7 @@ async def test_with_its_own_database(embedded_settings: Settings) -> None:
             host=str(embedded_settings.data_dir / "postgres" / "socket"), user="smartmob", database="smartmob"
         )
         await connection.execute(
-            "INSERT INTO schema_migrations (feature, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
+            "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ('metrics', 9999, 'x', 'x')"
         )
         await connection.close()
 

@@ -1,4 +1,4 @@
-"""What a declared field becomes outside: its names, its default as shown, and what it accepts."""
+"""The options that declared fields become: their names, their shown defaults, and their accepted values."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from smartmob.options import options, setting
 
 
 @dataclass(frozen=True, slots=True)
-class _Kitchen:
-    burners: int = setting(4, "How many burners.", low=1, high=8)
-    gas: bool = setting(False, "Cook with gas.", name="gas")
+class _Cache:
+    entries: int = setting(4, "Entries of the cache.", low=1, high=8)
+    shared: bool = setting(False, "Share the cache.", name="shared")
 
 
 @dataclass(frozen=True, slots=True)
-class _House:
+class _Program:
     colour: str = setting("white", "Colour.", choices=("white", "red"))
-    cellar: Path | None = setting(None, "The cellar.", shown="none")
-    active_requests: tuple[str, ...] = setting((), "Who is there.")
+    folder: Path | None = setting(None, "Folder.", shown="none")
+    users: tuple[str, ...] = setting((), "User; repeatable.")
     height: float = setting(2.5, "Height in metres.", low=0)
-    kitchen: _Kitchen = field(default_factory=_Kitchen)
+    cache: _Cache = field(default_factory=_Cache)
 
 
-HOUSE = {option.name: option for option in options(_House)}
+OPTIONS = {option.name: option for option in options(_Program)}
 
 
-def test_fields_and_those_of_nested_dataclasses_are_settings() -> None:
-    """A nested one carries the name of its group, unless it has a name of its own."""
-    assert list(HOUSE) == ["colour", "cellar", "guests", "height", "kitchen_burners", "gas"]
-    assert (HOUSE["kitchen_burners"].flag, HOUSE["kitchen_burners"].variable) == (
-        "--kitchen-burners", "SMARTMOB_KITCHEN_BURNERS",
+def test_fields_of_nested_dataclasses_are_options_too() -> None:
+    """The name of a nested option begins with its group, unless it has a name of its own."""
+    assert list(OPTIONS) == ["colour", "folder", "users", "height", "cache_entries", "shared"]
+    assert (OPTIONS["cache_entries"].flag, OPTIONS["cache_entries"].variable) == (
+        "--cache-entries", "SMARTMOB_CACHE_ENTRIES",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("colour", "white"), ("cellar", "none"), ("guests", ""), ("height", "2.5"), ("gas", "false")],
+    [("colour", "white"), ("folder", "none"), ("users", ""), ("height", "2.5"), ("shared", "false")],
 )
-def test_defaults_as_the_help_shows_them(name: str, shown: str) -> None:
-    """What is said to be shown goes before the default itself."""
-    assert HOUSE[name].default_text == shown
+def test_a_shown_text_replaces_the_default_in_the_help(name: str, shown: str) -> None:
+    """The help shows `shown` if it is given, else the default."""
+    assert OPTIONS[name].default_text == shown
 
 
 @pytest.mark.parametrize(
     ("name", "given", "value"),
     [
         ("colour", "red", "red"),
-        ("cellar", "/tmp", Path("/tmp")),
-        ("guests", "ann, bob,", ("ann", "bob")),
-        ("guests", ["ann"], ("ann",)),
+        ("folder", "/tmp", Path("/tmp")),
+        ("users", "ann, bob,", ("ann", "bob")),
+        ("users", ["ann"], ("ann",)),
         ("height", "3", 3.0),
-        ("kitchen_burners", 8, 8),
-        ("gas", "Yes", True),
+        ("cache_entries", 8, 8),
+        ("shared", "Yes", True),
     ],
 )
-def test_accepted(name: str, given: Any, value: Any) -> None:
-    """Texts of the environment and values of the file become values of the field's type."""
-    assert HOUSE[name].parse(given, "here") == value
+def test_valid_texts_and_values_are_converted(name: str, given: Any, value: Any) -> None:
+    """Texts from the environment and values from the file become values of the type of the field."""
+    assert OPTIONS[name].parse(given, "here") == value
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_accepted(name: str, given: Any, value: Any) -> None:
     [
         ("colour", "blue", "one of white, red"),
         ("colour", 1, "a text"),
-        ("guests", 1, "a list of texts"),
-        ("guests", [1], "a list of texts"),
+        ("users", 1, "a list of texts"),
+        ("users", [1], "a list of texts"),
         ("height", "nan", "a number"),
         ("height", -1, "at least 0"),
-        ("kitchen_burners", 9, "from 1 to 8"),
-        ("kitchen_burners", 2.5, "a whole number"),
-        ("kitchen_burners", True, "a whole number"),
-        ("gas", "perhaps", "true or false"),
-        ("cellar", "a\0b", "a path"),
+        ("cache_entries", 9, "from 1 to 8"),
+        ("cache_entries", 2.5, "a whole number"),
+        ("cache_entries", True, "a whole number"),
+        ("shared", "perhaps", "true or false"),
+        ("folder", "a\0b", "a path"),
     ],
 )
-def test_refused(name: str, given: Any, wanted: str) -> None:
-    """The error names where the value came from and says what would be right."""
+def test_invalid_values_are_refused_with_their_source(name: str, given: Any, wanted: str) -> None:
+    """The error names the source of the value and what is accepted."""
     with pytest.raises(SettingsError, match=f"^here: expected {wanted}"):
-        HOUSE[name].parse(given, "here")
+        OPTIONS[name].parse(given, "here")

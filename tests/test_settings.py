@@ -1,4 +1,4 @@
-"""The settings: where a value comes from, what is refused, and what stays secret."""
+"""The settings: their sources, their validation, and their secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ grouped_option = pytest.mark.parametrize(
 
 @pytest.fixture(name="file")
 def _file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return the writer of configuration files."""
+    """Return a function that writes configuration files."""
 
     def write(text: str) -> Path:
         path = tmp_path / "smartmob.toml"
@@ -36,7 +36,7 @@ def _file(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def _two(option: Option, folder: Path) -> tuple[Any, Any]:
-    """Return two values that differ, and of which the first is not the default."""
+    """Return two different values; the first is not the default."""
     if option.repeatable:
         return ("one.example", "two.example"), ("three.example",)
     if option.kind is bool:
@@ -67,11 +67,11 @@ def _value(settings: Settings, option: Option) -> Any:
 
 
 class TestPrecedence:
-    """Flags before variables before the file before defaults, for each setting."""
+    """Flags override variables, which override the file, which overrides defaults, for each setting."""
 
     @every_option
-    def test_the_default(self, option: Option) -> None:
-        """What nobody sets has its default, within its own bounds."""
+    def test_each_default_is_valid(self, option: Option) -> None:
+        """A setting without a value has its default, which is within its bounds."""
         value = _value(load({}, {}), option)
 
         if option.name == "data_dir":
@@ -81,8 +81,8 @@ class TestPrecedence:
             assert value is None or option.parse(value, "default") == value
 
     @every_option
-    def test_the_file_before_the_default(self, option: Option, file: Any, tmp_path: Path) -> None:
-        """The file sets what it names, with the type of the setting."""
+    def test_the_file_overrides_the_default(self, option: Option, file: Any, tmp_path: Path) -> None:
+        """The file sets the settings that it names, with their types."""
         value, _ = _two(option, tmp_path)
 
         found = _value(load({}, {}, file(f"{option.name} = {_as_toml(value)}")), option)
@@ -91,8 +91,8 @@ class TestPrecedence:
         assert type(found) is type(value)
 
     @every_option
-    def test_the_variable_before_the_file(self, option: Option, file: Any, tmp_path: Path) -> None:
-        """A variable of the environment counts more than the file, with the type of the setting."""
+    def test_a_variable_overrides_the_file(self, option: Option, file: Any, tmp_path: Path) -> None:
+        """An environment variable overrides the file, with the type of the setting."""
         value, other = _two(option, tmp_path)
 
         found = _value(load({}, {option.variable: _as_text(value)}, file(f"{option.name} = {_as_toml(other)}")), option)
@@ -101,8 +101,8 @@ class TestPrecedence:
         assert type(found) is type(value)
 
     @every_option
-    def test_the_flag_before_the_variable(self, option: Option, file: Any, tmp_path: Path) -> None:
-        """A flag counts more than a variable and the file, also when it sets what is the default."""
+    def test_a_flag_overrides_the_variable(self, option: Option, file: Any, tmp_path: Path) -> None:
+        """A flag overrides a variable and the file, also when it sets the default."""
         for value, other in (_two(option, tmp_path), _two(option, tmp_path)[::-1]):
             toml = file(f"{option.name} = {_as_toml(other)}")
 
@@ -110,18 +110,18 @@ class TestPrecedence:
 
     @every_option
     def test_an_empty_variable_is_not_set(self, option: Option) -> None:
-        """`SMARTMOB_PORT= smartmob serve` is how a shell takes a setting back."""
+        """`SMARTMOB_PORT= smartmob serve` is how a shell unsets a setting."""
         assert load({}, {option.variable: ""}) == load({}, {})
 
     @grouped_option
-    def test_a_table_of_the_file(self, option: Option, file: Any, tmp_path: Path) -> None:
-        """A setting of a feature may stand in the feature's table."""
+    def test_the_file_may_have_a_table_for_a_feature(self, option: Option, file: Any, tmp_path: Path) -> None:
+        """A setting of a feature may be in the table of the feature."""
         value, _ = _two(option, tmp_path)
         toml = file(f"[{option.group}]\n{option.attribute} = {_as_toml(value)}")
 
         assert _value(load({}, {}, toml), option) == value
 
-    def test_the_file_from_the_environment(self, file: Any, tmp_path: Path) -> None:
+    def test_smartmob_config_names_the_file(self, file: Any, tmp_path: Path) -> None:
         """SMARTMOB_CONFIG names the file, unless a flag does."""
         other = tmp_path / "other.toml"
         other.write_text("port = 2")
@@ -129,8 +129,8 @@ class TestPrecedence:
         assert load({}, {"SMARTMOB_CONFIG": str(other)}).port == 2
         assert load({}, {"SMARTMOB_CONFIG": str(other)}, file("port = 3")).port == 3
 
-    def test_other_settings_are_left_alone(self, file: Any) -> None:
-        """Each source sets only what it names."""
+    def test_a_source_sets_only_what_it_names(self, file: Any) -> None:
+        """Each source sets only the settings that it names."""
         found = load({"port": 1}, {"SMARTMOB_HOST": "h"}, file("utc = true\n[metrics]\npage_size = 7"))
 
         assert (found.port, found.host, found.utc, found.metrics.page_size) == (1, "h", True, 7)
@@ -138,7 +138,7 @@ class TestPrecedence:
 
 
 class TestFile:
-    """What the file may say."""
+    """The content of the configuration file."""
 
     @pytest.mark.parametrize(
         ("text", "name", "close"),
@@ -149,36 +149,36 @@ class TestFile:
             ("token = 'x'", "token", "token_file"),
         ],
     )
-    def test_an_unknown_key(self, file: Any, text: str, name: str, close: str) -> None:
-        """It is refused with the name that was probably meant."""
+    def test_an_unknown_key_is_refused_with_the_similar_name(self, file: Any, text: str, name: str, close: str) -> None:
+        """An unknown key is refused with the most similar setting."""
         with pytest.raises(SettingsError, match=rf"there is no setting {name}; did you mean {close}\?"):
             load({}, {}, file(text))
 
-    def test_a_key_like_no_other(self, file: Any) -> None:
+    def test_a_key_without_a_similar_one_gets_no_suggestion(self, file: Any) -> None:
         """Without a similar name there is no suggestion."""
         with pytest.raises(SettingsError, match=r"smartmob\.toml: there is no setting zzz$"):
             load({}, {}, file("zzz = 1"))
 
-    def test_no_toml(self, file: Any) -> None:
-        """The error tells the file and the place."""
+    def test_invalid_toml_is_refused_with_its_position(self, file: Any) -> None:
+        """The error names the file and the position."""
         with pytest.raises(SettingsError, match=r"smartmob\.toml is not valid TOML: .*line 1"):
             load({}, {}, file("port: 1"))
 
-    def test_no_utf_8(self, tmp_path: Path) -> None:
-        """Bytes that are no text are said to be no TOML."""
+    def test_invalid_utf_8_is_refused(self, tmp_path: Path) -> None:
+        """Bytes that are not UTF-8 are refused as invalid TOML."""
         path = tmp_path / "latin.toml"
         path.write_bytes(b"host = '\xfc'")
 
         with pytest.raises(SettingsError, match="is not valid TOML"):
             load({}, {}, path)
 
-    def test_no_file(self, tmp_path: Path) -> None:
-        """A file that was named must be there."""
+    def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
+        """A named file must exist."""
         with pytest.raises(SettingsError, match=r"cannot read the configuration file .*none\.toml: No such file"):
             load({}, {}, tmp_path / "none.toml")
 
-    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
-        """The error says why."""
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        """The error gives the reason."""
         with pytest.raises(SettingsError, match="Is a directory"):
             load({}, {}, tmp_path)
 
@@ -192,13 +192,13 @@ BOUNDED = [
 
 
 class TestValues:
-    """What each kind of setting accepts."""
+    """Accepted values of each type of setting."""
 
     @pytest.mark.parametrize(
         ("option", "bound", "beyond"), BOUNDED, ids=lambda value: getattr(value, "name", str(value))
     )
-    def test_bounds(self, option: Option, bound: float, beyond: int) -> None:
-        """The bound itself is accepted, what lies beyond is refused with the bounds and the flag."""
+    def test_values_beyond_a_bound_are_refused(self, option: Option, bound: float, beyond: int) -> None:
+        """The bound itself is accepted; a value beyond it is refused with the bounds and the flag."""
         assert _value(load({option.name: option.kind(bound)}, {}), option) == bound
         with pytest.raises(SettingsError, match=f"^{option.flag}: expected (at least|from) .*, got "):
             load({option.name: option.kind(bound + beyond)}, {})
@@ -216,8 +216,8 @@ class TestValues:
             ("Off", False),
         ],
     )
-    def test_switches(self, given_as: str, value: bool) -> None:
-        """The usual words for yes and no are understood."""
+    def test_words_for_true_and_false_are_accepted(self, given_as: str, value: bool) -> None:
+        """The usual words for true and false are accepted."""
         assert load({}, {"SMARTMOB_UTC": given_as}).utc is value
 
     @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ class TestValues:
             ("data_dir", "~no-such-user-of-this-machine/data", "a path"),
         ],
     )
-    def test_wrong_texts(self, name: str, given_as: str, said: str) -> None:
-        """A text that is no value of the setting is refused with the variable and what was expected."""
+    def test_invalid_texts_are_refused_with_the_variable(self, name: str, given_as: str, said: str) -> None:
+        """An invalid text is refused with the variable and the expected type."""
         with pytest.raises(SettingsError, match=f"^{BY_NAME[name].variable}: expected {said}"):
             load({}, {BY_NAME[name].variable: given_as})
 
@@ -274,20 +274,20 @@ class TestValues:
             ("host", r'"a\u0000b"'),
         ],
     )
-    def test_wrong_types(self, file: Any, name: str, literal: str) -> None:
-        """A value of another TOML type, or one that nothing can be named, is refused with the key."""
+    def test_other_toml_types_are_refused_with_the_key(self, file: Any, name: str, literal: str) -> None:
+        """A value of another TOML type is refused with the key."""
         with pytest.raises(SettingsError, match=f": {name}: expected "):
             load({}, {}, file(f"{name} = {literal}"))
 
     @pytest.mark.parametrize(("literal", "value"), [("7", 7), ("7.0", 7), ("'7'", 7)])
-    def test_whole_numbers(self, file: Any, literal: str, value: int) -> None:
-        """A whole number may be written as such, with a fraction of nothing, and as a text."""
+    def test_whole_numbers_may_be_floats_and_texts(self, file: Any, literal: str, value: int) -> None:
+        """A whole number may be written as such, with a zero fraction, and as a text."""
         found = load({}, {}, file(f"port = {literal}")).port
 
         assert (found, type(found)) == (value, int)
 
-    def test_lists(self, file: Any) -> None:
-        """A list is written as a list, or as a text with commas; empty parts are dropped."""
+    def test_lists_are_lists_or_comma_separated_texts(self, file: Any) -> None:
+        """A list is a list or a text with commas; empty parts are dropped."""
         assert load({}, {"SMARTMOB_ALLOW_HOST": " a , b,,"}).allow_host == ("a", "b")
         assert load({}, {}, file("allow_host = ['a', ' b ', '']")).allow_host == ("a", "b")
         assert load({}, {}, file("allow_host = 'a,b'")).allow_host == ("a", "b")
@@ -295,8 +295,8 @@ class TestValues:
 
     @settings(deadline=None)
     @given(st.sampled_from(OPTIONS), st.text(max_size=12))
-    def test_any_text(self, option: Option, text: str) -> None:
-        """Whatever a variable holds, it is a value of the setting's type or refused with its name."""
+    def test_any_text_is_a_value_or_refused(self, option: Option, text: str) -> None:
+        """Every text of a variable is a value of the right type or refused with the name of the variable."""
         try:
             value = option.parse(text, option.variable)
         except SettingsError as error:
@@ -304,8 +304,10 @@ class TestValues:
         else:
             assert isinstance(value, tuple if option.repeatable else option.kind)
 
-    def test_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A home folder is found, and the data directory does not move with the working directory."""
+    def test_paths_are_expanded_and_the_data_directory_is_absolute(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`~` is expanded, and the data directory does not depend on later working directories."""
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.chdir(tmp_path)
 
@@ -314,26 +316,26 @@ class TestValues:
 
 
 class TestSecrets:
-    """The token and the database's URL."""
+    """The token and the database URL."""
 
-    def test_the_token_from_the_environment(self) -> None:
-        """SMARTMOB_TOKEN is taken without the blanks around it."""
+    def test_the_token_is_read_from_the_environment(self) -> None:
+        """SMARTMOB_TOKEN is used without surrounding blanks."""
         assert load({}, {"SMARTMOB_TOKEN": " abc\n"}).token == "abc"
 
-    def test_no_token(self) -> None:
-        """Without one there is none."""
+    def test_without_a_source_there_is_no_token(self) -> None:
+        """Without a source there is no token."""
         assert load({}, {}).token is None
         assert load({}, {"SMARTMOB_TOKEN": ""}).token is None
 
     @pytest.mark.parametrize("blank", [" ", "\n", "\t \r\n"])
-    def test_a_blank_token_is_no_token(self, blank: str) -> None:
-        """A token that everybody knows must not count as one."""
+    def test_a_blank_token_is_refused(self, blank: str) -> None:
+        """A token of blanks is refused."""
         with pytest.raises(SettingsError, match="SMARTMOB_TOKEN"):
             load({}, {"SMARTMOB_TOKEN": blank})
 
     @pytest.mark.parametrize("token", ["päss", "a\tb", "a\nb", "a\x7f", "\u200b", os.fsdecode(b"\xff")])
-    def test_a_token_that_headers_cannot_carry(self, token: str, tmp_path: Path) -> None:
-        """Only printable ASCII is the same for every client; the refusal names the source and not the token."""
+    def test_a_token_must_be_printable_ascii(self, token: str, tmp_path: Path) -> None:
+        """Clients encode other characters differently; the error names the source and not the token."""
         path = tmp_path / "token"
         path.write_bytes(os.fsencode(token))
 
@@ -345,8 +347,8 @@ class TestSecrets:
                 load(flags, env)
             assert token not in str(caught.value)
 
-    def test_the_token_from_a_file(self, tmp_path: Path, file: Any) -> None:
-        """Flag, variable and file can each name the file that holds it."""
+    def test_the_token_file_can_be_named_by_each_source(self, tmp_path: Path, file: Any) -> None:
+        """A flag, a variable and the configuration file can name the token file."""
         path = tmp_path / "token"
         path.write_text("s3cret :&=\n", encoding="utf-8")
 
@@ -354,8 +356,8 @@ class TestSecrets:
         assert load({}, {"SMARTMOB_TOKEN_FILE": str(path)}).token == "s3cret :&="
         assert load({}, {}, file(f"token_file = '{path}'")).token == "s3cret :&="
 
-    def test_the_flag_before_the_variable(self, tmp_path: Path) -> None:
-        """--token-file counts more than SMARTMOB_TOKEN, which counts more than SMARTMOB_TOKEN_FILE."""
+    def test_token_file_overrides_the_token_variable(self, tmp_path: Path) -> None:
+        """--token-file overrides SMARTMOB_TOKEN, which overrides SMARTMOB_TOKEN_FILE."""
         path = tmp_path / "token"
         path.write_text("from the file")
 
@@ -365,8 +367,10 @@ class TestSecrets:
     @pytest.mark.parametrize(
         ("content", "said"), [(None, "cannot read"), (b" \n", "is empty"), (b"\xff", "cannot read")]
     )
-    def test_a_useless_token_file(self, tmp_path: Path, content: bytes | None, said: str) -> None:
-        """A file that is missing, empty or no text stops the start, with its path."""
+    def test_an_invalid_token_file_is_refused_with_its_path(
+        self, tmp_path: Path, content: bytes | None, said: str
+    ) -> None:
+        """A token file that is missing, empty or not text is refused."""
         path = tmp_path / "token"
         if content is not None:
             path.write_bytes(content)
@@ -374,8 +378,8 @@ class TestSecrets:
         with pytest.raises(SettingsError, match=f"^--token-file: (.* )?{said}"):
             load({"token_file": path}, {})
 
-    def test_database_url(self, file: Any) -> None:
-        """DATABASE_URL is what platforms set; whoever says more exactly what is meant counts more."""
+    def test_specific_settings_override_database_url(self, file: Any) -> None:
+        """DATABASE_URL, which platforms set, is used if no setting names a database."""
         env = {"DATABASE_URL": "postgresql://platform/x"}
 
         assert load({}, env).database.url == "postgresql://platform/x"
@@ -384,8 +388,8 @@ class TestSecrets:
         assert load({}, env, file("[database]\nurl = 'file'")).database.url == "file"
         assert load({}, {"DATABASE_URL": ""}).database.url is None
 
-    def test_database_url_from_a_file(self, tmp_path: Path) -> None:
-        """The URL with its password can be kept in a file, which counts more than DATABASE_URL."""
+    def test_the_database_url_can_be_in_a_file(self, tmp_path: Path) -> None:
+        """A file with the URL overrides DATABASE_URL."""
         path = tmp_path / "url"
         path.write_text("postgresql://u:p@h/x\n")
 
@@ -393,8 +397,8 @@ class TestSecrets:
 
         assert found.database.url == "postgresql://u:p@h/x"
 
-    def test_the_url_of_the_stronger_source(self, tmp_path: Path, file: Any) -> None:
-        """Of the URL and the file of the URL, the one counts that comes from the stronger source."""
+    def test_the_source_with_precedence_decides_between_url_and_file(self, tmp_path: Path, file: Any) -> None:
+        """Of the URL and the file with the URL, the one from the source with precedence is used."""
         path = tmp_path / "url"
         path.write_text("from-url-file")
         toml = file(f"database_url_file = '{path}'")
@@ -405,7 +409,7 @@ class TestSecrets:
         assert load({}, {"SMARTMOB_DATABASE_URL": "variable"}, toml).database.url == "variable"
 
     def test_secrets_are_not_shown(self, tmp_path: Path) -> None:
-        """What is logged or printed of the settings holds neither the token nor the database's password."""
+        """The repr of the settings has neither the token nor the password of the database."""
         path = tmp_path / "url"
         path.write_text("postgresql://u:hunter2@h/x")
         for flags in ({"database_url": "postgresql://u:hunter2@h/x"}, {"database_url_file": path}):
@@ -414,29 +418,29 @@ class TestSecrets:
             assert "s3cret" not in shown
             assert "hunter2" not in shown
 
-    def test_a_secret_names_its_source(self, tmp_path: Path) -> None:
-        """The error tells which option named the file."""
+    def test_the_error_of_a_secret_names_its_option(self, tmp_path: Path) -> None:
+        """The error names the option that named the file."""
         with pytest.raises(SettingsError, match=r"^--some-file: cannot read "):
             secret(tmp_path / "none", "--some-file")
 
 
 class TestOptions:
-    """What the command line and the documentation read."""
+    """Options as the command line and the documentation read them."""
 
-    def test_names(self) -> None:
-        """Flag, variable and key of one setting go together."""
+    def test_flag_variable_and_key_correspond(self) -> None:
+        """Flag, variable and key of a setting correspond."""
         option = BY_NAME["metrics_page_size"]
 
         assert (option.flag, option.variable) == ("--metrics-page-size", "SMARTMOB_METRICS_PAGE_SIZE")
         assert (option.group, option.attribute) == ("metrics", "page_size")
 
-    def test_each_name_once(self) -> None:
+    def test_each_name_is_unique(self) -> None:
         """No two settings share a name."""
         assert len(BY_NAME) == len(OPTIONS)
 
     @every_option
-    def test_help(self, option: Option) -> None:
-        """Every setting has a sentence of help, and the default that the help shows is the real one."""
+    def test_every_option_has_help_and_the_real_default(self, option: Option) -> None:
+        """Every setting has a help text, and the help shows its real default."""
         assert option.help.endswith(".")
         if not option.shown and option.default_text:
             assert option.parse(option.default_text, "help") == option.default
@@ -444,18 +448,20 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("name", "text"), [("utc", "false"), ("port", "8080"), ("token_file", ""), ("allow_host", "")]
     )
-    def test_defaults_as_text(self, name: str, text: str) -> None:
-        """The help shows a default as one would write it, and nothing where there is none."""
+    def test_defaults_are_shown_as_users_write_them(self, name: str, text: str) -> None:
+        """The help shows a default as a user would write it, and nothing if there is none."""
         assert BY_NAME[name].default_text == text
 
-    def test_the_secret_has_no_option(self) -> None:
-        """The token itself can be given neither as a flag, where `ps` shows it, nor in the file."""
+    def test_the_token_has_no_option(self) -> None:
+        """The token itself cannot be given as a flag, which `ps` shows, nor in the file."""
         assert "token" not in BY_NAME
 
 
 @pytest.mark.parametrize(("uid", "below_home"), [(0, False), (1000, True)])
-def test_default_data_dir(uid: int, below_home: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's data lies where the database's own user can reach it, everybody else's in the home folder."""
+def test_the_default_data_directory_depends_on_the_user(
+    uid: int, below_home: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data of root is where the user of its database can reach it, that of others in their home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr("os.geteuid", lambda: uid)
@@ -465,7 +471,7 @@ def test_default_data_dir(uid: int, below_home: bool, tmp_path: Path, monkeypatc
 
 
 def test_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done to it does not change the process."""
+    """Changing the result does not change the environment of the process."""
     monkeypatch.setenv("SMARTMOB_UTC", "true")
 
     found = environment()
@@ -474,8 +480,8 @@ def test_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment()["SMARTMOB_UTC"] == "true"
 
 
-def test_what_programs_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the settings of the service, nor what systemd says to the service alone."""
+def test_programs_inherit_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs inherit neither the settings of the service nor the variables of systemd."""
     for name in ("SMARTMOB_TOKEN", "DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "OTHER"):
         monkeypatch.setenv(name, "x")
 

@@ -202,7 +202,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 def figures() -> str:
     """Return the Prometheus metrics of the service itself, as a service that was never started counts them."""
-    lines = service().kernel._figures.text().decode().splitlines()
+    lines = service().kernel._metrics.text().decode().splitlines()
     helps = dict(line.removeprefix("# HELP ").split(" ", 1) for line in lines if line.startswith("# HELP "))
     kinds = dict(line.removeprefix("# TYPE ").split(" ", 1) for line in lines if line.startswith("# TYPE "))
     return _table(("Metric", "Kind", "Meaning"), ((f"`{name}`", kinds[name], text) for name, text in helps.items()))

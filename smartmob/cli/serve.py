@@ -79,8 +79,8 @@ def command(config: Path | None, **flags: Any) -> None:
 
     service.bus.subscribe(CloseAsked, lambda _: signal.raise_signal(signal.SIGTERM))
 
-    def at_once() -> None:
-        service.stop_at_once()
+    def force_stop() -> None:
+        service.force_stop()
         logs.close()
 
     async def run() -> None:
@@ -92,9 +92,9 @@ def command(config: Path | None, **flags: Any) -> None:
             service.app,
             service.gate,
             settings,
-            stopping=service.stopping,
-            at_once=at_once,
-            finish=service.finish,
+            on_stop=service.announce_stop,
+            force_stop=force_stop,
+            drain=service.drain,
         )
 
     try:

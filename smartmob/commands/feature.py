@@ -9,7 +9,7 @@ from smartmob.commands.store import JobStore
 from smartmob.kernel.features import Dependencies, Feature
 
 
-def build(dependencies: Dependencies) -> Feature:
+def build(dependencies: Dependencies) -> Feature[CommandsService]:
     """Return the room; the door for stock clients opens when the setting `conplyent_port` says so."""
     store = JobStore(dependencies.database)
     live = dependencies.writer("jobs", store.commit)
@@ -19,5 +19,11 @@ def build(dependencies: Dependencies) -> Feature:
     door = ConplyentGateway(service, settings.conplyent, dependencies.tasks)
     background_tasks = {"commands-maintenance": service.maintain_for_ever}
     return Feature(
-        routes.table(service, dependencies), live, background_tasks, door.open, door.close, service.end, service
+        service,
+        routes.table(service, dependencies),
+        live,
+        background_tasks,
+        start=door.open,
+        stop=service.end,
+        close=door.close,
     )

@@ -10,9 +10,9 @@ from smartmob.console.services import Services
 from smartmob.kernel.features import Dependencies, Feature
 
 
-def build(dependencies: Dependencies, services: Services) -> Feature:
+def build(dependencies: Dependencies, services: Services) -> Feature[ConsoleService]:
     """Return the console as a feature: it has no tables."""
     service = ConsoleService(services)
     live = Live(service, dependencies.bus)
     table = routes.table(service, live, Peers(dependencies.settings.console), dependencies)
-    return Feature(table, background_tasks={"console-live": live.show_for_ever}, service=service)
+    return Feature(service, table, background_tasks={"console-live": live.show_for_ever})

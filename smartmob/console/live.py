@@ -48,7 +48,7 @@ class Live:
         """Yield frames, one now and one each second, until the service stops."""
         first = await self._frame()
         self._came.set()
-        async for frame in self._audience.watch(first):
+        async for frame in self._audience.subscribe(first):
             yield frame
 
     async def show_for_ever(self) -> None:
@@ -60,7 +60,7 @@ class Live:
                 self._came.clear()
                 continue
             try:
-                self._audience.show(await self._frame())
+                self._audience.publish(await self._frame())
             except Unavailable as error:
                 log.warning("console.not_shown", reason=str(error))
 

@@ -14,7 +14,7 @@ from smartmob.turrets.service import TurretsService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Their services."""
+    """The services of all features that the console shows."""
 
     metrics: MetricsService
     hosts: HostsService

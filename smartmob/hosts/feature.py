@@ -21,7 +21,7 @@ PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
 """The partitioned tables, each with the strftime format of the times in the names of its partitions."""
 
 
-def build(dependencies: Dependencies) -> Feature:
+def build(dependencies: Dependencies) -> Feature[HostsService]:
     """Return the feature, which samples the service's own machine each second."""
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
@@ -33,8 +33,10 @@ def build(dependencies: Dependencies) -> Feature:
     subscribers = Subscribers(sampler)
     echo = EchoRoute(service, subscribers, dependencies.tokens, settings, dependencies.tasks)
     dependencies.bus.subscribe(ServiceStopping, echo.stopping)
-    dependencies.figures.add(gauges(lambda: host_gauges(sampler, lambda: echo.connections, lambda: len(subscribers))))
-    dependencies.figures.add(
+    dependencies.metrics_registry.add(
+        gauges(lambda: host_gauges(sampler, lambda: echo.connections, lambda: len(subscribers)))
+    )
+    dependencies.metrics_registry.add(
         gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),))
     )
     background_tasks = {
@@ -49,4 +51,4 @@ def build(dependencies: Dependencies) -> Feature:
         await sampler.read()
 
     table = routes.table(service, sampler, echo, dependencies.bodies, dependencies.tokens, dependencies.settings)
-    return Feature(table, live, background_tasks, start, service=service)
+    return Feature(service, table, live, background_tasks, start=start)

@@ -15,7 +15,7 @@ from smartmob.hosts.fields import Snapshot
 from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, ShownSecret
+from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
 from smartmob.kernel.http import json_depth
 from smartmob.kernel.runtime import clock
 
@@ -271,7 +271,7 @@ class EchoSession:
             return name
 
         try:
-            return await self._tries.prove(ShownSecret(self._client, client_id, "client_id", "/echo"), check)
+            return await self._tries.check(Credential(self._client, client_id, "client_id", "/echo"), check)
         except NotAuthenticated:
             return None
 

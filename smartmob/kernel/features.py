@@ -1,16 +1,16 @@
-"""What the composition root hands to each feature, and what it gets back: how a feature is started and ended."""
+"""The interface between the composition root and a feature: what a feature needs, and how it is started and stopped."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Commit, GroupCommitWriter
+from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.requests import BodyReader
 from smartmob.kernel.http.routing import RouteTable
 from smartmob.kernel.observability.prometheus import MetricsRegistry
 from smartmob.kernel.runtime.events import EventBus
@@ -19,16 +19,17 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
 
 R = TypeVar("R")
+S_co = TypeVar("S_co", covariant=True)
 
 
-def _unsaid(_: int) -> object:
-    """Tell nothing in particular."""
+def _no_event(_: int) -> object:
+    """Return no event."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What every feature is given."""
+    """The parts of the kernel that every feature may use."""
 
     settings: Settings
     bus: EventBus
@@ -37,40 +38,40 @@ class Dependencies:
     spawner: Spawner
     tokens: TokenAuthenticator
     bodies: BodyReader
-    figures: MetricsRegistry
+    metrics_registry: MetricsRegistry
     viewers: ConnectionLimit
 
     def writer(
-        self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _unsaid
+        self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _no_event
     ) -> GroupCommitWriter[R]:
-        """Return the feature's way to commit rows; `stored` makes the event that tells how many were."""
+        """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows."""
         return GroupCommitWriter(
             feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count))
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
-    """What a feature gives: its routes, its writer if it has tables, and the work that goes on as long as the service.
+class Feature(Generic[S_co]):
+    """A built feature: its service, its routes, its writer if it has tables, and its lifecycle.
 
-    `start` is called once the writer runs and before the work begins, `close` when the work has ended and before the
-    writer does, also when `start` has failed. `end` is called when the service begins to stop, before the connections
-    are closed, and the service waits for it. `service` is what other features may call;
-    the composition root passes it on.
+    `service` is what other features may call; the composition root passes it on. `start` is called after the writer has
+    started and before the background tasks. `stop` is called when the service begins to stop, before connections are
+    closed. `close` is called after the background tasks have ended and before the writer is closed, also if `start` has
+    failed.
     """
 
+    service: S_co
     table: RouteTable
-    live: GroupCommitWriter[Any] | None = None
+    writer: GroupCommitWriter[Any] | None = None
     background_tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     start: Callable[[], Awaitable[object]] | None = None
+    stop: Callable[[], Awaitable[object]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
-    end: Callable[[], Awaitable[object]] | None = None
-    service: object | None = None
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
-        """Start the feature, and end it when the service stops."""
-        if self.live is not None:
-            await self.live.start(tasks)
+        """Start the feature, yield, and close it."""
+        if self.writer is not None:
+            await self.writer.start(tasks)
         running = []
         try:
             if self.start is not None:
@@ -82,5 +83,5 @@ class Feature:
                 task.cancel()
             if self.close is not None:
                 await self.close()
-            if self.live is not None:
-                await self.live.close()
+            if self.writer is not None:
+                await self.writer.close()

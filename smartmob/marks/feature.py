@@ -8,9 +8,9 @@ from smartmob.marks.service import MarksService
 from smartmob.marks.store import MarkStore
 
 
-def build(dependencies: Dependencies) -> Feature:
+def build(dependencies: Dependencies) -> Feature[MarksService]:
     """Return the feature."""
     store = MarkStore(dependencies.database)
     live = dependencies.writer("marks", store.commit)
     service = MarksService(store, live, dependencies.bus)
-    return Feature(routes.table(service, dependencies.bodies), live, service=service)
+    return Feature(service, routes.table(service, dependencies.bodies), live)

@@ -12,7 +12,8 @@ from aiohttp import web
 from smartmob.errors import InvalidInput
 from smartmob.kernel.auth.model import CONTROL, INGEST
 from smartmob.kernel.http import paging
-from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter, query
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
@@ -82,7 +83,7 @@ class _Handlers:
         start = moment("from", asked.start, max(end, _FIRST + _DAY) - _DAY)
         if start >= end:
             raise InvalidInput.at("from", "the span is empty: `from` must be before `to`")
-        after = None if asked.after is None else paging.parse_place(asked.after, "after")
+        after = None if asked.after is None else paging.parse_row_cursor(asked.after, "after")
         marks = await self._service.marks(start, end, asked.limit, after)
         last = marks[-1] if len(marks) == asked.limit else None
         return json_response(Marks(marks, None if last is None else paging.cursor(last.at.isoformat(), str(last.id))))

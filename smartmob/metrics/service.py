@@ -69,6 +69,8 @@ class MetricsService:
         live: GroupCommitWriter[model.MetricRow],
         bus: EventBus,
         settings: MetricsSettings,
+        *,
+        host_load: HostLoadSource | None = None,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -78,7 +80,7 @@ class MetricsService:
         window = timedelta(seconds=settings.run_window)
         self._runs = RunFinder(reader, window)
         self._histories = histories
-        self._comparer = ComparisonService(histories, self._runs, window)
+        self._comparer = ComparisonService(histories, self._runs, window, host_load)
         self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
 
     # -- taking -------------------------------------------------------------------------------------------------
@@ -317,10 +319,6 @@ class MetricsService:
         found = await self._histories.series(await self._histories.same_items(*name), limit)
         contexts = await self._histories.contexts(sorted({row["context_h"] for row in found}))
         return series.series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
-
-    def introduce(self, watch: HostLoadSource) -> None:
-        """Ask `watch` from now on how busy machines were."""
-        self._comparer.watch = watch
 
     # -- retention ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from smartmob.processes.store import ProcessStore
 from smartmob.settings import Settings
 
 
-def build(dependencies: Dependencies) -> Feature:
+def build(dependencies: Dependencies) -> Feature[ProcessesService]:
     """Return the feature; its processes end when the service begins to stop."""
     settings, store = dependencies.settings.processes, ProcessStore(dependencies.database)
     live = dependencies.writer("processes", store.commit)
@@ -21,7 +21,15 @@ def build(dependencies: Dependencies) -> Feature:
     service = ProcessesService(store, live, preparer, dependencies, settings)
     background_tasks = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
     table = routes.table(service, dependencies, settings.viewer_bytes)
-    return Feature(table, live, background_tasks, service.start, service.close, service.stop, service)
+    return Feature(
+        service,
+        table,
+        live,
+        background_tasks,
+        start=service.start,
+        stop=service.stop,
+        close=service.close,
+    )
 
 
 def _own_ports(settings: Settings) -> set[int]:

@@ -9,8 +9,9 @@ from aiohttp import web
 from smartmob.errors import InvalidInput
 from smartmob.kernel.auth.model import CONTROL
 from smartmob.kernel.features import Dependencies
-from smartmob.kernel.http import paging
-from smartmob.kernel.http.requests import decode, json_response, parameter, query, wants_html
+from smartmob.kernel.http import paging, ws_upgrade
+from smartmob.kernel.http.bodies import decode, parameter, query, wants_html
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import Answer, Body, Route, RouteTable, answer, body
 from smartmob.kernel.observability.log import REQUEST_ID
 from smartmob.kernel.runtime.times import moment
@@ -150,10 +151,9 @@ class _Handlers:
     async def attach(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, protocol.AttachQuery)
         channel = self._service.channel(parameter(request, "slug"))
-        if not web.WebSocketResponse().can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
+        ws_upgrade.require(request)
         session = ViewerSession(request, channel, self._tasks, self._viewer_bytes)
-        with self._viewers.place(request.remote):
+        with self._viewers.slot(request.remote):
             return await session.run(wanted)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -162,7 +162,7 @@ class _Handlers:
             wanted.slug,
             moment("since", wanted.since, None),
             moment("until", wanted.until, None),
-            None if wanted.after is None else paging.parse_place(wanted.after, "after"),
+            None if wanted.after is None else paging.parse_row_cursor(wanted.after, "after"),
             wanted.limit,
         )
         events = [protocol.event(kept.happening) for kept in found]

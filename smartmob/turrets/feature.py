@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartmob.kernel.features import Dependencies, Feature
+from smartmob.turrets.host_load import HostLoadSource
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.run_recorder import RunRecorder
 from smartmob.turrets.routes import table as routes
@@ -15,15 +16,19 @@ PARTITIONS = FORMS
 """The divided tables, with the form of the times in the names of their partitions."""
 
 
-def build(dependencies: Dependencies) -> Feature:
-    """Return the feature; the headquarters listens when the setting `hq` says so."""
+def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[TurretsService]:
+    """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` tells the load of hosts."""
     settings = dependencies.settings
     reader, writer = TurretsReader(dependencies.database), TurretsWriter(dependencies.database)
     live = dependencies.writer("turrets", writer.commit)
     hq = Headquarters(
-        *(str(settings.data_dir), settings.turrets, live, RunRecorder(reader, writer), dependencies.bus),
+        str(settings.data_dir),
+        settings.turrets,
+        live,
+        RunRecorder(reader, writer),
+        dependencies.bus,
         insecure=settings.insecure,
     )
-    service = TurretsService(hq, reader, writer, dependencies.bus, settings.turrets)
+    service = TurretsService(hq, reader, writer, dependencies.bus, settings.turrets, host_load=host_load)
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
-    return Feature(table, live, start=lambda: service.open(dependencies.tasks), close=service.close, service=service)
+    return Feature(service, table, live, start=lambda: service.open(dependencies.tasks), close=service.close)

@@ -65,14 +65,21 @@ class _Known:
 class TurretsService:
     """The use cases of the feature. `hq` listens only where the service is a headquarters.
 
-    `machines` knows the load of machines, once the composition root has said who that is.
+    `host_load` returns the load of the machines of turrets; without it reports have none.
     """
 
     def __init__(
-        self, hq: Headquarters, reader: TurretsReader, writer: TurretsWriter, bus: EventBus, settings: TurretsSettings
+        self,
+        hq: Headquarters,
+        reader: TurretsReader,
+        writer: TurretsWriter,
+        bus: EventBus,
+        settings: TurretsSettings,
+        *,
+        host_load: HostLoadSource | None = None,
     ) -> None:
         self.viewers = LiveView(hq)
-        self.machines: HostLoadSource | None = None
+        self._host_load = host_load
         self._hq = hq
         self._reader = reader
         self._writer = writer
@@ -275,10 +282,10 @@ class TurretsService:
 
     async def _loads(self, state: RunState, members: list[Member]) -> list[MachineLoad]:
         """Return how busy machines were while a run fired; of those no longer known what its summary kept."""
-        if self.machines is None or state.started_at is None:
+        if self._host_load is None or state.started_at is None:
             return []
         until = state.ceased_at or state.ended_at or clock.now()
-        found = loads_in_run(await self.machines.busy(state.started_at, until), members)
+        found = loads_in_run(await self._host_load.busy(state.started_at, until), members)
         kept = await self._reader.summary(UUID(state.id))
         before = msgspec.json.decode(kept, type=Summary).machines if kept is not None else []
         known = {load.host for load in found}

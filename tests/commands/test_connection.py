@@ -10,7 +10,7 @@ import pytest
 from smartmob.commands import protocol
 from smartmob.commands.connection import Connection
 from smartmob.commands.protocol import Call, Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Refused, Says, Started
-from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.kernel.http.json_depth import MAX_LEVELS
 from tests.commands.features import RunningFeature
 from tests.waiting import until
 
@@ -171,7 +171,7 @@ async def test_errors(peer: Client) -> None:
 
 async def test_what_is_nested_too_deeply(peer: Client) -> None:
     """A call with arguments of more levels than are taken is refused, one with as many as are taken is answered."""
-    deep = "[" * MOST_LEVELS + "]" * MOST_LEVELS
+    deep = "[" * MAX_LEVELS + "]" * MAX_LEVELS
     await peer.connection.text(f'{{"type":"call","id":1,"name":"cwd","args":{deep}}}')
     await peer.connection.text(f'{{"type":"call","id":2,"name":"cwd","args":{deep[2:-2]}}}')
     refused = [message for message in peer.messages if type(message) is Refused]

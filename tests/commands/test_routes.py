@@ -169,7 +169,7 @@ async def test_leaving_at_the_stop(settings: Settings) -> None:
     async with running(service) as client, client.ws_connect("/commands") as socket:
         await socket.send_str('{"type":"call","id":1,"name":"exec","args":[["sleep","600"]]}')
         assert (await socket.receive_json())["type"] == "started"
-        ending = asyncio.create_task(service.finish(10))
+        ending = asyncio.create_task(service.drain(10))
         done = await socket.receive_json()
         assert (done["type"], done["state"]) == ("done", "stopped")
         assert (await socket.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)

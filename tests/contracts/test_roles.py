@@ -75,10 +75,11 @@ def _guarded(settings: Settings) -> Iterator[tuple[str, str, dict[str, Any]]]:
             for server in operation.get("servers", [{"url": ""}]):
                 told[method.upper(), server["url"].rstrip("/") + path] = operation
     for method, path in ROUTES:
-        plain = documented_path("/" + path[path.index("}", path.index("_odd")) + 1 :] if "_odd" in path else path)
+        _, has_extra_prefix, rest = path.partition("_extra_prefix")
+        plain = documented_path("/" + rest.partition("}")[2] if has_extra_prefix else path)
         operation = told[method, plain]
         # A public route is public at its own address only.
-        if operation.get("security") != [{}] or "_odd" in path:
+        if operation.get("security") != [{}] or "_extra_prefix" in path:
             for verb in ("GET", "HEAD") if method == "GET" else (method,):
                 yield verb, address(path, "x"), operation
 

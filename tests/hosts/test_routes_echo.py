@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from smartmob.app import build
-from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.runtime import clock
 from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
@@ -58,7 +58,7 @@ class TestEcho:
     async def test_json_that_is_nested_too_deeply_is_refused(self, client: Any) -> None:
         """It is answered as a message that is not JSON, one level less is accepted, and the connection stays open."""
         async with client.ws_connect("/echo") as socket:
-            for levels, answer in ((MOST_LEVELS, "ERROR"), (MOST_LEVELS - 1, "WELCOME")):
+            for levels, answer in ((MAX_LEVELS, "ERROR"), (MAX_LEVELS - 1, "WELCOME")):
                 await socket.send_str('{"type": "HELLO", "more": ' + "[" * levels + "]" * levels + "}")
                 assert (await socket.receive_json())["type"] == answer
 
@@ -275,11 +275,11 @@ async def test_stopping_closes_all_connections(settings: Any) -> None:
     service = build(replace(settings))
     async with running(service) as client:
         async with talking(client) as talk:
-            service.stopping()
+            service.announce_stop()
             async with asyncio.timeout(20):
                 assert (await talk.socket.receive()).type is aiohttp.WSMsgType.CLOSE
                 assert talk.socket.close_code == 1001
-                await service.finish(20)
+                await service.drain(20)
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await client.ws_connect("/echo")
 

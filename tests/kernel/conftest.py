@@ -1,4 +1,4 @@
-"""What the tests of the kernel share."""
+"""Fixtures of the tests of the kernel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(name="configured")
 def _configured() -> Iterator[Callable[..., Logs]]:
-    """Return `configure`; what it changed is put back at the end."""
+    """Return `configure`; its changes are undone after the test."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     made: list[Logs] = []
@@ -50,7 +50,7 @@ def _configured() -> Iterator[Callable[..., Logs]]:
 
 @pytest.fixture(name="schema_url")
 async def _schema_url(postgres_url: str) -> AsyncIterator[str]:
-    """Return the URL of an empty schema of the test's own: enough for a few tables, and quicker than a database."""
+    """Return the URL of an empty schema for the test, which is created faster than a database."""
     name = f"kernel_{os.getpid()}_{next(_numbers)}"
     url = postgres_url.format(DATABASE)
     admin = await asyncpg.connect(url)
@@ -62,7 +62,7 @@ async def _schema_url(postgres_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture(name="admin")
 async def _admin(schema_url: str) -> AsyncIterator[Any]:
-    """Return a connection of the test's own, which sees the same schema and is not cut with the others."""
+    """Return a separate connection to the same schema, which a test does not cut."""
     connection = await asyncpg.connect(schema_url)
     yield connection
     await connection.close()
@@ -70,14 +70,14 @@ async def _admin(schema_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture(name="proxy")
 async def _proxy(schema_url: str) -> AsyncIterator[Proxy]:
-    """Return a proxy before the database, which is up."""
+    """Return a running proxy before the database."""
     async with proxy_to(schema_url) as proxy:
         yield proxy
 
 
 @pytest.fixture(name="opened")
 async def _opened(schema_url: str) -> AsyncIterator[Callable[..., Any]]:
-    """Return the opener of databases: `await opened(patience=1.0)`."""
+    """Return a function that opens databases: `await opened(patience=1.0)`."""
     databases = []
 
     async def make(url: str | None = None, patience: float = 20.0, **settings: Any) -> Database:
@@ -93,7 +93,7 @@ async def _opened(schema_url: str) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture(name="stored")
 async def _stored(admin: Any) -> Stored:
-    """Return the table that writers write to."""
+    """Return the table of the writers."""
     stored = Stored(admin)
     await stored.make()
     return stored
@@ -101,7 +101,7 @@ async def _stored(admin: Any) -> Stored:
 
 @pytest.fixture(name="writers")
 async def _writers(stored: Stored, opened: Callable[..., Any]) -> AsyncIterator[Writers]:
-    """Return the maker of writers that have been started."""
+    """Return a function that makes and starts writers."""
     tasks, made = TaskRegistry(), []
 
     async def make(database: Any = None, **options: Any) -> GroupCommitWriter[int]:
@@ -119,7 +119,7 @@ async def _writers(stored: Stored, opened: Callable[..., Any]) -> AsyncIterator[
 
 @pytest.fixture(name="serving")
 async def _serving() -> AsyncIterator[Callable[..., Any]]:
-    """Return the server of tiny applications: `client, tiny, traffic = await serving(token="x")`."""
+    """Return a function that serves the tiny application: `client, tiny, stats = await serving(token="x")`."""
     async with AsyncExitStack() as stack:
 
         async def serve(**options: Any) -> Any:
@@ -132,7 +132,7 @@ async def _serving() -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture(name="tiny_client")
 async def _tiny_client(serving: Any) -> Any:
-    """Return a client of an application that asks for no token."""
+    """Return a client of the tiny application without a token."""
     return (await serving())[0]
 
 
@@ -145,6 +145,6 @@ async def _line(tiny_client: Any) -> AsyncIterator[Wire]:
 
 @pytest.fixture(name="start")
 async def _start() -> AsyncIterator[Start]:
-    """Return the starter of tiny services: `await start()`."""
+    """Return a function that starts tiny services: `await start()`."""
     async with starter() as start:
         yield start

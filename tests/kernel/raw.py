@@ -1,4 +1,4 @@
-"""HTTP by hand: what a real client would never send, and answers as they came over the wire."""
+"""HTTP over a bare socket: requests that no client library sends, and answers as they arrived."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer."""
+    """One answer with its parsed head."""
 
     version: str
     status: int
@@ -24,7 +24,7 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body as what it says."""
+        """Return the decoded JSON body."""
         return orjson.loads(self.body)
 
 
@@ -36,7 +36,7 @@ class Wire:
         self.writer = writer
 
     def send(self, text: str | bytes) -> None:
-        """Send; line ends become those of HTTP in a text, and stay in bytes."""
+        """Send a text with line ends converted to CRLF, or bytes unchanged."""
         self.writer.write(text if isinstance(text, bytes) else text.replace("\n", "\r\n").encode())
 
     def get(self, path: str, *headers: str, method: str = "GET") -> None:
@@ -45,7 +45,7 @@ class Wire:
         self.send("\n".join(lines) + "\n\n")
 
     async def reply(self, head_only: bool = False) -> Reply:
-        """Return the next answer; raises IncompleteReadError when the connection ends within it."""
+        """Return the next answer; raises IncompleteReadError if the connection ends within it."""
         async with asyncio.timeout(_SECONDS):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             version, status, _ = head[0].split(" ", 2)
@@ -56,7 +56,7 @@ class Wire:
             return Reply(version, int(status), headers, b"" if head_only else await self._body(int(status), headers))
 
     async def ended(self) -> bytes:
-        """Return what still comes until the server closes the connection."""
+        """Return all further bytes until the server closes the connection."""
         async with asyncio.timeout(_SECONDS):
             try:
                 return await self.reader.read()

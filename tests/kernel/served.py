@@ -1,4 +1,4 @@
-"""A tiny service in a process of its own, which gets real signals."""
+"""The tiny service in a separate process, which gets real signals."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Child:
-    """A running tiny service, and what it has said."""
+    """A running tiny service, and its log lines."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.said: list[dict[str, Any]] = []
+        self.lines: list[dict[str, Any]] = []
         self.port = 0
 
-    async def hear(self, event: str) -> dict[str, Any]:
-        """Return the next line of the event; what is said before it is kept."""
+    async def next_event(self, event: str) -> dict[str, Any]:
+        """Return the next line of the event; earlier lines are kept in `lines`."""
         async with asyncio.timeout(SECONDS):
             while line := await self._line():
                 if line["event"] == event:
                     return line
-        raise AssertionError(f"{event} never came: {self.said}")
+        raise AssertionError(f"{event} never came: {self.lines}")
 
     async def end(self) -> int:
-        """Return the exit code, after all that it says."""
+        """Read all further lines; return the exit code."""
         async with asyncio.timeout(SECONDS):
             while await self._line():
                 pass
             return await self.process.wait()
 
     def events(self) -> list[str]:
-        """Return the names of what was said so far."""
-        return [line["event"] for line in self.said]
+        """Return the names of the events so far."""
+        return [line["event"] for line in self.lines]
 
     async def _line(self) -> dict[str, Any] | None:
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         if not line:
             return None
-        self.said.append(orjson.loads(line))
-        return self.said[-1]
+        self.lines.append(orjson.loads(line))
+        return self.lines[-1]
 
 
 Start = Callable[..., Awaitable[Child]]
@@ -61,7 +61,7 @@ Start = Callable[..., Awaitable[Child]]
 
 @asynccontextmanager
 async def starter() -> AsyncIterator[Start]:
-    """Give the starter of tiny services, which end with the block: `await start()`."""
+    """Give a function that starts tiny services, which end with the block: `await start()`."""
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -75,8 +75,14 @@ async def starter() -> AsyncIterator[Start]:
         ) -> Child:
             files = () if tls is None else (tls.cert, tls.key)
             process = await asyncio.create_subprocess_exec(
-                *(*before, sys.executable, "-m", "tests.kernel.tiny_service"),
-                *(*map(str, (port, stop_timeout, idle_timeout)), *files),
+                *before,
+                sys.executable,
+                "-m",
+                "tests.kernel.tiny_service",
+                str(port),
+                str(stop_timeout),
+                str(idle_timeout),
+                *files,
                 cwd=_ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -86,14 +92,14 @@ async def starter() -> AsyncIterator[Start]:
             stack.push_async_callback(_end, process)
             child = Child(process)
             if ready:
-                child.port = (await child.hear("ready"))["port"]
+                child.port = (await child.next_event("ready"))["port"]
             return child
 
         yield start
 
 
-async def takes(child: Child, *noises: bytes) -> None:
-    """Send each noise on a connection of its own; nothing of it is logged as a failure, and the service ends well."""
+async def check_noise(child: Child, *noises: bytes) -> None:
+    """Send each noise on its own connection; check that no error is logged and that the service exits with 0."""
     for noise in noises:
         async with wire(child.port) as line:
             line.send(noise)
@@ -101,7 +107,7 @@ async def takes(child: Child, *noises: bytes) -> None:
             await line.ended()
     child.process.send_signal(signal.SIGTERM)
     assert await child.end() == 0
-    assert all(line["level"] == "info" for line in child.said)
+    assert all(line["level"] == "info" for line in child.lines)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

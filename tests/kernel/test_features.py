@@ -1,4 +1,4 @@
-"""How a feature is started and ended."""
+"""The start and the stop of a feature."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def _commit(_: Any, __: Sequence[Any]) -> None:
     """Commit nothing."""
 
 
-async def test_a_feature(database_url: str) -> None:
-    """It is prepared before its work begins, and at the end its work stops and its writer takes nothing more."""
+async def test_a_feature_is_started_and_closed_in_order(database_url: str) -> None:
+    """It is started before its background tasks; at the end they are stopped and its writer refuses rows."""
     tasks = TaskRegistry()
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
@@ -38,7 +38,7 @@ async def test_a_feature(database_url: str) -> None:
         await asyncio.Event().wait()
 
     live: GroupCommitWriter[Any] = GroupCommitWriter("feature", database, _commit)
-    feature = Feature(RouteTable("feature", ()), live, {"feature-work": work}, prepare)
+    feature = Feature(None, RouteTable("feature", ()), live, {"feature-work": work}, prepare)
 
     life = feature.run(tasks)
     await anext(life)

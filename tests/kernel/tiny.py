@@ -1,4 +1,4 @@
-"""A tiny application behind the kernel's entrance: each route shows one thing that handlers do."""
+"""A tiny application behind the request gate: each route shows one thing that handlers do."""
 
 from __future__ import annotations
 
@@ -14,25 +14,18 @@ from aiohttp import web
 
 from smartmob import errors
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
-from smartmob.kernel.http.json_response import JSONResponse
-from smartmob.kernel.http.requests import (
-    AccessLog,
-    BodyReader,
-    RequestGate,
-    RequestStats,
-    decode,
-    json_response,
-    parameter,
-    query,
-    stream,
-)
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
+from smartmob.kernel.http.gate import RequestGate, RequestStats
+from smartmob.kernel.http.json_response import JSONResponse, json_response
 from smartmob.kernel.http.routing import JSON, Body, Route, RouteTable, answer, mount, public_paths
+from smartmob.kernel.http.stream_response import stream
+from smartmob.kernel.observability.log import AccessLog
 
 log = structlog.get_logger()
 
 
 class Thing(msgspec.Struct):
-    """What is posted to /things."""
+    """The body of POST /things."""
 
     name: str
     sizes: list[int] = []
@@ -60,7 +53,7 @@ RAISED: dict[str, Callable[[], Exception]] = {
 
 
 class Tiny:
-    """The handlers, and what they have seen."""
+    """The handlers of the application; `waiting` counts the requests that wait for `go`."""
 
     def __init__(self, bodies: BodyReader) -> None:
         self._bodies = bodies
@@ -68,7 +61,7 @@ class Tiny:
         self.waiting = 0
 
     def table(self) -> RouteTable:
-        """Return the routes."""
+        """Return the route table."""
         paths: dict[tuple[str, str], Any] = {
             ("GET", "/hello"): self.hello,
             ("GET", "/raise/{name}"): self.fail,
@@ -91,7 +84,7 @@ class Tiny:
                 path,
                 handler,
                 path,
-                "It is what it is.",
+                "A route of the tests.",
                 {200: answer(dict)},
                 Body({JSON: dict}, limit=1_000) if path == "/few" else None,
                 public=path in ("/plain", "/open/{name}"),
@@ -162,13 +155,13 @@ def build(
     least_rate: float = 0.0,
     seconds: Callable[[], float] = time.monotonic,
 ) -> tuple[web.Application, Tiny, RequestGate]:
-    """Return the application, its handlers and its entrance."""
-    known: dict[web.AbstractRoute, Route] = {}
-    tiny = Tiny(BodyReader(limit, timeout, least_rate, known, seconds=seconds))
+    """Return the application, its handlers and its request gate."""
+    mounted: dict[web.AbstractRoute, Route] = {}
+    tiny = Tiny(BodyReader(limit, timeout, least_rate, mounted, seconds=seconds))
     tables = [tiny.table()]
     gate = RequestGate(
-        TokenAuthenticator(token), HostRules("127.0.0.1"), public_paths(tables), RequestStats(access_log), known
+        TokenAuthenticator(token), HostRules("127.0.0.1"), public_paths(tables), RequestStats(access_log), mounted
     )
     app = web.Application(middlewares=[gate.middleware()], client_max_size=limit)
-    known |= mount(app, tables)
+    mounted |= mount(app, tables)
     return app, tiny, gate

@@ -1,4 +1,4 @@
-"""The tiny application as a process of its own.
+"""The tiny application as a separate process.
 
 It is run by `python -m tests.kernel.tiny_service PORT STOP_TIMEOUT IDLE_TIMEOUT [CERT KEY]`.
 
@@ -38,13 +38,13 @@ def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: s
         yield
         log.info("closed")
 
-    def at_once() -> None:
+    def force_stop() -> None:
         log.info("at_once")
         logs.close()
 
-    async def finish(seconds: float) -> None:
+    async def drain(seconds: float) -> None:
         log.info("finishing", seconds=seconds, waiting=handlers.waiting)
-        await gate.request_stats.finish(seconds)
+        await gate.request_stats.drain(seconds)
 
     async def ready(host: str, port: int) -> None:
         log.info("ready", host=host, port=port)
@@ -53,11 +53,13 @@ def main(port: str, stop_timeout: str, idle_timeout: str, cert: str = "", key: s
     try:
         asyncio.run(
             server.serve(
-                *(app, gate, settings),
-                stopping=lambda: log.info("stopping"),
-                at_once=at_once,
-                finish=finish,
-                ready=ready,
+                app,
+                gate,
+                settings,
+                on_stop=lambda: log.info("stopping"),
+                force_stop=force_stop,
+                drain=drain,
+                on_ready=ready,
             )
         )
     except SmartmobError as error:

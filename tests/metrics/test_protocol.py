@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.requests import decode
+from smartmob.kernel.http.bodies import decode
 from smartmob.metrics import model, protocol
 from tests.metrics.samples import context, metric, session
 

@@ -149,7 +149,7 @@ async def test_a_stopping_service_ends_all_at_once(settings: Settings, files: Fi
         consoles = [await agent.attach(f"app.web.{n}", tail=1) for n in range(5)]
         for console in consoles:
             await until_line(console, "ready")
-        await service.end()
+        await service.stop()
         for console in consoles:
             found, code = await to_the_end(console)
             assert "bye" in found

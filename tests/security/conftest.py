@@ -1,4 +1,4 @@
-"""The two services that are attacked, one of each for a process of tests."""
+"""The two attacked services; each process of tests starts its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services to attack: the installed command, with a token and without, and what it logs and costs meanwhile."""
+"""Services to attack: the installed command with and without a token, its log, its CPU time and its memory."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ class Target:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Return what it has logged."""
+        """Return the text of its log so far."""
         written = self.log.read_bytes() if self.log.exists() else b""
         # The last line may be half written.
         return [orjson.loads(line) for line in written.split(b"\n")[:-1]]
 
     @property
     def memory(self) -> int:
-        """Return the most bytes of memory that it has ever used."""
+        """Return the peak of its memory in bytes."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(text.split("VmHWM:")[1].split()[0]) * 1024
 
     @property
     def seconds(self) -> float:
-        """Return how long it has computed so far."""
+        """Return its CPU time in seconds."""
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
     def forget_peak(self) -> None:
-        """Let `memory` count from what it uses now."""
+        """Reset the peak that `memory` returns to the present use."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def authorization(self) -> str:
-        """Return the header that lets somebody in."""
+        """Return the header with the token."""
         return f"Authorization: Bearer {self.token}\r\n" if self.token else ""
 
     async def send(self, data: bytes, head_only: bool = False) -> Reply | None:
-        """Return the answer to bytes, or None when the connection was closed without one."""
+        """Return the answer to the bytes, or None if the connection was closed without one."""
         async with wire(self.port, 2**20) as line:
             try:
                 line.send(data)
@@ -77,7 +77,7 @@ class Target:
                 return None
 
     async def lives(self) -> bool:
-        """Return whether it answers as ever."""
+        """Return whether it answers a good request."""
         reply = await self.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return reply is not None and reply.status == 200
 

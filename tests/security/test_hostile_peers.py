@@ -60,7 +60,7 @@ def _bugs(target: Target) -> list[dict[str, Any]]:
 
 
 async def _shaken(target: Target, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a connection on which a WebSocket was asked for, to be written to byte by byte."""
+    """Return a bare connection after the handshake of a WebSocket."""
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -73,8 +73,8 @@ async def _shaken(target: Target, path: str) -> tuple[asyncio.StreamReader, asyn
 
 
 @pytest.mark.parametrize("path", ["/echo", "/commands", "/console/live"])
-async def test_packed_messages(open_one: Target, session: aiohttp.ClientSession, path: str) -> None:
-    """They are not agreed to, so there is no small frame that unpacks to a large one; who sends one is cut off."""
+async def test_compressed_messages_are_refused(open_one: Target, session: aiohttp.ClientSession, path: str) -> None:
+    """Compression of WebSocket messages is not negotiated; a client that sends a compressed one is disconnected."""
     async with session.ws_connect(_url(open_one, path), compress=15) as peer:
         assert not peer.compress
         peer._writer.transport.write(b"\xc1\x84" + bytes(4) + b"\x4a\x04\x00\x00")
@@ -85,8 +85,8 @@ async def test_packed_messages(open_one: Target, session: aiohttp.ClientSession,
 
 @pytest.mark.parametrize("path", ["/echo", "/commands"])
 @pytest.mark.parametrize("fragments", [1, 512])
-async def test_a_message_without_end(open_one: Target, path: str, fragments: int) -> None:
-    """One of 512 MB ends the connection at the limit, in one frame or in many, and costs no such memory."""
+async def test_a_huge_message_ends_the_connection_at_the_limit(open_one: Target, path: str, fragments: int) -> None:
+    """A message of 512 MB, in one frame or many, ends the connection without using that memory."""
     before, data = open_one.memory, bytes(512 * MIB // fragments)
     reader, writer = await _shaken(open_one, path)
     with suppress(ConnectionError):
@@ -106,8 +106,10 @@ async def test_a_message_without_end(open_one: Target, path: str, fragments: int
 
 @pytest.mark.parametrize("path", ["/echo", "/commands"])
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_messages_that_are_none(open_one: Target, session: aiohttp.ClientSession, path: str, name: str) -> None:
-    """They are answered with an error or end the connection, and are no bug."""
+async def test_malformed_messages_are_no_bug(
+    open_one: Target, session: aiohttp.ClientSession, path: str, name: str
+) -> None:
+    """Malformed messages get an error or end the connection, and cause no bug."""
     async with session.ws_connect(_url(open_one, path)) as peer:
         await peer.send_str(MESSAGES[name])
         message = await peer.receive(60)
@@ -117,8 +119,8 @@ async def test_messages_that_are_none(open_one: Target, session: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("path", ["/echo", "/commands", "/attach-console/a.b"])
-async def test_frames_that_are_none(open_one: Target, path: str) -> None:
-    """Garbage after the handshake, lengths beyond all, frames without a mask: the connection ends."""
+async def test_malformed_frames_end_the_connection(open_one: Target, path: str) -> None:
+    """Garbage after the handshake, absurd lengths and unmasked frames end the connection."""
     for frame in (b"\xff" * 50, b"\x81\xff" + b"\xff" * 8 + b"abcd", b"\x81\x05hello", b"\x89\xfe\xff\xff" + bytes(99)):
         reader, writer = await _shaken(open_one, path)
         writer.write(frame)
@@ -131,8 +133,8 @@ async def test_frames_that_are_none(open_one: Target, path: str) -> None:
     assert await open_one.lives()
 
 
-async def test_a_websocket_without_the_token(guarded: Target, session: aiohttp.ClientSession) -> None:
-    """Commands and consoles open with it alone; machines are told the time alone until they prove who they are."""
+async def test_websockets_need_the_token(guarded: Target, session: aiohttp.ClientSession) -> None:
+    """Commands and consoles need the token; on /echo an unauthenticated machine gets only the time."""
     for path in ("/commands", "/attach-console/a.b"):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await session.ws_connect(_url(guarded, path))
@@ -159,8 +161,8 @@ def _hq_ports(target: Target) -> list[int]:
     return [event["publish_port"], event["rc_port"], event["external_port"]]
 
 
-async def test_noise_at_the_headquarters(headquarters: Target) -> None:
-    """What is no ZMTP, half of it, or frames of absurd lengths at each port of the headquarters harms nobody."""
+async def test_noise_at_the_headquarters_harms_no_turret(headquarters: Target) -> None:
+    """Bytes that are not ZMTP, half of it, and frames of absurd lengths at each port harm no other peer."""
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48)
     noises = (b"GET / HTTP/1.1\r\n\r\n", secrets.token_bytes(4096), greeting[:11], greeting,
               greeting + b"\x06" + b"\xff" * 8, greeting + b"\x04\x26\x05READY" + bytes(31))  # fmt: skip
@@ -172,8 +174,8 @@ async def test_noise_at_the_headquarters(headquarters: Target) -> None:
     assert _bugs(headquarters) == []
 
 
-async def test_results_that_are_none(headquarters: Target, session: aiohttp.ClientSession) -> None:
-    """Messages that nest for ever, are huge or no JSON are counted and left out, and the headquarters goes on."""
+async def test_malformed_results_are_counted_and_skipped(headquarters: Target, session: aiohttp.ClientSession) -> None:
+    """Deeply nested, huge and invalid messages are counted and skipped, and the headquarters continues."""
     context = zmq.asyncio.Context()
     peer = context.socket(zmq.PUSH)
     peer.connect(f"tcp://127.0.0.1:{_hq_ports(headquarters)[1]}")
@@ -197,8 +199,8 @@ async def test_results_that_are_none(headquarters: Target, session: aiohttp.Clie
 # -- what others see ----------------------------------------------------------------------------------------------
 
 
-async def test_the_token_is_nowhere(guarded: Target, session: aiohttp.ClientSession) -> None:
-    """It was shown in every way that is taken, and stands in no log, no list of processes and no child."""
+async def test_the_token_is_in_no_log_process_list_or_child(guarded: Target, session: aiohttp.ClientSession) -> None:
+    """The token is used in every accepted form, and is in no log, no list of processes and no child."""
     ways = (f"Bearer {TOKEN}", "Basic " + base64.b64encode(f"ci:{TOKEN}".encode()).decode())
     for way in ways:
         async with session.get(_url(guarded, "/marks"), headers={"Authorization": way}) as answer:
@@ -218,8 +220,8 @@ async def test_the_token_is_nowhere(guarded: Target, session: aiohttp.ClientSess
     assert TOKEN not in guarded.log.read_text()
 
 
-async def test_every_route_wants_the_token(guarded: Target, session: aiohttp.ClientSession) -> None:
-    """Whatever the method, also HEAD and OPTIONS, nobody is let in without it but where everybody may."""
+async def test_every_route_needs_the_token(guarded: Target, session: aiohttp.ClientSession) -> None:
+    """Every method of every route that is not public, also HEAD and OPTIONS, needs the token."""
     async with session.get(_url(guarded, "/openapi.json"), headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         paths = (await answer.json())["paths"]
     let_in = set()
@@ -237,7 +239,7 @@ async def test_every_route_wants_the_token(guarded: Target, session: aiohttp.Cli
 
 
 def _seen(answer: aiohttp.ClientResponse, text: str, path: str) -> tuple[int, dict[str, str], str]:
-    """Return what an answer tells, but for what is of one request: when it was made, its id and its path."""
+    """Return an answer without its time, its request id and its path."""
     headers = {name.title(): value.removesuffix(f"?next={quote(path)}") for name, value in answer.headers.items()}
     number = headers.pop("X-Request-Id", "")
     for name in ("Date", "Content-Length"):
@@ -254,10 +256,10 @@ _SOCKET = {
 
 
 @pytest.mark.parametrize("further", [{}, {"Accept": "text/html"}, _SOCKET], ids=["script", "browser", "websocket"])
-async def test_strangers_learn_nothing(
+async def test_clients_without_a_token_learn_nothing(
     guarded: Target, session: aiohttp.ClientSession, further: dict[str, str]
 ) -> None:
-    """What there is answers a stranger to the letter as what there is not, and no answer tells a version or a name."""
+    """Existing and missing things get the same answer, and no answer names a version or a host."""
     async with session.get(_url(guarded, "/openapi.json"), headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         paths = (await answer.json())["paths"]
     public = {path for path, item in paths.items() if any(part.get("security") == [{}] for part in item.values())}
@@ -278,8 +280,8 @@ async def test_strangers_learn_nothing(
             assert not [secret for secret in secrets_of_it if secret in told], (method, path)
 
 
-async def test_nothing_is_added_to_the_log(open_one: Target, session: aiohttp.ClientSession) -> None:
-    """A line end in a path, an id or a name makes no line of its own, and nothing that a terminal obeys."""
+async def test_input_cannot_forge_log_lines(open_one: Target, session: aiohttp.ClientSession) -> None:
+    """A line end in a path, an id or a name makes no log line, and control characters are escaped."""
     forged = "%0a%0d%1b[2J{%22event%22:%22forged%22}"
     async with session.get(_url(open_one, f"/process-status/{forged}"), headers={"X-Request-Id": "a b"}) as answer:
         assert answer.status in (400, 404)
@@ -295,7 +297,7 @@ async def test_nothing_is_added_to_the_log(open_one: Target, session: aiohttp.Cl
 
 
 async def test_names_do_not_command_a_terminal(open_one: Target, session: aiohttp.ClientSession) -> None:
-    """What somebody called a thing is printed without what a terminal obeys, in tables and in errors."""
+    """Commands print names without control characters, in tables and in errors."""
     async with session.post(_url(open_one, "/marks"), json={"text": ESCAPE}) as answer:
         assert answer.status == 400
     async with session.post(_url(open_one, "/commands/exec"), json={"cmd": f"true '{ESCAPE}'"}) as answer:
@@ -318,7 +320,7 @@ async def test_names_do_not_command_a_terminal(open_one: Target, session: aiohtt
             assert mark not in output + errors, words
 
 
-async def test_names_are_no_pages(open_one: Target, session: aiohttp.ClientSession) -> None:
+async def test_names_are_escaped_in_pages(open_one: Target, session: aiohttp.ClientSession) -> None:
     """A name that is a script is text on every page that shows it."""
     script = "<script>alert(1)</script>{{7*191}}"
     async with session.post(_url(open_one, "/marks"), json={"text": script}) as answer:
@@ -336,8 +338,8 @@ async def test_names_are_no_pages(open_one: Target, session: aiohttp.ClientSessi
         assert "1337" not in text, page
 
 
-async def test_commands_in_names(open_one: Target, session: aiohttp.ClientSession) -> None:
-    """What a shell would run is a name and nothing else: in an application's name, a node's and a variable's value."""
+async def test_names_are_never_run_by_a_shell(open_one: Target, session: aiohttp.ClientSession) -> None:
+    """Shell syntax in the name of an application or a node, or in the value of a variable, is not run."""
     proof = open_one.data.parent / "proof"
     evil = f"$(touch {proof.name}); touch {proof.name} #`touch {proof.name}`"
     archive = make_archive("tar.gz", {"Procfile": "web: echo $NAME; exec sleep 600\n"})
@@ -365,7 +367,7 @@ async def test_commands_in_names(open_one: Target, session: aiohttp.ClientSessio
     assert list(open_one.data.rglob("proof")) == []
 
 
-async def test_cells_of_a_table(open_one: Target, session: aiohttp.ClientSession) -> None:
+async def test_names_stay_within_their_csv_cell(open_one: Target, session: aiohttp.ClientSession) -> None:
     """A name with line ends, quotes and separators stays one cell of the CSV, and is no formula."""
     evil = '=cmd|" /C calc"!A1\r\n1,2,3\n"'
     async with session.post(_url(open_one, "/metrics/"), json=metric(item=evil, session_h="d" * 32)) as answer:
@@ -376,8 +378,8 @@ async def test_cells_of_a_table(open_one: Target, session: aiohttp.ClientSession
     assert None not in rows[0]
 
 
-async def test_addresses_are_of_who_asked(open_one: Target) -> None:
-    """What is built from the Host header goes to whoever sent it: no cache may keep it, and no other name gets in."""
+async def test_urls_from_the_host_header_are_not_cached(open_one: Target) -> None:
+    """URLs contain only the Host of their own request, and answers with them are not cached."""
     request = b"GET / HTTP/1.1\r\nHost: %s\r\nX-Forwarded-Host: evil.example\r\nConnection: close\r\n\r\n"
     reply = await open_one.send(request % b"localhost:1")
     assert reply is not None

@@ -1,7 +1,7 @@
-"""The try-list: what an attacker would send, to a service with a token and to one without.
+"""The try-list: hostile requests to a service with a token and to one without.
 
-Each row is an attack, as bytes, and what may be answered. Nothing may be a bug (500), nobody may
-be let in who may not, and the service goes on. THREAT_MODEL.md names these tests.
+Each row has the bytes of a request and the permitted statuses. No request may cause a 500 or get past the token, and
+the service continues to answer other clients. THREAT_MODEL.md names the rows.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ def post(path: str, body: bytes | str, *headers: str, **options: str) -> bytes:
 
 
 def _bomb(size: int) -> bytes:
-    """Return zeros, packed a thousand times smaller."""
+    """Return zeros as a gzip of a thousandth of the size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join([*(packer.compress(bytes(2**20)) for _ in range(size // 2**20)), packer.flush()])
 
 
 def _zeros(megabytes: int) -> bytes:
-    """Return zeros as a gzip, made of one packed megabyte over and over."""
+    """Return zeros as a gzip that repeats one packed megabyte."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
     return gzip.compress(b"")[:10] + block * megabytes + packer.flush() + bytes(8)
 
 
 def _chunked(path: str, body: bytes, *headers: str) -> bytes:
-    """Return a request whose body tells its length nowhere."""
+    """Return a request with a chunked body, without Content-Length."""
     chunks = [body[start : start + 8192] for start in range(0, len(body), 8192)]
     framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return head(f"POST {path}", CHUNKED, *headers) + b"\r\n" + framed + b"0\r\n\r\n"
@@ -251,12 +251,12 @@ def _bugs(target: Target, since: int) -> list[dict[str, Any]]:
 
 
 def _whole(data: bytes) -> bytes:
-    """Return a request whose head has its end."""
+    """Return a request with a complete head."""
     return data if b"\r\n\r\n" in data or b"HTTP/1.1\r" not in data else data + b"\r\n"
 
 
 async def _measured(target: Target, data: bytes) -> tuple[Reply | None, float, int]:
-    """Return the answer, the seconds that the service computed, and the growth of its memory.
+    """Return the answer, the CPU time of the service in seconds, and the growth of its memory in bytes.
 
     No callback can hold up the loop for longer than the service computed at all, and unlike the time of a clock that
     does not count what other programs took of a busy machine. It must answer another client meanwhile.
@@ -290,21 +290,21 @@ async def _attack(target: Target, data: bytes, allowed: Iterable[int | None]) ->
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_by_somebody_who_may(open_one: Target, name: str) -> None:
-    """Without a token everybody may ask; what is hostile is refused for what it is."""
+async def test_hostile_requests_to_an_open_service_are_refused(open_one: Target, name: str) -> None:
+    """A service without a token refuses every hostile request with its specific error."""
     await _attack(open_one, *ATTACKS[name])
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_with_the_token(guarded: Target, name: str) -> None:
-    """Who has the token gets the same refusals."""
+async def test_hostile_requests_with_the_token_are_refused(guarded: Target, name: str) -> None:
+    """With the token every hostile request gets the same error."""
     data, allowed = ATTACKS[name]
     await _attack(guarded, _as(guarded, data), allowed)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_by_a_stranger(guarded: Target, name: str) -> None:
-    """Who has no token is not let in, whatever is sent; only what everybody may see is answered."""
+async def test_hostile_requests_without_the_token_get_401(guarded: Target, name: str) -> None:
+    """Without the token every request to a route that is not public is refused."""
     data, allowed = ATTACKS[name]
     public = data.split(b" HTTP")[0].rpartition(b" ")[2] in PUBLIC
     refused = tuple(status for status in allowed if status is None or status >= 400)

@@ -1,4 +1,4 @@
-"""Guessing tokens, passwords and client ids: at every door it is limited by address, before any work."""
+"""Guessing tokens, passwords and client ids: limited by address on every route, before any work."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ GOOD = client_id("good")
 
 
 class _Guarded:
-    """A service with a token and three tries a minute, whose clock a test moves."""
+    """A service with a token and three attempts a minute; the test moves its clock."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
         self.now = 1_000.0
 
     async def hashes(self) -> int:
-        """Return how many passwords were hashed."""
+        """Return the number of hashed passwords."""
         text = await (await self.client.get("/metrics", headers=AUTH)).text()
         return int(float(text.split("\nsmartmob_hosts_hashes ")[1].split("\n")[0]))
 
     async def figure(self, name: str) -> int:
-        """Return a figure of the service."""
+        """Return a metric of the service."""
         text = await (await self.client.get("/metrics", headers=AUTH)).text()
         return int(float(text.split(f"\n{name} ")[1].split("\n")[0]))
 
 
 @pytest.fixture(name="guarded")
 async def _guarded(settings: Settings) -> AsyncIterator[_Guarded]:
-    """Return a service with a token, three tries, and the machine `good`."""
+    """Return a service with a token, three attempts a minute, and the machine `good`."""
     service = build(replace(settings, token=TOKEN, auth_tries=TRIES))
     async with running(service) as client:
         guarded = _Guarded(client)
@@ -127,8 +127,8 @@ DOORS: dict[str, tuple[int, Door]] = {
 
 
 @pytest.mark.parametrize("name", DOORS)
-async def test_every_door_has_the_limit(guarded: _Guarded, name: str) -> None:
-    """After so many different wrong secrets the next is answered 429 with Retry-After, and hashes nothing."""
+async def test_every_route_with_credentials_has_the_limit(guarded: _Guarded, name: str) -> None:
+    """After the allowed wrong secrets the next gets 429 with Retry-After, and no password is hashed."""
     refused, show = DOORS[name]
     with structlog.testing.capture_logs() as lines:
         for number in range(TRIES):
@@ -147,8 +147,8 @@ async def test_every_door_has_the_limit(guarded: _Guarded, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DOORS)
-async def test_the_same_wrong_secret_shuts_out_nobody(guarded: _Guarded, name: str) -> None:
-    """Shown again and again it is refused again and again, and others of the same address go on."""
+async def test_a_repeated_wrong_secret_locks_out_no_other_client(guarded: _Guarded, name: str) -> None:
+    """A repeated wrong secret is refused each time, and other clients of the address continue."""
     refused, show = DOORS[name]
     for _ in range(TRIES + 5):
         assert await show(guarded.client, "misconfigured") == (refused, None)
@@ -157,15 +157,15 @@ async def test_the_same_wrong_secret_shuts_out_nobody(guarded: _Guarded, name: s
     assert (await guarded.client.post("/client/good", json=sample(), headers=headers)).status == 202
 
 
-async def test_doors_share_their_limit(guarded: _Guarded) -> None:
-    """What was guessed at one door is not left for the next one."""
+async def test_all_routes_share_one_limit(guarded: _Guarded) -> None:
+    """Attempts on one route count on the others."""
     for name in ("login", "sample", "bearer"):
         await DOORS[name][1](guarded.client, "guess")
     assert await DOORS["registration"][1](guarded.client, "guess") == (429, "20")
 
 
-async def test_the_shape_of_each_answer(guarded: _Guarded) -> None:
-    """The seed's for its clients, a page at the login, and a problem everywhere else."""
+async def test_each_route_refuses_in_its_format(guarded: _Guarded) -> None:
+    """The answer has the seed's format for its clients, is a page at the login, and a problem elsewhere."""
     client = guarded.client
     for number in range(TRIES):
         await DOORS["login"][1](client, f"guess-{number}")
@@ -179,8 +179,8 @@ async def test_the_shape_of_each_answer(guarded: _Guarded) -> None:
         assert "Set-Cookie" not in response.headers
 
 
-async def test_who_was_let_in_goes_on(guarded: _Guarded) -> None:
-    """Tokens, cookies and machines that were accepted from an address pass there while others are limited."""
+async def test_accepted_clients_continue_while_others_are_limited(guarded: _Guarded) -> None:
+    """Accepted tokens, cookies and machines of an address continue while others there are limited."""
     client = guarded.client
     await client.post("/client/good", json=sample(), headers={"Authorization": GOOD})
     async with client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
@@ -204,8 +204,8 @@ async def test_who_was_let_in_goes_on(guarded: _Guarded) -> None:
 
 
 @pytest.mark.parametrize("kind", ["CLIENT_DATA", "SUBSCRIBE", "BACKFILL", "CLOCK_OFFSET"])
-async def test_messages_of_echo(guarded: _Guarded, kind: str) -> None:
-    """Each that carries a client id is refused in the protocol's form, hashes nothing, and the connection lives on."""
+async def test_messages_on_echo_are_limited(guarded: _Guarded, kind: str) -> None:
+    """A message with a wrong client id gets the protocol's error without hashing, and the connection stays open."""
     rest: dict[str, Any] = {
         "CLIENT_DATA": {"data": sample()},
         "SUBSCRIBE": {"request_id": "1", "data": ["CPU"], "interval": 1},
@@ -226,8 +226,8 @@ async def test_messages_of_echo(guarded: _Guarded, kind: str) -> None:
         assert (await talk.send(sample(), GOOD))["type"] == "DATA_RETURN"
 
 
-async def test_names_cannot_be_found_out(guarded: _Guarded) -> None:
-    """With registration closed a known and an unknown name get the same answer for the same number of hashes."""
+async def test_registered_names_cannot_be_guessed(guarded: _Guarded) -> None:
+    """With registration closed a known and an unknown name get the same answer after the same number of hashes."""
     found = []
     for name in ("good", "nobody"):
         before = await guarded.hashes()
@@ -238,8 +238,8 @@ async def test_names_cannot_be_found_out(guarded: _Guarded) -> None:
     assert (found[0][0], found[0][1], found[0][3]) == (401, {"error": "authorization error"}, 1)
 
 
-async def test_a_flood_of_wrong_proofs(guarded: _Guarded) -> None:
-    """Hundreds at once from one address hash no more passwords than it has tries; another address gets in meanwhile."""
+async def test_a_flood_of_wrong_secrets_hashes_no_more_than_the_limit(guarded: _Guarded) -> None:
+    """Hundreds at once from one address hash no more passwords than the limit; other addresses continue."""
     before = await guarded.hashes()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
         address = guarded.client.make_url("/client")
@@ -261,8 +261,8 @@ async def test_a_flood_of_wrong_proofs(guarded: _Guarded) -> None:
     assert await guarded.hashes() - before == TRIES + 1
 
 
-async def test_forwarded_addresses_are_not_believed(guarded: _Guarded) -> None:
-    """The service knows no trusted proxy: a header that names another address gives nobody further tries."""
+async def test_x_forwarded_for_is_ignored(guarded: _Guarded) -> None:
+    """A header with another address gives no further attempts, because the service knows no trusted proxy."""
     client = guarded.client
     for number in range(TRIES):
         headers = {"Authorization": f"Bearer guess-{number}", "X-Forwarded-For": f"192.0.2.{number}"}
@@ -271,8 +271,8 @@ async def test_forwarded_addresses_are_not_believed(guarded: _Guarded) -> None:
     assert (await client.get("/jobs", headers=headers)).status == 429
 
 
-async def test_two_services_on_one_host(settings: Settings, tmp_path: Path) -> None:
-    """A browser that signs in at both stays signed in at both, though it sends each the cookies of all ports."""
+async def test_two_services_on_one_host_keep_their_sessions(settings: Settings, tmp_path: Path) -> None:
+    """A browser that signs in to both stays signed in to both, though it sends the cookies of all ports to each."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with (
         running(build(replace(settings, token="one"))) as one,

@@ -1,4 +1,4 @@
-"""What THREAT_MODEL.md says of the code itself."""
+"""Claims of THREAT_MODEL.md about the code itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_no_pickle_is_loaded_elsewhere() -> None:
-    """Nothing of the service loads a pickle: the one module that writes them takes no more of `pickle` than `dumps`."""
+def test_no_module_loads_a_pickle() -> None:
+    """No module of the service loads a pickle: the one that writes them imports only `dumps`."""
     users = {
         (str(path.relative_to(ROOT)), found)
         for path in (ROOT / "smartmob").rglob("*.py")

@@ -18,11 +18,14 @@ from smartmob.commands.error_serialisation import travelling
 from smartmob.commands.model import Failure, Job, Offset, Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, NotFound
-from smartmob.kernel.auth.unproved import UnprovedConnections
+from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnections
 from smartmob.kernel.features import Dependencies
+from smartmob.kernel.http import ws_upgrade
+from smartmob.kernel.http.bodies import decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.requests import decode, json_response, parameter, query, stream
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import NDJSON, TEXT
+from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.http.ws_stream import while_connected
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
@@ -83,7 +86,7 @@ class CommandHandlers:
         self._bodies = dependencies.bodies
         self._viewers = dependencies.viewers
         self._places = ConnectionLimit("clients of commands", settings.connections, settings.connections_by_address)
-        self._arrivals = UnprovedConnections(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
+        self._arrivals = UnauthenticatedConnections(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
 
     async def commands(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -120,22 +123,22 @@ class CommandHandlers:
         asked = query(request, OutputQuery)
         if not asked.follow:
             return await self._output(request, asked)
-        with self._viewers.place(request.remote):
+        with self._viewers.slot(request.remote):
             async with while_connected(request, self._service.tasks):
                 return await self._output(request, asked)
 
     async def _output(self, request: web.Request, asked: OutputQuery) -> web.StreamResponse:
         first, chunks = await self._service.output(_job_id(request), asked.from_, follow=asked.follow)
         further = {"X-Output-From": str(first), "X-Content-Type-Options": "nosniff"}
-        return await stream(request, chunks, f"{TEXT}; charset=utf-8", further=further)
+        return await stream(request, chunks, f"{TEXT}; charset=utf-8", extra_headers=further)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
         )
-        if not socket.can_prepare(request):
-            raise InvalidInput("this is no proper WebSocket handshake")
-        with self._places.place(request.remote):
+        if not ws_upgrade.is_handshake(request):
+            raise InvalidInput("this is not a valid WebSocket handshake (RFC 6455, section 4.2.1)")
+        with self._places.slot(request.remote):
             await self._talk(request, socket)
         return socket
 
@@ -149,16 +152,16 @@ class CommandHandlers:
             self._service.tasks.start("commands-leave", _leave(socket, connection))
 
         self._service.connections.add(leave)
-        arrival = self._arrivals.enter(request.remote, lambda: _abort(request))
+        arrival = self._arrivals.add(request.remote, lambda: _abort(request))
         try:
             async for message in socket:
-                self._arrivals.leave(arrival)
+                self._arrivals.remove(arrival)
                 if message.type is WSMsgType.TEXT:
                     await connection.text(message.data)
                 elif message.type is WSMsgType.BINARY:
                     await connection.binary(message.data)
         finally:
-            self._arrivals.leave(arrival)
+            self._arrivals.remove(arrival)
             self._service.connections.discard(leave)
             connection.close()
 

@@ -15,8 +15,10 @@ from smartmob.console.timeline import timeline
 from smartmob.errors import InvalidInput
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http import ws_stream
-from smartmob.kernel.http.requests import json_response, parameter, query, stream
+from smartmob.kernel.http.bodies import parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import NDJSON
+from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 

@@ -11,8 +11,8 @@ from smartmob.console import assets, pages
 from smartmob.console.live import Live
 from smartmob.console.service import ConsoleService
 from smartmob.errors import NotFound
-from smartmob.kernel.auth.authenticator import OWNER, VISITOR, TokenAuthenticator
-from smartmob.kernel.http.requests import parameter
+from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
+from smartmob.kernel.http.bodies import parameter
 from smartmob.kernel.http.routing import HTML
 
 _CHARTS = ("timeline", "item", "load_run", "hosts", "host")
@@ -90,9 +90,9 @@ class Views:
         return web.Response(body=body, content_type=found.media_type, charset="utf-8", headers=headers)
 
     def _page(self, template: str, place: str, title: str, **values: Any) -> web.StreamResponse:
-        visitor = VISITOR.get() or OWNER
-        signed_in = (visitor.token or "the service's own token") if self._tokens.required else None
-        seen = {"signed_in": signed_in, "role": visitor.role, "news": self._live.news}
+        principal = PRINCIPAL.get() or OWNER
+        signed_in = (principal.token or "the service's own token") if self._tokens.required else None
+        seen = {"signed_in": signed_in, "role": principal.role, "news": self._live.news}
         text = pages.render(f"{template}.html", place, title, **seen, **values)
         headers = pages.headers(charts=template in _CHARTS)
         return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)

@@ -11,7 +11,8 @@ from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import EchoSession, Subscribers
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, READ, Principal
-from smartmob.kernel.auth.unproved import UnprovedConnection, UnprovedConnections
+from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
+from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -58,7 +59,9 @@ class EchoRoute:
         self._tasks = tasks
         self._open: set[web.WebSocketResponse] = set()
         self._closing = False
-        self._unproved = UnprovedConnections(settings.prove_timeout, settings.unproved, settings.unproved_by_address)
+        self._unproved = UnauthenticatedConnections(
+            settings.prove_timeout, settings.unproved, settings.unproved_by_address
+        )
 
     @property
     def connections(self) -> int:
@@ -73,15 +76,14 @@ class EchoRoute:
             max_msg_size=self._settings.max_message,
             decode_text=True,
         )
-        if not socket.can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket (RFC 6455): connect with ws://")
+        ws_upgrade.require(request)
         if self._closing or len(self._open) >= self._settings.connections:
             raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
         principal = self._principal(request)
         trusted = self._settings.open_monitor or (principal is not None and principal.role in (READ, CONTROL))
         if principal is None or principal.token is None:
             return await self._serve(request, socket, trusted)
-        return await self._tokens.active_requests.accompany(
+        return await self._tokens.active_requests.track(
             principal, request, lambda request: self._serve(request, socket, trusted)
         )
 
@@ -100,31 +102,31 @@ class EchoRoute:
             client=request.remote,
         )
         self._open.add(socket)
-        unproved = self._unproved.enter(request.remote, transport.abort)
+        unproved = self._unproved.add(request.remote, transport.abort)
         try:
             await self._receive_loop(socket, session, unproved)
         except ConnectionError:
             pass  # the client closed the connection
         finally:
-            self._unproved.leave(unproved)
+            self._unproved.remove(unproved)
             self._open.discard(socket)
             session.end()
         return socket
 
     async def _receive_loop(
-        self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnprovedConnection
+        self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnauthenticatedConnection
     ) -> None:
         receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
         # The time that the service takes to verify a client id does not count against the client.
-        session.on_check = lambda: self._unproved.leave(unproved)
+        session.on_check = lambda: self._unproved.remove(unproved)
         while not session.proved:
             message = await receive()
             if message.type is not text and message.type is not binary:
                 return
             await session.receive(message.data)
             if not session.proved:
-                self._unproved.wait(unproved)
-        self._unproved.leave(unproved)
+                self._unproved.start_timer(unproved)
+        self._unproved.remove(unproved)
         while True:
             message = await receive()
             if message.type is text or message.type is binary:
@@ -146,6 +148,8 @@ class EchoRoute:
         """Return the principal of the request's token, or None: a machine authenticates later, by its client id."""
         try:
             cookie = self._tokens.cookie_of(request.cookies, request.secure)
-            return self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
+            return self._tokens.authenticate_limited(
+                request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path
+            )
         except NotAuthenticated:
             return None

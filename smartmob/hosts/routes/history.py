@@ -16,8 +16,10 @@ from smartmob.hosts import model
 from smartmob.hosts.model import Point, Span
 from smartmob.hosts.service import HostsService
 from smartmob.kernel.http import paging
-from smartmob.kernel.http.requests import json_response, parameter, query, stream
+from smartmob.kernel.http.bodies import parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, JSON, NDJSON
+from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 

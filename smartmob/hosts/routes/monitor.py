@@ -13,7 +13,8 @@ from smartmob.errors import InvalidInput
 from smartmob.hosts import protocol
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel.http.requests import json_response, query
+from smartmob.kernel.http.bodies import query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.runtime import clock
 
 UNITS = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}

@@ -18,12 +18,14 @@ from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.fields import message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
-from smartmob.kernel.auth.attempt_limit import ShownSecret
+from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.db.database import Record
-from smartmob.kernel.http.requests import BodyReader, decode, form, json_response, parameter, query, stream
+from smartmob.kernel.http.bodies import BodyReader, decode, form, parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import JSON, Handler
+from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime.times import from_seconds
 
 _UNAUTHORIZED = "authorization error"
@@ -158,8 +160,8 @@ class Reporting:
         if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
             raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
         secret = f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"
-        shown = ShownSecret(request.remote, secret, "password", request.path)
-        client_id, is_new = await self._tokens.tries.prove(
+        shown = Credential(request.remote, secret, "password", request.path)
+        client_id, is_new = await self._tokens.tries.check(
             shown,
             lambda: self._service.register(
                 given.username, password, may_register=self._open or self._may(request, INGEST, CONTROL)
@@ -206,8 +208,8 @@ class Reporting:
             await self._service.authenticate(model.authorization_id(given), name)
             return False
 
-        shown = ShownSecret(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
-        if await self._tokens.tries.prove(shown, has_token):
+        shown = Credential(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
+        if await self._tokens.tries.check(shown, has_token):
             await self._service.host(name)
         return name
 

@@ -14,7 +14,7 @@ from smartmob.hosts.routes.reporting import FORM, Reporting
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
-from smartmob.kernel.http.requests import BodyReader
+from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer
 from smartmob.settings import Settings
 

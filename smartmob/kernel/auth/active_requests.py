@@ -1,4 +1,4 @@
-"""Requests that a stored token has let in, for as long as they are under way: they end when the token does."""
+"""The requests that are being answered, by the stored token that authorised them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from smartmob.kernel.auth.model import Principal
 
 
 class ActiveRequests:
-    """Who is in. A WebSocket may stay for days, so it is not enough to look at a token when somebody comes."""
+    """The active requests with their principals.
+
+    A WebSocket can stay open for days, so revoking a token must also cut the connections that it has opened.
+    """
 
     def __init__(self) -> None:
-        self._inside: dict[asyncio.Task[object], tuple[Principal, web.Request]] = {}
+        self._requests: dict[asyncio.Task[object], tuple[Principal, web.Request]] = {}
 
-    async def accompany(
+    async def track(
         self,
-        visitor: Principal,
+        principal: Principal,
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Return what `handler` answers; what has begun may be cut off until then."""
+        """Return the answer of `handler`; until then `abort_invalid` may cut the connection."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is handled outside of a task")
-        self._inside[task] = visitor, request
+        self._requests[task] = principal, request
         try:
             return await handler(request)
         finally:
-            del self._inside[task]
+            del self._requests[task]
 
-    def expel(self, holds: Callable[[bytes], bool]) -> None:
-        """Cut off answers that have begun and whose token does not hold: WebSockets, and what streams.
+    def abort_invalid(self, is_valid: Callable[[bytes], bool]) -> None:
+        """Cut WebSockets and streams whose token, named by its digest, is not valid any more.
 
-        A request without any answer yet was let in while the token held, and is answered.
+        A request whose answer has not begun was authorised in time, and is answered.
         """
-        for visitor, request in self._inside.values():
+        for principal, request in self._requests.values():
             transport = request.transport
-            if transport is not None and request.writer.output_size > 0 and not holds(visitor.digest):
+            if transport is not None and request.writer.output_size > 0 and not is_valid(principal.digest):
                 transport.abort()

@@ -1,9 +1,9 @@
-"""A limit of refused proofs by address: of tokens, passwords and client ids that let nobody in.
+"""A limit on failed authentication attempts by address: wrong tokens, passwords and client ids.
 
-A proof that was refused counts once for its address while it is remembered there, so one program with a wrong secret
-that asks each second does not shut out the others of that address. One that was accepted from an address passes there
-also when the address is limited. The limit is looked at before any work: no password is hashed and no database asked
-beyond it.
+A credential that was refused counts once for its address as long as it is remembered there, so a program with a wrong
+secret that asks each second does not lock out the other clients of that address. A credential that was accepted from
+an address is accepted there again even when the address is over the limit. The limit is checked before any work: over
+the limit no password is hashed and the database is not asked.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from typing import TypeVar
 import structlog
 
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
-from smartmob.kernel.auth.unproved import network
+from smartmob.kernel.auth.unauthenticated import network
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MOST_ADDRESSES = 4_096
-"""Addresses with refused proofs that are remembered; the one that was seen least recently is forgotten first."""
+MAX_ADDRESSES = 4_096
+"""Addresses with failed attempts that are remembered; the least recently used one is forgotten first."""
 
-MOST_REFUSED = 64
-"""Refused secrets that are remembered of one address."""
+MAX_REFUSED = 64
+"""Refused credentials that are remembered of one address."""
 
-MOST_ACCEPTED = 20_000
-"""Accepted secrets that are remembered, each with its address."""
+MAX_ACCEPTED = 20_000
+"""Accepted credentials that are remembered, each with its address."""
 
-_WINDOW = 60.0
-_MOST_WAITING = 5_000
+_WINDOW_SECONDS = 60.0
+_MAX_WAITING = 5_000  # checks that wait for their turn, of all addresses
+_RETRY_SECONDS = 5.0
 
 _network = lru_cache(maxsize=1_024)(network)
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSecret:
-    """A secret that a client shows: from which address, what the log calls it, and for which path."""
+class Credential:
+    """A secret that a client sends, with its address, the kind of secret for the log, and the path of the request."""
 
     client: str | None
     secret: str = field(repr=False)
@@ -54,85 +55,85 @@ class ShownSecret:
 
 
 class _Address:
-    """What is known of one address: a bucket of tries, what was refused, what is being checked, and what waits."""
+    """The state of one address: its token bucket, its refused credentials, and its running and waiting checks."""
 
-    __slots__ = ("at", "left", "refused", "told", "under_way", "waiting")
+    __slots__ = ("active", "attempts_left", "limit_logged", "refused", "updated_at", "waiting")
 
-    def __init__(self, left: float, at: float) -> None:
-        self.left = left
-        self.at = at
+    def __init__(self, attempts_left: float, updated_at: float) -> None:
+        self.attempts_left = attempts_left
+        self.updated_at = updated_at
         self.refused: OrderedDict[bytes, None] = OrderedDict()
-        self.told = False
-        self.under_way = 0
+        self.limit_logged = False
+        self.active = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
 
 
 class AttemptLimit:
-    """Lets each address have `most` refused proofs a minute; 0 is no limit. `seconds` is the clock."""
+    """Allows each address `limit` failed attempts a minute; 0 means no limit. `seconds` is the clock."""
 
-    def __init__(self, most: int = 0, *, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, limit: int = 0, *, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
         self.seconds = seconds
         self._key = secrets.token_bytes(32)
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._waiting = 0
         self.refused = 0
-        """Refused proofs, repeated ones counted once."""
-        self.turned_away = 0
-        """Proofs that were not checked, since their address had no try left."""
+        """Refused credentials; a repeated one counts once."""
+        self.limited = 0
+        """Credentials that were not checked because their address was over the limit."""
 
     def __len__(self) -> int:
         return len(self._addresses)
 
     @property
     def remembered(self) -> int:
-        """Return how many secrets are remembered."""
+        """Return the number of remembered credentials."""
         return len(self._accepted) + sum(len(entry.refused) for entry in self._addresses.values())
 
-    def prove_now(self, shown: ShownSecret, check: Callable[[], T]) -> T:
-        """Return what `check` returns, unless the address has no try left: then TooManyTries is raised before it.
+    def check_now(self, credential: Credential, check: Callable[[], T]) -> T:
+        """Return the result of `check`; raises TooManyTries before it if the address is over the limit.
 
-        What `check` refuses by NotAuthenticated is counted.
+        A NotAuthenticated that `check` raises counts as a failed attempt.
         """
-        place, digest = _network(shown.client), self._digest(shown)
-        if not self._is_remembered(place, digest) and (entry := self._addresses.get(place)) is not None:
-            self._check_left(entry, shown)
+        address, digest = _network(credential.client), self._digest(credential)
+        if not self._is_remembered(address, digest) and (entry := self._addresses.get(address)) is not None:
+            self._check_limit(entry, credential)
         try:
             result = check()
         except NotAuthenticated:
-            self._refuse(place, digest, shown)
+            self._refuse(address, digest, credential)
             raise
-        self._accept(place, digest)
+        self._accept(address, digest)
         return result
 
-    async def prove(self, shown: ShownSecret, check: Callable[[], Awaitable[T]]) -> T:
-        """Return what `check` returns, as `prove_now`, for checks that take work.
+    async def check(self, credential: Credential, check: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of `check`, as `check_now`, for checks that take time.
 
-        No more of them are under way for an address than it has tries left; the others wait.
+        An address has no more checks active than it has attempts left; the others wait.
         """
-        place, digest = _network(shown.client), self._digest(shown)
-        entry = await self._enter(place, digest, shown)
+        address, digest = _network(credential.client), self._digest(credential)
+        entry = await self._begin(address, digest, credential)
         try:
             result = await check()
         except NotAuthenticated:
-            self._refuse(place, digest, shown)
+            self._refuse(address, digest, credential)
             raise
         else:
-            self._accept(place, digest)
+            self._accept(address, digest)
             return result
         finally:
             if entry is not None:
-                self._leave(place, entry)
+                self._end(address, entry)
 
-    async def _enter(self, place: str, digest: bytes, shown: ShownSecret) -> _Address | None:
-        """Take one of the checks that may be under way for an address; None when that needs none."""
-        if self._is_remembered(place, digest) or not self._most:
+    async def _begin(self, address: str, digest: bytes, credential: Credential) -> _Address | None:
+        """Wait until a check may begin; return its address, or None if the check does not count for one."""
+        if self._is_remembered(address, digest) or not self._limit:
             return None
-        entry = self._entry(place)
-        while entry.under_way >= self._check_left(entry, shown):
-            if self._waiting >= _MOST_WAITING:
-                raise Unavailable("too many proofs wait to be checked; try again in a moment", 5)
+        entry = self._entry(address)
+        while entry.active >= self._check_limit(entry, credential):
+            if self._waiting >= _MAX_WAITING:
+                raise Unavailable("too many logins are being checked; try again in a moment", _RETRY_SECONDS)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             entry.waiting.append(turn)
             self._waiting += 1
@@ -143,87 +144,90 @@ class AttemptLimit:
                 raise
             finally:
                 self._waiting -= 1
-            if self._is_remembered(place, digest):
+            if self._is_remembered(address, digest):
                 self._wake(entry)
                 return None
-        entry.under_way += 1
+        entry.active += 1
         return entry
 
-    def _leave(self, place: str, entry: _Address) -> None:
-        entry.under_way -= 1
+    def _end(self, address: str, entry: _Address) -> None:
+        entry.active -= 1
         self._wake(entry)
-        idle = not (entry.under_way or entry.waiting or entry.refused) and self._left(entry) >= self._most
-        if idle and self._addresses.get(place) is entry:
-            del self._addresses[place]
+        idle = not (entry.active or entry.waiting or entry.refused) and self._left(entry) >= self._limit
+        if idle and self._addresses.get(address) is entry:
+            del self._addresses[address]
 
     def _wake(self, entry: _Address) -> None:
         left = int(self._left(entry))
-        free = left - entry.under_way if left else len(entry.waiting)
+        free = left - entry.active if left else len(entry.waiting)
         while entry.waiting and free > 0:
             turn = entry.waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 free -= 1
 
-    def _check_left(self, entry: _Address, shown: ShownSecret) -> int:
-        """Return how many tries an address has left; raises TooManyTries for none."""
+    def _check_limit(self, entry: _Address, credential: Credential) -> int:
+        """Return the number of attempts that an address has left; raises TooManyTries if there is none."""
         left = self._left(entry)
-        if not self._most or left >= 1.0:
+        if not self._limit or left >= 1.0:
             return int(left)
-        self.turned_away += 1
-        wait = math.ceil((1.0 - left) * _WINDOW / self._most)
-        if not entry.told:
-            entry.told = True
-            log.warning("auth.limited", client=shown.client, shown=shown.kind, path=shown.path, seconds=wait)
+        self.limited += 1
+        wait = math.ceil((1.0 - left) * _WINDOW_SECONDS / self._limit)
+        if not entry.limit_logged:
+            entry.limit_logged = True
+            log.warning(
+                "auth.limited", client=credential.client, shown=credential.kind, path=credential.path, seconds=wait
+            )
         raise TooManyTries(retry_after=wait)
 
     def _left(self, entry: _Address) -> float:
-        """Return what is left in the bucket of an address, after what has flowed in since the last time."""
+        """Refill the token bucket of an address for the time since its last update; return its content."""
         now = self.seconds()
-        entry.left = min(float(self._most), entry.left + (now - entry.at) * self._most / _WINDOW)
-        entry.at = now
-        if entry.left >= self._most:
-            entry.told = False
-        return entry.left
+        refill = (now - entry.updated_at) * self._limit / _WINDOW_SECONDS
+        entry.attempts_left = min(float(self._limit), entry.attempts_left + refill)
+        entry.updated_at = now
+        if entry.attempts_left >= self._limit:
+            entry.limit_logged = False
+        return entry.attempts_left
 
-    def _refuse(self, place: str, digest: bytes, shown: ShownSecret) -> None:
-        self._accepted.pop((place, digest), None)
-        entry = self._entry(place)
+    def _refuse(self, address: str, digest: bytes, credential: Credential) -> None:
+        self._accepted.pop((address, digest), None)
+        entry = self._entry(address)
         if digest in entry.refused:
             entry.refused.move_to_end(digest)
             return
         entry.refused[digest] = None
-        if len(entry.refused) > MOST_REFUSED:
+        if len(entry.refused) > MAX_REFUSED:
             entry.refused.popitem(last=False)
-        entry.left = max(0.0, self._left(entry) - 1.0)
+        entry.attempts_left = max(0.0, self._left(entry) - 1.0)
         self.refused += 1
-        log.info("auth.refused", client=shown.client, shown=shown.kind, path=shown.path)
+        log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
 
-    def _accept(self, place: str, digest: bytes) -> None:
-        self._accepted[place, digest] = None
-        self._accepted.move_to_end((place, digest))
-        if len(self._accepted) > MOST_ACCEPTED:
+    def _accept(self, address: str, digest: bytes) -> None:
+        self._accepted[address, digest] = None
+        self._accepted.move_to_end((address, digest))
+        if len(self._accepted) > MAX_ACCEPTED:
             self._accepted.popitem(last=False)
-        if (entry := self._addresses.get(place)) is not None:
+        if (entry := self._addresses.get(address)) is not None:
             entry.refused.pop(digest, None)
 
-    def _is_remembered(self, place: str, digest: bytes) -> bool:
-        """Return whether this secret was accepted from this address before, or was refused and is counted already."""
-        if (place, digest) in self._accepted:
+    def _is_remembered(self, address: str, digest: bytes) -> bool:
+        """Return whether a credential was accepted from this address before, or was refused and is counted already."""
+        if (address, digest) in self._accepted:
             return True
-        entry = self._addresses.get(place)
+        entry = self._addresses.get(address)
         return entry is not None and digest in entry.refused
 
-    def _entry(self, place: str) -> _Address:
-        entry = self._addresses.get(place)
+    def _entry(self, address: str) -> _Address:
+        entry = self._addresses.get(address)
         if entry is None:
-            entry = self._addresses[place] = _Address(float(self._most), self.seconds())
-            if len(self._addresses) > MOST_ADDRESSES:
-                idle = (key for key, other in self._addresses.items() if not other.under_way and other is not entry)
+            entry = self._addresses[address] = _Address(float(self._limit), self.seconds())
+            if len(self._addresses) > MAX_ADDRESSES:
+                idle = (key for key, other in self._addresses.items() if not other.active and other is not entry)
                 self._addresses.pop(next(idle, next(iter(self._addresses))))
-        self._addresses.move_to_end(place)
+        self._addresses.move_to_end(address)
         return entry
 
-    def _digest(self, shown: ShownSecret) -> bytes:
-        plain = f"{shown.kind}\0{shown.secret}".encode(errors="surrogateescape")
+    def _digest(self, credential: Credential) -> bytes:
+        plain = f"{credential.kind}\0{credential.secret}".encode(errors="surrogateescape")
         return hashlib.blake2b(plain, key=self._key, digest_size=16).digest()

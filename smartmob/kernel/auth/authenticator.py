@@ -1,8 +1,8 @@
-"""Who may talk to the service: the tokens, the cookie made from it, and the rules on Host and Origin.
+"""Authentication of requests: tokens, the session cookie, and the rules on Host and Origin.
 
-The rules on Host and Origin hold with and without a token. They stop two attacks of a page that a person on this
-machine happens to open: DNS rebinding (the page's own name is made to point here; the Host header tells) and
-cross-site requests (the Origin header tells). There is no CORS.
+The rules on Host and Origin apply with and without a token. They stop two attacks by a page that a person on this
+machine opens: DNS rebinding (the name of the page is made to resolve to this machine; the header Host shows it) and
+cross-site requests (the header Origin shows them). There is no CORS.
 """
 
 from __future__ import annotations
@@ -20,60 +20,60 @@ from contextvars import ContextVar
 
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel.auth.active_requests import ActiveRequests
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, ShownSecret
+from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
 from smartmob.kernel.auth.model import CONTROL, Principal, Role, StoredToken
 from smartmob.kernel.runtime import clock
 
 COOKIE = "smartmob_session"
-"""What the names of session cookies end or begin with; by itself it is the name that all services once used."""
+"""The beginning of the names of session cookies; alone, it is the name that early versions of the service used."""
 
 COOKIE_SECONDS = 14 * 24 * 3600
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-_REMEMBERED_HOSTS = 256
+_MAX_REMEMBERED_HOSTS = 256  # values of the header Host
 _NETLOC = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+(?:%[\w.~-]+)?)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{0,5}))?")
 
 OWNER = Principal(None, CONTROL)
-"""Whoever has the token that the service was started with."""
+"""The principal of the token that the service was started with."""
 
 
 def check_bind(host: str, token: str | None, insecure: bool) -> None:
-    """Refuse to listen where strangers can connect without a token; raises StartupError that says how to go on."""
+    """Raise StartupError, with ways to go on, for a service that other machines can reach without a token."""
     if token is not None or insecure or is_loopback(host):
         return
     raise StartupError(
-        f"refusing to listen on {host} without a token, since everybody who can connect could run programs here. "
+        f"refusing to listen on {host} without a token, since every client that can connect could run programs here. "
         "Put a secret into a file and give --token-file FILE (or set SMARTMOB_TOKEN), "
         "or listen on 127.0.0.1, or accept the risk with --insecure."
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether `host` can be reached from this machine only."""
+    """Return whether `host` can be reached only from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-VISITOR: ContextVar[Principal | None] = ContextVar("visitor", default=None)
-"""Who sent the present request; None where everybody may do everything."""
+PRINCIPAL: ContextVar[Principal | None] = ContextVar("principal", default=None)
+"""The principal of the present request; None if the service has no token or the route is public."""
 
 
 class TokenAuthenticator:
-    """Checks what a client shows against the service's own token, which allows all, and against those that are stored.
+    """Authenticates clients by the service's own token, which allows everything, and by stored tokens.
 
-    `know` tells which are stored. Whoever is let in is a Visitor with a role. `tries` limits what is refused;
-    `place` tells this service from others on the same host, whose cookies the browser sends as well.
+    `set_stored` replaces the stored tokens. `tries` limits failed attempts. `instance` is a text that differs from
+    other services on the same host, because browsers send the cookies of all services of a host to each of them.
     """
 
-    def __init__(self, token: str | None, tries: AttemptLimit | None = None, place: str = "") -> None:
+    def __init__(self, token: str | None, tries: AttemptLimit | None = None, instance: str = "") -> None:
         if token == "":
-            raise ValueError("an empty token would let everybody in")
+            raise ValueError("an empty token would accept every client")
         self._token = None if token is None else token.encode()
         self._bearer = b"Bearer " + (self._token or b"")
         self._key = _cookie_key(self._token)
         self._stored: dict[bytes, StoredToken] = {}
-        self._cookie = f"{COOKIE}_{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:8]}"
+        self._cookie = f"{COOKIE}_{hashlib.sha256(instance.encode(errors='surrogateescape')).hexdigest()[:8]}"
         self.active_requests = ActiveRequests()
         self.tries = AttemptLimit() if tries is None else tries
 
@@ -82,121 +82,126 @@ class TokenAuthenticator:
         """Return whether clients must show a token."""
         return self._token is not None
 
-    def know(self, stored: Iterable[StoredToken]) -> None:
-        """Take these tokens for the stored ones, and no others; what is under way by another one ends."""
+    def set_stored(self, stored: Iterable[StoredToken]) -> None:
+        """Replace the stored tokens; cut connections of tokens that are no longer among them."""
         self._stored = {token.digest: token for token in stored}
-        self.expel()
+        self.abort_invalid()
 
-    def forget(self, name: str) -> None:
-        """Take the token of this name for no stored one any more."""
-        self.know([token for token in self._stored.values() if token.name != name])
+    def remove_stored(self, name: str) -> None:
+        """Remove the stored token of this name; cut its connections."""
+        self.set_stored([token for token in self._stored.values() if token.name != name])
 
-    def expel(self) -> None:
-        """End what is under way by tokens that hold no longer."""
-        self.active_requests.expel(lambda digest: self._holding(digest) is not None)
+    def abort_invalid(self) -> None:
+        """Cut connections of tokens that are revoked or expired."""
+        self.active_requests.abort_invalid(lambda digest: self._valid(digest) is not None)
 
     def authenticate(self, authorization: str | None, cookie: str | None) -> Principal:
-        """Return who shows this header or cookie; raises NotAuthenticated unless one of them lets somebody in."""
+        """Return the principal of this header or cookie; raises NotAuthenticated if neither is valid."""
         if self._token is None:
             return OWNER
-        visitor = None if authorization is None else self._authorized(authorization)
-        if visitor is None and cookie is not None:
-            visitor = self._signed(cookie)
-        if visitor is None:
+        principal = None if authorization is None else self._from_header(authorization)
+        if principal is None and cookie is not None:
+            principal = self._from_cookie(cookie)
+        if principal is None:
             raise NotAuthenticated
-        return visitor
+        return principal
 
-    def admit(self, authorization: str | None, cookie: str | None, client: str | None, path: str) -> Principal:
-        """Return who shows this header or cookie from an address; raises NotAuthenticated, and TooManyTries.
+    def authenticate_limited(
+        self, authorization: str | None, cookie: str | None, client: str | None, path: str
+    ) -> Principal:
+        """Return the principal, as `authenticate`, and count failed attempts by address; raises TooManyTries too.
 
-        Who shows nothing tries nothing: a browser that is sent to the login page, a check of a balancer.
+        A request without header and cookie is no attempt: a browser on its way to the login page, a health check.
         """
         if self._token is None or (authorization is None and cookie is None):
             return self.authenticate(authorization, cookie)
-        shown = ShownSecret(
-            client, *((cookie or "", "cookie") if authorization is None else (authorization, "header")), path
+        secret, kind = (cookie or "", "cookie") if authorization is None else (authorization, "header")
+        return self.tries.check_now(
+            Credential(client, secret, kind, path), lambda: self.authenticate(authorization, cookie)
         )
-        return self.tries.prove_now(shown, lambda: self.authenticate(authorization, cookie))
 
     def sign_in(self, given: str, client: str | None, path: str) -> Principal:
-        """Return who has typed this token; raises NotAuthenticated, and TooManyTries."""
+        """Return the principal of a token from the login page; raises NotAuthenticated and TooManyTries."""
 
         def check() -> Principal:
-            if (visitor := self.recognise(given)) is None:
+            if (principal := self.principal_of(given)) is None:
                 raise NotAuthenticated
-            return visitor
+            return principal
 
-        return self.tries.prove_now(ShownSecret(client, given, "form", path), check)
+        return self.tries.check_now(Credential(client, given, "form", path), check)
 
     def allows(self, authorization: str | None, cookie: str | None, *roles: Role) -> bool:
-        """Return whether a token is shown that has one of these roles; without a token of the service none is."""
+        """Return whether this header or cookie has one of these roles; False if the service itself has no token."""
         try:
             return self.required and self.authenticate(authorization, cookie).role in roles
         except NotAuthenticated:
             return False
 
-    def recognise(self, given: str) -> Principal | None:
-        """Return who has this token, or None."""
-        return self._recognise(given.encode(errors="surrogateescape"))
+    def principal_of(self, token: str) -> Principal | None:
+        """Return the principal of a token, or None if it is not valid."""
+        return self._principal_of(token.encode(errors="surrogateescape"))
 
     def cookie_name(self, secure: bool) -> str:
-        """Return the name of the session cookie of this service; over TLS it is one that no other site can set."""
+        """Return the name of this service's session cookie.
+
+        Over TLS it has the prefix `__Host-`, so that no other site can set it (RFC 6265bis, section 4.1.3.2).
+        """
         return f"__Host-{self._cookie}" if secure else self._cookie
 
     def cookie_of(self, cookies: Mapping[str, str], secure: bool) -> str | None:
-        """Return the session cookie among those that a browser sends; one of the old name counts where it is alone."""
+        """Return the session cookie among those of a request; one with the old name counts if there is no other."""
         return cookies.get(self.cookie_name(secure), cookies.get(COOKIE))
 
-    def cookie(self, visitor: Principal = OWNER) -> str:
-        """Return the value of a new session cookie: when it ends, a nonce, of which token, and a signature of all."""
-        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}.{visitor.digest.hex()}"
+    def cookie(self, principal: Principal = OWNER) -> str:
+        """Return the value of a new session cookie: expiry, nonce, digest of the token, and a signature of them."""
+        plain = f"{int(clock.epoch()) + COOKIE_SECONDS}.{secrets.token_urlsafe(9)}.{principal.digest.hex()}"
         return f"{plain}.{self._sign(plain)}"
 
-    def _recognise(self, given: bytes) -> Principal | None:
-        if self._token is not None and hmac.compare_digest(given, self._token):
+    def _principal_of(self, token: bytes) -> Principal | None:
+        if self._token is not None and hmac.compare_digest(token, self._token):
             return OWNER
-        # What is looked up is a digest, so the time that it takes tells nothing of a token.
-        return self._holding(hashlib.sha256(given).digest()) if self._stored else None
+        # The lookup uses a digest, so the time that it takes reveals nothing about a token.
+        return self._valid(hashlib.sha256(token).digest()) if self._stored else None
 
-    def _holding(self, digest: bytes) -> Principal | None:
+    def _valid(self, digest: bytes) -> Principal | None:
         stored = self._stored.get(digest)
-        if stored is None or not stored.holds(clock.now()):
+        if stored is None or not stored.is_valid(clock.now()):
             return None
         return Principal(stored.name, stored.role, digest)
 
-    def _authorized(self, authorization: str) -> Principal | None:
+    def _from_header(self, authorization: str) -> Principal | None:
         given = authorization.encode(errors="surrogateescape")
         if hmac.compare_digest(given, self._bearer):
             return OWNER
         scheme, _, value = given.partition(b" ")
         if scheme.lower() == b"bearer":
-            return self._recognise(value.strip())
+            return self._principal_of(value.strip())
         if scheme.lower() != b"basic":
             return None
         try:
             _, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
         except binascii.Error:
             return None
-        return self._recognise(password) if colon else None
+        return self._principal_of(password) if colon else None
 
-    def _signed(self, cookie: str) -> Principal | None:
+    def _from_cookie(self, cookie: str) -> Principal | None:
         plain, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(errors="surrogateescape"), self._sign(plain).encode()):
             return None
-        end, _, mark = plain.split(".")
-        if int(end) <= clock.epoch():
+        expiry, _, digest = plain.split(".")
+        if int(expiry) <= clock.epoch():
             return None
-        return self._holding(bytes.fromhex(mark)) if mark else OWNER
+        return self._valid(bytes.fromhex(digest)) if digest else OWNER
 
     def _sign(self, plain: str) -> str:
         return hmac.new(self._key, plain.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def _cookie_key(token: bytes | None) -> bytes:
-    """Return what signs cookies: by it who changes the service's token signs everybody out.
+    """Return the key that signs cookies: derived from the service's token, so a new token invalidates all cookies.
 
-    A reader's cookie is signed with it too, and a person may have chosen the service's token, so it is slow to derive:
-    from the signature nobody shall be able to try words for the token that allows everything.
+    The derivation is slow on purpose (scrypt): the holder of any cookie can test guesses of the service's token against
+    the signature, and a person may have chosen a weak token.
     """
     if token is None:
         return secrets.token_bytes(32)
@@ -204,23 +209,23 @@ def _cookie_key(token: bytes | None) -> bytes:
 
 
 class HostRules:
-    """Decides by the Host and Origin headers whether a request was meant for this service."""
+    """Decides by the headers Host and Origin whether a request was meant for this service."""
 
-    def __init__(self, bound: str, further: Iterable[str] = ()) -> None:
-        own = {"localhost", bound, socket.gethostname(), socket.getfqdn(), *further}
+    def __init__(self, bound: str, allowed: Iterable[str] = ()) -> None:
+        own = {"localhost", bound, socket.gethostname(), socket.getfqdn(), *allowed}
         self._names = {name.lower().rstrip(".") for name in own if name}
         self._accepted: set[str] = set()
 
     def check(self, method: str, headers: Mapping[str, str], upgrade: bool, secure: bool = False) -> None:
-        """Raise NotAllowed for a foreign Host, and for a changing request or WebSocket of a foreign Origin.
+        """Raise NotAllowed for a foreign Host, and for a changing request or a WebSocket of a foreign Origin.
 
-        `secure` is a request over TLS; one without may come from a proxy that has it, so both schemes are ours then.
+        `secure` means that the request came over TLS. Without it a proxy may terminate TLS, so both schemes fit.
         """
         host = headers.get("Host")
         if host is None or (host not in self._accepted and not self._accept(host)):
             raise NotAllowed(
                 f"the service does not answer to the name {host!r}. "
-                "If it is right, start the service with --allow-host and that name."
+                "If the name is right, start the service with --allow-host and that name."
             )
         if (upgrade or method not in _SAFE_METHODS) and not self._same_origin(host, headers, secure):
             raise NotAllowed(f"a page of {headers.get('Origin', 'another site')!r} may not use this service")
@@ -230,10 +235,10 @@ class HostRules:
         if parts is None:
             return False
         name = parts[0]
-        # An address as such cannot be rebound: only names can be made to point elsewhere.
+        # DNS rebinding needs a name, so every address is accepted.
         if name not in self._names and not _is_address(name):
             return False
-        if len(self._accepted) < _REMEMBERED_HOSTS:
+        if len(self._accepted) < _MAX_REMEMBERED_HOSTS:
             self._accepted.add(host)
         return True
 
@@ -253,7 +258,7 @@ class HostRules:
 
 
 def _split(netloc: str) -> tuple[str, str] | None:
-    """Return the name and the port of `netloc`, in lower case and without brackets, or None for what is no address."""
+    """Return host and port of `netloc`, in lower case and without brackets, or None if it is not valid."""
     match = _NETLOC.fullmatch(netloc.strip().lower())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""How the tokens are put together of what the dependencies gives: like a feature, though they belong to the kernel."""
+"""The composition of the tokens. They belong to the kernel, but have routes and background tasks like a feature."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.features import Dependencies, Feature
 
 
-def build(dependencies: Dependencies) -> Feature:
-    """Return what makes, lists and revokes tokens."""
-    keeper = TokenService(TokenStore(dependencies.database), dependencies.tokens)
+def build(dependencies: Dependencies) -> Feature[TokenService]:
+    """Return the feature that makes, lists and revokes tokens."""
+    service = TokenService(TokenStore(dependencies.database), dependencies.tokens)
     return Feature(
-        routes.table(keeper, dependencies.bodies),
-        background_tasks={"tokens-refresh": keeper.refresh_for_ever},
-        start=keeper.load,
+        service,
+        routes.table(service, dependencies.bodies),
+        background_tasks={"tokens-refresh": service.run_refresh},
+        start=service.load,
     )

@@ -1,4 +1,4 @@
-"""Who may do what: roles, the tokens that carry them, and whoever has shown one. No I/O."""
+"""Roles, the tokens that carry them, and principals. No I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who has been let in: by which token, None for the service's own, and what that allows."""
+    """An authenticated client: the name of its token (None for the service's own) and the role of that token."""
 
     token: str | None
     role: Role
@@ -31,7 +31,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as it is kept: a digest of it, and until when it holds (None: for ever)."""
+    """A token as it is stored: as a digest, with its expiry (None: it never expires)."""
 
     name: str
     role: Role
@@ -39,25 +39,25 @@ class StoredToken:
     created_at: datetime
     expires_at: datetime | None
 
-    def holds(self, now: datetime) -> bool:
-        """Return whether it has not yet expired."""
+    def is_valid(self, now: datetime) -> bool:
+        """Return whether the token has not expired."""
         return self.expires_at is None or now < self.expires_at
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token to make: its name, what it allows, and after how many seconds it expires."""
+    """A token to make: its name, its role, and the seconds until it expires (None: never)."""
 
     name: Annotated[str, msgspec.Meta(pattern=_NAME)]
     role: Role
     seconds: Annotated[float, msgspec.Meta(gt=0, le=100 * 366 * 86_400)] | None = None
 
     def expires(self, now: datetime) -> datetime | None:
-        """Return until when it holds."""
+        """Return when the token expires, or None."""
         return None if self.seconds is None else now + timedelta(seconds=self.seconds)
 
 
 class TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A token in a list, without the token."""
+    """A token in a list, without its secret."""
 
     name: str
     role: Role
@@ -67,7 +67,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A new token; it is told this once and never again."""
+    """A new token with its secret, which no other answer contains."""
 
     name: str
     role: Role
@@ -81,5 +81,5 @@ def make_token() -> str:
 
 
 def digest(token: str) -> bytes:
-    """Return what is kept of a token."""
+    """Return the SHA-256 digest of a token, which is stored instead of the token."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -7,10 +7,11 @@ from aiohttp import web
 
 from smartmob.kernel.auth.model import CONTROL, MadeToken, NewToken, TokenEntry
 from smartmob.kernel.auth.token_service import TokenService
-from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
 
-_TOKEN_BYTES = 64 * 1024
+_MAX_TOKEN_BYTES = 64 * 1024
 
 
 class TokenList(msgspec.Struct, frozen=True):
@@ -19,47 +20,59 @@ class TokenList(msgspec.Struct, frozen=True):
     tokens: list[TokenEntry]
 
 
-def table(keeper: TokenService, bodies: BodyReader) -> RouteTable:
-    """Return the routes."""
-    h = _Handlers(keeper, bodies)
+def table(service: TokenService, bodies: BodyReader) -> RouteTable:
+    """Return the route table."""
+    h = _Handlers(service, bodies)
     return RouteTable(
         "access",
         (
             Route(
-                *("GET", "/tokens", h.tokens, "tokens", "The tokens beside the service's own."),
+                "GET",
+                "/tokens",
+                h.tokens,
+                "tokens",
+                "The tokens beside the service's own.",
                 {200: answer(TokenList)},
                 roles=(CONTROL,),
             ),
             Route(
-                *("POST", "/tokens", h.add, "add_token", "Make a token; the answer is the only place that shows it."),
-                {201: answer(MadeToken), 409: Answer("There is one of that name, or the service has no token itself.")},
-                body(NewToken, limit=_TOKEN_BYTES),
+                "POST",
+                "/tokens",
+                h.add,
+                "add_token",
+                "Make a token; no other answer shows it again.",
+                {201: answer(MadeToken), 409: Answer("The name is taken, or the service itself has no token.")},
+                body(NewToken, limit=_MAX_TOKEN_BYTES),
             ),
             Route(
-                *("DELETE", "/tokens/{name}", h.revoke, "revoke_token", "Let a token hold no longer."),
-                {204: Answer("It lets nobody in any more."), 404: Answer("There is no such token.")},
+                "DELETE",
+                "/tokens/{name}",
+                h.revoke,
+                "revoke_token",
+                "Revoke a token.",
+                {204: Answer("The token is not valid any more."), 404: Answer("There is no such token.")},
             ),
         ),
     )
 
 
 class _Handlers:
-    """Handlers of tokens."""
+    """The handlers of the token routes."""
 
-    def __init__(self, keeper: TokenService, bodies: BodyReader) -> None:
-        self._keeper = keeper
+    def __init__(self, service: TokenService, bodies: BodyReader) -> None:
+        self._service = service
         self._bodies = bodies
         self._new = msgspec.json.Decoder(NewToken)
 
     async def tokens(self, _: web.Request) -> web.StreamResponse:
-        return json_response(TokenList(await self._keeper.entries()))
+        return json_response(TokenList(await self._service.entries()))
 
     async def add(self, request: web.Request) -> web.StreamResponse:
-        made = await self._keeper.add(decode(self._new, await self._bodies.read(request)))
+        made = await self._service.add(decode(self._new, await self._bodies.read(request)))
         response = json_response(made, 201)
         response.headers["Cache-Control"] = "no-store"
         return response
 
     async def revoke(self, request: web.Request) -> web.StreamResponse:
-        await self._keeper.revoke(parameter(request, "name"))
+        await self._service.revoke(parameter(request, "name"))
         return web.Response(status=204)

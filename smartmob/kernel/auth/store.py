@@ -1,4 +1,4 @@
-"""The table of tokens."""
+"""The store of the tokens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class TokenStore:
         self._sql = queries.load(PACKAGE)
 
     async def tokens(self) -> list[StoredToken]:
-        """Return all tokens in the order of their names."""
+        """Return all tokens, ordered by name."""
         return [StoredToken(**dict(row)) for row in await self._database.fetch(self._sql["select_tokens"])]
 
     async def insert(self, token: StoredToken) -> bool:
-        """Store a token; return False when there is one of that name."""
+        """Store a token; return False if the name is taken."""
         values = (token.name, token.role, token.digest, token.created_at, token.expires_at)
         return bool(await self._database.fetch(self._sql["insert_token"], *values))
 
     async def delete(self, name: str) -> bool:
-        """Remove a token; return whether there was one."""
+        """Delete a token; return whether it existed."""
         return bool(await self._database.fetch(self._sql["delete_token"], name))

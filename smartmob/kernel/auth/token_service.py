@@ -1,4 +1,4 @@
-"""Makes, lists and revokes tokens, and keeps those that hold where requests are checked."""
+"""The use cases of tokens: make, list and revoke them, and keep the authenticator up to date."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smartmob.kernel.runtime import clock
 log = structlog.get_logger()
 
 _REFRESH_SECONDS = 10.0
-"""After so long it is known here what another service on the same database has changed."""
+"""The interval at which changes by other services on the same database are read."""
 
 
 class TokenService:
-    """The use cases of tokens. What is revoked here holds no longer from that moment on."""
+    """Makes, lists and revokes tokens. A token that is revoked here is invalid at once."""
 
     def __init__(self, store: TokenStore, tokens: TokenAuthenticator) -> None:
         self._store = store
@@ -27,21 +27,21 @@ class TokenService:
         self._revision = 0
 
     async def load(self) -> None:
-        """Read the tokens, so that requests can show them."""
+        """Read the tokens from the store and hand them to the authenticator."""
         while True:
             revision = self._revision
             found = await self._store.tokens()
-            # What was read before a change here is not taken after it: it would bring back a revoked token.
+            # Tokens that were read before a change here are read again: they may contain a revoked token.
             if revision == self._revision:
-                self._tokens.know(found)
+                self._tokens.set_stored(found)
                 return
 
     async def add(self, new: NewToken) -> MadeToken:
-        """Make a token. Raises Conflict when there is one of that name, or when the service itself has none."""
+        """Make a token. Raises Conflict if the name is taken, or if the service itself has no token."""
         if not self._tokens.required:
             raise Conflict(
-                "the service was started without a token, so everybody who reaches it may do everything. "
-                "Start it with --token-file FILE; then tokens that may do less make sense"
+                "the service was started without a token, so every client may do everything. "
+                "Start it with --token-file FILE first; then make tokens that may do less"
             )
         token, now = make_token(), clock.now()
         stored = StoredToken(new.name, new.role, digest(token), now, new.expires(now))
@@ -57,11 +57,11 @@ class TokenService:
         if not await self._store.delete(name):
             raise NotFound(f"there is no token {name}; GET /tokens lists them")
         self._revision += 1
-        self._tokens.forget(name)
+        self._tokens.remove_stored(name)
         log.info("token.revoked", name=name)
 
     async def entries(self) -> list[TokenEntry]:
-        """Return all tokens, without what would let somebody in."""
+        """Return all tokens without their secrets."""
         now = clock.now()
         return [
             TokenEntry(
@@ -69,17 +69,17 @@ class TokenService:
                 role=token.role,
                 created_at=token.created_at,
                 expires_at=token.expires_at,
-                expired=not token.holds(now),
+                expired=not token.is_valid(now),
             )
             for token in await self._store.tokens()
         ]
 
-    async def refresh_for_ever(self) -> None:
-        """Notice what other services on the same database change, until cancelled."""
+    async def run_refresh(self) -> None:
+        """Read the tokens again and again, because other services on the same database change them."""
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:
                 await self.load()
             except Unavailable as error:
                 log.warning("token.not_refreshed", reason=str(error))
-                self._tokens.expel()
+                self._tokens.abort_invalid()

@@ -1,4 +1,4 @@
-"""Shows the newest value to many who watch: whoever is slow misses those before, and nothing piles up."""
+"""Sends the newest value to all subscribers. A slow subscriber skips values, so memory stays bounded."""
 
 from __future__ import annotations
 
@@ -10,56 +10,60 @@ T = TypeVar("T")
 
 
 class _Subscriber(Generic[T]):
-    """The newest value for one who watches, until that was taken."""
+    """The newest value for one subscriber, until it takes the value."""
 
     def __init__(self) -> None:
-        self.held: list[T] = []
-        self.over = False
-        self.news = asyncio.Event()
+        self.pending: list[T] = []
+        """Empty, or the newest value alone."""
+        self.closed = False
+        self.changed = asyncio.Event()
 
-    def show(self, value: T) -> None:
-        if not self.over:
-            self.held = [value]
-            self.news.set()
+    def publish(self, value: T) -> None:
+        if not self.closed:
+            self.pending = [value]
+            self.changed.set()
 
-    def end(self) -> None:
-        self.over = True
-        self.news.set()
+    def close(self) -> None:
+        self.closed = True
+        self.changed.set()
 
 
 class Broadcast(Generic[T]):
-    """Everybody who watches the same thing. It is false while nobody does."""
+    """The subscribers of one source of values. It is false when there are none."""
 
     def __init__(self) -> None:
-        self._watchers: set[_Subscriber[T]] = set()
+        self._subscribers: set[_Subscriber[T]] = set()
 
     def __len__(self) -> int:
-        return len(self._watchers)
+        return len(self._subscribers)
 
-    async def watch(self, first: T | None = None) -> AsyncIterator[T]:
-        """Yield values from now on until `close`, beginning with `first` if there is one."""
-        watcher = _Subscriber[T]()
+    async def subscribe(self, first: T | None = None) -> AsyncIterator[T]:
+        """Yield `first`, if there is one, and then each published value that the subscriber is in time for.
+
+        Ends after `close`.
+        """
+        subscriber = _Subscriber[T]()
         if first is not None:
-            watcher.show(first)
-        self._watchers.add(watcher)
+            subscriber.publish(first)
+        self._subscribers.add(subscriber)
         try:
             while True:
-                await watcher.news.wait()
-                watcher.news.clear()
-                held, watcher.held = watcher.held, []
-                for value in held:
+                await subscriber.changed.wait()
+                subscriber.changed.clear()
+                pending, subscriber.pending = subscriber.pending, []
+                for value in pending:
                     yield value
-                if watcher.over and not watcher.held:
+                if subscriber.closed and not subscriber.pending:
                     return
         finally:
-            self._watchers.discard(watcher)
+            self._subscribers.discard(subscriber)
 
-    def show(self, value: T) -> None:
-        """Let everybody have a value."""
-        for watcher in self._watchers:
-            watcher.show(value)
+    def publish(self, value: T) -> None:
+        """Send a value to all subscribers; it replaces an older one that a subscriber has not taken yet."""
+        for subscriber in self._subscribers:
+            subscriber.publish(value)
 
     def close(self) -> None:
-        """Let everybody go, once they have the newest value."""
-        for watcher in self._watchers:
-            watcher.end()
+        """End all subscriptions; each subscriber still gets the newest value."""
+        for subscriber in self._subscribers:
+            subscriber.close()

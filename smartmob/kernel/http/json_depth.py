@@ -1,4 +1,4 @@
-"""The bound on how deeply JSON may be nested, whatever decodes it later and whatever walks its values then."""
+"""The limit on how deeply JSON may be nested. It is checked before decoding, and protects all later recursion."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ from itertools import accumulate
 
 from smartmob.errors import InvalidInput
 
-MOST_LEVELS = 64
-"""Levels of lists and objects; clients never need more than a few."""
+MAX_LEVELS = 64
+"""Levels of lists and objects; the known clients need fewer than ten."""
 
-_PASSES = 4
+_PASSES = 4  # passes that remove the innermost level; ordinary documents have no more levels than that
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _TEXT = re.compile(rb'"[^"]*"?')
-_ROUND = bytes.maketrans(b"[]{}", b"()()")
-_OTHER = bytes(set(range(256)) - set(b'[]{}"'))
+_TO_PARENTHESES = bytes.maketrans(b"[]{}", b"()()")
+_OTHER_BYTES = bytes(set(range(256)) - set(b'[]{}"'))
 _STEPS = [1 if byte == ord("(") else -1 for byte in range(256)]
 
 
 def check(data: bytes | str, where: str = "$") -> None:
-    """Raise InvalidInput for JSON of more than MOST_LEVELS levels."""
+    """Raise InvalidInput for JSON of more than MAX_LEVELS levels."""
     if is_too_deep(data):
-        raise InvalidInput.at(where, f"the body is nested too deeply, in more than {MOST_LEVELS} levels")
+        raise InvalidInput.at(where, f"the body is nested too deeply, in more than {MAX_LEVELS} levels")
 
 
 def is_too_deep(data: bytes | str) -> bool:
-    """Return whether JSON has more than MOST_LEVELS levels, in a time that grows with its size alone.
+    """Return whether JSON has more than MAX_LEVELS levels, in time linear in its size.
 
-    Several documents, one behind the other, are each held against it. Of what is no JSON either may be said.
+    `data` may hold several documents one after the other; the limit applies to each. For text that is not JSON the
+    result has no meaning.
     """
     if isinstance(data, str):
-        if data.count("[") + data.count("{") <= MOST_LEVELS:
+        if data.count("[") + data.count("{") <= MAX_LEVELS:
             return False
         data = data.encode(errors="replace")
-    elif data.count(b"[") + data.count(b"{") <= MOST_LEVELS:
+    elif data.count(b"[") + data.count(b"{") <= MAX_LEVELS:
         return False
     if b"\\" in data:
         data = _ESCAPED.sub(b"", data)
-    marks = _TEXT.sub(b"", data.translate(_ROUND, _OTHER).replace(b'""', b""))
-    # Each pass takes the innermost level away, and of what is usual there is nothing left then.
+    brackets = _TEXT.sub(b"", data.translate(_TO_PARENTHESES, _OTHER_BYTES).replace(b'""', b""))
+    # Each pass removes the innermost level, which leaves nothing of an ordinary document.
     for passed in range(1, _PASSES + 1):
-        marks = marks.replace(b"()", b"")
-        if marks.count(b"(") + passed <= MOST_LEVELS:
+        brackets = brackets.replace(b"()", b"")
+        if brackets.count(b"(") + passed <= MAX_LEVELS:
             return False
-    return max(accumulate(map(_STEPS.__getitem__, marks)), default=0) + _PASSES > MOST_LEVELS
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) + _PASSES > MAX_LEVELS

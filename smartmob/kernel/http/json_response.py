@@ -1,9 +1,10 @@
-"""A JSON answer that is written in one piece.
+"""JSON answers, written to the transport in one piece.
 
 Most answers of the service are small JSON documents. aiohttp builds the head of a response as a case-insensitive
-mapping, fills it in, and serialises it; for a document of 400 bytes that is a quarter of all the time that a request
-takes (benchmarks/ingest.py). `JSONResponse` is a response with the few things that such an answer needs, and hands
-everything out of the ordinary to aiohttp's own class.
+mapping, fills it in, and serialises it; for a document of 400 bytes that is a quarter of the time that a request
+takes (benchmarks/ingest.py). `JSONResponse` does only what such an answer needs, and leaves every other case to
+aiohttp's own class. It overrides internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they
+change.
 """
 
 from __future__ import annotations
@@ -11,34 +12,35 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import HttpVersion11
 
-_STATUS_LINES = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}" for status in HTTPStatus}
-_LARGE = 64 * 1024
+from smartmob.kernel.http.response_headers import SERVER
 
-SERVER = "smartmob"
-"""What every answer says of the software: no version, since everybody may read it."""
+_STATUS_LINES = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}" for status in HTTPStatus}
+_MAX_DIRECT_BYTES = 64 * 1024  # aiohttp writes larger bodies, and waits for clients that read slowly
 
 
 class JSONResponse(web.StreamResponse):
-    """An answer whose body is JSON; `headers` are those besides the ones that every answer has."""
+    """An answer with a JSON body. `headers` holds only the headers that are not in every JSON answer."""
 
     def __init__(self, body: bytes, status: int = 200, media_type: str = "application/json") -> None:
-        # Deliberately without the base class's own set-up, which is what costs.
+        # The set-up of the base class is left out on purpose: it takes most of the time.
         self.body = body
-        self._answer_status = status
+        self._json_status = status
         self._media_type = media_type
-        self._answer_headers: dict[str, str] = {}
+        self._json_headers: dict[str, str] = {}
         self._sent = False
-        self._stays_open: bool | None = True
-        self._ordinary: web.Response | None = None
+        self._json_keep_alive: bool | None = True
+        self._fallback: web.Response | None = None
 
     @property
     def status(self) -> int:
-        return self._answer_status
+        return self._json_status
 
     @property
     def prepared(self) -> bool:
@@ -46,48 +48,58 @@ class JSONResponse(web.StreamResponse):
 
     @property
     def headers(self) -> Any:
-        return self._answer_headers
+        return self._json_headers
 
     @property
     def keep_alive(self) -> bool | None:
-        return self._stays_open if self._ordinary is None else self._ordinary.keep_alive
+        return self._json_keep_alive if self._fallback is None else self._fallback.keep_alive
 
     def force_close(self) -> None:
-        self._stays_open = False
+        self._json_keep_alive = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if self._sent:
             return None
         self._sent = True
         transport = request.transport
-        self._stays_open = bool(self._stays_open and request.keep_alive)
+        self._json_keep_alive = bool(self._json_keep_alive and request.keep_alive)
         if (
             transport is None
             or transport.is_closing()
-            or len(self.body) > _LARGE
-            or transport.get_write_buffer_size()  # the client does not read: aiohttp waits until it does
+            or len(self.body) > _MAX_DIRECT_BYTES
+            or transport.get_write_buffer_size()  # the client reads too slowly: aiohttp waits for it
             or request.version != HttpVersion11
             or request.method == "HEAD"
-            or not self._stays_open
+            or not self._json_keep_alive
         ):
-            return await self._prepare_ordinary(request)
-        further = "".join([f"{name}: {value}\r\n" for name, value in self._answer_headers.items()])
+            return await self._prepare_fallback(request)
+        extra = "".join([f"{name}: {value}\r\n" for name, value in self._json_headers.items()])
         head = (
-            f"{_STATUS_LINES[self._answer_status]}\r\nContent-Type: {self._media_type}\r\n{further}"
+            f"{_STATUS_LINES[self._json_status]}\r\nContent-Type: {self._media_type}\r\n{extra}"
             f"Content-Length: {len(self.body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER}\r\n\r\n"
         )
         transport.write(head.encode("latin-1") + self.body)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        if self._ordinary is not None:
-            await self._ordinary.write_eof()
+        if self._fallback is not None:
+            await self._fallback.write_eof()
 
-    async def _prepare_ordinary(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        headers = {**self._answer_headers, "Server": SERVER}
-        self._ordinary = web.Response(
-            body=self.body, status=self._answer_status, content_type=self._media_type, headers=headers
+    async def _prepare_fallback(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        headers = {**self._json_headers, "Server": SERVER}
+        self._fallback = web.Response(
+            body=self.body, status=self._json_status, content_type=self._media_type, headers=headers
         )
-        if not self._stays_open:
-            self._ordinary.force_close()
-        return await self._ordinary.prepare(request)
+        if not self._json_keep_alive:
+            self._fallback.force_close()
+        return await self._fallback.prepare(request)
+
+
+def json_response(document: Any, status: int = 200) -> JSONResponse:
+    """Return an answer whose body is `document` as JSON; a document is a Struct or plain objects."""
+    return JSONResponse(msgspec.json.encode(document), status)
+
+
+def dumps(document: Any) -> bytes:
+    """Return plain objects (no Structs) as JSON by orjson, which encodes them faster than msgspec."""
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)

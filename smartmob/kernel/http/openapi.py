@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the routes and their Structs."""
+"""The OpenAPI document, generated from the routes and their Structs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PARAMETER = re.compile(r"\{(\w+)(?::(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing that is wrong with the input."""
+    """One fault of the input: `where` is a JSON path or the name of an argument."""
 
     where: str
     message: str
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457)."""
+    """An error answer (RFC 9457)."""
 
     type: str
     title: str
@@ -35,26 +35,26 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 _ALWAYS = {
-    400: "The input does not fit; nothing was changed.",
+    400: "The input is invalid; nothing was changed.",
     401: "A token is needed.",
-    403: "The Host or the Origin of the request is foreign.",
-    429: "Too many wrong proofs came from this address; the header Retry-After tells when to try again.",
-    500: "The service made a mistake.",
-    503: "The service cannot do this now; the header Retry-After tells when to try again.",
+    403: "The Host or the Origin of the request is not one of this service, or the role of the token does not suffice.",
+    429: "Too many wrong tokens came from this address; the header Retry-After says when to try again.",
+    500: "Internal server error.",
+    503: "The service cannot do this now; the header Retry-After says when to try again.",
 }
 _WITH_BODY = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "The Content-Encoding of the body is not known.",
+    415: "The Content-Encoding of the body is not supported.",
 }
 
 
 def document(tables: Iterable[RouteTable], cookie: str = "smartmob_session") -> dict[str, Any]:
-    """Return the document as plain objects; `cookie` is the name of the session cookie."""
+    """Return the OpenAPI 3.1 document as plain objects; `cookie` is the name of the session cookie."""
     tables = list(tables)
-    kinds = list(_kinds(tables))
-    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    schema_of = {_key(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    types = list(_types(tables))
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schema_of = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for table in tables:
         for route in table.routes:
@@ -80,24 +80,24 @@ def document(tables: Iterable[RouteTable], cookie: str = "smartmob_session") -> 
 
 
 def documented_path(path: str) -> str:
-    """Return a router's path as OpenAPI writes it."""
+    """Return the path of a route as OpenAPI writes it: without the patterns of its parameters."""
     return _PARAMETER.sub(r"{\1}", path)
 
 
-def _kinds(tables: Iterable[RouteTable]) -> Iterable[Any]:
+def _types(tables: Iterable[RouteTable]) -> Iterable[Any]:
     yield Problem
     seen = {_key(Problem)}
     for table in tables:
         for route in table.routes:
             contents = [answer.content for answer in route.answers.values()]
             contents += [route.body.content] if route.body else []
-            for kind in (kind for content in contents for given in content.values() for kind in _each(given)):
+            for kind in (kind for content in contents for given in content.values() for kind in _alternatives(given)):
                 if _key(kind) not in seen:
                     seen.add(_key(kind))
                     yield kind
 
 
-def _each(kind: Any) -> tuple[Any, ...]:
+def _alternatives(kind: Any) -> tuple[Any, ...]:
     return kind if isinstance(kind, tuple) else (kind,)
 
 
@@ -106,10 +106,10 @@ def _key(kind: Any) -> str:
 
 
 def _content(content: Mapping[str, Any], schema_of: Mapping[str, Any]) -> dict[str, Any]:
-    """Return media types and schemas of a body."""
+    """Return the schemas of a body by media type."""
     found = {}
     for media_type, kind in content.items():
-        schemas = [schema_of[_key(each)] for each in _each(kind)]
+        schemas = [schema_of[_key(each)] for each in _alternatives(kind)]
         found[media_type] = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
     return found
 

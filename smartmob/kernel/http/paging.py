@@ -1,4 +1,4 @@
-"""Pages of a listing: by number, as the clients of the test metrics know them, and by the key of the last row."""
+"""Pages of a listing: by number, as the clients of the test metrics expect them, and by cursor (the key of a row)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartmob.errors import InvalidInput, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: `number` counts from 1, `offset` rows come before it, `total` pages there are."""
+    """One page of `size` rows: `number` counts from 1, `offset` rows precede it, and there are `total` pages."""
 
     number: int
     size: int
@@ -25,26 +25,26 @@ class Page:
 
     @property
     def previous(self) -> int | None:
-        """Return the number of the page before, or None."""
+        """Return the number of the previous page, or None."""
         return self.number - 1 if self.number > 1 else None
 
     @property
     def next(self) -> int | None:
-        """Return the number of the page after, or None."""
+        """Return the number of the next page, or None."""
         return self.number + 1 if self.number < self.total else None
 
 
 def parse(text: str | None) -> int:
-    """Return the page number that a client asks for; what is not a number means the first page."""
-    # int() also takes blanks, underscores and digits of other scripts, none of which a client of this protocol sends.
+    """Return the page number that a client asks for; any text that is not a number means the first page."""
+    # int() accepts blanks, underscores and digits of other scripts too, which no client of this protocol sends.
     digits = (text or "").removeprefix("-")
     return int(text or "") if digits.isascii() and digits.isdigit() and len(digits) < 19 else 1
 
 
 def page(wanted: int, rows: int, size: int) -> Page:
-    """Return the page `wanted` of a listing of `rows` rows; a negative number counts from the end, -1 is the last.
+    """Return page number `wanted` of a listing of `rows` rows; a negative number counts from the end, -1 is the last.
 
-    A listing without rows has one page that is empty. Raises NotFound for 0 and for a page that is not there.
+    A listing without rows has one empty page. Raises NotFound for 0 and for a page that does not exist.
     """
     total = max(1, -(-rows // size))
     number = total + wanted + 1 if wanted < 0 else wanted
@@ -54,9 +54,9 @@ def page(wanted: int, rows: int, size: int) -> Page:
 
 
 def links(path: str, query: Mapping[str, str], at: Page, always: bool) -> dict[str, Any]:
-    """Return `prev_url`, `next_url` and `total_page`: paths that keep the other arguments of the query.
+    """Return `prev_url`, `next_url` and `total_page`; the URLs keep the other arguments of the query.
 
-    With `always` a link that leads nowhere is there as None, else it is absent.
+    With `always` a URL that does not exist is None, otherwise it is absent.
     """
     found: dict[str, Any] = {}
     for key, number in (("prev_url", at.previous), ("next_url", at.next)):
@@ -69,29 +69,29 @@ def links(path: str, query: Mapping[str, str], at: Page, always: bool) -> dict[s
 
 
 def cursor(*key: str) -> str:
-    """Return a key as an opaque text: the place in a listing after which the next page begins."""
+    """Return the key of a row as an opaque text; the next page begins after that row."""
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
 def parse_cursor(text: str, parts: int, argument: str = "before") -> list[str]:
-    """Return the key that `cursor` was made of; raises InvalidInput that names the argument when it is not ours."""
+    """Return the key of `parts` texts from which `cursor` made `text`; raises InvalidInput that names the argument."""
     try:
         key = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (ValueError, UnicodeError, RecursionError):
         key = None
     if not isinstance(key, list) or len(key) != parts or not all(isinstance(part, str) for part in key):
-        raise _foreign(argument)
+        raise _invalid_cursor(argument)
     return key
 
 
-def parse_place(text: str, argument: str = "before") -> tuple[datetime, UUID]:
-    """Return the place of a cursor that is made of a time and an id; raises InvalidInput."""
+def parse_row_cursor(text: str, argument: str = "before") -> tuple[datetime, UUID]:
+    """Return the key of a cursor that consists of a time and an id; raises InvalidInput."""
     at, ident = parse_cursor(text, 2, argument)
     try:
         return datetime.fromisoformat(at).astimezone(UTC), UUID(ident)
     except (ValueError, OverflowError):
-        raise _foreign(argument) from None
+        raise _invalid_cursor(argument) from None
 
 
-def _foreign(argument: str) -> InvalidInput:
-    return InvalidInput.at(argument, "this is no cursor of an earlier answer; take it from next_url")
+def _invalid_cursor(argument: str) -> InvalidInput:
+    return InvalidInput.at(argument, "this is not a cursor of an earlier answer; take it from next_url")

@@ -1,4 +1,4 @@
-"""Errors as answers: the one table from exceptions to `application/problem+json` (RFC 9457)."""
+"""Error answers: the only table that maps exceptions to `application/problem+json` documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from smartmob.kernel.http.json_response import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
 
-LONGEST_PLACE = 200
-"""Characters of a field's path that an answer shows."""
+MAX_PATH_CHARACTERS = 200
+"""The longest JSON path of a field that an answer shows; longer ones are cut."""
 
-_LONGEST_TEXT = 1_000
-_MOST_FAULTS = 50
+_MAX_TEXT_CHARACTERS = 1_000
+_MAX_FAULTS = 50  # items of the member `errors`
 
 _KINDS: tuple[tuple[type[errors.SmartmobError], HTTPStatus, str], ...] = (
-    # The first line whose class fits counts, so a subclass stands before its base.
+    # The first row whose class matches is used, so a subclass stands before its base class.
     (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
     (errors.InvalidInput, HTTPStatus.BAD_REQUEST, "invalid-input"),
     (errors.NotFound, HTTPStatus.NOT_FOUND, "not-found"),
@@ -45,17 +45,17 @@ _HTTP_NAMES = {
     426: "upgrade-required",
 }
 _TITLES = {
-    "invalid-input": "The input does not fit",
-    "too-large": "The input is too large",
-    "not-found": "There is no such thing",
-    "method-not-allowed": "The method is not offered here",
-    "conflict": "The request does not fit the present state",
-    "not-authenticated": "A token is needed",
-    "not-allowed": "The request is not allowed",
-    "too-slow": "The request did not arrive in time",
-    "too-many-tries": "Too many proofs were refused",
-    "unavailable": "The service cannot do this now",
-    "internal": "The service made a mistake",
+    "invalid-input": "Invalid input",
+    "too-large": "Content too large",
+    "not-found": "Not found",
+    "method-not-allowed": "Method not allowed",
+    "conflict": "Conflict with the current state",
+    "not-authenticated": "Authentication required",
+    "not-allowed": "Not allowed",
+    "too-slow": "Request timeout",
+    "too-many-tries": "Too many failed attempts",
+    "unavailable": "Service unavailable",
+    "internal": "Internal server error",
 }
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 _AT = re.compile(r"(.*?) - at `(.+?)`", re.DOTALL)
@@ -78,39 +78,39 @@ def body_of(error: BaseException, instance: str, request_id: str) -> dict[str, A
         "type": f"urn:smartmob:problem:{name}",
         "title": _TITLES.get(name, HTTPStatus(status).phrase),
         "status": status,
-        "detail": _short(_detail(error, status), _LONGEST_TEXT),
-        "instance": _short(instance, _LONGEST_TEXT),
+        "detail": _short(_detail(error, status), _MAX_TEXT_CHARACTERS),
+        "instance": _short(instance, _MAX_TEXT_CHARACTERS),
         "request_id": request_id,
     }
     if isinstance(error, errors.InvalidInput) and error.faults:
         body["errors"] = [
-            {"where": _short(fault.where, LONGEST_PLACE), "message": _short(fault.message, _LONGEST_TEXT)}
-            for fault in error.faults[:_MOST_FAULTS]
+            {"where": _short(fault.where, MAX_PATH_CHARACTERS), "message": _short(fault.message, _MAX_TEXT_CHARACTERS)}
+            for fault in error.faults[:_MAX_FAULTS]
         ]
     return body
 
 
-def _short(text: str, most: int) -> str:
-    """Return a text of at most `most` characters: what was sent is not sent back at its full length."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _short(text: str, max_characters: int) -> str:
+    """Cut a text to `max_characters`, so that an answer never repeats a large input at its full length."""
+    return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
 
 
 def _detail(error: BaseException, status: int) -> str:
     if isinstance(error, errors.SmartmobError):
         return str(error)
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return f"{error.method} is not offered here; offered: {', '.join(sorted(error.allowed_methods))}."
+        return f"{error.method} is not allowed here; allowed: {', '.join(sorted(error.allowed_methods))}."
     if isinstance(error, web.HTTPNotFound):
-        return "There is nothing at this address; GET /docs lists what there is."
+        return "There is nothing at this address; GET /docs lists all addresses."
     if isinstance(error, web.HTTPException):
         return error.text or error.reason
-    return "This is a bug; the log of the service tells more under the request id." if status == 500 else ""
+    return "This is a bug; the log of the service has the details under the request id." if status == 500 else ""
 
 
 def response(
     error: BaseException, instance: str, request_id: str, extra: Mapping[str, Any] | None = None
 ) -> JSONResponse:
-    """Return the answer for `error`."""
+    """Return the answer for `error`; `extra` holds further members of the document."""
     body = body_of(error, instance, request_id) | dict(extra or {})
     answer = JSONResponse(orjson.dumps(body), body["status"], MEDIA_TYPE)
     headers = answer.headers
@@ -126,15 +126,15 @@ def response(
 def invalid(
     error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError, prefix: str = "$"
 ) -> errors.InvalidInput:
-    """Return the refusal for what msgspec says of an input; the bad field is named as a JSON path."""
+    """Return msgspec's error as an InvalidInput that names the bad field by its JSON path, beginning with `prefix`."""
     if isinstance(error, RecursionError):
         return errors.InvalidInput.at(prefix, "the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
-        said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        return errors.InvalidInput.at(prefix, f"the body is not valid JSON: {said}")
-    said, where = str(error), prefix
-    if match := _AT.fullmatch(said):
-        said, where = match[1], prefix + match[2][1:]
-    if match := _MISSING.fullmatch(said):
-        said, where = "this field is required", f"{where}.{match[1]}"
-    return errors.InvalidInput.at(where, said)
+        message = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        return errors.InvalidInput.at(prefix, f"the body is not valid JSON: {message}")
+    message, where = str(error), prefix
+    if match := _AT.fullmatch(message):
+        message, where = match[1], prefix + match[2][1:]
+    if match := _MISSING.fullmatch(message):
+        message, where = "this field is required", f"{where}.{match[1]}"
+    return errors.InvalidInput.at(where, message)

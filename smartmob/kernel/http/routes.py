@@ -1,4 +1,4 @@
-"""The routes of the service itself: is it well, what does it offer, and who may come in."""
+"""The routes of the service itself: health, readiness, Prometheus metrics, the OpenAPI document, and the login."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from smartmob import __version__
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel.auth.authenticator import COOKIE, COOKIE_SECONDS, TokenAuthenticator
 from smartmob.kernel.http import openapi, problems
-from smartmob.kernel.http.json_response import JSONResponse
-from smartmob.kernel.http.requests import BodyReader, form, json_response
+from smartmob.kernel.http.bodies import BodyReader, form
+from smartmob.kernel.http.json_response import JSONResponse, json_response
 from smartmob.kernel.http.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
 from smartmob.kernel.observability.health import Readiness
 from smartmob.kernel.observability.log import REQUEST_ID
@@ -28,36 +28,36 @@ from smartmob.kernel.observability.prometheus import CONTENT_TYPE, MetricsRegist
 
 _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    # With no-referrer a browser would send the login form with `Origin: null`, which is nobody's own.
+    # With no-referrer a browser sends the login form with `Origin: null`, which the service refuses.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_LOGIN_BYTES = 16 * 1024
+_MAX_LOGIN_BYTES = 16 * 1024
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The service lives; its version is told to whoever may ask for more."""
+    """The service is alive; `version` is shown only to clients that may read more."""
 
     status: str
     version: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What each check says; only whether it fails, to whoever may not ask for more."""
+    """The result of each readiness check. Clients without a token see only whether a check fails, not why."""
 
     status: str
     checks: dict[str, str]
 
 
 class LoginForm(msgspec.Struct, frozen=True):
-    """What the login page sends."""
+    """The form of the login page."""
 
     token: str
     next: str = "/"
 
 
 class LoginQuery(msgspec.Struct, frozen=True):
-    """Where to go after signing in."""
+    """The query of the login page: the path to go to after signing in."""
 
     next: str = "/"
 
@@ -69,18 +69,18 @@ class KernelRoutes:
     """Handlers of the service's own routes."""
 
     def __init__(
-        self, readiness: Readiness, figures: MetricsRegistry, tokens: TokenAuthenticator, bodies: BodyReader
+        self, readiness: Readiness, metrics: MetricsRegistry, tokens: TokenAuthenticator, bodies: BodyReader
     ) -> None:
         self._readiness = readiness
-        self._figures = figures
+        self._metrics = metrics
         self._tokens = tokens
         self._bodies = bodies
         self._tables: tuple[RouteTable, ...] = ()
 
     def table(self) -> RouteTable:
-        """Return the routes."""
+        """Return the route table."""
         page = answer(str, "A page.", HTML)
-        moved = Answer("Go on at Location.")
+        moved = Answer("Continue at Location.")
         return RouteTable(
             "service",
             (
@@ -93,8 +93,8 @@ class KernelRoutes:
                     {200: answer(Ready)}, public=True,
                 ),
                 Route(
-                    "GET", "/metrics", self.metrics, "prometheus", "The service's own figures as Prometheus text.",
-                    {200: answer(str, "The figures.", TEXT)},
+                    "GET", "/metrics", self.metrics, "prometheus", "The service's own metrics as Prometheus text.",
+                    {200: answer(str, "The metrics.", TEXT)},
                 ),
                 Route(
                     "GET", "/openapi.json", self.openapi, "openapi", "This document.",
@@ -112,14 +112,14 @@ class KernelRoutes:
                         403: answer(str, "The token is wrong.", HTML),
                         429: answer(str, "Too many wrong tokens came from this address.", HTML),
                     },
-                    body=Body({FORM: LoginForm}, limit=_LOGIN_BYTES), public=True,
+                    body=Body({FORM: LoginForm}, limit=_MAX_LOGIN_BYTES), public=True,
                 ),
                 Route("POST", "/logout", self.logout, "logout", "Sign out.", {303: moved}, public=True),
             ),
         )  # fmt: skip
 
-    def describe(self, tables: Iterable[RouteTable]) -> None:
-        """Serve the document of these routes."""
+    def set_tables(self, tables: Iterable[RouteTable]) -> None:
+        """Set the routes that the OpenAPI document describes."""
         self._tables = tuple(tables)
 
     @cached_property
@@ -131,26 +131,28 @@ class KernelRoutes:
         return json_response(Health("ok", __version__ if self._has_token(request) else ""))
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
-        checks = await self._readiness.ask()
-        if all(said == "ok" for said in checks.values()):
+        checks = await self._readiness.run_checks()
+        if all(result == "ok" for result in checks.values()):
             return json_response(Ready("ready", dict(checks)))
         if not self._has_token(request):
-            # The reasons have names of machines, folders and databases in them.
-            checks = {name: said if said == "ok" else "fails" for name, said in checks.items()}
-        failing = "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
+            # The reasons contain names of machines, folders and databases.
+            checks = {name: result if result == "ok" else "fails" for name, result in checks.items()}
+        failing = "; ".join(f"{name}: {result}" for name, result in checks.items() if result != "ok")
         return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
 
     def _has_token(self, request: web.Request) -> bool:
-        """Return whether a valid token is shown, or none is needed; a wrong one counts as at every other route."""
+        """Return whether the request shows a valid token or needs none; a wrong token counts as a failed attempt."""
         cookie = self._tokens.cookie_of(request.cookies, request.secure)
         try:
-            self._tokens.admit(request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path)
+            self._tokens.authenticate_limited(
+                request.headers.get(hdrs.AUTHORIZATION), cookie, request.remote, request.path
+            )
         except (NotAuthenticated, TooManyTries):
             return False
         return True
 
     async def metrics(self, _: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._figures.text(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
         return JSONResponse(orjson.dumps(self.document, option=orjson.OPT_INDENT_2))
@@ -165,16 +167,16 @@ class KernelRoutes:
         given = form(await self._bodies.read(request))
         target = _local(given.get("next", "/"))
         try:
-            visitor = self._tokens.sign_in(given.get("token", ""), request.remote, request.path)
+            principal = self._tokens.sign_in(given.get("token", ""), request.remote, request.path)
         except TooManyTries as error:
             page = _page("login.html", status=429, next=target, wrong=str(error))
             page.headers["Retry-After"] = str(math.ceil(error.retry_after))
             return page
         except NotAuthenticated:
-            return _page("login.html", status=403, next=target, wrong="That is not the token of this service.")
+            return _page("login.html", status=403, next=target, wrong="This is not a token of this service.")
         response = web.Response(status=303, headers={"Location": target})
         response.set_cookie(
-            self._tokens.cookie_name(request.secure), self._tokens.cookie(visitor), max_age=COOKIE_SECONDS,
+            self._tokens.cookie_name(request.secure), self._tokens.cookie(principal), max_age=COOKIE_SECONDS,
             httponly=True, samesite="Strict", secure=request.secure, path="/",
         )  # fmt: skip
         return response
@@ -187,7 +189,7 @@ class KernelRoutes:
 
 
 def _local(target: str) -> str:
-    """Return `target` if it is a path of this service, else the start page: nobody is sent to another site."""
+    """Return `target` if it is a path of this service, else the start page, so that no login leads to another site."""
     try:
         parts = urlsplit(target)
     except ValueError:
@@ -202,7 +204,7 @@ def _phrases() -> dict[str, str]:
 
 @cache
 def _templates() -> Any:
-    # Only the few requests for pages need it.
+    # Imported here because only requests for pages need it.
     import jinja2
 
     return jinja2.Environment(
@@ -220,7 +222,7 @@ def _page(template: str, status: int = 200, **values: object) -> web.StreamRespo
 
 @cache
 def _policy() -> str:
-    """Return what a browser may do with a page: it carries its style sheet, let in by its hash, and loads nothing."""
+    """Return the Content-Security-Policy of the pages: no loading; the inline style is allowed by its hash."""
     style = hashlib.sha256(_templates().get_template("page.css").render().encode()).digest()
     return (
         f"default-src 'none'; style-src 'sha256-{base64.b64encode(style).decode()}'; form-action 'self'; "

@@ -1,4 +1,4 @@
-"""Routes as data: a feature's explicit list of them is what the router, the OpenAPI document and the tests read."""
+"""Routes as data: each feature lists its routes, and the router, the OpenAPI document and the tests read the list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from smartmob.kernel.auth.model import CONTROL, READ, Role
 
-_PLACE = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,7 +24,7 @@ TEXT = "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way in which a route answers: what it means, and the body's type, or a tuple of types, by media type."""
+    """One possible answer of a route: its meaning, and by media type the type of its body or a tuple of types."""
 
     description: str
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body that a route takes: its type by media type, and its limit in bytes if lower than `--max-body`."""
+    """The body that a route accepts: its type by media type, and its limit in bytes if lower than `--max-body`."""
 
     content: Mapping[str, Any]
     required: bool = True
@@ -41,10 +41,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `query` is the Struct of its query arguments; a `public` one asks for no token.
+    """One operation: a method, a path and its handler. `query` is the Struct of the query arguments.
 
-    `roles` are those whose tokens may use it; without any, GET is for `read` and the rest for `control` alone.
-    `socket_roles` are those who may open the WebSocket that answers at the same address, where these are others.
+    A `public` route needs no token. `roles` lists the roles of tokens that may use the route; if it is empty, GET needs
+    `read` or `control` and every other method `control`. `socket_roles` lists the roles that may open the WebSocket at
+    the same address, if they differ.
     """
 
     method: str
@@ -61,67 +62,69 @@ class Route:
 
     @property
     def allowed(self) -> tuple[Role, ...]:
-        """Return the roles whose tokens may use it."""
+        """Return the roles of tokens that may use the route."""
         return self.roles or ((READ, CONTROL) if self.method == "GET" else (CONTROL,))
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """The routes of one feature, the prefixes under which they answer, and a pattern of further prefixes.
+    """The routes of one feature and the path prefixes at which they are mounted.
 
-    `odd` is a regular expression for what may stand before the path besides the prefixes, for clients that put their
-    addresses together wrongly.
+    `extra_prefixes` is a regular expression of further prefixes, which are not documented: for clients that join their
+    URLs wrongly.
     """
 
     feature: str
     routes: tuple[Route, ...]
     prefixes: tuple[str, ...] = ("",)
-    odd: str | None = None
+    extra_prefixes: str | None = None
 
 
 def answer(body: Any, description: str = "The answer.", media_type: str = JSON) -> Answer:
-    """Return an Answer whose body is of one type."""
+    """Return an Answer with a body of one type."""
     return Answer(description, {media_type: body})
 
 
 def body(kind: Any, media_type: str = JSON, limit: int | None = None) -> Body:
-    """Return a Body of one type."""
+    """Return a Body of one type; `limit` is in bytes."""
     return Body({media_type: kind}, limit=limit)
 
 
 def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.AbstractRoute, Route]:
-    """Add the routes of `tables` to the application's router; return which of the router's is which of them."""
-    known: dict[web.AbstractRoute, Route] = {}
+    """Add the routes of `tables` to the router of the application; return our route for each of the router's."""
+    mounted: dict[web.AbstractRoute, Route] = {}
     for table in tables:
         by_path: dict[str, list[Route]] = {}
         for route in table.routes:
             by_path.setdefault(route.path, []).append(route)
         for prefix in table.prefixes:
-            known |= _add(app, {prefix + path: routes for path, routes in by_path.items()})
-        if table.odd is not None:
-            # Behind a pattern the router tries paths in this order, so a fixed word stands before a variable one.
+            mounted |= _add(app, {prefix + path: routes for path, routes in by_path.items()})
+        if table.extra_prefixes is not None:
+            # Behind a pattern the router tries paths in order, so a fixed segment must precede a parameter.
             ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
-            known |= _add(app, {f"/{{_odd:{table.odd}}}{path[1:]}": by_path[path] for path in ordered})
-    return known
+            mounted |= _add(
+                app, {f"/{{_extra_prefix:{table.extra_prefixes}}}{path[1:]}": by_path[path] for path in ordered}
+            )
+    return mounted
 
 
 def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[web.AbstractRoute, Route]:
-    known: dict[web.AbstractRoute, Route] = {}
+    mounted: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
-        # aiohttp's own pattern for a place leaves out braces, which the names of parametrized tests contain.
-        resource = app.router.add_resource(_PLACE.sub(r"{\1:[^/]+}", path))
+        # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
+        resource = app.router.add_resource(_PARAMETER.sub(r"{\1:[^/]+}", path))
         for route in routes:
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-                known[resource.add_route(method, route.handler, expect_handler=_expect)] = route
-    return known
+                mounted[resource.add_route(method, route.handler, expect_handler=_expect)] = route
+    return mounted
 
 
 async def _expect(_: web.Request) -> None:
-    """Leave it to who reads the body to tell the client to go on; what else it expects is passed over."""
+    """Ignore the header Expect: BodyReader sends 100 Continue when it reads, and other values have no effect."""
 
 
 def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:
-    """Return the paths that ask for no token, with the names of their places in braces."""
+    """Return the paths that need no token, with the names of their parameters in braces."""
     return frozenset(
         prefix + route.path for table in tables for route in table.routes if route.public for prefix in table.prefixes
     )

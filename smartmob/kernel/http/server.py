@@ -1,4 +1,7 @@
-"""Runs an application: listens, says so, stops on a signal, and finishes first what it has accepted."""
+"""Runs an application: listens, stops on a signal, and answers the accepted requests before it ends.
+
+It overrides internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they change.
+"""
 
 from __future__ import annotations
 
@@ -19,40 +22,40 @@ from aiohttp.streams import StreamReader
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.http import tls
-from smartmob.kernel.http.json_response import SERVER
-from smartmob.kernel.http.requests import RequestGate, why_malformed
+from smartmob.kernel.http.gate import RequestGate, malformed_reason
+from smartmob.kernel.http.response_headers import SERVER
 from smartmob.kernel.observability.notify import Notifier
 from smartmob.kernel.subprocesses import pid1
 from smartmob.settings import Settings, environment
 
 log = structlog.get_logger()
 
-_BACKLOG = 1024
-_OPEN_FILES = 65_536
+_BACKLOG_CONNECTIONS = 1024
+_MAX_OPEN_FILES = 65_536
 _LINGER_BYTES = 16 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 
 
 class _MalformedRequests(logging.Filter):
-    """Turns what aiohttp says of a body that is no HTTP, with a traceback, into one line: it is not our error."""
+    """Replaces aiohttp's log record with a traceback for a malformed body by one line: the client made the error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            log.info("http.malformed", reason=why_malformed(error))
+            log.info("http.malformed", reason=malformed_reason(error))
             return False
-        # A body that cannot be unpacked was answered; aiohttp meets it again when it throws away the rest.
+        # A body that cannot be unpacked was answered before; aiohttp fails again when it discards the rest of it.
         return not isinstance(error, web.RequestPayloadError)
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose malformed requests are answered like all others; aiohttp's own answer is plain text."""
+    """A connection that answers malformed requests with problem documents; aiohttp answers them with plain text."""
 
-    __slots__ = ("_entrance",)
+    __slots__ = ("_gate",)
 
     def __init__(self, server: _Server, gate: RequestGate, **options: Any) -> None:
         super().__init__(server, **options)
-        self._entrance = gate
+        self._gate = gate
 
     def handle_error(
         self,
@@ -61,28 +64,28 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to what could not be read, or failed outside of the application."""
+        """Return the answer to a request that could not be read, or that failed outside the application."""
         if not isinstance(exc, Exception) or request.writer.output_size:
             return super().handle_error(request, status, exc, message)
-        response = self._entrance.turn_away(request, exc)
+        response = self._gate.reject(request, exc)
         response.force_close()
         return response
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; what was not read of the body is thrown away as it came, and only a little of it."""
+        """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
         sent = await super().finish_response(request, resp, start_time)
         content = request.content
-        if not content.is_eof() and not self._force_close and not await _ends(content):
+        if not content.is_eof() and not self._force_close and not await _discard(content):
             self.close()
         return sent
 
 
-async def _ends(content: StreamReader) -> bool:
-    """Throw away what still comes of a body; return whether it ended within the bounds of that.
+async def _discard(content: StreamReader) -> bool:
+    """Read and drop the rest of a body within limits of size and time; return whether the body has ended.
 
-    A client that is cut off while it sends may never see the answer, so the rest is read, but not much of it.
+    A client that is disconnected while it sends may never see the answer (RFC 9112, section 9.6).
     """
     size = 0
     try:
@@ -95,19 +98,19 @@ async def _ends(content: StreamReader) -> bool:
 
 
 class _Server(web.Server):
-    """Makes the connections."""
+    """Creates a `_Connection` for each accepted connection."""
 
     def __init__(self, made: web.Server, gate: RequestGate, options: dict[str, Any]) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory)
-        self._entrance = gate
+        self._gate = gate
         self._options = options
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(
             self,
-            self._entrance,
+            self._gate,
             loop=asyncio.get_running_loop(),
-            # Bodies are unpacked by who reads them, within limits; what nobody reads is not unpacked at all.
+            # BodyReader unpacks bodies within limits; a body that no handler reads is not unpacked.
             auto_decompress=False,
             lingering_time=0.0,
             **self._options,
@@ -115,20 +118,20 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Runs an application on connections of ours."""
+    """Runs an application with our own class of connections."""
 
     def __init__(self, app: web.Application, gate: RequestGate, shutdown_timeout: float, **options: Any) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout)
-        app.on_response_prepare.append(_hide_software)
-        self._entrance = gate
+        app.on_response_prepare.append(_set_server_header)
+        self._gate = gate
         self._options = options
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._entrance, self._options)
+        return _Server(await super()._make_server(), self._gate, self._options)
 
 
-async def _hide_software(_: web.Request, response: web.StreamResponse) -> None:
-    """Replace what aiohttp says of itself and of Python in an answer."""
+async def _set_server_header(_: web.Request, response: web.StreamResponse) -> None:
+    """Replace the header Server, in which aiohttp names its version and that of Python."""
     response.headers["Server"] = SERVER
 
 
@@ -137,28 +140,28 @@ async def serve(
     gate: RequestGate,
     settings: Settings,
     *,
-    stopping: Callable[[], None],
-    at_once: Callable[[], None],
-    finish: Callable[[float], Awaitable[None]] | None = None,
-    ready: Callable[[str, int], Awaitable[None]] | None = None,
+    on_stop: Callable[[], None],
+    force_stop: Callable[[], None],
+    drain: Callable[[float], Awaitable[None]] | None = None,
+    on_ready: Callable[[str, int], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve `app` behind its `entrance` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
+    """Serve `app` behind `gate` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
-    `stopping` is called when the stop begins, `finish` (with the seconds that it may take) to wait for the requests
-    under way, `at_once` when a second signal asks to end without all this, and `ready` with the address when the
-    service answers. Raises StartupError.
+    Calls `on_ready` with the host and the port when the service answers, `on_stop` when the stop begins, `drain` with
+    its time limit in seconds to wait for active requests, and `force_stop` on a second signal, just before the process
+    exits. Raises StartupError.
     """
     _allow_open_files()
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
-    stop = _stop_on_signals(at_once, certificate)
+    stop = _stop_on_signals(force_stop, certificate)
     server_log = logging.getLogger("aiohttp.server")
     server_log.addFilter(_MalformedRequests())
     runner = Runner(
         app,
         gate,
         settings.stop_timeout,
-        # aiohttp closes by it also what has never sent a whole head, however slowly it goes on.
+        # aiohttp applies it also to connections that have not yet sent a complete request head.
         keepalive_timeout=settings.idle_timeout,
         access_log=None,
         logger=server_log,
@@ -167,21 +170,21 @@ async def serve(
     try:
         await runner.setup()
         context = None if certificate is None else certificate.context
-        await web.SockSite(runner, sock, backlog=_BACKLOG, ssl_context=context).start()
+        await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()
         host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
         notifier.ready()
-        if ready is not None:
-            await ready(host, port)
+        if on_ready is not None:
+            await on_ready(host, port)
         reason = await stop
         notifier.stopping()
-        stopping()
+        on_stop()
         log.info("stop", reason=reason)
         for site in tuple(runner.sites):
             await site.stop()
-        if finish is not None:
-            # Before aiohttp's own end, which throws away what still comes of a body.
-            await finish(settings.stop_timeout)
+        if drain is not None:
+            # Before aiohttp's own shutdown, which discards bodies that are still arriving.
+            await drain(settings.stop_timeout)
     finally:
         try:
             await (runner.cleanup() if runner.server is not None else app.cleanup())
@@ -190,25 +193,25 @@ async def serve(
             sock.close()
 
 
-def _stop_on_signals(at_once: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
-    """Return what will be the reason to stop."""
+def _stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
+    """Return a future whose result will be the name of the signal that stops the service."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
-    # To a program on a terminal SIGHUP says that the terminal has closed; to one without, or one that `nohup` has
-    # told to outlive it, only a person or an init system can send it, and means what it means to daemons.
-    attached = pid1.on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    # On a terminal SIGHUP means that the terminal was closed. Without a terminal, or under `nohup`, only a person or an
+    # init system sends it, and it asks to reload, as for every daemon.
+    on_terminal = pid1.on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
             log.warning("stop.forced", reason=number.name)
-            at_once()
+            force_stop()
             os._exit(128 + number)
         stop.set_result(number.name)
 
     def hang_up() -> None:
-        if not attached:
+        if not on_terminal:
             _reload(certificate)
-        elif not stop.done():  # both the terminal and its shell may send it: that is no second wish
+        elif not stop.done():  # the terminal and its shell may both send it, so a second one does not force the stop
             stop.set_result(signal.SIGHUP.name)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -218,7 +221,7 @@ def _stop_on_signals(at_once: Callable[[], None], certificate: tls.Certificate |
 
 
 def _reload(certificate: tls.Certificate | None) -> None:
-    """Read again what can change while the service runs."""
+    """Read the certificate again; log whether it was accepted."""
     if certificate is None:
         return
     try:
@@ -230,22 +233,22 @@ def _reload(certificate: tls.Certificate | None) -> None:
 
 
 def _allow_open_files() -> None:
-    """Allow as many connections and programs as the system lets us; the usual limit of 1,024 files is soon reached."""
+    """Raise the soft limit of open files, which is often 1,024, towards the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # some systems allow less than they say
+        with suppress(OSError, ValueError):  # some systems allow less than their hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket; bound before anything is started, so that a taken port is known at once."""
+    """Return a bound socket. It is bound before anything is started, so that a taken port is found first."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else "this is no name of a host"
-        raise StartupError(f"cannot listen on {host}: {said}") from None
+        reason = error.strerror if isinstance(error, OSError) else "this is not a valid host name"
+        raise StartupError(f"cannot listen on {host}: {reason}") from None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)

@@ -1,4 +1,4 @@
-"""The service's certificate: read at start, read again on request, and used by every handshake after that."""
+"""The TLS certificate of the service: read at start and on reload, and used by every handshake after that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smartmob.settings import Settings
 
 
 class Certificate:
-    """A certificate with its key, and the context for handshakes; raises SettingsError that names the option."""
+    """A certificate with its key, and the SSL context made of them. Raises SettingsError that names the option."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         self.cert = cert
@@ -18,8 +18,8 @@ class Certificate:
         self.context = self._read()
 
     def reload(self) -> None:
-        """Read both files again; raises SettingsError, and then the old ones stay in use."""
-        # Loaded into another context first: one that fails halfway has the new certificate with the old key.
+        """Read both files again; raises SettingsError, and then the old certificate stays in use."""
+        # Checked in another context first: loading that fails halfway leaves the new certificate with the old key.
         self._read()
         self.context.load_cert_chain(self.cert, self._key, _no_password)
 
@@ -35,20 +35,20 @@ class Certificate:
         try:
             context.load_cert_chain(self.cert, self._key, _no_password)
         except ssl.SSLError as error:
-            raise SettingsError(self._complaint(error)) from None
+            raise SettingsError(self._describe(error)) from None
         return context
 
-    def _complaint(self, error: ssl.SSLError) -> str:
+    def _describe(self, error: ssl.SSLError) -> str:
         if error.reason == "KEY_VALUES_MISMATCH":
             return f"--tls-key: {self._key} is not the key of the certificate in {self.cert}"
         return (
-            f"--tls-cert, --tls-key: {self.cert} must hold a certificate, and behind it those that signed it, and "
+            f"--tls-cert, --tls-key: {self.cert} must hold the certificate followed by those that signed it, and "
             f"{self._key} its private key, both as PEM ({error.reason or 'nothing of that kind was found'})"
         )
 
 
 def certificate(settings: Settings) -> Certificate | None:
-    """Return the certificate that the settings name, or None for plain HTTP; raises SettingsError."""
+    """Return the certificate of the settings, or None for plain HTTP; raises SettingsError."""
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
@@ -57,5 +57,5 @@ def certificate(settings: Settings) -> Certificate | None:
 
 
 def _no_password() -> str:
-    # Without it OpenSSL would ask for the password on the terminal, and a service has none.
+    # Without this callback OpenSSL asks for the password on the terminal, which a service does not have.
     raise SettingsError("--tls-key: the key is encrypted; give one without a password that only the service can read")

@@ -1,4 +1,4 @@
-"""Content codings of request bodies, unpacked in pieces of a bounded size."""
+"""Unpacking of request bodies (gzip and deflate, RFC 9110, section 8.4.1) in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from aiohttp import web
 
 from smartmob.errors import InvalidInput
 
-PIECE = 64 * 1024
-"""Bytes that one step gives at most."""
+PIECE_BYTES = 64 * 1024
+"""The largest piece that one step yields."""
 
-_SLICE = 4 * 1024
-_GZIP = 16 + zlib.MAX_WBITS
+_SLICE_BYTES = 4 * 1024
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # zlib's code for a gzip header
 
 
 class Unpacker:
-    """Unpacks a gzip of any number of members, or a deflate with or without the header of zlib."""
+    """Unpacks gzip with any number of members, or deflate with or without the zlib header."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._stream: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what comes out of `data`, an empty piece included where a step gave nothing; raises InvalidInput."""
-        # A member's end copies what is behind it, so only a short slice is ever given to zlib.
-        for start in range(0, len(data), _SLICE):
-            yield from self._feed(data[start : start + _SLICE])
+        """Yield the unpacked bytes of `data`, an empty piece for a step without output; raises InvalidInput."""
+        # At the end of a member zlib copies all input behind it, so it gets short slices only.
+        for start in range(0, len(data), _SLICE_BYTES):
+            yield from self._feed(data[start : start + _SLICE_BYTES])
 
     def end(self) -> None:
-        """Raise InvalidInput when the body ended within its coding."""
+        """Raise InvalidInput if the packed data is incomplete."""
         if self._stream is not None and not self._stream.eof:
             raise InvalidInput(f"the body ends before its {self._coding} does")
 
@@ -40,29 +40,31 @@ class Unpacker:
             if stream.eof:
                 stream = self._next(data)
             try:
-                piece = stream.decompress(data, PIECE)
+                piece = stream.decompress(data, PIECE_BYTES)
             except zlib.error as error:
-                raise InvalidInput(f"the body is no {self._coding}: {error}") from None
+                raise InvalidInput(f"the body is not valid {self._coding}: {error}") from None
             yield piece
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
-            # Even when all was taken in, there may be more inside than one piece could hold.
-            more = len(piece) == PIECE and not stream.eof
+            # zlib may have consumed all input and still hold more output than one piece.
+            more = len(piece) == PIECE_BYTES and not stream.eof
 
     def _next(self, data: bytes) -> zlib._Decompress:
-        """Return the stream that takes `data`: the present one, or the next where that has ended."""
+        """Return the zlib stream for `data`: the current one, or a new one if that has ended."""
         if self._stream is None or self._stream.eof:
             if self._coding == "gzip":
-                self._stream = zlib.decompressobj(_GZIP)
+                self._stream = zlib.decompressobj(_GZIP_BITS)
             elif self._stream is None:
-                bare = data[0] & 0xF != zlib.DEFLATED  # some clients leave out the header of zlib
+                bare = (
+                    data[0] & 0xF != zlib.DEFLATED
+                )  # some clients leave out the zlib header (RFC 9110, section 8.4.1.2)
                 self._stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS)
             else:
-                raise InvalidInput("the body goes on after the end of its deflate")
+                raise InvalidInput("the body has data after the end of its deflate stream")
         return self._stream
 
 
 def unpacker(coding: str) -> Unpacker | None:
-    """Return what unpacks this Content-Encoding, or None for one that packs nothing; raises the answer 415."""
+    """Return an Unpacker for this Content-Encoding, or None for `identity`; raises HTTPUnsupportedMediaType (415)."""
     known = coding.strip().lower()
     if known in ("", "identity"):
         return None
@@ -71,5 +73,5 @@ def unpacker(coding: str) -> Unpacker | None:
     if known == "deflate":
         return Unpacker("deflate")
     raise web.HTTPUnsupportedMediaType(
-        text=f"the Content-Encoding {coding[:40]!r} is not known; send the body as it is, or packed by gzip or deflate"
+        text=f"the Content-Encoding {coding[:40]!r} is not supported; send the body as it is, or by gzip or deflate"
     )

@@ -1,14 +1,15 @@
-"""The heads of WebSocket frames, for those who write whole frames to a transport.
+"""Encoding of WebSocket text frames (RFC 6455, section 5.2).
 
-aiohttp encodes each message for each receiver anew and within a coroutine. Where one text goes to many, or an answer is
-sent by whom is no task, the frame is put together here and written as it is; a server's frames are not masked.
+aiohttp encodes each message again for every receiver, and only within a coroutine. When one text goes to many clients,
+or a callback sends an answer, the whole frame is built here and written to the transport. Frames of a server are not
+masked.
 """
 
 from __future__ import annotations
 
 
 def text_head(size: int) -> bytes:
-    """Return the head of an unmasked, final text frame with so many bytes (RFC 6455, section 5.2)."""
+    """Return the header of an unmasked, final text frame whose payload has `size` bytes."""
     if size < 126:
         return bytes((0x81, size))
     if size < 65536:
@@ -17,11 +18,11 @@ def text_head(size: int) -> bytes:
 
 
 SHORT_HEADS = [text_head(size) for size in range(1024)]
-"""The heads of frames with so many bytes, made once."""
+"""The headers of short frames, by the size of the payload in bytes."""
 
 
 def text_frame(text: str) -> bytes:
-    """Return a message as a whole frame."""
+    """Return a text as a whole frame."""
     payload = text.encode()
     size = len(payload)
     return (SHORT_HEADS[size] if size < len(SHORT_HEADS) else text_head(size)) + payload

@@ -1,4 +1,4 @@
-"""A WebSocket over which somebody only watches: frames go out, and nothing is expected to come in."""
+"""WebSockets that only send: the client watches, and messages from it are ignored."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import asynccontextmanager
 from aiohttp import WSCloseCode, web
 
 from smartmob.errors import Unavailable
+from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-_HEARTBEAT = 20.0
-_LOOK_EVERY = 1.0
-_LONGEST_MESSAGE = 1024
-_LONGEST_REASON = 123  # RFC 6455, section 5.5
+_HEARTBEAT_SECONDS = 20.0
+_CHECK_SECONDS = 1.0
+_MAX_MESSAGE_BYTES = 1024
+_MAX_REASON_BYTES = 123  # a control frame has at most 125 bytes, two of them for the code (RFC 6455, section 5.5)
 
 
-async def serve(request: web.Request, frames: AsyncIterator[str], places: ConnectionLimit) -> web.StreamResponse:
-    """Send `frames` until they end or the viewer leaves; raises HTTPUpgradeRequired when this is no WebSocket.
+async def serve(request: web.Request, frames: AsyncIterator[str], viewers: ConnectionLimit) -> web.StreamResponse:
+    """Send `frames` until they end or the client disconnects.
 
-    Raises Unavailable when there are too many viewers. When the frames are Unavailable the viewer is told to try again
-    later.
+    If producing them raises Unavailable, the connection is closed with the code 1013 (try again later). Raises
+    HTTPUpgradeRequired if the request is not a WebSocket handshake, and Unavailable if there are too many viewers.
     """
-    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LONGEST_MESSAGE, compress=False)
-    if not socket.can_prepare(request).ok:
-        raise web.HTTPUpgradeRequired(text="ask for this address as a WebSocket")
-    with places.place(request.remote):
+    ws_upgrade.require(request)
+    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES, compress=False)
+    with viewers.slot(request.remote):
         await socket.prepare(request)
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(_send(socket, frames))
@@ -39,7 +39,7 @@ async def serve(request: web.Request, frames: AsyncIterator[str], places: Connec
 
 @asynccontextmanager
 async def while_connected(request: web.Request, tasks: TaskRegistry) -> AsyncIterator[None]:
-    """Cancel the handler of a request, whose answer goes on and may be silent for long, when its client has left."""
+    """Cancel the present handler when its client disconnects; for answers that may send nothing for a long time."""
     handler = asyncio.current_task()
     assert handler is not None
     watching = tasks.start("viewer", _cancel_when_gone(request, handler))
@@ -50,9 +50,9 @@ async def while_connected(request: web.Request, tasks: TaskRegistry) -> AsyncIte
 
 
 async def _cancel_when_gone(request: web.Request, handler: asyncio.Task[object]) -> None:
-    # No event tells of it while nothing is sent.
-    while (transport := request.transport) is not None and not transport.is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_EVERY)
+    # aiohttp gives no event for a disconnect while a handler runs and sends nothing.
+    while (transport := request.transport) is not None and not transport.is_closing():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(_CHECK_SECONDS)
     handler.cancel()
 
 
@@ -62,7 +62,7 @@ async def _send(socket: web.WebSocketResponse, frames: AsyncIterator[str]) -> No
             await socket.send_str(frame)
         await socket.close()
     except Unavailable as error:
-        reason = str(error).encode()[:_LONGEST_REASON].decode(errors="ignore")
+        reason = str(error).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
         await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason.encode())
     except ConnectionError:
-        return  # the viewer has left
+        return  # the client has disconnected

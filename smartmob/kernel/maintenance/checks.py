@@ -23,7 +23,7 @@ from smartmob.kernel.auth import authenticator
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.maintenance import tables
 from smartmob.kernel.maintenance.database_target import reach
-from smartmob.kernel.observability.health import LEAST_FREE_BYTES
+from smartmob.kernel.observability.health import MIN_FREE_BYTES
 from smartmob.kernel.runtime.datadir import DataDirectory, InUse
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Spec
@@ -167,7 +167,7 @@ def disk(path: Path) -> Finding:
     free = DataDirectory(there).free_bytes()
     said = f"{free / 1e9:.1f} GB are free for {path}"
     advice = "Free some space, or move the data directory; docs/reference/capacity says how much space a row needs."
-    if free < LEAST_FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         return Finding("disk", "bad", said + ": the service refuses to store anything", advice)
     if free < _FEW_FREE_BYTES:
         return Finding("disk", "warning", said, advice)

@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can do its work now."""
+"""The readiness of the service: the checks that must pass before it gets work."""
 
 from __future__ import annotations
 
@@ -15,62 +15,63 @@ log = structlog.get_logger()
 
 Check = Callable[[], Awaitable[None]]
 
-LEAST_FREE_BYTES = 64 * 1024 * 1024
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Free space in the data directory below which the service is not ready."""
 
 
 class Readiness:
-    """The checks that must pass before the service is given work. A check raises a SmartmobError that says why not."""
+    """The readiness checks, by name. A check raises a SmartmobError with the reason when it fails."""
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self.stopping = False
 
     def add(self, name: str, check: Check) -> None:
-        """Ask `check` under the name `name`."""
+        """Add a check."""
         self._checks[name] = check
 
-    async def ask(self) -> Mapping[str, str]:
-        """Return what each check says: `ok`, or why it fails."""
-        said = {"service": "stopping" if self.stopping else "ok"}
+    async def run_checks(self) -> Mapping[str, str]:
+        """Run all checks; return for each `ok` or the reason why it fails."""
+        results = {"service": "stopping" if self.stopping else "ok"}
         for name, check in self._checks.items():
             try:
                 await check()
             except SmartmobError as error:
-                said[name] = str(error)
+                results[name] = str(error)
             except Exception as error:
                 log.error("ready.failed", check=name, exc_info=error)
-                said[name] = "the check failed; the log tells why"
+                results[name] = "the check failed; see the log"
             else:
-                said[name] = "ok"
-        return said
+                results[name] = "ok"
+        return results
 
 
 def disk_check(folder: DataDirectory) -> Check:
-    """Return the check that there is room left in the data directory."""
+    """Return the check that the data directory has free space."""
 
     async def check() -> None:
         try:
             free = folder.free_bytes()
         except OSError as error:
-            raise Unavailable(f"{folder.path} cannot be looked at: {error.strerror}") from None
-        if free < LEAST_FREE_BYTES:
+            raise Unavailable(f"{folder.path} cannot be read: {error.strerror}") from None
+        if free < MIN_FREE_BYTES:
             raise Unavailable(f"only {free // 1024**2} MiB are free in {folder.path}")
 
     return check
 
 
 def tasks_check(tasks: TaskRegistry) -> Check:
-    """Return the check that every supervised task is alive."""
+    """Return the check that every supervised task is running."""
 
     async def check() -> None:
         dead = tasks.dead()
         if dead:
-            told = ", ".join(f"{name} ({why})" for name, why in sorted(dead.items()))
-            raise Unavailable(f"died and is started again: {told}; the log tells why")
+            reasons = ", ".join(f"{name} ({why})" for name, why in sorted(dead.items()))
+            raise Unavailable(f"died and is started again: {reasons}; see the log")
 
     return check
 
 
 def database_check(database: Database) -> Check:
-    """Return the check that the database answers."""
+    """Return the check that the database answers a query."""
     return database.ping

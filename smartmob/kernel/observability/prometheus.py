@@ -1,6 +1,6 @@
-"""The figures of the service as Prometheus text.
+"""The metrics of the service in the text format of Prometheus.
 
-The service counts in plain numbers; they are made into metrics only when somebody asks.
+The service counts in plain numbers; they are converted to metrics only when GET /metrics is requested.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from smartmob import __version__
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.db.writer import GroupCommitWriter
-from smartmob.kernel.http.requests import BUCKETS, RequestStats
+from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,24 +39,24 @@ class _Collected(Collector):
 
 
 class MetricsRegistry:
-    """Gathers what is counted in the service."""
+    """The registry of all metrics of the service."""
 
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self._registry)
 
     def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
-        """Ask each of `collects` for metrics each time."""
+        """Add functions that return the present metrics; each is called for every request."""
         for collect in collects:
             self._registry.register(_Collected(collect))
 
     def text(self) -> bytes:
-        """Return all metrics in the text format."""
+        """Return all metrics in the text format, version 0.0.4."""
         return prometheus_client.generate_latest(self._registry)
 
 
 def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics of finished requests."""
+    """Return a function that yields the metrics of finished requests."""
 
     def collect() -> Iterator[Metric]:
         info = GaugeMetricFamily("smartmob_info", "The running version.", labels=["version"])
@@ -66,7 +66,7 @@ def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:
         for (method, status), count in request_stats.requests.items():
             requests.add_metric([method, str(status)], count)
         yield requests
-        bounds = [*map(str, BUCKETS), "+Inf"]
+        bounds = [*map(str, BUCKET_SECONDS), "+Inf"]
         counts = accumulate(request_stats.durations)
         yield HistogramMetricFamily(
             "smartmob_http_request_duration_seconds",
@@ -79,20 +79,22 @@ def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:
 
 
 def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics of group commit."""
+    """Return a function that yields the metrics of group commit."""
 
     def collect() -> Iterator[Metric]:
         for name, text in (
             ("rows", "Rows committed."),
             ("batches", "Commits."),
-            ("retries", "Commits tried again because the database was away."),
-            ("refused", "Writes refused because the database was away or too much waited."),
+            ("retries", "Commits tried again because the database was unavailable."),
+            ("refused", "Writes refused because the database was unavailable or too many rows were waiting."),
         ):
             family = CounterMetricFamily(f"smartmob_writer_{name}", text, labels=["writer"])
             for writer in writers:
                 family.add_metric([writer.name], getattr(writer.stats, name))
             yield family
-        waiting = GaugeMetricFamily("smartmob_writer_waiting_rows", "Rows that wait now.", labels=["writer"])
+        waiting = GaugeMetricFamily(
+            "smartmob_writer_waiting_rows", "Rows that are waiting for a commit.", labels=["writer"]
+        )
         for writer in writers:
             waiting.add_metric([writer.name], writer.stats.waiting)
         yield waiting
@@ -101,7 +103,7 @@ def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Me
 
 
 class Gauge(NamedTuple):
-    """A figure of a feature that goes up and down."""
+    """A value of a feature that can go up and down, with its values by label."""
 
     name: str
     text: str
@@ -110,7 +112,7 @@ class Gauge(NamedTuple):
 
 
 def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics that `read` yields, each with its values by label; without a label the only key is ""."""
+    """Return a function that yields the gauges that `read` returns; a gauge without a label has the only key ""."""
 
     def collect() -> Iterator[Metric]:
         for gauge in read():
@@ -122,24 +124,24 @@ def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]
     return collect
 
 
-def auth_metrics(tries: AttemptLimit) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics of refused proofs."""
+def auth_metrics(attempts: AttemptLimit) -> Callable[[], Iterator[Metric]]:
+    """Return a function that yields the metrics of failed authentication attempts."""
 
     def collect() -> Iterator[Metric]:
-        text = "Wrong tokens, passwords and client ids; repeated ones of an address count once."
-        yield CounterMetricFamily("smartmob_auth_refused", text, value=tries.refused)
-        text = "Proofs that were not checked, since too many wrong ones had come from their address."
-        yield CounterMetricFamily("smartmob_auth_limited", text, value=tries.turned_away)
+        text = "Wrong tokens, passwords and client ids; repetitions from one address count once."
+        yield CounterMetricFamily("smartmob_auth_refused", text, value=attempts.refused)
+        text = "Tokens, passwords and client ids that were not checked, after too many wrong ones from their address."
+        yield CounterMetricFamily("smartmob_auth_limited", text, value=attempts.limited)
 
     return collect
 
 
 def task_metrics(tasks: TaskRegistry, lag: LoopLag) -> Callable[[], Iterator[Metric]]:
-    """Return the metrics of long-lived tasks, and of the loop that they share."""
+    """Return a function that yields the metrics of background tasks and of the event loop."""
 
     def collect() -> Iterator[Metric]:
-        yield GaugeMetricFamily("smartmob_tasks", "Long-lived tasks that run now.", value=len(tasks.names()))
-        text = "How late the event loop came to a timer at the worst in the last minute."
+        yield GaugeMetricFamily("smartmob_tasks", "Background tasks that are running.", value=len(tasks.names()))
+        text = "The longest delay of a timer on the event loop in the last minute, in seconds."
         yield GaugeMetricFamily("smartmob_loop_lag_seconds", text, value=lag.worst)
 
     return collect

@@ -7,7 +7,8 @@ import uuid
 from aiohttp import web
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.requests import json_response, parameter, query
+from smartmob.kernel.http.bodies import parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.metrics import protocol
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.verdict.verdicts import ComparisonRequest

@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 
 from smartmob.kernel.http import ndjson
-from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter, query
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import JSON
 from smartmob.metrics import model, protocol
 from smartmob.metrics.service import MetricsService

@@ -15,9 +15,10 @@ from smartmob import csv_cells
 from smartmob.errors import InvalidInput
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import paging
-from smartmob.kernel.http.json_response import JSONResponse
-from smartmob.kernel.http.requests import dumps, json_response, parameter, query, stream
+from smartmob.kernel.http.bodies import parameter, query
+from smartmob.kernel.http.json_response import JSONResponse, dumps, json_response
 from smartmob.kernel.http.routing import CSV, NDJSON, Handler
+from smartmob.kernel.http.stream_response import stream
 from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, SessionFilter
 from smartmob.metrics.service import Listing, MetricsService
@@ -182,7 +183,7 @@ def _before(cursor: str | None) -> tuple[datetime, str]:
 def _path(request: web.Request) -> str:
     """Return the path of the request as links continue it: without what a client put before it by mistake."""
     path = request.rel_url.raw_path
-    if "_odd" in request.match_info:
+    if "_extra_prefix" in request.match_info:
         path = ("/api/v1/" if "/api/v1/" in path else "/") + _ODD_PATH.sub("", path)
     return path
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ
-from smartmob.kernel.http.requests import BodyReader
+from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Answer, Body, Handler, Route, RouteTable, answer, body
 from smartmob.metrics import model, protocol
 from smartmob.metrics.routes.comparison_handlers import ComparisonHandlers

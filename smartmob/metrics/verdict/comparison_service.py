@@ -61,13 +61,15 @@ class _Outcome:
 class ComparisonService:
     """Compares sides; `watch` knows how busy machines were, if somebody does."""
 
-    def __init__(self, reader: HistoryReader, runs: RunFinder, window: timedelta) -> None:
+    def __init__(
+        self, reader: HistoryReader, runs: RunFinder, window: timedelta, host_load: HostLoadSource | None = None
+    ) -> None:
         self._reader = reader
         self._sides = ReferenceResolver(reader, runs)
         self._occasions = BaselineRuns(reader, window)
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._memory: VerdictCache[Comparison] = VerdictCache()
-        self.watch: HostLoadSource | None = None
+        self.watch = host_load
 
     async def compare(self, asked: ComparisonRequest) -> Comparison:
         """Return what became slower from the base to the head; raises InvalidInput and NotFound."""

@@ -33,7 +33,7 @@ class LiveView:
         run = self._hq.current
         if run is None:
             return
-        async for frame in self._audience.watch(self.frame(run)):
+        async for frame in self._audience.subscribe(self.frame(run)):
             yield frame
 
     async def show_for_ever(self) -> None:
@@ -49,12 +49,12 @@ class LiveView:
         """Send a frame now."""
         run = self._hq.current
         if self._audience and run is not None:
-            self._audience.show(self.frame(run))
+            self._audience.publish(self.frame(run))
 
     def finish(self, run: RunState) -> None:
         """Send the last frame of a run."""
         if self._audience:
-            self._audience.show(self.frame(run))
+            self._audience.publish(self.frame(run))
         self._audience.close()
 
     def close(self) -> None:

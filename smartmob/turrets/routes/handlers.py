@@ -14,9 +14,11 @@ from aiohttp import web
 from smartmob import csv_cells
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import paging, ws_stream
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.requests import BodyReader, decode, json_response, parameter, query, stream
+from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, HTML, NDJSON
+from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
 from smartmob.turrets.service import TurretsService
@@ -159,5 +161,5 @@ def _cells(document: dict[str, object], timers: list[str]) -> list[object]:
 def _before(cursor: str | None) -> tuple[datetime, str]:
     if cursor is None:
         return _FAR_FUTURE
-    at, ident = paging.parse_place(cursor)
+    at, ident = paging.parse_row_cursor(cursor)
     return at, str(ident)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smartmob.kernel.auth.model import CONTROL
+from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.requests import BodyReader
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result

@@ -1,4 +1,4 @@
-"""What is under way by a token ends with the token."""
+"""Active requests of a token that is revoked or expires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOSED = (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 
 async def ended(socket: Any) -> None:
-    """Return when the other side has ended the connection."""
+    """Wait until the server has closed the connection."""
     while (await socket.receive(timeout=20)).type not in CLOSED:
         pass
 
@@ -23,7 +23,7 @@ async def ended(socket: Any) -> None:
     ("path", "role"), [("/commands", "control"), ("/console/live", "read"), ("/echo", "read"), ("/echo", "ingest")]
 )
 async def test_a_websocket_ends_when_its_token_is_revoked(with_settings: Any, path: str, role: str) -> None:
-    """Who has one open could go on with it otherwise; one of another token stays."""
+    """Revoking a token closes its WebSocket; one of another token stays open."""
     client = await with_settings(token="own-secret")
     lost, kept = await make(client, "lost", role), await make(client, "kept", role)
     async with client.ws_connect(path, headers=lost) as gone, client.ws_connect(path, headers=kept) as stays:
@@ -35,7 +35,7 @@ async def test_a_websocket_ends_when_its_token_is_revoked(with_settings: Any, pa
 
 
 async def test_a_websocket_ends_when_its_token_expires(with_settings: Any, monkeypatch: Any) -> None:
-    """Nobody has to do anything for that."""
+    """The WebSocket of an expired token is closed without any request."""
     monkeypatch.setattr(token_service, "_REFRESH_SECONDS", 0.01)
     client = await with_settings(token="own-secret")
     short = await make(client, "short", "control", seconds=1)
@@ -43,8 +43,8 @@ async def test_a_websocket_ends_when_its_token_expires(with_settings: Any, monke
         await ended(socket)
 
 
-async def test_a_token_revokes_itself(with_settings: Any) -> None:
-    """Who asks for it gets the answer, and nothing more after that."""
+async def test_a_token_can_revoke_itself(with_settings: Any) -> None:
+    """The request that revokes its own token is answered, and the next one is refused."""
     client = await with_settings(token="own-secret")
     control = await make(client, "ops", "control")
     assert await status(client, "DELETE", "/tokens/ops", control) == 204

@@ -1,4 +1,4 @@
-"""Who may come in: the token in its three forms, and where the service may listen without one."""
+"""Authentication: the token in its three forms, and the addresses that need one."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ def _basic(user: str, password: str, encoding: str = "utf-8") -> str:
 
 
 class TestWithoutToken:
-    """A service that asks for no token."""
+    """A service without a token."""
 
     @settings(deadline=None)
     @given(st.none() | headers, st.none() | headers)
-    def test_everybody_passes(self, authorization: str | None, cookie: str | None) -> None:
-        """Whatever a client shows does not matter."""
+    def test_every_client_is_the_owner(self, authorization: str | None, cookie: str | None) -> None:
+        """Every header and cookie is accepted."""
         tokens = TokenAuthenticator(None)
 
         assert not tokens.required
         assert _passes(tokens, authorization, cookie)
 
     @pytest.mark.parametrize("given_token", ["", "None", "x"])
-    def test_no_token_is_the_right_one(self, given_token: str) -> None:
-        """Nobody can sign in where there is nothing to know."""
-        assert TokenAuthenticator(None).recognise(given_token) is None
+    def test_no_token_signs_in(self, given_token: str) -> None:
+        """No token can sign in to a service without a token."""
+        assert TokenAuthenticator(None).principal_of(given_token) is None
 
 
 class TestBearer:
-    """The token in the header as it is."""
+    """The token as `Authorization: Bearer`."""
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-    def test_the_token(self, scheme: str) -> None:
-        """The scheme is written in any case."""
+    def test_the_scheme_is_case_insensitive(self, scheme: str) -> None:
+        """The token is accepted with the scheme in any case."""
         assert _passes(TokenAuthenticator(TOKEN), f"{scheme} {TOKEN}")
 
     @pytest.mark.parametrize("blanks", ["  {}", "{} ", " \t{} "])
-    def test_blanks_around_it(self, blanks: str) -> None:
+    def test_blanks_around_the_token_are_ignored(self, blanks: str) -> None:
         """Blanks around the token are not part of it."""
         assert _passes(TokenAuthenticator("abc"), "Bearer " + blanks.format("abc"))
 
@@ -87,7 +87,7 @@ class TestBearer:
             "Bearer a bc",
         ],
     )
-    def test_everything_else(self, value: str) -> None:
+    def test_other_values_are_refused(self, value: str) -> None:
         """Another scheme, a part of the token and more than the token are refused."""
         assert not _passes(TokenAuthenticator("abc"), value)
 
@@ -97,13 +97,13 @@ class TestBasic:
 
     @pytest.mark.parametrize("user", ["", "ci", "jürgen", "a b", "x" * 500])
     @pytest.mark.parametrize("password", ["abc", "a:b:c", ":", "päss wörd ☃", " abc "])
-    def test_any_user(self, user: str, password: str) -> None:
-        """The user's name does not matter, and the password may hold colons, blanks and any letter."""
+    def test_the_user_name_is_ignored(self, user: str, password: str) -> None:
+        """Any user name is accepted, and the password may contain colons, blanks and any character."""
         assert _passes(TokenAuthenticator(password), _basic(user, password))
 
     @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
-    def test_any_case_of_the_scheme(self, scheme: str) -> None:
-        """The scheme is written in any case."""
+    def test_the_scheme_is_case_insensitive(self, scheme: str) -> None:
+        """The token is accepted with the scheme in any case."""
         assert _passes(TokenAuthenticator("abc"), f"{scheme} {base64.b64encode(b'ci:abc').decode()}")
 
     @pytest.mark.parametrize(
@@ -123,37 +123,37 @@ class TestBasic:
             "Basic " + base64.b64encode(b"abc").decode(),
         ],
     )
-    def test_everything_else(self, value: str) -> None:
-        """What is no base64, has no colon, or another password is refused."""
+    def test_other_values_are_refused(self, value: str) -> None:
+        """Invalid base64, a value without a colon, and another password are refused."""
         assert not _passes(TokenAuthenticator("abc"), value)
 
-    def test_another_encoding(self) -> None:
-        """The answer to a client without a token says that UTF-8 is expected."""
+    def test_other_encodings_are_refused(self) -> None:
+        """A password in another encoding than UTF-8 is refused."""
         assert not _passes(TokenAuthenticator("päss"), _basic("ci", "päss", "latin-1"))
 
 
 class TestCookie:
     """The session cookie that the login page sets."""
 
-    def test_a_new_one(self) -> None:
-        """It proves that its owner has known the token."""
+    def test_a_new_cookie_is_accepted(self) -> None:
+        """A new cookie authenticates its owner."""
         tokens = TokenAuthenticator(TOKEN)
 
         assert _passes(tokens, None, tokens.cookie())
 
-    def test_after_a_restart(self) -> None:
-        """A service with the same token accepts it."""
+    def test_a_cookie_survives_a_restart(self) -> None:
+        """A service with the same token accepts the cookie."""
         assert _passes(TokenAuthenticator(TOKEN), None, TokenAuthenticator(TOKEN).cookie())
 
-    def test_beside_a_wrong_header(self) -> None:
-        """A browser may send both; one of them is enough."""
+    def test_a_cookie_counts_beside_a_wrong_header(self) -> None:
+        """A valid cookie is enough if the header is wrong."""
         tokens = TokenAuthenticator(TOKEN)
 
         assert _passes(tokens, "Bearer wrong", tokens.cookie())
         assert _passes(tokens, f"Bearer {TOKEN}", "wrong")
 
-    def test_it_does_not_hold_the_token(self) -> None:
-        """Who reads a cookie does not know the token, and two cookies differ."""
+    def test_a_cookie_does_not_contain_the_token(self) -> None:
+        """A cookie reveals no token, and two cookies differ."""
         tokens = TokenAuthenticator("abc")
         first, second = tokens.cookie(), tokens.cookie()
 
@@ -162,16 +162,16 @@ class TestCookie:
         assert first.isascii()
         assert not set(first) & set(' ",;\\')
 
-    def test_of_another_token(self) -> None:
-        """Who changes the token signs everybody out."""
+    def test_a_new_token_of_the_service_invalidates_cookies(self) -> None:
+        """Cookies are invalid after the token of the service has changed."""
         assert not _passes(TokenAuthenticator("new"), None, TokenAuthenticator("old").cookie())
 
-    def test_of_a_service_without_a_token(self) -> None:
-        """A cookie that anybody can make is worth nothing where there is a token."""
+    def test_a_cookie_of_a_service_without_a_token_is_refused(self) -> None:
+        """A cookie from a service without a token is refused by one with a token."""
         assert not _passes(TokenAuthenticator("abc"), None, TokenAuthenticator(None).cookie())
 
-    def test_it_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is accepted for two weeks and then no more."""
+    def test_a_cookie_expires_after_two_weeks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A cookie is accepted for two weeks, and not longer."""
         tokens = TokenAuthenticator(TOKEN)
         cookie = tokens.cookie()
         made = clock.epoch()
@@ -181,8 +181,8 @@ class TestCookie:
         monkeypatch.setattr(clock, "epoch", lambda: made + COOKIE_SECONDS + 1)
         assert not _passes(tokens, None, cookie)
 
-    def test_a_longer_life_cannot_be_forged(self) -> None:
-        """The end is part of what is signed."""
+    def test_the_expiry_cannot_be_changed(self) -> None:
+        """The expiry is part of the signed text."""
         tokens = TokenAuthenticator(TOKEN)
         end, nonce, mark, signature = tokens.cookie().split(".")
 
@@ -192,23 +192,23 @@ class TestCookie:
         assert not _passes(tokens, None, f"{end}.{nonce}.{mark}.{signature[:-1]}")
         assert not _passes(tokens, None, f"{end}.{nonce}.{'00' * 32}.{signature}")
 
-    def test_a_guessed_key(self) -> None:
+    def test_a_signature_by_another_key_is_refused(self) -> None:
         """A signature by another key is refused."""
         plain = f"{int(clock.epoch()) + 1000}.nonce."
         forged = hmac.new(b"guess", plain.encode(), hashlib.sha256).hexdigest()
 
         assert not _passes(TokenAuthenticator(TOKEN), None, f"{plain}.{forged}")
 
-    def test_the_key_is_no_fast_digest_of_the_token(self) -> None:
-        """A reader has a cookie: from its signature, words cannot be tried quickly for the token of the service."""
+    def test_the_key_is_derived_slowly_from_the_token(self) -> None:
+        """The signature of a cookie cannot be used to test guesses of the service's token quickly."""
         plain, _, signature = TokenAuthenticator(TOKEN).cookie().rpartition(".")
         for key in (TOKEN.encode(), b"smartmob cookie\0" + TOKEN.encode(), b"smartmob cookie" + TOKEN.encode()):
             for tried in (key, hashlib.sha256(key).digest()):
                 assert hmac.new(tried, plain.encode(), hashlib.sha256).hexdigest() != signature
 
 
-class TestGarbage:
-    """What no client of ours sends."""
+class TestInvalidCredentials:
+    """Credentials that no client of the service sends."""
 
     # To derive the key of the cookies takes as long as all else that an example does, a hundred times over.
     tokens = TokenAuthenticator(TOKEN)
@@ -218,42 +218,42 @@ class TestGarbage:
     @example("Basic \udcff", "\udcff.\udcff")
     @example("Bearer \udcff", "..")
     @example(None, ".")
-    def test_it_is_refused_and_nothing_else(self, authorization: str | None, cookie: str | None) -> None:
-        """Any bytes in the two headers have one and the same result."""
+    def test_any_bytes_are_refused(self, authorization: str | None, cookie: str | None) -> None:
+        """Any bytes in the two headers raise NotAuthenticated and nothing else."""
         assert not _passes(self.tokens, authorization, cookie)
 
     @settings(deadline=None)
     @given(headers.map("Basic ".__add__) | headers.map("Bearer ".__add__))
-    def test_behind_a_known_scheme(self, authorization: str) -> None:
-        """Garbage as the value of a scheme that we know is refused."""
+    def test_any_bytes_after_a_known_scheme_are_refused(self, authorization: str) -> None:
+        """Any bytes after a known scheme are refused."""
         assert not _passes(self.tokens, authorization)
 
     @settings(deadline=None, max_examples=40)
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(lambda text: text.strip()))
-    def test_any_token_works(self, token: str) -> None:
-        """A token of any letters can be used in each of its forms."""
+    def test_any_token_works_in_each_form(self, token: str) -> None:
+        """A token of any characters can be used in each of its forms."""
         tokens = TokenAuthenticator(token.strip())
 
         assert tokens.required
-        assert tokens.recognise(token.strip()) == OWNER
-        assert tokens.recognise(token.strip() + "x") is None
+        assert tokens.principal_of(token.strip()) == OWNER
+        assert tokens.principal_of(token.strip() + "x") is None
         assert _passes(tokens, f"Bearer {token.strip()}")
         assert _passes(tokens, _basic("ci", token.strip()))
         assert _passes(tokens, None, tokens.cookie())
 
 
-class TestMatches:
-    """The comparison behind the login page."""
+class TestPrincipalOf:
+    """The comparison of tokens."""
 
     @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + " ", TOKEN.upper(), "\udcff"])
-    def test_only_the_token(self, wrong: str) -> None:
-        """The token and nothing near it."""
-        assert TokenAuthenticator(TOKEN).recognise(TOKEN) == OWNER
-        assert TokenAuthenticator(TOKEN).recognise(wrong) is None
+    def test_only_the_exact_token_matches(self, wrong: str) -> None:
+        """The token matches, and similar texts do not."""
+        assert TokenAuthenticator(TOKEN).principal_of(TOKEN) == OWNER
+        assert TokenAuthenticator(TOKEN).principal_of(wrong) is None
 
     @pytest.mark.parametrize("shown", ["Bearer ", "Bearer", "Basic Og==", ""])
-    def test_an_empty_token_opens_nothing(self, shown: str) -> None:
-        """Should an empty token ever come this far, showing nothing is not the way in."""
+    def test_an_empty_token_of_the_service_accepts_no_client(self, shown: str) -> None:
+        """A service with an empty token cannot be made, or accepts no client."""
         with pytest.raises((NotAuthenticated, ValueError)):
             TokenAuthenticator("").authenticate(shown, None)
 
@@ -283,20 +283,20 @@ class TestMatches:
 
 
 class TestBinding:
-    """Where the service may listen."""
+    """The addresses on which the service may listen."""
 
     LOOPBACK = ("127.0.0.1", "127.8.9.10", "::1", "localhost")
     ABROAD = ("0.0.0.0", "::", "", "192.0.2.7", "2001:db8::1", "lab.example", "localhost.example", "127.0.0.1.example")
 
     @pytest.mark.parametrize("host", LOOPBACK)
-    def test_at_home(self, host: str) -> None:
-        """An address of this machine alone needs no token."""
+    def test_a_loopback_address_needs_no_token(self, host: str) -> None:
+        """A loopback address needs no token."""
         assert is_loopback(host)
         check_bind(host, None, insecure=False)
 
     @pytest.mark.parametrize("host", ABROAD)
-    def test_abroad(self, host: str) -> None:
-        """Anything else is refused, and the refusal names each way on."""
+    def test_another_address_needs_a_token(self, host: str) -> None:
+        """Another address is refused without a token, and the error names each alternative."""
         assert not is_loopback(host)
         with pytest.raises(StartupError) as caught:
             check_bind(host, None, insecure=False)
@@ -306,31 +306,31 @@ class TestBinding:
         assert all(way in said for way in ("--token-file", "SMARTMOB_TOKEN", "127.0.0.1", "--insecure"))
 
     @pytest.mark.parametrize("host", ABROAD)
-    def test_abroad_with_care(self, host: str) -> None:
-        """A token, or the word that none is wanted, lets it listen anywhere."""
+    def test_a_token_or_insecure_allows_any_address(self, host: str) -> None:
+        """A token or `insecure` allows any address."""
         check_bind(host, "abc", insecure=False)
         check_bind(host, None, insecure=True)
 
 
 class TestCookieName:
-    """Which cookie of those that a browser sends is this service's."""
+    """The name of the session cookie."""
 
     def test_services_on_one_host_have_different_names(self) -> None:
-        """A browser sends the cookies of all ports: one service does not overwrite another's, and keeps its own."""
-        one, two = TokenAuthenticator("abc", place="/srv/one"), TokenAuthenticator("abc", place="/srv/two")
+        """A browser sends the cookies of all ports: each service has its own name."""
+        one, two = TokenAuthenticator("abc", instance="/srv/one"), TokenAuthenticator("abc", instance="/srv/two")
         assert one.cookie_name(secure=False) != two.cookie_name(secure=False)
-        assert one.cookie_name(secure=False) == TokenAuthenticator("new", place="/srv/one").cookie_name(secure=False)
+        assert one.cookie_name(secure=False) == TokenAuthenticator("new", instance="/srv/one").cookie_name(secure=False)
 
-    def test_one_over_tls_can_be_set_by_no_other(self) -> None:
-        """Its name has the prefix that browsers take only from this very host over TLS; a plain one is not read."""
-        tokens = TokenAuthenticator("abc", place="/srv/one")
+    def test_over_tls_the_name_has_the_host_prefix(self) -> None:
+        """Over TLS the name begins with `__Host-`, and a cookie without that prefix is not read."""
+        tokens = TokenAuthenticator("abc", instance="/srv/one")
         assert tokens.cookie_name(secure=True).startswith("__Host-")
         assert tokens.cookie_of({tokens.cookie_name(secure=False): "x"}, secure=True) is None
         assert tokens.cookie_of({tokens.cookie_name(secure=True): "x"}, secure=True) == "x"
 
-    def test_one_of_the_old_name_counts_alone(self) -> None:
-        """Who signed in before the name changed stays signed in; the service's own name comes first."""
-        tokens = TokenAuthenticator("abc", place="/srv/one")
+    def test_a_cookie_of_the_old_name_counts_without_a_new_one(self) -> None:
+        """Sessions from before the change of the name stay valid; the present name takes precedence."""
+        tokens = TokenAuthenticator("abc", instance="/srv/one")
         own = tokens.cookie_name(secure=False)
         assert tokens.cookie_of({"smartmob_session": "old"}, secure=False) == "old"
         assert tokens.cookie_of({"smartmob_session": "old", own: "new"}, secure=False) == "new"

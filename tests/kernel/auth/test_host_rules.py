@@ -1,4 +1,4 @@
-"""The rules on Host and Origin: for which requests the service is meant."""
+"""The rules on Host and Origin."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _passes(rules: HostRules, method: str = "GET", upgrade: bool = False, **head
     return True
 
 
-def _let_in(**headers: str) -> list[tuple[str, bool]]:
+def _accepted(**headers: str) -> list[tuple[str, bool]]:
     """Return the kinds of requests that pass with these headers."""
     return [(method, upgrade) for method, upgrade in (*CHANGING, *SAFE) if _passes(RULES, method, upgrade, **headers)]
 
 
 class TestHost:
-    """The name under which the client addresses the service."""
+    """The header Host."""
 
     @pytest.mark.parametrize(
         "host",
@@ -53,8 +53,8 @@ class TestHost:
             "Rack7.EXAMPLE.",
         ],
     )
-    def test_names_of_the_service(self, host: str) -> None:
-        """Its own names and those that were added, in any case, with a dot at the end and with any port."""
+    def test_own_and_added_names_are_accepted(self, host: str) -> None:
+        """Own and added names are accepted in any case, with a final dot and with any port."""
         assert _passes(RULES, Host=host)
 
     @pytest.mark.parametrize(
@@ -82,17 +82,17 @@ class TestHost:
             "localhost\\evil",
         ],
     )
-    def test_what_is_no_address(self, host: str) -> None:
-        """A Host is a name or an address and at most a port; anything before, behind or within is refused."""
+    def test_a_malformed_host_is_refused(self, host: str) -> None:
+        """A Host with anything before, after or within name and port is refused."""
         assert not _passes(RULES, Host=host)
 
-    def test_the_name_of_the_machine(self) -> None:
-        """The machine's own name is one of them."""
+    def test_the_name_of_the_machine_is_accepted(self) -> None:
+        """The name of the machine is accepted."""
         assert _passes(RULES, Host=socket.gethostname())
         assert _passes(RULES, Host=f"{socket.getfqdn().upper()}:8080")
 
-    def test_the_name_that_it_listens_on(self) -> None:
-        """Who listens on a name answers to it."""
+    def test_the_name_of_the_bound_address_is_accepted(self) -> None:
+        """The name on which the service listens is accepted."""
         assert _passes(HostRules("bound.example"), Host="bound.example:8080")
         assert not _passes(HostRules("127.0.0.1"), Host="bound.example:8080")
 
@@ -110,8 +110,8 @@ class TestHost:
             "[::ffff:127.0.0.1]",
         ],
     )
-    def test_addresses(self, host: str) -> None:
-        """An address cannot be made to point elsewhere, so any is right."""
+    def test_ip_addresses_are_accepted(self, host: str) -> None:
+        """Any IP address is accepted, because DNS rebinding needs a name."""
         assert _passes(RULES, Host=host)
 
     @pytest.mark.parametrize(
@@ -149,25 +149,25 @@ class TestHost:
             "local\x00host",
         ],
     )
-    def test_everything_else(self, host: str) -> None:
-        """A foreign name, a name that only looks like ours, and what is no name are refused."""
+    def test_foreign_names_are_refused(self, host: str) -> None:
+        """Foreign names, similar names and invalid names are refused."""
         assert not any(_passes(RULES, method, Host=host) for method in ("GET", "POST"))
 
-    def test_no_host(self) -> None:
-        """A request that names nobody is refused."""
+    def test_a_request_without_host_is_refused(self) -> None:
+        """A request without the header Host is refused."""
         assert not _passes(RULES)
 
-    def test_an_empty_name_is_none(self) -> None:
-        """A service that listens everywhere does not answer to the empty name."""
+    def test_an_empty_name_is_refused(self) -> None:
+        """A service that listens on all addresses refuses the empty name."""
         assert not _passes(HostRules("", [""]), Host="")
 
-    def test_the_refusal_says_how_to_go_on(self) -> None:
-        """It tells the name and the option."""
+    def test_the_refusal_names_the_option(self) -> None:
+        """The error names the refused name and the option."""
         with pytest.raises(NotAllowed, match=r"'evil\.example'.*--allow-host"):
             RULES.check("GET", {"Host": "evil.example"}, False)
 
-    def test_many_names(self) -> None:
-        """However many addresses clients use, each is decided alike the first time and later."""
+    def test_remembered_names_do_not_change_the_result(self) -> None:
+        """Each of many names gets the same result the first time and later."""
         rules = HostRules("127.0.0.1")
         hosts = [f"192.0.2.{n % 256}:{n}" for n in range(600)]
 
@@ -179,8 +179,8 @@ class TestHost:
     @example("[")
     @example("[::1")
     @example("]")
-    def test_garbage(self, host: str) -> None:
-        """Any bytes are decided on: passed or refused, alike each time."""
+    def test_any_bytes_are_accepted_or_refused(self, host: str) -> None:
+        """Any bytes are accepted or refused, each time alike."""
         assert _passes(RULES, Host=host) is _passes(RULES, Host=host)
 
 
@@ -228,40 +228,37 @@ FOREIGN = [
 
 
 class TestOrigin:
-    """The page from which a request comes."""
+    """The header Origin."""
 
     @pytest.mark.parametrize(("host", "origin"), SAME)
-    def test_our_own_pages(self, host: str, origin: str) -> None:
-        """A page of this service may change things, whatever ways there are to write its address."""
-        assert _let_in(Host=host, Origin=origin, Sec_Fetch_Site="same-origin") == [*CHANGING, *SAFE]
+    def test_own_pages_may_change_things(self, host: str, origin: str) -> None:
+        """A page of this service may send changing requests, however its address is written."""
+        assert _accepted(Host=host, Origin=origin, Sec_Fetch_Site="same-origin") == [*CHANGING, *SAFE]
 
     @pytest.mark.parametrize(("host", "origin"), FOREIGN)
-    def test_pages_of_others(self, host: str, origin: str) -> None:
-        """A page of another site, of another port, and one that hides its site may only read.
+    def test_foreign_pages_may_only_read(self, host: str, origin: str) -> None:
+        """A page of another site, of another port, or with a hidden origin may only send reading requests."""
+        assert _accepted(Host=host, Origin=origin) == SAFE
+        assert _accepted(Host=host, Origin=origin, Sec_Fetch_Site="cross-site") == SAFE
 
-        Without CORS it does not see the answer.
-        """
-        assert _let_in(Host=host, Origin=origin) == SAFE
-        assert _let_in(Host=host, Origin=origin, Sec_Fetch_Site="cross-site") == SAFE
-
-    def test_programs(self) -> None:
-        """A client that is no browser sends neither header."""
-        assert _let_in(Host="localhost:8080") == [*CHANGING, *SAFE]
+    def test_programs_without_origin_are_accepted(self) -> None:
+        """A program that sends neither header is accepted."""
+        assert _accepted(Host="localhost:8080") == [*CHANGING, *SAFE]
 
     @pytest.mark.parametrize(
         ("site", "passing"),
         [("same-origin", CHANGING), ("none", CHANGING), ("same-site", []), ("cross-site", [])],
     )
-    def test_browsers_that_send_no_origin(self, site: str, passing: list[tuple[str, bool]]) -> None:
-        """Then Sec-Fetch-Site tells what the Origin would."""
-        assert _let_in(Host="localhost:8080", Sec_Fetch_Site=site) == [*passing, *SAFE]
+    def test_sec_fetch_site_counts_without_an_origin(self, site: str, passing: list[tuple[str, bool]]) -> None:
+        """Without Origin, Sec-Fetch-Site decides."""
+        assert _accepted(Host="localhost:8080", Sec_Fetch_Site=site) == [*passing, *SAFE]
 
-    def test_the_host_is_asked_first(self) -> None:
-        """A foreign name with a page of the same foreign name is what DNS rebinding looks like."""
+    def test_a_foreign_host_with_the_same_origin_is_refused(self) -> None:
+        """A foreign host with an Origin of the same name, as in DNS rebinding, is refused."""
         assert not _passes(RULES, "POST", Host="evil.example", Origin="http://evil.example")
 
     def test_the_refusal_names_the_site(self) -> None:
-        """It tells whose page it was, as far as that is known."""
+        """The error names the origin, if it is known."""
         with pytest.raises(NotAllowed, match=r"'http://evil\.example'"):
             RULES.check("POST", {"Host": "localhost", "Origin": "http://evil.example"}, False)
         with pytest.raises(NotAllowed, match="another site"):
@@ -269,6 +266,6 @@ class TestOrigin:
 
     @settings(deadline=None)
     @given(st.binary(max_size=40).map(lambda raw: "http://" + raw.decode("utf-8", "surrogateescape")))
-    def test_garbage(self, origin: str) -> None:
-        """Any bytes are refused unless they are our own address."""
+    def test_any_other_bytes_are_refused(self, origin: str) -> None:
+        """Any bytes are refused unless they are the own address."""
         assert not _passes(RULES, "POST", Host="lab.example:8080", Origin=origin)

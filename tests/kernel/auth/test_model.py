@@ -13,33 +13,33 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def test_tokens_are_long_and_differ() -> None:
-    """They have 256 random bits, and can stand in a header and in an address."""
+    """Tokens have 256 random bits and need no escaping in a header or a URL."""
     made = {make_token() for _ in range(100)}
     assert len(made) == 100
     assert all(len(token) >= 47 and token.replace("-", "").replace("_", "").isalnum() for token in made)
     assert all(len(digest(token)) == 32 for token in made)
 
 
-def test_until_when_a_token_holds() -> None:
-    """To the moment of its end, and for ever without one."""
+def test_a_token_is_valid_until_its_expiry() -> None:
+    """A token is valid before its expiry; one without an expiry is always valid."""
     end = NewToken(name="ci", role="ingest", seconds=60).expires(NOW)
     assert end == NOW + timedelta(minutes=1)
     token = StoredToken("ci", "ingest", b"", NOW, end)
-    assert token.holds(NOW + timedelta(seconds=59))
-    assert not token.holds(NOW + timedelta(seconds=60))
+    assert token.is_valid(NOW + timedelta(seconds=59))
+    assert not token.is_valid(NOW + timedelta(seconds=60))
     for_ever = StoredToken("ci", "read", b"", NOW, NewToken(name="ci", role="read").expires(NOW))
-    assert for_ever.holds(datetime.max.replace(tzinfo=UTC))
+    assert for_ever.is_valid(datetime.max.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "x" * 65, "a.b", "'; DROP TABLE access_tokens; --"])
-def test_names_are_plain(name: str) -> None:
-    """They stand in logs, paths and tables."""
+def test_invalid_names_are_refused(name: str) -> None:
+    """Names that need escaping in logs, paths and tables are refused."""
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"name": name, "role": "read"}, NewToken)
 
 
 @pytest.mark.parametrize("more", [{"role": "admin"}, {"role": "read", "seconds": 0}, {"role": "read", "seconds": 1e12}])
-def test_what_is_no_token(more: dict[str, object]) -> None:
-    """Other roles, and ends that make no sense."""
+def test_invalid_roles_and_lifetimes_are_refused(more: dict[str, object]) -> None:
+    """Unknown roles and senseless lifetimes are refused."""
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"name": "ci", **more}, NewToken)

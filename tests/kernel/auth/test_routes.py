@@ -1,4 +1,4 @@
-"""What tokens let somebody do, as clients see it."""
+"""The rights of tokens with roles, over HTTP."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ async def status(client: Any, method: str, path: str, headers: dict[str, str], *
         return int(response.status)
 
 
-async def test_the_service_needs_a_token_first(client: Any) -> None:
-    """Without one everybody may do everything, so a lesser token would protect nothing."""
+async def test_a_service_without_a_token_makes_none(client: Any) -> None:
+    """A service without a token is open, so it refuses to make a lesser token."""
     async with client.post("/tokens", json={"name": "ci", "role": "read"}) as response:
         assert response.status == 409
         assert "--token-file" in (await response.json())["detail"]
 
 
-async def test_a_token_that_reads(guarded: Any) -> None:
-    """It sees what is there, and changes nothing."""
+async def test_a_read_token_reads_and_changes_nothing(guarded: Any) -> None:
+    """A token with the role `read` may read everything and change nothing."""
     read = await make(guarded, "wall", "read")
     for path in (
         "/contexts/",
@@ -67,7 +67,7 @@ async def test_a_token_that_reads(guarded: Any) -> None:
     ):
         assert await status(guarded, method, path, read, json={}) == 403, path
     async with guarded.post("/commands/exec", json={"cmd": "true"}, headers=read) as response:
-        assert "the token wall has the role read, and this asks for control" in (await response.json())["detail"]
+        assert "the token wall has the role read, but this needs the role control" in (await response.json())["detail"]
     async with guarded.ws_connect("/console/live", headers=read) as socket:
         assert (await socket.receive(timeout=10)).data
     with pytest.raises(WSServerHandshakeError) as refused:
@@ -77,8 +77,8 @@ async def test_a_token_that_reads(guarded: Any) -> None:
         assert (await response.json())["jobs"] == []
 
 
-async def test_a_token_that_sends_measures(guarded: Any) -> None:
-    """It is all that the plugin needs, as Bearer and as the password of Basic; it sees nothing else."""
+async def test_an_ingest_token_sends_measures_and_reads_nothing(guarded: Any) -> None:
+    """A token with the role `ingest` is enough for the plugin, as Bearer and as Basic, and reads nothing."""
     ingest = await make(guarded, "ci", "ingest")
     basic = base64.b64encode(f"anybody:{ingest['Authorization'].removeprefix('Bearer ')}".encode()).decode()
     for shown in (ingest, {"Authorization": f"Basic {basic}"}):
@@ -93,8 +93,8 @@ async def test_a_token_that_sends_measures(guarded: Any) -> None:
     assert await status(guarded, "DELETE", f"/sessions/{'5' * 32}", ingest) == 403
 
 
-async def test_a_token_that_controls(guarded: Any) -> None:
-    """It may do what the service's own may, and be taken away."""
+async def test_a_control_token_may_do_everything(guarded: Any) -> None:
+    """A token with the role `control` may do everything, and can be revoked."""
     control = await make(guarded, "ops", "control")
     async with guarded.post("/commands/exec", json={"cmd": "true"}, headers=control) as response:
         assert response.status == 200
@@ -103,8 +103,8 @@ async def test_a_token_that_controls(guarded: Any) -> None:
     assert await status(guarded, "GET", "/jobs", control) == 401
 
 
-async def test_what_is_revoked_holds_no_longer(guarded: Any) -> None:
-    """Neither the token nor a session that was opened with it, also when there is a new one of that name."""
+async def test_a_revoked_token_and_its_cookies_are_invalid(guarded: Any) -> None:
+    """A revoked token and its sessions stay invalid, also when a new token has the same name."""
     read = await make(guarded, "wall", "read")
     form = {"token": read["Authorization"].removeprefix("Bearer ")}
     async with guarded.post("/login", data=form, allow_redirects=False) as response:
@@ -135,8 +135,8 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_cookies_that_were_changed(guarded: Any, change: Any) -> None:
-    """The signature holds all of it together."""
+async def test_a_changed_cookie_is_refused(guarded: Any, change: Any) -> None:
+    """The signature covers all parts of a cookie."""
     async with guarded.post("/login", data={"token": "own-secret"}, allow_redirects=False) as response:
         ((name, morsel),) = response.cookies.items()
         cookie = morsel.value
@@ -145,8 +145,8 @@ async def test_cookies_that_were_changed(guarded: Any, change: Any) -> None:
     assert await status(guarded, "GET", "/jobs", {"Cookie": f"{name}={change(cookie)}"}) == 401
 
 
-async def test_an_expired_token(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lets nobody in, and the list says so."""
+async def test_an_expired_token_is_refused_and_listed(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired token is refused, and the list shows it as expired."""
     read = await make(guarded, "short", "read", seconds=0.001)
     await asyncio.sleep(0.01)
     assert await status(guarded, "GET", "/jobs", read) == 401
@@ -160,20 +160,20 @@ async def test_an_expired_token(guarded: Any, monkeypatch: pytest.MonkeyPatch) -
     "body",
     [{}, {"name": "a b", "role": "read"}, {"name": "a", "role": "root"}, {"name": "a", "role": "read", "seconds": -1}],
 )
-async def test_what_is_no_token(guarded: Any, body: dict[str, Any]) -> None:
-    """It is refused with the field that is wrong."""
+async def test_an_invalid_token_request_names_the_field(guarded: Any, body: dict[str, Any]) -> None:
+    """An invalid request for a token gets 400 with the bad field."""
     assert await status(guarded, "POST", "/tokens", OWN, json=body) == 400
 
 
-async def test_a_name_is_taken_once(guarded: Any) -> None:
-    """And what is not there cannot be revoked."""
+async def test_a_name_can_be_used_once(guarded: Any) -> None:
+    """A taken name gets 409, and an unknown token cannot be revoked."""
     await make(guarded, "ci", "ingest")
     assert await status(guarded, "POST", "/tokens", OWN, json={"name": "ci", "role": "read"}) == 409
     assert await status(guarded, "DELETE", "/tokens/other", OWN) == 404
 
 
-async def test_strange_credentials(guarded: Any) -> None:
-    """They let nobody in, and do no harm."""
+async def test_strange_credentials_are_refused(guarded: Any) -> None:
+    """Strange credentials are refused and cause no error."""
     for text in (
         "",
         "Bearer",
@@ -187,8 +187,8 @@ async def test_strange_credentials(guarded: Any) -> None:
         assert await status(guarded, "GET", "/jobs", {"Authorization": text}) == 401, text
 
 
-async def test_what_is_under_way_is_answered(guarded: Any, settings: Any) -> None:
-    """Who is let in and waits for the database when the token is revoked gets an answer, once."""
+async def test_an_active_request_of_a_revoked_token_is_answered_once(guarded: Any, settings: Any) -> None:
+    """A request that waits for the database when its token is revoked gets one answer."""
     read = await make(guarded, "wall", "read")
     connection = await asyncpg.connect(str(settings.database.url))
     try:
@@ -215,16 +215,16 @@ async def _waits(url: str) -> bool:
         await connection.close()
 
 
-async def test_a_token_is_not_found_in_an_address(guarded: Any) -> None:
-    """Addresses stand in logs and histories, so one there lets nobody in."""
+async def test_a_token_in_a_url_is_ignored(guarded: Any) -> None:
+    """URLs are in logs and histories, so a token in a URL is not accepted."""
     read = await make(guarded, "wall", "read")
     token = read["Authorization"].removeprefix("Bearer ")
     for path in (f"/jobs?token={token}", f"/jobs?access_token={token}"):
         assert await status(guarded, "GET", path, {}) == 401
 
 
-async def test_signing_out(guarded: Any) -> None:
-    """The browser forgets the cookie, and a read-only one has no buttons before that."""
+async def test_logout_removes_the_session(guarded: Any) -> None:
+    """After the logout the browser has no cookie; before it, a `read` session has no buttons."""
     read = await make(guarded, "wall", "read")
     form = {"token": read["Authorization"].removeprefix("Bearer ")}
     async with guarded.post("/login", data=form, allow_redirects=False) as response:
@@ -234,8 +234,8 @@ async def test_signing_out(guarded: Any) -> None:
     assert await status(guarded, "GET", "/jobs", {}) == 401
 
 
-async def test_wrong_tokens_are_logged(guarded: Any) -> None:
-    """With the address of who tries, never with what was tried; who shows nothing tries nothing."""
+async def test_wrong_tokens_are_logged_with_the_address_only(guarded: Any) -> None:
+    """The log has the address and not the token; a request without a token is not logged."""
     with structlog.testing.capture_logs() as lines:
         await status(guarded, "GET", "/jobs", {})
         await status(guarded, "GET", "/jobs", {"Authorization": "Bearer a-wrong-one"})

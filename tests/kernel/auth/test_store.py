@@ -1,4 +1,4 @@
-"""The table of tokens."""
+"""The store of tokens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from smartmob.settings import DatabaseSettings
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-async def test_tokens_come_back_as_they_were(database_url: str) -> None:
-    """In the order of their names; a name is taken once; who removes one is told whether there was one."""
+async def test_tokens_are_stored_listed_and_deleted(database_url: str) -> None:
+    """Tokens come back unchanged and ordered by name; a name is unique; deleting tells whether there was one."""
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
     store = TokenStore(database)

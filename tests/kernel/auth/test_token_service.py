@@ -16,8 +16,8 @@ from tests.kernel.auth.test_routes import OWN, make, status
 from tests.waiting import until
 
 
-async def test_another_service_on_the_same_database(with_settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
-    """It notices by itself what was made and revoked elsewhere."""
+async def test_changes_by_another_service_are_read(with_settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    """Tokens that another service makes and revokes are noticed."""
     monkeypatch.setattr(token_service, "_REFRESH_SECONDS", 0.01)
     one = await with_settings(token="own-secret")
     two = await with_settings(token="own-secret", data_dir=tmp_path / "two")
@@ -35,7 +35,7 @@ async def test_another_service_on_the_same_database(with_settings: Any, tmp_path
 
 
 class _Late(TokenStore):
-    """The store, of which a list may be handed over later than it was read."""
+    """A store that can delay the return of a list after reading it."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -51,21 +51,21 @@ class _Late(TokenStore):
         return found
 
 
-async def test_revoked_while_the_list_is_read(database_url: str) -> None:
-    """It waits for no list, and one from before it that arrives after it does not bring the token back."""
+async def test_a_list_from_before_a_revocation_is_discarded(database_url: str) -> None:
+    """A revocation waits for no list, and an older list does not bring the token back."""
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
     store, tokens = _Late(database), TokenAuthenticator("own-secret")
     kept = TokenService(store, tokens)
     made = await kept.add(NewToken(name="wall", role="read"))
-    assert tokens.recognise(made.token) is not None
+    assert tokens.principal_of(made.token) is not None
 
     hold = store.hold = asyncio.Event()
     reading = asyncio.ensure_future(kept.load())
     await store.read.wait()
     await kept.revoke("wall")
-    assert tokens.recognise(made.token) is None
+    assert tokens.principal_of(made.token) is None
     hold.set()
     await reading
-    assert tokens.recognise(made.token) is None
+    assert tokens.principal_of(made.token) is None
     await database.close()

@@ -1,4 +1,4 @@
-"""Showing the newest value to many."""
+"""The newest value for all subscribers."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ from smartmob.kernel.http.broadcast import Broadcast
 from tests.waiting import until
 
 
-async def test_everybody_gets_what_is_shown() -> None:
-    """Beginning with what was there when one came, until the end."""
+async def test_every_subscriber_gets_each_value() -> None:
+    """Fast subscribers get the first value and each published one, until the end."""
     audience = Broadcast[int]()
     seen: list[list[int]] = [[], []]
 
     async def watch(index: int) -> None:
-        async for value in audience.watch(0 if index else None):
+        async for value in audience.subscribe(0 if index else None):
             seen[index].append(value)
 
     watching = asyncio.gather(watch(0), watch(1))
     await until(lambda: len(audience) == 2 and seen[1] == [0])
-    audience.show(1)
+    audience.publish(1)
     await until(lambda: seen == [[1], [0, 1]])
-    audience.show(2)
+    audience.publish(2)
     audience.close()
     await watching
     assert seen == [[1, 2], [0, 1, 2]]
     assert not audience
 
 
-async def test_who_is_slow_gets_the_newest() -> None:
-    """What was shown while it was busy is not kept."""
+async def test_a_slow_subscriber_gets_only_the_newest_value() -> None:
+    """Values that were published while a subscriber was busy are skipped, except the newest."""
     audience = Broadcast[int]()
-    watching = audience.watch(0)
+    watching = audience.subscribe(0)
     assert await anext(watching) == 0
     for value in range(1, 1_000):
-        audience.show(value)
+        audience.publish(value)
     assert await anext(watching) == 999
     await watching.aclose()
     assert not audience
 
 
-async def test_nothing_follows_the_end() -> None:
-    """Whoever has not yet left by then."""
+async def test_values_after_close_are_ignored() -> None:
+    """A subscriber gets no value that was published after `close`."""
     audience = Broadcast[int]()
-    watching = audience.watch(1)
+    watching = audience.subscribe(1)
     assert await anext(watching) == 1
     audience.close()
-    audience.show(2)
+    audience.publish(2)
     assert [value async for value in watching] == []
 
 
-async def test_the_last_value_of_all_is_never_lost() -> None:
-    """It is shown and then the doors are closed, before anybody had the time to look."""
+async def test_the_last_value_before_close_is_delivered() -> None:
+    """A value that was published just before `close` reaches every subscriber."""
     audience = Broadcast[str]()
-    watching = audience.watch("first")
+    watching = audience.subscribe("first")
     assert await anext(watching) == "first"
-    audience.show("before")
-    audience.show("last")
+    audience.publish("before")
+    audience.publish("last")
     audience.close()
-    audience.show("more")
+    audience.publish("more")
     assert [value async for value in watching] == ["last"]

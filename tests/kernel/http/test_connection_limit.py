@@ -1,4 +1,4 @@
-"""Bounds on connections that go on as long as their clients like, and the doors that they stand at."""
+"""Limits on open connections, and the routes that have them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ HANDSHAKE = {
 }
 
 
-def test_places_of_an_address() -> None:
-    """One address takes no more than its share, however its IPv6 network spells it, and others still come in."""
+def test_one_address_gets_no_more_than_its_share() -> None:
+    """All spellings of an IPv6 network share one limit, and other addresses still connect."""
     places = ConnectionLimit("viewers", 10, 2)
     with ExitStack() as stack:
         for address in ("2001:db8::1", "2001:db8::2"):
-            stack.enter_context(places.place(address))
-        with pytest.raises(Unavailable, match="2 viewers are connected from this address"), places.place("2001:db8::3"):
+            stack.enter_context(places.slot(address))
+        with pytest.raises(Unavailable, match="2 viewers are connected from this address"), places.slot("2001:db8::3"):
             pass
-        stack.enter_context(places.place("192.0.2.1"))
+        stack.enter_context(places.slot("192.0.2.1"))
         assert len(places) == 3
     assert len(places) == 0
 
 
-def test_places_in_all() -> None:
-    """Beyond the bound nobody gets one, until one is free again."""
+def test_no_more_than_the_total_are_connected() -> None:
+    """Above the total every client is refused until a connection is closed."""
     places = ConnectionLimit("viewers", 1, 1)
-    with places.place("a"), pytest.raises(Unavailable, match="1 viewers are connected"), places.place("b"):
+    with places.slot("a"), pytest.raises(Unavailable, match="1 viewers are connected"), places.slot("b"):
         pass
-    with places.place("b"):
+    with places.slot("b"):
         assert len(places) == 1
 
 
@@ -78,10 +78,10 @@ DOORS = {"console": _console, "run": _run, "job": _job, "process": _process, "co
 
 @pytest.mark.parametrize("most", ["all", "address"])
 @pytest.mark.parametrize("door", DOORS)
-async def test_connections_that_stay_are_bounded(
+async def test_each_long_lived_route_is_limited(
     door: str, most: str, with_settings: Callable[..., Awaitable[Any]]
 ) -> None:
-    """One beyond the bound gets 503 with the reason and when to try again; a place that is left is free."""
+    """A connection above the limit gets 503 with a reason and Retry-After; a closed one frees its slot."""
     overall, by_address = (1, 5) if most == "all" else (5, 1)
     client = await with_settings(
         viewers=overall,

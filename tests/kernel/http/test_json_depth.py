@@ -1,4 +1,4 @@
-"""The bound on levels of JSON: where it is, that it counts right, and that it costs little."""
+"""The limit on levels of JSON: its value, its counting, and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.json_depth import MOST_LEVELS, check, is_too_deep
+from smartmob.kernel.http.json_depth import MAX_LEVELS, check, is_too_deep
 
 TRICKY = st.text(alphabet='"[]{}\\ab\n', max_size=6)
 VALUES = st.recursive(
@@ -35,11 +35,11 @@ def _within(value: Any, levels: int) -> Any:
     return value
 
 
-@given(VALUES, st.integers(0, MOST_LEVELS + 1))
-def test_it_counts_what_a_walk_counts(value: Any, around: int) -> None:
-    """Brackets, quotes and backslashes in texts change nothing, in bytes or text, alone or among other lines."""
+@given(VALUES, st.integers(0, MAX_LEVELS + 1))
+def test_levels_are_counted_as_by_a_recursive_walk(value: Any, around: int) -> None:
+    """Brackets, quotes and backslashes in texts change nothing, in bytes, text and several documents."""
     document = _within(value, around)
-    expected = _levels(document) > MOST_LEVELS
+    expected = _levels(document) > MAX_LEVELS
     for ascii_only in (True, False):
         text = json.dumps(document, ensure_ascii=ascii_only)
         assert is_too_deep(text) is is_too_deep(text.encode()) is expected
@@ -47,16 +47,14 @@ def test_it_counts_what_a_walk_counts(value: Any, around: int) -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing", "levels"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)])
-def test_the_bound(opening: str, closing: str, levels: int) -> None:
-    """Exactly as many levels as are allowed pass, one more does not, however many lists stand beside them."""
-    many = MOST_LEVELS // levels
+def test_exactly_the_allowed_levels_pass(opening: str, closing: str, levels: int) -> None:
+    """The allowed number of levels passes and one more is refused, with any number of lists beside them."""
+    many = MAX_LEVELS // levels
     text = f"{opening * many}1{closing * many}"
     beside = f"[{'[],' * 1000}"
     check(text)
     check(text.encode())
-    with pytest.raises(
-        InvalidInput, match=rf"^\$\.x: the body is nested too deeply, in more than {MOST_LEVELS} levels"
-    ):
+    with pytest.raises(InvalidInput, match=rf"^\$\.x: the body is nested too deeply, in more than {MAX_LEVELS} levels"):
         check(f"[{text}]", "$.x")
     assert is_too_deep(f"{beside}{text}]")
 
@@ -65,8 +63,8 @@ def test_the_bound(opening: str, closing: str, levels: int) -> None:
     "repeated",
     ["[],", '{"a":[[[[[[]]]]]]},', "[", "]", '"', '\\"', '"[",', "\\", '""', '"\\\\[",', "[" * 60 + "]" * 60],
 )
-def test_it_costs_as_much_as_it_is_long(repeated: str) -> None:
-    """Eight times as much takes far less than the 64-fold of the time."""
+def test_the_cost_is_linear(repeated: str) -> None:
+    """Eight times the input takes far less than 64 times as long."""
 
     def seconds(size: int) -> float:
         data = (repeated * (size // len(repeated))).encode()

@@ -43,8 +43,8 @@ def _line(**fields: Any) -> bytes:
     return orjson.dumps(fields) + b"\n"
 
 
-async def test_lines_become_documents() -> None:
-    """One document for each line, in their order."""
+async def test_each_line_becomes_a_document() -> None:
+    """There is one document for each line, in their order."""
     assert await _rows(_line(name="a"), _line(name="b", size=2)) == [Row("a"), Row("b", 2)]
 
 
@@ -58,21 +58,21 @@ async def test_lines_become_documents() -> None:
         b' {"name": "a"} \n\t{"name": "b"}\t',
     ],
 )
-async def test_blanks_do_not_matter(data: bytes) -> None:
-    """Empty lines, blanks, either line end and a missing last one."""
+async def test_blanks_and_line_ends_do_not_matter(data: bytes) -> None:
+    """Empty lines, blanks, both line ends and a missing last line end are accepted."""
     assert await _rows(data) == [Row("a"), Row("b")]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \n\n"])
-async def test_nothing(data: bytes) -> None:
-    """No line, no document."""
+async def test_no_line_gives_no_document(data: bytes) -> None:
+    """An empty body has no documents."""
     assert await _rows(data) == []
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(max_size=9), max_size=12), st.lists(st.integers(0, 400), max_size=12))
 def test_chunks_may_end_anywhere(names: list[str], cuts: list[int]) -> None:
-    """Where the network cuts the bytes does not change the documents."""
+    """The boundaries of chunks do not change the documents."""
     names = [name.replace("\0", "") for name in names]
     data = b"".join(_line(name=name) for name in names)
     ends = [0, *sorted(cuts), len(data)]
@@ -82,8 +82,8 @@ def test_chunks_may_end_anywhere(names: list[str], cuts: list[int]) -> None:
     assert rows == [Row(name) for name in names]
 
 
-async def test_many_lines_come_in_blocks() -> None:
-    """What has come is handed on long before the end, and nothing is lost between the blocks."""
+async def test_documents_are_yielded_in_batches() -> None:
+    """Batches are yielded long before the end, and nothing is lost between them."""
     lines = [_line(name=f"row {n}", size=n) for n in range(60_000)]
     data = b"".join(lines)
 
@@ -118,8 +118,8 @@ async def test_a_bad_line_is_named(bad: bytes, said: str, before: int) -> None:
 
 
 @pytest.mark.parametrize("bad_block", [1, 2, 3])
-async def test_lines_count_on_from_block_to_block(bad_block: int) -> None:
-    """A bad line of a later block has the number that an editor shows."""
+async def test_line_numbers_continue_in_later_batches(bad_block: int) -> None:
+    """A bad line of a later batch has the number that an editor shows."""
     line = _line(name="x" * 100)
     block = line * (600_000 // len(line))
     chunks = [block] * bad_block + [b'{"name": 1}\n' + block]
@@ -129,8 +129,8 @@ async def test_lines_count_on_from_block_to_block(bad_block: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b'{"name":\n"a"}\n', b'{"name": "a"} {"name": "b"}\n', b'{"name": "a"}{"name": "b"}'])
-async def test_one_document_on_one_line(data: bytes) -> None:
-    """Else it would depend on where the network cuts the bytes whether a body is taken."""
+async def test_two_documents_on_one_line_are_refused(data: bytes) -> None:
+    """Otherwise the boundaries of chunks would decide whether a body is accepted."""
     with pytest.raises(InvalidInput, match=r"^line 1: "):
         await _rows(data)
 
@@ -140,8 +140,8 @@ async def test_an_escaped_backslash_is_no_nul() -> None:
     assert await _rows(rb'{"name": "a\\u0000b"}') == [Row("a\\u0000b")]
 
 
-async def test_good_lines_before_a_bad_block_are_handed_on() -> None:
-    """Who reads has each whole block before the error of the next."""
+async def test_batches_before_a_bad_line_are_yielded() -> None:
+    """All batches before the bad line are yielded, and then the error is raised."""
     line = _line(name="x" * 100)
     block = line * (600_000 // len(line))
 
@@ -157,8 +157,8 @@ async def test_good_lines_before_a_bad_block_are_handed_on() -> None:
     assert seen == block.count(b"\n")
 
 
-async def test_a_line_that_never_ends() -> None:
-    """It is refused before it fills the memory, with its number."""
+async def test_a_too_long_line_is_refused_with_its_number() -> None:
+    """A line without an end is refused before it fills the memory."""
     taken = 0
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from routes and their Structs."""
+"""The OpenAPI document, generated from routes and their Structs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Thing(msgspec.Struct):
 
 
 class Search(msgspec.Struct):
-    """What to look for."""
+    """The query of a search."""
 
     text: str
     page: int = 1
@@ -49,8 +49,8 @@ def _operation(route: Route, **changes: Any) -> dict[str, Any]:
     return found[route.method.lower()]
 
 
-def test_the_frame() -> None:
-    """It says which OpenAPI it is, of which version of the service, and how to sign in."""
+def test_the_document_has_version_and_security_schemes() -> None:
+    """The document has the versions of OpenAPI and of the service, and the security schemes."""
     made = document([])
 
     assert made["openapi"] == "3.1.0"
@@ -71,13 +71,13 @@ def test_the_frame() -> None:
         ("/things/{hash:[0-9a-f]{32}}/parts", "/things/{hash}/parts"),
     ],
 )
-def test_paths(path: str, documented: str) -> None:
-    """The patterns of the router are left out."""
+def test_patterns_are_left_out_of_paths(path: str, documented: str) -> None:
+    """The patterns of the router do not appear in documented paths."""
     assert documented_path(path) == documented
 
 
-def test_operations_of_one_path() -> None:
-    """Each method has its operation, with its name, its sentence and its feature."""
+def test_each_method_has_its_operation() -> None:
+    """Each method of a path has an operation with its name, summary and feature."""
     made = document([RouteTable("feature", (_route(), _route("POST", body=body(Thing))))])
 
     item = made["paths"]["/things/"]
@@ -89,8 +89,8 @@ def test_operations_of_one_path() -> None:
     )
 
 
-def test_parts_of_the_path() -> None:
-    """Each is a required text."""
+def test_path_parameters_are_required_texts() -> None:
+    """Each parameter in a path is a required text."""
     parameters = _operation(_route(path="/things/{name}/{size:\\d+}"))["parameters"]
 
     assert [(each["name"], each["in"], each["required"]) for each in parameters] == [
@@ -99,8 +99,8 @@ def test_parts_of_the_path() -> None:
     ]
 
 
-def test_arguments_of_the_query() -> None:
-    """Each field of the Struct, required where it has no default, with its type."""
+def test_query_parameters_come_from_the_struct() -> None:
+    """Each field of the Struct is a parameter, required if it has no default, with its type."""
     parameters = {each["name"]: each for each in _operation(_route(query=Search))["parameters"]}
 
     assert {name: each["required"] for name, each in parameters.items()} == {
@@ -112,8 +112,8 @@ def test_arguments_of_the_query() -> None:
     assert parameters["page"]["schema"]["type"] == "integer"
 
 
-def test_bodies() -> None:
-    """What a route takes is there by media type, and so is what may be wrong with it."""
+def test_a_body_has_its_types_and_its_errors() -> None:
+    """A route with a body documents its types by media type, and the errors of bodies."""
     operation = _operation(_route("POST", body=Body({JSON: Thing, NDJSON: Part}, required=False)))
 
     assert operation["requestBody"] == {
@@ -126,24 +126,24 @@ def test_bodies() -> None:
     assert {"408", "413"} <= set(operation["responses"])
 
 
-def test_one_of_several_types() -> None:
-    """A body that may be the one or the other says so."""
+def test_alternative_types_are_any_of() -> None:
+    """A body of one of several types is documented with `anyOf`."""
     operation = _operation(_route("POST", body=body((Thing, list[Thing]))))
 
     schema = operation["requestBody"]["content"][JSON]["schema"]
     assert [each.get("$ref", each.get("type")) for each in schema["anyOf"]] == ["#/components/schemas/Thing", "array"]
 
 
-def test_without_a_body() -> None:
-    """Nothing is said of bodies where none is taken."""
+def test_a_route_without_a_body_has_no_body_errors() -> None:
+    """A route without a body documents no errors of bodies."""
     operation = _operation(_route())
 
     assert "requestBody" not in operation
     assert not {"408", "413"} & set(operation["responses"])
 
 
-def test_answers() -> None:
-    """Each status has its meaning and the types of its body, and none where there is no body."""
+def test_each_status_has_its_meaning_and_types() -> None:
+    """Each status has a description and the types of its body, if it has one."""
     answers = {200: Answer("Rows.", {JSON: list[Thing], CSV: str}), 204: Answer("Nothing found.")}
     responses = _operation(_route(answers=answers))["responses"]
 
@@ -154,8 +154,8 @@ def test_answers() -> None:
     assert list(responses) == sorted(responses)
 
 
-def test_errors() -> None:
-    """What every route may answer is there, each as a problem; a route's own word on an error counts more."""
+def test_common_errors_are_documented_as_problems() -> None:
+    """The errors of every route are documented as problems; the route's own description overrides them."""
     responses = _operation(_route(answers={200: answer(str), 404: Answer("Unknown."), 403: answer(str, "No.")}))[
         "responses"
     ]
@@ -167,8 +167,8 @@ def test_errors() -> None:
     assert responses["403"] == {"description": "No.", "content": {JSON: {"schema": {"type": "string"}}}}
 
 
-def test_types() -> None:
-    """Each Struct stands once among the components, the ones inside others included."""
+def test_each_struct_is_one_component() -> None:
+    """Each Struct is one component, including nested ones."""
     tables = [
         RouteTable("feature", (_route(), _route("POST", body=body(Thing)))),
         RouteTable("other", (_route(path="/x"),)),
@@ -181,14 +181,14 @@ def test_types() -> None:
     assert schemas["Part"]["description"] == "A part of a thing."
 
 
-def test_public_routes() -> None:
-    """A route that asks for no token says so."""
+def test_a_public_route_needs_no_security() -> None:
+    """A public route is documented as needing no token."""
     assert _operation(_route(public=True))["security"] == [{}]
     assert "security" not in _operation(_route())
 
 
-def test_prefixes() -> None:
-    """A feature that answers below several prefixes tells them, one without does not."""
+def test_prefixes_are_documented_as_servers() -> None:
+    """A feature with several prefixes documents them; one without does not."""
     made = document(
         [RouteTable("feature", (_route(),), prefixes=("", "/api/v1")), RouteTable("b", (_route(path="/b"),))]
     )

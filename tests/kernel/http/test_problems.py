@@ -1,4 +1,4 @@
-"""Errors as answers: statuses, names and members of the problem document."""
+"""Error answers: statuses, names and members of the problem document."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ every_error = pytest.mark.parametrize(
 
 
 @every_error
-def test_status_and_name(error: Exception, status: int, name: str) -> None:
+def test_each_error_has_its_status_and_name(error: Exception, status: int, name: str) -> None:
     """Each error has one status and one name, the same in every protocol."""
     assert problems.name_of(error) == (status, name)
 
 
 @every_error
-def test_members(error: Exception, status: int, name: str) -> None:
+def test_a_problem_has_all_members(error: Exception, status: int, name: str) -> None:
     """The document has the members of RFC 9457 and the request id."""
     body = problems.body_of(error, "/metrics/", "id-1")
 
@@ -56,7 +56,7 @@ def test_members(error: Exception, status: int, name: str) -> None:
 
 
 @every_error
-def test_the_answer(error: Exception, status: int, name: str) -> None:
+def test_the_answer_has_status_type_and_document(error: Exception, status: int, name: str) -> None:
     """The answer has the status, the media type and the document."""
     answer = problems.response(error, "/x", "id-1")
 
@@ -65,65 +65,65 @@ def test_the_answer(error: Exception, status: int, name: str) -> None:
     assert orjson.loads(answer.body) == problems.body_of(error, "/x", "id-1")
 
 
-def test_our_errors_speak_for_themselves() -> None:
-    """Their message is the detail."""
+def test_the_message_of_our_error_is_the_detail() -> None:
+    """The message of a SmartmobError is the detail."""
     assert problems.body_of(errors.Conflict("it exists"), "/", "i")["detail"] == "it exists"
 
 
-def test_a_bug_says_nothing_of_itself() -> None:
-    """What a foreign exception says stays in the log."""
+def test_a_bug_is_not_shown() -> None:
+    """The message of an unexpected exception is not in the answer."""
     body = problems.body_of(RuntimeError("password=hunter2"), "/", "i")
 
     assert "hunter2" not in str(body)
     assert "request id" in body["detail"]
 
 
-def test_a_wrong_method_names_the_right_ones() -> None:
-    """In the detail and in the header."""
+def test_a_405_names_the_allowed_methods() -> None:
+    """The detail and the header name the allowed methods."""
     error = web.HTTPMethodNotAllowed("PUT", ["POST", "GET"])
 
-    assert problems.body_of(error, "/", "i")["detail"] == "PUT is not offered here; offered: GET, POST."
+    assert problems.body_of(error, "/", "i")["detail"] == "PUT is not allowed here; allowed: GET, POST."
     assert problems.response(error, "/", "i").headers["Allow"] == "GET, POST"
 
 
-def test_an_unknown_address() -> None:
-    """It tells where the addresses are listed."""
+def test_a_404_names_the_list_of_routes() -> None:
+    """The detail of an unknown path names /docs."""
     assert "/docs" in problems.body_of(web.HTTPNotFound(), "/", "i")["detail"]
 
 
 @pytest.mark.parametrize(
     ("error", "detail"), [(web.HTTPGone(text="moved away"), "moved away"), (web.HTTPGone(text=""), "Gone")]
 )
-def test_errors_of_the_library(error: web.HTTPException, detail: str) -> None:
-    """Their text is the detail, or else their reason."""
+def test_the_text_of_an_aiohttp_error_is_the_detail(error: web.HTTPException, detail: str) -> None:
+    """The text of an error of aiohttp, or else its reason, is the detail."""
     assert problems.body_of(error, "/", "i")["detail"] == detail
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(1.0, "1"), (0.0, "1"), (2.1, "3"), (30, "30")])
-def test_when_to_try_again(seconds: float, header: str) -> None:
-    """Retry-After has whole seconds, at least one."""
+def test_retry_after_has_whole_seconds(seconds: float, header: str) -> None:
+    """Retry-After is rounded up to whole seconds, at least one."""
     answer = problems.response(errors.Unavailable("x", retry_after=seconds), "/", "i")
 
     assert answer.headers == {"Retry-After": header}
 
 
-def test_how_to_sign_in() -> None:
-    """A 401 names the schemes that are understood."""
+def test_a_401_names_the_schemes() -> None:
+    """A 401 names the accepted schemes."""
     header = problems.response(errors.NotAuthenticated(), "/", "i").headers["WWW-Authenticate"]
 
     assert 'Bearer realm="smartmob"' in header
     assert 'Basic realm="smartmob", charset="UTF-8"' in header
 
 
-def test_further_members() -> None:
-    """A protocol may add members of its own."""
+def test_a_problem_can_have_further_members() -> None:
+    """A route can add members to the document."""
     answer = problems.response(errors.Unavailable("x"), "/ready", "i", {"checks": {"database": "away"}})
 
     assert orjson.loads(answer.body)["checks"] == {"database": "away"}
 
 
-def test_bad_fields() -> None:
-    """Each is listed with its place and its fault."""
+def test_each_bad_field_is_listed() -> None:
+    """Each fault is listed with its path and its message."""
     faults = (errors.Fault("$.a", "is wrong"), errors.Fault("$.b[3]", "is wrong too"))
 
     body = problems.body_of(errors.InvalidInput("two fields", faults), "/", "i")
@@ -162,8 +162,8 @@ class Outer(msgspec.Struct):
         (b"{'name': 1}", "$", "the body is not valid JSON: JSON is malformed"),
     ],
 )
-def test_what_msgspec_says(data: bytes, where: str, said: str) -> None:
-    """The bad field is named by its path, and JSON that is none is said to be none."""
+def test_errors_of_msgspec_name_the_path(data: bytes, where: str, said: str) -> None:
+    """The bad field is named by its path, and invalid JSON is named as such."""
     with pytest.raises(msgspec.MsgspecError) as caught:
         msgspec.json.decode(data, type=Outer)
 
@@ -173,8 +173,8 @@ def test_what_msgspec_says(data: bytes, where: str, said: str) -> None:
     assert fault.message.startswith(said)
 
 
-def test_another_root() -> None:
-    """An argument of the query is named without the dollar sign of a body."""
+def test_query_arguments_are_named_without_a_root() -> None:
+    """A query argument is named without the dollar sign of a body."""
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert({"name": "a", "parts": [{"size": "x"}]}, Outer)
 
@@ -182,8 +182,8 @@ def test_another_root() -> None:
 
 
 @pytest.mark.parametrize("name", ["a - at `b`", "`", "a` - at `$.x`"])
-def test_odd_field_names(name: str) -> None:
-    """A field whose name looks like the library's own words does not confuse."""
+def test_field_names_like_messages_do_not_confuse(name: str) -> None:
+    """A field whose name looks like a message of msgspec is handled."""
     kind: Any = msgspec.defstruct("Odd", [("x", int, msgspec.field(name=name))])
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(b"{}", type=kind)
@@ -191,8 +191,8 @@ def test_odd_field_names(name: str) -> None:
     assert problems.invalid(caught.value).faults[0].message
 
 
-def test_bytes_that_are_no_text() -> None:
-    """They are said to be no UTF-8."""
+def test_invalid_utf_8_is_named() -> None:
+    """Bytes that are not UTF-8 are named as such."""
     with pytest.raises(UnicodeDecodeError) as caught:
         b"\xff".decode()
 
@@ -200,7 +200,7 @@ def test_bytes_that_are_no_text() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    """What was sent is not sent back at its full length, wherever it stands in the answer."""
+    """Long inputs are cut in every member of the answer."""
     sent = "x" * 1_000_000
     error = errors.InvalidInput.at(sent, sent)
     body = problems.body_of(error, f"/{sent}", "id")

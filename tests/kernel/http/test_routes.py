@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.errors import Unavailable
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
-from smartmob.kernel.http.requests import BodyReader, RequestGate, RequestStats
+from smartmob.kernel.http.bodies import BodyReader
+from smartmob.kernel.http.gate import RequestGate, RequestStats
 from smartmob.kernel.http.routes import KernelRoutes
 from smartmob.kernel.http.routing import Route, mount, public_paths
 from smartmob.kernel.observability.health import Readiness, database_check
@@ -36,21 +37,21 @@ COOKIE = TokenAuthenticator(TOKEN).cookie_name(secure=False)
 
 @pytest.fixture(name="kernel")
 async def _kernel() -> AsyncIterator[Callable[..., Any]]:
-    """Return the server of the kernel's routes beside a tiny feature's: `await kernel(token="x")`."""
+    """Return a function that serves the routes of the kernel and of the tiny application: `await kernel(token="x")`."""
     async with AsyncExitStack() as stack:
 
         async def serve(token: str | None = None, readiness: Readiness | None = None) -> Any:
-            known: dict[web.AbstractRoute, Route] = {}
+            mounted: dict[web.AbstractRoute, Route] = {}
             tokens, request_stats = TokenAuthenticator(token), RequestStats(lambda _: None)
-            bodies = BodyReader(1_000_000, 20.0, known=known)
-            figures = MetricsRegistry()
-            figures.add(http_metrics(request_stats))
-            routes = KernelRoutes(readiness or Readiness(), figures, tokens, bodies)
+            bodies = BodyReader(1_000_000, 20.0, routes=mounted)
+            metrics = MetricsRegistry()
+            metrics.add(http_metrics(request_stats))
+            routes = KernelRoutes(readiness or Readiness(), metrics, tokens, bodies)
             tables = (routes.table(), Tiny(bodies).table())
-            routes.describe(tables)
+            routes.set_tables(tables)
             gate = RequestGate(tokens, HostRules("127.0.0.1"), public_paths(tables), request_stats)
             app = web.Application(middlewares=[gate.middleware()])
-            known |= mount(app, tables)
+            mounted |= mount(app, tables)
             return await stack.enter_async_context(TestClient(ServiceServer(app, gate)))
 
         yield serve
@@ -61,14 +62,14 @@ async def _away() -> None:
 
 
 async def _well() -> None:
-    """Find nothing wrong."""
+    """Pass."""
 
 
 class TestHealth:
-    """Is it alive, and can it work?"""
+    """Health and readiness."""
 
-    async def test_health(self, kernel: Any) -> None:
-        """Whoever can ask at all is told that it lives, and with a token also the version."""
+    async def test_the_version_needs_a_token(self, kernel: Any) -> None:
+        """Without a token /health answers only that the service is alive, with a token also the version."""
         client = await kernel(token="abc")
         response = await client.get("/health")
         trusted = await client.get("/health", headers={"Authorization": "Bearer abc"})
@@ -76,14 +77,14 @@ class TestHealth:
         assert (response.status, await response.json()) == (200, {"status": "ok"})
         assert (trusted.status, await trusted.json()) == (200, {"status": "ok", "version": __version__})
 
-    async def test_health_without_tokens(self, kernel: Any) -> None:
-        """Where no token is needed, everybody is told the version."""
+    async def test_without_a_token_of_the_service_the_version_is_shown(self, kernel: Any) -> None:
+        """If the service has no token, /health always shows the version."""
         response = await (await kernel(None)).get("/health")
 
         assert await response.json() == {"status": "ok", "version": __version__}
 
-    async def test_reasons_are_for_those_with_a_token(self, kernel: Any) -> None:
-        """Others are told which check fails, not why: a reason may name machines and folders."""
+    async def test_reasons_of_failed_checks_need_a_token(self, kernel: Any) -> None:
+        """Without a token /ready shows which check fails but not why: a reason may name machines and folders."""
         readiness = Readiness()
         readiness.add("database", _away)
         client = await kernel("abc", readiness)
@@ -96,8 +97,8 @@ class TestHealth:
         assert (await stranger.json(content_type=None))["checks"] == {"service": "ok", "database": "fails"}
         assert (await trusted.json(content_type=None))["checks"] == {"service": "ok", "database": "nobody is there"}
 
-    async def test_ready(self, kernel: Any) -> None:
-        """It is ready when every check passes; no token is needed to ask."""
+    async def test_ready_without_a_token_when_all_checks_pass(self, kernel: Any) -> None:
+        """/ready answers 200 without a token when every check passes."""
         readiness = Readiness()
         readiness.add("disk", _well)
 
@@ -106,8 +107,8 @@ class TestHealth:
         assert response.status == 200
         assert await response.json() == {"status": "ready", "checks": {"service": "ok", "disk": "ok"}}
 
-    async def test_not_ready(self, kernel: Any) -> None:
-        """It is 503 with what each check says, in the shape of every other problem."""
+    async def test_a_failed_check_is_a_503_problem(self, kernel: Any) -> None:
+        """A failed check gives 503 with the results of all checks, as a problem document."""
         readiness = Readiness()
         readiness.add("database", _away)
         readiness.add("disk", _well)
@@ -121,8 +122,8 @@ class TestHealth:
         assert problem["checks"] == {"service": "ok", "database": "nobody is there", "disk": "ok"}
         assert problem["request_id"] == response.headers["X-Request-Id"]
 
-    async def test_while_it_stops(self, kernel: Any) -> None:
-        """A load balancer is told that no more work is wanted, while it still lives."""
+    async def test_a_stopping_service_is_not_ready_but_alive(self, kernel: Any) -> None:
+        """While the service stops, /ready fails and /health does not."""
         readiness = Readiness()
         client = await kernel(None, readiness)
         readiness.stopping = True
@@ -133,8 +134,8 @@ class TestHealth:
         assert (await response.json(content_type=None))["checks"]["service"] == "stopping"
         assert (await client.get("/health")).status == 200
 
-    async def test_without_its_database(self, kernel: Any, opened: Any, proxy: Proxy) -> None:
-        """It says so while the database is away, and is ready again by itself."""
+    async def test_readiness_follows_the_database(self, kernel: Any, opened: Any, proxy: Proxy) -> None:
+        """/ready fails while the database is unavailable, and passes again by itself."""
         readiness = Readiness()
         readiness.add("database", database_check(await opened(proxy.url)))
         client = await kernel(None, readiness)
@@ -149,11 +150,11 @@ class TestHealth:
         assert (await client.get("/ready")).status == 200
 
 
-class TestFigures:
+class TestMetrics:
     """`GET /metrics`, without a slash."""
 
-    async def test_prometheus_can_read_them(self, kernel: Any) -> None:
-        """The text has the type that Prometheus expects, and the requests that were made."""
+    async def test_metrics_have_the_format_of_prometheus(self, kernel: Any) -> None:
+        """The answer has the media type of Prometheus and counts the requests."""
         client = await kernel()
         await client.get("/hello")
 
@@ -164,16 +165,16 @@ class TestFigures:
         counts = {tuple(sample.labels.values()): sample.value for sample in families["smartmob_http_requests"].samples}
         assert counts["GET", "200"] == 1
 
-    async def test_they_are_not_for_everybody(self, kernel: Any) -> None:
-        """With a token set they ask for it."""
+    async def test_metrics_need_the_token(self, kernel: Any) -> None:
+        """With a token set, /metrics needs it."""
         assert (await (await kernel(token="abc")).get("/metrics")).status == 401
 
 
 class TestDescription:
-    """What the service offers."""
+    """The OpenAPI document and its page."""
 
     async def test_every_route_is_in_the_document(self, kernel: Any) -> None:
-        """The document has each operation that the router knows, and no other."""
+        """The document has each operation of the router, and no other."""
         client = await kernel()
         document = await (await client.get("/openapi.json")).json()
 
@@ -187,7 +188,7 @@ class TestDescription:
         assert described == offered
 
     async def test_the_page_lists_every_operation(self, kernel: Any) -> None:
-        """So does the page, with its sentence and its types."""
+        """The page has every operation with its summary and types."""
         client = await kernel()
         document = await (await client.get("/openapi.json")).json()
         response = await client.get("/docs")
@@ -201,8 +202,8 @@ class TestDescription:
         for name in document["components"]["schemas"]:
             assert f'id="{name}"' in page
 
-    async def test_pages_are_closed_to_the_outside(self, kernel: Any) -> None:
-        """A page loads nothing, sits in no frame, runs no script and is kept by no cache."""
+    async def test_pages_load_and_run_nothing(self, kernel: Any) -> None:
+        """A page loads nothing, is in no frame, runs no script and is not cached."""
         client = await kernel()
         for path in ("/docs", "/login"):
             response = await client.get(path)
@@ -258,8 +259,8 @@ HERE = [
 class TestLogin:
     """Signing in with the token."""
 
-    async def test_the_page(self, kernel: Any) -> None:
-        """It asks for the token and remembers where to go."""
+    async def test_the_login_page_keeps_the_next_path(self, kernel: Any) -> None:
+        """The page asks for the token and contains the path to go to."""
         response = await (await kernel(TOKEN)).get("/login", params={"next": "/docs?x=1"})
         page = await response.text()
 
@@ -269,8 +270,8 @@ class TestLogin:
         assert "not the token" not in page
         assert TOKEN not in page
 
-    async def test_the_right_token(self, kernel: Any) -> None:
-        """The answer leads on and sets a cookie that scripts and other sites do not get, and that opens the service."""
+    async def test_the_right_token_sets_a_protected_cookie(self, kernel: Any) -> None:
+        """The answer redirects and sets a cookie that scripts and other sites cannot use, and that is accepted."""
         client = await kernel(TOKEN)
 
         response = await client.post("/login", data={"token": TOKEN, "next": "/docs"}, allow_redirects=False)
@@ -287,28 +288,28 @@ class TestLogin:
         assert (await client.get("/docs", headers=shown)).status == 200
 
     @pytest.mark.parametrize("token", ["", "wrong", "s3cret", TOKEN + "x", TOKEN.upper()])
-    async def test_a_wrong_token(self, kernel: Any, token: str) -> None:
-        """The page is shown again with a word on it, without a cookie and without what was typed."""
+    async def test_a_wrong_token_shows_the_page_again(self, kernel: Any, token: str) -> None:
+        """The page says that the token is wrong, sets no cookie and does not repeat the token."""
         client = await kernel(TOKEN)
 
         response = await client.post("/login", data={"token": token, "next": "/docs"}, allow_redirects=False)
         page = await response.text()
 
         assert response.status == 403
-        assert "That is not the token" in page
+        assert "This is not a token" in page
         assert 'value="/docs"' in page
         assert COOKIE not in response.cookies
         assert "wrong" not in page.replace('class="wrong"', "").replace(".wrong", "")
 
-    async def test_no_token_at_all(self, kernel: Any) -> None:
-        """Where there is no token, none is right."""
+    async def test_without_a_token_of_the_service_no_token_is_right(self, kernel: Any) -> None:
+        """If the service has no token, every token is wrong."""
         client = await kernel()
         for token in ("", "None", "x"):
             assert (await client.post("/login", data={"token": token}, allow_redirects=False)).status == 403
 
     @pytest.mark.parametrize("target", ELSEWHERE)
-    async def test_it_leads_to_no_other_site(self, kernel: Any, target: str) -> None:
-        """Whatever stands in `next`, one stays with this service."""
+    async def test_the_login_redirects_to_no_other_site(self, kernel: Any, target: str) -> None:
+        """Any value of `next` that is another site leads to the start page."""
         client = await kernel(TOKEN)
 
         response = await client.post("/login", data={"token": TOKEN, "next": target}, allow_redirects=False)
@@ -318,22 +319,22 @@ class TestLogin:
         assert 'name="next" value="/"' in await shown.text()
 
     @pytest.mark.parametrize("target", HERE)
-    async def test_it_leads_back(self, kernel: Any, target: str) -> None:
-        """A page of this service is where one wanted to go."""
+    async def test_the_login_redirects_to_the_requested_page(self, kernel: Any, target: str) -> None:
+        """A path of this service is where the login redirects to."""
         response = await (await kernel(TOKEN)).post(
             "/login", data={"token": TOKEN, "next": target}, allow_redirects=False
         )
 
         assert (response.status, response.headers["Location"]) == (303, target)
 
-    async def test_what_stands_in_the_page_is_text(self, kernel: Any) -> None:
-        """An address cannot become a part of the page."""
+    async def test_the_next_path_is_escaped_in_the_page(self, kernel: Any) -> None:
+        """A path cannot inject markup into the page."""
         page = await (await (await kernel(TOKEN)).get("/login", params={"next": '/"><script>x</script>'})).text()
 
         assert "<script>" not in page
 
-    async def test_from_another_site(self, kernel: Any) -> None:
-        """A foreign page can sign nobody in or out."""
+    async def test_a_foreign_page_cannot_sign_in_or_out(self, kernel: Any) -> None:
+        """A login or logout with a foreign Origin is refused."""
         client = await kernel(TOKEN)
         for path in ("/login", "/logout"):
             response = await client.post(path, data={"token": TOKEN}, headers={"Origin": "http://evil.example"})
@@ -341,8 +342,8 @@ class TestLogin:
             assert response.status == 403
             assert response.cookies == {}
 
-    async def test_signing_out(self, kernel: Any) -> None:
-        """The cookie is taken back, and so is one of the old name."""
+    async def test_logout_deletes_both_cookies(self, kernel: Any) -> None:
+        """The logout deletes the cookie with the present and with the old name."""
         response = await (await kernel(TOKEN)).post("/logout", allow_redirects=False)
 
         assert (response.status, response.headers["Location"]) == (303, "/login")
@@ -352,10 +353,10 @@ class TestLogin:
 
 
 class TestForms:
-    """The body that the login page sends."""
+    """The form of the login page."""
 
-    async def test_in_two_pieces(self, kernel: Any) -> None:
-        """A browser may send the headers first and the form a moment later."""
+    async def test_a_form_may_arrive_after_its_headers(self, kernel: Any) -> None:
+        """A form that arrives after the headers is read."""
         client = await kernel("abc")
         body = b"token=abc&next=/docs"
         async with wire(client.port) as line:
@@ -381,8 +382,8 @@ class TestForms:
         ],
         ids=lambda body: repr(body[:24]),
     )
-    async def test_garbage(self, kernel: Any, body: bytes) -> None:
-        """What is no form of ours opens nothing and is the client's fault."""
+    async def test_an_invalid_form_is_refused(self, kernel: Any, body: bytes) -> None:
+        """An invalid form gets an error of 400 to 499 and signs in no client."""
         client = await kernel("abc")
 
         response = await client.post("/login", data=body, headers=FORM, allow_redirects=False)
@@ -391,8 +392,8 @@ class TestForms:
         assert COOKIE not in response.cookies
 
     @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", f"{FORM['Content-Type']}; charset=nonsense"])
-    async def test_odd_types(self, kernel: Any, kind: str) -> None:
-        """A form whose type is said wrongly is no failure of ours."""
+    async def test_a_form_with_a_wrong_type_is_no_bug(self, kernel: Any, kind: str) -> None:
+        """A form with a wrong Content-Type causes no 500."""
         client = await kernel("abc")
 
         response = await client.post("/login", data=b"token=abc", headers={"Content-Type": kind}, allow_redirects=False)

@@ -1,4 +1,4 @@
-"""Serving and stopping, in a process of its own that gets real signals."""
+"""Starting and stopping a server, in a separate process that gets real signals."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from smartmob.errors import StartupError
 from smartmob.kernel.http import server
 from smartmob.settings import Settings
 from tests.kernel.raw import wire
-from tests.kernel.served import SECONDS, Start, takes
+from tests.kernel.served import SECONDS, Start, check_noise
 from tests.kernel.subprocesses.files import limited_to
 from tests.kernel.tiny import build
 
 
-async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> None:
-    """However few it was given at first."""
+async def test_the_limit_of_open_files_is_raised(start: Start) -> None:
+    """The soft limit of open files is raised to the hard limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with limited_to(600):
         child = await start()
@@ -34,29 +34,29 @@ async def test_it_may_open_as_many_files_as_the_system_allows(start: Start) -> N
     assert found == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536), hard)
 
 
-async def test_it_says_where_it_listens(start: Start) -> None:
-    """The line `bind` has the address; what the application needs has been opened before."""
+async def test_bind_is_logged_after_the_start(start: Start) -> None:
+    """The event `bind` has the address, and the application was started before it."""
     child = await start()
 
     assert child.events() == ["opened", "bind", "ready"]
-    bind = child.said[1]
+    bind = child.lines[1]
     assert (bind["transport"], bind["host"], bind["port"]) == ("tcp", "127.0.0.1", child.port)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_stops_it_in_order(start: Start, number: signal.Signals) -> None:
-    """It says why, lets what it has opened be closed, and ends well."""
+async def test_a_signal_stops_the_service_in_order(start: Start, number: signal.Signals) -> None:
+    """The service logs the signal, closes the application and exits with 0."""
     child = await start()
 
     child.process.send_signal(number)
 
     assert await child.end() == 0
     assert child.events()[3:] == ["stopping", "stop", "finishing", "closed"]
-    assert child.said[4]["reason"] == number.name
+    assert child.lines[4]["reason"] == number.name
 
 
-async def test_a_request_under_way_is_finished(start: Start) -> None:
-    """It gets its answer and the end of the connection, while new connections are refused."""
+async def test_an_active_request_is_answered_at_the_stop(start: Start) -> None:
+    """An active request is answered and its connection closed, while new connections are refused."""
     child = await start()
     async with wire(child.port) as waiting, wire(child.port) as releasing:
         waiting.get("/wait")
@@ -67,7 +67,7 @@ async def test_a_request_under_way_is_finished(start: Start) -> None:
         assert (await releasing.reply()).status == 200
 
         child.process.send_signal(signal.SIGTERM)
-        assert (await child.hear("finishing"))["waiting"] == 1
+        assert (await child.next_event("finishing"))["waiting"] == 1
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", child.port)
         releasing.get("/go")
@@ -79,8 +79,8 @@ async def test_a_request_under_way_is_finished(start: Start) -> None:
     assert "closed" in child.events()
 
 
-async def test_a_body_under_way_is_finished(start: Start) -> None:
-    """A request whose body still comes is taken whole."""
+async def test_a_body_that_is_arriving_is_read_at_the_stop(start: Start) -> None:
+    """A request whose body is still arriving is read whole."""
     child = await start()
     async with wire(child.port) as line:
         line.send("POST /length HTTP/1.1\nHost: localhost\nContent-Length: 10\nExpect: 100-continue\n\n")
@@ -88,7 +88,7 @@ async def test_a_body_under_way_is_finished(start: Start) -> None:
             await line.reader.readuntil(b"\r\n\r\n")
 
         child.process.send_signal(signal.SIGTERM)
-        await child.hear("finishing")
+        await child.next_event("finishing")
         line.send(b"12345")
         line.send(b"67890")
 
@@ -96,8 +96,8 @@ async def test_a_body_under_way_is_finished(start: Start) -> None:
     assert await child.end() == 0
 
 
-async def test_idle_connections_do_not_hold_it(start: Start) -> None:
-    """A client that keeps its connection without asking for anything is no reason to wait."""
+async def test_idle_connections_do_not_delay_the_stop(start: Start) -> None:
+    """A client with an idle connection does not delay the stop."""
     child = await start()
     async with wire(child.port) as line, wire(child.port):
         line.get("/hello")
@@ -108,8 +108,8 @@ async def test_idle_connections_do_not_hold_it(start: Start) -> None:
         assert await child.end() == 0
 
 
-async def test_when_the_time_is_up(start: Start) -> None:
-    """A request that does not end is given up after the time that the settings name."""
+async def test_the_stop_waits_no_longer_than_its_time_limit(start: Start) -> None:
+    """A request that does not end is cut off at the time limit."""
     child = await start(stop_timeout=0.1)
     async with wire(child.port) as line:
         line.get("/wait")
@@ -125,8 +125,8 @@ async def test_when_the_time_is_up(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
-    """It does not wait for what is under way; what would outlive it is ended, and the exit code tells the signal."""
+async def test_a_second_signal_exits_at_once(start: Start, number: signal.Signals) -> None:
+    """The process calls `force_stop` and exits with the number of the signal."""
     child = await start()
     async with wire(child.port) as line:
         line.get("/wait")
@@ -134,7 +134,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Sign
             other.get("/hello")
             await other.reply()
         child.process.send_signal(signal.SIGTERM)
-        await child.hear("finishing")
+        await child.next_event("finishing")
 
         child.process.send_signal(number)
 
@@ -160,8 +160,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_text", MALFORMED.values(), ids=MALFORMED)
-async def test_what_is_no_http(start: Start, request_text: str) -> None:
-    """It is answered once and as a problem with an id, under which the log has it, without what it contained."""
+async def test_malformed_http_gets_one_problem_with_an_id(start: Start, request_text: str) -> None:
+    """Malformed HTTP gets one problem document, and the log has its id without the sent bytes."""
     child = await start()
     async with wire(child.port) as line:
         line.send(request_text)
@@ -172,7 +172,7 @@ async def test_what_is_no_http(start: Start, request_text: str) -> None:
     problem = reply.json()
     assert (problem["type"], problem["status"]) == ("urn:smartmob:problem:invalid-input", 400)
     assert problem["request_id"] == reply.headers["X-Request-Id"]
-    access = await child.hear("http.access")
+    access = await child.next_event("http.access")
     assert (access["request"], access["outcome"]) == (problem["request_id"], 400)
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{child.port}/hello") as response:
         assert response.status == 200
@@ -180,18 +180,18 @@ async def test_what_is_no_http(start: Start, request_text: str) -> None:
     await child.end()
     assert child.events().count("http.access") == 2
     assert "library.logged" not in child.events()
-    assert all("exception" not in said for said in child.said)
-    assert "5ecret" not in f"{child.said} {problem}"
+    assert all("exception" not in line for line in child.lines)
+    assert "5ecret" not in f"{child.lines} {problem}"
 
 
-async def test_the_log_tells_what_is_wrong(start: Start) -> None:
-    """A malformed head is a line of its own beside that of the access log."""
+async def test_a_malformed_head_is_logged_with_its_reason(start: Start) -> None:
+    """A malformed head is logged beside the access log."""
     child = await start()
     async with wire(child.port) as line:
         line.send(MALFORMED["a header without a colon"])
         problem = (await line.reply()).json()
 
-    said = await child.hear("http.malformed")
+    said = await child.next_event("http.malformed")
 
     assert said["request"] == problem["request_id"]
     assert said["reason"] == problem["detail"].partition(": ")[2] != ""
@@ -200,8 +200,8 @@ async def test_the_log_tells_what_is_wrong(start: Start) -> None:
 @pytest.mark.parametrize(
     "begun", ["", "GE", "GET /hello HTTP/1.1\nHost: loc", "GET /hello HTTP/1.1\nHost: localhost\n"]
 )
-async def test_a_head_that_never_ends(start: Start, begun: str) -> None:
-    """A connection that has not sent a whole head in time is closed, be it the first request or a later one."""
+async def test_an_incomplete_head_is_closed_at_the_deadline(start: Start, begun: str) -> None:
+    """A connection without a complete head in time is closed, for the first and for later requests."""
     child = await start(idle_timeout=1.0)
     async with wire(child.port) as line:
         line.send(begun)
@@ -214,8 +214,8 @@ async def test_a_head_that_never_ends(start: Start, begun: str) -> None:
         assert await line.ended() == b""
 
 
-async def test_a_head_that_comes_by_drops(start: Start) -> None:
-    """Sending a little now and then does not keep a connection open."""
+async def test_slow_bytes_do_not_extend_the_deadline_of_a_head(start: Start) -> None:
+    """A head that arrives in small parts has no more time."""
     child = await start(idle_timeout=1.0)
     async with wire(child.port) as line:
         line.send("GET /hello HTTP/1.1\nHost: localhost\n")
@@ -227,40 +227,40 @@ async def test_a_head_that_comes_by_drops(start: Start) -> None:
         assert ended.result() == b""
 
 
-async def test_noise_on_the_port(start: Start) -> None:
-    """Bytes of other protocols are no failure of ours: TLS, nothing at all, half a request."""
+async def test_other_protocols_are_no_error(start: Start) -> None:
+    """Bytes of other protocols (TLS, no bytes, half a request) are not logged as errors."""
     tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-    await takes(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
+    await check_noise(await start(), tls, b"", b"GET /hello HT", b"\0" * 5000, b"SSH-2.0-x\r\n")
 
 
-async def test_a_taken_port(start: Start) -> None:
-    """The error names the address and the option, and nothing has been opened for it."""
+async def test_a_taken_port_is_named_before_the_start(start: Start) -> None:
+    """The error names the address and the option, and the application was not started."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         child = await start(port, ready=False)
 
         assert await child.end() == 3
     assert child.events() == ["refused"]
-    assert child.said[0]["said"] == (
+    assert child.lines[0]["said"] == (
         f"cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port, or --port 0."
     )
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "x" * 70, "a\0b"])
-async def test_no_address_of_this_machine(host: str) -> None:
-    """A name that is none and an address of another machine are told as clearly."""
+async def test_an_invalid_address_is_named(host: str) -> None:
+    """An invalid name and an address of another machine are named in the error."""
     app, _, gate = build()
 
     with pytest.raises(StartupError, match=r"^cannot listen on "):
-        await server.serve(app, gate, Settings(host=host, port=0), stopping=_never, at_once=_never)
+        await server.serve(app, gate, Settings(host=host, port=0), on_stop=_never, force_stop=_never)
 
 
 def _never() -> None:
     raise AssertionError
 
 
-async def test_an_application_that_cannot_start() -> None:
-    """Its error is raised, and what had been opened before it is closed: sockets, locks, a database of its own."""
+async def test_a_failed_start_closes_the_application() -> None:
+    """The error is raised, and everything that was opened before it is closed."""
     app, _, gate = build()
     opened = []
 
@@ -277,18 +277,18 @@ async def test_an_application_that_cannot_start() -> None:
     app.cleanup_ctx.extend([first, second])
 
     with pytest.raises(StartupError, match="the database is away"):
-        await server.serve(app, gate, Settings(port=0), stopping=_never, at_once=_never)
+        await server.serve(app, gate, Settings(port=0), on_stop=_never, force_stop=_never)
 
     assert opened == []
 
 
 class TestHangUp:
-    """What SIGHUP means, which a terminal sends that closes, and people who want something read again."""
+    """SIGHUP: a closed terminal, or a request to reload."""
 
     _ATTACH = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
 
-    async def test_a_terminal_that_closes(self, start: Start) -> None:
-        """The service stops in order, however often the signal comes."""
+    async def test_a_closed_terminal_stops_the_service(self, start: Start) -> None:
+        """The service stops in order, however often the signal arrives."""
         there, here = pty.openpty()
         child = await start(before=(sys.executable, "-c", self._ATTACH, os.ttyname(here)))
         async with wire(child.port) as waiting, wire(child.port) as releasing:
@@ -297,18 +297,18 @@ class TestHangUp:
             await releasing.reply()
             # The descriptor of this end stays open, so that only the loss of the other one is felt.
             os.close(there)
-            await child.hear("finishing")
+            await child.next_event("finishing")
             child.process.send_signal(signal.SIGHUP)
             releasing.get("/go")
             assert (await waiting.reply()).status == 200
         os.close(here)
 
         assert await child.end() == 0
-        assert next(line for line in child.said if line["event"] == "stop")["reason"] == "SIGHUP"
+        assert next(line for line in child.lines if line["event"] == "stop")["reason"] == "SIGHUP"
 
     @pytest.mark.parametrize("before", [(), ("nohup",)])
-    async def test_nothing_to_read_again(self, start: Start, before: tuple[str, ...]) -> None:
-        """Without a terminal, or told to outlive it, a service goes on."""
+    async def test_without_a_terminal_sighup_does_not_stop(self, start: Start, before: tuple[str, ...]) -> None:
+        """Without a terminal, or under nohup, the service continues."""
         child = await start(before=before)
 
         child.process.send_signal(signal.SIGHUP)
@@ -319,8 +319,8 @@ class TestHangUp:
         assert await child.end() == 0
 
 
-async def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
-    """It hears when the service answers, that it lives, and when it begins to stop, in this order."""
+async def test_systemd_is_notified_in_order(start: Start, tmp_path: Path) -> None:
+    """systemd is notified that the service is ready, alive and stopping, in this order."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
         sock.setblocking(False)

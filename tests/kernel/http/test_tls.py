@@ -1,4 +1,4 @@
-"""The certificate: what is refused, and how another one takes its place."""
+"""The certificate: invalid files, and the reload."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.certificates import Authority, Files
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
-    """Return an authority whose files are the test's own."""
+    """Return an authority for the test."""
     return Authority(tmp_path)
 
 
 def _shown(server: Certificate, client: ssl.SSLContext) -> tuple[bytes, str | None]:
-    """Return the certificate that a client is shown, and the version of TLS, by a handshake without a network."""
+    """Return the certificate and the TLS version that a client gets, by a handshake in memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = client.wrap_bio(to_client, to_server, server_hostname="localhost")
     there = server.context.wrap_bio(to_server, to_client, server_side=True)
@@ -44,20 +44,20 @@ def _of(files: Files) -> bytes:
     return ssl.PEM_cert_to_DER_cert(files.cert.read_text().split("-----END")[0] + "-----END CERTIFICATE-----\n")
 
 
-def test_without_one() -> None:
-    """A service without a certificate speaks plain HTTP."""
+def test_without_a_certificate_there_is_no_tls() -> None:
+    """Settings without a certificate give plain HTTP."""
     assert certificate(Settings()) is None
 
 
 @pytest.mark.parametrize("half", [Settings(tls_cert=Path("x")), Settings(tls_key=Path("x"))])
-def test_half_of_it(half: Settings) -> None:
-    """One file without the other is no plain HTTP: it is refused."""
+def test_a_certificate_without_a_key_is_refused(half: Settings) -> None:
+    """One file without the other is refused and not taken for plain HTTP."""
     with pytest.raises(SettingsError, match="belong together"):
         certificate(half)
 
 
-def test_it_is_shown(authority: Authority) -> None:
-    """Who trusts the authority is shown the certificate."""
+def test_clients_get_the_certificate(authority: Authority) -> None:
+    """A client that trusts the authority gets the certificate."""
     files = authority.issue()
     found = certificate(Settings(tls_cert=files.cert, tls_key=files.key))
     assert found is not None
@@ -66,8 +66,8 @@ def test_it_is_shown(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_versions(authority: Authority, version: ssl.TLSVersion) -> None:
-    """TLS 1.2 and 1.3 are spoken."""
+def test_tls_1_2_and_1_3_are_accepted(authority: Authority, version: ssl.TLSVersion) -> None:
+    """Clients with TLS 1.2 and 1.3 connect."""
     files, client = authority.issue(), ssl.create_default_context(cafile=authority.file)
     client.minimum_version = client.maximum_version = version
 
@@ -75,8 +75,8 @@ def test_versions(authority: Authority, version: ssl.TLSVersion) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_older_versions(authority: Authority) -> None:
-    """A client that speaks nothing newer than TLS 1.1 is refused."""
+def test_tls_1_1_is_refused(authority: Authority) -> None:
+    """A client with TLS 1.1 at most is refused."""
     files, client = authority.issue(), ssl.create_default_context(cafile=authority.file)
     client.minimum_version = client.maximum_version = ssl.TLSVersion.TLSv1_1
     client.set_ciphers("ALL:@SECLEVEL=0")
@@ -85,8 +85,8 @@ def test_older_versions(authority: Authority) -> None:
         _shown(Certificate(files.cert, files.key), client)
 
 
-def test_another_one(authority: Authority) -> None:
-    """After a reload handshakes get the new certificate, by the same context."""
+def test_a_reload_changes_the_certificate(authority: Authority) -> None:
+    """After a reload new handshakes get the new certificate, with the same context."""
     first = authority.issue()
     used, client, before = (
         Certificate(first.cert, first.key),
@@ -101,8 +101,8 @@ def test_another_one(authority: Authority) -> None:
     assert before != _shown(used, client)[0] == _of(second)
 
 
-def test_one_that_is_no_good(authority: Authority) -> None:
-    """A reload of a new certificate with the old key is refused, and the old pair goes on."""
+def test_a_failed_reload_keeps_the_old_certificate(authority: Authority) -> None:
+    """A new certificate with the old key is refused, and the old pair stays in use."""
     files = authority.issue()
     used, before = Certificate(files.cert, files.key), _of(files)
     files.cert.write_bytes(authority.issue("other").cert.read_bytes())
@@ -114,19 +114,19 @@ def test_one_that_is_no_good(authority: Authority) -> None:
 
 
 class TestRefused:
-    """What is told of files that are no good, by the names of the options."""
+    """Errors for invalid files, with the names of the options."""
 
     @pytest.mark.parametrize("missing", ["cert", "key"])
-    def test_absent(self, authority: Authority, missing: str) -> None:
-        """The file and its option are named."""
+    def test_a_missing_file_is_named(self, authority: Authority, missing: str) -> None:
+        """The error names the missing file and its option."""
         files = authority.issue()
         getattr(files, missing).unlink()
 
         with pytest.raises(SettingsError, match=rf"^--tls-{missing}: cannot read .*: No such file"):
             Certificate(files.cert, files.key)
 
-    def test_a_key_of_another(self, authority: Authority) -> None:
-        """Both files are named."""
+    def test_a_key_of_another_certificate_is_refused(self, authority: Authority) -> None:
+        """The error names both files."""
         files, other = authority.issue(), authority.issue("other")
 
         with pytest.raises(SettingsError, match=r"--tls-key: .*other.key is not the key .* in .*server.pem"):
@@ -135,16 +135,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         "text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
     )
-    def test_no_certificate(self, authority: Authority, text: str) -> None:
-        """It is said what has to be in which file."""
+    def test_a_file_without_a_certificate_is_refused(self, authority: Authority, text: str) -> None:
+        """The error says what each file must contain."""
         files = authority.issue()
         files.cert.write_text(text)
 
-        with pytest.raises(SettingsError, match="must hold a certificate"):
+        with pytest.raises(SettingsError, match="must hold the certificate"):
             Certificate(files.cert, files.key)
 
-    def test_an_encrypted_key(self, authority: Authority) -> None:
-        """Nobody is asked for a password."""
+    def test_an_encrypted_key_is_refused_without_a_prompt(self, authority: Authority) -> None:
+        """An encrypted key is refused, and OpenSSL asks for no password."""
         files = authority.issue()
         key = serialization.load_pem_private_key(files.key.read_bytes(), None)
         files.key.write_bytes(
@@ -159,8 +159,8 @@ class TestRefused:
             Certificate(files.cert, files.key)
 
 
-async def test_a_connection_outlives_a_reload(authority: Authority) -> None:
-    """What was opened under the old certificate goes on under the new one."""
+async def test_open_connections_survive_a_reload(authority: Authority) -> None:
+    """A connection with the old certificate continues after a reload."""
     files = authority.issue()
     used, client = Certificate(files.cert, files.key), ssl.create_default_context(cafile=authority.file)
 

@@ -1,4 +1,4 @@
-"""Unpacking, step by step."""
+"""Unpacking in bounded steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.unpacking import PIECE, Unpacker, unpacker
+from smartmob.kernel.http.unpacking import PIECE_BYTES, Unpacker, unpacker
 
 _WHOLE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
+_PACKED = {
+    "gzip": gzip.compress(_WHOLE[:70_000]) + gzip.compress(_WHOLE[70_000:]),
+    "deflate": zlib.compress(_WHOLE),
+}
 
 
 def _unpacked(coding: str, *parts: bytes) -> bytes:
-    """Return what comes out of parts of a body."""
+    """Return the unpacked bytes of a body in parts."""
     found = Unpacker(coding)
     pieces = [piece for part in parts for piece in found.feed(part)]
     found.end()
@@ -27,33 +31,29 @@ def _unpacked(coding: str, *parts: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("data", [gzip.compress(bytes(2**26)), gzip.compress(b"") * 50_000], ids=("zeros", "members"))
-def test_a_step_is_bounded(data: bytes) -> None:
-    """No step gives more than a piece, or computes for long."""
+def test_no_step_yields_more_than_a_piece(data: bytes) -> None:
+    """No step yields more than a piece, or takes long."""
     longest, began = 0.0, time.thread_time()
     for piece in Unpacker("gzip").feed(data):
         now = time.thread_time()
         longest, began = max(longest, now - began), now
-        assert len(piece) <= PIECE
+        assert len(piece) <= PIECE_BYTES
 
     assert longest < 0.1
 
 
 @given(cuts=st.lists(st.integers(0, 60_000), max_size=5))
-def test_where_it_is_cut_does_not_matter(cuts: list[int]) -> None:
-    """A body in any parts is what it is in one."""
-    packed = {
-        "gzip": gzip.compress(_WHOLE[:70_000]) + gzip.compress(_WHOLE[70_000:]),
-        "deflate": zlib.compress(_WHOLE),
-    }
-    for coding, data in packed.items():
+def test_the_boundaries_of_chunks_do_not_matter(cuts: list[int]) -> None:
+    """A body in any parts unpacks to the same bytes."""
+    for coding, data in _PACKED.items():
         ends = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
         parts = [data[start:end] for start, end in itertools.pairwise(ends)]
 
         assert _unpacked(coding, *parts) == _WHOLE
 
 
-def test_an_end_that_is_missing() -> None:
-    """A body that ends within its coding is refused at its end, and an empty one is empty."""
+def test_an_incomplete_body_is_refused_at_its_end() -> None:
+    """An incomplete body is refused at its end, and an empty one is empty."""
     for cut in (1, 8, 20):
         with pytest.raises(InvalidInput, match="ends before"):
             _unpacked("gzip", gzip.compress(_WHOLE)[:-cut])
@@ -61,8 +61,8 @@ def test_an_end_that_is_missing() -> None:
     assert _unpacked("gzip", b"") == b""
 
 
-def test_codings() -> None:
-    """Those that are known are unpacked, no coding is none, and the others are answered by 415."""
+def test_only_supported_codings_have_an_unpacker() -> None:
+    """Supported codings are unpacked, identity is not, and others get 415."""
     assert unpacker("") is None
     assert unpacker("Identity") is None
     assert unpacker(" gzip ") is not None

@@ -1,4 +1,4 @@
-"""Frames that are put together without aiohttp are those that aiohttp reads."""
+"""Encoded WebSocket frames, compared with aiohttp's reader."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_frame, text_head
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1023, 1024, 65535, 65536, 200_000])
-async def test_aiohttp_reads_them(size: int) -> None:
-    """Texts of every kind of length arrive whole, one behind the other."""
+async def test_aiohttp_reads_the_frames(size: int) -> None:
+    """Texts of each class of length arrive whole and in order."""
 
     async def talk(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False)
@@ -29,11 +29,11 @@ async def test_aiohttp_reads_them(size: int) -> None:
     assert second.data == "the end"
 
 
-def test_the_size_is_that_of_the_bytes() -> None:
-    """A text of 100 letters that take two bytes each has the head of 200 bytes."""
+def test_the_length_is_counted_in_bytes() -> None:
+    """A text of 100 two-byte characters has a header for 200 bytes."""
     assert text_frame("é" * 100) == b"\x81\x7e\x00\xc8" + "é".encode() * 100
 
 
-def test_the_short_ones_are_made_before() -> None:
-    """They are what would be made now."""
+def test_prepared_headers_equal_computed_ones() -> None:
+    """The prepared headers equal those that `text_head` computes."""
     assert [text_head(size) for size in range(len(SHORT_HEADS))] == SHORT_HEADS

@@ -1,4 +1,4 @@
-"""A WebSocket over which somebody only watches."""
+"""WebSockets that only send."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from smartmob.errors import Unavailable
 from smartmob.kernel.http import ws_stream
 from smartmob.kernel.http.broadcast import Broadcast
+from smartmob.kernel.http.connection_limit import ConnectionLimit
 from tests.waiting import until
 
 _LARGE, _MANY = 1 << 19, 30  # a frame has twice as many bytes
@@ -24,15 +25,15 @@ _UPGRADE = (
 
 def _served(frames: AsyncIterator[str]) -> TestClient[web.Request, web.Application]:
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await ws_stream.serve(request, frames)
+        return await ws_stream.serve(request, frames, ConnectionLimit("viewers", 10, 10))
 
     app = web.Application()
     app.router.add_get("/", handler)
     return TestClient(TestServer(app, host="127.0.0.1"))
 
 
-async def test_frames_and_the_end() -> None:
-    """Everything that comes is sent, and then the connection is closed in the regular way."""
+async def test_all_frames_are_sent_before_the_close() -> None:
+    """All frames are sent, and then the connection is closed with a normal close frame."""
 
     async def frames() -> AsyncIterator[str]:
         for number in range(3):
@@ -44,8 +45,8 @@ async def test_frames_and_the_end() -> None:
         assert (await socket.receive(timeout=10)).type is WSMsgType.CLOSE
 
 
-async def test_a_viewer_leaves() -> None:
-    """What would be sent to it is not made any more."""
+async def test_a_disconnect_ends_the_source() -> None:
+    """The source of frames is closed when the client disconnects."""
     ended = asyncio.Event()
 
     async def frames() -> AsyncIterator[str]:
@@ -61,12 +62,12 @@ async def test_a_viewer_leaves() -> None:
         await asyncio.wait_for(ended.wait(), 10)
 
 
-async def test_a_viewer_that_does_not_read() -> None:
-    """It holds up nobody, nothing piles up for it, and when it reads it gets the newest."""
-    audience = Broadcast[str]()
+async def test_a_slow_client_delays_no_other_and_gets_the_newest() -> None:
+    """A slow client delays no other client, buffers a bounded amount, and gets the newest value."""
+    audience, viewers = Broadcast[str](), ConnectionLimit("viewers", 10, 10)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await ws_stream.serve(request, audience.watch())
+        return await ws_stream.serve(request, audience.subscribe(), viewers)
 
     app = web.Application()
     app.router.add_get("/", handler)
@@ -80,7 +81,7 @@ async def test_a_viewer_that_does_not_read() -> None:
             async with client.ws_connect("/", max_msg_size=0) as reading:
                 await until(lambda: len(audience) == 2)
                 for number in range(_MANY):
-                    audience.show(f"{number:02}" * _LARGE)
+                    audience.publish(f"{number:02}" * _LARGE)
                     assert (await reading.receive(timeout=20)).data[:2] == f"{number:02}"
                 audience.close()
                 assert (await reading.receive(timeout=20)).type is WSMsgType.CLOSE
@@ -92,8 +93,8 @@ async def test_a_viewer_that_does_not_read() -> None:
     assert f"{_MANY - 1:02}".encode() * 100 in seen[-1000:]
 
 
-async def test_there_is_nothing_to_show_now() -> None:
-    """Who watches is told to try again later, and nobody takes it for a bug."""
+async def test_an_unavailable_source_closes_with_try_again_later() -> None:
+    """The connection is closed with 1013 and the reason, and no error is logged."""
 
     async def frames() -> AsyncIterator[str]:
         yield "first"
@@ -106,8 +107,8 @@ async def test_there_is_nothing_to_show_now() -> None:
     assert told.extra is not None and told.extra.startswith("the database is not availableü")
 
 
-async def test_what_is_no_websocket() -> None:
-    """It is told to become one."""
+async def test_an_ordinary_request_gets_426() -> None:
+    """A request that is not a WebSocket handshake gets 426."""
 
     async def frames() -> AsyncIterator[str]:
         yield "never"

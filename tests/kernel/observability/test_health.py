@@ -1,4 +1,4 @@
-"""Whether the service can do its work."""
+"""The readiness checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 
 async def _well() -> None:
-    """Find nothing wrong."""
+    """Pass."""
 
 
 async def _away() -> None:
@@ -33,26 +33,26 @@ async def _broken() -> None:
 
 
 class TestReadiness:
-    """What the checks say together."""
+    """All checks together."""
 
-    async def test_all_is_well(self) -> None:
+    async def test_all_checks_pass(self) -> None:
         """Each check is named, and so is the service itself."""
         readiness = Readiness()
         readiness.add("database", _well)
         readiness.add("disk", _well)
 
-        assert await readiness.ask() == {"service": "ok", "database": "ok", "disk": "ok"}
+        assert await readiness.run_checks() == {"service": "ok", "database": "ok", "disk": "ok"}
 
-    async def test_one_fails(self) -> None:
-        """It says why, and the others are asked all the same."""
+    async def test_a_failed_check_does_not_stop_the_others(self) -> None:
+        """A failed check has its reason, and the other checks run."""
         readiness = Readiness()
         readiness.add("database", _away)
         readiness.add("disk", _well)
 
-        assert await readiness.ask() == {"service": "ok", "database": "the database is away", "disk": "ok"}
+        assert await readiness.run_checks() == {"service": "ok", "database": "the database is away", "disk": "ok"}
 
-    async def test_any_of_our_errors(self) -> None:
-        """Whatever a check raises of our own is its word."""
+    async def test_the_message_of_an_error_is_the_reason(self) -> None:
+        """The message of any SmartmobError is the reason."""
 
         async def lost() -> None:
             raise NotFound("there is no disk")
@@ -60,57 +60,57 @@ class TestReadiness:
         readiness = Readiness()
         readiness.add("disk", lost)
 
-        assert (await readiness.ask())["disk"] == "there is no disk"
+        assert (await readiness.run_checks())["disk"] == "there is no disk"
 
-    async def test_a_check_that_breaks(self) -> None:
-        """A check that cannot even look does not pass, and does not keep the others from being asked."""
+    async def test_an_unexpected_error_fails_its_check(self) -> None:
+        """A check with an unexpected error fails and is logged, and the other checks run."""
         readiness = Readiness()
         readiness.add("disk", _broken)
         readiness.add("database", _well)
 
-        said = await readiness.ask()
+        said = await readiness.run_checks()
 
         assert said["disk"] not in ("", "ok")
         assert said["database"] == "ok"
 
-    async def test_while_it_stops(self) -> None:
-        """A service that stops takes no more work, however well it is."""
+    async def test_a_stopping_service_is_not_ready(self) -> None:
+        """A stopping service is not ready, even if all checks pass."""
         readiness = Readiness()
         readiness.add("database", _well)
         readiness.stopping = True
 
-        assert await readiness.ask() == {"service": "stopping", "database": "ok"}
+        assert await readiness.run_checks() == {"service": "stopping", "database": "ok"}
 
 
 class TestDisk:
-    """Room for what is to be kept."""
+    """The check of free space."""
 
-    async def test_enough(self, tmp_path: Path) -> None:
-        """It passes."""
+    async def test_enough_free_space_passes(self, tmp_path: Path) -> None:
+        """Enough free space passes."""
         await disk_check(DataDirectory(tmp_path))()
 
-    async def test_too_little(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It tells how much is left, and where."""
-        monkeypatch.setattr(health, "LEAST_FREE_BYTES", 2**62)
+    async def test_too_little_free_space_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The reason names the free space and the folder."""
+        monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**62)
 
         with pytest.raises(Unavailable, match=rf"only \d+ MiB are free in {tmp_path}"):
             await disk_check(DataDirectory(tmp_path))()
 
-    async def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:
-        """A data directory that somebody removed is no room at all."""
+    async def test_a_missing_folder_fails(self, tmp_path: Path) -> None:
+        """A data directory that was removed fails the check."""
         with pytest.raises(Unavailable, match="gone"):
             await disk_check(DataDirectory(tmp_path / "gone"))()
 
 
 class TestDatabase:
-    """The database's answer."""
+    """The check of the database."""
 
-    async def test_it_answers(self, opened: Any) -> None:
-        """It passes."""
+    async def test_an_answering_database_passes(self, opened: Any) -> None:
+        """A database that answers passes."""
         await database_check(await opened())()
 
-    async def test_it_is_away_and_comes_back(self, opened: Any, proxy: Proxy) -> None:
-        """It fails while the server is away, and passes once it is back."""
+    async def test_the_check_follows_the_database(self, opened: Any, proxy: Proxy) -> None:
+        """The check fails while the server is unavailable, and passes after that."""
         check = database_check(await opened(proxy.url))
         proxy.cut()
 
@@ -120,8 +120,8 @@ class TestDatabase:
         proxy.up = True
         await check()
 
-    async def test_it_was_dropped(self, opened: Any, postgres_url: str) -> None:
-        """A database that no longer exists is a database that is not available."""
+    async def test_a_dropped_database_fails(self, opened: Any, postgres_url: str) -> None:
+        """A database that was dropped fails the check."""
         name = f"dropped_{os.getpid()}_{next(_numbers)}"
         admin = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
         await admin.execute(f"CREATE DATABASE {name}")

@@ -19,7 +19,7 @@ from smartmob.kernel.runtime import clock
 
 
 class TestKeyValue:
-    """`key=value` words."""
+    """Lines of `key=value` words."""
 
     @pytest.mark.parametrize(
         ("value", "word"),
@@ -48,16 +48,16 @@ class TestKeyValue:
             (ValueError("no way"), '"no way"'),
         ],
     )
-    def test_values(self, value: object, word: str) -> None:
-        """A plain value stands as it is, others as a JSON text."""
+    def test_plain_values_are_not_quoted(self, value: object, word: str) -> None:
+        """A plain value is written as it is, others as a JSON string."""
         assert render_kv({"key": value}) == f"key={word}"
 
-    def test_order(self) -> None:
+    def test_words_keep_the_order_of_the_event(self) -> None:
         """Words keep the order of the event."""
         assert render_kv({"b": 1, "a": "x", "c": None}) == "b=1 a=x c=none"
 
-    def test_a_text_of_a_kind_of_its_own(self) -> None:
-        """What is a text by inheritance is written like one."""
+    def test_a_subclass_of_str_is_written_as_text(self) -> None:
+        """A value of a subclass of str is written like a str."""
 
         class Name(str):
             __slots__ = ()
@@ -68,7 +68,7 @@ class TestKeyValue:
     @given(st.dictionaries(st.sampled_from(["event", "path", "a.b", "@x"]), st.text(max_size=30)))
     @example({"a": 'x=" y="z'})
     def test_a_line_can_be_read_back(self, event: dict[str, str]) -> None:
-        """Whatever a text holds, it stays on its line and within its word, and nothing of it is lost."""
+        """Any text stays on its line and within its word, and can be decoded."""
         line = render_kv(event)
 
         assert "\n" not in line
@@ -78,8 +78,8 @@ class TestKeyValue:
     @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=12).map(os.fsdecode))
     @example(os.fsdecode(b"\xff"))
-    def test_names_that_are_no_text(self, name: str) -> None:
-        """The name of a file may have any bytes; it still stays on its line and within its word."""
+    def test_a_file_name_of_any_bytes_stays_in_its_word(self, name: str) -> None:
+        """A file name of any bytes stays on its line and within its word."""
         line = render_kv({"name": name, "next": "x"})
 
         assert "\n" not in line
@@ -104,10 +104,10 @@ def _words(line: str) -> Iterator[tuple[str, str]]:
 
 
 class TestJson:
-    """One JSON object for a line."""
+    """Lines of one JSON object."""
 
-    def test_values(self) -> None:
-        """What JSON knows stays, the rest becomes text."""
+    def test_other_types_become_text(self) -> None:
+        """Values of the types of JSON are kept, and others become text."""
         event: Any = {
             "event": "x",
             "n": 1,
@@ -123,8 +123,8 @@ class TestJson:
         }  # fmt: skip
 
     @pytest.mark.parametrize("value", [2**64, -(2**64), "\udcff", {"deep": ["\udcff", 2**70]}, float("nan"), {1: {2}}])
-    def test_what_json_cannot_hold(self, value: object) -> None:
-        """An event is never lost for one of its values."""
+    def test_values_that_orjson_refuses_are_written(self, value: object) -> None:
+        """An event is written although orjson refuses one of its values."""
         found = orjson.loads(render_json({"event": "x", "value": value}))
 
         assert found["event"] == "x"
@@ -135,7 +135,7 @@ class TestJson:
         st.dictionaries(st.text(max_size=9), st.text(max_size=30) | st.floats(allow_nan=False, allow_infinity=False))
     )
     def test_a_line_can_be_read_back(self, event: dict[str, Any]) -> None:
-        """Any event is one line that holds it."""
+        """Any event is one line that can be decoded."""
         line = render_json(event)
 
         assert "\n" not in line
@@ -153,22 +153,24 @@ def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class TestTimestamp:
-    """The time at the head of a line."""
+    """The time of a line."""
 
     MOMENT = 1_795_176_000.0  # 2026-11-20T12:00:00Z
 
     @pytest.mark.parametrize(
         ("utc", "text"), [(True, "2026-11-20T12:00:00.250Z"), (False, "2026-11-20T17:30:00.250+05:30")]
     )
-    def test_formats(self, utc: bool, text: str, zone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        """ISO 8601 with milliseconds: in UTC with a Z, or local with the offset."""
+    def test_times_are_iso_8601_with_milliseconds(
+        self, utc: bool, text: str, zone: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Times are ISO 8601 with milliseconds: in UTC with a Z, or local with the offset."""
         monkeypatch.setattr(clock, "epoch", lambda: self.MOMENT + 0.25)
 
         assert timestamp(utc)() == text
 
     @pytest.mark.parametrize("utc", [True, False])
-    def test_it_goes_on(self, utc: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Within a second, into the next one, and back when the clock is set back."""
+    def test_times_follow_the_clock(self, utc: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Times are right within a second, in the next one, and after the clock was set back."""
         stamp = timestamp(utc)
         for offset in (0.0, 0.001, 0.999, 1.0, 59.5, 3600.125, -5.0):
             moment = self.MOMENT + offset

@@ -1,4 +1,4 @@
-"""Where log lines go."""
+"""Destinations of log lines."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _events(path: Path) -> list[Any]:
 
 
 class TestStandardStreams:
-    """The default endpoint, and its sibling."""
+    """Standard output and standard error as the endpoint."""
 
-    def test_split_by_level(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """What is well goes to standard output, warnings and errors to standard error, each once."""
+    def test_warnings_go_to_standard_error_only(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
+        """Info goes to standard output, warnings and errors to standard error, each once."""
         configured("json")
 
         log.info("bind", port=1)
@@ -46,8 +46,10 @@ class TestStandardStreams:
         assert [orjson.loads(line)["event"] for line in out.splitlines()] == ["bind"]
         assert [orjson.loads(line)["event"] for line in err.splitlines()] == ["writer.waiting", "task.failed", "end"]
 
-    def test_all_on_standard_error(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """With that endpoint everything goes there, and nothing twice."""
+    def test_standard_error_as_endpoint_gets_each_line_once(
+        self, configured: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """With standard error as the endpoint everything goes there once."""
         configured(endpoint="file:///dev/stderr")
 
         log.info("bind")
@@ -57,8 +59,10 @@ class TestStandardStreams:
         assert out == ""
         assert [line.split()[2] for line in err.splitlines()] == ["event=bind", "event=task.failed"]
 
-    def test_key_value_lines(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """Time, level and event stand first, the rest follows in the order given."""
+    def test_key_value_lines_begin_with_time_level_and_event(
+        self, configured: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Time, level and event are first, and the other fields keep their order."""
         configured("kv", True)
 
         log.info("bind", transport="tcp", host="127.0.0.1", port=8080, note="two words")
@@ -68,7 +72,7 @@ class TestStandardStreams:
         assert stamp.endswith("Z")
         assert rest == 'level=info event=bind transport=tcp host=127.0.0.1 port=8080 note="two words"\n'
 
-    def test_json_lines(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_json_lines_have_the_same_order(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
         """Each line is an object with the same members in the same order."""
         configured("json", False)
 
@@ -78,8 +82,8 @@ class TestStandardStreams:
         assert list(event) == ["@timestamp", "level", "event", "port"]
         assert not event["@timestamp"].endswith("Z")
 
-    def test_a_traceback_is_part_of_its_line(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """An exception is one line as well, and tells where it came from."""
+    def test_a_traceback_is_in_one_line(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
+        """An exception is one line with its traceback."""
         configured("json")
         try:
             raise ValueError("no way")
@@ -94,10 +98,8 @@ class TestStandardStreams:
 class TestFile:
     """A file as the endpoint."""
 
-    def test_everything_is_in_the_file(
-        self, configured: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        """The file has all events, and standard error the troubled ones as well."""
+    def test_a_file_gets_all_events(self, configured: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        """The file has all events, and standard error has the warnings and errors, too."""
         path = tmp_path / "log"
         configured("json", True, f"file://{path}")
 
@@ -109,8 +111,8 @@ class TestFile:
         assert [event["event"] for event in _events(path)] == ["bind", "task.failed"]
         assert [orjson.loads(line)["event"] for line in err.splitlines()] == ["task.failed"]
 
-    def test_it_is_continued(self, configured: Any, tmp_path: Path) -> None:
-        """Lines of an earlier run stay, and others cannot read the file."""
+    def test_a_file_is_appended_and_private(self, configured: Any, tmp_path: Path) -> None:
+        """Lines of an earlier run stay, and other users cannot read the file."""
         path = tmp_path / "log"
         for name in ("first", "second"):
             configured("json", True, f"file://{path}")
@@ -119,14 +121,14 @@ class TestFile:
         assert [event["event"] for event in _events(path)] == ["first", "second"]
         assert path.stat().st_mode & 0o007 == 0
 
-    def test_a_full_disk(self, configured: Any) -> None:
-        """A log that cannot be written stops nobody."""
+    def test_a_full_disk_stops_no_request(self, configured: Any) -> None:
+        """A log that cannot be written raises no error."""
         configured("kv", True, "file:///dev/full")
 
         log.info("bind")
 
-    async def test_lines_of_one_turn(self, tmp_path: Path) -> None:
-        """What is logged in one turn of the loop is written at its end, in order and in one piece."""
+    async def test_lines_of_one_turn_are_one_write(self, tmp_path: Path) -> None:
+        """Lines of one turn of the loop are written at its end, in order and in one write."""
         path = tmp_path / "log"
         sink = StreamSink(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), render_kv, owned=True)
 
@@ -138,8 +140,8 @@ class TestFile:
         assert path.read_text() == "n=0\nn=1\nn=2\n"
         sink.close()
 
-    async def test_closing_writes_what_is_held(self, tmp_path: Path) -> None:
-        """The last lines are not lost."""
+    async def test_close_writes_the_pending_lines(self, tmp_path: Path) -> None:
+        """The last lines are written."""
         path = tmp_path / "log"
         sink = StreamSink(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), render_kv, owned=True)
         sink.write({"event": "stop"})
@@ -148,7 +150,7 @@ class TestFile:
 
         assert path.read_text() == "event=stop\n"
 
-    def test_a_reader_that_has_left(self) -> None:
+    def test_a_closed_pipe_is_no_error(self) -> None:
         """`smartmob serve | head` does not end the service."""
         reader, writer = os.pipe()
         os.close(reader)
@@ -157,8 +159,8 @@ class TestFile:
         sink.write({"event": "bind"})
         sink.close()
 
-    def test_names_that_are_no_text(self, configured: Any, tmp_path: Path) -> None:
-        """The name of a file may have any bytes; its line is written all the same."""
+    def test_a_line_with_a_file_name_of_any_bytes_is_written(self, configured: Any, tmp_path: Path) -> None:
+        """A line with a file name of any bytes is written."""
         path = tmp_path / "log"
         for log_format in ("kv", "json"):
             configured(log_format, True, f"file://{path}")
@@ -168,10 +170,10 @@ class TestFile:
 
 
 class TestRotation:
-    """A file that somebody else moves away."""
+    """A file that another program moves or replaces."""
 
-    def test_a_file_that_was_moved(self, tmp_path: Path) -> None:
-        """Lines go to the old file until the name is looked at, then to a new one with the same permissions."""
+    def test_a_moved_file_is_created_again(self, tmp_path: Path) -> None:
+        """Lines go to the moved file until the next check, then to a new file with the same permissions."""
         path, old, now = tmp_path / "log", tmp_path / "log.1", [0.0]
         sink = FileSink(str(path), render_kv, lambda: now[0])
         sink.write({"n": 1})
@@ -183,8 +185,8 @@ class TestRotation:
         assert (old.read_text(), path.read_text()) == ("n=1\nn=2\n", "n=3\n")
         assert path.stat().st_mode & 0o007 == 0
 
-    def test_a_file_that_was_replaced(self, tmp_path: Path) -> None:
-        """The file that logrotate has made is continued, and one that was cut short (copytruncate) as well."""
+    def test_a_replaced_or_truncated_file_is_continued(self, tmp_path: Path) -> None:
+        """A file that logrotate created is continued, and so is one that it truncated (copytruncate)."""
         path, now = tmp_path / "log", [0.0]
         sink = FileSink(str(path), render_kv, lambda: now[0])
         sink.write({"n": 1})
@@ -198,8 +200,8 @@ class TestRotation:
         sink.close()
         assert path.read_text() == "n=3\n"
 
-    def test_a_name_that_cannot_be_had(self, tmp_path: Path) -> None:
-        """Nothing is lost: the file that is open goes on until the name is there again."""
+    def test_an_unusable_path_keeps_the_open_file(self, tmp_path: Path) -> None:
+        """No line is lost: the open file is used until the path is usable again."""
         folder, now = tmp_path / "logs", [0.0]
         folder.mkdir()
         sink = FileSink(str(folder / "log"), render_kv, lambda: now[0])
@@ -214,8 +216,8 @@ class TestRotation:
         assert (tmp_path / "away" / "log").read_text() == "n=1\nn=2\n"
         assert (folder / "log").read_text() == "n=3\n"
 
-    def test_no_descriptor_is_left(self, tmp_path: Path) -> None:
-        """A log that is rotated for years holds one file."""
+    def test_rotation_leaks_no_descriptor(self, tmp_path: Path) -> None:
+        """After many rotations one descriptor is open."""
         path, now = tmp_path / "log", [0.0]
         sink = FileSink(str(path), render_kv, lambda: now[0])
         before = len(os.listdir("/proc/self/fd"))
@@ -226,19 +228,19 @@ class TestRotation:
         assert len(os.listdir("/proc/self/fd")) == before
         sink.close()
 
-    def test_requests_follow_too(self, configured: Any, tmp_path: Path) -> None:
-        """The quick way of `http.access` writes to the same file."""
+    def test_the_access_log_follows_the_rotation(self, configured: Any, tmp_path: Path) -> None:
+        """The events `http.access` go to the new file, too."""
         path = tmp_path / "log"
         logs = configured("kv", True, f"file://{path}")
         logs.access([("GET", "/health", 200, 0.1, "x")])
         path.rename(tmp_path / "log.1")
-        logs.endpoint._looked_at -= 2.0
+        logs.endpoint._checked_at -= 2.0
         logs.access([("GET", "/ready", 200, 0.1, "x")])
         assert "path=/ready" in path.read_text()
 
 
 class TestWrongEndpoints:
-    """What is no endpoint."""
+    """Invalid endpoints."""
 
     @pytest.mark.parametrize(
         "endpoint",
@@ -263,18 +265,18 @@ class TestWrongEndpoints:
             "fluent://[/app",
         ],
     )
-    def test_it_is_refused(self, configured: Any, endpoint: str) -> None:
-        """The start stops with the name of the option and what is meant."""
+    def test_an_invalid_endpoint_is_refused(self, configured: Any, endpoint: str) -> None:
+        """The error names the option and the valid forms."""
         with pytest.raises(SettingsError, match=r"^--logging-endpoint: .*fluent://HOST:PORT/APP"):
             configured(endpoint=endpoint)
 
-    def test_a_file_that_cannot_be_written(self, configured: Any, tmp_path: Path) -> None:
-        """The error says which and why."""
+    def test_an_unwritable_file_is_refused(self, configured: Any, tmp_path: Path) -> None:
+        """The error names the file and the reason."""
         with pytest.raises(SettingsError, match=r"cannot write .*/none/log: No such file"):
             configured(endpoint=f"file://{tmp_path}/none/log")
 
-    def test_without_the_extra(self, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who has not installed the library is told how."""
+    def test_a_missing_extra_is_named(self, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the library fluent-logger, the error names the extra."""
         monkeypatch.setitem(sys.modules, "fluent", None)
 
         with pytest.raises(SettingsError, match=r"pip install 'smartmob\[fluent\]'"):
@@ -293,8 +295,8 @@ def _received(server: socket.socket) -> list[Any]:
 class TestFluent:
     """A fluentd as the endpoint."""
 
-    def test_events_arrive(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """A server of the forward protocol gets each event under the tag `app.event`, with all its members."""
+    def test_fluentd_gets_each_event(self, configured: Any, capfd: pytest.CaptureFixture[str]) -> None:
+        """A server of the forward protocol gets each event under the tag `app.event`, with all its fields."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             logs = configured("kv", True, f"fluent://127.0.0.1:{server.getsockname()[1]}/smart.mob")
             log.info("bind", port=8080, path=Path("/a"), ready=True, none=None, share=0.5)
@@ -317,8 +319,8 @@ class TestFluent:
         assert (access["path"], access["outcome"], access["duration"]) == ("/health", 200, 0.001)
         assert "task.failed" in capfd.readouterr().err
 
-    def test_nobody_listens(self, configured: Any) -> None:
-        """A log server that is away neither stops the service nor its end."""
+    def test_an_unreachable_fluentd_blocks_nothing(self, configured: Any) -> None:
+        """An unreachable log server delays neither the service nor its stop."""
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             logs = configured("kv", True, f"fluent://127.0.0.1:{reserved.getsockname()[1]}/app")
@@ -328,10 +330,10 @@ class TestFluent:
 
 
 class TestLibraries:
-    """What libraries say through `logging`."""
+    """Logging by libraries."""
 
-    def test_warnings_come_through(self, configured: Any, tmp_path: Path) -> None:
-        """Warnings and worse become events, with the library's name and its words; less is dropped."""
+    def test_warnings_of_libraries_become_events(self, configured: Any, tmp_path: Path) -> None:
+        """Warnings and errors become events with the name of the library; lower levels are dropped."""
         path = tmp_path / "log"
         configured("json", True, f"file://{path}")
         library = logging.getLogger("some.library")
@@ -351,8 +353,8 @@ class TestLibraries:
         assert second["level"] == "error"
         assert "ValueError: no way" in second["exception"]
 
-    def test_odd_levels(self, configured: Any, tmp_path: Path) -> None:
-        """A level of a library's own is no reason to fail."""
+    def test_custom_levels_are_accepted(self, configured: Any, tmp_path: Path) -> None:
+        """A custom level of a library is rounded down to a standard one."""
         path = tmp_path / "log"
         configured("json", True, f"file://{path}")
 
@@ -360,18 +362,18 @@ class TestLibraries:
 
         assert [event["message"] for event in _events(path)] == ["between warning and error"]
 
-    def test_wrong_arguments(self, configured: Any) -> None:
-        """A mistake in a library's own log call does not break what the library does."""
+    def test_a_wrong_log_call_of_a_library_is_no_error(self, configured: Any) -> None:
+        """A wrong log call in a library does not break the library."""
         configured("json", True, "file:///dev/null")
 
         logging.getLogger("some.library").warning("%d pieces", "many")
 
 
 class TestRequestId:
-    """The id of the request that is served."""
+    """The id of the request in log lines."""
 
-    def test_it_is_in_every_line(self, configured: Any, tmp_path: Path) -> None:
-        """A line has the id of its request, unless it names another, and none outside of requests."""
+    def test_a_line_has_the_id_of_its_request(self, configured: Any, tmp_path: Path) -> None:
+        """A line has the id of its request unless it names another, and none outside requests."""
         path = tmp_path / "log"
         configured("json", True, f"file://{path}")
 
@@ -392,13 +394,13 @@ durations = st.floats(0, 1e5)
 
 
 class TestAccess:
-    """The line of a finished request."""
+    """The event `http.access`."""
 
     @pytest.mark.parametrize("log_format", ["kv", "json"])
-    def test_it_is_what_the_logger_would_write(
+    def test_the_fast_path_writes_the_same_bytes(
         self, configured: Any, tmp_path: Path, log_format: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The quick way writes the same bytes as the way of all other events."""
+        """The fast path writes the same bytes as the path of all other events."""
         path = tmp_path / "log"
         logs = configured(log_format, True, f"file://{path}")
         moment = clock.epoch()
@@ -422,8 +424,8 @@ class TestAccess:
         finally:
             os.close(descriptor)
 
-    def test_many_paths(self, configured: Any, tmp_path: Path) -> None:
-        """However many addresses are asked for, each has its own."""
+    def test_each_of_many_paths_is_logged(self, configured: Any, tmp_path: Path) -> None:
+        """Each of many different paths is logged as it is."""
         path = tmp_path / "log"
         logs = configured("kv", True, f"file://{path}")
 
@@ -433,8 +435,8 @@ class TestAccess:
         lines = path.read_text().splitlines()
         assert all(f' path="/{number} x" ' in line for number, line in zip(numbers, lines, strict=True))
 
-    def test_several_at_once(self, configured: Any, tmp_path: Path) -> None:
-        """Each has its line, in order."""
+    def test_several_requests_are_logged_in_order(self, configured: Any, tmp_path: Path) -> None:
+        """Several requests have one line each, in order."""
         path = tmp_path / "log"
         logs = configured("json", True, f"file://{path}")
 
@@ -447,8 +449,8 @@ class TestAccess:
         ]
 
     @pytest.mark.parametrize("log_format", ["kv", "json"])
-    def test_an_address_that_is_no_text(self, configured: Any, tmp_path: Path, log_format: str) -> None:
-        """Bytes that are no UTF-8 do not cost the line, nor those of the others in the same turn."""
+    def test_a_path_that_is_not_utf_8_is_logged(self, configured: Any, tmp_path: Path, log_format: str) -> None:
+        """A path that is not UTF-8 loses neither its own line nor others of the same turn."""
         path = tmp_path / "log"
         logs = configured(log_format, True, f"file://{path}")
 

@@ -1,4 +1,4 @@
-"""What systemd is told, over sockets such as it has."""
+"""Notifications to systemd, over sockets like systemd's."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _heard(sock: socket.socket) -> list[str]:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_a_life(tmp_path: Path, abstract: bool) -> None:
-    """It tells that it is ready and that it stops, one datagram each, to a file's address or an abstract one."""
+def test_ready_and_stopping_are_sent(tmp_path: Path, abstract: bool) -> None:
+    """Ready and stopping are one datagram each, to a file socket or an abstract one."""
     name = f"smartmob-test-{os.getpid()}-{tmp_path.name}"
     bound, told = (f"\0{name}", f"@{name}") if abstract else (str(tmp_path / "notify"),) * 2
     with _listening(bound) as sock:
@@ -45,8 +45,8 @@ def test_a_life(tmp_path: Path, abstract: bool) -> None:
         assert _heard(sock) == ["READY=1", "STOPPING=1"]
 
 
-async def test_the_watchdog(tmp_path: Path) -> None:
-    """The loop tells that it turns, again and again, until the end."""
+async def test_the_watchdog_is_notified_regularly(tmp_path: Path) -> None:
+    """The event loop reports that it is alive until `close`."""
     with _listening(str(tmp_path / "notify")) as sock:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"})
         loop = asyncio.get_running_loop()
@@ -67,8 +67,8 @@ async def test_the_watchdog(tmp_path: Path) -> None:
         {},
     ],
 )
-async def test_nobody_watches(tmp_path: Path, env: dict[str, str]) -> None:
-    """Without a time, or with one for another process, only readiness is told."""
+async def test_without_a_watchdog_only_readiness_is_sent(tmp_path: Path, env: dict[str, str]) -> None:
+    """Without an interval, or with one for another process, only readiness is reported."""
     with _listening(str(tmp_path / "notify")) as sock:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), **env})
         notifier.ready()
@@ -76,8 +76,8 @@ async def test_nobody_watches(tmp_path: Path, env: dict[str, str]) -> None:
         assert _heard(sock) == ["READY=1"]
 
 
-async def test_the_watchdog_of_this_process(tmp_path: Path) -> None:
-    """A time that is for this process counts."""
+async def test_a_watchdog_for_this_process_counts(tmp_path: Path) -> None:
+    """An interval for this process is used."""
     env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}
     with _listening(env["NOTIFY_SOCKET"]) as sock:
         notifier = Notifier(env)
@@ -88,16 +88,16 @@ async def test_the_watchdog_of_this_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234", "/nowhere/notify", "@nobody-listens-here"])
-def test_nobody_listens(address: str) -> None:
-    """A process that was started by nobody who wants to know, or who has gone, works as well."""
+def test_a_missing_socket_is_ignored(address: str) -> None:
+    """A missing, invalid or closed socket raises no error."""
     notifier = Notifier({"NOTIFY_SOCKET": address})
     notifier.ready()
     notifier.stopping()
     notifier.close()
 
 
-def test_one_that_does_not_read(tmp_path: Path) -> None:
-    """A full socket holds nothing up."""
+def test_a_full_socket_does_not_block(tmp_path: Path) -> None:
+    """A full socket delays nothing."""
     with _listening(str(tmp_path / "notify")) as sock:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         for _ in range(10_000):

@@ -1,4 +1,4 @@
-"""The figures as Prometheus text, read by Prometheus's own parser."""
+"""The metrics as Prometheus text, read by Prometheus's own parser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
-from smartmob.kernel.http.requests import BUCKETS, RequestStats
+from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.observability.prometheus import (
     CONTENT_TYPE,
     Gauge,
@@ -42,13 +42,13 @@ def _request_stats() -> RequestStats:
     return RequestStats(lambda _: None)
 
 
-def test_the_version() -> None:
-    """The running version is told as a label."""
+def test_the_version_is_a_label() -> None:
+    """The running version is a label of `smartmob_info`."""
     assert _read(http_metrics(_request_stats()))["smartmob_info", (("version", __version__),)] == 1
 
 
-async def test_requests() -> None:
-    """They are counted by method and status, and their durations by bucket, each holding those before it."""
+async def test_requests_are_counted_and_timed() -> None:
+    """Requests are counted by method and status, and their durations by cumulative bucket."""
     request_stats = _request_stats()
     for method, status, duration in (("GET", 200, 0.0004), ("GET", 200, 0.001), ("POST", 503, 0.3), ("GET", 200, 99.0)):
         request_stats.add((method, "/x", status, duration, "id"))
@@ -59,9 +59,15 @@ async def test_requests() -> None:
     assert found["smartmob_http_requests_total", (("method", "GET"), ("status", "200"))] == 3
     assert found["smartmob_http_requests_total", (("method", "POST"), ("status", "503"))] == 1
     name = "smartmob_http_request_duration_seconds"
-    counts = [found[f"{name}_bucket", (("le", str(bound)),)] for bound in (*BUCKETS, "+Inf")]
+    counts = [found[f"{name}_bucket", (("le", str(bound)),)] for bound in (*BUCKET_SECONDS, "+Inf")]
     assert counts == sorted(counts)
-    assert (counts[0], counts[BUCKETS.index(0.25)], counts[BUCKETS.index(0.5)], counts[-2], counts[-1]) == (
+    assert (
+        counts[0],
+        counts[BUCKET_SECONDS.index(0.25)],
+        counts[BUCKET_SECONDS.index(0.5)],
+        counts[-2],
+        counts[-1],
+    ) == (
         2,
         2,
         3,
@@ -72,13 +78,13 @@ async def test_requests() -> None:
     assert found[f"{name}_sum", ()] == pytest.approx(99.3014)
 
 
-def test_no_requests_yet() -> None:
-    """All figures are there from the start."""
+def test_request_metrics_exist_from_the_start() -> None:
+    """All metrics exist before the first request."""
     assert _read(http_metrics(_request_stats()))["smartmob_http_request_duration_seconds_count", ()] == 0
 
 
-def test_writers() -> None:
-    """Each writer has its own figures under its name."""
+def test_each_writer_has_its_metrics() -> None:
+    """Each writer has its own metrics under its name."""
 
     async def commit(*_: object) -> None:
         raise AssertionError
@@ -100,8 +106,8 @@ def test_writers() -> None:
     assert both("waiting_rows") == [5, 0]
 
 
-async def test_tasks() -> None:
-    """The tasks that run now are counted, and how late the loop is."""
+async def test_tasks_and_loop_lag_are_reported() -> None:
+    """The number of running tasks and the lag of the loop are reported."""
     tasks, lag = TaskRegistry(), LoopLag()
     tasks.start("one", asyncio.sleep(3600))
     tasks.start("two", asyncio.sleep(3600))
@@ -114,27 +120,27 @@ async def test_tasks() -> None:
     assert _read(task_metrics(tasks, lag))["smartmob_tasks", ()] == 0
 
 
-def test_the_process() -> None:
-    """Memory and processor time of the service are there as every Prometheus client tells them."""
+def test_the_process_metrics_are_reported() -> None:
+    """Memory and CPU time of the service are reported as by every client of Prometheus."""
     found = _read()
 
     assert found["process_resident_memory_bytes", ()] > 0
     assert ("process_cpu_seconds_total", ()) in found
 
 
-def test_two_services_in_one_process() -> None:
-    """Their figures do not meet."""
+def test_two_services_in_one_process_are_separate() -> None:
+    """The metrics of two services in one process are separate."""
     assert MetricsRegistry().text()
     assert MetricsRegistry().text()
 
 
-def test_the_media_type() -> None:
-    """It is the one of the text format."""
+def test_the_media_type_is_the_text_format() -> None:
+    """The media type is the one of the text format."""
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_gauges() -> None:
-    """A feature's figures are read anew each time; one with a label has a value for each."""
+def test_gauges_are_read_for_every_scrape() -> None:
+    """Gauges of a feature are read for every scrape; one with a label has a value for each."""
     level = {"": 1.0}
 
     def read() -> Iterator[Gauge]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.turrets.hq.batch import Batch
 from smartmob.turrets.hq.collector import (
     BATCH_ROWS,
@@ -300,7 +300,7 @@ class TestBadMessages:
         """A result with a field of more levels than are taken is malformed, one with fewer is kept."""
         gathered = Gathered()
         result = stock_result()
-        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+        for levels in (MAX_LEVELS - 1, MAX_LEVELS):
             gathered.take(result[:-1] + b', "more": ' + b"[" * levels + b"]" * levels + b"}")
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (1, 1)
 

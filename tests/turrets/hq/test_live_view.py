@@ -34,8 +34,8 @@ async def test_the_service_stops(settings: Settings) -> None:
         run = await ask(client)
         async with client.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
             await socket.receive(timeout=20)
-            service.stopping()
-            await service.finish(20.0)
+            service.announce_stop()
+            await service.drain(20.0)
             async with asyncio.timeout(20):
                 async for _ in socket:
                     pass

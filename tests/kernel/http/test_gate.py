@@ -1,4 +1,4 @@
-"""What every request passes, asked over a real connection."""
+"""The request gate, over real connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import structlog
 from yarl import URL
 
 from smartmob.kernel.auth.authenticator import COOKIE, TokenAuthenticator
-from smartmob.kernel.http.requests import dumps
 from tests.kernel.raw import Wire
 from tests.waiting import until
 
@@ -21,40 +20,18 @@ JSON_TYPE = {"Content-Type": "application/json"}
 HTML = {"Accept": "text/html,*/*"}
 
 
-class TestProtection:
-    """Headers that protect a browser."""
-
-    async def test_every_answer(self, serving: Any) -> None:
-        """Whatever it is, it is to be taken for what it says; without TLS nothing is said of that."""
-        client, _, _ = await serving()
-        paths = ("/hello", "/size/200000", "/plain", "/stream", "/unknown", "/raise/not-found", "/raise/bug")
-        for path in paths:
-            response = await client.get(path)
-
-            assert response.headers["X-Content-Type-Options"] == "nosniff", path
-            assert "Strict-Transport-Security" not in response.headers
-
-    async def test_what_is_no_http(self, line: Wire) -> None:
-        """So is the answer to what could not be read."""
-        line.send("GET /hello HTTP/1.1\nHost: localhost\nContent-Length: -1\n\n")
-
-        reply = await line.reply()
-
-        assert (reply.status, reply.headers["X-Content-Type-Options"]) == (400, "nosniff")
-
-
 class TestRequestId:
-    """The name of a request in answers and lines."""
+    """Request ids in answers and log lines."""
 
-    async def test_one_is_made(self, tiny_client: Any) -> None:
-        """Each request without an id gets one of its own."""
+    async def test_a_request_without_an_id_gets_one(self, tiny_client: Any) -> None:
+        """Each request without an id gets a different one."""
         ids = [(await tiny_client.get("/hello")).headers["X-Request-Id"] for _ in range(3)]
 
         assert len(set(ids)) == 3
 
     @pytest.mark.parametrize("given", ["a", "0" * 128, "550e8400-e29b-41d4-a716-446655440000", "A.b_c:d/e+f=g@h"])
-    async def test_one_is_taken_over(self, tiny_client: Any, given: str) -> None:
-        """An id of the client is echoed, on good answers and on errors, and stands in the problem."""
+    async def test_the_id_of_the_client_is_kept(self, tiny_client: Any, given: str) -> None:
+        """A valid id of the client is returned in good answers, in errors and in their bodies."""
         for path in ("/hello", "/plain", "/unknown", "/raise/not-found"):
             response = await tiny_client.get(path, headers={"X-Request-Id": given})
 
@@ -63,8 +40,8 @@ class TestRequestId:
                 assert (await response.json(content_type=None))["request_id"] == given
 
     @pytest.mark.parametrize("given", ["", " ", "a b", "0" * 129, 'a"b', "ü", "a,b", "<script>", "a\tb"])
-    async def test_garbage_is_replaced(self, tiny_client: Any, line: Wire, given: str) -> None:
-        """What could do harm in a log or a header is not taken over."""
+    async def test_an_invalid_id_is_replaced(self, tiny_client: Any, line: Wire, given: str) -> None:
+        """An id that could do harm in a log or a header is replaced."""
         line.get("/hello", f"X-Request-Id: {given}")
 
         found = (await line.reply()).headers["X-Request-Id"]
@@ -72,8 +49,10 @@ class TestRequestId:
         assert found
         assert found != given
 
-    async def test_it_is_in_the_lines_logged_meanwhile(self, serving: Any, tmp_path: Path, configured: Any) -> None:
-        """Each line that a handler logs has the id of its own request, however many run at once."""
+    async def test_every_log_line_has_the_id_of_its_request(
+        self, serving: Any, tmp_path: Path, configured: Any
+    ) -> None:
+        """Each line that a handler logs has the id of its own request, with many requests at once."""
         path = tmp_path / "log"
         logs = configured("json", True, f"file://{path}")
         client, _, _ = await serving(access_log=logs.access)
@@ -91,7 +70,7 @@ class TestRequestId:
 
 
 class TestErrors:
-    """What goes wrong becomes a problem."""
+    """Errors become problem documents."""
 
     @pytest.mark.parametrize(
         ("method", "path", "status", "name"),
@@ -109,8 +88,10 @@ class TestErrors:
             ("GET", "/raise/timeout", 500, "internal"),
         ],
     )
-    async def test_the_shape(self, tiny_client: Any, method: str, path: str, status: int, name: str) -> None:
-        """Each has the members of RFC 9457, its media type and its address, the router's own included."""
+    async def test_every_error_is_a_problem_document(
+        self, tiny_client: Any, method: str, path: str, status: int, name: str
+    ) -> None:
+        """Each error, including those of the router, has the members of RFC 9457 and the media type."""
         with structlog.testing.capture_logs():
             response = await tiny_client.request(method, path)
         problem = await response.json(content_type=None)
@@ -124,13 +105,13 @@ class TestErrors:
         )
         assert problem["request_id"] == response.headers["X-Request-Id"]
 
-    async def test_their_headers(self, tiny_client: Any) -> None:
-        """What is offered, when to try again."""
+    async def test_errors_have_their_headers(self, tiny_client: Any) -> None:
+        """405 has Allow, and 503 has Retry-After."""
         assert (await tiny_client.post("/hello")).headers["Allow"] == "GET, HEAD"
         assert (await tiny_client.get("/raise/unavailable")).headers["Retry-After"] == "3"
 
-    async def test_a_bug(self, tiny_client: Any) -> None:
-        """The answer tells nothing of it; the log has the traceback, the address and the method."""
+    async def test_a_bug_is_logged_and_not_shown(self, tiny_client: Any) -> None:
+        """The answer shows nothing of an unexpected error; the log has the traceback, the path and the method."""
         with structlog.testing.capture_logs() as lines:
             text = await (await tiny_client.get("/raise/bug")).text()
 
@@ -141,8 +122,8 @@ class TestErrors:
         assert str(logged["exc_info"]) == "password=hunter2"
         assert logged["exc_info"].__traceback__ is not None
 
-    async def test_an_expected_error_is_no_bug(self, tiny_client: Any) -> None:
-        """What a client did wrong is not logged as our failure."""
+    async def test_an_expected_error_is_not_logged(self, tiny_client: Any) -> None:
+        """Errors that a client caused are not logged as errors of the service."""
         with structlog.testing.capture_logs() as lines:
             for name in ("not-found", "unavailable", "invalid", "gone"):
                 await tiny_client.get(f"/raise/{name}")
@@ -151,15 +132,15 @@ class TestErrors:
         assert lines == []
 
     @pytest.mark.parametrize(("name", "status"), [("found", 302), ("not-modified", 304)])
-    async def test_what_is_no_error(self, tiny_client: Any, name: str, status: int) -> None:
-        """A redirect that is raised stays one, with its headers and no body."""
+    async def test_a_raised_redirect_stays_a_redirect(self, tiny_client: Any, name: str, status: int) -> None:
+        """A raised redirect keeps its status and headers and has no body."""
         response = await tiny_client.get(f"/raise/{name}", allow_redirects=False)
 
         assert (response.status, await response.read()) == (status, b"")
         assert response.headers.get("Location") == ("/hello" if status == 302 else None)
 
-    async def test_an_expectation_that_we_do_not_know(self, line: Wire) -> None:
-        """It is passed over, or refused in the same shape as everything else."""
+    async def test_an_unknown_expectation_is_ignored_or_refused(self, line: Wire) -> None:
+        """An unknown value of Expect gets the answer, or 417 as a problem document."""
         line.get("/hello", "Expect: miracles", "X-Request-Id: id-1")
 
         reply = await line.reply()
@@ -173,8 +154,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         "target", [b"/\xff", b"/%ff", b"/\xc3\xbc", b"/%00", b"/hello?\xff=\xff", b"/a%2Fb", b"//x"]
     )
-    async def test_odd_addresses(self, line: Wire, target: bytes) -> None:
-        """Whatever bytes an address has, the answer is a client's error or the page, never ours."""
+    async def test_strange_bytes_in_a_path_are_no_bug(self, line: Wire, target: bytes) -> None:
+        """A path of any bytes gets 200, 400 or 404."""
         with structlog.testing.capture_logs() as lines:
             line.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             reply = await line.reply()
@@ -183,18 +164,18 @@ class TestErrors:
         assert [line for line in lines if line["log_level"] != "info"] == []
 
     @pytest.mark.parametrize("request_line", ["OPTIONS * HTTP/1.1", "GET http://localhost/hello HTTP/1.1"])
-    async def test_other_forms_of_address(self, line: Wire, request_line: str) -> None:
-        """The other forms that HTTP knows are answered in order."""
+    async def test_other_request_targets_are_answered(self, line: Wire, request_line: str) -> None:
+        """The asterisk form and the absolute form (RFC 9112, section 3.2) are answered."""
         line.send(f"{request_line}\nHost: localhost\n\n")
 
         assert (await line.reply()).status in (200, 400, 404, 405)
 
 
-class TestAdmission:
-    """Who may pass the entrance."""
+class TestAuthorisation:
+    """Which requests reach a handler."""
 
-    async def test_the_token(self, serving: Any) -> None:
-        """Without it a request is refused with the ways to show it; each of them opens."""
+    async def test_each_form_of_the_token_is_accepted(self, serving: Any) -> None:
+        """Bearer, Basic and the cookie are accepted; without them the answer is 401 with the schemes."""
         client, _, _ = await serving(token="abc")
 
         refused = await client.get("/hello")
@@ -207,23 +188,23 @@ class TestAdmission:
         assert (await client.get("/hello", headers={"Cookie": f"a=b; {COOKIE}={cookie}; c=d"})).status == 200
         assert (await client.get("/hello", headers={"Cookie": f"{COOKIE}={cookie}x"})).status == 401
 
-    async def test_before_everything_else(self, serving: Any) -> None:
-        """Who has no token does not learn which addresses there are, and nothing is done for it."""
+    async def test_without_a_token_nothing_else_is_checked(self, serving: Any) -> None:
+        """Without a token every path and method gets 401."""
         client, _, _ = await serving(token="abc")
 
         for method, path in (("GET", "/unknown"), ("POST", "/hello"), ("POST", "/things"), ("GET", "/raise/bug")):
             assert (await client.request(method, path)).status == 401
 
-    async def test_public_addresses(self, serving: Any) -> None:
-        """They need none, and only exactly they."""
+    async def test_a_public_path_needs_no_token(self, serving: Any) -> None:
+        """A public path needs no token; similar paths do."""
         client, _, _ = await serving(token="abc")
 
         assert (await client.get("/plain")).status == 200
         assert (await client.get("/plain?x=/hello")).status == 200
         assert (await client.get("/plain/")).status == 401
 
-    async def test_public_addresses_with_places(self, serving: Any) -> None:
-        """Whatever stands in the place of a public address, it needs no token, and no other address gets in by it."""
+    async def test_a_public_path_with_parameters_needs_no_token(self, serving: Any) -> None:
+        """Any value of a parameter in a public path needs no token; similar paths do."""
         client, _, _ = await serving(token="abc")
 
         for path in ("/open/a", "/open/a%2Fb", "/open/{name}"):
@@ -234,8 +215,10 @@ class TestAdmission:
     @pytest.mark.parametrize(
         ("headers", "moved"), [(HTML, True), ({"Accept": "application/json"}, False), ({"Accept": "*/*"}, False)]
     )
-    async def test_a_browser_is_shown_the_way(self, serving: Any, headers: dict[str, str], moved: bool) -> None:
-        """It is sent to the login page, a program gets the error."""
+    async def test_only_a_browser_is_redirected_to_the_login(
+        self, serving: Any, headers: dict[str, str], moved: bool
+    ) -> None:
+        """A GET of a browser is redirected to the login page; a program gets 401."""
         client, _, _ = await serving(token="abc")
 
         response = await client.get("/hello", headers=headers, allow_redirects=False)
@@ -247,8 +230,8 @@ class TestAdmission:
     @pytest.mark.parametrize(
         "path", ["/part/a%2Fb", "/part/a&b=c", "/part/a+b", "/search?text=x&page=2", "/part/a%26b"]
     )
-    async def test_and_back(self, serving: Any, path: str) -> None:
-        """The way leads back to exactly the page that was asked for."""
+    async def test_the_login_page_knows_the_requested_path(self, serving: Any, path: str) -> None:
+        """The redirect contains exactly the requested path and query."""
         client, _, _ = await serving(token="abc")
         asked = URL(path, encoded=True)
 
@@ -258,22 +241,24 @@ class TestAdmission:
 
     @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", ""])
     @pytest.mark.parametrize("path", ["/hello", "/plain", "/unknown"])
-    async def test_a_foreign_host(self, tiny_client: Any, host: str, path: str) -> None:
-        """A request for another name is refused everywhere, public addresses included."""
+    async def test_a_foreign_host_is_refused(self, tiny_client: Any, host: str, path: str) -> None:
+        """A request for another host name is refused on every path, public ones included."""
         response = await tiny_client.get(path, headers={"Host": host})
 
         assert response.status == 403
         assert (await response.json(content_type=None))["type"] == "urn:smartmob:problem:not-allowed"
 
-    async def test_no_host(self, line: Wire) -> None:
-        """So is one that names nobody."""
+    async def test_a_request_without_host_is_refused(self, line: Wire) -> None:
+        """A request without the header Host is refused."""
         line.send("GET /hello HTTP/1.1\n\n")
 
         assert (await line.reply()).status in (400, 403)
 
     @pytest.mark.parametrize(("origin", "status"), [("http://evil.example", 403), ("null", 403), (None, 201)])
-    async def test_a_foreign_page(self, tiny_client: Any, origin: str | None, status: int) -> None:
-        """It cannot change anything."""
+    async def test_a_foreign_origin_cannot_change_anything(
+        self, tiny_client: Any, origin: str | None, status: int
+    ) -> None:
+        """A changing request with a foreign Origin is refused."""
         headers = JSON_TYPE | ({"Origin": origin} if origin else {})
 
         response = await tiny_client.post("/things", data=b'{"name": "x"}', headers=headers)
@@ -281,8 +266,8 @@ class TestAdmission:
         assert response.status == status
 
     @pytest.mark.parametrize("name", ["websocket", "WebSocket"])
-    async def test_a_websocket_of_a_foreign_page(self, tiny_client: Any, name: str) -> None:
-        """A WebSocket is asked like a request that changes things, though it is a GET."""
+    async def test_a_foreign_origin_cannot_open_a_websocket(self, tiny_client: Any, name: str) -> None:
+        """A WebSocket handshake with a foreign Origin is refused, though its method is GET."""
         own = f"http://127.0.0.1:{tiny_client.port}"
         async with tiny_client.ws_connect("/socket", headers={"Upgrade": name, "Origin": own}) as connection:
             assert await connection.receive_str() == "hello"
@@ -293,11 +278,11 @@ class TestAdmission:
         assert caught.value.status == 403
 
 
-class TestTraffic:
-    """What is counted."""
+class TestRequestStats:
+    """Counters of requests."""
 
-    async def test_finished_requests(self, serving: Any) -> None:
-        """Each is counted once by method and status, with its duration, and handed to the access log."""
+    async def test_each_finished_request_is_counted_once(self, serving: Any) -> None:
+        """Each request is counted by method and status, with its duration, and passed to the access log."""
         seen: list[Any] = []
         client, _, request_stats = await serving(access_log=seen.extend)
         with structlog.testing.capture_logs():
@@ -312,13 +297,13 @@ class TestTraffic:
             ("GET", "/hello", 200), ("GET", "/hello", 200), ("POST", "/hello", 405), ("GET", "/raise/bug", 500),
         ]  # fmt: skip
 
-    async def test_requests_under_way(self, serving: Any) -> None:
-        """Who waits for the end waits until the last of them has been answered."""
+    async def test_drain_waits_for_active_requests(self, serving: Any) -> None:
+        """`drain` returns after all active requests are answered, with `Connection: close`."""
         client, handlers, request_stats = await serving()
         asking = [asyncio.create_task(client.get("/wait")) for _ in range(3)]
         await until(lambda: handlers.waiting == 3)
-        assert request_stats.under_way == 3
-        finishing = asyncio.create_task(request_stats.finish(60))
+        assert request_stats.active == 3
+        finishing = asyncio.create_task(request_stats.drain(60))
         await until(lambda: request_stats.stopping)
         assert not finishing.done()
 
@@ -328,25 +313,20 @@ class TestTraffic:
         assert [response.status for response in await asyncio.gather(*asking)] == [200] * 3
         assert [response.headers.get("Connection") for response in await asyncio.gather(*asking)] == ["close"] * 3
 
-    async def test_the_end_does_not_wait_for_ever(self, serving: Any) -> None:
-        """When the time is up, what is still under way does not matter."""
+    async def test_drain_returns_at_its_time_limit(self, serving: Any) -> None:
+        """`drain` returns at its time limit although a request is active."""
         client, handlers, request_stats = await serving()
         asking = asyncio.create_task(client.get("/wait"))
         await until(lambda: handlers.waiting)
 
-        await request_stats.finish(0.05)
+        await request_stats.drain(0.05)
 
-        assert request_stats.under_way == 1
+        assert request_stats.active == 1
         handlers.go.set()
         await asking
 
-    async def test_an_end_without_requests(self, serving: Any) -> None:
-        """There is nothing to wait for."""
+    async def test_drain_without_requests_returns_at_once(self, serving: Any) -> None:
+        """`drain` has nothing to wait for without active requests."""
         _, _, request_stats = await serving()
 
-        await request_stats.finish(60)
-
-
-def test_plain_documents() -> None:
-    """Plain objects become JSON."""
-    assert dumps({"a": [1, None]}) == b'{"a":[1,null]}'
+        await request_stats.drain(60)

@@ -1,4 +1,4 @@
-"""Bodies of requests: their limits, and what is wrong with them."""
+"""Input of requests: bodies within their limits, JSON, forms and arguments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
-from smartmob.kernel.http.json_depth import MOST_LEVELS
-from smartmob.kernel.http.requests import decode
-from smartmob.kernel.http.unpacking import PIECE
+from smartmob.kernel.http.bodies import decode
+from smartmob.kernel.http.json_depth import MAX_LEVELS
+from smartmob.kernel.http.unpacking import PIECE_BYTES
 from tests.kernel.raw import Wire, wire
 from tests.kernel.tiny import DECODER, Thing
 from tests.waiting import until
@@ -35,14 +35,14 @@ async def _problem(response: aiohttp.ClientResponse) -> Any:
 
 
 class Clock:
-    """Seconds that go on by a step each time that they are read."""
+    """A clock that advances by `step` seconds each time that it is read."""
 
     def __init__(self, step: float) -> None:
         self._step = step
         self._now = 0.0
 
     def __call__(self) -> float:
-        """Return the next."""
+        """Return the next time."""
         self._now += self._step
         return self._now
 
@@ -51,15 +51,15 @@ class TestSize:
     """Bodies of any length."""
 
     @pytest.mark.parametrize("size", [0, 1, 99_999, 100_000])
-    async def test_within_the_limit(self, tiny_client: Any, size: int) -> None:
-        """The whole body arrives, the largest allowed one included."""
+    async def test_a_body_up_to_the_limit_is_read_whole(self, tiny_client: Any, size: int) -> None:
+        """A body of any size up to the limit arrives whole."""
         response = await tiny_client.post("/length", data=b"x" * size)
 
         assert await response.json() == {"length": size}
 
     @pytest.mark.parametrize("size", [100_001, 1_000_000])
-    async def test_beyond_the_limit(self, tiny_client: Any, size: int) -> None:
-        """It is refused with the limit and the option, whether its length was told before or not."""
+    async def test_a_larger_body_is_refused(self, tiny_client: Any, size: int) -> None:
+        """A body above the limit gets 413 with the limit and the option, with and without a Content-Length."""
 
         async def unannounced() -> Any:
             for _ in range(size // 1000 + 1):
@@ -74,8 +74,8 @@ class TestSize:
             assert "100000 bytes" in problem["detail"]
             assert "--max-body" in problem["detail"]
 
-    async def test_one_that_comes_with_its_headers(self, serving: Any) -> None:
-        """A small body in one piece with the request is held against the limit as well."""
+    async def test_the_limit_holds_for_a_body_in_the_first_packet(self, serving: Any) -> None:
+        """A small body that arrives together with the headers is checked against the limit, too."""
         client, _, _ = await serving(limit=10)
         for size, status in ((10, 200), (11, 413)):
             async with wire(client.port) as line:
@@ -83,14 +83,14 @@ class TestSize:
 
                 assert (await line.reply()).status == status
 
-    async def test_it_is_refused_before_it_is_read(self, line: Wire) -> None:
-        """Who announces too much is told at once."""
+    async def test_a_too_large_content_length_is_refused_before_reading(self, line: Wire) -> None:
+        """A request with a too large Content-Length gets 413 at once."""
         line.send(_post("/length", "Content-Length: 100000000000"))
 
         assert (await line.reply()).status == 413
 
-    async def test_after_asking(self, line: Wire) -> None:
-        """A client that asks first is told to go on, and its body is read."""
+    async def test_expect_100_continue_gets_100_continue(self, line: Wire) -> None:
+        """A client that sends `Expect: 100-continue` gets 100, and its body is read."""
         line.send(_post("/length", "Content-Length: 5", "Expect: 100-continue"))
         async with asyncio.timeout(20):
             assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
@@ -99,8 +99,8 @@ class TestSize:
 
         assert (await line.reply()).json() == {"length": 5}
 
-    async def test_no_asking_for_what_is_refused(self, serving: Any) -> None:
-        """A client without the right, or with too much, is not told to go on: the refusal is the first answer."""
+    async def test_a_refused_request_gets_no_100_continue(self, serving: Any) -> None:
+        """A request without a valid token or with a too large body gets the refusal as its first answer."""
         client, _, _ = await serving(token="x")
         for authorization, status in (("Authorization: Bearer y", 401), ("Authorization: Bearer x", 413)):
             async with wire(client.port) as line:
@@ -108,8 +108,8 @@ class TestSize:
 
                 assert (await line.reply()).status == status
 
-    async def test_limits_of_routes(self, tiny_client: Any) -> None:
-        """A route takes no more than its own limit, and the answer says that no option raises it."""
+    async def test_a_route_may_have_a_lower_limit(self, tiny_client: Any) -> None:
+        """A route refuses bodies above its own limit, and its answer names no option."""
         fits = await tiny_client.post("/few", data=b"x" * 1_000)
         beyond = await tiny_client.post("/few", data=b"x" * 1_001)
         packed = await tiny_client.post("/few", data=gzip.compress(b"x" * 1_001), headers=GZIP)
@@ -120,8 +120,8 @@ class TestSize:
             assert "1000 bytes" in detail
             assert "--max-body" not in detail
 
-    async def test_packed_bodies(self, tiny_client: Any) -> None:
-        """A body that is small on the way and large when unpacked is held against the limit unpacked."""
+    async def test_the_limit_counts_unpacked_bytes(self, tiny_client: Any) -> None:
+        """The limit applies to the size of a packed body after unpacking."""
         headers = {"Content-Encoding": "gzip"}
 
         fits = await tiny_client.post("/length", data=gzip.compress(b"x" * 50_000), headers=headers)
@@ -146,16 +146,16 @@ class TestPacked:
             ("identity", bytes),
         ],
     )
-    async def test_codings(self, tiny_client: Any, coding: str, pack: Any) -> None:
-        """Each known coding is unpacked, also several gzips in a row and a deflate without its header."""
+    async def test_each_supported_coding_is_unpacked(self, tiny_client: Any, coding: str, pack: Any) -> None:
+        """Gzip with several members, deflate with and without its header, and identity are read."""
         headers = {"Content-Encoding": coding}
         response = await tiny_client.post("/things", data=pack(b'{"name": "packed"}'), headers=headers)
 
         assert (response.status, (await response.json())["name"]) == (201, "packed")
 
     @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip,identity", "x"])
-    async def test_unknown_codings(self, tiny_client: Any, coding: str) -> None:
-        """They are refused by name, and not taken for the body itself."""
+    async def test_an_unsupported_coding_is_refused_by_name(self, tiny_client: Any, coding: str) -> None:
+        """An unsupported Content-Encoding gets 415 with its name."""
         response = await tiny_client.post("/things", data=b"{}", headers={"Content-Encoding": coding})
 
         assert response.status == 415
@@ -173,16 +173,16 @@ class TestPacked:
         ],
         ids=("none", "no end", "rest", "wrong sum", "no end of deflate", "rest of deflate"),
     )
-    async def test_what_is_broken(self, tiny_client: Any, coding: str, data: bytes) -> None:
-        """A body that does not unpack to its end, or goes on behind it, is the client's fault."""
+    async def test_a_damaged_packed_body_is_refused(self, tiny_client: Any, coding: str, data: bytes) -> None:
+        """A packed body that is incomplete, damaged or followed by other bytes gets 400."""
         response = await tiny_client.post("/things", data=data, headers={"Content-Encoding": coding})
 
         assert response.status == 400
         assert coding in (await _problem(response))["detail"]
 
-    async def test_pieces(self, tiny_client: Any) -> None:
-        """A body that unpacks to just a piece of unpacking, or a byte beside it, is whole."""
-        for size in (PIECE - 1, PIECE, PIECE + 1, 100_000):
+    async def test_sizes_around_a_piece_are_read_whole(self, tiny_client: Any) -> None:
+        """A body that unpacks to one piece, or a byte more or less, arrives whole."""
+        for size in (PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 100_000):
             for pack in (gzip.compress, zlib.compress):
                 coding = {"Content-Encoding": "gzip" if pack is gzip.compress else "deflate"}
                 response = await tiny_client.post("/length", data=pack(b"x" * size), headers=coding)
@@ -194,8 +194,8 @@ class TestUnread:
     """Bodies that no handler reads."""
 
     @pytest.mark.parametrize("path", ["/hello", "/unknown", "/length"])
-    async def test_large_ones_close_the_connection(self, line: Wire, path: str) -> None:
-        """The answer says so and comes at once, whether it is a refusal or not, and what follows is never handled."""
+    async def test_a_large_unread_body_closes_the_connection(self, line: Wire, path: str) -> None:
+        """The answer comes at once with `Connection: close`, and no later request is handled."""
         method = "GET" if path == "/hello" else "POST"
         line.send(f"{method} {path} HTTP/1.1\nHost: localhost\nContent-Length: 200000\n\n")
 
@@ -205,8 +205,8 @@ class TestUnread:
         line.send(bytes(200_000) + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await line.ended() == b""
 
-    async def test_only_a_little_is_read(self, tiny_client: Any) -> None:
-        """A client that sends without end is cut off after the answer."""
+    async def test_only_a_bounded_rest_of_an_unread_body_is_read(self, tiny_client: Any) -> None:
+        """A client that sends without end is disconnected after the answer."""
         async with wire(tiny_client.port) as line:
             line.send(_post("/unknown", "Content-Length: 100000000000"))
             assert (await line.reply()).status == 404
@@ -221,8 +221,8 @@ class TestUnread:
         # Beside what was read there is what the buffers of the system hold.
         assert sent < 64 * 2**20
 
-    async def test_small_ones_keep_it(self, line: Wire) -> None:
-        """A small body that is not read, and comes after the answer, does not end the connection."""
+    async def test_a_small_unread_body_keeps_the_connection(self, line: Wire) -> None:
+        """A small unread body that arrives after the answer does not close the connection."""
         for path in ("/hello", "/unknown"):
             line.get(path, "Content-Length: 2")
             assert "Connection" not in (await line.reply()).headers
@@ -231,18 +231,18 @@ class TestUnread:
         line.get("/hello")
         assert (await line.reply()).status == 200
 
-    async def test_they_are_not_unpacked(self, tiny_client: Any) -> None:
-        """What is no gzip at all is passed over where the body is not read."""
+    async def test_an_unread_body_is_not_unpacked(self, tiny_client: Any) -> None:
+        """An invalid gzip body is ignored by a handler that reads no body."""
         response = await tiny_client.get("/hello", data=b"no gzip", headers=GZIP)
 
         assert response.status == 200
 
 
 class TestRate:
-    """The least rate of a body."""
+    """The lowest accepted rate of a body."""
 
-    async def test_below_it(self, serving: Any) -> None:
-        """A body that never stalls and comes too slowly is given up."""
+    async def test_a_body_below_the_rate_is_refused(self, serving: Any) -> None:
+        """A body that arrives steadily but too slowly gets 408."""
         clock = Clock(step=2.0)
         client, _, request_stats = await serving(timeout=20.0, least_rate=1_000.0, seconds=clock)
         async with wire(client.port) as line:
@@ -256,10 +256,10 @@ class TestRate:
 
         assert answer.status == 408
         assert "1000 bytes a second" in answer.json()["detail"]
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
 
-    async def test_above_it(self, serving: Any) -> None:
-        """A body that comes as fast as that may take as long as it wants."""
+    async def test_a_body_above_the_rate_may_take_long(self, serving: Any) -> None:
+        """A body above the rate is read however long it takes."""
         clock = Clock(step=30.0)
         client, _, _ = await serving(timeout=20.0, least_rate=100.0, seconds=clock)
         response = await client.post("/length", data=b"x" * 90_000)
@@ -267,11 +267,11 @@ class TestRate:
         assert await response.json() == {"length": 90_000}
 
 
-class TestWay:
-    """Bodies that do not arrive as they should."""
+class TestTransport:
+    """Bodies that arrive in parts, late or malformed."""
 
-    async def test_piece_by_piece(self, line: Wire) -> None:
-        """Where the network cuts a body does not matter."""
+    async def test_a_body_in_single_bytes_is_read_whole(self, line: Wire) -> None:
+        """A body that arrives byte by byte is read whole."""
         body = b'{"name": "w\xc3\xb6rld"}'
         line.send(_post("/things", f"Content-Length: {len(body)}"))
         for byte in body:
@@ -280,8 +280,8 @@ class TestWay:
 
         assert (await line.reply()).json()["name"] == "wörld"
 
-    async def test_one_that_stalls(self, serving: Any) -> None:
-        """When no byte comes for too long it is given up, with an answer that says so."""
+    async def test_a_stalled_body_is_refused(self, serving: Any) -> None:
+        """A body without data for the time limit gets 408 with that limit."""
         client, _, request_stats = await serving(timeout=0.05)
         async with wire(client.port) as line:
             line.send(_post("/things", "Content-Length: 10", body=b"12345"))
@@ -291,25 +291,25 @@ class TestWay:
         assert (reply.status, reply.headers["Content-Type"]) == (408, "application/problem+json")
         assert reply.json()["type"] == "urn:smartmob:problem:too-slow"
         assert "0.05 s" in reply.json()["detail"]
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
 
-    async def test_a_client_that_vanishes(self, serving: Any) -> None:
-        """A connection that ends within its body is no failure of ours, and is counted."""
+    async def test_a_client_that_disconnects_in_its_body_is_counted(self, serving: Any) -> None:
+        """A connection that ends within its body is counted as 499 and not logged as an error."""
         client, _, request_stats = await serving()
         with structlog.testing.capture_logs() as lines:
             async with wire(client.port) as line:
                 line.send(_post("/things", "Content-Length: 10", body=b"12345"))
-                await until(lambda: request_stats.under_way)
+                await until(lambda: request_stats.active)
 
             await until(lambda: request_stats.requests)
 
         assert lines == []
-        assert request_stats.under_way == 0
+        assert request_stats.active == 0
         assert request_stats.requests == {("POST", 499): 1}
 
     @pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nabc", b"-1\r\n"])
-    async def test_wrong_framing(self, line: Wire, bad: bytes) -> None:
-        """A body that is not framed as HTTP demands is the client's fault."""
+    async def test_wrong_chunks_are_refused(self, line: Wire, bad: bytes) -> None:
+        """A body with wrong chunked framing gets 400, and no error is logged."""
         with structlog.testing.capture_logs() as lines:
             line.send(_post("/length", "Transfer-Encoding: chunked"))
             line.send(bad + b"\r\n0\r\n\r\n")
@@ -319,14 +319,14 @@ class TestWay:
         assert reply.status == 400
         assert [line for line in lines if line["log_level"] != "info"] == []
 
-    async def test_two_lengths(self, line: Wire) -> None:
-        """A request that could be read in two ways is not read at all."""
+    async def test_a_request_with_two_lengths_is_refused(self, line: Wire) -> None:
+        """A request with Content-Length and Transfer-Encoding gets 400."""
         line.send(_post("/length", "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"))
 
         assert (await line.reply()).status == 400
 
-    async def test_unread_bodies(self, tiny_client: Any) -> None:
-        """A refused request's body does not become the next request."""
+    async def test_an_unread_body_is_not_taken_for_a_request(self, tiny_client: Any) -> None:
+        """The body of a refused request does not become the next request."""
         for _ in range(3):
             response = await tiny_client.post("/unknown", data=b"GET /hello HTTP/1.1\r\n\r\n" * 50)
 
@@ -354,8 +354,8 @@ class TestDecode:
     """JSON that becomes a Struct."""
 
     @pytest.mark.parametrize(("data", "where", "said"), BAD)
-    def test_what_does_not_fit(self, data: bytes, where: str, said: str) -> None:
-        """It is refused with the place and the fault."""
+    def test_invalid_json_is_refused_with_the_path_of_the_fault(self, data: bytes, where: str, said: str) -> None:
+        """Invalid input is refused with the JSON path and the fault."""
         with pytest.raises(InvalidInput) as caught:
             decode(DECODER, data)
 
@@ -366,32 +366,32 @@ class TestDecode:
     @pytest.mark.parametrize(
         "data", [rb'{"name": "a\\u0000b"}', rb'{"name": "a\\u0000b", "sizes": [1], "notes": {"n": 1}}']
     )
-    def test_an_escaped_backslash(self, data: bytes) -> None:
+    def test_an_escaped_backslash_is_no_nul(self, data: bytes) -> None:
         """The text backslash-u-0000 is an ordinary text."""
         assert decode(DECODER, data).name == "a\\u0000b"
 
     @pytest.mark.parametrize("kind", [Any, dict[str, Any], Thing])
-    def test_levels(self, kind: Any) -> None:
-        """As many as are taken pass wherever they stand, one more is refused, known to the type or not."""
+    def test_levels_up_to_the_limit_are_decoded(self, kind: Any) -> None:
+        """The allowed number of levels is decoded, one more is refused, in known and unknown fields."""
         decoder = msgspec.json.Decoder(kind)
-        for levels in (MOST_LEVELS - 1, MOST_LEVELS):
+        for levels in (MAX_LEVELS - 1, MAX_LEVELS):
             data = b'{"name": "a", "more": ' + b"[" * levels + b"]" * levels + b"}"
-            if levels < MOST_LEVELS:
+            if levels < MAX_LEVELS:
                 decode(decoder, data)
                 continue
             with pytest.raises(InvalidInput, match="nested too deeply, in more than 64 levels"):
                 decode(decoder, data)
 
-    def test_another_root(self) -> None:
-        """A document within another is named by its place there."""
+    def test_paths_begin_with_the_given_root(self) -> None:
+        """The path of a fault begins with the path of the decoded document."""
         for data in (b'{"name": 1}', b'{"name": "\\u0000"}'):
             with pytest.raises(InvalidInput) as caught:
                 decode(DECODER, data, "$[7]")
 
             assert caught.value.faults[0].where == "$[7].name"
 
-    def test_what_fits(self) -> None:
-        """It is what it says; unknown members are passed over."""
+    def test_unknown_members_are_ignored(self) -> None:
+        """A valid document is decoded, and its unknown members are ignored."""
         assert decode(DECODER, b'{"name": "a", "sizes": [1], "more": true}') == Thing("a", [1])
 
     def test_the_search_for_a_nul_is_linear(self) -> None:
@@ -409,8 +409,8 @@ class TestDecode:
         # Copying takes a second for the first already: 10,000 times 100 kB.
         assert max(seconds) < 0.5
 
-    async def test_long_places_in_answers(self, tiny_client: Any) -> None:
-        """Of what was sent an answer shows no more than the beginning."""
+    async def test_long_paths_are_cut_in_answers(self, tiny_client: Any) -> None:
+        """An answer shows only the beginning of a long key or value."""
         long = "k" * 90_000
         for data in ('{"name": "a", "notes": {"%s": "\\u0000"}}', '{"name": "a", "sizes": "%s"}', '{"%s'):
             response = await tiny_client.post("/things", data=data.replace("%s", long))
@@ -418,8 +418,8 @@ class TestDecode:
             assert response.status == 400
             assert len(await response.read()) < 5_000
 
-    async def test_over_the_wire(self, tiny_client: Any) -> None:
-        """The answer lists the bad field."""
+    async def test_an_answer_lists_the_bad_field(self, tiny_client: Any) -> None:
+        """Over HTTP, the answer lists the path of the bad field."""
         response = await tiny_client.post("/things", data=b'{"name": "a", "sizes": [null]}', headers=JSON_TYPE)
 
         assert response.status == 400
@@ -429,7 +429,7 @@ class TestDecode:
 
 
 class TestArguments:
-    """Parts of the address."""
+    """Arguments in the query and the path."""
 
     @pytest.mark.parametrize(
         ("query", "expected"),
@@ -440,29 +440,29 @@ class TestArguments:
             ("text=", {"text": "", "page": 1}),
         ],
     )
-    async def test_arguments(self, tiny_client: Any, query: str, expected: dict[str, Any]) -> None:
-        """They become the fields of the Struct, with their types."""
+    async def test_query_arguments_are_converted(self, tiny_client: Any, query: str, expected: dict[str, Any]) -> None:
+        """Query arguments become the fields of the Struct, with their types."""
         assert await (await tiny_client.get(f"/search?{query}")).json() == expected
 
     @pytest.mark.parametrize(
         ("query", "where"), [("", "text"), ("page=1", "text"), ("text=a&page=x", "page"), ("text=%00", "text")]
     )
-    async def test_bad_arguments(self, tiny_client: Any, query: str, where: str) -> None:
-        """The bad one is named."""
+    async def test_a_bad_query_argument_is_named(self, tiny_client: Any, query: str, where: str) -> None:
+        """An invalid or missing query argument gets 400 with its name."""
         response = await tiny_client.get(f"/search?{query}")
 
         assert response.status == 400
         assert (await _problem(response))["errors"][0]["where"] == where
 
     @pytest.mark.parametrize(("part", "name"), [("a", "a"), ("a%2Fb", "a/b"), ("%C3%BC", "ü"), ("a+b", "a+b")])
-    async def test_parts_of_the_path(self, line: Wire, part: str, name: str) -> None:
-        """They are what was meant, slashes included."""
+    async def test_path_arguments_are_decoded_once(self, line: Wire, part: str, name: str) -> None:
+        """Path arguments are percent-decoded, including slashes."""
         line.get(f"/part/{part}")
 
         assert (await line.reply()).json() == {"name": name}
 
-    async def test_no_text_has_it(self, line: Wire) -> None:
-        """A NUL character in the path is refused by its name."""
+    async def test_a_nul_in_the_path_is_refused(self, line: Wire) -> None:
+        """A NUL character in a path argument gets 400 with the name of the argument."""
         line.get("/part/a%00b")
 
         reply = await line.reply()
