@@ -174,7 +174,7 @@ def _wired(services: Mapping[Any, Any]) -> Services:
         marks=services[marks],
     )
     found.turrets.machines = found.hosts
-    found.metrics.introduce(found.hosts)
+    found.metrics.use_host_load(found.hosts)
     return found
 
 

@@ -35,7 +35,7 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
     """Return what happened from `start` until before `end`; of each room at most so many, the newest."""
     happened, runs, loads, jobs, hosts, marks = await asyncio.gather(
         happenings(services, start, end, most),
-        services.metrics.runs_between(start, end, most),
+        services.metrics.runs.between(start, end, most),
         services.turrets.runs_between(start, end, most),
         services.commands.jobs_between(start, end, most),
         services.hosts.hosts("", _MOST_HOSTS),

@@ -63,11 +63,11 @@ class ConsoleService:
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:
         """Return the newest test runs with what was found in them."""
-        runs = await self.services.metrics.runs((clock.now() + timedelta(days=1), ""), limit)
+        runs = await self.services.metrics.runs.before((clock.now() + timedelta(days=1), ""), limit)
         return [await self._test_run(run) for run in runs]
 
     async def _test_run(self, run: StoredTestRun) -> model.TestRun:
-        found = await self.services.metrics.verdict_of_run(run.id) if run.metrics else None
+        found = await self.services.metrics.comparisons.verdict_of_run(run.id) if run.metrics else None
         return model.TestRun(
             id=run.id,
             scm_ref=run.scm_ref,

@@ -15,7 +15,7 @@ from smartmob.console.model import LoadCourse, Span, Timeline
 from smartmob.console.service import ConsoleService
 from smartmob.console.services import Services
 from smartmob.kernel.runtime import clock
-from smartmob.metrics.model import Executed
+from smartmob.metrics.model import ExecutedTest
 from smartmob.metrics.model import Run as TestRun
 from smartmob.processes.model import ProcessEvent, Snapshot
 from smartmob.turrets.model import Run as LoadRun
@@ -37,7 +37,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     services = service.services
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
-        services.metrics.runs_between(start, end, MOST_RUNS),
+        services.metrics.runs.between(start, end, MOST_RUNS),
         services.turrets.runs_between(start, end, MOST_LOADS),
         services.commands.jobs_between(start, end, MOST_JOBS),
     )
@@ -69,11 +69,11 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     )
 
 
-async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[Executed]:
+async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[ExecutedTest]:
     if end - start > TESTS_SEEN or not runs:
         return []
     sessions = [session.session_h for run in runs for session in run.sessions]
-    return await services.metrics.executions(sessions, start, end, MOST_TESTS)
+    return await services.metrics.runs.executions(sessions, start, end, MOST_TESTS)
 
 
 def _run_span(run: TestRun) -> Span:
@@ -87,7 +87,7 @@ def _run_span(run: TestRun) -> Span:
     )
 
 
-def _test_span(test: Executed) -> Span:
+def _test_span(test: ExecutedTest) -> Span:
     path = quote(test.item_path, safe="")
     return Span(
         lane="tests",

@@ -1,21 +1,37 @@
-"""How the feature `metrics` is put together of its dependencies."""
+"""The composition of the feature `metrics`: its store, services and routes."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.metrics.events import MetricsStored
 from smartmob.metrics.routes import table as routes
+from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.service import MetricsService
+from smartmob.metrics.service.ingest import IngestService
+from smartmob.metrics.service.maintenance import MaintenanceService
+from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict.comparison_service import ComparisonService
 
 
 def build(dependencies: Dependencies) -> Feature:
     """Return the feature."""
-    writer = MetricsWriter(dependencies.database)
+    settings = dependencies.settings.metrics
+    reader, writer = MetricsReader(dependencies.database), MetricsWriter(dependencies.database)
     live = dependencies.writer("metrics", writer.commit, MetricsStored)
-    readers = MetricsReader(dependencies.database), HistoryReader(dependencies.database)
-    service = MetricsService(*readers, writer, live, dependencies.bus, dependencies.settings.metrics)
-    background_tasks = {"metrics-maintenance": service.maintain_for_ever}
+    window = timedelta(seconds=settings.run_window)
+    runs = RunFinder(reader, window)
+    comparisons = ComparisonService(HistoryReader(dependencies.database), runs, window)
+    service = MetricsService(
+        ingest=IngestService(writer, live, dependencies.bus, comparisons),
+        queries=QueryService(reader, settings.page_size),
+        runs=runs,
+        comparisons=comparisons,
+        maintenance=MaintenanceService(writer, settings),
+    )
+    background_tasks = {"metrics-maintenance": service.maintenance.run}
     return Feature(routes.table(service, dependencies.bodies), live, background_tasks, service=service)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics import model
-from smartmob.metrics.model import RunMember, group, place_in_time, run_id
+from smartmob.metrics.model import RunMember, group_runs, local_to_utc, run_id
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def _place(text: str, duration: float = 0.0, live_at: datetime | None = NOON) -> datetime:
-    seconds = place_in_time("$.x", text, duration, live_at.timestamp() if live_at else None)
+def _place(text: str, duration: float = 0.0, received_at: datetime | None = NOON) -> datetime:
+    seconds = local_to_utc("$.x", text, duration, received_at.timestamp() if received_at else None)
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -34,14 +34,14 @@ class TestPlaceInTime:
         truth = NOON - timedelta(seconds=duration + lag)
         local = (truth + timedelta(minutes=15 * quarters)).replace(tzinfo=None)
 
-        placed = place_in_time("$.x", local.isoformat(), duration, NOON.timestamp())
+        placed = local_to_utc("$.x", local.isoformat(), duration, NOON.timestamp())
 
         assert abs(placed - truth.timestamp()) < 0.001
 
     def test_a_time_with_a_zone_is_what_it_says(self) -> None:
         """No guess is made."""
         assert _place("2026-11-20T12:00:00+02:00") == datetime(2026, 11, 20, 10, tzinfo=UTC)
-        assert _place("2026-11-20T12:00:00Z", live_at=None) == NOON
+        assert _place("2026-11-20T12:00:00Z", received_at=None) == NOON
 
     @pytest.mark.parametrize("text", ["2020-01-01T00:00:00", "2026-11-20T12:07:30", "2026-11-21T12:00:00"])
     def test_what_is_not_live_is_local_time_here(self, text: str) -> None:
@@ -51,7 +51,7 @@ class TestPlaceInTime:
     def test_a_file_is_never_live(self) -> None:
         """What comes from a file is local time, also when it is young."""
         text = "2026-11-20T12:00:00"
-        assert _place(text, live_at=None) == datetime.fromisoformat(text).astimezone(UTC)
+        assert _place(text, received_at=None) == datetime.fromisoformat(text).astimezone(UTC)
 
     @pytest.mark.parametrize(
         "text", ["0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "0001-01-01T00:00:00+14:00",
@@ -60,20 +60,20 @@ class TestPlaceInTime:
     def test_the_ends_of_the_calendar(self, text: str) -> None:
         """They are moments that a database can hold."""
         assert _place(text).year in (1, 9999)
-        assert _place(text, live_at=None).year in (1, 9999)
+        assert _place(text, received_at=None).year in (1, 9999)
 
     @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-11-20T25:00:00", "1e9", "12:00", "\0"])
     def test_what_is_no_date(self, text: str) -> None:
         """It is refused with the field's name."""
         with pytest.raises(InvalidInput) as refused:
-            place_in_time("$.run_date", text, 0.0, None)
+            local_to_utc("$.run_date", text, 0.0, None)
         assert refused.value.faults[0].where == "$.run_date"
 
     @given(st.text())
     def test_any_text_is_a_date_or_refused(self, text: str) -> None:
         """Nothing else can come of it."""
         try:
-            place_in_time("$.x", text, 0.0, 0.0)
+            local_to_utc("$.x", text, 0.0, 0.0)
         except InvalidInput:
             pass
 
@@ -139,7 +139,7 @@ class TestGroup:
         """They are the same in whatever order the sessions are read."""
         members, expected = RUNS[case]
 
-        runs = group(data.draw(st.permutations(members)), timedelta(seconds=5))
+        runs = group_runs(data.draw(st.permutations(members)), timedelta(seconds=5))
 
         assert ["".join(member.session_h for member in run) for run in runs] == expected
 
@@ -148,7 +148,7 @@ class TestGroup:
         """Every session is in exactly one run, and runs and their sessions are in the order of their start."""
         members = [_member(str(n), second, node, tag=tag) for n, (second, node, tag) in enumerate(drawn)]
 
-        runs = group(members, timedelta(seconds=5))
+        runs = group_runs(members, timedelta(seconds=5))
 
         assert sorted(member.session_h for run in runs for member in run) == sorted(m.session_h for m in members)
         assert all(run == sorted(run, key=lambda m: (m.started_at, m.session_h)) for run in runs)

@@ -167,12 +167,12 @@ async def test_runs_of_a_span(settings: Any) -> None:
         metrics = next(feature.service for feature in service.features if isinstance(feature.service, MetricsService))
         span = (BASE + timedelta(seconds=101), BASE + timedelta(seconds=200))
 
-        runs = await metrics.runs_between(*span, 10)
+        runs = await metrics.runs.between(*span, 10)
         assert [run.sessions[0].session_h for run in runs] == ["middle"]
-        whole = await metrics.runs_between(BASE, BASE + timedelta(seconds=201), 2)
+        whole = await metrics.runs.between(BASE, BASE + timedelta(seconds=201), 2)
         assert [run.sessions[0].session_h for run in whole] == ["late", "middle"]
 
         hashes = ["early", "middle"]
-        executed = await metrics.executions(hashes, BASE + timedelta(seconds=1), BASE + timedelta(seconds=200), 10)
+        executed = await metrics.runs.executions(hashes, BASE + timedelta(seconds=1), BASE + timedelta(seconds=200), 10)
         assert [(execution.session_h, execution.total_time) for execution in executed] == [("middle", 2.0)]
-        assert await metrics.executions(hashes, BASE, span[1], 1) != executed
+        assert await metrics.runs.executions(hashes, BASE, span[1], 1) != executed

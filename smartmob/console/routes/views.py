@@ -40,7 +40,7 @@ class Views:
         return self._page("tests", "Tests", "Tests")
 
     async def test_run(self, request: web.Request) -> web.StreamResponse:
-        run = await self._services.metrics.run(parameter(request, "id"))
+        run = await self._services.metrics.runs.run(parameter(request, "id"))
         return self._page("test_run", "Tests", f"Test run {run.scm_ref[:12] or run.id[:12]}", id=run.id)
 
     async def item(self, request: web.Request) -> web.StreamResponse:

@@ -28,8 +28,8 @@ async def test_contexts_alike(client: Any, reader: HistoryReader) -> None:
     """All but the frequency has to be equal; one that is not known is like itself alone."""
     await describe(client, "d" * 32, cpu_frequency=1.0)
     await describe(client, "e" * 32, ram_total=1)
-    assert sorted(await reader.contexts_like("c" * 32)) == ["c" * 32, "d" * 32]
-    assert await reader.contexts_like("f" * 32) == ["f" * 32]
+    assert sorted(await reader.contexts_of_environment("c" * 32)) == ["c" * 32, "d" * 32]
+    assert await reader.contexts_of_environment("f" * 32) == ["f" * 32]
     assert set(await reader.contexts(["c" * 32, "f" * 32])) == {"c" * 32}
 
 
@@ -42,8 +42,8 @@ async def test_sessions_by_time(client: Any, reader: HistoryReader) -> None:
     contexts = ["c" * 32, "d" * 32]
     (one,) = await reader.sessions(contexts, ["s1", "unknown"])
     assert (one.session_h, one.run_tag, one.scm_ref, one.branch) == ("s1", "r1", "of-s1", "main")
-    assert [row.session_h for row in await reader.sessions_until(contexts, one.moment, 10)] == ["s0", "s1"]
-    assert [row.session_h for row in await reader.sessions_after(contexts, one.moment, 1)] == ["s2"]
+    assert [row.session_h for row in await reader.sessions_until(contexts, one.position, 10)] == ["s0", "s1"]
+    assert [row.session_h for row in await reader.sessions_after(contexts, one.position, 1)] == ["s2"]
     assert await reader.contexts_of(["s1", "s2"]) == {"s1": contexts, "s2": contexts[:1]}
 
 
@@ -67,13 +67,13 @@ async def test_values(client: Any, reader: HistoryReader) -> None:
 async def test_efforts(client: Any, reader: HistoryReader) -> None:
     """From the first test to the end of the last; absurd numbers overflow nothing."""
     await send(client, "s0", 0, {"test_0": 60.0}, measures={"user_time": 1.0, "kernel_time": 0.5})
-    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    (row,) = await reader.suite_loads(["s0"], ["c" * 32])
     assert 59.0 < (row["ended_at"] - row["started_at"]).total_seconds() < 62.0
     assert row["cpu_seconds"] == pytest.approx(12.0)
     absurd = metric(session_h="s0", total_time=1.7e308, user_time=1.7e308, kernel_time=-1.7e308)
     async with client.post("/metrics/", json=absurd) as response:
         assert response.status == 201
-    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    (row,) = await reader.suite_loads(["s0"], ["c" * 32])
     assert row["cpu_seconds"] == pytest.approx(1e7 + 12.0)
 
 
@@ -81,7 +81,7 @@ async def test_names(client: Any, reader: HistoryReader) -> None:
     """By their beginning, literally, the equal one first."""
     for name in ("a%", "ab", "abc"):
         await send(client, name, 0, scm_ref=f"x{name}")
-    assert await reader.sessions_named("ab", 5) == ["ab", "abc"]
-    assert await reader.sessions_named("a%", 5) == ["a%"]
-    assert await reader.commits_named("xa", 2) == ["xa%", "xab"]
+    assert await reader.sessions_by_prefix("ab", 5) == ["ab", "abc"]
+    assert await reader.sessions_by_prefix("a%", 5) == ["a%"]
+    assert await reader.commits_by_prefix("xa", 2) == ["xa%", "xab"]
     assert await reader.latest_of_commit("xab", 5) == ["ab"]

@@ -79,8 +79,8 @@ async def test_every_metric_by_a_cursor(database: Database) -> None:
     """All of them, in the order of arrival, or those of a filter."""
     reader = await _load(database, [metric(item=f"test_{n}", kind="ab"[n % 2]) for n in range(2_500)])
 
-    assert [row["item"] async for row in reader.every_metric(MetricFilter())] == [f"test_{n}" for n in range(2_500)]
-    assert len([row async for row in reader.every_metric(MetricFilter(kind="a"))]) == 1_250
+    assert [row["item"] async for row in reader.all_metrics(MetricFilter())] == [f"test_{n}" for n in range(2_500)]
+    assert len([row async for row in reader.all_metrics(MetricFilter(kind="a"))]) == 1_250
 
 
 @pytest.mark.parametrize("name", ["it's", 'a"b', "{0}", "%s", "$1", "; DROP TABLE test_sessions"])

@@ -286,10 +286,10 @@ class TestUnnamed:
         writer = MetricsWriter(database)
         await self._store(writer, database, _rows(2, session_h="gone") + _rows(1, session_h="there"))
         await writer.delete_session("gone")
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0", "test_1"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (0, ["test_0", "test_1"])
 
         await self._age(database)
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (1, ["test_0"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (1, ["test_0"])
 
         await self._store(writer, database, _rows(2, session_h="later"))
         assert await self._items(database) == ["test_0", "test_1"]
@@ -302,23 +302,23 @@ class TestUnnamed:
         await self._store(writer, database, _rows(1, session_h="gone"))
         await writer.delete_session("gone")
 
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (0, ["test_0"])
 
     async def test_a_few_at_a_time(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         """A round looks at so many and the next goes on behind them, from the first again after the last."""
         monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_AT_ONCE", 3)
-        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_OF_A_ROUND", 6)
+        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_PER_ROUND", 6)
         writer = MetricsWriter(database)
         await self._store(writer, database, _rows(10, session_h="gone"))
         await writer.delete_session("gone")
         await self._age(database)
 
-        assert [await writer.remove_unnamed_items() for _ in range(2)] == [6, 4]
+        assert [await writer.remove_unused_items() for _ in range(2)] == [6, 4]
 
         await self._store(writer, database, _rows(2, session_h="gone"))
         await writer.delete_session("gone")
         await self._age(database)
-        assert sum([await writer.remove_unnamed_items() for _ in range(2)]) == 2
+        assert sum([await writer.remove_unused_items() for _ in range(2)]) == 2
 
     async def test_one_that_is_asked_for_meanwhile(self, database: Database) -> None:
         """The removal waits for who has asked before it, and then leaves the test where it is."""
@@ -332,7 +332,7 @@ class TestUnnamed:
             assert row is not None
             values = [[row[name]] for name in tuple(row.keys())[:7]]
             await other.execute(queries.load(PACKAGE)["insert_items"], *values)
-            removal = asyncio.ensure_future(writer.remove_unnamed_items())
+            removal = asyncio.ensure_future(writer.remove_unused_items())
             await until(lambda: self._waits(database))
 
         assert (await removal, await self._items(database)) == (0, ["test_0"])
@@ -362,7 +362,7 @@ class TestUnnamed:
         async def slow() -> AsyncIterator[list[MetricRow]]:
             yield _rows(3)
             await self._age(database)
-            assert await cleaner.remove_unnamed_items() == 0
+            assert await cleaner.remove_unused_items() == 0
             yield _rows(3)
 
         async with writer.bulk() as load:
@@ -371,7 +371,7 @@ class TestUnnamed:
         assert len(await MetricsReader(database).metrics_page(0, 10)) == 6
         await self._age(database)
         await writer.delete_session("5" * 32)
-        assert await cleaner.remove_unnamed_items() == 3
+        assert await cleaner.remove_unused_items() == 3
 
     async def test_together_with_those_who_write(self, database: Database) -> None:
         """Whoever comes first, removal or writer: no metric is ever without its test."""
@@ -385,13 +385,13 @@ class TestUnnamed:
                     writer.commit(connection, [_submission(some)])
                     for writer, connection, some in zip(writers, connections, rows, strict=True)
                 ),
-                *(MetricsWriter(database).remove_unnamed_items(self.HOUR) for _ in range(3)),
+                *(MetricsWriter(database).remove_unused_items(self.HOUR) for _ in range(3)),
             )
             found = await MetricsReader(database).metrics_page(0, 1_000)
             assert len(found) == await database.fetchval("SELECT count(*) FROM test_metrics") == 60
             for number in range(3):
                 await writers[number].delete_session(f"{turn}-{number}")
             await self._age(database)
-        assert await MetricsWriter(database).remove_unnamed_items(self.HOUR) == 20
+        assert await MetricsWriter(database).remove_unused_items(self.HOUR) == 20
         for connection in connections:
             await connection.close()

@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.kernel.db.database import Database
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict.baseline_runs import HISTORY, BaselineRun, BaselineRuns, ComparisonPlan
+from smartmob.metrics.verdict.baseline_runs import MAX_HISTORY, BaselineRun, BaselineRuns, ComparisonPlan
 from smartmob.metrics.verdict.verdicts import Side
 from smartmob.settings import Settings
 from tests.metrics.suites import BASE, describe, send
@@ -48,20 +48,20 @@ async def test_what_lies_around(client: Any, occasions: BaselineRuns) -> None:
         await send(client, f"s{hour}", hour)
     plan = await _plan(occasions, _side("s3"), _side("s6"))
     assert (_names(plan.earlier), _names(plan.base), _names(plan.head)) == (["s0", "s1", "s2"], ["s3"], ["s6"])
-    assert _names(plan.further) == ["s5", "s7"]
-    assert len(plan.every()) == 7
+    assert _names(plan.confirming) == ["s5", "s7"]
+    assert len(plan.all_runs()) == 7
 
 
 async def test_the_history_of_a_run(client: Any, occasions: BaselineRuns) -> None:
     """Without a base it ends before the head, and has a bound."""
-    for hour in range(HISTORY + 4):
+    for hour in range(MAX_HISTORY + 4):
         await send(client, f"s{hour:02}", hour)
-    plan = await _plan(occasions, None, _side(f"s{HISTORY + 2}"))
-    assert len(plan.earlier) == HISTORY
-    assert _names(plan.earlier)[-1] == f"s{HISTORY + 1}"
+    plan = await _plan(occasions, None, _side(f"s{MAX_HISTORY + 2}"))
+    assert len(plan.earlier) == MAX_HISTORY
+    assert _names(plan.earlier)[-1] == f"s{MAX_HISTORY + 1}"
     assert (plan.base, plan.between) == ((), None)
     assert plan.after is not None
-    assert plan.after.hashes == [f"s{HISTORY + 3}"]
+    assert plan.after.hashes == [f"s{MAX_HISTORY + 3}"]
 
 
 async def test_a_head_before_the_base(client: Any, occasions: BaselineRuns) -> None:
@@ -78,7 +78,7 @@ async def test_branches(client: Any, occasions: BaselineRuns) -> None:
         await send(client, f"s{hour:02}", hour, tags={"pipeline_branch": "main" if hour % 2 else "dev"})
     plan = await _plan(occasions, _side("s05"), _side("s08"))
     assert _names(plan.earlier) == ["s00", "s01", "s02", "s03", "s04"]
-    assert _names(plan.further) == ["s06", "s10"]
+    assert _names(plan.confirming) == ["s06", "s10"]
     plan = await _plan(occasions, None, _side("s11"))
     assert _names(plan.earlier) == ["s01", "s03", "s05", "s07", "s09"]
 

@@ -10,7 +10,7 @@ NOBODY: frozenset[str] = frozenset()
 def _memory(most: int = 3) -> VerdictCache[str]:
     """Return a memory that has the value `v` of `k`, which waits for the context `c` and depends on the session `s`."""
     memory: VerdictCache[str] = VerdictCache(most)
-    with memory.watch() as changed:
+    with memory.track_changes() as changed:
         memory.put("k", "v", 10.0, changed, frozenset({"s"}), frozenset({"c"}))
     return memory
 
@@ -18,7 +18,7 @@ def _memory(most: int = 3) -> VerdictCache[str]:
 def test_it_is_remembered() -> None:
     """A value is given until its end, and until something else is stored."""
     memory = _memory()
-    memory.forget("other", "another")
+    memory.invalidate("other", "another")
     assert (memory.get("k", 10.0), memory.get("k", 10.1), memory.get("x", 0.0)) == ("v", None, None)
 
 
@@ -26,10 +26,10 @@ def test_it_is_forgotten() -> None:
     """A metric of its session, or of the context that it waits for, and everything at once."""
     for session_h, context_h in (("s", "x"), ("x", "c")):
         memory = _memory()
-        memory.forget(session_h, context_h)
+        memory.invalidate(session_h, context_h)
         assert memory.get("k", 0.0) is None
     memory = _memory()
-    memory.clear()
+    memory.invalidate_all()
     assert memory.get("k", 0.0) is None
 
 
@@ -37,12 +37,12 @@ def test_what_changed_meanwhile() -> None:
     """A value that was overtaken while it was made is not remembered; what does not concern it does not matter."""
     memory: VerdictCache[str] = VerdictCache()
     for number, (session_h, kept) in enumerate((("s", None), ("x", "v"))):
-        with memory.watch() as changed:
-            memory.forget(session_h, "x")
+        with memory.track_changes() as changed:
+            memory.invalidate(session_h, "x")
             memory.put(number, "v", 10.0, changed, frozenset({"s"}), NOBODY)
         assert memory.get(number, 0.0) == kept
-    with memory.watch() as changed:
-        memory.clear()
+    with memory.track_changes() as changed:
+        memory.invalidate_all()
         memory.put("k", "v", 10.0, changed, frozenset({"s"}), NOBODY)
     assert memory.get("k", 0.0) is None
 
@@ -55,7 +55,7 @@ def test_it_has_a_bound() -> None:
     assert memory.get("k", 0.0) == "v"
     memory.put("c", "c", 10.0, set(), frozenset({"t"}), NOBODY)
     assert [memory.get(key, 0.0) for key in ("k", "a", "b", "c")] == ["v", None, "b", "c"]
-    memory.forget("s", "")
+    memory.invalidate("s", "")
     assert [memory.get(key, 0.0) for key in ("k", "b", "c")] == [None, None, "c"]
 
 
@@ -63,7 +63,7 @@ def test_a_value_is_replaced() -> None:
     """The later one counts, with what it depends on."""
     memory = _memory()
     memory.put("k", "w", 10.0, set(), frozenset({"t"}), NOBODY)
-    memory.forget("s", "c")
+    memory.invalidate("s", "c")
     assert memory.get("k", 0.0) == "w"
-    memory.forget("t", "")
+    memory.invalidate("t", "")
     assert memory.get("k", 0.0) is None

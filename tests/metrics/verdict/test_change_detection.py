@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import verdicts as simulation
 from smartmob.metrics.verdict.change_detection import (
-    LEAST_HISTORY,
+    MIN_HISTORY,
     SCALES,
     Change,
     DetectedChanges,
@@ -20,7 +20,7 @@ from smartmob.metrics.verdict.change_detection import (
     Limits,
     RunHistory,
     Values,
-    judge,
+    detect_changes,
 )
 
 TIME = SCALES["total_time"]
@@ -51,7 +51,7 @@ def history(subject: float | None = 0.1, number: int = 10, **options: float) -> 
 
 def found(timeline: RunHistory, limits: Limits = USUAL, resource: str = "total_time") -> Change:
     """Return what the rule says of the subject."""
-    return judge(timeline, SCALES[resource], limits).changes[SUBJECT]
+    return detect_changes(timeline, SCALES[resource], limits).changes[SUBJECT]
 
 
 def said(change: Change) -> tuple[int, bool | None]:
@@ -131,7 +131,7 @@ class TestBase:
 
     def test_new_and_gone(self) -> None:
         """Tests that one side lacks are told apart."""
-        judged = judge(RunHistory(history(None), [occasion(0.1, 99, others=19)], base=1), TIME, Limits())
+        judged = detect_changes(RunHistory(history(None), [occasion(0.1, 99, others=19)], base=1), TIME, Limits())
         assert list(judged.new) == [SUBJECT]
         assert list(judged.gone) == [name("other_19")]
 
@@ -168,7 +168,7 @@ class TestShift:
 
     def test_a_slow_machine(self) -> None:
         """It is told by itself, and no test is blamed."""
-        judged = judge(RunHistory(history(), [occasion(0.1, 99, shift=1.4)]), TIME, Limits())
+        judged = detect_changes(RunHistory(history(), [occasion(0.1, 99, shift=1.4)]), TIME, Limits())
         assert judged.shift.ratio == pytest.approx(1.4, rel=0.02)
         assert judged.shift.notable
         assert {change.direction for change in judged.changes.values()} == {0}
@@ -187,25 +187,25 @@ class TestShift:
 
     def test_a_steady_machine(self) -> None:
         """A shift that is as usual is nothing special."""
-        shift = judge(RunHistory(history(), [occasion(0.1, 99)]), TIME, Limits()).shift
+        shift = detect_changes(RunHistory(history(), [occasion(0.1, 99)]), TIME, Limits()).shift
         assert not shift.notable
         assert shift.usual == pytest.approx(1.0, abs=0.02)
 
     def test_a_machine_that_always_varies(self) -> None:
         """The same shift on a machine that is never steady is nothing special either."""
         past = [occasion(0.1, seed, shift=1.0 + 0.3 * (seed % 3)) for seed in range(12)]
-        assert not judge(RunHistory(past, [occasion(0.1, 99, shift=1.4)]), TIME, Limits()).shift.notable
+        assert not detect_changes(RunHistory(past, [occasion(0.1, 99, shift=1.4)]), TIME, Limits()).shift.notable
 
     def test_too_few_tests(self) -> None:
         """With four tests a slow machine cannot be told from slow tests, and nothing is removed."""
         past = history(others=3)
-        judged = judge(RunHistory(past, [occasion(0.15, 99, others=3)]), TIME, Limits())
+        judged = detect_changes(RunHistory(past, [occasion(0.15, 99, others=3)]), TIME, Limits())
         assert (judged.shift.ratio, judged.shift.tests) == (None, 4)
         assert said(judged.changes[SUBJECT]) == (1, None)
 
     def test_one_test_that_outweighs_all(self) -> None:
         """A test of an hour among many of 100 ms moves nothing but itself."""
-        judged = judge(RunHistory(history(3600.0), [occasion(7200.0, 99)]), TIME, Limits())
+        judged = detect_changes(RunHistory(history(3600.0), [occasion(7200.0, 99)]), TIME, Limits())
         assert judged.shift.ratio == pytest.approx(1.0, abs=0.02)
         assert {key for key, change in judged.changes.items() if change.direction} == {SUBJECT}
 
@@ -266,7 +266,7 @@ class TestLittleHistory:
     def test_one_test_with_a_history(self) -> None:
         """A test alone is judged by its own noise."""
         assert said(found(RunHistory(history(others=0), [occasion(0.15, 99, others=0)]))) == (1, None)
-        short = found(RunHistory(history(others=0, number=LEAST_HISTORY - 1), [occasion(0.15, 99, others=0)]))
+        short = found(RunHistory(history(others=0, number=MIN_HISTORY - 1), [occasion(0.15, 99, others=0)]))
         assert (short.direction, short.noise) == (0, None)
 
 
@@ -277,7 +277,7 @@ class TestResources:
         """The plugin subtracts a baseline; a growth from below zero is seen, and has no ratio."""
         past = [{name(f"t{n}"): -0.5 + 0.01 * ((n + s) % 3) for n in range(8)} for s in range(10)]
         head = {**past[0], name("t0"): 30.0}
-        judged = judge(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0))
+        judged = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0))
         change = judged.changes[name("t0")]
         assert (change.direction, change.ratio, change.corrected_ratio) == (1, None, None)
         assert judged.shift.ratio is None
@@ -287,7 +287,7 @@ class TestResources:
         """What all tests need more is a change of each."""
         past = [{name(f"t{n}"): 10.0 + n for n in range(8)} for _ in range(10)]
         head = {key: value + 20.0 for key, value in past[0].items()}
-        changes = judge(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
+        changes = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
         assert {change.direction for change in changes.values()} == {1}
 
     @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(sorted(SCALES)))
@@ -295,7 +295,7 @@ class TestResources:
         """What was put on a scale comes back, within its bounds."""
         scale = SCALES[resource]
         bounded = max(-1e15, min(value, 1e15))
-        assert scale.backward(scale.forward(value)) == pytest.approx(bounded, rel=1e-9, abs=1e-9)
+        assert scale.from_log(scale.to_log(value)) == pytest.approx(bounded, rel=1e-9, abs=1e-9)
 
     @given(
         st.lists(
@@ -311,7 +311,7 @@ class TestResources:
     def test_whatever_was_sent(self, occasions: list[Mapping[ItemName, float]], resource: str, based: bool) -> None:
         """Any numbers on any occasions get an answer of finite numbers, with every test of both sides in it once."""
         timeline = RunHistory(occasions[:-1], occasions[-1:], base=int(based and len(occasions) > 1))
-        judged = judge(timeline, SCALES[resource], Limits())
+        judged = detect_changes(timeline, SCALES[resource], Limits())
         assert set(judged.changes) | set(judged.new) == set(occasions[-1])
         assert not set(judged.changes) & set(judged.new)
         for change in judged.changes.values():
@@ -347,5 +347,5 @@ class TestSimulation:
 
 def test_what_is_judged() -> None:
     """A judgement without a head is empty."""
-    judged: DetectedChanges = judge(RunHistory(history(), []), TIME, Limits())
+    judged: DetectedChanges = detect_changes(RunHistory(history(), []), TIME, Limits())
     assert (judged.changes, judged.new) == ({}, {})

@@ -26,7 +26,7 @@ async def test_a_series(client: Any) -> None:
     assert series["item"] == found["items"][0]["item"]
     assert [(change["started_at"], change["what"]) for change in series["changes"]] == [
         ("2026-11-01T15:00:00Z", "python_info '3.11.7' became '3.14.0'"),
-        ("2026-11-01T16:00:00Z", "a context that is not known"),
+        ("2026-11-01T16:00:00Z", "an unknown context"),
     ]
     assert series["points"][0] | {"scm_ref": "of-s1", "cpu_usage": 0.5, "mem_usage": 1.0} == series["points"][0]
 

@@ -9,10 +9,10 @@ import pytest
 from smartmob.metrics.model import Context
 from smartmob.metrics.verdict import verdicts
 from smartmob.metrics.verdict.change_detection import Change, DetectedChanges, Shift
-from smartmob.metrics.verdict.verdicts import MeasuredContext, Verdict
+from smartmob.metrics.verdict.verdicts import Environment, Verdict
 
 NAME = ("tests/test_sum.py", "test_sum", "test_sum[1]", "function")
-PLACE = MeasuredContext("c", "rack7", "3.11", {NAME: "id"})
+PLACE = Environment("c", "rack7", "3.11", {NAME: "id"})
 NOTHING = DetectedChanges(Shift(1.0, 1.02, 20), {}, {}, {})
 
 
@@ -62,7 +62,7 @@ def test_new_and_gone() -> None:
     """What one side lacks."""
     new, gone = ("a", "new", "new", "function"), ("a", "gone", "gone", "function")
     found = DetectedChanges(NOTHING.shift, {}, {new: 1.0}, {gone: 2.0})
-    rows = verdicts.item_verdicts(found, MeasuredContext("c", "", "", {new: "1", gone: "2"}), None, "history")
+    rows = verdicts.item_verdicts(found, Environment("c", "", "", {new: "1", gone: "2"}), None, "history")
     assert [(row.verdict, row.base, row.head, row.reason) for row in rows] == [
         ("new", None, 1.0, "the history does not have it"),
         ("gone", 2.0, None, "the head does not have it"),
@@ -72,7 +72,7 @@ def test_new_and_gone() -> None:
 def test_the_order() -> None:
     """The worst first, and among equals the largest change."""
     rows = [_said(_change(0, None)), _said(_change(head=0.2)), _said(_change(corrected=0.5)), _said(_change(1, None))]
-    ordered = verdicts.ordered(rows)
+    ordered = verdicts.by_severity(rows)
     assert [row.verdict for row in ordered] == ["regression", "regression", "suspect", "noise"]
     assert ordered[0].corrected_ratio == 5.0
 
@@ -80,7 +80,7 @@ def test_the_order() -> None:
 @pytest.mark.parametrize(
     ("shift", "resource", "verdict", "says"),
     [
-        (Shift(1.01, 1.02, 20), "total_time", "steady", "nothing special; it varies by 2.0%"),
+        (Shift(1.01, 1.02, 20), "total_time", "steady", "within the usual variation; it varies by 2.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
         (Shift(None, None, 1), "total_time", "unknown", "Only 1 test can be compared"),
@@ -89,7 +89,7 @@ def test_the_order() -> None:
 )
 def test_a_shift(shift: Shift, resource: str, verdict: str, says: str) -> None:
     """A finding about the machine, in words."""
-    found = verdicts.shift_found(shift, resource)
+    found = verdicts.describe_shift(shift, resource)
     assert found.verdict == verdict
     assert says in found.explanation
 
@@ -109,8 +109,8 @@ def test_a_shift(shift: Shift, resource: str, verdict: str, says: str) -> None:
 def test_the_whole(counts: dict[str, int], verdict: str, says: str) -> None:
     """The worst of its tests, and how many there are."""
     every = dict.fromkeys(verdicts.VERDICTS, 0) | counts
-    shift = verdicts.shift_found(Shift(1.2, 1.02, 20), "total_time")
-    found = verdicts.overall(every, shift, ["because"] if counts.get("unfit") else [])
+    shift = verdicts.describe_shift(Shift(1.2, 1.02, 20), "total_time")
+    found = verdicts.overall_verdict(every, shift, ["because"] if counts.get("unfit") else [])
     assert found[0] == verdict
     assert says in found[1]
     if verdict not in ("unfit",):
