@@ -27,8 +27,8 @@ _PROCESS_LEVELS = {
     "deleted": "plain",
 }
 """The level of each kind of process event; other kinds are not shown."""
-_MAX_HOSTS = 1_000
-_EVENTS_AT_ONCE = 1_000
+_MAX_HOSTS = 1_000  # machines
+_EVENTS_AT_ONCE = 1_000  # process events that one query reads
 _EXPECTED_STATUSES = (0, None, -signal.SIGTERM, -signal.SIGINT)
 """Exit statuses of a process that succeeded or was asked to end."""
 

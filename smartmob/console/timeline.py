@@ -24,13 +24,13 @@ TESTS_SPAN = timedelta(hours=2)
 """The longest span in which single tests are shown: in a longer one they are too short to be seen."""
 
 # The largest number of items of each kind; beyond it only the newest are included.
-MAX_RUNS = 200
+MAX_RUNS = 200  # test runs
 MAX_TESTS = 2_000  # executions of tests
-MAX_JOBS = 500
+MAX_JOBS = 500  # jobs
 MAX_LOADS = 20  # load tests
-MAX_PROCESS_EVENTS = 5_000
-MAX_CHANGES = 500
-MAX_MARKS = 1_000
+MAX_PROCESS_EVENTS = 5_000  # events
+MAX_CHANGES = 500  # changes of each feature
+MAX_MARKS = 1_000  # notes
 
 _START_KINDS = ("started", "restarted")
 

@@ -65,7 +65,7 @@ _LARGEST_VALUE = 1e15
 
 
 class Scale(NamedTuple):
-    """How the values of a resource are compared.
+    """The scale on which the values of a resource are compared.
 
     Below `linear_below` the logarithmic scale becomes linear. `least_change` is the change that matters by default.
     Both are in `unit`. `has_shift` tells whether a busy machine moves the values of all tests by one factor.
