@@ -1,4 +1,4 @@
-"""When a machine counts as busy with something else."""
+"""The assessment of the host load during a run."""
 
 from __future__ import annotations
 
@@ -34,26 +34,28 @@ class _Host:
         (3.0, 9.0, [0.0], False),
     ],
 )
-def test_busy(cpu: float, tests: float, earlier: list[float], busy: bool) -> None:
-    """More than usual beside what the tests themselves take; never below nothing."""
+def test_a_machine_is_busy_if_other_programs_use_more_than_usual(
+    cpu: float, tests: float, earlier: list[float], busy: bool
+) -> None:
+    """The load by the tests does not count, and the load by others is never negative."""
     found = assess_load("rack7", cpu, tests, earlier)
     assert (found.busy, found.others >= 0.0, found.usual is None) == (busy, True, not earlier)
     assert f"{cpu:.0f}%" in found.explanation
 
 
-def test_what_the_tests_take() -> None:
-    """Parallel sessions take together what they take within the span of all."""
-    efforts = [SuiteLoad(NOON, NOON + timedelta(seconds=8), 8.0), SuiteLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
-    together = SuiteLoad.combined(efforts)
-    assert together is not None
-    assert (together.cpu_percent(2), together.cpu_percent(0)) == (50.0, 0.0)
+def test_the_load_of_parallel_sessions_is_combined() -> None:
+    """Parallel sessions use their processor seconds within the span of all."""
+    loads = [SuiteLoad(NOON, NOON + timedelta(seconds=8), 8.0), SuiteLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
+    combined = SuiteLoad.combined(loads)
+    assert combined is not None
+    assert (combined.cpu_percent(2), combined.cpu_percent(0)) == (50.0, 0.0)
     assert SuiteLoad(NOON, NOON, 1.0).cpu_percent(1) == 0.0
     assert SuiteLoad(NOON, NOON + timedelta(seconds=1), 9.0).cpu_percent(1) == 100.0
     assert SuiteLoad.combined([]) is None
 
 
-def test_which_machine() -> None:
-    """Names are one in any case, and either may lack its domain; the same name goes before that."""
+def test_a_machine_is_found_with_or_without_its_domain() -> None:
+    """Names are compared without case, and either may lack its domain; an exact match comes first."""
     hosts = [_Host("RACK7", _Cpu(1.0)), _Host("rack7.lab", _Cpu(2.0)), _Host("rack8", _Cpu(3.0)), _Host("mute", None)]
     assert cpu_of_node("rack7", hosts) == 1.0
     assert cpu_of_node("rack7.lab", hosts) == 2.0
