@@ -87,14 +87,14 @@ class _Handlers:
         return response
 
     async def marks(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, MarksQuery)
-        end = moment("to", asked.end, clock.now())
-        start = moment("from", asked.start, max(end, _FIRST_DAY + _DAY) - _DAY)
+        arguments = query(request, MarksQuery)
+        end = moment("to", arguments.end, clock.now())
+        start = moment("from", arguments.start, max(end, _FIRST_DAY + _DAY) - _DAY)
         if start >= end:
             raise InvalidInput.at("from", "the span is empty: `from` must be before `to`")
-        after = None if asked.after is None else paging.parse_place(asked.after, "after")
-        marks = await self._service.marks(start, end, asked.limit, after)
-        last = marks[-1] if len(marks) == asked.limit else None
+        after = None if arguments.after is None else paging.parse_place(arguments.after, "after")
+        marks = await self._service.marks(start, end, arguments.limit, after)
+        last = marks[-1] if len(marks) == arguments.limit else None
         return json_response(Marks(marks, None if last is None else paging.cursor(last.at.isoformat(), str(last.id))))
 
     async def mark(self, request: web.Request) -> web.StreamResponse:

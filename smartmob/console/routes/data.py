@@ -56,12 +56,12 @@ class DataHandlers:
         return json_response(await self._service.overview())
 
     async def timeline(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, TimelineQuery)
-        end = moment("to", asked.end, clock.now())
-        start = moment("from", asked.start, max(end, _FIRST_END) - _HOUR)
+        arguments = query(request, TimelineQuery)
+        end = moment("to", arguments.end, clock.now())
+        start = moment("from", arguments.start, max(end, _FIRST_END) - _HOUR)
         if not timedelta() < end - start <= _LONGEST_SPAN:
             raise InvalidInput.at("from", "expected a span of at most ten years: `from` must be before `to`")
-        return json_response(await timeline(self._service, start, end, asked.points))
+        return json_response(await timeline(self._service, start, end, arguments.points))
 
     async def peers(self, _: web.Request) -> web.StreamResponse:
         return json_response(PeerList(self._peers.listed()))

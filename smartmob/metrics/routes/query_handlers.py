@@ -78,11 +78,11 @@ class QueryHandlers:
         return json_response(protocol.Count(await self._service.count_contexts()))
 
     async def sessions(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, protocol.SessionsQuery)
-        if asked.method not in ("match_any", "match_all"):
-            raise InvalidInput.at("method", f"expected match_any or match_all, got {asked.method!r}")
-        tags = protocol.tag_filter(asked.with_flags or asked.with_tags, asked.restrict_flags)
-        match_any = asked.method == "match_any"
+        arguments = query(request, protocol.SessionsQuery)
+        if arguments.method not in ("match_any", "match_all"):
+            raise InvalidInput.at("method", f"expected match_any or match_all, got {arguments.method!r}")
+        tags = protocol.tag_filter(arguments.with_flags or arguments.with_tags, arguments.restrict_flags)
+        match_any = arguments.method == "match_any"
         selection = SessionFilter(prefix=_optional(request, "h"), tags=tags, match_any=match_any)
         return _paged(request, "sessions", await self._service.sessions(selection, _page_number(request)))
 
@@ -122,15 +122,15 @@ class QueryHandlers:
         return _sub_list(request, "sessions", listing, **parts)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, protocol.RunsQuery)
-        runs = await self._runs.before(_before(asked.before), asked.limit)
+        arguments = query(request, protocol.RunsQuery)
+        runs = await self._runs.before(_before(arguments.before), arguments.limit)
         if not runs:
             return web.Response(status=204)
         document: dict[str, Any] = {"runs": runs}
-        if len(runs) == asked.limit:
+        if len(runs) == arguments.limit:
             last = runs[-1]
             cursor = paging.cursor(last.started_at.isoformat(), last.sessions[0].session_h)
-            document["next_url"] = f"{_path(request)}?limit={asked.limit}&before={cursor}"
+            document["next_url"] = f"{_path(request)}?limit={arguments.limit}&before={cursor}"
         return json_response(document)
 
     async def run(self, request: web.Request) -> web.StreamResponse:

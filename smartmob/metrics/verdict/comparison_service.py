@@ -69,13 +69,13 @@ class ComparisonService:
         self._cache: VerdictCache[Comparison] = VerdictCache()
         self.host_load: HostLoadSource | None = None
 
-    async def compare(self, asked: ComparisonRequest) -> Comparison:
+    async def compare(self, request: ComparisonRequest) -> Comparison:
         """Return what changed from the base to the head. Raises InvalidInput and NotFound for either name."""
-        base = await self._references.resolve("base", asked.base)
-        head = await self._references.resolve("head", asked.head)
+        base = await self._references.resolve("base", request.base)
+        head = await self._references.resolve("head", request.head)
         if set(base.sessions) <= set(head.sessions):
-            raise InvalidInput.at("head", f"{asked.head} has all sessions of {asked.base}; compare it with another")
-        return _comparison(base, head, asked, await self._results(base, head, asked))
+            raise InvalidInput.at("head", f"{request.head} has all sessions of {request.base}; compare it with another")
+        return _comparison(base, head, request, await self._results(base, head, request))
 
     async def verdict_of_run(self, ident: str, resource: verdicts.Resource = "total_time") -> Comparison:
         """Return what changed in a run against all runs before it, without the tests that are noise. Raises NotFound.
@@ -87,9 +87,9 @@ class ComparisonService:
         if (cached := self._cache.get(key, clock.epoch())) is not None:
             return cached
         with self._cache.track_changes() as changed:
-            asked = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)
-            results = await self._results(None, head, asked)
-            found = _comparison(None, head, asked, results, noise=False)
+            request = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)
+            results = await self._results(None, head, request)
+            found = _comparison(None, head, request, results, noise=False)
             sessions = frozenset(head.sessions).union(*(result.sessions for result in results))
             contexts = frozenset[str]().union(*(result.contexts for result in results))
             self._cache.put(key, found, clock.epoch() + _CACHE_SECONDS, changed, sessions, contexts)
@@ -115,32 +115,32 @@ class ComparisonService:
 
     # -- environments -------------------------------------------------------------------------------------------------
 
-    async def _results(self, base: Side | None, head: Side, asked: ComparisonRequest) -> list[_EnvironmentResult]:
+    async def _results(self, base: Side | None, head: Side, request: ComparisonRequest) -> list[_EnvironmentResult]:
         async with self._slots:
             by_session = await self._reader.contexts_of([*(base.sessions if base else ()), *head.sessions])
             known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
             contexts = _Contexts(known, by_session)
-            return [await self._result(h, contexts, base, head, asked) for h in _environments_of(contexts, head)]
+            return [await self._result(h, contexts, base, head, request) for h in _environments_of(contexts, head)]
 
     async def _result(
-        self, context_h: str, found: _Contexts, base: Side | None, head: Side, asked: ComparisonRequest
+        self, context_h: str, found: _Contexts, base: Side | None, head: Side, request: ComparisonRequest
     ) -> _EnvironmentResult:
         contexts = await self._reader.contexts_of_environment(context_h)
         plan = await self._baseline_runs.plan(contexts, base, head)
         if plan is None or not (plan.earlier or plan.base):
-            return await self._without_history(context_h, found, contexts, base, head, asked)
-        plan, values, ids = await self._values(plan, contexts, asked.resource)
+            return await self._without_history(context_h, found, contexts, base, head, request)
+        plan, values, ids = await self._values(plan, contexts, request.resource)
         context = found.known.get(context_h)
         environment = _environment(context_h, context, ids)
         host, busy = await self._assess_loads(context, contexts, plan)
         history = _run_history(plan, values, busy)
         changes = await asyncio.to_thread(
-            change_detection.detect_changes, history, SCALES[asked.resource], asked.limits()
+            change_detection.detect_changes, history, SCALES[request.resource], request.limits()
         )
         unfit = host.explanation if host is not None and host.busy else None
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
             unfit = f"the processors of {environment.machine_node} were busy with something else while the base ran"
-        shift = verdicts.describe_shift(changes.shift, asked.resource)
+        shift = verdicts.describe_shift(changes.shift, request.resource)
         return _EnvironmentResult(
             context=ComparedContext(
                 context_h, environment.machine_node, environment.python_info, len(history.history), shift, host
@@ -158,10 +158,10 @@ class ComparisonService:
         contexts: Sequence[str],
         base: Side | None,
         head: Side,
-        asked: ComparisonRequest,
+        request: ComparisonRequest,
     ) -> _EnvironmentResult:
         reason = _why_no_history(base, context_h, found)
-        by_session = await self._reader.values(asked.resource, head.sessions, contexts)
+        by_session = await self._reader.values(request.resource, head.sessions, contexts)
         names = await self._names(by_session)
         values = {names[ident]: value for found in by_session.values() for ident, value in found.items()}
         ids = {name: str(ident) for ident, name in names.items()}
@@ -224,7 +224,7 @@ class ComparisonService:
 def _comparison(
     base: Side | None,
     head: Side,
-    asked: ComparisonRequest,
+    request: ComparisonRequest,
     results: Sequence[_EnvironmentResult],
     *,
     noise: bool = True,
@@ -239,14 +239,14 @@ def _comparison(
     return Comparison(
         base=base,
         head=head,
-        resource=asked.resource,
-        unit=SCALES[asked.resource].unit,
+        resource=request.resource,
+        unit=SCALES[request.resource].unit,
         verdict=verdict,
         explanation=explanation,
         counts=counts,
         shift=shift,
         contexts=contexts,
-        items=reported[: asked.limit],
+        items=reported[: request.limit],
     )
 
 
