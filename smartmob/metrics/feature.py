@@ -33,5 +33,5 @@ def build(dependencies: Dependencies) -> Feature:
         comparisons=comparisons,
         maintenance=MaintenanceService(writer, settings),
     )
-    background_tasks = {"metrics-maintenance": service.maintenance.run}
-    return Feature(routes.table(service, dependencies.bodies), live, background_tasks, service=service)
+    work = {"metrics-maintenance": service.maintenance.run}
+    return Feature(routes.table(service, dependencies.bodies), live, work, service=service)

@@ -45,60 +45,34 @@ def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
 
 
 def _ingest(h: IngestHandlers) -> list[Route]:
-    def both(path: str, handler: Handler, name: str, summary: str, status: Answer, kind: Body) -> list[Route]:
-        """Return the route with and without a trailing slash; neither redirects to the other."""
-        return [
-            Route("POST", path + "/", handler, name, summary, {201: status}, kind),
-            Route("POST", path, handler, f"{name}_no_slash", summary, {201: status}, kind),
-        ]
-
+    context = body(model.NewContext, limit=_MAX_DESCRIPTION_BYTES)
+    session = body(model.NewSession, limit=_MAX_DESCRIPTION_BYTES)
     metrics = Body({JSON: model.NewMetric | list[model.NewMetric], NDJSON: model.NewMetric})
     imported = Body({JSON: model.ImportedMetric | list[model.ImportedMetric], NDJSON: model.ImportedMetric})
-    routes = [
-        *both(
-            "/contexts",
-            h.create_context,
-            "create_context",
-            "Store a context.",
-            answer(model.Context),
-            body(model.NewContext, limit=_MAX_DESCRIPTION_BYTES),
-        ),
-        *both(
-            "/sessions",
-            h.create_session,
-            "create_session",
-            "Store a session.",
-            answer(model.Session),
-            body(model.NewSession, limit=_MAX_DESCRIPTION_BYTES),
-        ),
-        *both(
-            "/metrics",
-            h.create_metrics,
-            "create_metric",
-            "Store a metric, or many: all or none of them.",
-            answer((model.Metric, protocol.Count), "The metric, or the number of stored metrics."),
-            metrics,
-        ),
-        Route(
-            "POST",
-            "/sessions/{h}/metrics",
-            h.append_metrics,
-            "append_metrics",
-            "Append metrics from a file to the `offset` ones that the session has: all or none of them.",
-            {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")},
-            imported,
-            protocol.AppendQuery,
-        ),
-        Route(
-            "DELETE",
-            "/sessions/{h}",
-            h.delete_session,
-            "delete_session",
-            "Delete a session with its metrics.",
-            {200: answer(protocol.Deleted), 404: Answer("There is no such session.")},
-        ),
+    stored = answer((model.Metric, protocol.Count), "The metric, or the number of stored metrics.")
+    many = "Store a metric, or many: all or none of them."
+    append = "Append metrics from a file to the `offset` ones that the session has: all or none of them."
+    appended = {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")}
+    deleted = {200: answer(protocol.Deleted), 404: Answer("There is no such session.")}
+    path, remove = "/sessions/{h}/metrics", "Delete a session with its metrics."
+    posts = [
+        *_posts("/contexts", h.create_context, "create_context", "Store a context.", answer(model.Context), context),
+        *_posts("/sessions", h.create_session, "create_session", "Store a session.", answer(model.Session), session),
+        *_posts("/metrics", h.create_metrics, "create_metric", many, stored, metrics),
+        Route("POST", path, h.append_metrics, "append_metrics", append, appended, imported, protocol.AppendQuery),
     ]
-    return [replace(route, roles=(INGEST, CONTROL)) if route.method == "POST" else route for route in routes]
+    return [
+        *(replace(route, roles=(INGEST, CONTROL)) for route in posts),
+        Route("DELETE", "/sessions/{h}", h.delete_session, "delete_session", remove, deleted),
+    ]
+
+
+def _posts(path: str, handler: Handler, name: str, summary: str, stored: Answer, kind: Body) -> list[Route]:
+    """Return a route with and without a trailing slash; neither redirects to the other."""
+    return [
+        Route("POST", path + "/", handler, name, summary, {201: stored}, kind),
+        Route("POST", path, handler, f"{name}_no_slash", summary, {201: stored}, kind),
+    ]
 
 
 def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
@@ -205,14 +179,7 @@ def _resources(h: QueryHandlers) -> list[Route]:
 def _runs(h: QueryHandlers) -> list[Route]:
     return [
         *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
-        Route(
-            "GET",
-            "/runs/{id}",
-            h.run,
-            "run",
-            "A test run.",
-            {200: answer(model.Run), 404: Answer("There is no such run.")},
-        ),
+        _one("/runs/{id}", h.run, "run", "A test run.", model.Run, missing="There is no such run."),
         Route(
             "GET",
             "/runs/{id}/metrics",
@@ -226,40 +193,47 @@ def _runs(h: QueryHandlers) -> list[Route]:
 
 
 def _comparisons(h: ComparisonHandlers) -> list[Route]:
+    compared = "Compare two runs, sessions or commits: which tests became slower or faster."
+    verdict = "Compare a run with all runs before it; tests that are noise are only counted."
+    executions = "The latest executions of a test by its id, oldest first, and where its context changed."
+    no_side, comparison = "There is no such run, session or commit.", verdicts.Comparison
+    query = verdicts.ComparisonRequest
     return [
-        Route(
-            "GET",
-            "/compare",
-            h.compare,
-            "compare",
-            "Compare two runs, sessions or commits: which tests became slower or faster.",
-            {200: answer(verdicts.Comparison), 404: Answer("There is no such run, session or commit.")},
-            query=verdicts.ComparisonRequest,
-        ),
-        Route(
-            "GET",
+        _one("/compare", h.compare, "compare", compared, comparison, query, missing=no_side),
+        _one(
             "/runs/{id}/verdict",
             h.run_verdict,
             "run_verdict",
-            "Compare a run with all runs before it; tests that are noise are only counted.",
-            {200: answer(verdicts.Comparison), 404: Answer("There is no such run.")},
-            query=protocol.VerdictQuery,
+            verdict,
+            comparison,
+            protocol.VerdictQuery,
+            missing="There is no such run.",
         ),
-        Route(
-            "GET",
+        _one(
             "/items/{id}/series",
             h.item_series,
             "item_series",
-            "The latest executions of a test by its id, oldest first, and where its context changed.",
-            {200: answer(series.Series), 404: Answer("There is no such test.")},
-            query=protocol.SeriesQuery,
+            executions,
+            series.Series,
+            protocol.SeriesQuery,
+            missing="There is no such test.",
         ),
     ]
 
 
-def _one(path: str, handler: Handler, name: str, summary: str, kind: type, query: type | None = None) -> Route:
-    """Return a route whose answer always has a body."""
-    return Route("GET", path, handler, name, summary, {200: answer(kind)}, query=query)
+def _one(
+    path: str,
+    handler: Handler,
+    name: str,
+    summary: str,
+    kind: type,
+    query: type | None = None,
+    *,
+    missing: str | None = None,
+) -> Route:
+    """Return a route whose answer always has a body; `missing` describes the status 404, if it can answer that."""
+    answers = {200: answer(kind)} if missing is None else {200: answer(kind), 404: Answer(missing)}
+    return Route("GET", path, handler, name, summary, answers, query=query)
 
 
 def _lists(

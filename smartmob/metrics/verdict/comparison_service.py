@@ -78,10 +78,7 @@ class ComparisonService:
         return _comparison(base, head, request, await self._results(base, head, request))
 
     async def verdict_of_run(self, ident: str, resource: verdicts.Resource = "total_time") -> Comparison:
-        """Return what changed in a run against all runs before it, without the tests that are noise. Raises NotFound.
-
-        The result is cached until something is stored that could change it.
-        """
+        """Return what changed in a run against all runs before it, without noise, from the cache. Raises NotFound."""
         head = await self._references.run(ident)
         key = (head.id, resource)
         if (cached := self._cache.get(key, clock.epoch())) is not None:
