@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.histories import Session, Suite
 from benchmarks.report import table
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits, RunHistory, judge
+from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits, RunHistory, detect_changes
 
 SIZES = (0.1, 0.2, 0.5)
 EACH = 10
@@ -34,8 +34,10 @@ _STUDENT = 2.756
 def ours(history: Sequence[Session], head: Session, following: Session) -> Alarms:
     """Return the alarms of the rule of `smartmob.metrics.verdict.change_detection`."""
     before, limits = [_named(session) for session in history], Limits()
-    first = judge(RunHistory(before, [_named(head)]), SCALES["total_time"], limits).changes
-    both = judge(RunHistory(before, [_named(head)], after=_named(following)), SCALES["total_time"], limits).changes
+    first = detect_changes(RunHistory(before, [_named(head)]), SCALES["total_time"], limits).changes
+    both = detect_changes(
+        RunHistory(before, [_named(head)], after=_named(following)), SCALES["total_time"], limits
+    ).changes
     return (
         {name[1] for name, change in first.items() if change.direction > 0},
         {name[1] for name, change in both.items() if change.direction and change.confirmed},
@@ -122,7 +124,7 @@ def _cost(history: int) -> float:
     taken = []
     for _ in range(5):
         started = time.perf_counter()
-        judge(RunHistory(past, [head]), SCALES["total_time"], Limits())
+        detect_changes(RunHistory(past, [head]), SCALES["total_time"], Limits())
         taken.append(time.perf_counter() - started)
     return min(taken) * 1000
 

@@ -1,4 +1,4 @@
-"""The files that pages load: read and compressed once, under an address that changes with their content."""
+"""The static files of the pages: read and compressed once, under an address that changes with their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file to send; `packed` is its gzip form."""
+    """A static file; `packed` is its content compressed with gzip."""
 
     media_type: str
     packed: bytes
@@ -26,9 +26,9 @@ class Asset:
 
 @cache
 def digest() -> str:
-    """Return what stands in the address of all files: they refer to each other, so it is of all of them together."""
+    """Return the digest in the addresses of all files. It covers all of them, because they import each other."""
     hashed = hashlib.sha256(metadata.version("plotly").encode())
-    for name, content in sorted(_own().items()):
+    for name, content in sorted(_own_files().items()):
         hashed.update(f"{name}\0{len(content)}\0".encode())
         hashed.update(content)
     return hashed.hexdigest()[:16]
@@ -36,24 +36,24 @@ def digest() -> str:
 
 @cache
 def asset(name: str) -> Asset | None:
-    """Return a file by its name; the large one is compressed when it is asked for first, so call it in a thread."""
-    content = _plotly() if name == PLOTLY else _own().get(name)
+    """Return a file by its name, or None. The first call compresses it, so call this in a thread."""
+    content = _plotly() if name == PLOTLY else _own_files().get(name)
     if content is None:
         return None
     return Asset(_TYPES[name.rpartition(".")[2]], gzip.compress(content, 6, mtime=0), content)
 
 
 @cache
-def _own() -> dict[str, bytes]:
+def _own_files() -> dict[str, bytes]:
     folder = resources.files("smartmob.console").joinpath("static")
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 
 
 @cache
 def plotly_styles() -> tuple[str, ...]:
-    """Return the hashes of the style sheets that plotly puts into a page when it is loaded, for the page's policy.
+    """Return the SHA-256 hashes of the style sheets that plotly adds to a page, for the page's content security policy.
 
-    Its maps bring one along; without being allowed it would be refused, which is logged in the browser as an error.
+    Its maps add one. Without the hash a browser refuses the style sheet and logs an error.
     """
     sheets = _STYLE.findall(_plotly())
     return tuple(base64.b64encode(hashlib.sha256(sheet).digest()).decode() for sheet in sheets)

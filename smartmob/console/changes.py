@@ -1,4 +1,4 @@
-"""What happened in a span, of every feature, in the order of time."""
+"""The changes in a time span, gathered from all features, in the order of time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartmob.metrics.model import Run as TestRun
 from smartmob.processes.model import ProcessEvent
 from smartmob.turrets.model import Run as LoadRun
 
-_TOLD_OF_PROCESSES = {
+_PROCESS_LEVELS = {
     "created": "plain",
     "started": "good",
     "restarted": "warning",
@@ -26,23 +26,25 @@ _TOLD_OF_PROCESSES = {
     "stopped": "plain",
     "deleted": "plain",
 }
-_MOST_HOSTS = 1_000
-_PEACEFUL = (0, None, -signal.SIGTERM, -signal.SIGINT)
-"""How programs end that were asked to."""
+"""The level of each kind of process event; other kinds are not shown."""
+_MAX_HOSTS = 1_000  # machines
+_EVENTS_AT_ONCE = 1_000  # process events that one query reads
+_EXPECTED_STATUSES = (0, None, -signal.SIGTERM, -signal.SIGINT)
+"""Exit statuses of a process that succeeded or was asked to end."""
 
 
 async def changes(services: Services, start: datetime, end: datetime, most: int) -> list[Change]:
-    """Return what happened from `start` until before `end`; of each room at most so many, the newest."""
-    happened, runs, loads, jobs, hosts, marks = await asyncio.gather(
-        happenings(services, start, end, most),
-        services.metrics.runs_between(start, end, most),
+    """Return the changes from `start` until before `end`: of each feature the newest `most`."""
+    events, runs, loads, jobs, hosts, marks = await asyncio.gather(
+        process_events(services, start, end, most),
+        services.metrics.runs.between(start, end, most),
         services.turrets.runs_between(start, end, most),
         services.commands.jobs_between(start, end, most),
-        services.hosts.hosts("", _MOST_HOSTS),
+        services.hosts.hosts("", _MAX_HOSTS),
         services.marks.marks(start, end, most),
     )
     found = [
-        *_of_processes(happened),
+        *_of_processes(events),
         *_of_tests(runs),
         *_of_loads(loads),
         *_of_jobs(jobs),
@@ -52,28 +54,31 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
     return sorted((change for change in found if start <= change.at < end), key=lambda change: change.at)
 
 
-async def happenings(services: Services, start: datetime, end: datetime, most: int) -> list[ProcessEvent]:
-    """Return the newest events of processes; they are read in the order of time, so all of a span are gone through."""
+async def process_events(services: Services, start: datetime, end: datetime, most: int) -> list[ProcessEvent]:
+    """Return the newest `most` process events of a span, in the order of time.
+
+    The service lists them oldest first, so all events of the span are read.
+    """
     found: list[ProcessEvent] = []
     after = None
     while True:
-        page = await services.processes.events(None, start, end, after, 1_000)
+        page = await services.processes.events(None, start, end, after, _EVENTS_AT_ONCE)
         found = [*found, *(kept.happening for kept in page)][-most:]
-        if len(page) < 1_000:
+        if len(page) < _EVENTS_AT_ONCE:
             return found
         after = (page[-1].happening.at, page[-1].id)
 
 
-def _of_processes(happened: Iterable[ProcessEvent]) -> Iterator[Change]:
-    for happening in happened:
-        level = _TOLD_OF_PROCESSES.get(happening.kind)
+def _of_processes(events: Iterable[ProcessEvent]) -> Iterator[Change]:
+    for event in events:
+        level = _PROCESS_LEVELS.get(event.kind)
         if level is None:
             continue
-        if happening.kind == "exited" and happening.detail.get("status") not in _PEACEFUL:
+        if event.kind == "exited" and event.detail.get("status") not in _EXPECTED_STATUSES:
             level = "warning"
-        text = str(happening.detail.get("text") or happening.kind)
-        href = None if happening.kind == "deleted" else f"/console/processes/{quote(happening.slug, safe='')}"
-        yield Change(at=happening.at, kind="process", text=f"{happening.slug}: {text}", level=level, href=href)
+        text = str(event.detail.get("text") or event.kind)
+        href = None if event.kind == "deleted" else f"/console/processes/{quote(event.slug, safe='')}"
+        yield Change(at=event.at, kind="process", text=f"{event.slug}: {text}", level=level, href=href)
 
 
 def _of_tests(runs: Iterable[TestRun]) -> Iterator[Change]:
@@ -88,7 +93,7 @@ def _of_loads(runs: Iterable[LoadRun]) -> Iterator[Change]:
     for run in runs:
         href = f"/console/load/{run.id}"
         if run.started_at is not None:
-            yield Change(at=run.started_at, kind="load", text=f"{run.name} began to fire", href=href)
+            yield Change(at=run.started_at, kind="load", text=f"{run.name} started", href=href)
         if run.ended_at is not None:
             level = {"finished": "good", "failed": "bad"}.get(run.state, "plain")
             text = f"{run.name} {run.state}: {run.transactions:,} transactions, {run.errors:,} errors"

@@ -1,4 +1,4 @@
-"""How the console is put together: it stands above the services and asks their services."""
+"""The composition of the console: it stands above the features and calls their services."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from smartmob.kernel.features import Dependencies, Feature
 
 
 def build(dependencies: Dependencies, services: Services) -> Feature[ConsoleService]:
-    """Return the console as a feature: it has no tables."""
+    """Return the console as a feature without tables."""
     service = ConsoleService(services)
     live = Live(service, dependencies.bus)
     table = routes.table(service, live, Peers(dependencies.settings.console), dependencies)
-    return Feature(service, table, background_tasks={"console-live": live.show_for_ever})
+    return Feature(service, table, background_tasks={"console-live": live.run})

@@ -1,4 +1,4 @@
-"""Shows the lab as it is to everybody who watches: one look and one encoding a second, however many they are."""
+"""Sends the current state of the lab to all viewers: it is read and encoded once a second for all of them."""
 
 from __future__ import annotations
 
@@ -16,51 +16,63 @@ from smartmob.hosts.events import HostRegistered
 from smartmob.kernel.http.broadcast import Broadcast
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
-from smartmob.marks.events import MarkAdded, MarkRemoved
+from smartmob.marks.events import MarkCreated, MarkDeleted
 from smartmob.metrics.events import MetricsStored, SessionDeleted, SessionStored
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.turrets.events import RunFinished, RunStarted
 
 log = structlog.get_logger()
 
-_EVERY = 1.0
+_FRAME_SECONDS = 1.0
 _NEWS = (
-    *(HostRegistered, JobEnded, JobStarted, MarkAdded, MarkRemoved, MetricsStored, ProcessDeleted, ProcessExited),
-    *(ProcessStarted, RunFinished, RunStarted, SessionDeleted, SessionStored),
+    HostRegistered,
+    JobEnded,
+    JobStarted,
+    MarkCreated,
+    MarkDeleted,
+    MetricsStored,
+    ProcessDeleted,
+    ProcessExited,
+    ProcessStarted,
+    RunFinished,
+    RunStarted,
+    SessionDeleted,
+    SessionStored,
 )
+"""Events after which a page may want to load its documents again."""
 
 
 class Live:
-    """Looks while somebody watches, and not otherwise."""
+    """Sends frames while there are viewers; without any, it does nothing."""
 
     def __init__(self, service: ConsoleService, bus: EventBus) -> None:
         self._service = service
-        self._audience = Broadcast[str]()
-        # Another beginning at each start: whoever watched the service before it must notice.
+        self._broadcast = Broadcast[str]()
+        # The first number differs after each start, so that pages that were loaded before it notice the restart.
         self._numbers = itertools.count(int(clock.epoch() * 1000))
         self.news = next(self._numbers)
-        self._came = asyncio.Event()
+        self._viewer_came = asyncio.Event()
         for kind in _NEWS:
             bus.subscribe(kind, self._something_happened)
-        bus.subscribe(ServiceStopping, lambda _: self._audience.close())
+        bus.subscribe(ServiceStopping, lambda _: self._broadcast.close())
 
     async def watch(self) -> AsyncIterator[str]:
-        """Yield frames, one now and one each second, until the service stops."""
+        """Yield frames as JSON, one now and one each second, until the service stops."""
         first = await self._frame()
-        self._came.set()
-        async for frame in self._audience.subscribe(first):
+        self._viewer_came.set()
+        async for frame in self._broadcast.subscribe(first):
             yield frame
 
-    async def show_for_ever(self) -> None:
-        """Look each second while somebody watches."""
+    async def run(self) -> None:
+        """Send a frame each second while there are viewers, until it is cancelled."""
         while True:
-            await self._came.wait()
-            await asyncio.sleep(_EVERY)
-            if not self._audience:
-                self._came.clear()
+            await self._viewer_came.wait()
+            await asyncio.sleep(_FRAME_SECONDS)
+            if not self._broadcast:
+                self._viewer_came.clear()
                 continue
             try:
-                self._audience.publish(await self._frame())
+                self._broadcast.publish(await self._frame())
             except Unavailable as error:
                 log.warning("console.not_shown", reason=str(error))
 

@@ -1,6 +1,6 @@
-"""What the pages show: the lab as it is now, what changed, and the timeline. Frozen data, and rules about it.
+"""The documents that the pages show: the current state of the lab, its changes, and the timeline.
 
-Times are ISO 8601 in UTC, durations seconds, memory and storage megabytes as the machines report them.
+Times are ISO 8601 in UTC, durations are in seconds, memory and storage in megabytes as the machines report them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine with its newest figures; `at` is None before its first sample."""
+    """A machine with its newest sample, whose time is `at`; all values are None before the first one."""
 
     name: str
     own: bool
@@ -27,7 +27,7 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A program that the service runs."""
+    """A process that the service supervises."""
 
     slug: str
     app: str
@@ -45,7 +45,7 @@ class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A command that runs."""
+    """A job that is running."""
 
     id: int
     line: str
@@ -54,7 +54,7 @@ class JobNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
-    """The load test that is on."""
+    """The load test that is running."""
 
     id: str
     name: str
@@ -71,9 +71,9 @@ class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Now(msgspec.Struct, frozen=True, kw_only=True):
-    """The lab at one moment; one such frame a second goes to whoever watches.
+    """The current state of the lab; each viewer gets one such frame a second.
 
-    `news` is another number whenever something has happened that a page may want to ask about anew.
+    `news` changes whenever something happened because of which a page may want to load its other documents again.
     """
 
     at: datetime
@@ -85,7 +85,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. `kind` is process, tests, load, job, host or mark; `href` is where to read on."""
+    """An event. `kind` is process, tests, load, job, host or mark; `href` is the page with the details."""
 
     at: datetime
     kind: str
@@ -95,7 +95,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A test run, and what was found when it was compared with those before it."""
+    """A test run, with the verdict from its comparison with earlier runs."""
 
     id: str
     scm_ref: str
@@ -109,7 +109,7 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of a machine over time: one value for each of the times of its document, None where there is none."""
+    """The time series of a machine: a value for each of the times of the document, None if there is no sample."""
 
     host: str
     cpu: list[float | None]
@@ -120,7 +120,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Courses(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of machines over the same times, `width` seconds apart."""
+    """The time series of several machines at the same times, `width` seconds apart."""
 
     width: float
     times: list[float]
@@ -128,7 +128,7 @@ class Courses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first page shows beside the lab as it is now."""
+    """The parts of the overview page that are not in the live frames."""
 
     courses: Courses
     runs: list[TestRun]
@@ -136,7 +136,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that went on from `start` to `end`, which is None while it goes on, in a lane of the timeline."""
+    """A bar in a lane of the timeline, from `start` to `end`, which is None while it goes on."""
 
     lane: str
     label: str
@@ -148,7 +148,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadCourse(msgspec.Struct, frozen=True, kw_only=True):
-    """How a load test did over time: transactions and errors a second, and percentiles in seconds."""
+    """The time series of a load test: transactions and errors a second, and percentiles in seconds."""
 
     id: str
     name: str
@@ -160,9 +160,9 @@ class LoadCourse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is known of a span, at the resolution at which it can be seen.
+    """All data of a time span, at the resolution of a screen.
 
-    `partial` names the lanes of which only the newest part is told, because there was too much.
+    `partial` names the lanes of which only the newest part is included, because there were too many items.
     """
 
     start: datetime = msgspec.field(name="from")

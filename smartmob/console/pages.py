@@ -1,4 +1,4 @@
-"""Pages as text: templates, what each of them is given, and what a browser may do with them."""
+"""The rendering of pages from templates, and the headers that limit what a browser does with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NavigationEntry:
     icon: str
 
 
-PLACES = (
+NAVIGATION = (
     NavigationEntry("Overview", "/console/", "grid"),
     NavigationEntry("Timeline", "/console/timeline", "timeline"),
     NavigationEntry("Tests", "/console/tests", "flask"),
@@ -28,13 +28,13 @@ PLACES = (
     NavigationEntry("Load", "/console/load", "target"),
     NavigationEntry("Hosts", "/console/hosts", "host"),
 )
-"""What the navigation shows, in its order."""
+"""The entries of the navigation, in their order."""
 
 
 def headers(*, charts: bool) -> dict[str, str]:
-    """Return what comes with a page: only files of this service are loaded, and nothing that stands in it is run.
+    """Return the headers of a page: a browser loads only files of this service, and runs no inline script or style.
 
-    On a page with charts the style sheet that the library brings along is let in by its hash.
+    On a page with charts, the style sheet that the chart library adds is allowed by its hash.
     """
     styles = "".join(f" 'sha256-{digest}'" for digest in assets.plotly_styles()) if charts else ""
     return {
@@ -46,23 +46,23 @@ def headers(*, charts: bool) -> dict[str, str]:
     }
 
 
-def render(template: str, place: str, title: str, **values: Any) -> str:
-    """Return a page; `place` is the name of its entry in the navigation."""
+def render(template: str, section: str, title: str, **values: Any) -> str:
+    """Return a page as HTML; `section` is the name of its entry in the navigation."""
     return str(
         _templates()
         .get_template(template)
-        .render(version=__version__, places=PLACES, place=place, title=title, static=static, **values)
+        .render(version=__version__, navigation=NAVIGATION, section=section, title=title, static=static, **values)
     )
 
 
 def static(name: str) -> str:
-    """Return the address of a file that pages load."""
+    """Return the address of a static file."""
     return f"/console/static/{assets.digest()}/{name}"
 
 
 @cache
 def _templates() -> Any:
-    # Only the few requests for pages need it.
+    # Imported late, because only requests for pages need it.
     import jinja2
 
     return jinja2.Environment(

@@ -1,4 +1,4 @@
-"""The services of other machines, to which the console passes commands on."""
+"""The client of other services: the console runs commands on their machines."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from smartmob.errors import NotFound, SettingsError, Unavailable
 from smartmob.settings import ConsoleSettings, secret
 
 _CONNECT_SECONDS = 10.0
-_MOST_AT_ONCE = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 _NDJSON = "application/x-ndjson"
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Another machine: `number` is how it is asked for, `name` how a person knows it."""
+    """Another service: `number` identifies it in routes, `name` is shown to people."""
 
     number: int
     name: str
 
 
 class Peers:
-    """Passes commands on to those services that the settings name, and to no others."""
+    """Runs commands on the services in the settings, and on no others."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._addresses = [_checked(address) for address in settings.peers]
         self._token_file = settings.peers_token_file
 
     def listed(self) -> list[Peer]:
-        """Return the other machines."""
+        """Return the other services."""
         return [Peer(number, urlsplit(address).netloc) for number, address in enumerate(self._addresses)]
 
     async def call(self, number: int, command: str, arguments: bytes) -> AsyncIterator[bytes]:
-        """Run a command there and yield its answer as it comes; raises NotFound and Unavailable."""
+        """Run a command on a peer and yield its answer in chunks. Raises NotFound and Unavailable."""
         if not 0 <= number < len(self._addresses):
             raise NotFound(f"there is no peer {number}; GET /console/peers lists them")
         url = f"{self._addresses[number]}/commands/{quote(command, safe='')}"
@@ -49,7 +49,7 @@ class Peers:
             ):
                 if response.status != 200 or response.content_type != _NDJSON:
                     raise Unavailable(await _refusal(self._addresses[number], response))
-                async for chunk in response.content.iter_chunked(_MOST_AT_ONCE):
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
                     yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
@@ -58,6 +58,7 @@ class Peers:
 
 
 def _checked(address: str) -> str:
+    """Return an address without a slash at its end. Raises SettingsError."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise SettingsError(f"--console-peers {address}: expected an address such as http://rack7:8080")
@@ -71,9 +72,10 @@ def _authorization(token_file: Path | None) -> dict[str, str]:
 
 
 async def _refusal(address: str, response: aiohttp.ClientResponse) -> str:
-    text = (await response.content.read(_MOST_AT_ONCE)).decode(errors="replace")
+    """Return the error message for an answer that is no output of a command."""
+    text = (await response.content.read(_CHUNK_BYTES)).decode(errors="replace")
     try:
-        said = msgspec.json.decode(text).get("detail") or text
+        reason = msgspec.json.decode(text).get("detail") or text
     except (msgspec.DecodeError, AttributeError, RecursionError):
-        said = text
-    return f"{address} answered {response.status}: {str(said)[:500]}"
+        reason = text
+    return f"{address} answered {response.status}: {str(reason)[:500]}"

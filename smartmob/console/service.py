@@ -1,4 +1,4 @@
-"""What the pages ask for, gathered from the features; it stores nothing itself."""
+"""The documents of the pages, gathered from the services of the features. The console stores nothing itself."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.processes.model import Snapshot
 from smartmob.turrets.model import TRANSACTION, LiveFrame
 
-MOST_HOSTS = 200
-_MOST_JOBS = 20
+MAX_HOSTS = 200  # machines that the pages show
+_MAX_JOBS = 20  # running jobs on the overview
 _RECENT = timedelta(hours=1)
-_RUNS_SHOWN = 8
-_CHANGES_SHOWN = 60
-_SPARK = timedelta(minutes=5)
-_SPARK_POINTS = 60
-_NEWEST_JOB = 2**62
+_OVERVIEW_RUNS = 8  # test runs on the overview
+_OVERVIEW_CHANGES = 60  # changes on the overview
+_SPARKLINE_SPAN = timedelta(minutes=5)
+_SPARKLINE_POINTS = 60
+_AFTER_ALL_JOBS = 2**62  # a job number above all others: the listing begins with the newest job
 
 
 class ConsoleService:
-    """Gathers what a page shows."""
+    """Gathers the documents of the pages."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
 
     async def now(self, news: int) -> model.Now:
-        """Return the lab as it is."""
+        """Return the current state of the lab; `news` goes into the document."""
         services = self.services
         hosts, jobs = await asyncio.gather(
-            services.hosts.hosts("", MOST_HOSTS), services.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
+            services.hosts.hosts("", MAX_HOSTS), services.commands.jobs(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS)
         )
         frame = services.turrets.viewers.current()
         return model.Now(
@@ -50,24 +50,26 @@ class ConsoleService:
         )
 
     async def overview(self) -> model.Overview:
-        """Return what the first page shows beside the lab as it is."""
+        """Return the parts of the overview page that are not in the live frames."""
         end = clock.now()
         courses, runs, changed = await asyncio.gather(
-            self.courses(end - _SPARK, end, _SPARK_POINTS), self.test_runs(_RUNS_SHOWN), self._recent(end)
+            self.courses(end - _SPARKLINE_SPAN, end, _SPARKLINE_POINTS),
+            self.test_runs(_OVERVIEW_RUNS),
+            self._recent_changes(end),
         )
         return model.Overview(courses=courses, runs=runs, changes=changed)
 
-    async def _recent(self, end: datetime) -> list[model.Change]:
-        found = await changes(self.services, end - _RECENT, end + timedelta(seconds=1), _CHANGES_SHOWN)
-        return found[::-1][:_CHANGES_SHOWN]
+    async def _recent_changes(self, end: datetime) -> list[model.Change]:
+        found = await changes(self.services, end - _RECENT, end + timedelta(seconds=1), _OVERVIEW_CHANGES)
+        return found[::-1][:_OVERVIEW_CHANGES]
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:
-        """Return the newest test runs with what was found in them."""
-        runs = await self.services.metrics.runs((clock.now() + timedelta(days=1), ""), limit)
+        """Return the newest test runs with their verdicts, newest first."""
+        runs = await self.services.metrics.runs.before((clock.now() + timedelta(days=1), ""), limit)
         return [await self._test_run(run) for run in runs]
 
     async def _test_run(self, run: StoredTestRun) -> model.TestRun:
-        found = await self.services.metrics.verdict_of_run(run.id) if run.metrics else None
+        found = await self.services.metrics.comparisons.verdict_of_run(run.id) if run.metrics else None
         return model.TestRun(
             id=run.id,
             scm_ref=run.scm_ref,
@@ -83,41 +85,44 @@ class ConsoleService:
     async def courses(
         self, start: datetime, end: datetime, points: int, names: Sequence[str] | None = None
     ) -> model.Courses:
-        """Return what machines did in a span, in at most so many points, all at the same times."""
+        """Return the time series of machines in a span, with at most `points` values, all at the same times."""
         if names is None:
-            names = [host.name for host in await self.services.hosts.hosts("", MOST_HOSTS)]
+            names = [host.name for host in await self.services.hosts.hosts("", MAX_HOSTS)]
         found = await self.services.hosts.time_series(names, HostSpan(start, end), points)
-        return _aligned(found)
+        return _align(found)
 
 
-def _aligned(found: dict[str, list[Point]]) -> model.Courses:
-    """Return points of several machines over the times at which any of them has one."""
-    every = [point for points in found.values() for point in points]
-    width = every[0].width if every else 0.0
-    times = sorted({point.time.timestamp() for point in every})
-    place = {time: index for index, time in enumerate(times)}
+def _align(found: dict[str, list[Point]]) -> model.Courses:
+    """Return the points of several machines at all times at which any of them has one."""
+    all_points = [point for points in found.values() for point in points]
+    width = all_points[0].width if all_points else 0.0
+    times = sorted({point.time.timestamp() for point in all_points})
+    positions = {time: index for index, time in enumerate(times)}
     return model.Courses(
-        width=width, times=times, hosts=[_course(name, points, place) for name, points in found.items() if points]
+        width=width, times=times, hosts=[_course(name, points, positions) for name, points in found.items() if points]
     )
 
 
-def _course(name: str, points: Iterable[Point], place: dict[float, int]) -> model.Course:
-    columns: list[list[float | None]] = [[None] * len(place) for _ in range(5)]
+def _course(name: str, points: Iterable[Point], positions: dict[float, int]) -> model.Course:
+    columns: list[list[float | None]] = [[None] * len(positions) for _ in range(5)]
     for point in points:
-        index = place[point.time.timestamp()]
+        index = positions[point.time.timestamp()]
         values = (
-            *(_mean(point.cpu), None if point.cpu is None else point.cpu.max, _mean(point.mem)),
-            *(_mean(point.net_received), _mean(point.net_sent)),
+            _average(point.cpu),
+            None if point.cpu is None else point.cpu.max,
+            _average(point.mem),
+            _average(point.net_received),
+            _average(point.net_sent),
         )
         for column, value in zip(columns, values, strict=True):
-            # No screen shows more; the document is half as large.
+            # More digits cannot be seen, and would double the size of the document.
             column[index] = None if value is None else round(value, 2)
     cpu, cpu_max, mem, received, sent = columns
     return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
 
 
-def _mean(band: MinAvgMax | None) -> float | None:
-    return None if band is None else band.avg
+def _average(value: MinAvgMax | None) -> float | None:
+    return None if value is None else value.avg
 
 
 def _host(host: Host) -> model.HostNow:

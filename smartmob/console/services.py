@@ -1,4 +1,4 @@
-"""The services that the console asks."""
+"""The services of the features that the console calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smartmob.turrets.service import TurretsService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services of all features that the console shows."""
+    """The services of all features."""
 
     metrics: MetricsService
     hosts: HostsService

@@ -1,4 +1,4 @@
-"""Everything that went on in a span, in lanes and curves, at the resolution at which it can be seen."""
+"""The timeline: all data of a time span in lanes and curves, at the resolution of a screen."""
 
 from __future__ import annotations
 
@@ -10,46 +10,53 @@ from urllib.parse import quote
 import msgspec
 
 from smartmob.commands.model import Job
-from smartmob.console.changes import changes, happenings
+from smartmob.console.changes import changes, process_events
 from smartmob.console.model import LoadCourse, Span, Timeline
 from smartmob.console.service import ConsoleService
 from smartmob.console.services import Services
 from smartmob.kernel.runtime import clock
-from smartmob.metrics.model import Executed
+from smartmob.metrics.model import ExecutedTest
 from smartmob.metrics.model import Run as TestRun
 from smartmob.processes.model import ProcessEvent, Snapshot
 from smartmob.turrets.model import Run as LoadRun
 
-TESTS_SEEN = timedelta(hours=2)
-"""In a longer span a test is too short to be seen, so that only runs are told."""
-MOST_RUNS = 200
-MOST_TESTS = 2_000
-MOST_JOBS = 500
-MOST_LOADS = 20
-MOST_HAPPENINGS = 5_000
-MOST_CHANGES = 500
-MOST_MARKS = 1_000
-_BORN = ("started", "restarted")
+TESTS_SPAN = timedelta(hours=2)
+"""The longest span in which single tests are shown: in a longer one they are too short to be seen."""
+
+# The largest number of items of each kind; beyond it only the newest are included.
+MAX_RUNS = 200  # test runs
+MAX_TESTS = 2_000  # executions of tests
+MAX_JOBS = 500  # jobs
+MAX_LOADS = 20  # load tests
+MAX_PROCESS_EVENTS = 5_000  # events
+MAX_CHANGES = 500  # changes of each feature
+MAX_MARKS = 1_000  # notes
+
+_START_KINDS = ("started", "restarted")
 
 
 async def timeline(service: ConsoleService, start: datetime, end: datetime, points: int) -> Timeline:
-    """Return what is known of the span from `start` until before `end`."""
+    """Return the data of the span from `start` until before `end`; curves have at most `points` values."""
     services = service.services
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
-        services.metrics.runs_between(start, end, MOST_RUNS),
-        services.turrets.runs_between(start, end, MOST_LOADS),
-        services.commands.jobs_between(start, end, MOST_JOBS),
+        services.metrics.runs.between(start, end, MAX_RUNS),
+        services.turrets.runs_between(start, end, MAX_LOADS),
+        services.commands.jobs_between(start, end, MAX_JOBS),
     )
-    happened, changed, marks = await asyncio.gather(
-        happenings(services, start, end, MOST_HAPPENINGS),
-        changes(services, start, end, MOST_CHANGES),
-        services.marks.marks(start, end, MOST_MARKS),
+    events, changed, marks = await asyncio.gather(
+        process_events(services, start, end, MAX_PROCESS_EVENTS),
+        changes(services, start, end, MAX_CHANGES),
+        services.marks.marks(start, end, MAX_MARKS),
     )
     tests = await _tests(services, runs, start, end)
     limits = (
-        *(("tests", runs, MOST_RUNS), ("tests", tests, MOST_TESTS), ("load", loads, MOST_LOADS)),
-        *(("jobs", jobs, MOST_JOBS), ("processes", happened, MOST_HAPPENINGS), ("marks", marks, MOST_MARKS)),
+        ("tests", runs, MAX_RUNS),
+        ("tests", tests, MAX_TESTS),
+        ("load", loads, MAX_LOADS),
+        ("jobs", jobs, MAX_JOBS),
+        ("processes", events, MAX_PROCESS_EVENTS),
+        ("marks", marks, MAX_MARKS),
     )
     return Timeline(
         start=start,
@@ -58,7 +65,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         spans=[
             *map(_run_span, runs),
             *map(_test_span, tests),
-            *_process_spans(happened, services.processes.processes(), start, end),
+            *_process_spans(events, services.processes.processes(), start, end),
             *map(_load_span, loads),
             *map(_job_span, jobs),
         ],
@@ -69,11 +76,11 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     )
 
 
-async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[Executed]:
-    if end - start > TESTS_SEEN or not runs:
+async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[ExecutedTest]:
+    if end - start > TESTS_SPAN or not runs:
         return []
     sessions = [session.session_h for run in runs for session in run.sessions]
-    return await services.metrics.executions(sessions, start, end, MOST_TESTS)
+    return await services.metrics.runs.executions(sessions, start, end, MAX_TESTS)
 
 
 def _run_span(run: TestRun) -> Span:
@@ -87,7 +94,7 @@ def _run_span(run: TestRun) -> Span:
     )
 
 
-def _test_span(test: Executed) -> Span:
+def _test_span(test: ExecutedTest) -> Span:
     path = quote(test.item_path, safe="")
     return Span(
         lane="tests",
@@ -124,31 +131,31 @@ def _job_span(job: Job) -> Span:
 
 
 def _process_spans(
-    happened: Iterable[ProcessEvent], present: Iterable[Snapshot], start: datetime, end: datetime
+    events: Iterable[ProcessEvent], present: Iterable[Snapshot], start: datetime, end: datetime
 ) -> list[Span]:
-    """Return when each program ran: from each start to the exit behind it."""
-    begun: dict[str, datetime] = {}
+    """Return the time spans in which each process ran: from each start to the following exit."""
+    started: dict[str, datetime] = {}
     seen: set[str] = set()
     spans = []
-    for happening in happened:
-        slug = happening.slug
-        if happening.kind in _BORN:
-            begun[slug] = happening.at
-        elif happening.kind == "exited":
-            # One without a start in the span ran before it.
-            since = begun.pop(slug, None) or (start if slug not in seen else None)
+    for event in events:
+        slug = event.slug
+        if event.kind in _START_KINDS:
+            started[slug] = event.at
+        elif event.kind == "exited":
+            # A process whose start is not in the span was running before it.
+            since = started.pop(slug, None) or (start if slug not in seen else None)
             if since is not None:
-                failed = happening.detail.get("status") not in (0, None)
+                failed = event.detail.get("status") not in (0, None)
                 level = "warning" if failed else "plain"
-                spans.append(_process_span(slug, since, happening.at, str(happening.detail.get("text", "")), level))
+                spans.append(_process_span(slug, since, event.at, str(event.detail.get("text", "")), level))
         seen.add(slug)
     running = {snapshot.definition.slug: snapshot for snapshot in present if snapshot.pid is not None}
     for slug, snapshot in running.items():
-        since = begun.pop(slug, None) or snapshot.started_at
+        since = started.pop(slug, None) or snapshot.started_at
         if since is not None and since < end:
             spans.append(_process_span(slug, since, None, f"pid {snapshot.pid}", "good"))
-    # Of those that a service left behind nobody tells the end.
-    spans += [_process_span(slug, since, since, "ended with the service", "warning") for slug, since in begun.items()]
+    # If the service was killed, there is no event for the exit.
+    spans += [_process_span(slug, since, since, "ended with the service", "warning") for slug, since in started.items()]
     return spans
 
 

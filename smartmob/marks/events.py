@@ -1,4 +1,4 @@
-"""What happens in the feature `marks`, as it is told on the bus."""
+"""The events that the feature `marks` publishes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from smartmob.marks.model import Mark
 
 
 @dataclass(frozen=True, slots=True)
-class MarkAdded:
-    """A mark was added."""
+class MarkCreated:
+    """A mark was stored."""
 
     mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
-class MarkRemoved:
-    """A mark was removed."""
+class MarkDeleted:
+    """A mark was deleted."""
 
     id: UUID

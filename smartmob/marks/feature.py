@@ -1,4 +1,4 @@
-"""How the feature `marks` is put together of its dependencies."""
+"""The composition of the feature `marks`: its store, service and routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mark is: a note at a moment, for whoever looks at the timeline later."""
+"""The data of the feature `marks`: notes at points in time, which the timeline shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 
-LONGEST_TEXT = 2_000
-LONGEST_AUTHOR = 200
+MAX_TEXT_CHARACTERS = 2_000
+MAX_AUTHOR_CHARACTERS = 200
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """A note at a moment; `author` is whoever its sender says, and `made_at` when it was sent."""
+    """A note at the time `at`; `author` is the name that its sender gave, `made_at` the time when it arrived."""
 
     id: UUID
     at: datetime
@@ -25,15 +25,15 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewMark(msgspec.Struct, frozen=True, kw_only=True):
-    """A note to keep. `at` is seconds since 1970 or ISO 8601 with an offset, and without it the present."""
+    """A note to store. `at` is seconds since 1970, or ISO 8601 with an offset; by default the current time."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
     at: str | float | None = None
-    author: Annotated[str, msgspec.Meta(max_length=LONGEST_AUTHOR)] = ""
+    author: Annotated[str, msgspec.Meta(max_length=MAX_AUTHOR_CHARACTERS)] = ""
 
 
-def shown(name: str, text: str) -> str:
-    """Return `text` without blanks at its ends; raises InvalidInput for one that cannot be shown on one line."""
+def one_line(name: str, text: str) -> str:
+    """Return `text` without surrounding blanks. Raises InvalidInput at `name` if it is not one printable line."""
     text = text.strip()
     if not text.isprintable():
         raise InvalidInput.at(name, "expected one line of text, without control characters")

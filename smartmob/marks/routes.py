@@ -20,12 +20,14 @@ from smartmob.kernel.runtime.times import moment
 from smartmob.marks.model import Mark, NewMark
 from smartmob.marks.service import MarksService
 
-_MARK_BYTES = 256 * 1024
+_MAX_MARK_BYTES = 256 * 1024
 _DAY = timedelta(days=1)
+_FIRST_DAY = datetime(1, 1, 1, tzinfo=UTC)
+"""The first day of the calendar, before which no span can begin."""
 
 
 class MarksQuery(msgspec.Struct, frozen=True):
-    """A span; without one the last day. Times are seconds since 1970 or ISO 8601 with an offset."""
+    """A time span, by default the last day. Times are seconds since 1970, or ISO 8601 with an offset."""
 
     start: str = msgspec.field(default="", name="from")
     end: str = msgspec.field(default="", name="to")
@@ -34,7 +36,7 @@ class MarksQuery(msgspec.Struct, frozen=True):
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """Marks in the order of time; `next` goes into `after` for those behind them, and is null where there are none."""
+    """Marks in the order of time; `next` is the value of `after` for the next page, null on the last page."""
 
     marks: list[Mark]
     next: str | None
@@ -43,60 +45,65 @@ class Marks(msgspec.Struct, frozen=True):
 def table(service: MarksService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, bodies)
-    none = Answer("There is no such mark.")
+    not_found = Answer("There is no such mark.")
     return RouteTable(
         "marks",
         (
             Route(
-                *("POST", "/marks", h.add, "add_mark", "Put a note on the timeline."),
-                {201: answer(Mark, "It is kept.")},
-                body(NewMark, limit=_MARK_BYTES),
+                "POST",
+                "/marks",
+                h.create,
+                "add_mark",
+                "Put a note on the timeline.",
+                {201: answer(Mark, "The stored note.")},
+                body(NewMark, limit=_MAX_MARK_BYTES),
                 roles=(INGEST, CONTROL),
             ),
-            Route(*("GET", "/marks", h.marks, "marks", "The notes of a span."), {200: answer(Marks)}, query=MarksQuery),
-            Route("GET", "/marks/{id}", h.mark, "mark", "A note.", {200: answer(Mark), 404: none}),
+            Route("GET", "/marks", h.marks, "marks", "The notes in a span.", {200: answer(Marks)}, query=MarksQuery),
+            Route("GET", "/marks/{id}", h.mark, "mark", "A note.", {200: answer(Mark), 404: not_found}),
             Route(
-                *("DELETE", "/marks/{id}", h.remove, "remove_mark", "Remove a note."),
-                {204: Answer("It is removed."), 404: none},
+                "DELETE",
+                "/marks/{id}",
+                h.delete,
+                "remove_mark",
+                "Delete a note.",
+                {204: Answer("The note was deleted."), 404: not_found},
             ),
         ),
     )
 
 
 class _Handlers:
-    """Handlers of the marks."""
+    """Handlers of marks: parse, call the service, encode."""
 
     def __init__(self, service: MarksService, bodies: BodyReader) -> None:
         self._service = service
         self._bodies = bodies
         self._new = msgspec.json.Decoder(NewMark)
 
-    async def add(self, request: web.Request) -> web.StreamResponse:
-        mark = await self._service.add(decode(self._new, await self._bodies.read(request)))
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        mark = await self._service.create(decode(self._new, await self._bodies.read(request)))
         response = json_response(mark, 201)
         response.headers["Location"] = f"/marks/{mark.id}"
         return response
 
     async def marks(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, MarksQuery)
-        end = moment("to", asked.end, clock.now())
-        start = moment("from", asked.start, max(end, _FIRST + _DAY) - _DAY)
+        arguments = query(request, MarksQuery)
+        end = moment("to", arguments.end, clock.now())
+        start = moment("from", arguments.start, max(end, _FIRST_DAY + _DAY) - _DAY)
         if start >= end:
             raise InvalidInput.at("from", "the span is empty: `from` must be before `to`")
-        after = None if asked.after is None else paging.parse_row_cursor(asked.after, "after")
-        marks = await self._service.marks(start, end, asked.limit, after)
-        last = marks[-1] if len(marks) == asked.limit else None
+        after = None if arguments.after is None else paging.parse_row_cursor(arguments.after, "after")
+        marks = await self._service.marks(start, end, arguments.limit, after)
+        last = marks[-1] if len(marks) == arguments.limit else None
         return json_response(Marks(marks, None if last is None else paging.cursor(last.at.isoformat(), str(last.id))))
 
     async def mark(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.mark(_ident(request)))
 
-    async def remove(self, request: web.Request) -> web.StreamResponse:
-        await self._service.remove(_ident(request))
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        await self._service.delete(_ident(request))
         return web.Response(status=204)
-
-
-_FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def _ident(request: web.Request) -> UUID:

@@ -1,4 +1,4 @@
-"""What the feature `marks` does: keeps notes at moments, so that a curve can be read later."""
+"""The use cases of the feature `marks`: notes that explain a change in the curves of the timeline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.times import from_seconds, moment
-from smartmob.marks.events import MarkAdded, MarkRemoved
-from smartmob.marks.model import Mark, NewMark, shown
+from smartmob.marks.events import MarkCreated, MarkDeleted
+from smartmob.marks.model import Mark, NewMark, one_line
 from smartmob.marks.store import MarkStore
 
 
@@ -23,37 +23,37 @@ class MarksService:
         self._live = live
         self._bus = bus
 
-    async def add(self, new: NewMark) -> Mark:
-        """Keep a mark; raises InvalidInput for a text or a time that cannot be shown."""
+    async def create(self, new: NewMark) -> Mark:
+        """Store a mark and return it. Raises InvalidInput for an invalid text or time."""
         now = clock.now()
-        text = shown("$.text", new.text)
+        text = one_line("$.text", new.text)
         if not text:
             raise InvalidInput.at("$.text", "expected a text that is not blank")
         at = from_seconds("$.at", new.at) if isinstance(new.at, float) else moment("$.at", new.at, now)
-        mark = Mark(id=ids.uuid7(), at=at, text=text, author=shown("$.author", new.author), made_at=now)
+        mark = Mark(id=ids.uuid7(), at=at, text=text, author=one_line("$.author", new.author), made_at=now)
         await self._live.put((mark,))
-        self._bus.publish(MarkAdded(mark))
+        self._bus.publish(MarkCreated(mark))
         return mark
 
     async def marks(
         self, start: datetime, end: datetime, limit: int, after: tuple[datetime, UUID] | None = None
     ) -> list[Mark]:
-        """Return the marks from `start` until before `end` in the order of time, behind the key `after`."""
+        """Return at most `limit` marks from `start` until before `end`, in the order of time, after the key `after`."""
         return await self._store.marks(start, end, after, limit)
 
     async def mark(self, ident: UUID) -> Mark:
-        """Return one mark; raises NotFound."""
+        """Return one mark. Raises NotFound."""
         mark = await self._store.mark(ident)
         if mark is None:
-            raise _unknown(ident)
+            raise _not_found(ident)
         return mark
 
-    async def remove(self, ident: UUID) -> None:
-        """Remove a mark; raises NotFound."""
+    async def delete(self, ident: UUID) -> None:
+        """Delete a mark. Raises NotFound."""
         if not await self._store.delete(ident):
-            raise _unknown(ident)
-        self._bus.publish(MarkRemoved(ident))
+            raise _not_found(ident)
+        self._bus.publish(MarkDeleted(ident))
 
 
-def _unknown(ident: UUID) -> NotFound:
+def _not_found(ident: UUID) -> NotFound:
     return NotFound(f"there is no mark {ident}; GET /marks lists them")

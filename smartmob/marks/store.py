@@ -24,17 +24,17 @@ class MarkStore:
     async def marks(
         self, start: datetime, end: datetime, after: tuple[datetime, UUID] | None, limit: int
     ) -> list[Mark]:
-        """Return the marks from `start` until before `end` in the order of time, behind the key `after`."""
+        """Return at most `limit` marks from `start` until before `end`, in the order of time, after the key `after`."""
         rows = await self._database.fetch(self._sql["select_marks"], start, end, *(after or (None, None)), limit)
         return [Mark(**dict(row)) for row in rows]
 
     async def mark(self, ident: UUID) -> Mark | None:
-        """Return one mark."""
+        """Return one mark, or None."""
         rows = await self._database.fetch(self._sql["select_mark"], ident)
         return Mark(**dict(rows[0])) if rows else None
 
     async def delete(self, ident: UUID) -> bool:
-        """Remove a mark; return whether there was one."""
+        """Delete a mark; return whether it existed."""
         return bool(await self._database.fetch(self._sql["delete_mark"], ident))
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Mark]]) -> None:

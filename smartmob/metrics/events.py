@@ -1,4 +1,4 @@
-"""What happens in the feature `metrics`, as it is told on the bus."""
+"""The events that the feature `metrics` publishes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ContextStored:
-    """A context was stored, or was known already."""
+    """A context was stored, or was stored already."""
 
     h: str
 
@@ -22,14 +22,14 @@ class SessionStored:
 
 @dataclass(frozen=True, slots=True)
 class MetricsStored:
-    """Metrics were stored together."""
+    """A number of metrics were stored in one transaction."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDeleted:
-    """A session was removed with its metrics."""
+    """A session was deleted with its metrics."""
 
     session_h: str
     metrics: int

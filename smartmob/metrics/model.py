@@ -1,7 +1,7 @@
 """The data of the feature `metrics`: contexts, sessions and metrics of pytest-monitor, and runs made of sessions.
 
-Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory in MB, `cpu_usage` is a share
-of one core (0.66 means 66 %). This module does no I/O.
+Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory is in MB, `cpu_usage` is a
+share of one core (0.66 means 66 %). This module does no I/O.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 
-# A hash is a key, and an index entry of PostgreSQL holds at most 2,704 bytes.
-LONGEST_KEY = 256
-Hash = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
+# In characters: a hash is a key, and an index entry of PostgreSQL holds at most 2,704 bytes.
+MAX_KEY_CHARACTERS = 256
+Hash = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -47,7 +47,7 @@ class NewContext(msgspec.Struct, frozen=True, kw_only=True):
     python_info: str
 
     def memory(self) -> int:
-        """Return the memory in MB, under its real name or the seed's; raises InvalidInput without either."""
+        """Return the memory in MB, by the plugin's field or the seed's misspelt one. Raises InvalidInput."""
         value = self.ram_total if self.ram_total is not None else self.ram_tota
         if value is None:
             raise InvalidInput.at("$.ram_total", "this field is required")
@@ -55,7 +55,7 @@ class NewContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """A stored context. `h` and `context_h` are the same: one client reads the one, another the other."""
+    """A stored context. `h` and `context_h` are equal, because each of two clients reads another one."""
 
     h: str
     context_h: str
@@ -71,24 +71,31 @@ class Context(msgspec.Struct, frozen=True):
     python_info: str
 
 
-ALIKE = (
-    *("cpu_count", "cpu_type", "cpu_vendor", "ram_total", "machine_node", "machine_type", "machine_arch"),
-    *("system_info", "python_info"),
+ENVIRONMENT_FIELDS = (
+    "cpu_count",
+    "cpu_type",
+    "cpu_vendor",
+    "ram_total",
+    "machine_node",
+    "machine_type",
+    "machine_arch",
+    "system_info",
+    "python_info",
 )
-"""The fields that make two contexts the same place to measure in.
+"""The fields that identify an environment: a machine with a Python, whose measures can be compared.
 
-The frequency is not among them: the plugin sends that of the moment, so that on many machines each session has a
+`cpu_frequency` is not among them. The plugin sends its value of the moment, so that on many machines each session has a
 context of its own.
 """
 
 
-def is_alike(one: Context, other: Context) -> bool:
-    """Tell whether what was measured in two contexts can be compared."""
-    return all(getattr(one, name) == getattr(other, name) for name in ALIKE)
+def is_same_environment(one: Context, other: Context) -> bool:
+    """Return whether measures from two contexts can be compared."""
+    return all(getattr(one, name) == getattr(other, name) for name in ENVIRONMENT_FIELDS)
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One pytest process. `description` is an object of tags from the plugin, a text in the seed."""
+    """One pytest process. `description` is an object of tags from the plugin, and a text in the seed."""
 
     session_h: Hash
     run_date: str
@@ -128,7 +135,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewMetric(Execution, frozen=True, kw_only=True):
-    """What one execution of a test cost."""
+    """The resources that one execution of a test used."""
 
     user_time: float
     kernel_time: float
@@ -137,7 +144,7 @@ class NewMetric(Execution, frozen=True, kw_only=True):
 
 
 class ImportedMetric(Execution, frozen=True, kw_only=True):
-    """A metric from a file; what its writer did not measure is null."""
+    """A metric from a file; a measure that the file does not have is null."""
 
     user_time: float | None
     kernel_time: float | None
@@ -146,7 +153,7 @@ class ImportedMetric(Execution, frozen=True, kw_only=True):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A stored metric; a measure is null where it was imported from a file that does not have it."""
+    """A stored metric; a measure is null if it was imported from a file that does not have it."""
 
     session_h: str
     context_h: str
@@ -165,7 +172,7 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class MetricFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which metrics to list: those that have everything that is given."""
+    """A selection of metrics: those that match all fields that are not None."""
 
     session_h: str | None = None
     sessions: tuple[str, ...] | None = None
@@ -182,7 +189,7 @@ class MetricFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions to list. `tags` are pairs of name and value; an empty value means any that is not empty."""
+    """A selection of sessions. `tags` are pairs of name and value; an empty value matches any that is not empty."""
 
     prefix: str | None = None
     scm_prefix: str | None = None
@@ -191,7 +198,7 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ItemKey = tuple[str, str, str, str, str, str]
-"""item_path, item, item_variant, item_fs_loc, kind, component: what makes a test the same test."""
+"""item_path, item, item_variant, item_fs_loc, kind, component: the key of a test."""
 
 
 class MetricRow(msgspec.Struct, frozen=True, gc=False):
@@ -210,29 +217,25 @@ class MetricRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def item_id(key: ItemKey) -> uuid.UUID:
-    """Return the id of a test: a digest of its texts, so that whoever makes it makes the same."""
+    """Return the id of a test: a digest of its key, so that all services compute the same one."""
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16, person=b"smartmob-item")
     return uuid.UUID(bytes=digest.digest())
 
 
-def metric_row(metric: NewMetric | ImportedMetric, live_at: float | None) -> MetricRow:
-    """Return what is written for `metric`; raises InvalidInput when its start is no date.
-
-    See `place_in_time` for `live_at`.
-    """
-    started = place_in_time("$.item_start_time", metric.item_start_time, metric.total_time, live_at)
+def metric_row(metric: NewMetric | ImportedMetric, received_at: float | None) -> MetricRow:
+    """Return the row to write for `metric`; see `local_to_utc` for `received_at`. Raises InvalidInput."""
     component = metric.component or ""
     return MetricRow(
-        metric.session_h,
-        metric.context_h,
-        (metric.item_path, metric.item, metric.item_variant, metric.item_fs_loc, metric.kind, component),
-        metric.item_start_time,
-        started,
-        metric.total_time,
-        metric.user_time,
-        metric.kernel_time,
-        metric.cpu_usage,
-        metric.mem_usage,
+        session_h=metric.session_h,
+        context_h=metric.context_h,
+        item=(metric.item_path, metric.item, metric.item_variant, metric.item_fs_loc, metric.kind, component),
+        item_start_time=metric.item_start_time,
+        started_at=local_to_utc("$.item_start_time", metric.item_start_time, metric.total_time, received_at),
+        total_time=metric.total_time,
+        user_time=metric.user_time,
+        kernel_time=metric.kernel_time,
+        cpu_usage=metric.cpu_usage,
+        mem_usage=metric.mem_usage,
     )
 
 
@@ -240,20 +243,20 @@ _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _FIRST_SECOND = -62_135_596_800.0  # 0001-01-01
 _LAST_SECOND = 253_402_300_799.0  # 9999-12-31T23:59:59
-_QUARTER = 900.0
-_TOLERANCE = 120.0
-_WIDEST_ZONE = 14 * 3600.0
-_LONGEST_TEST = 7 * 24 * 3600.0
+_OFFSET_STEP_SECONDS = 900.0  # all offsets from UTC that are in use are multiples of 15 minutes
+_OFFSET_TOLERANCE_SECONDS = 120.0  # for wrong clocks and the time from the end of a test to the arrival of its metric
+_LARGEST_OFFSET_SECONDS = 14 * 3600.0  # UTC+14, Line Islands
+_LONGEST_TEST_SECONDS = 7 * 24 * 3600.0
 
 
-def place_in_time(field: str, text: str, duration: float, live_at: float | None) -> float:
-    """Return when something began, in seconds since 1970, whose sender tells a local time without its zone.
+def local_to_utc(field: str, text: str, duration: float, received_at: float | None) -> float:
+    """Return the start of a test in seconds since 1970; `text` is a date and time, often without a time zone.
 
-    pytest-monitor sends such times, and sends them as soon as the test has ended. So the distance between the end of
-    the test on its clock and the arrival on ours (`live_at`, seconds since 1970) is the sender's offset from UTC, if
-    it is near a multiple of 15 minutes and small enough to be one. Else, and for what comes from a file (`live_at` is
-    None), the time counts as one of this machine's zone. Raises InvalidInput at `field` when `text` is no ISO 8601
-    date.
+    pytest-monitor sends local times without a zone, as soon as a test has ended. So the difference between the end of
+    the test by the sender's clock (`text` and `duration` in seconds) and its arrival by ours (`received_at`, seconds
+    since 1970) is the sender's offset from UTC, if it is near a multiple of 15 minutes and not too large for one.
+    Otherwise, and for metrics from files (`received_at` is None), the time is taken as local time of this machine.
+    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -262,11 +265,18 @@ def place_in_time(field: str, text: str, duration: float, live_at: float | None)
     if moment.tzinfo is not None:
         return _within_calendar((moment - _EPOCH_UTC).total_seconds())
     as_utc = (moment - _EPOCH).total_seconds()
-    if live_at is not None:
-        ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST else 0.0) - live_at
-        if -_WIDEST_ZONE - _TOLERANCE <= ahead <= _WIDEST_ZONE + _TOLERANCE:
-            offset = round(ahead / _QUARTER) * _QUARTER
-            if -_WIDEST_ZONE <= offset <= _WIDEST_ZONE and -_TOLERANCE <= ahead - offset <= _TOLERANCE:
+    if received_at is not None:
+        ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST_SECONDS else 0.0) - received_at
+        if (
+            -_LARGEST_OFFSET_SECONDS - _OFFSET_TOLERANCE_SECONDS
+            <= ahead
+            <= _LARGEST_OFFSET_SECONDS + _OFFSET_TOLERANCE_SECONDS
+        ):
+            offset = round(ahead / _OFFSET_STEP_SECONDS) * _OFFSET_STEP_SECONDS
+            if (
+                -_LARGEST_OFFSET_SECONDS <= offset <= _LARGEST_OFFSET_SECONDS
+                and -_OFFSET_TOLERANCE_SECONDS <= ahead - offset <= _OFFSET_TOLERANCE_SECONDS
+            ):
                 return as_utc - offset
     try:
         return _within_calendar(moment.timestamp())
@@ -275,12 +285,12 @@ def place_in_time(field: str, text: str, duration: float, live_at: float | None)
 
 
 def _within_calendar(seconds: float) -> float:
-    """Return `seconds`, or the end of the calendar beyond which an offset or a rounding has led."""
+    """Return `seconds`, limited to the years 1 to 9999, which an offset or a rounding can leave."""
     return max(_FIRST_SECOND, min(seconds, _LAST_SECOND))
 
 
 def tags_of(description: dict[str, Any] | str) -> dict[str, str]:
-    """Return the tags of a session's description: an object, the JSON text of one, or any other text."""
+    """Return the tags in a session's description, which is an object, the JSON text of one, or any other text."""
     if isinstance(description, str):
         try:
             document = msgspec.json.decode(description)
@@ -297,18 +307,18 @@ def _text(value: object) -> str:
 
 
 def tag_list(tags: dict[str, str]) -> list[Tag]:
-    """Return tags as sessions list them."""
+    """Return tags in the form in which sessions list them."""
     return [Tag(name, value) for name, value in tags.items()]
 
 
 def run_key(scm_ref: str, tags: dict[str, str]) -> str:
-    """Return what the sessions of one run have in common."""
+    """Return a digest of the commit and the tags, which the sessions of one run have in common."""
     common = json.dumps([scm_ref, sorted(tags.items())])
     return hashlib.blake2b(common.encode(), digest_size=16, person=b"smartmob-run").hexdigest()
 
 
-class Executed(msgspec.Struct, frozen=True, kw_only=True):
-    """A test that was executed once; `total_time` is seconds."""
+class ExecutedTest(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a test on the timeline; `total_time` is in seconds."""
 
     session_h: str
     started_at: datetime
@@ -319,7 +329,7 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunMember(msgspec.Struct, frozen=True):
-    """What tells to which run a session belongs. `node` is the machine of its metrics, None while it has none."""
+    """A session with the fields that assign it to a run. `node` is the machine of its metrics, None without any."""
 
     session_h: str
     started_at: datetime
@@ -328,8 +338,8 @@ class RunMember(msgspec.Struct, frozen=True):
     node: str | None
 
 
-def group(members: Iterable[RunMember], window: timedelta) -> list[list[RunMember]]:
-    """Return the sessions of `members` by run, oldest run first, oldest session first in each.
+def group_runs(members: Iterable[RunMember], window: timedelta) -> list[list[RunMember]]:
+    """Return the runs that sessions form, the oldest run first, each with its oldest session first.
 
     Sessions with the same tag `run` are one run. Others are one run if they have the same commit and tags, ran on the
     same machine, and each began within `window` of the one before. A session without metrics (the controller of
@@ -339,32 +349,33 @@ def group(members: Iterable[RunMember], window: timedelta) -> list[list[RunMembe
     tagged: dict[str, list[RunMember]] = {}
     open_runs: dict[tuple[str, str], list[RunMember]] = {}
     runs: list[list[RunMember]] = []
-    idle = []
+    without_node = []
     for member in ordered:
         if member.run_tag is not None:
             if member.run_tag not in tagged:
                 runs.append(tagged.setdefault(member.run_tag, []))
             tagged[member.run_tag].append(member)
         elif member.node is None:
-            idle.append(member)
+            without_node.append(member)
         else:
             key = (member.run_key, member.node)
             if key not in open_runs or member.started_at - open_runs[key][-1].started_at > window:
                 open_runs[key] = []
                 runs.append(open_runs[key])
             open_runs[key].append(member)
-    _place_idle(idle, runs, window)
+    _assign_without_node(without_node, runs, window)
     for run in runs:
         run.sort(key=lambda member: (member.started_at, member.session_h))
     return sorted(runs, key=lambda run: (run[0].started_at, run[0].session_h))
 
 
-def _place_idle(idle: Sequence[RunMember], runs: list[list[RunMember]], window: timedelta) -> None:
+def _assign_without_node(without_node: Sequence[RunMember], runs: list[list[RunMember]], window: timedelta) -> None:
+    """Add the sessions without metrics to the nearest run of their commit and tags, or to a new one."""
     by_key: dict[str, list[list[RunMember]]] = {}
     for run in runs:
         if run[0].run_tag is None:
             by_key.setdefault(run[0].run_key, []).append(run)
-    for member in idle:
+    for member in without_node:
         candidates = by_key.setdefault(member.run_key, [])
         near = min(candidates, key=lambda run: _distance(member, run), default=None)
         if near is None or _distance(member, near) > window:
@@ -379,12 +390,12 @@ def _distance(member: RunMember, run: Sequence[RunMember]) -> timedelta:
 
 
 def run_id(run: Sequence[RunMember]) -> str:
-    """Return the name of a run: its tag, or its first session."""
+    """Return the id of a run: its tag, or the hash of its first session."""
     return run[0].run_tag or run[0].session_h
 
 
 class RunSession(msgspec.Struct, frozen=True):
-    """A session of a run: how many metrics it has, and the sum of their `total_time` in seconds."""
+    """A session of a run, with the number of its metrics and the sum of their `total_time` in seconds."""
 
     session_h: str
     run_date: str

@@ -1,4 +1,4 @@
-"""The messages of the feature `metrics`: what a request may hold, and the envelopes of the answers. No I/O."""
+"""The messages of the feature `metrics`: request bodies, query arguments and the envelopes of answers. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CSV_HEADER = model.Metric.__struct_fields__
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A page; a link is absent where there is no such page."""
+    """A page of a listing; a link is absent if there is no such page."""
 
     total_page: int
     prev_url: str | msgspec.UnsetType = msgspec.UNSET
@@ -52,7 +52,7 @@ class ComponentsPage(_Page, frozen=True, kw_only=True):
 
 
 class _SubPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a sub-list; a link is null where there is no such page."""
+    """A page of a sub-list; a link is null if there is no such page."""
 
     total_page: int
     prev_url: str | None
@@ -96,13 +96,13 @@ class Pipelines(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many there are."""
+    """A number of rows."""
 
     count: int
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """A removed session and how many metrics went with it."""
+    """A deleted session and the number of its deleted metrics."""
 
     session_h: str
     metrics: int
@@ -116,7 +116,7 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orphan(msgspec.Struct, frozen=True):
-    """A hash under which metrics arrived whose session never came; the times are those of its tests."""
+    """The hash of a session that never arrived although its metrics did; the times are those of its tests."""
 
     session_h: str
     metrics: int
@@ -125,13 +125,13 @@ class Orphan(msgspec.Struct, frozen=True):
 
 
 class Orphans(msgspec.Struct, frozen=True):
-    """Sessions that never came."""
+    """Sessions that never arrived although their metrics did."""
 
     orphans: list[Orphan]
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One execution in the history of a test; `scm_ref` and `machine_node` are null while they are not known."""
+    """One execution in the history of a test; `scm_ref` and `machine_node` are null until they arrive."""
 
     session_h: str
     context_h: str
@@ -158,15 +158,16 @@ class History(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """`page` counts from 1, a negative number from the end; what is no number means 1."""
+    """`page` counts from 1, a negative number from the end; a text that is no number means 1."""
 
     page: str = "1"
 
 
 class SessionsQuery(msgspec.Struct, frozen=True):
-    """`with_flags` (also `with_tags`) names tags, `restrict_flags` the value of each, all separated by commas.
+    """`with_flags` (or `with_tags`) has the names of tags, `restrict_flags` the value of each, separated by commas.
 
-    A tag without a value must be there and not be empty. `method` tells whether any or all must fit.
+    A tag without a value must exist and not be empty. `method` says whether one tag (match_any) or all (match_all) must
+    match.
     """
 
     with_flags: str = ""
@@ -177,38 +178,38 @@ class SessionsQuery(msgspec.Struct, frozen=True):
 
 
 class RunsQuery(msgspec.Struct, frozen=True):
-    """`before` is the cursor of an earlier answer's `next_url`."""
+    """`before` is the cursor in the `next_url` of an earlier answer."""
 
     before: str | None = None
     limit: model.Limit = 50
 
 
 class LimitQuery(msgspec.Struct, frozen=True):
-    """How many at most."""
+    """The largest number of rows to return."""
 
     limit: model.Limit = 100
 
 
 class VerdictQuery(msgspec.Struct, frozen=True):
-    """Which resource to judge by."""
+    """The resource that is compared."""
 
     resource: Resource = "total_time"
 
 
 class SeriesQuery(msgspec.Struct, frozen=True):
-    """How many executions at most; the latest are given."""
+    """The largest number of executions to return; the latest are returned."""
 
     limit: model.Limit = 500
 
 
 class AppendQuery(msgspec.Struct, frozen=True):
-    """How many metrics the session has already."""
+    """The number of metrics that the session has already."""
 
     offset: model.Offset
 
 
 def tag_filter(names: str, values: str) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of tag and value that a client asks for; a missing value is "", one too many is not read."""
+    """Return the pairs of tag and value in a query; a missing value is "", a value without a tag is ignored."""
     if not names:
         return ()
     wanted = names.split(",")
@@ -217,5 +218,5 @@ def tag_filter(names: str, values: str) -> tuple[tuple[str, str], ...]:
 
 
 def envelope(name: str, rows: Any, links: dict[str, Any], **head: str) -> dict[str, Any]:
-    """Return a page as it is sent."""
+    """Return the document of a page."""
     return {**head, name: rows, **links}

@@ -1,4 +1,4 @@
--- The SQL of the feature `metrics`. A list's query ends where the store adds its condition, order and page.
+-- The SQL of the feature `metrics`. The store adds conditions, order and page to the queries of listings.
 
 -- name: insert_context
 INSERT INTO test_contexts (
@@ -57,7 +57,7 @@ WITH gone AS (
 SELECT count(*) FROM gone;
 
 -- name: expire_links
--- Those of sessions that never came, once their metrics are gone.
+-- The links of sessions that never arrived, once their metrics are gone.
 DELETE FROM test_session_contexts AS l
 WHERE NOT EXISTS (SELECT FROM test_sessions AS s WHERE s.session_h = l.session_h)
     AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = l.session_h);
@@ -67,23 +67,23 @@ INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kin
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT (item_id) DO UPDATE SET asked_at = now() WHERE test_items.asked_at < now() - interval '1 hour';
 
--- name: hold_items
+-- name: lock_items_shared
 SELECT pg_advisory_xact_lock_shared(7330461121);
 
--- name: may_remove_items
+-- name: try_lock_items
 SELECT pg_try_advisory_xact_lock(7330461121);
 
--- name: remove_unnamed_items
--- Whoever asks for a test meanwhile waits for this or makes it wait; then `asked_at` is looked at once more.
-WITH looked AS (
+-- name: remove_unused_items
+-- An upsert of the same test waits for this statement or makes it wait; then `asked_at` is checked once more.
+WITH checked AS (
     SELECT item_id FROM test_items WHERE item_id > $1 ORDER BY item_id LIMIT $2
 ), gone AS (
-    DELETE FROM test_items AS i USING looked
-    WHERE i.item_id = looked.item_id AND i.asked_at < now() - $3::interval
+    DELETE FROM test_items AS i USING checked
+    WHERE i.item_id = checked.item_id AND i.asked_at < now() - $3::interval
     AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id)
     RETURNING 1
 )
-SELECT (SELECT item_id FROM looked ORDER BY item_id DESC LIMIT 1) AS last, (SELECT count(*) FROM gone) AS items;
+SELECT (SELECT item_id FROM checked ORDER BY item_id DESC LIMIT 1) AS last, (SELECT count(*) FROM gone) AS items;
 
 -- name: insert_session_contexts
 INSERT INTO test_session_contexts (session_h, context_h)
@@ -177,7 +177,7 @@ SELECT s.session_h, s.started_at, s.run_tag, s.run_key, (
 FROM test_sessions AS s;
 
 -- name: select_runs
--- Durations are bounded where they are reckoned with: the largest numbers that a client may send overflow a sum.
+-- Durations are bounded: the sum of the largest numbers that a client may send would overflow.
 SELECT
     s.session_h, s.run_date, s.started_at, s.scm_ref, s.tags, count(m.*) AS metrics,
     coalesce(sum(greatest(least(m.total_time, 1e15), -1e15)) FILTER (WHERE m.session_h IS NOT NULL), 0) AS total_time,
@@ -216,7 +216,7 @@ ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;
 -- name: contexts_of_sessions
 SELECT session_h, context_h FROM test_session_contexts WHERE session_h = ANY ($1::text[]) ORDER BY session_h, context_h;
 
--- name: contexts_like
+-- name: contexts_of_environment
 SELECT other.h FROM test_contexts AS c JOIN test_contexts AS other ON (
     other.cpu_count, other.cpu_type, other.cpu_vendor, other.ram_total, other.machine_node, other.machine_type,
     other.machine_arch, other.system_info, other.python_info
@@ -232,7 +232,7 @@ FROM test_session_contexts AS l JOIN test_sessions AS s ON s.session_h = l.sessi
 WHERE l.context_h = ANY ($1::text[]);
 
 -- name: least_values
--- An execution that was disturbed takes longer, never shorter: of several in a session the least is the truest.
+-- A disturbance makes an execution longer, never shorter: of several in a session the least is the most accurate.
 SELECT m.session_h, array_agg(m.item_id) AS items, array_agg(m.value) AS values
 FROM (
     SELECT session_h, item_id, min({measure}) AS value FROM test_metrics
@@ -241,7 +241,7 @@ FROM (
 ) AS m
 GROUP BY m.session_h;
 
--- name: efforts
+-- name: suite_loads
 SELECT
     session_h, min(started_at) AS started_at,
     max(least(started_at + make_interval(secs => greatest(least(total_time, 1e7), 0)), timestamptz '9999-12-31Z'))
@@ -261,11 +261,11 @@ FROM test_metrics AS m LEFT JOIN test_sessions AS s ON s.session_h = m.session_h
 WHERE m.item_id = ANY ($1::uuid[])
 ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;
 
--- name: sessions_named
+-- name: sessions_by_prefix
 SELECT session_h, scm_ref FROM test_sessions WHERE starts_with(session_h, $1)
 ORDER BY session_h != $1, session_h LIMIT $2;
 
--- name: commits_named
+-- name: commits_by_prefix
 SELECT scm_ref FROM test_sessions WHERE starts_with(scm_ref, $1) GROUP BY scm_ref
 ORDER BY scm_ref != $1, scm_ref LIMIT $2;
 

@@ -1,4 +1,4 @@
-"""Finds test runs: which sessions are one, asked from the sessions around whenever somebody wants to know."""
+"""Finds test runs. Runs are not stored: they are computed from the neighbouring sessions on each request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from smartmob.kernel.db.database import Record
 from smartmob.metrics import model
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 
-_RUN_SESSIONS = 200
-_LONGEST = timedelta(days=1)
+_RUN_SESSIONS = 200  # sessions that are read for one run at least
+_LONGEST_RUN = timedelta(days=1)
 
 
 class RunFinder:
@@ -22,57 +22,71 @@ class RunFinder:
         self._window = window
 
     async def before(self, before: tuple[datetime, str], limit: int) -> list[model.Run]:
-        """Return the runs that began before a place (start and hash of a run's first session), newest first."""
+        """Return the runs that began before a position (start and hash of a run's first session), newest first."""
         chunk = max(_RUN_SESSIONS, 4 * limit)
         while True:
             members = await self._reader.members_before(*before, chunk)
-            runs = model.group(await self._complete(members), self._window)
-            # Of a run that began before the oldest session that was read, others may stand in between.
-            oldest = _place(members[-1]) if len(members) == chunk else None
-            known = [run for run in runs if _place(run[0]) < before and (oldest is None or _place(run[0]) >= oldest)]
+            runs = model.group_runs(await self._complete(members), self._window)
+            # Runs that began before the oldest session that was read may be incomplete.
+            oldest = _position(members[-1]) if len(members) == chunk else None
+            known = [
+                run for run in runs if _position(run[0]) < before and (oldest is None or _position(run[0]) >= oldest)
+            ]
             if known or oldest is None:
                 return await self._described(known[: -limit - 1 : -1])
             chunk *= 4
 
     async def between(self, start: datetime, end: datetime, limit: int) -> list[model.Run]:
-        """Return the newest runs of those that went on in a span, and began at most a day before it, newest first."""
-        members = await self._reader.members_between(_shifted(start, -_LONGEST), end, limit * _RUN_SESSIONS)
-        runs = model.group(await self._complete(members), self._window)
+        """Return the newest runs that were active in a time span and began at most a day before it, newest first."""
+        members = await self._reader.members_between(_shifted(start, -_LONGEST_RUN), end, limit * _RUN_SESSIONS)
+        runs = model.group_runs(await self._complete(members), self._window)
         described = await self._described(runs[: -limit - 1 : -1])
         return [run for run in described if run.started_at < end and run.ended_at >= start]
 
-    async def described(self, ident: str) -> model.Run:
+    async def run(self, ident: str) -> model.Run:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""
-        return (await self._described([await self.find(ident)]))[0]
+        return (await self._described([await self._members(ident)]))[0]
 
-    async def is_tagged(self, ident: str) -> bool:
-        """Return whether some sessions have the tag `run` of this value."""
-        return bool(await self._reader.members_tagged([ident]))
+    async def metrics_of(self, ident: str) -> model.MetricFilter:
+        """Return the filter that selects the metrics of a run. Raises NotFound."""
+        return model.MetricFilter(sessions=tuple(member.session_h for member in await self._members(ident)))
 
-    async def find(self, ident: str) -> list[model.RunMember]:
+    async def executions(
+        self, sessions: Sequence[str], start: datetime, end: datetime, limit: int
+    ) -> list[model.ExecutedTest]:
+        """Return the tests that some sessions began in a time span, in the order of time."""
+        return [model.ExecutedTest(**dict(row)) for row in await self._reader.executions(sessions, start, end, limit)]
+
+    async def has_tag(self, ident: str) -> bool:
+        """Return whether any session has the tag `run` with this value."""
+        return bool(await self._reader.members_with_tags([ident]))
+
+    async def _members(self, ident: str) -> list[model.RunMember]:
         """Return the sessions of a run by its tag, or by the hash of any of them. Raises NotFound."""
-        members = await self._reader.members_tagged([ident])
+        members = await self._reader.members_with_tags([ident])
         if members:
-            return model.group(members, self._window)[0]
+            return model.group_runs(members, self._window)[0]
         member = await self._reader.member(ident)
         if member is None:
             raise NotFound(f"there is no run {ident}")
-        runs = model.group(await self._complete([member]), self._window)
+        runs = model.group_runs(await self._complete([member]), self._window)
         return next(run for run in runs if any(other.session_h == ident for other in run))
 
     async def _complete(self, members: Sequence[model.RunMember]) -> list[model.RunMember]:
-        """Return `members` with all the sessions that may belong to their runs."""
+        """Return `members` and all other sessions that may belong to their runs."""
         found = {member.session_h: member for member in members}
         tags = sorted({member.run_tag for member in members if member.run_tag is not None})
         if tags:
-            found |= {member.session_h: member for member in await self._reader.members_tagged(tags)}
+            found |= {member.session_h: member for member in await self._reader.members_with_tags(tags)}
         untagged = [member for member in members if member.run_tag is None]
         keys = sorted({member.run_key for member in untagged})
         while untagged:
             first, last = untagged[0].started_at, untagged[0].started_at
             for member in untagged:
                 first, last = min(first, member.started_at), max(last, member.started_at)
-            near = await self._reader.members_like(keys, _shifted(first, -self._window), _shifted(last, self._window))
+            near = await self._reader.members_with_keys(
+                keys, _shifted(first, -self._window), _shifted(last, self._window)
+            )
             untagged = [member for member in near if member.session_h not in found]
             found |= {member.session_h: member for member in untagged}
         return list(found.values())
@@ -83,7 +97,7 @@ class RunFinder:
         return [described for run in runs if (described := _run(run, rows)) is not None]
 
 
-def _place(member: model.RunMember) -> tuple[datetime, str]:
+def _position(member: model.RunMember) -> tuple[datetime, str]:
     return member.started_at, member.session_h
 
 
@@ -95,7 +109,7 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> model.Run | None:
-    """Return what is told of a run, or None when its sessions were removed meanwhile."""
+    """Return a run, or None if its sessions were removed meanwhile."""
     found = [rows[member.session_h] for member in members if member.session_h in rows]
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""What the tests of the console share: a lab in which something happens, and a browser that looks at it."""
+"""Fixtures of the tests of the console: settings of a headquarters, and pages in a browser."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ FREE_PORTS = TurretsSettings(hq=True, hq_publish_port=0, hq_rc_port=0, hq_extern
 
 @pytest.fixture(name="lab_settings")
 def _lab_settings(settings: Settings) -> Settings:
-    """Return the settings of a service that is a headquarters, too."""
+    """Return the settings of a service that is also a headquarters."""
     return replace(settings, turrets=FREE_PORTS)
 
 
 class Watched:
-    """A page of the browser; what went wrong in it is in `faults`."""
+    """A page of the browser that collects its errors in `faults`."""
 
     def __init__(self, page: Page, base: str) -> None:
         self.page = page
         self.base = base
         self.faults: list[str] = []
         self.expected: tuple[str, ...] = ()
-        page.on("console", self._said)
+        page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("request", self._asked)
+        page.on("request", self._on_request)
 
     async def goto(self, path: str) -> Page:
-        """Open a page and return it once it shows that it is connected."""
+        """Open a page, and return it when it shows that it is connected."""
         await self.page.goto(self.base + path)
         await self.page.wait_for_selector('#connection[data-state="live"]', timeout=30_000)
         return self.page
 
-    def _said(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         if message.type in ("error", "warning") and not any(words in message.text for words in self.expected):
             self.faults.append(f"{message.type}: {message.text}")
 
-    def _asked(self, request: Any) -> None:
+    def _on_request(self, request: Any) -> None:
         if not request.url.startswith((self.base, self.base.replace("http", "ws", 1), "data:", "blob:")):
-            self.faults.append(f"asked {request.url}")
+            self.faults.append(f"requested {request.url}")
 
 
 def chromium() -> str:
-    """Return the path of the browser; the tests of pages cannot do without."""
+    """Return the path of the browser. Raises FileNotFoundError."""
     for name in PROGRAMS:
         if found := shutil.which(name):
             return found
@@ -77,7 +77,7 @@ Look = Callable[..., Awaitable[Watched]]
 
 @pytest.fixture(name="look")
 async def _look(tmp_path: Path) -> AsyncIterator[Look]:
-    """Return the opener of browser pages on a service; a test in which a page complains fails at its end."""
+    """Return a function that opens pages of a service; a test in which a page has errors fails at its end."""
     async with browsing() as browser:
         opened: list[tuple[BrowserContext, Watched]] = []
 

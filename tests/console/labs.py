@@ -1,4 +1,4 @@
-"""A lab in which something happened, made by its own routes."""
+"""Test data for the pages, stored through the routes of the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLOW = "test_slow"
 
 
 async def measure(client: Any, runs: int = 8, slower: int = 2) -> None:
-    """Store test runs of one suite, of which the last ones have a test that is twice as slow."""
+    """Store test runs of one suite; in the last `slower` of them one test takes twice as long."""
     assert (await client.post("/contexts/", json=context("c", machine_node="rack7"))).status == 201
     now = datetime.now(UTC)
     for run in range(runs):
@@ -26,16 +26,16 @@ async def measure(client: Any, runs: int = 8, slower: int = 2) -> None:
         rows = [
             metric(
                 session_h=f"s{run}", context_h="c", item_start_time=began.isoformat(), item=name, item_variant=name,
-                item_path="tests.test_it", total_time=0.1 * (1 + 0.01 * ((run * 7 + place) % 3))
+                item_path="tests.test_it", total_time=0.1 * (1 + 0.01 * ((run * 7 + index) % 3))
                 * (2 if name == SLOW and run >= runs - slower else 1),
             )
-            for place, name in enumerate(names)
+            for index, name in enumerate(names)
         ]  # fmt: skip
         assert (await client.post("/metrics/", json=rows)).status == 201
 
 
 async def report(client: Any, name: str = "rack7") -> None:
-    """Store the samples of a machine of the last ten minutes."""
+    """Store the samples of a machine for the last ten minutes."""
     ident = await register(client, name)
     now = clock.epoch()
     samples = [sample(now - second, cpu_load=50, mem=2048) for second in range(0, 600, 5)]
@@ -55,7 +55,7 @@ async def deploy(client: Any, node: str = "web.0") -> str:
 
 
 async def fill(client: Any) -> None:
-    """Do a little of everything."""
+    """Store some data of each feature."""
     await measure(client)
     await report(client)
     await deploy(client)

@@ -1,4 +1,4 @@
-"""The files that pages load."""
+"""The static files of the pages."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import pytest
 from smartmob.console import assets
 
 
-def test_what_the_policy_must_let_in() -> None:
-    """The library brings one style sheet along; a new release that brings another is noticed here."""
+def test_the_chart_library_adds_one_style_sheet() -> None:
+    """A new release that adds another style sheet is noticed here, since the policy would refuse it."""
     assert len(assets.plotly_styles()) == 1
     assert all(re.fullmatch(r"[A-Za-z0-9+/]{43}=", digest) for digest in assets.plotly_styles())
 
 
-def test_the_digest_stands_for_all_files() -> None:
-    """It is the same at each call."""
+def test_the_digest_of_the_files_is_stable() -> None:
+    """The digest is the same at each call."""
     assert re.fullmatch(r"[0-9a-f]{16}", assets.digest())
     assert assets.digest() == assets.digest()
 
 
 @pytest.mark.parametrize("name", ["", "..", "../service.py", "console", "console.html", "__init__.py"])
-def test_only_files_of_the_folder(name: str) -> None:
-    """Nothing else has a name there."""
+def test_only_files_of_the_folder_are_found(name: str) -> None:
+    """A name that is no file of the folder, or leads out of it, finds nothing."""
     assert assets.asset(name) is None
 
 
-def test_modules_are_all_there() -> None:
-    """What a module imports is a file beside it."""
-    for name in (name for name in assets._own() if name.endswith(".js")):
-        text = assets._own()[name].decode()
+def test_each_imported_module_exists() -> None:
+    """Each module that a module imports is a file beside it."""
+    for name in (name for name in assets._own_files() if name.endswith(".js")):
+        text = assets._own_files()[name].decode()
         for imported in re.findall(r'from "\./([\w.]+)"', text):
             assert assets.asset(imported) is not None, f"{name} imports {imported}"

@@ -1,4 +1,4 @@
-"""Every page in a real browser, on a real service: what a person sees and does there."""
+"""All pages in a real browser on a real service: their visible text, and the actions of a user."""
 
 from __future__ import annotations
 
@@ -39,14 +39,16 @@ PAGES = {
     "host": "/console/hosts/rack7",
 }
 SHOTS = os.environ.get("SCREENSHOTS")
-"""A folder, for those who want to see what the tests see."""
-WAYS = [(1280, False), (400, True), *([(1280, True), (400, False)] if SHOTS else [])]
-"""Widths of the window, and whether the system is dark: each width and each scheme, and for who looks all pairs."""
+"""A folder for screenshots of the pages, or None."""
+WINDOWS = [(1280, False), (400, True), *([(1280, True), (400, False)] if SHOTS else [])]
+"""Widths of the window, and whether the colours are dark: each value once; with screenshots all pairs."""
 
 
-@pytest.mark.parametrize(("width", "dark"), WAYS)
-async def test_every_page(lab_settings: Settings, look: Look, width: int, dark: bool) -> None:
-    """It opens without a complaint, fits the window, is connected, and an accessibility check finds nothing."""
+@pytest.mark.parametrize(("width", "dark"), WINDOWS)
+async def test_every_page_fits_the_window_and_is_accessible(
+    lab_settings: Settings, look: Look, width: int, dark: bool
+) -> None:
+    """Each page loads without errors, fits the window, is connected, and passes an accessibility check."""
     async with running(build(lab_settings)) as client:
         await fill(client)
         watched = await look(client, width=width, dark=dark)
@@ -60,9 +62,11 @@ async def test_every_page(lab_settings: Settings, look: Look, width: int, dark: 
             await _inspect(page, name, f"{width}-{'dark' if dark else 'light'}")
 
 
-@pytest.mark.parametrize(("width", "dark"), WAYS)
-async def test_pages_beside_the_console(client: Any, look: Look, width: int, dark: bool) -> None:
-    """So do the page to sign in and the one of the routes."""
+@pytest.mark.parametrize(("width", "dark"), WINDOWS)
+async def test_login_and_docs_fit_the_window_and_are_accessible(
+    client: Any, look: Look, width: int, dark: bool
+) -> None:
+    """The login page and the page of the API pass the same checks."""
     page = (watched := await look(client, width=width, dark=dark)).page
     for name in ("login", "docs"):
         await page.goto(f"{watched.base}/{name}")
@@ -82,8 +86,8 @@ async def _inspect(page: Page, name: str, way: str) -> None:
         await page.screenshot(path=Path(SHOTS) / f"{name}-{way}.png", full_page=True)
 
 
-async def test_the_overview_lives(client: Any, look: Look) -> None:
-    """What happens in the lab appears without a reload."""
+async def test_the_overview_updates_by_itself(client: Any, look: Look) -> None:
+    """New processes, test runs and notes appear without a reload."""
     page = await (await look(client)).goto("/console/")
     await expect(page.locator("#processes")).to_contain_text("smartmob run")
     await deploy(client)
@@ -94,8 +98,8 @@ async def test_the_overview_lives(client: Any, look: Look) -> None:
     await expect(page.locator("#changes")).to_contain_text("a <b>mark</b>")
 
 
-async def test_curves_begin_with_what_is_known(client: Any, look: Look) -> None:
-    """The curve of a machine shows the last minutes from the first look on, and moves on with time."""
+async def test_curves_show_the_last_minutes_at_once(client: Any, look: Look) -> None:
+    """The curve of a machine shows its stored samples when the page opens, and moves on with time."""
     await report(client)
     page = await (await look(client)).goto("/console/")
     curve = page.locator('[data-host="rack7"] .spark path:not(.area)')
@@ -107,8 +111,8 @@ async def test_curves_begin_with_what_is_known(client: Any, look: Look) -> None:
     await expect(curve).not_to_have_attribute("d", before)
 
 
-async def test_who_reads_is_not_disturbed(client: Any, look: Look) -> None:
-    """The focus stays where it is and tables stay scrolled while figures change, rows come and rows go."""
+async def test_focus_and_scrolling_survive_updates(client: Any, look: Look) -> None:
+    """The focus and the scroll position stay while values change, rows appear and rows disappear."""
     for node in ("web.0", "web.2"):
         await deploy(client, node)
     watched = await look(client, width=400)
@@ -130,8 +134,8 @@ async def test_who_reads_is_not_disturbed(client: Any, look: Look) -> None:
     await page.keyboard.press("Escape")
 
 
-async def test_a_program_from_its_archive_to_its_end(client: Any, look: Look, tmp_path: Path) -> None:
-    """Deployed by a form, its output read with colours, searched and paused; restarted and deleted by buttons."""
+async def test_a_program_is_deployed_watched_and_deleted(client: Any, look: Look, tmp_path: Path) -> None:
+    """A form deploys a program; its output has colours, search and pause; buttons restart and delete it."""
     archive = tmp_path / "app.tar.gz"
     archive.write_bytes(
         make_archive("tar.gz", {"Procfile": 'web: printf "\\033[31mred $COLOUR\\033[0m\\nother\\n"; exec sleep 600\n'})
@@ -152,21 +156,21 @@ async def test_a_program_from_its_archive_to_its_end(client: Any, look: Look, tm
     await page.get_by_label("Search the output").fill("")
     await page.get_by_role("button", name="Pause").click()
     await page.get_by_role("button", name="Restart").click()
-    await expect(page.locator("#console-tools")).to_contain_text("lines wait")
-    await page.get_by_role("button", name="Go on").click()
+    await expect(page.locator("#console-tools")).to_contain_text("lines waiting")
+    await page.get_by_role("button", name="Resume").click()
     await expect(output.locator(".c1")).to_have_count(2)
 
     await page.get_by_role("button", name="Delete").click()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Delete").click()
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(page.locator("#summary")).to_contain_text("no more")
+    await expect(page.locator("#summary")).to_contain_text("was deleted")
     async with client.get("/list-processes") as response:
         assert [row["slug"] for row in (await response.json())["processes"]] == ["shop.web.1"]
 
 
-async def test_a_console_that_was_cut_off(client: Any, look: Look) -> None:
-    """When it is back, what was shown before is not shown again, and what came meanwhile is."""
+async def test_output_has_no_duplicates_after_a_reconnect(client: Any, look: Look) -> None:
+    """After a lost connection, known lines are not repeated, and lines that were missed are shown."""
     watched = await look(client)
     connections: list[WebSocketRoute] = []
 
@@ -188,8 +192,8 @@ async def test_a_console_that_was_cut_off(client: Any, look: Look) -> None:
     assert (await output.inner_text()).count("[smartmob] started") == 2
 
 
-async def test_a_load_test_is_watched(lab_settings: Settings, look: Look) -> None:
-    """Its page shows the figures while turrets fire, can stop it, and shows what came of it."""
+async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:
+    """The page of a load test shows live values, stops the test, and then shows its results."""
     async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
         run = await ask(client, name="pages", run_time=600, min_turrets=1, results_ts_interval=1)
         page = await (await look(client)).goto(f"/console/load/{run['id']}")
@@ -201,7 +205,7 @@ async def test_a_load_test_is_watched(lab_settings: Settings, look: Look) -> Non
         await expect(page.locator("#timers")).to_contain_text("page")
         await expect(page.locator("#turrets")).to_contain_text("Running")
 
-        await page.get_by_role("button", name="Stop it").click()
+        await page.get_by_role("button", name="Stop").click()
         await turret.until_told("stop")
 
         await expect(page.locator("#summary")).to_contain_text("can it be trusted?", timeout=20_000)
@@ -216,8 +220,8 @@ async def test_a_load_test_is_watched(lab_settings: Settings, look: Look) -> Non
         await expect(page.locator("h1").first).to_contain_text("pages")
 
 
-async def test_a_command_with_input_and_its_end(client: Any, look: Look) -> None:
-    """Run by a form, its output arrives, it is told something and is killed; a job of the past keeps its output."""
+async def test_a_command_takes_input_and_is_killed(client: Any, look: Look) -> None:
+    """A command that a form runs shows its output, takes input and is killed; its output remains stored."""
     page = await (await look(client)).goto("/console/commands")
     await page.fill("input[name=command]", "read line; echo got $line; exec sleep 600")
     await page.get_by_role("button", name="Run").click()
@@ -232,8 +236,8 @@ async def test_a_command_with_input_and_its_end(client: Any, look: Look) -> None
     await expect(page.locator("#console")).to_contain_text("got <i>tea</i>")
 
 
-async def test_a_command_on_several_machines(with_settings: Any, look: Look, tmp_path: Path) -> None:
-    """Each machine has its own window, and one that cannot be reached says so."""
+async def test_a_command_runs_on_several_machines(with_settings: Any, look: Look, tmp_path: Path) -> None:
+    """Each machine has its own panel, and an unreachable one shows an error."""
     from smartmob.settings import ConsoleSettings
 
     other = await with_settings(data_dir=tmp_path / "other")
@@ -255,7 +259,7 @@ async def test_a_command_on_several_machines(with_settings: Any, look: Look, tmp
 
 
 async def test_the_timeline_is_zoomed_and_linked(client: Any, look: Look) -> None:
-    """Zooming asks anew, the address reproduces the view, the cursor tells of a moment, and a note can be put."""
+    """Zooming loads new data, the address keeps the view, the pointer shows a point in time, and a note is added."""
     await fill(client)
     page = await (await look(client)).goto("/console/timeline?span=3600")
     await page.wait_for_selector(".main-svg")
@@ -277,8 +281,8 @@ async def test_the_timeline_is_zoomed_and_linked(client: Any, look: Look) -> Non
         assert "zoomed" in [mark["text"] for mark in (await response.json())["marks"]]
 
 
-async def test_sign_in_and_out(with_settings: Any, look: Look) -> None:
-    """Without the token there is only the login page; a wrong one is refused; after signing out all is closed again."""
+async def test_a_user_signs_in_and_out(with_settings: Any, look: Look) -> None:
+    """Without a token there is only the login page; a wrong token is refused; signing out closes the pages again."""
     client = await with_settings(token="a-long-secret")
     watched = await look(client)
     watched.expected = ("403", "401")
@@ -297,8 +301,8 @@ async def test_sign_in_and_out(with_settings: Any, look: Look) -> None:
     await expect(page.locator("#token")).to_be_visible()
 
 
-async def test_the_connection_comes_back(settings: Settings, look: Look) -> None:
-    """A page that is open when the service goes away says so, and shows the lab again when the service is back."""
+async def test_a_page_reconnects_after_a_restart(settings: Settings, look: Look) -> None:
+    """A page shows that the service is away, and updates again when it is back."""
     async with running(build(settings)) as client:
         port = client.port
         watched = await look(client)
@@ -313,8 +317,8 @@ async def test_the_connection_comes_back(settings: Settings, look: Look) -> None
         await expect(page.locator("#changes")).to_contain_text("app.web.0: created")
 
 
-async def test_a_page_that_the_browser_kept(client: Any, look: Look) -> None:
-    """One that was left is not connected; shown again as it was, it is."""
+async def test_a_page_from_the_browser_cache_reconnects(client: Any, look: Look) -> None:
+    """A page that the user left is disconnected, and connected again when the browser shows it from its cache."""
     page = await (await look(client)).goto("/console/")
     kept = "kind => dispatchEvent(new PageTransitionEvent(kind, { persisted: true }))"
     await page.evaluate(kept, "pagehide")

@@ -1,4 +1,4 @@
-"""What changed, in words."""
+"""The texts and levels of changes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from smartmob.processes.model import ProcessEvent
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def test_processes() -> None:
-    """A program that was asked to end ended well; one that failed is a warning; one that is gone has no page."""
-    told = [
+def test_exits_are_warnings_unless_they_were_requested() -> None:
+    """A process that was asked to end is no warning, a failed one is, and a deleted one has no link."""
+    events = [
         ProcessEvent(slug="a.web/0", at=NOW, kind="started", detail={"text": "started, pid 5"}),
         ProcessEvent(slug="a", at=NOW, kind="exited", detail={"text": "ended by signal 15", "status": -15}),
         ProcessEvent(slug="a", at=NOW, kind="exited", detail={"text": "exited 1", "status": 1}),
         ProcessEvent(slug="a", at=NOW, kind="deleted"),
         ProcessEvent(slug="a", at=NOW, kind="stopping"),
     ]
-    assert [(change.text, change.level, change.href) for change in _of_processes(told)] == [
+    assert [(change.text, change.level, change.href) for change in _of_processes(events)] == [
         ("a.web/0: started, pid 5", "good", "/console/processes/a.web%2F0"),
         ("a: ended by signal 15", "plain", "/console/processes/a"),
         ("a: exited 1", "warning", "/console/processes/a"),
@@ -28,8 +28,8 @@ def test_processes() -> None:
     ]
 
 
-def test_jobs() -> None:
-    """One that runs, and one that ended badly."""
+def test_jobs_with_a_bad_exit_code_are_warnings() -> None:
+    """A running job is plain, and one that exited with a code other than 0 is a warning."""
     job = Job(id=7, command="exec", argv=["make"], cwd="/", env_names=[], client="me", state="running", started_at=NOW)
     ended = Job(
         id=8, command="exec", argv=["make"], cwd="/", env_names=[], client="me", state="exited", started_at=NOW,

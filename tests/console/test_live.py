@@ -1,4 +1,4 @@
-"""One look and one encoding a second, for everybody who watches."""
+"""Live frames: the state of the lab is read once a second for all viewers, and only while there are any."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from smartmob.metrics.events import SessionDeleted, SessionStored
 from tests.waiting import until
 
 
-class _Looks:
-    """Counts how often the lab is looked at, and fails when it shall."""
+class _StateReader:
+    """A console service that counts its calls, and fails while `away` is true."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.reads = 0
         self.away = False
 
     async def now(self, news: int) -> Any:
-        self.looks += 1
+        self.reads += 1
         if self.away:
             raise Unavailable("the database is away")
-        return {"looks": self.looks, "news": news}
+        return {"reads": self.reads, "news": news}
 
 
-async def test_nobody_watches() -> None:
-    """Then nobody looks."""
-    looks, tasks = _Looks(), TaskRegistry()
-    live = Live(looks, EventBus())  # type: ignore[arg-type]  # it asks for nothing but `now`
-    tasks.start("live", live.show_for_ever())
+async def test_the_lab_is_not_read_without_viewers() -> None:
+    """Only the first frame of each viewer is read while there is no other viewer."""
+    reader, tasks = _StateReader(), TaskRegistry()
+    live = Live(reader, EventBus())  # type: ignore[arg-type]  # it calls nothing but `now`
+    tasks.start("live", live.run())
     watching = live.watch()
-    assert orjson.loads(await anext(watching))["looks"] == 1
+    assert orjson.loads(await anext(watching))["reads"] == 1
     await watching.aclose()
     again = live.watch()
-    assert orjson.loads(await anext(again))["looks"] == 2
+    assert orjson.loads(await anext(again))["reads"] == 2
     await again.aclose()
     await tasks.close()
 
 
-async def test_news() -> None:
-    """Its number is another one after each event, and else the same."""
+async def test_the_number_of_news_changes_with_each_event() -> None:
+    """Frames between two events have the same number."""
     tasks, bus = TaskRegistry(), EventBus()
-    live = Live(_Looks(), bus)  # type: ignore[arg-type]  # it asks for nothing but `now`
-    tasks.start("live", live.show_for_ever())
+    live = Live(_StateReader(), bus)  # type: ignore[arg-type]  # it calls nothing but `now`
+    tasks.start("live", live.run())
     watching = live.watch()
     seen = [orjson.loads(await anext(watching))["news"] for _ in range(2)]
     assert seen == [live.news, live.news]
@@ -57,18 +57,18 @@ async def test_news() -> None:
     await tasks.close()
 
 
-async def test_frames_go_on_when_the_database_comes_back() -> None:
-    """A second without it is a second without a frame, and no more."""
-    looks, tasks, bus = _Looks(), TaskRegistry(), EventBus()
-    live = Live(looks, bus)  # type: ignore[arg-type]  # it asks for nothing but `now`
-    tasks.start("live", live.show_for_ever())
+async def test_frames_continue_when_the_database_comes_back() -> None:
+    """While the database is away there are no frames, and viewers stay connected."""
+    reader, tasks, bus = _StateReader(), TaskRegistry(), EventBus()
+    live = Live(reader, bus)  # type: ignore[arg-type]  # it calls nothing but `now`
+    tasks.start("live", live.run())
     watching = live.watch()
     first = orjson.loads(await anext(watching))
-    looks.away = True
-    await until(lambda: looks.looks == 2)
-    looks.away = False
+    reader.away = True
+    await until(lambda: reader.reads == 2)
+    reader.away = False
     second = orjson.loads(await anext(watching))
-    assert second == {"looks": 3, "news": first["news"]}
+    assert second == {"reads": 3, "news": first["news"]}
     bus.publish(ServiceStopping())
     assert [frame async for frame in watching] == []
     await tasks.close()

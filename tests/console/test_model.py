@@ -1,4 +1,4 @@
-"""What pages are told, as they read it."""
+"""The JSON form of the documents of pages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from smartmob.console.model import Courses, Span, Timeline
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def test_a_timeline_as_a_page_reads_it() -> None:
-    """The edges are called as the query calls them, times are ISO 8601 in UTC, and what goes on has no end."""
+def test_a_timeline_is_encoded_with_the_names_of_the_query() -> None:
+    """The edges are `from` and `to`, times are ISO 8601 in UTC, and a span that goes on has no end."""
     span = Span(lane="jobs", label="make", start=START, end=None)
-    told = Timeline(
+    timeline = Timeline(
         start=START, end=START, courses=Courses(width=60.0, times=[], hosts=[]), spans=[span], changes=[], marks=[],
         loads=[], partial=[],
     )  # fmt: skip
-    read = msgspec.json.decode(msgspec.json.encode(told))
+    read = msgspec.json.decode(msgspec.json.encode(timeline))
     assert (read["from"], read["to"]) == ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00Z")
     assert read["spans"][0]["end"] is None
     assert read["spans"][0]["level"] == "plain"

@@ -1,4 +1,4 @@
-"""Templates."""
+"""The templates and headers of pages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FOLDER = Path(smartmob.console.__file__).parent / "templates"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir() if path.name != "layout.html"))
-def test_every_template(name: str) -> None:
-    """It is complete with what every page is given, and escapes it."""
+def test_every_template_escapes_its_values(name: str) -> None:
+    """Each template renders with the values that all pages have, and escapes them."""
     text = pages.render(name, "Overview", "<title>", signed_in="ci", role="read", news=7, id='"<id>')
     assert "&lt;title&gt;" in text
     assert 'data-id="&#34;&lt;id&gt;"' in text
     assert "<title>&lt;title&gt; · smartmob</title>" in text
 
 
-def test_the_policy() -> None:
-    """Nothing from elsewhere, nothing that stands in the page; on pages with charts one style sheet by its hash."""
+def test_the_policy_allows_only_files_of_the_service() -> None:
+    """The policy allows no other origin and nothing inline; pages with charts may use one style sheet by its hash."""
     plain, charts = (pages.headers(charts=wanted)["Content-Security-Policy"] for wanted in (False, True))
     assert "style-src 'self';" in plain
     assert "style-src 'self' 'sha256-" in charts

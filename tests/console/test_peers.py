@@ -1,4 +1,4 @@
-"""Commands on other machines, passed on by the console."""
+"""Commands that the console runs on other machines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ async def _lines(response: Any) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in (await response.read()).splitlines()]
 
 
-async def test_a_command_on_another_machine(with_settings: Any, tmp_path: Path) -> None:
-    """It runs there, with the token of there, and its answer comes as it would from there."""
+async def test_a_command_runs_on_another_machine_with_its_token(with_settings: Any, tmp_path: Path) -> None:
+    """The other machine gets its own token, and its answer is passed on unchanged."""
     other = await with_settings(token="theirs", data_dir=tmp_path / "other")
     token = tmp_path / "token"
     token.write_text("theirs\n")
@@ -36,8 +36,8 @@ async def test_a_command_on_another_machine(with_settings: Any, tmp_path: Path) 
         assert (await response.json())["jobs"][0]["client"].startswith("http 127.0.0.1")
 
 
-async def test_what_the_other_machine_refuses(with_settings: Any, tmp_path: Path) -> None:
-    """Its own words are passed on; a wrong token is told, and not the token."""
+async def test_a_refusal_of_the_other_machine_is_passed_on(with_settings: Any, tmp_path: Path) -> None:
+    """The error has the status of the other machine, and not the token."""
     other = await with_settings(token="theirs", data_dir=tmp_path / "other")
     client = await with_settings(console=ConsoleSettings(peers=(f"http://127.0.0.1:{other.server.port}",)))
     async with client.post("/console/peers/0/commands/exec", json={"cmd": "true"}) as response:
@@ -45,8 +45,8 @@ async def test_what_the_other_machine_refuses(with_settings: Any, tmp_path: Path
         assert "answered 401" in (await response.json())["detail"]
 
 
-async def test_nobody_is_there(with_settings: Any) -> None:
-    """It is said which machine cannot be reached."""
+async def test_an_unreachable_machine_is_named(with_settings: Any) -> None:
+    """The error names the machine that cannot be reached."""
     client = await with_settings(console=ConsoleSettings(peers=("http://127.0.0.1:1",)))
     async with client.post("/console/peers/0/commands/exec", json={"cmd": "true"}) as response:
         assert response.status == 503
@@ -54,8 +54,8 @@ async def test_nobody_is_there(with_settings: Any) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "1", "-1", "x", "999999999999"])
-async def test_only_those_that_are_named(client: Any, number: str) -> None:
-    """There is no way to any other address."""
+async def test_only_configured_machines_are_reached(client: Any, number: str) -> None:
+    """A number that is no peer of the settings answers 404."""
     async with client.post(f"/console/peers/{number}/commands/exec", json={"cmd": "true"}) as response:
         assert response.status == 404
 
@@ -63,7 +63,7 @@ async def test_only_those_that_are_named(client: Any, number: str) -> None:
 @pytest.mark.parametrize(
     "address", ["rack7:8080", "ftp://rack7", "http://", "http://me:secret@rack7", "http://rack7/?q=1", "http://rack7#x"]
 )
-def test_addresses_that_are_none(address: str) -> None:
-    """They are refused at the start, with an example of what would be right."""
+def test_invalid_addresses_are_refused_at_the_start(address: str) -> None:
+    """The error has an example of a valid address."""
     with pytest.raises(SettingsError, match=r"http://rack7:8080"):
         Peers(ConsoleSettings(peers=(address,)))

@@ -1,4 +1,4 @@
-"""Pages, what they load and what they ask for, over HTTP."""
+"""The routes of the console: pages, static files, documents, and the live WebSocket."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import orjson
 import pytest
 
 from smartmob.console import assets
-from smartmob.console.pages import PLACES
+from smartmob.console.pages import NAVIGATION
 from smartmob.processes.model import RUNNING
 from tests.console.labs import SLOW, deploy, fill, measure
 from tests.waiting import until
 
-PAGES = (*(place.href for place in PLACES), "/console/tests/items")
+PAGES = (*(entry.href for entry in NAVIGATION), "/console/tests/items")
 _BROWSER = {"Accept": "text/html,*/*"}
 
 
@@ -33,8 +33,8 @@ async def _page(client: Any, path: str) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_pages_of_an_empty_lab(client: Any, path: str) -> None:
-    """Each is there before anything has happened, has no script of its own, and knows its place."""
+async def test_pages_work_in_an_empty_lab(client: Any, path: str) -> None:
+    """Each page exists before anything was stored, has no inline script, and marks its entry in the navigation."""
     text = await _page(client, path)
     assert not re.search(r"<script(?![^>]* src=)", text)
     assert " style=" not in text and " onclick=" not in text
@@ -42,7 +42,7 @@ async def test_pages_of_an_empty_lab(client: Any, path: str) -> None:
 
 
 async def test_browsers_are_sent_to_the_console(client: Any) -> None:
-    """And programs get the document that they always got."""
+    """A browser is redirected, and a program gets the same document as ever."""
     async with client.get("/", headers=_BROWSER, allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (303, "/console/")
     async with client.get("/console", allow_redirects=False) as response:
@@ -51,8 +51,8 @@ async def test_browsers_are_sent_to_the_console(client: Any) -> None:
         assert sorted(await response.json()) == ["create", "list"]
 
 
-async def test_pages_of_things(client: Any) -> None:
-    """A test run, a program, a job and a machine have a page each; what is not there has none."""
+async def test_each_item_has_a_page(client: Any) -> None:
+    """A test run, a process, a job and a machine have a page each; an unknown one answers 404."""
     await fill(client)
     for path in (
         *("/console/tests/runs/s0", "/console/processes/app.web.0", "/console/hosts/rack7"),
@@ -69,7 +69,7 @@ async def test_pages_of_things(client: Any) -> None:
 
 
 async def test_names_are_text_in_pages(client: Any) -> None:
-    """Whatever a machine calls itself is shown and not run."""
+    """A name with markup is shown as text."""
     name = 'a<img src=x onerror="alert(1)">'
     async with client.post("/client", json={"username": name, "password": "x"}) as response:
         assert response.status == 200
@@ -78,8 +78,8 @@ async def test_names_are_text_in_pages(client: Any) -> None:
     assert "a&lt;img src=x" in text
 
 
-async def test_files_are_kept_for_ever_and_compressed(client: Any) -> None:
-    """Their address changes with their content, so nobody needs to ask twice."""
+async def test_static_files_are_immutable_and_compressed(client: Any) -> None:
+    """The address of a file changes with its content, so browsers may keep it."""
     text = await _page(client, "/console/timeline")
     paths = re.findall(r"/console/static/[\w.-]+/[\w.-]+", text)
     assert len(set(paths)) >= 5
@@ -106,14 +106,14 @@ async def test_files_are_kept_for_ever_and_compressed(client: Any) -> None:
         "/console/static/{digest}/charts.js%00.css",
     ],
 )
-async def test_files_that_are_not_there(client: Any, path: str) -> None:
-    """No path leaves the folder, and an old address is no file."""
+async def test_unknown_static_files_are_not_found(client: Any, path: str) -> None:
+    """No path leaves the folder, and an old digest finds nothing."""
     async with client.get(path.format(digest=assets.digest())) as response:
         assert response.status in (400, 404)
 
 
-async def test_the_overview(client: Any) -> None:
-    """Curves of the last minutes, test runs with their verdicts, and what changed."""
+async def test_the_overview_has_curves_runs_and_changes(client: Any) -> None:
+    """The overview has time series of the last minutes, test runs with verdicts, and changes, newest first."""
     await fill(client)
     async with client.get("/console/data/overview") as response:
         found = await response.json()
@@ -129,8 +129,8 @@ async def test_the_overview(client: Any) -> None:
     assert any("exited 3" in change["text"] for change in found["changes"])
 
 
-async def test_the_timeline(client: Any) -> None:
-    """All features on one axis: curves, spans of tests, programs and jobs, and notes."""
+async def test_the_timeline_has_the_data_of_all_features(client: Any) -> None:
+    """The timeline has time series, spans of tests, processes and jobs, and notes."""
     await fill(client)
 
     async def running() -> bool:
@@ -153,14 +153,14 @@ async def test_the_timeline(client: Any) -> None:
     "query",
     [{"from": "5", "to": "5"}, {"from": "x"}, {"points": "0"}, {"points": "99999"}, {"from": "0", "to": "4e9"}],
 )
-async def test_a_timeline_that_cannot_be(client: Any, query: dict[str, str]) -> None:
-    """It is refused, and says which part does not fit."""
+async def test_an_invalid_timeline_query_is_refused(client: Any, query: dict[str, str]) -> None:
+    """An empty or too long span, or a bad number, answers 400."""
     async with client.get("/console/data/timeline", params=query) as response:
         assert response.status == 400
 
 
-async def test_a_timeline_without_anything(client: Any) -> None:
-    """Long ago, and where times begin."""
+async def test_a_timeline_of_the_past_is_empty(client: Any) -> None:
+    """A span before all data is empty, and the beginning of the calendar causes no error."""
     for query in ({"from": "1000", "to": "2000"}, {"to": "0001-01-01T00:00:00Z"}):
         async with client.get("/console/data/timeline", params=query) as response:
             document = await response.json()
@@ -170,8 +170,8 @@ async def test_a_timeline_without_anything(client: Any) -> None:
             assert response.status == 400
 
 
-async def test_the_socket_shows_the_lab(client: Any) -> None:
-    """One frame at once and one a second; it tells when something has happened."""
+async def test_the_socket_sends_the_state_each_second(client: Any) -> None:
+    """The first frame comes at once, and `news` changes when something happens."""
     async with client.ws_connect("/console/live") as socket:
         first = orjson.loads((await socket.receive(timeout=10)).data)
         await deploy(client)
@@ -188,29 +188,29 @@ async def test_the_socket_shows_the_lab(client: Any) -> None:
     assert [host["own"] for host in last["hosts"]] == [True]
 
 
-async def test_many_watch_and_one_is_stuck(client: Any) -> None:
-    """Who does not read holds up nobody."""
+async def test_a_stuck_viewer_delays_no_other(client: Any) -> None:
+    """A viewer that does not read does not delay the frames of another one."""
     async with client.ws_connect("/console/live"), client.ws_connect("/console/live") as reading:
         frames = [orjson.loads((await reading.receive(timeout=10)).data)["at"] for _ in range(3)]
     assert frames == sorted(set(frames))
 
 
-async def test_the_socket_wants_a_websocket(client: Any) -> None:
-    """A plain request is told so."""
+async def test_the_socket_refuses_plain_requests(client: Any) -> None:
+    """A request that is no WebSocket upgrade answers 426."""
     async with client.get("/console/live") as response:
         assert response.status == 426
 
 
-async def test_a_foreign_page_may_not_watch(client: Any) -> None:
-    """Its origin tells."""
+async def test_the_socket_refuses_foreign_origins(client: Any) -> None:
+    """A WebSocket request with the origin of another site answers 403."""
     async with client.get(
         "/console/live", headers={"Upgrade": "websocket", "Connection": "upgrade", "Origin": "http://evil.example"}
     ) as response:
         assert response.status == 403
 
 
-async def test_with_a_token(with_settings: Callable[..., Any]) -> None:
-    """Pages send to the login, documents and the socket are refused, files are open to the login page's style."""
+async def test_a_token_protects_pages_documents_and_the_socket(with_settings: Callable[..., Any]) -> None:
+    """Pages redirect to the login, and documents and the socket answer 401."""
     client = await with_settings(token="secret")
     async with client.get("/console/timeline?span=60", headers=_BROWSER, allow_redirects=False) as response:
         assert response.status == 303
@@ -222,8 +222,8 @@ async def test_with_a_token(with_settings: Callable[..., Any]) -> None:
         assert 'action="/logout"' in await response.text()
 
 
-async def test_courses_of_a_load_test_in_the_overview(client: Any) -> None:
-    """A lab in which no machine reports but the service's own has at least that one."""
+async def test_the_overview_counts_the_metrics_of_a_run(client: Any) -> None:
+    """The overview has the number of metrics of each test run."""
     await measure(client, runs=1, slower=0)
     async with client.get("/console/data/overview") as response:
         found = await response.json()

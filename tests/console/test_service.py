@@ -1,10 +1,10 @@
-"""Curves of several machines over the same times."""
+"""The time series of several machines at the same times."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from smartmob.console.service import _aligned
+from smartmob.console.service import _align
 from smartmob.hosts.fields import NAMES
 from smartmob.hosts.model import MinAvgMax, Point
 
@@ -16,15 +16,15 @@ def _point(minute: int, cpu: float | None) -> Point:
     return Point(START + timedelta(minutes=minute), 60.0, 1, **dict.fromkeys(NAMES, None) | {"cpu": band})
 
 
-def test_gaps_stay_gaps() -> None:
-    """A machine has a place for each time at which any machine has a point, and None where it has none itself."""
-    found = _aligned({"a": [_point(0, 1.0), _point(1, 2.0)], "b": [_point(1, None), _point(3, 4.0)], "c": []})
+def test_missing_samples_are_none() -> None:
+    """A machine has a value for each time of any machine, and None where it has no sample."""
+    found = _align({"a": [_point(0, 1.0), _point(1, 2.0)], "b": [_point(1, None), _point(3, 4.0)], "c": []})
     assert found.width == 60.0
     assert found.times == [(START + timedelta(minutes=minute)).timestamp() for minute in (0, 1, 3)]
     assert {course.host: course.cpu for course in found.hosts} == {"a": [1.0, 2.0, None], "b": [None, None, 4.0]}
     assert {course.host: course.cpu_max for course in found.hosts}["a"] == [2.0, 3.0, None]
 
 
-def test_without_machines() -> None:
-    """There are no times, either."""
-    assert _aligned({}).times == []
+def test_without_machines_there_are_no_times() -> None:
+    """Without any points, the document has no times."""
+    assert _align({}).times == []

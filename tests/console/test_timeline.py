@@ -1,4 +1,4 @@
-"""When programs ran, told from what happened to them."""
+"""The spans of processes on the timeline, made from their events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _at(minute: float) -> datetime:
     return START + timedelta(minutes=minute)
 
 
-def _happened(minute: float, kind: str, slug: str = "a", **detail: Any) -> ProcessEvent:
+def _event(minute: float, kind: str, slug: str = "a", **detail: Any) -> ProcessEvent:
     return ProcessEvent(slug=slug, at=_at(minute), kind=kind, detail=detail)
 
 
@@ -30,34 +30,34 @@ def _running(slug: str, since: float) -> Snapshot:
     )  # fmt: skip
 
 
-def _spans(*happened: ProcessEvent, present: tuple[Snapshot, ...] = ()) -> list[tuple[datetime, datetime | None, str]]:
-    return [(span.start, span.end, span.level) for span in _process_spans(happened, present, START, END)]
+def _spans(*events: ProcessEvent, present: tuple[Snapshot, ...] = ()) -> list[tuple[datetime, datetime | None, str]]:
+    return [(span.start, span.end, span.level) for span in _process_spans(events, present, START, END)]
 
 
-def test_from_start_to_exit() -> None:
-    """Each life of a program is a span, and one that ended badly is told apart."""
+def test_a_span_reaches_from_a_start_to_the_exit() -> None:
+    """Each time that a process ran is a span, and a failed one is a warning."""
     assert _spans(
-        _happened(1, "started"), _happened(5, "exited", status=0), _happened(6, "restarted"),
-        _happened(9, "exited", status=1),
+        _event(1, "started"), _event(5, "exited", status=0), _event(6, "restarted"),
+        _event(9, "exited", status=1),
     ) == [(_at(1), _at(5), "plain"), (_at(6), _at(9), "warning")]  # fmt: skip
 
 
-def test_one_that_ran_before() -> None:
-    """It ran from the edge of the span."""
-    assert _spans(_happened(5, "exited", status=0)) == [(START, _at(5), "plain")]
+def test_a_process_that_started_before_begins_at_the_edge() -> None:
+    """Without a start in the time span, the process is shown from its beginning."""
+    assert _spans(_event(5, "exited", status=0)) == [(START, _at(5), "plain")]
 
 
-def test_one_that_runs() -> None:
-    """It has no end, whether its start lies in the span or before it."""
-    assert _spans(_happened(5, "started"), present=(_running("a", 5),)) == [(_at(5), None, "good")]
+def test_a_running_process_has_no_end() -> None:
+    """The span of a running process is open, whether it started in the time span or before."""
+    assert _spans(_event(5, "started"), present=(_running("a", 5),)) == [(_at(5), None, "good")]
     assert _spans(present=(_running("a", -60),)) == [(_at(-60), None, "good")]
 
 
-def test_one_that_a_service_left_behind() -> None:
-    """Nobody tells its end, so it is a moment."""
-    assert _spans(_happened(5, "started")) == [(_at(5), _at(5), "warning")]
+def test_a_process_without_an_exit_is_a_moment() -> None:
+    """A service that was killed stored no exit, so the end is not known."""
+    assert _spans(_event(5, "started")) == [(_at(5), _at(5), "warning")]
 
 
-def test_one_that_began_later() -> None:
-    """It is not part of the span."""
+def test_a_process_that_started_later_is_left_out() -> None:
+    """A process that started after the time span is not shown."""
     assert _spans(present=(_running("a", 120),)) == []

@@ -37,7 +37,7 @@ async def _commit(database: Database, *batches: list[Mark]) -> None:
 
 
 async def test_marks_come_back_in_the_order_of_time(database: Database) -> None:
-    """Those of the span only: from its start until before its end; and page by page the same."""
+    """A listing has the marks from the start of the span until before its end, and the same marks page by page."""
     marks = [_mark(second) for second in (0, 1, 1, 2)]
     await _commit(database, [marks[3], marks[1]], [marks[0], marks[2]])
     store = MarkStore(database)
@@ -49,15 +49,15 @@ async def test_marks_come_back_in_the_order_of_time(database: Database) -> None:
 
 
 async def test_a_commit_that_is_repeated_stores_nothing_twice(database: Database) -> None:
-    """As after an attempt whose outcome is not known."""
+    """A commit is repeated when its outcome is not known."""
     mark = _mark(0)
     await _commit(database, [mark])
     await _commit(database, [mark])
     assert await MarkStore(database).marks(NOW, NOW + timedelta(seconds=1), None, 10) == [mark]
 
 
-async def test_remove(database: Database) -> None:
-    """It is told whether there was one."""
+async def test_a_deletion_reports_whether_the_mark_existed(database: Database) -> None:
+    """The first deletion returns true, the second false."""
     mark = _mark(0)
     await _commit(database, [mark])
     store = MarkStore(database)

@@ -1,4 +1,4 @@
-"""Sessions of a suite, sent as the plugin would send them."""
+"""Test data: sessions of a suite, sent in the form of the plugin."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def send(
     tags: Mapping[str, str] | None = None,
     **changes: Any,
 ) -> None:
-    """Store a session that began hours after `start`: 8 tests of 100 ms, other than in `times`."""
+    """Store a session that began `hour` hours after `start`: 8 tests of 100 ms, except those in `times` (seconds)."""
     begun = start + timedelta(hours=hour)
     measures = changes.pop("measures", {})
     sent = session(
         name, run_date=begun.isoformat(), description=dict(tags or {}), **{"scm_ref": f"of-{name}", **changes}
     )
     taken = dict.fromkeys(TESTS, 0.1) | dict(times or {})
-    # Nobody measures the same twice; a history without any noise would take a hair for a change.
+    # Real measures always vary; without any noise a tiny difference would be a change.
     rows = [
         metric(
             **{"session_h": name, "context_h": context_h, "item": item, "item_variant": item, "kind": "function"},
@@ -51,7 +51,7 @@ async def describe(client: Any, h: str = "c" * 32, **changes: Any) -> None:
 
 
 async def get(client: Any, path: str, status: int = 200, **query: str) -> Any:
-    """Return what the service answers."""
+    """Return the answer of the service as JSON."""
     async with client.get(path, params=query) as response:
         assert response.status == status, await response.text()
         return await response.json(content_type=None)
@@ -63,5 +63,5 @@ async def compare(client: Any, base: str, head: str, **query: str) -> Any:
 
 
 def verdict_on(found: Mapping[str, Any], item: str) -> str:
-    """Return the verdict on a test; noise is not told where only what needs a look is."""
+    """Return the verdict on a test; verdicts on runs leave out the tests that are noise."""
     return next((row["verdict"] for row in found["items"] if row["item"] == item), "noise")

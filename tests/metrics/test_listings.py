@@ -1,4 +1,4 @@
-"""The routes by which measures are found again: listings, pages, counts, pipelines, resources, runs and streams."""
+"""The routes that list measures: selections, pages, counts, pipelines, resources and streams."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ LISTINGS: dict[str, list[int]] = {
     "/resources/nothing/head/metrics": [-404],
     "/resources/cpu/head/x/metrics": [-404],
 }
-"""Which of METRICS a listing has; a negative number is the status that it answers instead."""
+"""The indexes in METRICS of each listing; a negative number is the status that it answers instead."""
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1", "/api/v1/api/v1"])
-async def test_which_metrics(lab: Any, prefix: str) -> None:
-    """Each listing has the metrics that it names, in the order of arrival or of the resource, under every prefix."""
+async def test_each_listing_has_its_metrics(lab: Any, prefix: str) -> None:
+    """Each listing has the selected metrics, in the order of arrival or of the resource, below each prefix."""
     assert {path: await _metrics(lab, prefix + path) for path in LISTINGS} == LISTINGS
 
 
@@ -114,8 +114,8 @@ COUNTS = {
 }
 
 
-async def test_counts(lab: Any) -> None:
-    """Each count agrees with its listing, and is 200 also when there is nothing."""
+async def test_each_count_agrees_with_its_listing(lab: Any) -> None:
+    """An empty selection has the count 0 and the status 200."""
     found = {path: await _get(lab, f"/api/v1{path}") for path in COUNTS}
     assert found == {path: (200, {"count": count}) for path, count in COUNTS.items()}
 
@@ -150,8 +150,8 @@ OTHERS = [
 ]
 
 
-async def test_which_others(lab: Any) -> None:
-    """Contexts, sessions, components and pipelines by prefix (taken literally), commit and tags; 204 for none."""
+async def test_contexts_sessions_components_and_pipelines_are_selected(lab: Any) -> None:
+    """Selections by prefix (taken literally), commit and tags; an empty one answers 204."""
     found = []
     for path, name, _ in OTHERS:
         status, document = await _get(lab, f"/api/v1{path}")
@@ -161,15 +161,15 @@ async def test_which_others(lab: Any) -> None:
     assert found == OTHERS
 
 
-async def test_an_unknown_method_of_matching(lab: Any) -> None:
-    """It is refused with the two that there are."""
+async def test_an_unknown_method_of_matching_is_refused(lab: Any) -> None:
+    """The error names the two valid methods."""
     status, problem = await _get(lab, "/sessions/?with_flags=a&method=some")
 
     assert (status, problem["errors"][0]["where"]) == (400, "method")
 
 
-async def test_sub_lists(lab: Any) -> None:
-    """Pipelines, builds and sessions below a component or a pipeline: 200 and whole also when empty."""
+async def test_sub_lists_answer_200_when_empty(lab: Any) -> None:
+    """Pipelines, builds and sessions below a component or a pipeline answer 200, also when empty."""
     links = {"prev_url": None, "next_url": None}
     for path, expected in {
         "/components/core/pipelines": {"component": "core", "pipelines": ["dev/x", "main"], "total_page": 1},
@@ -188,8 +188,8 @@ async def test_sub_lists(lab: Any) -> None:
         assert await _get(lab, path) == (200, expected | links)
 
 
-async def test_resources_have_links_that_lead_nowhere(lab: Any) -> None:
-    """Their envelope has both links and one page."""
+async def test_resources_have_null_links(lab: Any) -> None:
+    """The envelope of resources has both links, which are null, and one page."""
     _, document = await _get(lab, "/resources/cpu/head/1/metrics")
 
     assert {key: document[key] for key in ("prev_url", "next_url", "total_page")} == {
@@ -227,8 +227,8 @@ class TestPages:
     @pytest.mark.parametrize(
         "listing", ["/metrics/", "/filters/scope/function/metrics", f"/sessions/{'5' * 32}/metrics"]
     )
-    async def test_the_number(self, paged: Any, listing: str) -> None:
-        """It counts from 1 or from the end; what is no number is the first; what is not there is 404."""
+    async def test_page_numbers_count_from_either_end(self, paged: Any, listing: str) -> None:
+        """A text that is no number means the first page, and a page that does not exist answers 404."""
         for page, expected in self.PAGES:
             status, document = await _get(paged, listing + (f"?page={page}" if page is not None else ""))
             assert status == (404 if expected is None else 200), page
@@ -236,7 +236,7 @@ class TestPages:
                 assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (expected, 4)
 
     async def test_links_lead_through_all_pages(self, paged: Any) -> None:
-        """They keep the other arguments and the prefix, and are absent at the ends."""
+        """Links keep the other arguments and the prefix, and are absent at the ends."""
         path, seen = "/api/v1/metrics/?other=1%202", []
         status, first = await _get(paged, path)
         assert "prev_url" not in first
@@ -247,20 +247,20 @@ class TestPages:
         assert seen == [f"test_{n}" for n in range(10)]
         assert document["prev_url"] == "/api/v1/metrics/?other=1+2&page=3"
 
-    async def test_links_of_an_address_with_the_prefix_twice(self, paged: Any) -> None:
-        """They have it once, so that a client which adds it each time gets along."""
+    async def test_links_contain_the_prefix_once(self, paged: Any) -> None:
+        """A client that adds the prefix to each link still works."""
         _, document = await _get(paged, "/api/v1/api/v1/metrics/")
 
         assert document["next_url"] == "/api/v1/metrics/?page=2"
 
-    async def test_a_list_of_values(self, paged: Any) -> None:
-        """Components are paged as well."""
+    async def test_components_are_paged(self, paged: Any) -> None:
+        """Lists of names have pages as well."""
         _, document = await _get(paged, "/components/?page=2")
 
         assert (document["components"], document["next_url"]) == (["c3", "c4", "c5"], "/components/?page=3")
 
-    async def test_pages_fit_after_a_removal(self, paged: Any) -> None:
-        """The places of the metrics behind those that were removed are found all the same."""
+    async def test_pages_are_right_after_a_deletion(self, paged: Any) -> None:
+        """Metrics behind deleted ones are found on the right page."""
         other = "6" * 32
         await paged.post("/metrics/", json=[metric(session_h=other, item=f"other_{n}") for n in range(4)])
         await paged.delete(f"/sessions/{'5' * 32}")
@@ -269,8 +269,8 @@ class TestPages:
 
         assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (["other_3"], 2)
 
-    async def test_nothing_at_all(self, client: Any) -> None:
-        """An empty listing is 204 on its first and last page, and 404 on others."""
+    async def test_an_empty_listing_is_204(self, client: Any) -> None:
+        """The first and the last page of an empty listing answer 204, and others 404."""
         assert [(await _get(client, f"/metrics/?page={page}"))[0] for page in ("1", "-1", "2", "0")] == [
             204,
             204,
@@ -280,15 +280,15 @@ class TestPages:
 
 
 class TestStreams:
-    """All metrics at once, by the type that the client accepts."""
+    """Streams of all selected metrics, by the type that the client accepts."""
 
-    async def test_lines(self, lab: Any) -> None:
-        """NDJSON has every metric, one object a line."""
+    async def test_ndjson_has_all_metrics(self, lab: Any) -> None:
+        """NDJSON has one object on each line."""
         async with lab.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
             assert response.headers["Content-Type"] == "application/x-ndjson"
             assert [orjson.loads(line) for line in (await response.read()).splitlines()] == METRICS
 
-    async def test_a_table(self, lab: Any) -> None:
+    async def test_csv_has_a_header_and_all_metrics(self, lab: Any) -> None:
         """CSV has a header and a row for each metric of the listing."""
         async with lab.get(f"/sessions/{S2}/metrics", headers={"Accept": "text/csv"}) as response:
             rows = list(csv.DictReader(io.StringIO(await response.text())))
@@ -296,8 +296,8 @@ class TestStreams:
         assert [row["item"] for row in rows] == ["test_a", "mod"]
         assert float(rows[1]["mem_usage"]) == 99.0
 
-    async def test_nothing(self, client: Any) -> None:
-        """A stream without metrics is empty but for the header."""
+    async def test_an_empty_csv_has_a_header(self, client: Any) -> None:
+        """A stream without metrics has the header alone."""
         async with client.get("/metrics/", headers={"Accept": "text/csv"}) as response:
             assert (await response.text()).startswith("session_h,context_h,")
         async with client.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
@@ -305,21 +305,21 @@ class TestStreams:
 
 
 class TestHistory:
-    """What happened to one test, and what never found its session."""
+    """Histories of tests, and metrics without a session."""
 
-    async def test_a_test_by_name_or_variant(self, lab: Any) -> None:
-        """Each execution comes with its commit and machine, newest first."""
+    async def test_a_history_is_found_by_name_or_variant(self, lab: Any) -> None:
+        """Each execution has its commit and machine, and the newest comes first."""
         for name in ("test_a", "test_a[x%2Fy]"):
             _, document = await _get(lab, f"/api/v1/items/{name}/history")
             found = [(row["scm_ref"], row["machine_node"], row["total_time"]) for row in document["history"]]
             assert sorted(found) == [("abc1", "one", 1.0), ("abc2", "two", 3.0)]
 
-    async def test_a_test_that_was_never_measured(self, lab: Any) -> None:
-        """Its history is empty."""
+    async def test_an_unknown_test_has_an_empty_history(self, lab: Any) -> None:
+        """The history of an unknown test is an empty list."""
         assert await _get(lab, "/items/nothing/history") == (200, {"item": "nothing", "history": []})
 
-    async def test_orphans(self, lab: Any) -> None:
-        """Metrics whose session never came are named until it comes."""
+    async def test_orphans_are_listed_until_their_session_arrives(self, lab: Any) -> None:
+        """Metrics whose session never arrived are listed by its hash."""
         assert await _get(lab, "/metrics/orphans") == (200, {"orphans": []})
         await lab.post("/metrics/", json=[metric(session_h="9" * 32)] * 3)
 
@@ -331,6 +331,6 @@ class TestHistory:
 
 
 @pytest.mark.parametrize("path", ["/contexts/a%00", "/items/%00/metrics", "/components/x%00/pipelines", "/runs/%00"])
-async def test_a_nul_in_the_address(client: Any, path: str) -> None:
-    """It is 400, since nothing that is stored can contain it."""
+async def test_a_nul_in_the_address_is_refused(client: Any, path: str) -> None:
+    """No stored text can contain it, so the answer is 400."""
     assert (await _get(client, path))[0] == 400

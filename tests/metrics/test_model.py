@@ -1,4 +1,4 @@
-"""What the feature decides without any I/O: times without a zone, tags, and which sessions are one run."""
+"""The rules of the feature without I/O: times without a zone, tags, ids of tests, and the grouping of runs."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics import model
-from smartmob.metrics.model import RunMember, group, place_in_time, run_id
+from smartmob.metrics.model import RunMember, group_runs, local_to_utc, run_id
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def _place(text: str, duration: float = 0.0, live_at: datetime | None = NOON) -> datetime:
-    seconds = place_in_time("$.x", text, duration, live_at.timestamp() if live_at else None)
+def _utc(text: str, duration: float = 0.0, received_at: datetime | None = NOON) -> datetime:
+    seconds = local_to_utc("$.x", text, duration, received_at.timestamp() if received_at else None)
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class TestPlaceInTime:
-    """When something began whose sender tells its local time only."""
+class TestLocalToUtc:
+    """Start times from senders that send a local time without a zone."""
 
     @given(
         quarters=st.integers(-12 * 4, 14 * 4),
         lag=st.floats(0, 100),
         duration=st.floats(0, 10_000),
     )
-    def test_the_zone_of_a_live_sender(self, quarters: int, lag: float, duration: float) -> None:
-        """Whatever the sender's zone, the moment is right as long as it sends soon after the end."""
+    def test_the_offset_of_a_live_sender_is_found(self, quarters: int, lag: float, duration: float) -> None:
+        """For any offset the start is right if the sender sends soon after the end of the test."""
         truth = NOON - timedelta(seconds=duration + lag)
         local = (truth + timedelta(minutes=15 * quarters)).replace(tzinfo=None)
 
-        placed = place_in_time("$.x", local.isoformat(), duration, NOON.timestamp())
+        found = local_to_utc("$.x", local.isoformat(), duration, NOON.timestamp())
 
-        assert abs(placed - truth.timestamp()) < 0.001
+        assert abs(found - truth.timestamp()) < 0.001
 
-    def test_a_time_with_a_zone_is_what_it_says(self) -> None:
-        """No guess is made."""
-        assert _place("2026-11-20T12:00:00+02:00") == datetime(2026, 11, 20, 10, tzinfo=UTC)
-        assert _place("2026-11-20T12:00:00Z", live_at=None) == NOON
+    def test_a_time_with_a_zone_is_taken_as_it_is(self) -> None:
+        """The arrival does not matter for a time with a zone."""
+        assert _utc("2026-11-20T12:00:00+02:00") == datetime(2026, 11, 20, 10, tzinfo=UTC)
+        assert _utc("2026-11-20T12:00:00Z", received_at=None) == NOON
 
     @pytest.mark.parametrize("text", ["2020-01-01T00:00:00", "2026-11-20T12:07:30", "2026-11-21T12:00:00"])
-    def test_what_is_not_live_is_local_time_here(self, text: str) -> None:
-        """Far from the arrival, or not near a quarter of an hour: the zone of this machine."""
-        assert _place(text) == datetime.fromisoformat(text).astimezone(UTC)
+    def test_a_time_far_from_its_arrival_is_local(self, text: str) -> None:
+        """A time that is not near a multiple of 15 minutes from its arrival is in the zone of this machine."""
+        assert _utc(text) == datetime.fromisoformat(text).astimezone(UTC)
 
-    def test_a_file_is_never_live(self) -> None:
-        """What comes from a file is local time, also when it is young."""
+    def test_a_time_from_a_file_is_local(self) -> None:
+        """A time without an arrival is in the zone of this machine."""
         text = "2026-11-20T12:00:00"
-        assert _place(text, live_at=None) == datetime.fromisoformat(text).astimezone(UTC)
+        assert _utc(text, received_at=None) == datetime.fromisoformat(text).astimezone(UTC)
 
     @pytest.mark.parametrize(
         "text", ["0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "0001-01-01T00:00:00+14:00",
                  "9999-12-31T23:59:59-14:00"]
     )  # fmt: skip
-    def test_the_ends_of_the_calendar(self, text: str) -> None:
-        """They are moments that a database can hold."""
-        assert _place(text).year in (1, 9999)
-        assert _place(text, live_at=None).year in (1, 9999)
+    def test_the_ends_of_the_calendar_are_valid_times(self, text: str) -> None:
+        """The results are times that the database can store."""
+        assert _utc(text).year in (1, 9999)
+        assert _utc(text, received_at=None).year in (1, 9999)
 
     @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-11-20T25:00:00", "1e9", "12:00", "\0"])
-    def test_what_is_no_date(self, text: str) -> None:
-        """It is refused with the field's name."""
+    def test_an_invalid_date_is_refused(self, text: str) -> None:
+        """The error names the field."""
         with pytest.raises(InvalidInput) as refused:
-            place_in_time("$.run_date", text, 0.0, None)
+            local_to_utc("$.run_date", text, 0.0, None)
         assert refused.value.faults[0].where == "$.run_date"
 
     @given(st.text())
     def test_any_text_is_a_date_or_refused(self, text: str) -> None:
-        """Nothing else can come of it."""
+        """No text causes another error than InvalidInput."""
         try:
-            place_in_time("$.x", text, 0.0, 0.0)
+            local_to_utc("$.x", text, 0.0, 0.0)
         except InvalidInput:
             pass
 
@@ -83,23 +83,23 @@ class TestTags:
 
     @given(st.dictionaries(st.text(), st.text()))
     def test_an_object_of_texts_stays_as_it_is(self, description: dict[str, str]) -> None:
-        """Names, values and their order."""
+        """Names, values and their order are kept."""
         assert list(model.tags_of(description).items()) == list(description.items())
 
     def test_other_values_become_their_json(self) -> None:
-        """A tag's value is always a text."""
+        """The value of a tag is always a text."""
         assert model.tags_of({"a": 1, "b": None, "c": {"d": [True]}}) == {"a": "1", "b": "null", "c": '{"d":[true]}'}
 
 
 class TestItemId:
-    """What makes a test the same test."""
+    """The ids of tests."""
 
     @given(st.lists(st.tuples(*[st.text(max_size=3)] * 6), min_size=2, max_size=2, unique=True))
     def test_different_tests_have_different_ids(self, keys: list[Any]) -> None:
-        """Also when their texts only differ in where one ends and the next begins."""
+        """Ids differ even if only the boundaries between the texts differ."""
         assert model.item_id(keys[0]) != model.item_id(keys[1])
 
-    def test_it_never_changes(self) -> None:
+    def test_the_id_of_a_test_never_changes(self) -> None:
         """Ids are stored, so the same texts must give the same id in every release."""
         assert str(model.item_id(("p", "i", "v", "f", "function", ""))) == "b955a1c4-8ff7-e964-665c-35463e18c92c"
 
@@ -130,38 +130,38 @@ RUNS: dict[str, tuple[list[RunMember], list[str]]] = {
 }  # fmt: skip
 
 
-class TestGroup:
-    """Which sessions are one run."""
+class TestGroupRuns:
+    """The grouping of sessions to runs."""
 
     @pytest.mark.parametrize("case", RUNS)
     @given(data=st.data())
-    def test_the_runs(self, case: str, data: st.DataObject) -> None:
-        """They are the same in whatever order the sessions are read."""
+    def test_sessions_form_the_same_runs_in_any_order(self, case: str, data: st.DataObject) -> None:
+        """The runs do not depend on the order in which sessions are read."""
         members, expected = RUNS[case]
 
-        runs = group(data.draw(st.permutations(members)), timedelta(seconds=5))
+        runs = group_runs(data.draw(st.permutations(members)), timedelta(seconds=5))
 
         assert ["".join(member.session_h for member in run) for run in runs] == expected
 
     @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from([None, "one", "two"]), st.sampled_from([None, "T"]))))
     def test_no_session_is_lost_or_doubled(self, drawn: list[tuple[int, str | None, str | None]]) -> None:
-        """Every session is in exactly one run, and runs and their sessions are in the order of their start."""
+        """Each session is in exactly one run, and runs and sessions are sorted by their start."""
         members = [_member(str(n), second, node, tag=tag) for n, (second, node, tag) in enumerate(drawn)]
 
-        runs = group(members, timedelta(seconds=5))
+        runs = group_runs(members, timedelta(seconds=5))
 
         assert sorted(member.session_h for run in runs for member in run) == sorted(m.session_h for m in members)
         assert all(run == sorted(run, key=lambda m: (m.started_at, m.session_h)) for run in runs)
         starts = [run[0].started_at for run in runs]
         assert starts == sorted(starts)
 
-    def test_the_name_of_a_run(self) -> None:
-        """It is the tag, or the first session."""
+    def test_the_id_of_a_run_is_its_tag_or_first_session(self) -> None:
+        """A run with a tag has the tag as its id, another one the hash of its first session."""
         assert run_id([_member("a", 0, tag="T"), _member("b", 1, tag="T")]) == "T"
         assert run_id([_member("a", 0), _member("b", 1)]) == "a"
 
 
-def test_a_description_that_nests_without_end() -> None:
-    """It is a text like any other."""
+def test_a_deeply_nested_description_is_a_text() -> None:
+    """A text that is too deep for the JSON parser is stored as a text."""
     text = "[" * 20_000
     assert model.tags_of(text) == {"description": text}

@@ -1,4 +1,4 @@
-"""The messages of the feature: filters of tags, and bodies whatever their bytes."""
+"""The messages of the feature: tag filters and request bodies."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.metrics.samples import context, metric, session
         ("a", "1,2,3", (("a", "1"),)),
     ],
 )
-def test_tag_filters(names: str, values: str, expected: tuple[tuple[str, str], ...]) -> None:
-    """Names and values go together by their place; what is missing is empty."""
+def test_tag_filters_pair_names_with_values(names: str, values: str, expected: tuple[tuple[str, str], ...]) -> None:
+    """Names and values are paired by position, and a missing value is empty."""
     assert protocol.tag_filter(names, values) == expected
 
 
@@ -34,8 +34,10 @@ def test_tag_filters(names: str, values: str, expected: tuple[tuple[str, str], .
     ("decoder", "document"),
     [(protocol.CONTEXT, context()), (protocol.SESSION, session()), (protocol.METRIC, metric())],
 )
-def test_bodies_are_what_the_plugin_sends(decoder: msgspec.json.Decoder[object], document: dict[str, object]) -> None:
-    """Every field that is sent is read."""
+def test_each_field_of_the_plugin_is_decoded(
+    decoder: msgspec.json.Decoder[object], document: dict[str, object]
+) -> None:
+    """No field that the plugin sends is lost."""
     decoded = msgspec.to_builtins(decode(decoder, orjson.dumps(document)))
 
     assert {name: decoded[name] for name in document} == document
@@ -45,13 +47,13 @@ def test_bodies_are_what_the_plugin_sends(decoder: msgspec.json.Decoder[object],
     st.binary() | st.recursive(st.none() | st.floats() | st.text(), st.lists, max_leaves=5).map(repr).map(str.encode)
 )
 def test_any_bytes_are_a_metric_or_refused(data: bytes) -> None:
-    """Nothing else can come of a body."""
+    """No body causes another error than InvalidInput."""
     try:
         assert isinstance(decode(protocol.METRIC, data), model.NewMetric)
     except InvalidInput as error:
         assert error.faults[0].where.startswith("$")
 
 
-def test_the_table_has_the_fields_of_a_metric() -> None:
-    """The header of a CSV stream is what clients of the plugin know."""
+def test_the_csv_header_has_the_fields_of_a_metric() -> None:
+    """The columns have the names and the order of the fields that the plugin sends."""
     assert list(protocol.CSV_HEADER) == list(metric())

@@ -1,4 +1,4 @@
-"""The routes by which pytest-monitor and others send measures, asked over HTTP with a real database behind them."""
+"""The routes that store and delete measures, with a real database."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _lines(documents: list[dict[str, Any]]) -> bytes:
 
 
 class TestPlugin:
-    """What the plugin sends, and what it must get back."""
+    """Requests of the plugin and their answers."""
 
-    async def test_the_sequence_of_the_seed(self, client: Any) -> None:
-        """The five steps give the codes that the plugin expects, with the fields that it reads."""
+    async def test_the_sequence_of_the_plugin_gives_the_expected_codes(self, client: Any) -> None:
+        """The five steps answer with the status codes and fields that the plugin expects."""
         assert (await client.get(f"/contexts/{'c' * 32}")).status == 204
         status, created = await _post(client, "/contexts/", context())
         assert (status, created["h"]) == (201, "c" * 32)
@@ -65,8 +65,8 @@ class TestPlugin:
 
         assert orjson.dumps(created["cpu_frequency"]) == b"2600"
 
-    async def test_the_seeds_spelling_of_the_memory(self, client: Any) -> None:
-        """The seed says `ram_tota`, the plugin `ram_total`."""
+    async def test_the_memory_is_read_in_both_spellings(self, client: Any) -> None:
+        """The seed spells the field `ram_tota`, the plugin `ram_total`."""
         document = context(ram_tota=4711)
         del document["ram_total"]
 
@@ -76,7 +76,7 @@ class TestPlugin:
 
     @pytest.mark.parametrize("vendor", [{}, {"cpu_vendor": None}])
     async def test_a_context_may_lack_its_vendor(self, client: Any, vendor: dict[str, None]) -> None:
-        """The plugin finds none on some machines."""
+        """The plugin does not find the vendor on some machines."""
         document = context()
         del document["cpu_vendor"]
 
@@ -113,7 +113,7 @@ class TestPlugin:
         ],
     )
     async def test_a_description_may_be_a_text(self, client: Any, description: Any, tags: Any) -> None:
-        """The seed says that it is a text; the text of an object counts as the object."""
+        """The seed describes a text; the text of a JSON object counts as the object."""
         status, created = await _post(client, "/sessions/", session(description=description))
 
         assert (status, created["tags"]) == (201, tags)
@@ -125,21 +125,21 @@ class TestPlugin:
         assert (status, created) == (201, metric())
         assert (await _get(client, "/metrics/"))["metrics"] == [metric()]
 
-    async def test_a_metric_without_component(self, client: Any) -> None:
-        """None and the empty text mean the same."""
+    async def test_a_metric_may_lack_its_component(self, client: Any) -> None:
+        """Null and the empty text mean the same."""
         assert (await _post(client, "/metrics/", metric(component=None)))[1]["component"] == ""
         assert (await _get(client, "/components/metrics"))["metrics"][0]["component"] == ""
 
     @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics/", "/api/v1/metrics", "/api/v1/metrics/"])
-    async def test_every_way_to_write_the_address(self, client: Any, path: str) -> None:
-        """With and without a slash at either end, at the root and below /api/v1, and never by a redirect."""
+    async def test_each_form_of_the_address_is_accepted(self, client: Any, path: str) -> None:
+        """With and without slashes at either end, at the root and below /api/v1, without a redirect."""
         url = f"http://127.0.0.1:{client.server.port}{path}"
         async with client.session.post(url, json=metric(), allow_redirects=False) as response:
             assert response.status == 201
         assert await _count(client) == 1
 
     async def test_the_type_of_the_body_does_not_matter(self, client: Any) -> None:
-        """JSON is read as JSON whatever its Content-Type says."""
+        """A JSON body is read with any Content-Type."""
         for kind in ("application/json; charset=utf-8", "text/plain", "application/octet-stream"):
             async with client.post(
                 "/metrics/", data=orjson.dumps(metric()), headers={"Content-Type": kind}
@@ -149,17 +149,17 @@ class TestPlugin:
 
 
 class TestRaces:
-    """Parallel workers create the same things."""
+    """Parallel workers that store the same rows."""
 
-    async def test_the_same_context_from_many_workers(self, client: Any) -> None:
-        """Each is told 201 and there is one row."""
+    async def test_a_context_from_many_workers_is_stored_once(self, client: Any) -> None:
+        """Each worker gets 201, and there is one row."""
         answers = await asyncio.gather(*(_post(client, "/contexts/", context()) for _ in range(20)))
 
         assert {status for status, _ in answers} == {201}
         assert await _count(client, "contexts") == 1
 
-    async def test_the_first_session_stays(self, client: Any) -> None:
-        """A session that is sent again is answered with what is stored."""
+    async def test_the_first_session_of_a_hash_is_kept(self, client: Any) -> None:
+        """A repeated session answers with the stored one."""
         await _post(client, "/sessions/", session(scm_ref="first"))
 
         status, stored = await _post(client, "/sessions/", session(scm_ref="second"))
@@ -167,8 +167,8 @@ class TestRaces:
         assert (status, stored["scm_ref"]) == (201, "first")
         assert await _count(client, "sessions") == 1
 
-    async def test_many_metrics_at_once(self, client: Any) -> None:
-        """What was acknowledged is there, each once, with the right value."""
+    async def test_parallel_metrics_are_stored_once_each(self, client: Any) -> None:
+        """Each acknowledged metric is stored once with its value."""
         sent = [metric(item=f"test_{n}", total_time=float(n)) for n in range(200)]
 
         answers = await asyncio.gather(*(_post(client, "/metrics/", document) for document in sent))
@@ -178,8 +178,8 @@ class TestRaces:
         assert {row["item"]: row["total_time"] for row in found} == {row["item"]: row["total_time"] for row in sent}
         assert len(found) == 200
 
-    async def test_a_metric_may_arrive_first(self, client: Any) -> None:
-        """Nothing that was measured is refused for arriving out of order, and it is found once the rest has come."""
+    async def test_a_metric_may_arrive_before_its_session(self, client: Any) -> None:
+        """A metric is accepted without its session, and found by the commit once the session arrives."""
         assert (await _post(client, "/metrics/", metric()))[0] == 201
         assert await _count(client, "sessions") == 0
         assert (await client.get("/filters/scm/0123/metrics")).status == 204
@@ -204,12 +204,12 @@ BAD_METRICS = {
 
 
 class TestRefusals:
-    """What does not fit is 400 with the field named, and nothing is stored."""
+    """Invalid documents answer 400 with the name of the field, and nothing is stored."""
 
     @pytest.mark.parametrize("case", BAD_METRICS)
-    async def test_a_bad_metric(self, client: Any, case: str) -> None:
-        """The answer names the field and says what was expected."""
-        changes, where, said = BAD_METRICS[case]
+    async def test_an_invalid_metric_is_refused(self, client: Any, case: str) -> None:
+        """The answer names the field and what was expected."""
+        changes, where, expected = BAD_METRICS[case]
         document = metric() | changes
         if case == "missing field":
             del document["session_h"]
@@ -219,7 +219,7 @@ class TestRefusals:
         assert status == 400
         assert problem["type"] == "urn:smartmob:problem:invalid-input"
         assert problem["errors"][0]["where"] == where
-        assert said in problem["errors"][0]["message"]
+        assert expected in problem["errors"][0]["message"]
         assert await _count(client) == 0
 
     @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ class TestRefusals:
         ],
         ids=lambda body: repr(body[:12]),
     )  # fmt: skip
-    async def test_what_is_no_metric(self, client: Any, body: bytes) -> None:
-        """Broken JSON, other JSON, and numbers and texts that no column can hold."""
+    async def test_an_invalid_body_is_refused(self, client: Any, body: bytes) -> None:
+        """Broken JSON, other JSON, and values that no column can store answer 400."""
         async with client.post("/metrics/", data=body, headers=JSON_TYPE) as response:
             assert response.status == 400, await response.text()
         assert await _count(client) == 0
@@ -244,16 +244,16 @@ class TestRefusals:
         "changes",
         [{"description": [1]}, {"description": 3}, {"description": None}, {"run_date": "no date"}, {"run_date": 1}],
     )
-    async def test_a_bad_session(self, client: Any, changes: dict[str, Any]) -> None:
-        """A description that is no object and no text, and a date that is none."""
+    async def test_an_invalid_session_is_refused(self, client: Any, changes: dict[str, Any]) -> None:
+        """A description of another type and an invalid date answer 400."""
         status, problem = await _post(client, "/sessions/", session() | changes)
 
         assert (status, problem["errors"][0]["where"]) == (400, f"$.{next(iter(changes))}")
         assert await _count(client, "sessions") == 0
 
     @pytest.mark.parametrize("name", ["h", "cpu_count", "cpu_type", "machine_node", "python_info", "ram_total"])
-    async def test_a_context_that_lacks_a_field(self, client: Any, name: str) -> None:
-        """All but the vendor must be there."""
+    async def test_a_context_without_a_field_is_refused(self, client: Any, name: str) -> None:
+        """All fields but the vendor are required."""
         document = context()
         del document[name]
 
@@ -261,14 +261,14 @@ class TestRefusals:
 
         assert (status, problem["errors"][0]["where"]) == (400, f"$.{name}")
 
-    async def test_numbers_beyond_64_bits(self, client: Any) -> None:
-        """An integer that PostgreSQL cannot hold is refused, the largest that it can is kept."""
+    async def test_numbers_beyond_64_bits_are_refused(self, client: Any) -> None:
+        """The largest integer of PostgreSQL is stored, and a larger one answers 400."""
         assert (await _post(client, "/contexts/", context(ram_total=2**63)))[0] == 400
         status, created = await _post(client, "/contexts/", context(ram_total=2**63 - 1))
         assert (status, created["ram_total"]) == (201, 2**63 - 1)
 
-    async def test_a_body_that_is_too_large(self, with_settings: Any) -> None:
-        """It is refused before it is read, and says what to do."""
+    async def test_a_too_large_body_is_refused(self, with_settings: Any) -> None:
+        """The body is refused before it is read, and the answer names the option."""
         client = await with_settings(max_body=2048)
 
         async with client.post("/metrics/", data=b" " * 4096, headers=JSON_TYPE) as response:
@@ -278,15 +278,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("method", "path"), [("PUT", "/metrics/"), ("DELETE", "/contexts/x"), ("PATCH", "/sessions/")]
     )
-    async def test_a_method_that_is_not_offered(self, client: Any, method: str, path: str) -> None:
-        """It is 405 with the methods that are."""
+    async def test_an_unknown_method_is_refused(self, client: Any, method: str, path: str) -> None:
+        """The answer is 405 with the allowed methods."""
         async with client.request(method, path) as response:
             assert response.status == 405
             assert response.headers["Allow"]
 
 
 class TestUnusual:
-    """What is odd and still has to be kept."""
+    """Unusual values that must be stored."""
 
     @pytest.mark.parametrize(
         "changes",
@@ -303,14 +303,14 @@ class TestUnusual:
             {"item": "", "item_path": "", "item_variant": "", "kind": ""},
         ],
     )
-    async def test_it_is_kept_to_the_letter(self, client: Any, changes: dict[str, Any]) -> None:
-        """Texts of any script and length, the ends of the numbers and of the calendar."""
+    async def test_unusual_values_are_stored_unchanged(self, client: Any, changes: dict[str, Any]) -> None:
+        """Texts of any script and length, and the extremes of numbers and of the calendar, come back unchanged."""
         assert await _post(client, "/metrics/", metric(**changes)) == (201, metric(**changes))
         assert (await _get(client, "/metrics/"))["metrics"] == [metric(**changes)]
 
     @pytest.mark.parametrize("name", ["test[{'a': 1}]", "%7B", "a/b", "..", "a?b#c", "a+b c", "日本", ";,&="])
-    async def test_any_name_can_be_asked_for(self, client: Any, name: str) -> None:
-        """Whatever a test is called, its address leads to it."""
+    async def test_a_test_with_any_name_is_found(self, client: Any, name: str) -> None:
+        """The percent-encoded name of a test finds it."""
         await _post(client, "/metrics/", metric(item_variant=name))
 
         url = URL(f"http://127.0.0.1:{client.server.port}/variants/{quote(name, safe='')}/metrics", encoded=True)
@@ -328,26 +328,26 @@ class TestUnusual:
 class TestMany:
     """Many metrics in one request."""
 
-    async def test_an_array(self, client: Any) -> None:
-        """It is stored as a whole, in its order."""
+    async def test_an_array_is_stored_in_its_order(self, client: Any) -> None:
+        """An array is stored completely, in its order."""
         sent = [metric(item=f"test_{n}") for n in range(30)]
 
         assert await _post(client, "/metrics/", sent) == (201, {"count": 30})
         assert [row["item"] for row in (await _get(client, "/metrics/"))["metrics"]] == [row["item"] for row in sent]
 
-    async def test_an_empty_array(self, client: Any) -> None:
-        """Nothing to store is no error."""
+    async def test_an_empty_array_is_accepted(self, client: Any) -> None:
+        """An empty array stores nothing and is no error."""
         assert await _post(client, "/metrics/", []) == (201, {"count": 0})
 
-    async def test_one_bad_metric_in_an_array(self, client: Any) -> None:
-        """None is stored, and the answer tells which one is bad."""
+    async def test_an_array_with_an_invalid_metric_is_refused(self, client: Any) -> None:
+        """No metric is stored, and the answer has the index of the invalid one."""
         status, problem = await _post(client, "/metrics/", [metric(), metric(), metric(total_time="x")])
 
         assert (status, problem["errors"][0]["where"]) == (400, "$[2].total_time")
         assert await _count(client) == 0
 
-    async def test_lines(self, client: Any) -> None:
-        """NDJSON is stored as a whole; empty lines and a missing last line end do not matter."""
+    async def test_ndjson_is_stored(self, client: Any) -> None:
+        """Empty lines and a missing line end do not matter."""
         body = _lines([metric(item=f"test_{n}") for n in range(3)]).replace(b"\n", b"\r\n\r\n").rstrip()
 
         async with client.post("/metrics/", data=io.BytesIO(body), headers=NDJSON) as response:
@@ -355,8 +355,8 @@ class TestMany:
         assert await _count(client) == 3
 
     @pytest.mark.parametrize("good", [10, 12_000])
-    async def test_one_bad_line(self, client: Any, good: int) -> None:
-        """None is stored however many came before, and the answer tells the line and the field."""
+    async def test_ndjson_with_an_invalid_line_is_refused(self, client: Any, good: int) -> None:
+        """No metric is stored, and the answer has the line and the field."""
         body = _lines([metric()] * good + [metric(kind=7)] + [metric()])
 
         async with client.post("/metrics/", data=io.BytesIO(body), headers=NDJSON) as response:
@@ -366,8 +366,8 @@ class TestMany:
         assert problem["detail"].startswith(f"line {good + 1}: $.kind")
         assert await _count(client) == 0
 
-    async def test_a_great_many_lines(self, client: Any) -> None:
-        """They are written as they come, in one transaction, and counted; what follows comes after them."""
+    async def test_many_lines_are_stored_in_one_transaction(self, client: Any) -> None:
+        """A large body is stored and counted, and later metrics come after it."""
         await _post(client, "/metrics/", metric(item="before"))
         body = _lines([metric(item=f"test_{n % 50}") for n in range(12_345)])
 
@@ -379,17 +379,17 @@ class TestMany:
         assert (await _get(client, "/metrics/"))["metrics"][0]["item"] == "before"
         assert (await _get(client, "/metrics/?page=-1"))["metrics"][-1]["item"] == "after"
 
-    async def test_a_line_that_never_ends(self, client: Any) -> None:
-        """It is refused instead of being kept in memory."""
+    async def test_an_endless_line_is_refused(self, client: Any) -> None:
+        """A line that is too long answers 413 and is not kept in memory."""
         async with client.post("/metrics/", data=io.BytesIO(b"[" * 3_000_000), headers=NDJSON) as response:
             assert response.status == 413
 
 
 class TestAppending:
-    """Metrics of a file, behind those that a session has already."""
+    """Appending metrics of a file to a session."""
 
-    async def test_a_load_that_is_continued(self, client: Any) -> None:
-        """Each part says how many come before it; a part that is repeated changes nothing."""
+    async def test_an_interrupted_load_is_continued(self, client: Any) -> None:
+        """Each part has its offset, and a repeated part changes nothing."""
         path = f"/api/v1/sessions/{'5' * 32}/metrics"
         first, second = [metric(item="one")], [metric(item="two"), metric(item="three", cpu_usage=None)]
 
@@ -402,8 +402,8 @@ class TestAppending:
         assert [row["item"] for row in found] == ["one", "two", "three"]
         assert found[2]["cpu_usage"] is None
 
-    async def test_two_loads_at_once(self, client: Any) -> None:
-        """One wins and the other is told how far it has come."""
+    async def test_one_of_several_parallel_loads_succeeds(self, client: Any) -> None:
+        """The other loads answer 409."""
         path = f"/sessions/{'5' * 32}/metrics?offset=0"
 
         answers = await asyncio.gather(*(_post(client, path, [metric(), metric()]) for _ in range(6)))
@@ -411,26 +411,26 @@ class TestAppending:
         assert sorted(status for status, _ in answers) == [201, 409, 409, 409, 409, 409]
         assert await _count(client) == 2
 
-    async def test_a_metric_of_another_session(self, client: Any) -> None:
-        """Every metric must belong to the session in the address."""
+    async def test_a_metric_of_another_session_is_refused(self, client: Any) -> None:
+        """Each metric must belong to the session in the address."""
         status, problem = await _post(client, "/sessions/another/metrics?offset=0", metric())
 
         assert (status, problem["errors"][0]["where"]) == (400, "$.session_h")
         assert await _count(client) == 0
 
     @pytest.mark.parametrize("query", ["", "?offset=-1", "?offset=x"])
-    async def test_the_offset_is_needed(self, client: Any, query: str) -> None:
-        """Without it a load could not be repeated."""
+    async def test_the_offset_is_required(self, client: Any, query: str) -> None:
+        """A request without a valid offset answers 400."""
         status, problem = await _post(client, f"/sessions/{'5' * 32}/metrics{query}", metric())
 
         assert (status, problem["errors"][0]["where"]) == (400, "offset")
 
 
 class TestDeleting:
-    """Sessions that are removed."""
+    """The deletion of sessions."""
 
-    async def test_a_session_goes_with_its_metrics(self, client: Any) -> None:
-        """Others stay, and the counts and pages fit at once."""
+    async def test_a_session_is_deleted_with_its_metrics(self, client: Any) -> None:
+        """Other sessions remain, and counts and pages are right at once."""
         await _post(client, "/sessions/", session())
         await _post(client, "/sessions/", session("6" * 32))
         await _post(client, "/metrics/", [metric(), metric(session_h="6" * 32), metric()])
@@ -441,19 +441,19 @@ class TestDeleting:
         assert (await _count(client), await _count(client, "sessions")) == (1, 1)
         assert [row["session_h"] for row in (await _get(client, "/metrics/"))["metrics"]] == ["6" * 32]
 
-    async def test_metrics_whose_session_never_came(self, client: Any) -> None:
-        """They can be removed as well."""
+    async def test_metrics_without_a_session_are_deleted(self, client: Any) -> None:
+        """Metrics whose session never arrived can be deleted by its hash."""
         await _post(client, "/metrics/", metric())
 
         assert (await client.delete(f"/sessions/{'5' * 32}")).status == 200
         assert await _count(client) == 0
 
-    async def test_a_session_that_is_not_there(self, client: Any) -> None:
-        """It is 404."""
+    async def test_an_unknown_session_is_not_found(self, client: Any) -> None:
+        """The deletion of an unknown session answers 404."""
         assert (await client.delete("/sessions/unknown")).status == 404
 
-    async def test_a_session_may_come_again(self, client: Any) -> None:
-        """After its removal the same hash is new."""
+    async def test_a_deleted_session_can_be_stored_again(self, client: Any) -> None:
+        """After the deletion the same hash is a new session."""
         for _ in range(2):
             await _post(client, "/sessions/", session())
             await _post(client, "/metrics/", metric())

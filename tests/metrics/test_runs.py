@@ -1,4 +1,4 @@
-"""Test runs: the sessions of parallel workers as one, asked over HTTP."""
+"""Test runs over HTTP: sessions of parallel workers are listed as one run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _runs(client: Any, query: str = "") -> list[list[str]]:
 
 
 async def test_parallel_workers_are_one_run(client: Any) -> None:
-    """The controller and its workers together, with what all of them measured."""
+    """A run has the sessions and metrics of the controller and all workers."""
     await _session(client, "controller", 0, None)
     for worker in range(4):
         await _session(client, f"worker-{worker}", 1 + worker / 10)
@@ -50,7 +50,7 @@ async def test_parallel_workers_are_one_run(client: Any) -> None:
 
 
 async def test_other_commits_machines_tags_and_times_are_other_runs(client: Any) -> None:
-    """Newest first."""
+    """Runs are listed newest first."""
     await _session(client, "a", 0)
     await _session(client, "b", 1, scm_ref="another")
     await _session(client, "c", 2, "two")
@@ -60,8 +60,8 @@ async def test_other_commits_machines_tags_and_times_are_other_runs(client: Any)
     assert await _runs(client) == [["e"], ["d"], ["c"], ["b"], ["a"]]
 
 
-async def test_an_explicit_run(client: Any) -> None:
-    """The tag `run` joins sessions of any machine and time, and names the run."""
+async def test_the_tag_run_joins_sessions(client: Any) -> None:
+    """The tag `run` joins sessions of any machine and time, and is the id of the run."""
     await _session(client, "a", 0, tags={"run": "night/7", "x": "1"})
     await _session(client, "b", 5000, "two", tags={"run": "night/7"})
 
@@ -74,8 +74,8 @@ async def test_an_explicit_run(client: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-async def test_a_run_by_any_of_its_sessions(client: Any, name: str) -> None:
-    """Its first session names it, and each of the others finds it."""
+async def test_a_run_is_found_by_any_of_its_sessions(client: Any, name: str) -> None:
+    """The id of a run is its first session, and each session finds it."""
     await _session(client, "a", 0)
     await _session(client, "b", 1)
 
@@ -83,14 +83,14 @@ async def test_a_run_by_any_of_its_sessions(client: Any, name: str) -> None:
         assert (await response.json())["id"] == "a"
 
 
-async def test_a_run_that_is_not_there(client: Any) -> None:
-    """It is 404, and so are its metrics."""
+async def test_an_unknown_run_is_not_found(client: Any) -> None:
+    """An unknown run and its metrics answer 404."""
     assert (await client.get("/api/v1/runs/unknown")).status == 404
     assert (await client.get("/api/v1/runs/unknown/metrics")).status == 404
 
 
-async def test_the_window_of_those_who_set_none(client: Any) -> None:
-    """Each worker begins at most five seconds after the one before; a moment more is another run."""
+async def test_the_default_window_is_five_seconds(client: Any) -> None:
+    """Each worker begins at most five seconds after the one before; a longer gap begins another run."""
     starts = {"a": 0.0, "b": 5.0, "c": 10.0, "d": 15.001, "e": 20.001, "f": 25.002}
     for name, second in starts.items():
         await _session(client, name, second)
@@ -101,7 +101,7 @@ async def test_the_window_of_those_who_set_none(client: Any) -> None:
 
 
 async def test_the_window_is_a_setting(settings: Any, with_settings: Any) -> None:
-    """A slow machine may need more time to start its workers."""
+    """A longer window joins workers that start slowly."""
     from dataclasses import replace
 
     client = await with_settings(metrics=replace(settings.metrics, run_window=120.0))
@@ -111,8 +111,8 @@ async def test_the_window_is_a_setting(settings: Any, with_settings: Any) -> Non
     assert await _runs(client) == [["a", "b"]]
 
 
-async def test_pages_of_runs(client: Any) -> None:
-    """Every run is on exactly one page and whole, also when a page ends between its sessions."""
+async def test_each_run_is_on_one_page_and_complete(client: Any) -> None:
+    """Each run is on exactly one page, also if a page ends between its sessions."""
     expected = []
     for number in range(12):
         # Two machines take turns, so the sessions of different runs lie between each other.
@@ -137,15 +137,15 @@ async def test_pages_of_runs(client: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["?limit=0", "?limit=x", "?before=nonsense", "?before=WyJhIiwgImIiXQ", "?before=W10"])
-async def test_bad_arguments(client: Any, query: str) -> None:
-    """They are 400 and named."""
+async def test_invalid_arguments_are_named(client: Any, query: str) -> None:
+    """An invalid argument answers 400 with its name."""
     async with client.get(f"/api/v1/runs/{query}") as response:
         problem = await response.json(content_type=None)
     assert (response.status, problem["errors"][0]["where"]) == (400, query[1:].partition("=")[0])
 
 
-async def test_numbers_that_overflow(client: Any) -> None:
-    """A run of tests with absurd durations at the end of the calendar can be listed all the same."""
+async def test_absurd_durations_do_not_overflow(client: Any) -> None:
+    """A run with huge durations at the end of the calendar is listed."""
     await client.post("/sessions/", json=session(run_date="9999-12-31T23:59:59"))
     absurd = metric(item_start_time="9999-12-31T23:59:59", total_time=1.7e308)
     await client.post("/metrics/", json=[absurd, absurd])
@@ -153,13 +153,13 @@ async def test_numbers_that_overflow(client: Any) -> None:
     assert await _runs(client) == [["5" * 32]]
 
 
-async def test_no_runs(client: Any) -> None:
-    """It is 204, as for the other listings."""
+async def test_an_empty_list_of_runs_is_204(client: Any) -> None:
+    """Like the other listings, an empty list of runs answers 204."""
     assert (await client.get("/api/v1/runs/")).status == 204
 
 
-async def test_runs_of_a_span(settings: Any) -> None:
-    """Those that went on at some time of it, newest first, and what they executed in it."""
+async def test_runs_and_executions_of_a_span_are_found(settings: Any) -> None:
+    """Runs that were active in the span come newest first, with the tests that began in it."""
     service = build(settings)
     async with running(service) as client:
         for name, second in (("early", 0), ("middle", 100), ("late", 200)):
@@ -167,12 +167,12 @@ async def test_runs_of_a_span(settings: Any) -> None:
         metrics = next(feature.service for feature in service.features if isinstance(feature.service, MetricsService))
         span = (BASE + timedelta(seconds=101), BASE + timedelta(seconds=200))
 
-        runs = await metrics.runs_between(*span, 10)
+        runs = await metrics.runs.between(*span, 10)
         assert [run.sessions[0].session_h for run in runs] == ["middle"]
-        whole = await metrics.runs_between(BASE, BASE + timedelta(seconds=201), 2)
+        whole = await metrics.runs.between(BASE, BASE + timedelta(seconds=201), 2)
         assert [run.sessions[0].session_h for run in whole] == ["late", "middle"]
 
         hashes = ["early", "middle"]
-        executed = await metrics.executions(hashes, BASE + timedelta(seconds=1), BASE + timedelta(seconds=200), 10)
+        executed = await metrics.runs.executions(hashes, BASE + timedelta(seconds=1), BASE + timedelta(seconds=200), 10)
         assert [(execution.session_h, execution.total_time) for execution in executed] == [("middle", 2.0)]
-        assert await metrics.executions(hashes, BASE, span[1], 1) != executed
+        assert await metrics.runs.executions(hashes, BASE, span[1], 1) != executed

@@ -1,4 +1,4 @@
-"""What the feature tells others: its events on the bus, and the care it takes of its tables by itself."""
+"""The services of metrics: the events that they publish, and the maintenance of the tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
 from smartmob.metrics.model import MetricFilter, NewMetric, NewSession
-from smartmob.metrics.service import MetricsService
+from smartmob.metrics.runs import RunFinder
+from smartmob.metrics.service.ingest import IngestService
+from smartmob.metrics.service.maintenance import MaintenanceService
+from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict.comparison_service import ComparisonService
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.metrics.samples import context, metric, session
+
+Services = tuple[IngestService, QueryService, MaintenanceService]
 
 
 def _listen(bus: EventBus) -> list[object]:
@@ -31,8 +37,8 @@ def _listen(bus: EventBus) -> list[object]:
     return heard
 
 
-async def test_what_is_stored_is_told(settings: Settings) -> None:
-    """Once it has been committed; a session that is known already is told once."""
+async def test_an_event_is_published_for_all_that_is_stored(settings: Settings) -> None:
+    """Events follow the commit; a session that is sent twice is published once."""
     service = build(settings)
     heard = _listen(service.bus)
     async with running(service) as client:
@@ -52,16 +58,21 @@ async def test_what_is_stored_is_told(settings: Settings) -> None:
 
 
 @pytest.fixture(name="feature")
-async def _room(settings: Settings) -> AsyncIterator[Callable[[float | None], MetricsService]]:
-    """Return the maker of the feature's service by the days that it keeps measures."""
+async def _feature(settings: Settings) -> AsyncIterator[Callable[[float | None], Services]]:
+    """Return a function that builds the services for a number of days that measures are kept."""
     database = Database(settings.database, None)
     await database.open()
 
-    def make(keep_days: float | None) -> MetricsService:
-        writer = MetricsWriter(database)
+    def make(keep_days: float | None) -> Services:
+        reader, writer = MetricsReader(database), MetricsWriter(database)
         live = GroupCommitWriter("metrics", database, writer.commit)
-        kept = replace(settings.metrics, keep_days=keep_days)
-        return MetricsService(MetricsReader(database), HistoryReader(database), writer, live, EventBus(), kept)
+        window = timedelta(seconds=5)
+        comparisons = ComparisonService(HistoryReader(database), RunFinder(reader, window), window)
+        return (
+            IngestService(writer, live, EventBus(), comparisons),
+            QueryService(reader, page_size=50),
+            MaintenanceService(writer, replace(settings.metrics, keep_days=keep_days)),
+        )
 
     yield make
     await database.close()
@@ -73,19 +84,19 @@ async def _batch() -> AsyncIterator[list[NewMetric]]:
 
 @pytest.mark.parametrize(("keep_days", "kept"), [(None, 1), (30.0, 1), (7.0, 0)])
 async def test_measures_are_kept_as_long_as_the_setting_says(feature: Any, keep_days: float | None, kept: int) -> None:
-    """Counted from their arrival, and for ever without the setting."""
-    service = feature(keep_days)
-    await service.create_session(NewSession(**session()))
-    await service.append_to_session("5" * 32, 0, _batch())
+    """The time counts from their arrival; without the setting they are never removed."""
+    ingest, queries, maintenance = feature(keep_days)
+    await ingest.create_session(NewSession(**session()))
+    await ingest.append_to_session("5" * 32, 0, _batch())
 
-    await service.maintain(datetime.now(UTC) + timedelta(days=8))
+    await maintenance.maintain(datetime.now(UTC) + timedelta(days=8))
 
-    assert await service.count_sessions() == kept
-    assert await service.count_metrics(MetricFilter()) == kept
+    assert await queries.count_sessions() == kept
+    assert await queries.count_metrics(MetricFilter()) == kept
 
 
-async def test_a_service_puts_its_tables_in_order_by_itself(settings: Settings) -> None:
-    """The work runs as a task of the service from its start to its end."""
+async def test_maintenance_runs_as_long_as_the_service(settings: Settings) -> None:
+    """Maintenance is a background task from the start of the service to its end."""
     service = build(settings)
     async with running(service):
         assert "metrics-maintenance" in service.tasks.names()

@@ -1,4 +1,4 @@
-"""Handlers of what pages ask for."""
+"""Handlers of the documents that pages load, of the live WebSocket, and of commands on other machines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 
 _HOUR = timedelta(hours=1)
-_LONGEST = timedelta(days=3660)
-_FIRST = datetime(2, 1, 1, tzinfo=UTC)
+_LONGEST_SPAN = timedelta(days=3660)
+_FIRST_END = datetime(2, 1, 1, tzinfo=UTC)  # leaves space for a span in the calendar
 
 
 class TimelineQuery(msgspec.Struct, frozen=True):
-    """A span, the last hour without one, and in how many points at most its curves are told.
+    """A time span, by default the last hour, and the largest number of points in a curve.
 
-    Times are seconds since 1970 or ISO 8601 with an offset.
+    Times are seconds since 1970, or ISO 8601 with an offset.
     """
 
     start: str = msgspec.field(default="", name="from")
@@ -44,8 +44,8 @@ class PeerList(msgspec.Struct, frozen=True):
     peers: list[Peer]
 
 
-class Data:
-    """Handlers of documents and of the WebSocket."""
+class DataHandlers:
+    """Handlers of documents, of the live WebSocket, and of commands on other machines."""
 
     def __init__(self, service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> None:
         self._service = service
@@ -58,12 +58,12 @@ class Data:
         return json_response(await self._service.overview())
 
     async def timeline(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, TimelineQuery)
-        end = moment("to", asked.end, clock.now())
-        start = moment("from", asked.start, max(end, _FIRST) - _HOUR)
-        if not timedelta() < end - start <= _LONGEST:
+        arguments = query(request, TimelineQuery)
+        end = moment("to", arguments.end, clock.now())
+        start = moment("from", arguments.start, max(end, _FIRST_END) - _HOUR)
+        if not timedelta() < end - start <= _LONGEST_SPAN:
             raise InvalidInput.at("from", "expected a span of at most ten years: `from` must be before `to`")
-        return json_response(await timeline(self._service, start, end, asked.points))
+        return json_response(await timeline(self._service, start, end, arguments.points))
 
     async def peers(self, _: web.Request) -> web.StreamResponse:
         return json_response(PeerList(self._peers.listed()))

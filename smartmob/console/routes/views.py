@@ -1,4 +1,4 @@
-"""Handlers of pages and of the files that they load."""
+"""Handlers of pages and of their static files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthentica
 from smartmob.kernel.http.bodies import parameter
 from smartmob.kernel.http.routing import HTML
 
-_CHARTS = ("timeline", "item", "load_run", "hosts", "host")
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-class Views:
-    """Handlers of pages. What a page shows it asks for itself, so these only say which page it is, and of what."""
+class PageHandlers:
+    """Handlers of pages. A page loads its documents itself; its HTML only has its title and the id of what it shows."""
 
     def __init__(self, service: ConsoleService, live: Live, tokens: TokenAuthenticator) -> None:
         self._services = service.services
@@ -40,7 +40,7 @@ class Views:
         return self._page("tests", "Tests", "Tests")
 
     async def test_run(self, request: web.Request) -> web.StreamResponse:
-        run = await self._services.metrics.run(parameter(request, "id"))
+        run = await self._services.metrics.runs.run(parameter(request, "id"))
         return self._page("test_run", "Tests", f"Test run {run.scm_ref[:12] or run.id[:12]}", id=run.id)
 
     async def item(self, request: web.Request) -> web.StreamResponse:
@@ -81,18 +81,18 @@ class Views:
         name = parameter(request, "name")
         found = await asyncio.to_thread(assets.asset, name)
         if found is None or parameter(request, "digest") != assets.digest():
-            raise NotFound(f"the pages load no file {name}; load the page anew")
+            raise NotFound(f"there is no file {name}; reload the page")
         packed = "gzip" in request.headers.get("Accept-Encoding", "")
-        headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
+        headers = {"Cache-Control": _IMMUTABLE, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
         if packed:
             headers["Content-Encoding"] = "gzip"
         body = found.packed if packed else found.plain
         return web.Response(body=body, content_type=found.media_type, charset="utf-8", headers=headers)
 
-    def _page(self, template: str, place: str, title: str, **values: Any) -> web.StreamResponse:
+    def _page(self, template: str, section: str, title: str, **values: Any) -> web.StreamResponse:
         principal = PRINCIPAL.get() or OWNER
         signed_in = (principal.token or "the service's own token") if self._tokens.required else None
-        seen = {"signed_in": signed_in, "role": principal.role, "news": self._live.news}
-        text = pages.render(f"{template}.html", place, title, **seen, **values)
-        headers = pages.headers(charts=template in _CHARTS)
+        state = {"signed_in": signed_in, "role": principal.role, "news": self._live.news}
+        text = pages.render(f"{template}.html", section, title, **state, **values)
+        headers = pages.headers(charts=template in _CHART_PAGES)
         return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)

@@ -1,4 +1,4 @@
-// Output of programs as nodes: the colours that they ask for by escape sequences, and nothing else of what these can do.
+// Turns output of programs into nodes: colours and styles of escape sequences are applied, all other sequences removed.
 
 import { el } from "./dom.js";
 
@@ -8,14 +8,14 @@ const STYLES = { 1: "bold", 2: "dim", 3: "italic", 4: "underline" };
 export class Painter {
   constructor() { this.colour = null; this.styles = new Set(); }
 
-  // Returns nodes for a piece of text; colours go on over its end.
+  // Returns nodes for a piece of text; its last colour also applies to the next piece.
   paint(text) {
     const nodes = [];
     let from = 0;
     for (const match of text.matchAll(SEQUENCE)) {
       if (match.index > from) nodes.push(this.piece(text.slice(from, match.index)));
       from = match.index + match[0].length;
-      if (match[1] !== undefined) this.turn(match[1]);
+      if (match[1] !== undefined) this.applyCodes(match[1]);
     }
     if (from < text.length) nodes.push(this.piece(text.slice(from)));
     return nodes;
@@ -27,7 +27,7 @@ export class Painter {
     return kinds.length ? el("span", { class: kinds.join(" ") }, text) : document.createTextNode(text);
   }
 
-  turn(codes) {
+  applyCodes(codes) {
     const numbers = codes.split(";").map(Number);
     for (let index = 0; index < numbers.length; index++) {
       const code = numbers[index];

@@ -1,4 +1,4 @@
-// Charts in the colours of the page. Only SVG traces are used: others would need eval, which the page may not do.
+// Charts in the colours of the page. Only SVG traces are used: others need eval, which the security policy forbids.
 
 export const COLOURS = ["#3d6fe0", "#e0723d", "#2f9e6b", "#b25bd1", "#c9a227", "#d1456b", "#3aa6b9", "#8a7a5c"];
 
@@ -6,15 +6,15 @@ export function dark() {
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-export function ink() {
+export function themeColours() {
   return dark()
     ? { text: "#9ba5b4", line: "#2a313c", strong: "#e7eaf0", surface: "#161a21" }
     : { text: "#565f6d", line: "#dfe3e9", strong: "#171b22", surface: "#ffffff" };
 }
 
-// Who gives a margin leaves no measuring of labels to the library, which takes it a third of the time of a drawing.
+// A caller that gives a margin saves the library the measuring of labels, which is a third of the time of a drawing.
 export function layout(further = {}) {
-  const colours = ink();
+  const colours = themeColours();
   const axis = { gridcolor: colours.line, linecolor: colours.line, zerolinecolor: colours.line, tickcolor: colours.line, automargin: !further.margin };
   const made = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 8, b: 36 },
@@ -29,19 +29,19 @@ export function layout(further = {}) {
 }
 
 export function line(name, x, y, further = {}) {
-  // A single point makes no line.
+  // A single point would not be visible as a line.
   return { type: "scatter", mode: x.length < 2 ? "markers" : "lines", name, x, y, line: { width: 1.5, ...(further.line ?? {}) }, connectgaps: false, ...Object.fromEntries(Object.entries(further).filter(([key]) => key !== "line")) };
 }
 
-// The library is large: what a chart will show is asked for while it loads.
+// The library is large, so pages load their data at the same time.
 const library = new Promise((done, failed) => {
   if (window.Plotly) { done(); return; }
   const script = document.getElementById("plotly");
   script.addEventListener("load", done);
-  script.addEventListener("error", () => failed(new Error("What draws charts could not be loaded: load the page again.")));
+  script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
 });
 
-// Draws or redraws; resolves to the element. Its own toolbar is left out: it cannot be reached by keyboard.
+// Draws or redraws a chart; resolves to its element. The toolbar of the library is hidden: no keyboard can reach it.
 export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
@@ -50,19 +50,19 @@ export async function draw(place, traces, wanted) {
   return node;
 }
 
-// Draws anew when the system changes its colours.
-export function redraw(action) {
+// Calls `action` when the system switches between light and dark colours.
+export function onThemeChange(action) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
 }
 
-// The library understands a few tags in texts: none of them may come from outside.
-export const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+// Escapes text for the library, which interprets a few tags: none of them may come from a client.
+export const escapeHtml = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 export function dates(times) {
   return times.map((time) => new Date(time * 1000));
 }
 
-export function spans(place, chosen, choose) {
+export function spanButtons(place, chosen, choose) {
   const all = [["5 min", 300], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
   place.replaceChildren(...all.map(([words, seconds]) => {
     const button = document.createElement("button");

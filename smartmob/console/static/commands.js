@@ -1,29 +1,29 @@
-// Commands: run one, and look at those of the past.
+// The page of commands: a form to run one, and the list of jobs.
 
-import { act, ask, complain, lines, Refused } from "./api.js";
-import { Console } from "./console.js";
-import { bytes, el, empty, fill, seconds, table, update, when } from "./dom.js";
+import { runAction, fetchJson, showError, streamLines, RequestError } from "./api.js";
+import { OutputView } from "./output_view.js";
+import { bytes, el, emptyState, fill, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
-import { exit } from "./states.js";
+import { exitBadge } from "./states.js";
 
 let next = null;
 let listed = [];
 
 function show() {
-  const more = next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, older) }, "Older")) : null;
+  const more = next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, older) }, "Older")) : null;
   update("jobs", table([
     { name: "Job", right: true, cell: (job) => el("a", { href: `/console/commands/${job.id}` }, String(job.id)) },
     { name: "Command", wide: true, cell: (job) => el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" ")) },
-    { name: "State", cell: exit },
-    { name: "Began", cell: (job) => when(job.started_at) },
-    { name: "Took", right: true, cell: (job) => (job.ended_at ? seconds((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : "–") },
+    { name: "State", cell: exitBadge },
+    { name: "Started", cell: (job) => when(job.started_at) },
+    { name: "Duration", right: true, cell: (job) => (job.ended_at ? seconds((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : "–") },
     { name: "Output", right: true, cell: (job) => bytes(job.output_bytes) },
-    { name: "By", cell: (job) => job.client },
-  ], listed, empty("No job has run yet. Run a command above, or:", "smartmob exec -- uname -a")), more);
+    { name: "Client", cell: (job) => job.client },
+  ], listed, emptyState("No job has run yet. Run a command above, or:", "smartmob exec -- uname -a")), more);
 }
 
 async function older() {
-  const page = await ask(next);
+  const page = await fetchJson(next);
   listed = [...listed, ...page.jobs];
   next = page.next_url ?? null;
   show();
@@ -31,19 +31,19 @@ async function older() {
 
 async function refresh() {
   try {
-    const page = await ask("/jobs?limit=50");
+    const page = await fetchJson("/jobs?limit=50");
     listed = page.jobs;
     next = page.next_url ?? null;
     show();
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
 const form = document.getElementById("run-form");
 const places = document.getElementById("places");
 
-// On one machine, which is this one, the job's own page shows what it writes; on several each has its window here.
-async function choices() {
-  const peers = (await ask("/console/peers")).peers;
+// Output on this machine alone is shown by the page of the job; on several machines, each has a panel here.
+async function machineChoices() {
+  const peers = (await fetchJson("/console/peers")).peers;
   const all = [{ name: "this machine", path: "/commands" }, ...peers.map((peer) => ({ name: peer.name, path: `/console/peers/${peer.number}/commands` }))];
   places.append(...all.map((place, index) => el("label", {}, el("input", { type: "checkbox", name: "place", value: String(index), checked: index === 0 }), place.name)));
   places.hidden = peers.length === 0;
@@ -54,50 +54,50 @@ function chosen(all) {
   return [...places.querySelectorAll("input:checked")].map((box) => all[Number(box.value)]);
 }
 
-async function one(wanted) {
-  for await (const line of lines("/commands/exec", wanted)) {
-    if (line.error) throw new Refused(line.error.message);
+async function runHere(wanted) {
+  for await (const line of streamLines("/commands/exec", wanted)) {
+    if (line.error) throw new RequestError(line.error.message);
     if (line.number !== undefined && line.job) { location.assign(`/console/commands/${line.number}`); return; }
   }
 }
 
-async function many(targets, wanted) {
+async function runOnMany(targets, wanted) {
   fill("runs", targets.map((target, index) => el("section", { class: "panel", "data-place": target.name },
-    el("div", { class: "title" }, el("h2", {}, target.name), el("div", { id: `said-${index}`, class: "row" })),
+    el("div", { class: "title" }, el("h2", {}, target.name), el("div", { id: `status-${index}`, class: "row" })),
     el("div", { id: `tools-${index}`, class: "row" }), el("div", { id: `output-${index}`, class: "console short", role: "log", "aria-live": "off", tabindex: "0", "aria-label": `Output of ${target.name}` }))));
   await Promise.all(targets.map((target, index) => follow(target, index, wanted)));
 }
 
 async function follow(target, index, wanted) {
-  const output = new Console(`output-${index}`, `tools-${index}`);
-  const said = document.getElementById(`said-${index}`);
+  const output = new OutputView(`output-${index}`, `tools-${index}`);
+  const status = document.getElementById(`status-${index}`);
   try {
-    for await (const line of lines(`${target.path}/exec`, wanted)) {
-      if (line.error) throw new Refused(line.error.message);
+    for await (const line of streamLines(`${target.path}/exec`, wanted)) {
+      if (line.error) throw new RequestError(line.error.message);
       if (line.number !== undefined && line.job) {
-        const kill = el("button", { class: "danger", type: "button", "data-control": true, onclick: (event) => act(event.currentTarget, async () => { for await (const told of lines(`${target.path}/kill`, [line.number])) if (told.error) throw new Refused(told.error.message); }) }, "Kill");
-        fill(said, `job ${line.number}`, kill);
+        const kill = el("button", { class: "danger", type: "button", "data-control": true, onclick: (event) => runAction(event.currentTarget, async () => { for await (const answer of streamLines(`${target.path}/kill`, [line.number])) if (answer.error) throw new RequestError(answer.error.message); }) }, "Kill");
+        fill(status, `job ${line.number}`, kill);
       } else if (line.text !== undefined) output.write(line.text);
-      else if (line.gap) output.add("[smartmob] a part is no longer kept");
-      else if (line.ended) { output.end(); fill(said, exit({ state: line.state, exit_code: line.exit_code })); }
+      else if (line.gap) output.add("[smartmob] some output is no longer stored");
+      else if (line.ended) { output.end(); fill(status, exitBadge({ state: line.state, exit_code: line.exit_code })); }
     }
   } catch (error) {
     output.add(`[smartmob] ${error.message}`);
-    fill(said, exit({ state: "failed" }));
+    fill(status, exitBadge({ state: "failed" }));
   }
 }
 
-const all = await choices();
+const all = await machineChoices();
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  act(form.querySelector("button"), async () => {
+  runAction(form.querySelector("button"), async () => {
     const fields = new FormData(form);
     const wanted = { cmd: fields.get("command") };
     if (fields.get("cwd")) wanted.cwd = fields.get("cwd");
     const targets = chosen(all);
-    if (!targets.length) throw new Refused("Choose a machine.");
-    if (targets.length === 1 && targets[0].path === "/commands") await one(wanted);
-    else await many(targets, wanted);
+    if (!targets.length) throw new RequestError("Choose a machine.");
+    if (targets.length === 1 && targets[0].path === "/commands") await runHere(wanted);
+    else await runOnMany(targets, wanted);
   });
 });
 

@@ -1,10 +1,10 @@
-// Building the page: nodes are made of values, never of markup, so that no text that came from outside is run.
+// Builds the page. Nodes are made of values, never of markup, so that no text from a client is run.
 
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) hear(node, name.slice(2), value);
+    if (name.startsWith("on")) setHandler(node, name.slice(2), value);
     else if (name === "class") node.className = value;
     else if (value === true) node.setAttribute(name, "");
     else node.setAttribute(name, value);
@@ -17,8 +17,8 @@ const flat = (children) => children.flat(Infinity).filter((child) => child !== n
 const place = (target) => (typeof target === "string" ? document.getElementById(target) : target);
 const handlers = new WeakMap();
 
-// One listener for each kind of event, whose handler can be another one later.
-function hear(node, kind, handler) {
+// Adds one listener for each kind of event; its handler can be replaced later.
+function setHandler(node, kind, handler) {
   const known = handlers.get(node) ?? {};
   if (!(kind in known)) node.addEventListener(kind, (event) => handlers.get(node)[kind]?.(event));
   handlers.set(node, { ...known, [kind]: handler });
@@ -30,19 +30,19 @@ export function fill(target, ...children) {
   return node;
 }
 
-// Like `fill` for what comes again and again: what stays the same is left as it is, so that nobody loses the focus,
-// a selection or how far was scrolled. Children may be found in other nodes afterwards than in those that were given.
+// Like `fill`, but keeps the nodes that stay the same, so that the focus, a selection and the scroll position remain.
+// The given children are copied into existing nodes where possible.
 export function update(target, ...children) {
   const node = place(target);
-  settle(node, flat(children).map((child) => (child instanceof Node ? child : document.createTextNode(child))));
+  reconcile(node, flat(children).map((child) => (child instanceof Node ? child : document.createTextNode(child))));
   return node;
 }
 
-// What the page or its user changes in a node that is there.
-const OWN = ["disabled", "open"];
+// Attributes that the page or its user changes in an existing node.
+const LOCAL_ATTRIBUTES = ["disabled", "open"];
 const keyOf = (node) => node.dataset?.key;
 
-function settle(node, wanted) {
+function reconcile(node, wanted) {
   const keys = new Set(wanted.map(keyOf));
   for (const child of [...node.children]) if (keyOf(child) && !keys.has(keyOf(child))) child.remove();
   const keyed = new Map([...node.children].filter(keyOf).map((child) => [keyOf(child), child]));
@@ -53,7 +53,7 @@ function settle(node, wanted) {
     keyed.delete(key);
     if (known === next && known) next = next.nextSibling;
     else node.insertBefore(known ?? made, next);
-    if (known) become(known, made);
+    if (known) patch(known, made);
   }
   while (next) {
     const after = next.nextSibling;
@@ -62,18 +62,18 @@ function settle(node, wanted) {
   }
 }
 
-function become(node, made) {
+function patch(node, made) {
   if (!(node instanceof Element)) {
     if (node.data !== made.data) node.data = made.data;
     return;
   }
-  for (const { name } of [...node.attributes]) if (!made.hasAttribute(name) && !OWN.includes(name)) node.removeAttribute(name);
+  for (const { name } of [...node.attributes]) if (!made.hasAttribute(name) && !LOCAL_ATTRIBUTES.includes(name)) node.removeAttribute(name);
   for (const { name, value } of made.attributes) if (node.getAttribute(name) !== value) node.setAttribute(name, value);
-  for (const [kind, handler] of Object.entries({ ...nobody(node), ...handlers.get(made) })) hear(node, kind, handler);
-  settle(node, [...made.childNodes]);
+  for (const [kind, handler] of Object.entries({ ...clearedHandlers(node), ...handlers.get(made) })) setHandler(node, kind, handler);
+  reconcile(node, [...made.childNodes]);
 }
 
-function nobody(node) {
+function clearedHandlers(node) {
   return Object.fromEntries(Object.keys(handlers.get(node) ?? {}).map((kind) => [kind, null]));
 }
 
@@ -86,22 +86,22 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Whether the visitor may only look.
-export const reading = document.body.dataset.role !== "control";
+// Whether the user has no right to control anything.
+export const readOnly = document.body.dataset.role !== "control";
 
-// What tells a row from the others, where anything does.
-const named = (row) => row.slug ?? row.id ?? row.name;
+// The key of a row, undefined if it has none.
+const rowKey = (row) => row.slug ?? row.id ?? row.name;
 
 // columns: [{name, right?, wide?, control?, cell(row)}]
 export function table(columns, rows, nothing) {
   if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
-  if (reading) columns = columns.filter((column) => !column.control);
+  if (readOnly) columns = columns.filter((column) => !column.control);
   const kind = (column) => (column.right ? "right" : column.wide ? "wide" : "tight");
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
     el("table", {},
       el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: kind(column) }, column.name)))),
       el("tbody", {}, rows.map((row) =>
-        el("tr", { "data-key": named(row) }, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
+        el("tr", { "data-key": rowKey(row) }, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
 }
 
 export function tiles(pairs) {
@@ -117,12 +117,12 @@ export function link(text, href) {
   return el("a", { href }, text);
 }
 
-export function empty(words, command) {
+export function emptyState(words, command) {
   return el("div", { class: "quiet" }, el("p", {}, words), command ? el("pre", { class: "command" }, el("code", {}, command)) : null);
 }
 
-// Asks whether something that cannot be undone is meant.
-export function confirmed(question, verb) {
+// Asks for confirmation of an action that cannot be undone; resolves to true or false.
+export function confirmDialog(question, verb) {
   return new Promise((resolve) => {
     const dialog = el("dialog", { "aria-label": question }, el("p", {}, question),
       el("form", { method: "dialog", class: "buttons" },

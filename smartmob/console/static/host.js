@@ -1,7 +1,7 @@
-// One machine: how it is, and what it did.
+// The page of a machine: its newest sample, and its time series.
 
-import { ask, complain } from "./api.js";
-import { dates, draw, layout, line, redraw, spans } from "./charts.js";
+import { fetchJson, showError } from "./api.js";
+import { draw, layout, line, onThemeChange, spanButtons } from "./charts.js";
 import { ago, badge, bytes, megabytes, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live } from "./live.js";
 
@@ -22,10 +22,10 @@ function show(frame) {
 async function course() {
   const end = Date.now() / 1000;
   try {
-    const found = await ask(`/hosts/${encodeURIComponent(name)}/samples?from=${end - span}&to=${end}&points=600`);
+    const found = await fetchJson(`/hosts/${encodeURIComponent(name)}/samples?from=${end - span}&to=${end}&points=600`);
     const x = found.points.map((point) => new Date(point.time));
     const of = (figure, part) => found.points.map((point) => point[figure]?.[part] ?? null);
-    const most = found.width ? [line("CPU, most", x, of("cpu", "max"), { line: { width: 0.8, dash: "dot" }, hovertemplate: "%{y:.1f} %" })] : [];
+    const most = found.width ? [line("CPU, max", x, of("cpu", "max"), { line: { width: 0.8, dash: "dot" }, hovertemplate: "%{y:.1f} %" })] : [];
     await draw("chart", [
       line("CPU", x, of("cpu", "avg"), { hovertemplate: "%{y:.1f} %" }), ...most,
       line("memory", x, of("mem", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
@@ -37,12 +37,12 @@ async function course() {
       yaxis: { title: { text: "CPU %" }, domain: [0.78, 1], rangemode: "tozero" }, yaxis2: { title: { text: "MB" }, domain: [0.52, 0.73], rangemode: "tozero" },
       yaxis3: { title: { text: "network/s" }, domain: [0.26, 0.47], rangemode: "tozero", tickformat: ".2s" }, yaxis4: { title: { text: "disk/s" }, domain: [0, 0.21], rangemode: "tozero", tickformat: ".2s" },
     }));
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
-spans(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
-redraw(course);
-try { details = await ask(`/hosts/${encodeURIComponent(name)}`); } catch (error) { complain(error); }
+spanButtons(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
+onThemeChange(course);
+try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
 await course();
 setInterval(course, 15000);
 live(show);

@@ -1,8 +1,8 @@
 // Machines: how each is now, and what all of them did.
 
-import { ask, complain } from "./api.js";
-import { COLOURS, dates, draw, escaped, layout, line, redraw, spans } from "./charts.js";
-import { ago, badge, bytes, el, empty, link, megabytes, number, percent, table, update } from "./dom.js";
+import { fetchJson, showError } from "./api.js";
+import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons } from "./charts.js";
+import { ago, badge, bytes, el, emptyState, link, megabytes, number, percent, table, update } from "./dom.js";
 import { live } from "./live.js";
 
 let span = 3600;
@@ -10,7 +10,7 @@ let span = 3600;
 function show(frame) {
   update("hosts", table([
     { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
-    { name: "Heard", cell: (host) => (host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(ago(host.at), "warning")) },
+    { name: "Last report", cell: (host) => (host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(ago(host.at), "warning")) },
     { name: "CPU", right: true, cell: (host) => percent(host.cpu) },
     { name: "Load", right: true, cell: (host) => number(host.load, 2) },
     { name: "Memory", right: true, cell: (host) => megabytes(host.mem) },
@@ -18,30 +18,30 @@ function show(frame) {
     { name: "In", right: true, cell: (host) => (host.net_received === null ? "–" : `${bytes(host.net_received)}/s`) },
     { name: "Out", right: true, cell: (host) => (host.net_sent === null ? "–" : `${bytes(host.net_sent)}/s`) },
     { name: "", cell: (host) => (host.own ? el("span", { class: "quiet" }, "this service") : "") },
-  ], frame.hosts, empty("No machine reports yet. On a machine, run:", `smartmob report-host --to ${location.origin} --name rack7`)));
+  ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`)));
 }
 
 async function course() {
   const end = Date.now() / 1000;
   try {
-    const found = await ask(`/console/data/timeline?from=${end - span}&to=${end}&points=300`);
+    const found = await fetchJson(`/console/data/timeline?from=${end - span}&to=${end}&points=300`);
     const x = dates(found.courses.times);
     const traces = found.courses.hosts.flatMap((host, index) => {
       const colour = COLOURS[index % COLOURS.length];
       return [
-        line(escaped(host.host), x, host.cpu, { line: { color: colour }, legendgroup: host.host, hovertemplate: "%{y:.1f} %" }),
-        line(escaped(host.host), x, host.received, { line: { color: colour }, legendgroup: host.host, showlegend: false, yaxis: "y2", hovertemplate: "%{y:.3s}B/s" }),
+        line(escapeHtml(host.host), x, host.cpu, { line: { color: colour }, legendgroup: host.host, hovertemplate: "%{y:.1f} %" }),
+        line(escapeHtml(host.host), x, host.received, { line: { color: colour }, legendgroup: host.host, showlegend: false, yaxis: "y2", hovertemplate: "%{y:.3s}B/s" }),
       ];
     });
     await draw("chart", traces, layout({
       xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y2" },
       yaxis: { title: { text: "CPU %" }, domain: [0.42, 1], rangemode: "tozero" }, yaxis2: { title: { text: "received/s" }, domain: [0, 0.34], rangemode: "tozero", tickformat: ".2s" },
     }));
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
-spans(document.getElementById("tools"), span, (seconds) => { span = seconds; course(); });
-redraw(course);
+spanButtons(document.getElementById("tools"), span, (seconds) => { span = seconds; course(); });
+onThemeChange(course);
 await course();
 setInterval(course, 15000);
 live(show);

@@ -1,7 +1,7 @@
-// One test over time, and where the place of measuring changed.
+// The page of a test: its executions over time, and where its environment changed.
 
-import { ask, complain } from "./api.js";
-import { COLOURS, draw, escaped, ink, layout, redraw } from "./charts.js";
+import { fetchJson, showError } from "./api.js";
+import { COLOURS, draw, escapeHtml, themeColours, layout, onThemeChange } from "./charts.js";
 import { el, fill, link, number, percent, seconds, table, when } from "./dom.js";
 import { live } from "./live.js";
 
@@ -13,33 +13,33 @@ async function chart() {
   await draw("chart", contexts.map((context, index) => {
     const own = found.points.filter((point) => point.context_h === context);
     const color = COLOURS[index % COLOURS.length];
-    return { type: "scatter", mode: "markers+lines", name: `context ${escaped(context.slice(0, 8))}`, x: own.map((point) => point.started_at), y: own.map((point) => point.total_time * 1000),
-      marker: { size: 6, color }, line: { width: 1, color }, customdata: own.map((point) => escaped(point.scm_ref?.slice(0, 12) || "–")), hovertemplate: "%{y:.3f} ms, commit %{customdata}" };
+    return { type: "scatter", mode: "markers+lines", name: `context ${escapeHtml(context.slice(0, 8))}`, x: own.map((point) => point.started_at), y: own.map((point) => point.total_time * 1000),
+      marker: { size: 6, color }, line: { width: 1, color }, customdata: own.map((point) => escapeHtml(point.scm_ref?.slice(0, 12) || "–")), hovertemplate: "%{y:.3f} ms, commit %{customdata}" };
   }), layout({ xaxis: { type: "date" }, yaxis: { title: { text: "ms" }, rangemode: "tozero" }, hovermode: "closest",
-    shapes: found.changes.map((change) => ({ type: "line", x0: change.started_at, x1: change.started_at, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: ink().text } })),
-    annotations: found.changes.map((change) => ({ x: change.started_at, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false, text: escaped(change.what.slice(0, 60)), font: { size: 11 } })) }));
+    shapes: found.changes.map((change) => ({ type: "line", x0: change.started_at, x1: change.started_at, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: themeColours().text } })),
+    annotations: found.changes.map((change) => ({ x: change.started_at, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false, text: escapeHtml(change.what.slice(0, 60)), font: { size: 11 } })) }));
 }
 
-// By its id where a comparison told it, else by its name.
-async function look() {
-  if (asked.get("id")) return ask(`/api/v1/items/${encodeURIComponent(asked.get("id"))}/series?limit=1000`);
+// Loads the test by its id, which comparisons have, or else by its name.
+async function load() {
+  if (asked.get("id")) return fetchJson(`/api/v1/items/${encodeURIComponent(asked.get("id"))}/series?limit=1000`);
   const variant = asked.get("variant") ?? "", path = asked.get("path");
-  const rows = ((await ask(`/api/v1/items/${encodeURIComponent(variant)}/history?limit=1000`))?.history ?? []).filter((row) => !path || row.item_path === path).reverse();
+  const rows = ((await fetchJson(`/api/v1/items/${encodeURIComponent(variant)}/history?limit=1000`))?.history ?? []).filter((row) => !path || row.item_path === path).reverse();
   const changes = rows.filter((row, index) => index && row.context_h !== rows[index - 1].context_h).map((row) => ({ started_at: row.started_at, what: `on ${row.machine_node ?? "another machine"}` }));
   return { points: rows, changes };
 }
 
 async function show() {
-  found = await look();
+  found = await load();
   await chart();
   fill("executions", table([
-    { name: "Began", cell: (row) => when(row.started_at) }, { name: "Commit", cell: (row) => el("code", {}, row.scm_ref?.slice(0, 12) || "–") },
+    { name: "Started", cell: (row) => when(row.started_at) }, { name: "Commit", cell: (row) => el("code", {}, row.scm_ref?.slice(0, 12) || "–") },
     { name: "Session", cell: (row) => link(row.session_h.slice(0, 12), `/console/tests/runs/${encodeURIComponent(row.session_h)}`) },
     { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, { name: "CPU", right: true, cell: (row) => percent(row.cpu_usage === null ? null : row.cpu_usage * 100) },
     { name: "Memory", right: true, cell: (row) => (row.mem_usage === null ? "–" : `${number(row.mem_usage)} MB`) },
-  ], [...found.points].reverse().slice(0, 200), "It was never executed."));
+  ], [...found.points].reverse().slice(0, 200), "There are no executions."));
 }
 
-redraw(() => chart().catch(complain));
-show().catch(complain);
+onThemeChange(() => chart().catch(showError));
+show().catch(showError);
 live(() => {});

@@ -1,21 +1,21 @@
-// The lab as it is, each second, over one WebSocket that comes back by itself.
+// The current state of the lab, once a second, over a WebSocket that reconnects by itself.
 
-const SHORTEST_PAUSE = 500;
-const LONGEST_PAUSE = 10000;
+const SHORTEST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10000;
 
-export function watch(path, handler, { status = true, ended = null } = {}) {
-  let pause = SHORTEST_PAUSE;
+export function openSocket(path, handler, { showStatus = true, ended = null } = {}) {
+  let pause = SHORTEST_PAUSE_MS;
   let socket = null;
-  let again = null;
+  let retry = null;
   let left = false;
   let over = false;
 
   function show(state, words) {
-    if (!status) return;
-    const place = document.getElementById("connection");
-    if (place.dataset.state === state) return;
-    place.dataset.state = state;
-    place.querySelector(".words").textContent = words;
+    if (!showStatus) return;
+    const status = document.getElementById("connection");
+    if (status.dataset.state === state) return;
+    status.dataset.state = state;
+    status.querySelector(".words").textContent = words;
   }
 
   function connect() {
@@ -23,7 +23,7 @@ export function watch(path, handler, { status = true, ended = null } = {}) {
     const opened = new WebSocket(new URL(path, location.href.replace(/^http/, "ws")));
     socket = opened;
     opened.addEventListener("message", (event) => {
-      pause = SHORTEST_PAUSE;
+      pause = SHORTEST_PAUSE_MS;
       show("live", "live");
       handler(event.data);
     });
@@ -32,28 +32,28 @@ export function watch(path, handler, { status = true, ended = null } = {}) {
       over = Boolean(ended?.(event));
       if (over) return;
       show("away", "connection lost, trying again");
-      again = setTimeout(connect, pause);
-      pause = Math.min(LONGEST_PAUSE, pause * 1.7);
+      retry = setTimeout(connect, pause);
+      pause = Math.min(LONGEST_PAUSE_MS, pause * 1.7);
     });
   }
 
-  function leave() {
+  function disconnect() {
     left = true;
-    clearTimeout(again);
+    clearTimeout(retry);
     socket.close();
   }
 
   connect();
-  // A browser may keep a page that was left, and show it again as it was.
-  addEventListener("pagehide", leave);
+  // A browser may keep a page that the user left, and show it again later.
+  addEventListener("pagehide", disconnect);
   addEventListener("pageshow", (event) => { if (event.persisted && !over) connect(); });
 }
 
 export function live(handler) {
-  return watch("/console/live", (text) => handler(JSON.parse(text)));
+  return openSocket("/console/live", (text) => handler(JSON.parse(text)));
 }
 
-// Calls `handler` when something has happened since the page was made, but not more often than every `pause` milliseconds.
+// Calls `handler` when something has happened since the page was loaded, at most once every `pause` milliseconds.
 export function onNews(handler, pause = 4000) {
   let seen = Number(document.body.dataset.news);
   let last = 0;

@@ -1,45 +1,45 @@
-// Load tests: fire one, watch it, look at those of the past.
+// The page of load tests: the running one, a form to start one, turrets, and the list of load tests.
 
-import { act, ask, complain, Refused, send } from "./api.js";
-import { el, empty, link, number, seconds, table, tiles, update, when } from "./dom.js";
+import { runAction, fetchJson, showError, RequestError, sendJson } from "./api.js";
+import { el, emptyState, link, number, seconds, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { state } from "./states.js";
 
 function now(frame) {
   const load = frame.load;
-  if (!load) { update("now", el("p", { class: "quiet" }, "Nothing is fired.")); return; }
+  if (!load) { update("now", el("p", { class: "quiet" }, "No load test is running.")); return; }
   update("now", el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
-    el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "How much of its time is over" }),
-    tiles([["a second", number(load.rate)], ["errors a second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
+    el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "Elapsed share of the run time" }),
+    tiles([["per second", number(load.rate)], ["errors per second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
       ["transactions", number(load.transactions)], ["errors", number(load.errors)], ["turrets", number(load.turrets)]]),
-    el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => act(event.currentTarget, () => send(`/turret-runs/${load.id}/stop`)) }, "Stop it")));
+    el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${load.id}/stop`)) }, "Stop")));
 }
 
 async function refresh() {
   try {
-    const [runs, turrets] = await Promise.all([ask("/turret-runs?limit=50"), ask("/turrets")]);
+    const [runs, turrets] = await Promise.all([fetchJson("/turret-runs?limit=50"), fetchJson("/turrets")]);
     update("turrets", turrets.headquarters
       ? table([
         { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") },
-        { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" }, { name: "Script", cell: (turret) => turret.script }, { name: "Heard", cell: (turret) => when(turret.status_at) },
-      ], turrets.turrets, empty("No turret has been heard. On a machine that shall fire:", "smartmob turret --config-file config.json"))
-      : empty("This service is no headquarters. Start it as one:", "smartmob serve --hq"));
+        { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" }, { name: "Script", cell: (turret) => turret.script }, { name: "Last status", cell: (turret) => when(turret.status_at) },
+      ], turrets.turrets, emptyState("No turret is connected. On a machine that is to generate load, run:", "smartmob turret --config-file config.json"))
+      : emptyState("This service is not a headquarters. Start it as one:", "smartmob serve --hq"));
     update("runs", table([
       { name: "", cell: (run) => el("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Compare ${run.name}` }) },
       { name: "Load test", wide: true, cell: (run) => link(run.name, `/console/load/${run.id}`) }, { name: "State", cell: (run) => state(run.state) },
       { name: "Created", cell: (run) => when(run.created_at) }, { name: "Transactions", right: true, cell: (run) => number(run.transactions) }, { name: "Errors", right: true, cell: (run) => number(run.errors) },
       { name: "", cell: (run) => link("Report", `/turret-runs/${run.id}/report`) },
-    ], runs.runs, empty("No load test has been fired yet. Begin one:", "smartmob new-project my-project")),
+    ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
     runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
 const compare = document.getElementById("compare-form");
 compare.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...compare.querySelectorAll("input:checked")].map((box) => box.value);
-  act(null, async () => {
-    if (chosen.length !== 2) throw new Refused("Choose two load tests to compare.");
+  runAction(null, async () => {
+    if (chosen.length !== 2) throw new RequestError("Choose two load tests to compare.");
     location.assign(`/turret-runs/${chosen[1]}/report?with=${chosen[0]}`);
   });
 });
@@ -47,10 +47,10 @@ compare.addEventListener("submit", (event) => {
 const form = document.getElementById("fire-form");
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  act(form.querySelector("button"), async () => {
+  runAction(form.querySelector("button"), async () => {
     const file = form.project.files[0];
     const type = file.name.endsWith(".json") ? "application/json" : file.name.endsWith(".tar") ? "application/x-tar" : "application/gzip";
-    const run = await ask("/turret-runs", { method: "POST", body: file, headers: { "Content-Type": type } });
+    const run = await fetchJson("/turret-runs", { method: "POST", body: file, headers: { "Content-Type": type } });
     location.assign(`/console/load/${run.id}`);
   });
 });

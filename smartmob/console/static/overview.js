@@ -1,23 +1,23 @@
-// The lab at a glance.
+// The overview: machines, processes, the load test, test runs, jobs and changes.
 
-import { ask, complain } from "./api.js";
-import { ago, badge, bytes, el, empty, fill, link, megabytes, number, percent, seconds, table, tiles, update, when } from "./dom.js";
+import { fetchJson, showError } from "./api.js";
+import { ago, badge, bytes, el, emptyState, fill, link, megabytes, number, percent, seconds, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
 import { state } from "./states.js";
 
-const SILENT = 10000;
+const SILENT_MILLISECONDS = 10000;
 const cards = new Map();
 const starts = new Map();
 
 function card(host) {
   const known = cards.get(host.name);
   if (known) return known;
-  const parts = { cpu: el("strong"), said: el("span"), mem: el("span"), load: el("span"), spark: new Spark() };
+  const parts = { cpu: el("strong"), status: el("span"), mem: el("span"), load: el("span"), spark: new Spark() };
   for (const [time, value] of starts.get(host.name) ?? []) parts.spark.add(time, value);
   parts.node = el("a", { class: "host", href: `/console/hosts/${encodeURIComponent(host.name)}`, "data-host": host.name },
-    el("div", { class: "name" }, el("span", {}, host.name), parts.said),
+    el("div", { class: "name" }, el("span", {}, host.name), parts.status),
     parts.cpu, parts.spark.node, el("div", { class: "figures" }, parts.mem, parts.load));
   cards.set(host.name, parts);
   return parts;
@@ -26,8 +26,8 @@ function card(host) {
 function showHosts(frame) {
   for (const host of frame.hosts) {
     const parts = card(host);
-    const silent = !host.at || new Date(frame.at) - new Date(host.at) > SILENT;
-    parts.said.replaceChildren(silent ? badge(`silent, ${ago(host.at)}`, "warning") : host.own ? badge("this service", "plain") : "");
+    const silent = !host.at || new Date(frame.at) - new Date(host.at) > SILENT_MILLISECONDS;
+    parts.status.replaceChildren(silent ? badge(`silent, ${ago(host.at)}`, "warning") : host.own ? badge("this service", "plain") : "");
     parts.cpu.textContent = `${percent(host.cpu)} CPU`;
     parts.mem.textContent = host.mem === null ? "" : `memory ${megabytes(host.mem)}`;
     parts.load.textContent = host.load === null ? "" : `load ${number(host.load, 2)}`;
@@ -51,48 +51,48 @@ function showProcesses(frame) {
     { name: "CPU", right: true, cell: (row) => percent(row.cpu) },
     { name: "Memory", right: true, cell: (row) => bytes(row.memory) },
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
-  ], shown, empty("No program runs here yet. Deploy one:", "smartmob run ./myapp")));
+  ], shown, emptyState("No program is running. Deploy one:", "smartmob run ./myapp")));
 }
 
 function showLoad(frame) {
   const load = frame.load;
   if (!load) {
-    update("load", empty("Nothing is fired at the moment. Begin a load test:", "smartmob fire my-project"));
+    update("load", emptyState("No load test is running. Start one:", "smartmob fire my-project"));
     return;
   }
   update("load",
     el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
-    el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "How much of its time is over" }),
-    tiles([["a second", number(load.rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
+    el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "Elapsed share of the run time" }),
+    tiles([["per second", number(load.rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
       ["transactions", number(load.transactions)], ["errors", number(load.errors)], ["turrets", number(load.turrets)]]));
 }
 
 function showJobs(frame) {
   update("jobs", table([
     { name: "Command", wide: true, cell: (row) => el("a", { href: `/console/commands/${row.id}` }, el("code", {}, row.line)) },
-    { name: "Since", cell: (row) => when(row.started_at) },
-    { name: "For", cell: (row) => row.client },
-  ], frame.jobs, empty("No job runs. Run a command on this machine:", "smartmob exec -- uname -a")));
+    { name: "Started", cell: (row) => when(row.started_at) },
+    { name: "Client", cell: (row) => row.client },
+  ], frame.jobs, emptyState("No job is running. Run a command on this machine:", "smartmob exec -- uname -a")));
 }
 
 function showRest(document) {
   update("runs", table([
     { name: "Run", cell: (run) => link(run.scm_ref.slice(0, 12) || run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, state(run.verdict)) : "–") },
-    { name: "Began", wide: true, cell: (run) => when(run.started_at) },
+    { name: "Started", wide: true, cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
-  ], document.runs, empty("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`)));
+  ], document.runs, emptyState("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`)));
   update("changes", changes(document.changes));
 }
 
 async function refresh() {
   try {
-    const document = await ask("/console/data/overview");
+    const document = await fetchJson("/console/data/overview");
     const { times, hosts } = document.courses;
     for (const { host, cpu } of hosts) starts.set(host, times.map((time, index) => [time, cpu[index]]));
     showRest(document);
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
 await refresh();

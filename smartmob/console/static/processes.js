@@ -1,18 +1,18 @@
-// Programs: what runs, and how to deploy one.
+// The page of processes: their list, and a form to deploy a program.
 
-import { act, ask, send } from "./api.js";
-import { bytes, confirmed, el, empty, link, number, percent, seconds, table, update } from "./dom.js";
+import { runAction, fetchJson, sendJson } from "./api.js";
+import { bytes, confirmDialog, el, emptyState, link, number, percent, seconds, table, update } from "./dom.js";
 import { live } from "./live.js";
 import { state } from "./states.js";
 
 const path = (verb, slug) => `/${verb}/${encodeURIComponent(slug)}`;
 
 export function buttons(slug) {
-  const button = (words, kind, action) => el("button", { class: kind, type: "button", onclick: (event) => act(event.currentTarget, action) }, words);
+  const button = (words, kind, action) => el("button", { class: kind, type: "button", onclick: (event) => runAction(event.currentTarget, action) }, words);
   return el("div", { class: "buttons", "data-control": true },
-    button("Restart", "second", () => send(path("restart-process", slug))),
-    button("Stop", "second", async () => { if (await confirmed(`Stop ${slug}? It stays in the list.`, "Stop")) await send(path("stop-process", slug)); }),
-    button("Delete", "danger", async () => { if (await confirmed(`Stop ${slug} with all its children and forget it?`, "Delete")) await send(path("delete-process", slug)); }));
+    button("Restart", "second", () => sendJson(path("restart-process", slug))),
+    button("Stop", "second", async () => { if (await confirmDialog(`Stop ${slug}? It stays in the list.`, "Stop")) await sendJson(path("stop-process", slug)); }),
+    button("Delete", "danger", async () => { if (await confirmDialog(`Stop ${slug} with all its child processes and delete it?`, "Delete")) await sendJson(path("delete-process", slug)); }));
 }
 
 function show(frame) {
@@ -21,12 +21,12 @@ function show(frame) {
     { name: "State", cell: (row) => state(row.state) },
     { name: "Process", right: true, cell: (row) => row.pid ?? "–" },
     { name: "Port", right: true, cell: (row) => row.port ?? "–" },
-    { name: "Up", right: true, cell: (row) => seconds(row.uptime) },
+    { name: "Uptime", right: true, cell: (row) => seconds(row.uptime) },
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
     { name: "CPU", right: true, cell: (row) => percent(row.cpu) },
     { name: "Memory", right: true, cell: (row) => bytes(row.memory) },
     { name: "", right: true, control: true, cell: (row) => buttons(row.slug) },
-  ], frame.processes, empty("No program runs here yet. Deploy one below, or:", "smartmob run ./myapp")));
+  ], frame.processes, emptyState("No program is running. Deploy one below, or:", "smartmob run ./myapp")));
 }
 
 function upload(file, said) {
@@ -45,7 +45,7 @@ function upload(file, said) {
       if (request.status < 300) resolve(answer);
       else reject(new Error(answer.detail ?? `the service answered ${request.status}`));
     });
-    request.addEventListener("error", () => reject(new Error("the upload broke off")));
+    request.addEventListener("error", () => reject(new Error("the upload was interrupted")));
     request.send(file);
   });
 }
@@ -53,7 +53,7 @@ function upload(file, said) {
 const form = document.getElementById("create-form");
 form?.addEventListener("submit", (event) => {
   event.preventDefault();
-  act(form.querySelector("button"), async () => {
+  runAction(form.querySelector("button"), async () => {
     const fields = new FormData(form);
     const said = document.getElementById("upload-said");
     const env = {};
@@ -65,12 +65,12 @@ form?.addEventListener("submit", (event) => {
     let uploaded;
     try { uploaded = await upload(fields.get("archive"), said); } catch (error) { said.textContent = `Not deployed: ${error.message}`; return; }
     const type = String(fields.get("process_type"));
-    const taken = new Set((await ask("/list-processes")).processes.map((process) => process.slug));
+    const taken = new Set((await fetchJson("/list-processes")).processes.map((process) => process.slug));
     const made = [];
     for (let number = 0; made.length < Number(fields.get("count")); number++) {
       const node = `${type}.${number}`;
       if (taken.has(`${fields.get("app")}.${node}`)) continue;
-      const status = await send("/create-process", { app: fields.get("app"), node, process_type: type, source_url: uploaded.source_url, env });
+      const status = await sendJson("/create-process", { app: fields.get("app"), node, process_type: type, source_url: uploaded.source_url, env });
       made.push(status.slug);
     }
     document.getElementById("upload").hidden = true;

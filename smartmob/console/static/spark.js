@@ -1,8 +1,8 @@
-// A small curve without axes: a figure over the last minutes.
+// A sparkline: a small curve without axes of a value over the last minutes.
 
 import { svg } from "./dom.js";
 
-const SPAN = 300;
+const SPAN_SECONDS = 300;
 
 export class Spark {
   constructor(top = 100) {
@@ -10,7 +10,7 @@ export class Spark {
     this.top = top;
     this.line = svg("path");
     this.area = svg("path", { class: "area" });
-    this.node = svg("svg", { class: "spark", viewBox: `0 0 ${SPAN} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.area, this.line);
+    this.node = svg("svg", { class: "spark", viewBox: `0 0 ${SPAN_SECONDS} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.area, this.line);
   }
 
   add(time, value) {
@@ -18,9 +18,9 @@ export class Spark {
     if (value !== null && value !== undefined && time > newest) this.points.push([time, value]);
   }
 
-  // Draws what is known of the minutes before `end`; the curve of who is silent moves away.
+  // Draws the values of the minutes before `end`; without new values the curve moves to the left.
   draw(end) {
-    const start = end - SPAN;
+    const start = end - SPAN_SECONDS;
     while (this.points.length && this.points[0][0] < start) this.points.shift();
     const top = Math.max(this.top, ...this.points.map(([, value]) => value));
     const drawn = this.points.map(([time, value]) => [(time - start).toFixed(1), (99 - (98 * value) / top).toFixed(1)]);

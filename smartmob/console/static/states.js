@@ -1,4 +1,4 @@
-// What the words of states mean, for whoever only glances.
+// Badges for states: their colour shows whether a state is good or bad.
 
 import { badge } from "./dom.js";
 
@@ -17,7 +17,7 @@ export function state(word) {
   return badge(word, level(word));
 }
 
-export function exit(job) {
+export function exitBadge(job) {
   if (job.state !== "exited") return state(job.state);
   return badge(`exited ${job.exit_code}`, job.exit_code === 0 ? "good" : "warning");
 }

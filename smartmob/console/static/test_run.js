@@ -1,6 +1,6 @@
-// One test run: what it measured, and how that compares with before.
+// The page of a test run: its tests, and their comparison with earlier runs.
 
-import { ask, complain } from "./api.js";
+import { fetchJson, showError } from "./api.js";
 import { el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
 import { live } from "./live.js";
 import { comparison, itemLink } from "./verdicts.js";
@@ -10,7 +10,7 @@ const id = document.getElementById("main").dataset.id;
 async function metrics() {
   const found = [];
   for (let path = `/api/v1/runs/${encodeURIComponent(id)}/metrics`; path && found.length < 5000;) {
-    const page = await ask(path);
+    const page = await fetchJson(path);
     found.push(...(page?.metrics ?? []));
     path = page?.next_url ?? null;
   }
@@ -18,20 +18,20 @@ async function metrics() {
 }
 
 async function show() {
-  const run = await ask(`/api/v1/runs/${encodeURIComponent(id)}`);
+  const run = await fetchJson(`/api/v1/runs/${encodeURIComponent(id)}`);
   const start = Date.parse(run.started_at) / 1000 - 30, end = Date.parse(run.ended_at) / 1000 + 30;
-  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["began", when(run.started_at)], ["machine", run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
+  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
     ["tests", number(run.metrics)], ["time in tests", seconds(run.total_time)], ...run.tags.map((tag) => [tag.name, tag.value])]),
-  el("p", {}, link("What the machines did meanwhile", `/console/timeline?from=${start}&to=${end}`)));
-  ask(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(complain);
+  el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
+  fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);
   const found = await metrics();
   found.sort((one, other) => other.total_time - one.total_time);
   fill("tests", table([
     { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
     { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, { name: "User", right: true, cell: (row) => seconds(row.user_time) }, { name: "Kernel", right: true, cell: (row) => seconds(row.kernel_time) },
     { name: "CPU", right: true, cell: (row) => percent(row.cpu_usage === null ? null : row.cpu_usage * 100) }, { name: "Memory", right: true, cell: (row) => (row.mem_usage === null ? "–" : `${number(row.mem_usage)} MB`) },
-  ], found.slice(0, 1000), "It has measured nothing."));
+  ], found.slice(0, 1000), "This run has no tests."));
 }
 
-show().catch(complain);
+show().catch(showError);
 live(() => {});

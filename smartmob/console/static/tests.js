@@ -1,7 +1,7 @@
-// Test runs, and a search for tests.
+// The page of test runs: a comparison, the list of runs, and a search for tests.
 
-import { act, ask, complain } from "./api.js";
-import { el, empty, fill, link, number, seconds, table, update, when } from "./dom.js";
+import { runAction, fetchJson, showError } from "./api.js";
+import { el, emptyState, fill, link, number, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { comparison, itemLink } from "./verdicts.js";
 
@@ -10,7 +10,7 @@ let listed = [];
 
 function show() {
   update("runs", table([
-    { name: "Began", cell: (run) => when(run.started_at) },
+    { name: "Started", cell: (run) => when(run.started_at) },
     { name: "Run", cell: (run) => link(run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Commit", cell: (run) => el("code", {}, run.scm_ref.slice(0, 12) || "–") },
     { name: "Machine", cell: (run) => run.nodes.join(", ") || "–" },
@@ -18,12 +18,12 @@ function show() {
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
     { name: "Tags", wide: true, cell: (run) => run.tags.map((tag) => `${tag.name}=${tag.value}`).join(" ") || "–" },
-  ], listed, empty("No test run has been measured yet. In the environment of your suite:", `pip install pytest-monitor\npytest --remote-server ${location.origin} --no-db`)),
-  next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, older) }, "Older")) : null);
+  ], listed, emptyState("No test run has been measured yet. In the environment of your suite:", `pip install pytest-monitor\npytest --remote-server ${location.origin} --no-db`)),
+  next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, older) }, "Older")) : null);
 }
 
 async function older() {
-  const page = await ask(next);
+  const page = await fetchJson(next);
   listed = [...listed, ...(page?.runs ?? [])];
   next = page?.next_url ?? null;
   show();
@@ -31,18 +31,18 @@ async function older() {
 
 async function refresh() {
   try {
-    const page = await ask("/api/v1/runs/?limit=30");
+    const page = await fetchJson("/api/v1/runs/?limit=30");
     listed = page?.runs ?? [];
     next = page?.next_url ?? null;
     show();
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
 const find = document.getElementById("find-form");
 find.addEventListener("submit", (event) => {
   event.preventDefault();
-  act(find.querySelector("button"), async () => {
-    const page = await ask(`/api/v1/variants/like/${encodeURIComponent(find.text.value)}/metrics`);
+  runAction(find.querySelector("button"), async () => {
+    const page = await fetchJson(`/api/v1/variants/like/${encodeURIComponent(find.text.value)}/metrics`);
     const found = new Map();
     for (const metric of page?.metrics ?? []) {
       const key = `${metric.item_path}\n${metric.item_variant}`;
@@ -54,28 +54,28 @@ find.addEventListener("submit", (event) => {
       { name: "Test", wide: true, cell: ({ metric }) => itemLink(metric.item_path, metric.item_variant) },
       { name: "Where", wide: true, cell: ({ metric }) => metric.item_path }, { name: "Kind", cell: ({ metric }) => metric.kind },
       { name: "Executions", right: true, cell: ({ times }) => number(times.length) }, { name: "Last", right: true, cell: ({ times }) => seconds(times.at(-1)) },
-    ], [...found.values()], "No test has such a name."));
+    ], [...found.values()], "No test has this text in its name."));
   });
 });
 
 const compare = document.getElementById("compare-form");
 
-async function compared() {
+async function showComparison() {
   const fields = Object.fromEntries([...new FormData(compare)].filter(([, given]) => given !== ""));
   history.replaceState(null, "", `?${new URLSearchParams(fields)}`);
   fill("comparison", el("p", { class: "quiet" }, "Comparing…"));
   try {
-    fill("comparison", comparison(await ask(`/api/v1/compare?${new URLSearchParams(fields)}`)));
+    fill("comparison", comparison(await fetchJson(`/api/v1/compare?${new URLSearchParams(fields)}`)));
   } catch (error) {
     fill("comparison");
     throw error;
   }
 }
 
-compare.addEventListener("submit", (event) => { event.preventDefault(); act(compare.querySelector("button"), compared); });
+compare.addEventListener("submit", (event) => { event.preventDefault(); runAction(compare.querySelector("button"), showComparison); });
 const asked = new URLSearchParams(location.search);
 for (const [name, given] of asked) if (compare.elements[name]) compare.elements[name].value = given;
 
 await refresh();
-if (asked.has("head") || asked.has("base")) act(null, compared);
+if (asked.has("head") || asked.has("base")) runAction(null, showComparison);
 live(onNews(refresh));

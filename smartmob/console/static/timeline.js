@@ -1,14 +1,15 @@
-// Everything on one time axis: zoom and pan ask anew at the right resolution, and the address reproduces the view.
+// The timeline: everything on one time axis. Zoom and pan load the data again at the right resolution, and the address
+// reproduces the view.
 
-import { act, ask, complain, send } from "./api.js";
-import { COLOURS, dates, draw, escaped, ink, layout, line, redraw, spans } from "./charts.js";
+import { runAction, fetchJson, showError, sendJson } from "./api.js";
+import { COLOURS, dates, draw, escapeHtml, themeColours, layout, line, onThemeChange, spanButtons } from "./charts.js";
 import { changes } from "./changes.js";
 import { bytes, el, fill, link, number, percent, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 
 const LEVELS = { good: "#2f9e6b", warning: "#c98a1b", bad: "#d1456b", plain: "#3d6fe0" };
 const given = new URLSearchParams(location.search);
-const state = { end: Number(given.get("to")) || null, span: 0, held: null, document: null, asked: 0 };
+const state = { end: Number(given.get("to")) || null, span: 0, pinned: null, document: null, requests: 0 };
 state.span = given.get("from") && state.end ? state.end - Number(given.get("from")) : Number(given.get("span")) || 3600;
 
 const edges = () => { const end = state.end ?? Date.now() / 1000; return [end - state.span, end]; };
@@ -20,17 +21,17 @@ function remember() {
 }
 
 async function load() {
-  const number = ++state.asked;
+  const number = ++state.requests;
   const [start, end] = edges();
   const width = document.getElementById("chart").clientWidth;
   try {
-    const document = await ask(`/console/data/timeline?from=${start}&to=${end}&points=${Math.max(60, Math.min(1200, Math.round(width / 3)))}`);
-    if (number !== state.asked) return;
+    const document = await fetchJson(`/console/data/timeline?from=${start}&to=${end}&points=${Math.max(60, Math.min(1200, Math.round(width / 3)))}`);
+    if (number !== state.requests) return;
     state.document = document;
     document.courses.hosts.sort((one, other) => one.host.localeCompare(other.host, undefined, { numeric: true }));
     remember();
     await show();
-  } catch (error) { complain(error); }
+  } catch (error) { showError(error); }
 }
 
 function lanes(document) {
@@ -39,7 +40,7 @@ function lanes(document) {
   return names.sort((one, other) => order(one) - order(other) || one.localeCompare(other));
 }
 
-// One trace for each level: bars whose base is the start.
+// One trace for each level: bars whose base is their start.
 function bars(document, names, end) {
   const traces = [];
   for (const [level, color] of Object.entries(LEVELS)) {
@@ -49,8 +50,8 @@ function bars(document, names, end) {
       type: "bar", orientation: "h", name: level, showlegend: false, yaxis: "y4", width: 0.7, marker: { color, opacity: 0.85, line: { width: 0 } },
       base: found.map((span) => new Date(span.start)), y: found.map((span) => names.indexOf(span.lane)),
       x: found.map((span) => Math.max((span.end ? Date.parse(span.end) : end * 1000) - Date.parse(span.start), state.span * 1.5)),
-      customdata: found.map((span) => [escaped(span.label), escaped(span.detail), span.href]), hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
-      text: found.map((span) => escaped(span.label)), textposition: "inside", insidetextanchor: "start", constraintext: "inside", textangle: 0, textfont: { size: 11, color: "#fff" }, cliponaxis: true,
+      customdata: found.map((span) => [escapeHtml(span.label), escapeHtml(span.detail), span.href]), hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
+      text: found.map((span) => escapeHtml(span.label)), textposition: "inside", insidetextanchor: "start", constraintext: "inside", textangle: 0, textfont: { size: 11, color: "#fff" }, cliponaxis: true,
     });
   }
   return traces;
@@ -59,24 +60,24 @@ function bars(document, names, end) {
 async function show() {
   const document_ = state.document;
   const [start, end] = [Date.parse(document_.from) / 1000, Date.parse(document_.to) / 1000];
-  const colours = ink();
+  const colours = themeColours();
   const x = dates(document_.courses.times);
   const names = lanes(document_);
   const traces = document_.courses.hosts.flatMap((host, index) => {
     const color = COLOURS[index % COLOURS.length];
     const shared = { line: { color }, legendgroup: host.host };
     return [
-      line(escaped(host.host), x, host.cpu, { ...shared, hovertemplate: "%{y:.1f} %" }),
-      line(escaped(host.host), x, host.mem, { ...shared, showlegend: false, yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
-      line(escaped(host.host), x, host.received.map((value, place) => (value === null ? null : value + (host.sent[place] ?? 0))), { ...shared, showlegend: false, yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }),
+      line(escapeHtml(host.host), x, host.cpu, { ...shared, hovertemplate: "%{y:.1f} %" }),
+      line(escapeHtml(host.host), x, host.mem, { ...shared, showlegend: false, yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
+      line(escapeHtml(host.host), x, host.received.map((value, place) => (value === null ? null : value + (host.sent[place] ?? 0))), { ...shared, showlegend: false, yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }),
     ];
   });
   for (const course of document_.loads) {
     const times = dates(course.times);
     traces.push(
-      line(`${escaped(course.name)}: a second`, times, course.rate, { yaxis: "y5", line: { color: "#2f9e6b" }, hovertemplate: "%{y:,.0f}/s" }),
-      line(`${escaped(course.name)}: p50`, times, course.p50.map((value) => (value === null ? null : value * 1000)), { yaxis: "y6", line: { color: "#b25bd1" }, hovertemplate: "%{y:.2f} ms" }),
-      line(`${escaped(course.name)}: p99`, times, course.p99.map((value) => (value === null ? null : value * 1000)), { yaxis: "y6", line: { color: "#d1456b" }, hovertemplate: "%{y:.2f} ms" }));
+      line(`${escapeHtml(course.name)}: per second`, times, course.rate, { yaxis: "y5", line: { color: "#2f9e6b" }, hovertemplate: "%{y:,.0f}/s" }),
+      line(`${escapeHtml(course.name)}: p50`, times, course.p50.map((value) => (value === null ? null : value * 1000)), { yaxis: "y6", line: { color: "#b25bd1" }, hovertemplate: "%{y:.2f} ms" }),
+      line(`${escapeHtml(course.name)}: p99`, times, course.p99.map((value) => (value === null ? null : value * 1000)), { yaxis: "y6", line: { color: "#d1456b" }, hovertemplate: "%{y:.2f} ms" }));
   }
   traces.push(...bars(document_, names, end));
   const loads = document_.loads.length > 0;
@@ -93,24 +94,24 @@ async function show() {
     yaxis: { title: { text: "CPU %" }, domain: part(0, count), rangemode: "tozero", fixedrange: true },
     yaxis2: { title: { text: "memory MB" }, domain: part(1, count), rangemode: "tozero", fixedrange: true },
     yaxis3: { title: { text: "network/s" }, domain: part(2, count), rangemode: "tozero", tickformat: ".2s", fixedrange: true },
-    yaxis4: { domain: [0, share], fixedrange: true, tickmode: "array", tickvals: names.map((_, index) => index), ticktext: shown.map(escaped), range: [names.length - 0.5, -0.5], showgrid: false, zeroline: false },
+    yaxis4: { domain: [0, share], fixedrange: true, tickmode: "array", tickvals: names.map((_, index) => index), ticktext: shown.map(escapeHtml), range: [names.length - 0.5, -0.5], showgrid: false, zeroline: false },
     barmode: "overlay", dragmode: "pan", hoverdistance: 30,
     shapes: document_.marks.map((mark) => ({ type: "line", x0: mark.at, x1: mark.at, yref: "paper", y0: 0, y1: 1, line: { color: colours.strong, width: 1, dash: "dash" } })),
-    annotations: document_.marks.map((mark) => ({ x: mark.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(mark.at) / 1000 > start + (end - start) * 0.8 ? "right" : "left", showarrow: false, text: escaped(mark.text.slice(0, 40)), font: { size: 11, color: colours.strong } })),
+    annotations: document_.marks.map((mark) => ({ x: mark.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(mark.at) / 1000 > start + (end - start) * 0.8 ? "right" : "left", showarrow: false, text: escapeHtml(mark.text.slice(0, 40)), font: { size: 11, color: colours.strong } })),
   });
   if (loads) {
     const colour = { fixedrange: true, rangemode: "tozero" };
-    wanted.yaxis5 = { ...layout({ yaxis: colour }).yaxis, title: { text: "fired/s" }, domain: part(3, count) };
+    wanted.yaxis5 = { ...layout({ yaxis: colour }).yaxis, title: { text: "transactions/s" }, domain: part(3, count) };
     wanted.yaxis6 = { ...layout({ yaxis: colour }).yaxis, title: { text: "ms" }, domain: part(4, count) };
   }
   const node = await draw("chart", traces, wanted);
   listen(node);
-  fill("partial", document_.partial.length ? `Too much happened to show it all: of ${document_.partial.join(", ")} only a part is shown. Zoom in for the rest.` : "");
+  fill("partial", document_.partial.length ? `Only the newest items are shown of: ${document_.partial.join(", ")}. Zoom in to see all.` : "");
   update("marks", table([
-    { name: "At", cell: (mark) => when(mark.at) }, { name: "Note", wide: true, cell: (mark) => mark.text }, { name: "By", cell: (mark) => mark.author || "–" },
-    { name: "", right: true, control: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => act(event.currentTarget, async () => { await send(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Remove") },
+    { name: "At", cell: (mark) => when(mark.at) }, { name: "Note", wide: true, cell: (mark) => mark.text }, { name: "Author", cell: (mark) => mark.author || "–" },
+    { name: "", right: true, control: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => runAction(event.currentTarget, async () => { await sendJson(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Delete") },
   ], document_.marks, "No notes in this span."));
-  if (state.held !== null) tell(state.held);
+  if (state.pinned !== null) showMoment(state.pinned);
 }
 
 let listening = false;
@@ -126,8 +127,8 @@ function listen(node) {
     const point = event.points[0];
     if (point?.customdata?.[2]) location.assign(point.customdata[2]);
   });
-  node.addEventListener("mousemove", (event) => { const moment = under(node, event); if (moment !== null && state.held === null) tell(moment); });
-  node.addEventListener("click", (event) => { const moment = under(node, event); state.held = state.held === null ? moment : null; if (moment !== null) tell(moment); });
+  node.addEventListener("mousemove", (event) => { const moment = under(node, event); if (moment !== null && state.pinned === null) showMoment(moment); });
+  node.addEventListener("click", (event) => { const moment = under(node, event); state.pinned = state.pinned === null ? moment : null; if (moment !== null) showMoment(moment); });
   node.addEventListener("wheel", (event) => {
     const moment = under(node, event);
     if (moment === null) return;
@@ -156,8 +157,8 @@ function under(node, event) {
   return start + share * (end - start);
 }
 
-// What there was at one moment: the values of all curves, and all that went on.
-function tell(moment) {
+// Shows one point in time: the values of all curves, and everything that was active.
+function showMoment(moment) {
   const found = state.document;
   const { times, width } = found.courses;
   let index = times.length - 1;
@@ -167,38 +168,38 @@ function tell(moment) {
   const on = found.spans.filter((span) => Date.parse(span.start) <= at && (span.end === null || Date.parse(span.end) >= at));
   const loads = found.loads.map((load) => { let place = load.times.length - 1; while (place > 0 && load.times[place] > moment) place--; return load.times.length && Math.abs(load.times[place] - moment) < 30 ? [load, place] : null; }).filter(Boolean);
   const close = found.changes.filter((change) => Math.abs(Date.parse(change.at) - at) < state.span * 10);
-  fill("moment", el("p", {}, when(new Date(at)), state.held === null ? "" : el("span", { class: "quiet" }, " held; click in the chart to let go")),
+  fill("moment", el("p", {}, when(new Date(at)), state.pinned === null ? "" : el("span", { class: "quiet" }, " pinned; click in the chart to release it")),
     near ? table([
       { name: "Machine", wide: true, cell: (host) => link(host.host, `/console/hosts/${encodeURIComponent(host.host)}`) }, { name: "CPU", right: true, cell: (host) => percent(host.cpu[index]) },
-      { name: "Most", right: true, cell: (host) => percent(host.cpu_max[index]) }, { name: "Memory", right: true, cell: (host) => (host.mem[index] === null ? "–" : `${number(host.mem[index])} MB`) },
+      { name: "CPU, max", right: true, cell: (host) => percent(host.cpu_max[index]) }, { name: "Memory", right: true, cell: (host) => (host.mem[index] === null ? "–" : `${number(host.mem[index])} MB`) },
       { name: "Received", right: true, cell: (host) => bytes(host.received[index]) }, { name: "Sent", right: true, cell: (host) => bytes(host.sent[index]) },
     ], found.courses.hosts, "No machine reported then.") : el("p", { class: "quiet" }, "No machine reported then."),
     loads.map(([load, place]) => el("p", {}, link(load.name, `/console/load/${load.id}`), `: ${number(load.rate[place])}/s, p50 ${seconds(load.p50[place])}, p99 ${seconds(load.p99[place])}, ${number(load.errors[place])} errors/s`)),
-    on.length ? table([{ name: "Went on", cell: (span) => span.lane }, { name: "", wide: true, cell: (span) => (span.href ? link(span.label, span.href) : span.label) }, { name: "", wide: true, cell: (span) => span.detail }], on.slice(0, 40), "") : null,
+    on.length ? table([{ name: "Active", cell: (span) => span.lane }, { name: "", wide: true, cell: (span) => (span.href ? link(span.label, span.href) : span.label) }, { name: "", wide: true, cell: (span) => span.detail }], on.slice(0, 40), "") : null,
     close.length ? changes(close.slice(0, 20)) : null);
 }
 
 const tools = document.getElementById("tools");
 tools.className = "row";
 const choices = el("div", { class: "row", role: "group", "aria-label": "Span" });
-spans(choices, state.end === null ? state.span : null, (chosen) => { state.span = chosen; state.end = null; load(); });
+spanButtons(choices, state.end === null ? state.span : null, (chosen) => { state.span = chosen; state.end = null; load(); });
 const step = (words, label, action) => el("button", { class: "second", type: "button", "aria-label": label, onclick: () => { const [start, end] = edges(); action(start, end); } }, words);
 fill(tools, choices,
   step("◀", "Earlier", (start, end) => move(start - state.span / 2, end - state.span / 2)), step("▶", "Later", (start, end) => move(start + state.span / 2, end + state.span / 2)),
   step("+", "Zoom in", (start, end) => move(start + state.span / 4, end - state.span / 4)), step("−", "Zoom out", (start, end) => move(start - state.span / 2, end + state.span / 2)),
-  el("button", { class: "second", type: "button", onclick: (event) => act(event.currentTarget, async () => { const [start, end] = edges(); const address = `${location.origin}/console/timeline?from=${start.toFixed(3)}&to=${end.toFixed(3)}`; await navigator.clipboard?.writeText(address); history.replaceState(null, "", address); }) }, "Link to this view"));
+  el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, async () => { const [start, end] = edges(); const address = `${location.origin}/console/timeline?from=${start.toFixed(3)}&to=${end.toFixed(3)}`; await navigator.clipboard?.writeText(address); history.replaceState(null, "", address); }) }, "Link to this view"));
 
 const form = document.getElementById("mark-form");
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  act(form.querySelector("button"), async () => {
-    await send("/marks", { text: form.text.value, at: form.at.value.trim() || null });
+  runAction(form.querySelector("button"), async () => {
+    await sendJson("/marks", { text: form.text.value, at: form.at.value.trim() || null });
     form.reset();
     await load();
   });
 });
 
-redraw(show);
+onThemeChange(show);
 await load();
 const news = onNews(() => { if (state.end === null) load(); }, 3000);
 let turns = 0;

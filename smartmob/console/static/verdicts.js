@@ -1,9 +1,9 @@
-// A comparison as a page shows it: what is said of the whole, of the machine, and of each test.
+// A comparison: the verdict on the whole, on the machine, and on each test.
 
 import { badge, el, link, number, seconds, table } from "./dom.js";
 import { level, state } from "./states.js";
 
-const MOST = 200;
+const MAX_ROWS = 200;
 
 export const itemLink = (path, variant, words, id) =>
   link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
@@ -26,8 +26,8 @@ export function comparison(found) {
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
     found.contexts.map((context) => (context.host?.busy ? el("p", {}, badge(`${context.host.host} was busy`, "warning"), ` ${context.host.explanation}`) : null)),
     el("p", {}, counts),
-    table(columns(unit), shown.slice(0, MOST), "No test stands out."),
-    rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests that only moved as they always do`), table(columns(unit), rest.slice(0, MOST), "")) : null);
+    table(columns(unit), shown.slice(0, MAX_ROWS), "No test changed."),
+    rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests within their usual variation`), table(columns(unit), rest.slice(0, MAX_ROWS), "")) : null);
 }
 
 function columns(unit) {
@@ -35,7 +35,7 @@ function columns(unit) {
     { name: "Verdict", cell: (item) => state(item.verdict) },
     { name: "Test", wide: true, cell: (item) => itemLink(item.path, item.variant, item.variant || item.path, item.item_id) },
     { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
-    { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Without the machine's part", right: true, cell: (item) => factor(item.corrected_ratio) },
-    { name: "Why", wide: true, cell: (item) => el("span", { title: item.reason }, item.reason.length > 160 ? `${item.reason.slice(0, 160)}…` : item.reason) },
+    { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Corrected for the machine", right: true, cell: (item) => factor(item.corrected_ratio) },
+    { name: "Reason", wide: true, cell: (item) => el("span", { title: item.reason }, item.reason.length > 160 ? `${item.reason.slice(0, 160)}…` : item.reason) },
   ];
 }

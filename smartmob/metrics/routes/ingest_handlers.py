@@ -1,4 +1,4 @@
-"""Handlers of what clients send: parse, call the service, encode."""
+"""Handlers of the routes that store and delete: parse, call the service, encode."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import JSON
 from smartmob.metrics import model, protocol
-from smartmob.metrics.service import MetricsService
+from smartmob.metrics.service.ingest import IngestService
 
 
 class IngestHandlers:
-    """Handlers of what is sent."""
+    """Handlers of the routes that store and delete."""
 
-    def __init__(self, service: MetricsService, bodies: BodyReader) -> None:
+    def __init__(self, service: IngestService, bodies: BodyReader) -> None:
         self._service = service
         self._bodies = bodies
 
-    async def context(self, request: web.Request) -> web.StreamResponse:
+    async def create_context(self, request: web.Request) -> web.StreamResponse:
         new = decode(protocol.CONTEXT, await self._bodies.read(request))
         return json_response(await self._service.create_context(new), 201)
 
-    async def session(self, request: web.Request) -> web.StreamResponse:
+    async def create_session(self, request: web.Request) -> web.StreamResponse:
         new = decode(protocol.SESSION, await self._bodies.read(request))
         return json_response(await self._service.create_session(new), 201)
 
-    async def metrics(self, request: web.Request) -> web.StreamResponse:
+    async def create_metrics(self, request: web.Request) -> web.StreamResponse:
         if _is_ndjson(request):
             batches = ndjson.documents(self._bodies.chunks(request), protocol.METRIC)
             return json_response(protocol.Count(await self._service.load_metrics(batches)), 201)
@@ -45,7 +45,7 @@ class IngestHandlers:
             metric = msgspec.structs.replace(metric, component="")
         return json_response(metric, 201)
 
-    async def append(self, request: web.Request) -> web.StreamResponse:
+    async def append_metrics(self, request: web.Request) -> web.StreamResponse:
         session_h, offset = parameter(request, "h"), query(request, protocol.AppendQuery).offset
         batches: AsyncIterator[Sequence[model.ImportedMetric]]
         if _is_ndjson(request):
@@ -54,7 +54,7 @@ class IngestHandlers:
             batches = _once(_one_or_many(await self._bodies.read(request)))
         return json_response(protocol.Count(await self._service.append_to_session(session_h, offset, batches)), 201)
 
-    async def delete(self, request: web.Request) -> web.StreamResponse:
+    async def delete_session(self, request: web.Request) -> web.StreamResponse:
         session_h = parameter(request, "h")
         return json_response(protocol.Deleted(session_h, await self._service.delete_session(session_h)))
 

@@ -1,7 +1,7 @@
 """The routes of the feature `metrics`: those of pytest-monitor's remote server, of its Python client, and our own.
 
-They answer at the root and below /api/v1 alike. A listing without rows is 204, as the clients expect; a sub-list of
-pipelines, builds or sessions is always 200.
+Each answers at the root and below /api/v1. A listing without rows answers 204, as the clients expect; a sub-list of
+pipelines, builds or sessions always answers 200.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Answer, Body, Handle
 from smartmob.metrics import model, protocol
 from smartmob.metrics.routes.comparison_handlers import ComparisonHandlers
 from smartmob.metrics.routes.ingest_handlers import IngestHandlers
-from smartmob.metrics.routes.query_handlers import ODD, QueryHandlers
+from smartmob.metrics.routes.query_handlers import EXTRA_PREFIX, QueryHandlers
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.verdict import series, verdicts
 
-_DESCRIPTION_BYTES = 2 * 1024 * 1024
+_MAX_DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
 
-_EMPTY = Answer("There are none.")
+_EMPTY = Answer("The list is empty.")
 _NO_PAGE = Answer("There is no such page.")
 _METRICS = {
     200: Answer(
-        "A page of metrics, or all of them, by Accept.",
+        "One page of metrics as JSON, or all of them as NDJSON or CSV, depending on Accept.",
         {JSON: protocol.MetricsPage, NDJSON: model.Metric, CSV: str},
     ),
     204: _EMPTY,
@@ -37,62 +37,50 @@ _METRICS = {
 
 def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the feature."""
-    takes, gives, compares = IngestHandlers(service, bodies), QueryHandlers(service), ComparisonHandlers(service)
-    return RouteTable("metrics", (*_taking(takes), *_giving(gives), *_comparisons(compares)), PREFIXES, ODD)
+    ingest = IngestHandlers(service.ingest, bodies)
+    queries = QueryHandlers(service.queries, service.runs)
+    comparisons = ComparisonHandlers(service.comparisons)
+    routes = (*_ingest(ingest), *_queries(queries), *_comparisons(comparisons))
+    return RouteTable("metrics", routes, PREFIXES, EXTRA_PREFIX)
 
 
-def _taking(h: IngestHandlers) -> list[Route]:
-    def both(path: str, handler: Handler, name: str, summary: str, status: Answer, kind: Body) -> list[Route]:
-        """Return the route with and without a slash at its end; neither redirects to the other."""
-        return [
-            Route("POST", path + "/", handler, name, summary, {201: status}, kind),
-            Route("POST", path, handler, f"{name}_no_slash", summary, {201: status}, kind),
-        ]
-
+def _ingest(h: IngestHandlers) -> list[Route]:
+    context = body(model.NewContext, limit=_MAX_DESCRIPTION_BYTES)
+    session = body(model.NewSession, limit=_MAX_DESCRIPTION_BYTES)
     metrics = Body({JSON: model.NewMetric | list[model.NewMetric], NDJSON: model.NewMetric})
     imported = Body({JSON: model.ImportedMetric | list[model.ImportedMetric], NDJSON: model.ImportedMetric})
-    routes = [
-        *both(
-            "/contexts",
-            h.context,
-            "create_context",
-            "Store a context.",
-            answer(model.Context),
-            body(model.NewContext, limit=_DESCRIPTION_BYTES),
-        ),
-        *both(
-            "/sessions",
-            h.session,
-            "create_session",
-            "Store a session.",
-            answer(model.Session),
-            body(model.NewSession, limit=_DESCRIPTION_BYTES),
-        ),
-        *both(
-            *("/metrics", h.metrics, "create_metric", "Store a metric, or many: all or none of them."),
-            *(answer((model.Metric, protocol.Count), "The metric, or how many were stored."), metrics),
-        ),
-        Route(
-            *("POST", "/sessions/{h}/metrics", h.append, "append_metrics"),
-            "Store metrics from a file behind the `offset` ones that the session has: all or none of them.",
-            {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")},
-            imported,
-            protocol.AppendQuery,
-        ),
-        Route(
-            *("DELETE", "/sessions/{h}", h.delete, "delete_session", "Remove a session with its metrics."),
-            {200: answer(protocol.Deleted), 404: Answer("There is no such session.")},
-        ),
+    stored = answer((model.Metric, protocol.Count), "The metric, or the number of stored metrics.")
+    many = "Store a metric, or many: all or none of them."
+    append = "Append metrics from a file to the `offset` ones that the session has: all or none of them."
+    appended = {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")}
+    deleted = {200: answer(protocol.Deleted), 404: Answer("There is no such session.")}
+    path, remove = "/sessions/{h}/metrics", "Delete a session with its metrics."
+    posts = [
+        *_posts("/contexts", h.create_context, "create_context", "Store a context.", answer(model.Context), context),
+        *_posts("/sessions", h.create_session, "create_session", "Store a session.", answer(model.Session), session),
+        *_posts("/metrics", h.create_metrics, "create_metric", many, stored, metrics),
+        Route("POST", path, h.append_metrics, "append_metrics", append, appended, imported, protocol.AppendQuery),
     ]
-    return [replace(route, roles=(INGEST, CONTROL)) if route.method == "POST" else route for route in routes]
+    return [
+        *(replace(route, roles=(INGEST, CONTROL)) for route in posts),
+        Route("DELETE", "/sessions/{h}", h.delete_session, "delete_session", remove, deleted),
+    ]
+
+
+def _posts(path: str, handler: Handler, name: str, summary: str, stored: Answer, kind: Body) -> list[Route]:
+    """Return a route with and without a trailing slash; neither redirects to the other."""
+    return [
+        Route("POST", path + "/", handler, name, summary, {201: stored}, kind),
+        Route("POST", path, handler, f"{name}_no_slash", summary, {201: stored}, kind),
+    ]
 
 
 def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
-    """Return routes that the plugin asks before it sends."""
+    """Return routes with the roles of a test suite too: the plugin calls them before it sends."""
     return [replace(route, roles=(READ, INGEST, CONTROL)) for route in routes]
 
 
-def _giving(h: QueryHandlers) -> list[Route]:
+def _queries(h: QueryHandlers) -> list[Route]:
     return [*_contexts_and_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
 
 
@@ -117,7 +105,7 @@ def _contexts_and_sessions(h: QueryHandlers) -> list[Route]:
 
 def _tests(h: QueryHandlers) -> list[Route]:
     component, item, variant = {"component": "component"}, {"item": "item"}, {"variant": "variant"}
-    # One client asks for the metrics of the component "" where it means those without one.
+    # One client sends an empty component for metrics without one.
     none, own = {"component": ""}, "/components/{component:[^/]*}"
     names = protocol.ComponentsPage
     return [
@@ -148,12 +136,20 @@ def _tests(h: QueryHandlers) -> list[Route]:
             h, f"{own}/variants/{{variant}}/metrics", "own_variant", "A component's variant.", **component, **variant
         ),
         _one(
-            *("/items/{item}/history", h.history, "item_history", "Executions of a test, newest first."),
-            *(protocol.History, protocol.LimitQuery),
+            "/items/{item}/history",
+            h.history,
+            "item_history",
+            "Executions of a test, newest first.",
+            protocol.History,
+            protocol.LimitQuery,
         ),
         _one(
-            *("/metrics/orphans", h.orphans, "orphans", "Metrics whose session never came."),
-            *(protocol.Orphans, protocol.LimitQuery),
+            "/metrics/orphans",
+            h.orphans,
+            "orphans",
+            "Metrics whose session never arrived.",
+            protocol.Orphans,
+            protocol.LimitQuery,
         ),
     ]
 
@@ -162,7 +158,7 @@ def _pipelines(h: QueryHandlers) -> list[Route]:
     builds, sessions = protocol.BuildsPage, protocol.BuildSessionsPage
     of_component, of_build = "/components/{component}", "/pipelines/{pipeline}/builds"
     return [
-        *_lists("/pipelines/", h.every_pipeline, "pipelines", "All pipelines.", protocol.Pipelines),
+        *_lists("/pipelines/", h.all_pipelines, "pipelines", "All pipelines.", protocol.Pipelines),
         _sub(of_build, h.builds, "pipeline_builds", builds),
         _sub(f"{of_build}/{{build}}/sessions", h.build_sessions, "pipeline_build_sessions", sessions),
         _sub(f"{of_component}/pipelines", h.pipelines, "component_pipelines", protocol.PipelinesPage),
@@ -183,54 +179,67 @@ def _resources(h: QueryHandlers) -> list[Route]:
 def _runs(h: QueryHandlers) -> list[Route]:
     return [
         *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
+        _one("/runs/{id}", h.run, "run", "A test run.", model.Run, missing="There is no such run."),
         Route(
-            *("GET", "/runs/{id}", h.run, "run", "A test run."),
-            {200: answer(model.Run), 404: Answer("There is no such run.")},
-        ),
-        Route(
-            *("GET", "/runs/{id}/metrics", h.run_metrics, "run_metrics", "Metrics of a run.", _METRICS),
+            "GET",
+            "/runs/{id}/metrics",
+            h.run_metrics,
+            "run_metrics",
+            "Metrics of a run.",
+            _METRICS,
             query=protocol.PageQuery,
         ),
     ]
 
 
 def _comparisons(h: ComparisonHandlers) -> list[Route]:
+    compared = "Compare two runs, sessions or commits: which tests became slower or faster."
+    verdict = "Compare a run with all runs before it; tests that are noise are only counted."
+    executions = "The latest executions of a test by its id, oldest first, and where its context changed."
+    no_side, comparison = "There is no such run, session or commit.", verdicts.Comparison
+    query = verdicts.ComparisonRequest
     return [
-        Route(
-            *(
-                "GET",
-                "/compare",
-                h.compare,
-                "compare",
-                "What became slower from one run, session or commit to another.",
-            ),
-            {200: answer(verdicts.Comparison), 404: Answer("There is no such run, session or commit.")},
-            query=verdicts.ComparisonRequest,
+        _one("/compare", h.compare, "compare", compared, comparison, query, missing=no_side),
+        _one(
+            "/runs/{id}/verdict",
+            h.run_verdict,
+            "run_verdict",
+            verdict,
+            comparison,
+            protocol.VerdictQuery,
+            missing="There is no such run.",
         ),
-        Route(
-            *("GET", "/runs/{id}/verdict", h.verdict, "run_verdict"),
-            "What became slower in a run against those before it; tests that are noise are only counted.",
-            {200: answer(verdicts.Comparison), 404: Answer("There is no such run.")},
-            query=protocol.VerdictQuery,
-        ),
-        Route(
-            *("GET", "/items/{id}/series", h.series, "item_series"),
-            "The latest executions of a test by its id, oldest first, and where its context changed.",
-            {200: answer(series.Series), 404: Answer("There is no such test.")},
-            query=protocol.SeriesQuery,
+        _one(
+            "/items/{id}/series",
+            h.item_series,
+            "item_series",
+            executions,
+            series.Series,
+            protocol.SeriesQuery,
+            missing="There is no such test.",
         ),
     ]
 
 
-def _one(path: str, handler: Handler, name: str, summary: str, kind: type, query: type | None = None) -> Route:
-    """Return a route whose answer always has a body."""
-    return Route("GET", path, handler, name, summary, {200: answer(kind)}, query=query)
+def _one(
+    path: str,
+    handler: Handler,
+    name: str,
+    summary: str,
+    kind: type,
+    query: type | None = None,
+    *,
+    missing: str | None = None,
+) -> Route:
+    """Return a route whose answer always has a body; `missing` describes the status 404, if it can answer that."""
+    answers = {200: answer(kind)} if missing is None else {200: answer(kind), 404: Answer(missing)}
+    return Route("GET", path, handler, name, summary, answers, query=query)
 
 
 def _lists(
     path: str, handler: Handler, name: str, summary: str, kind: Any, query: type = protocol.PageQuery
 ) -> list[Route]:
-    """Return the routes of a paged listing; a collection also answers without the slash at its end."""
+    """Return the routes of a paged listing; a collection also answers without its trailing slash."""
     answers = {200: answer(kind), 204: _EMPTY, 404: _NO_PAGE}
     routes = [Route("GET", path, handler, name, summary, answers, query=query)]
     if path.endswith("/"):
@@ -245,7 +254,7 @@ def _sub(path: str, handler: Handler, name: str, kind: type) -> Route:
 
 
 def _metrics(h: QueryHandlers, path: str, name: str, summary: str, **names: str) -> list[Route]:
-    """Return the routes that list and count metrics; see `Giving.metrics` for `names`."""
+    """Return the routes that list and count metrics; see `QueryHandlers.metrics` for `names`."""
     rows, number = h.metrics(**names)
     return [
         Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, query=protocol.PageQuery),

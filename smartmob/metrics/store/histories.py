@@ -1,4 +1,4 @@
-"""Reads what comparisons need: the earlier sessions of a machine, and what each test took in them."""
+"""Reads the data of comparisons: the earlier sessions of a machine, and the values of tests in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smartmob.metrics.store.reader import PACKAGE
 
 @dataclass(frozen=True, slots=True)
 class PastSession:
-    """A session, as histories are made of."""
+    """A stored session, as a part of a history."""
 
     started_at: datetime
     session_h: str
@@ -25,8 +25,8 @@ class PastSession:
     branch: str | None
 
     @property
-    def moment(self) -> tuple[datetime, str]:
-        """Return its place in the order of time."""
+    def position(self) -> tuple[datetime, str]:
+        """Return its position in the order of time."""
         return self.started_at, self.session_h
 
 
@@ -39,14 +39,14 @@ class HistoryReader:
 
     # -- names --------------------------------------------------------------------------------------------------------
 
-    async def sessions_named(self, prefix: str, limit: int) -> list[str]:
+    async def sessions_by_prefix(self, prefix: str, limit: int) -> list[str]:
         """Return the hashes that begin with a prefix, the one that equals it first."""
-        rows = await self._database.fetch(self._sql["sessions_named"], prefix, limit)
+        rows = await self._database.fetch(self._sql["sessions_by_prefix"], prefix, limit)
         return [row["session_h"] for row in rows]
 
-    async def commits_named(self, prefix: str, limit: int) -> list[str]:
+    async def commits_by_prefix(self, prefix: str, limit: int) -> list[str]:
         """Return the commits that begin with a prefix, the one that equals it first."""
-        rows = await self._database.fetch(self._sql["commits_named"], prefix, limit)
+        rows = await self._database.fetch(self._sql["commits_by_prefix"], prefix, limit)
         return [row["scm_ref"] for row in rows]
 
     async def latest_of_commit(self, commit: str, limit: int) -> list[str]:
@@ -57,39 +57,39 @@ class HistoryReader:
     # -- contexts -----------------------------------------------------------------------------------------------------
 
     async def contexts_of(self, sessions: Sequence[str]) -> dict[str, list[str]]:
-        """Return in which contexts sessions have measured."""
+        """Return the hashes of the contexts in which sessions measured, by session."""
         found: dict[str, list[str]] = {}
         for row in await self._database.fetch(self._sql["contexts_of_sessions"], list(sessions)):
             found.setdefault(row["session_h"], []).append(row["context_h"])
         return found
 
     async def contexts(self, hashes: Sequence[str]) -> dict[str, Context]:
-        """Return the contexts of these hashes that are known."""
+        """Return the stored contexts with these hashes, by hash."""
         text = f"{self._sql['select_contexts']} WHERE h = ANY ($1::text[])"
         return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, list(hashes))}
 
-    async def contexts_like(self, h: str) -> list[str]:
-        """Return the hashes of all contexts that can be compared with one, itself among them."""
-        rows = await self._database.fetch(self._sql["contexts_like"], h)
+    async def contexts_of_environment(self, h: str) -> list[str]:
+        """Return the hashes of all contexts of the same environment as one, including itself."""
+        rows = await self._database.fetch(self._sql["contexts_of_environment"], h)
         return [row["h"] for row in rows] or [h]
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     async def sessions(self, contexts: Sequence[str], hashes: Sequence[str]) -> list[PastSession]:
-        """Return these sessions in the order of time, those that measured in some contexts."""
+        """Return those of the sessions `hashes` that measured in some contexts, in the order of time."""
         return await self._sessions("AND s.session_h = ANY ($2::text[]) ORDER BY 1, 2", list(contexts), list(hashes))
 
     async def sessions_until(
         self, contexts: Sequence[str], last: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
-        """Return the latest sessions of contexts until a place, that one included, in the order of time."""
+        """Return the latest sessions of contexts up to and including a position, in the order of time."""
         tail = "AND (s.started_at, s.session_h) <= ($2, $3) ORDER BY 1 DESC, 2 DESC LIMIT $4"
         return (await self._sessions(tail, list(contexts), *last, limit))[::-1]
 
     async def sessions_after(
         self, contexts: Sequence[str], first: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
-        """Return the next sessions of contexts after a place, in the order of time."""
+        """Return the next sessions of contexts after a position, in the order of time."""
         tail = "AND (s.started_at, s.session_h) > ($2, $3) ORDER BY 1, 2 LIMIT $4"
         return await self._sessions(tail, list(contexts), *first, limit)
 
@@ -97,27 +97,27 @@ class HistoryReader:
         rows = await self._database.fetch(f"{self._sql['sessions_in_contexts']} {tail}", *arguments)
         return [PastSession(*row.values()) for row in rows]
 
-    async def efforts(self, sessions: Sequence[str], contexts: Sequence[str]) -> list[Record]:
-        """Return for each session when its tests ran, and the seconds of processor time that they took."""
-        return await self._database.fetch(self._sql["efforts"], list(sessions), list(contexts))
+    async def suite_loads(self, sessions: Sequence[str], contexts: Sequence[str]) -> list[Record]:
+        """Return for each session when its tests ran, and the seconds of processor time that they used."""
+        return await self._database.fetch(self._sql["suite_loads"], list(sessions), list(contexts))
 
     # -- values -------------------------------------------------------------------------------------------------------
 
     async def values(
         self, measure: str, sessions: Sequence[str], contexts: Sequence[str]
     ) -> dict[str, dict[uuid.UUID, float]]:
-        """Return by session what each test took, the least of its executions in it."""
+        """Return the value of each test by session: the least of its executions there."""
         assert measure in MEASURES
         text = self._sql["least_values"].format(measure=measure)
         rows = await self._database.fetch(text, list(sessions), list(contexts))
         return {row["session_h"]: dict(zip(row["items"], row["values"], strict=True)) for row in rows}
 
     async def items(self, ids: Sequence[uuid.UUID]) -> list[Record]:
-        """Return the names of tests."""
+        """Return the rows of tests by their ids."""
         return await self._database.fetch(f"{self._sql['select_items']} WHERE item_id = ANY ($1::uuid[])", list(ids))
 
     async def same_items(self, path: str, item: str, variant: str, kind: str) -> list[uuid.UUID]:
-        """Return the ids of a test under any component and file."""
+        """Return the ids of a test in any component and source file."""
         text = f"{self._sql['select_items']} WHERE item = $2 AND item_path = $1 AND item_variant = $3 AND kind = $4"
         return [row["item_id"] for row in await self._database.fetch(text, path, item, variant, kind)]
 

@@ -18,23 +18,20 @@ from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
 from smartmob.metrics.store.reader import PACKAGE
 
-_BLOCK_METRICS = 4096
+_BLOCK_METRICS = 4096  # metrics after which a new block is opened
 _BLOCK_AGE = timedelta(minutes=10)
 _BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
 _BLOCK_RANDOM_BITS = 22
-_REMEMBERED = 50_000
-_EXPIRED_BLOCKS_AT_ONCE = 25
-_ITEMS_AT_ONCE = 1_000
-_ITEMS_OF_A_ROUND = 50_000
-_RELIED_ON_SECONDS = 3600.0
+_MAX_KNOWN_ROWS = 50_000  # tests, or links, that are remembered as stored
+_KNOWN_SECONDS = 3600.0  # after which they are stored again, so that they are not removed as unused
+_EXPIRED_BLOCKS_AT_ONCE = 25  # about 100,000 metrics for each statement
+_ITEMS_AT_ONCE = 1_000  # tests that one statement checks
+_ITEMS_PER_ROUND = 50_000  # tests that are checked every hour
 _FIRST_ITEM = UUID(int=0)
-UNASKED = timedelta(days=1)
-"""For how long nobody has asked for a test that is removed: far longer than anybody relies on having asked."""
+UNUSED_AFTER = timedelta(days=1)
+"""Time since a test was last stored, after which it may be removed: far longer than `_KNOWN_SECONDS` of any service."""
 
-_COLUMNS = (
-    *("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at"),
-    *MEASURES,
-)
+_COLUMNS = ("block", "seq", "session_h", "context_h", "item_id", "item_start_time", "started_at", *MEASURES)
 
 
 class MetricsWriter:
@@ -44,13 +41,13 @@ class MetricsWriter:
         self._database = database
         self._sql = queries.load(PACKAGE)
         self._blocks = BlockAllocator()
-        self._known = _Known(database, self._sql)
+        self._known = _KnownRows(database, self._sql)
         self._connection: Connection | None = None
         self._open_block: int | None = None
-        self._items_looked_at = _FIRST_ITEM
+        self._last_checked_item = _FIRST_ITEM
 
     async def insert_context(self, values: Sequence[object]) -> Record:
-        """Store a context unless its hash is known, and return what is stored."""
+        """Store a context unless its hash is stored already; return the stored row."""
 
         async def insert(connection: Connection) -> Record:
             await connection.execute(self._sql["insert_context"], *values)
@@ -61,7 +58,7 @@ class MetricsWriter:
         return await self._database.run(insert)
 
     async def insert_session(self, values: Sequence[object]) -> tuple[Record, bool]:
-        """Store a session unless its hash is known; return what is stored and whether it is new."""
+        """Store a session unless its hash is stored already; return the stored row and whether it is new."""
 
         async def insert(connection: Connection) -> tuple[Record, bool]:
             status = await connection.execute(self._sql["insert_session"], *values)
@@ -72,14 +69,14 @@ class MetricsWriter:
         return await self._database.run(insert)
 
     async def delete_session(self, session_h: str) -> tuple[int, int]:
-        """Remove a session and its metrics; return how many of each were there."""
+        """Delete a session and its metrics; return the number of each."""
         row = await self._database.fetchrow(self._sql["delete_session"], session_h)
         assert row is not None
         self._known.forget_session(session_h)
         return row["sessions"], row["metrics"]
 
     async def expire(self, before: datetime) -> tuple[int, int]:
-        """Remove what arrived before a time, a little at a time; return how many sessions and metrics went."""
+        """Delete in small steps what arrived before a time; return the number of sessions and metrics."""
         oldest, metrics = first_block(before), 0
         while True:
             row = await self._database.fetchrow(self._sql["expire_blocks"], oldest, _EXPIRED_BLOCKS_AT_ONCE)
@@ -92,27 +89,27 @@ class MetricsWriter:
         self._known.forget()
         return sessions, metrics
 
-    async def remove_unnamed_items(self, unasked: timedelta = UNASKED) -> int:
-        """Remove tests that no metric names, of the next so many; return how many those were.
+    async def remove_unused_items(self, unused: timedelta = UNUSED_AFTER) -> int:
+        """Check the next tests, and delete those that no metric refers to; return how many were deleted.
 
-        None goes that a service may be about to name: that has asked for it a moment ago. A load can last for longer
-        than that, so nothing is removed while there is one.
+        A test that was stored less than `unused` ago is kept, since a service may be about to store its metrics. A bulk
+        load can last longer than that, so nothing is deleted while there is one.
         """
 
         async def step(connection: Connection) -> Record | None:
             async with connection.transaction():
-                if not await connection.fetchval(self._sql["may_remove_items"]):
+                if not await connection.fetchval(self._sql["try_lock_items"]):
                     return None
-                query = self._sql["remove_unnamed_items"]
-                return await connection.fetchrow(query, self._items_looked_at, _ITEMS_AT_ONCE, unasked)
+                query = self._sql["remove_unused_items"]
+                return await connection.fetchrow(query, self._last_checked_item, _ITEMS_AT_ONCE, unused)
 
         removed = 0
-        for _ in range(0, _ITEMS_OF_A_ROUND, _ITEMS_AT_ONCE):
+        for _ in range(0, _ITEMS_PER_ROUND, _ITEMS_AT_ONCE):
             row = await self._database.run(step)
             if row is None:
                 break
             removed += row["items"]
-            self._items_looked_at = row["last"] or _FIRST_ITEM
+            self._last_checked_item = row["last"] or _FIRST_ITEM
             if row["last"] is None:
                 break
         if removed:
@@ -122,14 +119,14 @@ class MetricsWriter:
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
         """Write the metrics of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
         if connection is not self._connection:
-            # A new connection may lead to a restored database, in which what was known is missing.
+            # A new connection may lead to a restored database, in which known rows are missing.
             self._known.forget()
             self._connection = connection
         rows = [row for submission in submissions for row in submission.rows]
         ids = await self._known.ensure(rows)
         again = submissions[0].commit_key is not None
         if not again:
-            await self._place(connection, submissions, len(rows))
+            await self._assign_positions(connection, submissions, len(rows))
         block = submissions[0].commit_key[0]
         seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
         try:
@@ -139,10 +136,12 @@ class MetricsWriter:
         except asyncpg.UniqueViolationError:
             if not again:
                 raise
-            # The attempt before had been committed after all; only its answer was lost.
+            # The attempt before was committed after all; only its answer was lost.
 
-    async def _place(self, connection: Connection, submissions: Sequence[Submission[MetricRow]], rows: int) -> None:
-        """Give the submissions their place; an old block is closed and a new one opened where that is due."""
+    async def _assign_positions(
+        self, connection: Connection, submissions: Sequence[Submission[MetricRow]], rows: int
+    ) -> None:
+        """Set the positions of the submissions; close the old block and open a new one if it is time."""
         block, seq = self._blocks.take(rows, clock.now())
         if block != self._open_block:
             await connection.execute(self._sql["open_block"], block)
@@ -155,12 +154,12 @@ class MetricsWriter:
 
     async def _close_block(self, connection: Connection, block: int) -> None:
         async with connection.transaction():
-            # Locked first and counted then, so that a session that is removed meanwhile is counted either way once.
+            # Lock before counting, so that a session that is deleted meanwhile is subtracted exactly once.
             await connection.execute(self._sql["lock_block"], block)
             await connection.execute(self._sql["close_block"], block)
 
     async def close_abandoned_blocks(self, before: datetime) -> None:
-        """Close the blocks that a service had opened before a time and did not come to close."""
+        """Close the blocks that a service opened before a time and left open when it crashed."""
 
         async def close(connection: Connection) -> None:
             for row in await connection.fetch(self._sql["abandoned_blocks"], first_block(before)):
@@ -170,9 +169,9 @@ class MetricsWriter:
 
     @asynccontextmanager
     async def bulk(self) -> AsyncIterator[BulkLoad]:
-        """Write any number of metrics in one transaction: committed at the end, or not at all.
+        """Write any number of metrics in one transaction, which is committed at the end of the block or not at all.
 
-        Raises Unavailable when the database went away meanwhile; the metrics cannot be had a second time.
+        Raises Unavailable if the connection is lost. The load is not repeated, since the metrics come from a stream.
         """
         try:
             async with self._database.acquire() as connection:
@@ -180,33 +179,33 @@ class MetricsWriter:
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
-                    await connection.execute(self._sql["hold_items"])
+                    await connection.execute(self._sql["lock_items_shared"])
                     yield load
                     await load.tally()
                 except BaseException:
-                    await _undo(connection, transaction)
+                    await _roll_back(connection, transaction)
                     raise
                 await self._commit_bulk(transaction, load)
         except Exception as error:
             raise (away(error) if is_away(error) else error) from error
-        # What arrives from now on has a later place than what the transaction brought.
+        # Metrics that arrive from now on get a later position than those of the transaction.
         self._blocks.close()
 
     async def _commit_bulk(self, transaction: Transaction, load: BulkLoad) -> None:
         try:
             await transaction.commit()
         except Exception as error:
-            # The answer to a commit can be lost on its way; the blocks tell whether it was done.
+            # The answer to a commit can be lost; the blocks show whether it was done.
             if not is_away(error) or not await self._database.fetchval(self._sql["blocks_exist"], load.blocks):
                 raise
 
 
-async def _undo(connection: Connection, transaction: Transaction) -> None:
+async def _roll_back(connection: Connection, transaction: Transaction) -> None:
+    """Roll a transaction back, or close its connection if that fails."""
     try:
         await transaction.rollback()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        # The connection is in the middle of something, or lost and with the pool again: without it the transaction
-        # ends as well.
+        # The connection is busy, or lost and back in the pool. Closing it ends the transaction as well.
         with suppress(asyncpg.InterfaceError):
             connection.terminate()
 
@@ -214,7 +213,7 @@ async def _undo(connection: Connection, transaction: Transaction) -> None:
 class BulkLoad:
     """One transaction of `MetricsWriter.bulk`."""
 
-    def __init__(self, connection: Connection, known: _Known, sql: dict[str, str]) -> None:
+    def __init__(self, connection: Connection, known: _KnownRows, sql: dict[str, str]) -> None:
         self._connection = connection
         self._known = known
         self._sql = sql
@@ -223,28 +222,28 @@ class BulkLoad:
 
     @property
     def blocks(self) -> list[int]:
-        """Return the blocks that hold the metrics."""
+        """Return the blocks that contain the metrics."""
         return list(self._tally)
 
     @property
     def metrics(self) -> int:
-        """Return how many metrics were added."""
+        """Return the number of metrics that were written."""
         return sum(self._tally.values())
 
     async def lock_session(self, session_h: str) -> int:
-        """Wait for the other loads into a session; return how many metrics it has."""
+        """Wait until no other load writes to a session; return the number of its metrics."""
         await self._connection.execute(self._sql["lock_session"], session_h)
         return int(await self._connection.fetchval(self._sql["count_session_metrics"], session_h))
 
     async def write(self, batches: AsyncIterator[Sequence[MetricRow]]) -> None:
-        """Write all metrics by one COPY, so that the server stores a batch while the next one is made."""
+        """Write all metrics by one COPY, so that the database stores a batch while the next one is decoded."""
         async with aclosing(self._records(batches)) as records:
             await self._connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
 
     async def _records(self, batches: AsyncIterator[Sequence[MetricRow]]) -> AsyncGenerator[tuple[object, ...]]:
         async for rows in batches:
             if self._connection.is_closed():
-                # The driver would take all that comes before it says so.
+                # The driver would read the whole stream before it raises this.
                 raise ConnectionResetError
             ids = await self._known.ensure(rows)
             block, seq = self._blocks.take(len(rows), clock.now())
@@ -253,16 +252,17 @@ class BulkLoad:
                 yield record
 
     async def tally(self) -> None:
-        """Write how many metrics the new blocks have."""
+        """Store the number of metrics of each new block."""
         for block, metrics in self._tally.items():
             await self._connection.execute(self._sql["add_closed_block"], block, metrics)
 
 
-class _Known:
-    """The tests and the links of sessions to contexts that are known to be stored.
+class _KnownRows:
+    """The tests, and the links of sessions to contexts, that are known to be stored.
 
-    Unknown ones are stored on a connection of the pool, outside the transaction of the metrics that need them: should
-    that fail, they are still there, and harmless. What is known is asked for anew each hour, so that it is not removed.
+    Unknown ones are stored on another connection, outside the transaction of the metrics that refer to them. If that
+    transaction fails, they remain, which is harmless. Known rows are stored again every hour, so that they do not count
+    as unused.
     """
 
     def __init__(self, database: Database, sql: dict[str, str]) -> None:
@@ -273,28 +273,28 @@ class _Known:
         self._since = clock.steady()
 
     def forget(self) -> None:
-        """Take nothing for known."""
+        """Forget all known rows."""
         self._items.clear()
         self._links.clear()
         self._since = clock.steady()
 
     def forget_session(self, session_h: str) -> None:
-        """Take nothing of a session for known."""
+        """Forget the known links of a session."""
         self._links = {link for link in self._links if link[0] != session_h}
 
     async def ensure(self, rows: Sequence[MetricRow]) -> list[UUID]:
-        """Return the ids of the rows' tests once those and the links are stored."""
-        too_many = len(self._items) > _REMEMBERED or len(self._links) > _REMEMBERED
-        if too_many or clock.steady() - self._since > _RELIED_ON_SECONDS:
+        """Store the unknown tests and links of some metrics; return the ids of their tests."""
+        too_many = len(self._items) > _MAX_KNOWN_ROWS or len(self._links) > _MAX_KNOWN_ROWS
+        if too_many or clock.steady() - self._since > _KNOWN_SECONDS:
             self.forget()
         known = self._items
         new_items = {row.item: item_id(row.item) for row in rows if row.item not in known}
         new_links = {(row.session_h, row.context_h) for row in rows} - self._links
-        # Before anything is waited for: another writer may `forget` meanwhile.
+        # Computed before the first await, since another writer may call `forget` meanwhile.
         ids = [known.get(row.item) or new_items[row.item] for row in rows]
         if new_items or new_links:
             async with self._database.acquire() as connection:
-                # Sorted, so that two services that write the same ones wait for each other instead of deadlocking.
+                # Sorted, so that two services that write the same rows wait for each other and do not deadlock.
                 if new_items:
                     found = sorted((ident, *key) for key, ident in new_items.items())
                     await connection.execute(self._sql["insert_items"], *map(list, zip(*found, strict=True)))
@@ -307,9 +307,10 @@ class _Known:
 
 
 class BlockAllocator:
-    """Gives metrics their place in the order of arrival.
+    """Allocates positions in the order of arrival: a block and a number within it.
 
-    A block's number is the time at which it was opened, in ms, and random bits that keep two services apart.
+    The number of a block is the time at which it was opened, in milliseconds since 2020, followed by random bits that
+    keep the blocks of two services apart.
     """
 
     def __init__(self) -> None:
@@ -318,36 +319,46 @@ class BlockAllocator:
         self._opened: datetime | None = None
 
     def take(self, rows: int, now: datetime) -> tuple[int, int]:
-        """Return the block and the first number in it for the next `rows` metrics."""
+        """Return the block, and the first number in it, for the next `rows` metrics."""
         if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
             fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
-            # A clock that was set back must not turn the order of arrival round.
+            # The order of arrival stays right if the clock is set back.
             self.block = max(fresh, self.block + 1)
             self._used = 0
             self._opened = now
-        place = self.block, self._used
+        position = self.block, self._used
         self._used += rows
-        return place
+        return position
 
     def close(self) -> None:
-        """Open a new block next time."""
+        """Let the next call of `take` open a new block."""
         self._opened = None
 
 
 def first_block(moment: datetime) -> int:
-    """Return the number below which all blocks were opened before `moment`."""
+    """Return the least number of a block that was opened at `moment` or later."""
     return (int(moment.timestamp() * 1000) - _BLOCK_EPOCH_MS) << _BLOCK_RANDOM_BITS
 
 
 def _records(
     block: int, seqs: Iterable[int], ids: Iterable[UUID], rows: Iterable[MetricRow]
 ) -> list[tuple[object, ...]]:
-    """Return the rows in the order of `_COLUMNS`."""
-    moment = datetime.fromtimestamp
+    """Return the values of some rows in the order of `_COLUMNS`."""
+    from_timestamp = datetime.fromtimestamp
     return [
         (
-            *(block, seq, row.session_h, row.context_h, ident, row.item_start_time, moment(row.started_at, UTC)),
-            *(row.total_time, row.user_time, row.kernel_time, row.cpu_usage, row.mem_usage),
+            block,
+            seq,
+            row.session_h,
+            row.context_h,
+            ident,
+            row.item_start_time,
+            from_timestamp(row.started_at, UTC),
+            row.total_time,
+            row.user_time,
+            row.kernel_time,
+            row.cpu_usage,
+            row.mem_usage,
         )
         for seq, ident, row in zip(seqs, ids, rows, strict=True)
     ]

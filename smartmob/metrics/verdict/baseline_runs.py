@@ -1,4 +1,4 @@
-"""Finds the occasions of a comparison: the runs of one place that are the base, the head, and what was around them."""
+"""Selects the runs of a comparison: those of the base, those of the head, and those around them, in one environment."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import TypeAlias
 
 from smartmob.metrics import model
 from smartmob.metrics.store.histories import HistoryReader, PastSession
-from smartmob.metrics.verdict.change_detection import LEAST_HISTORY
+from smartmob.metrics.verdict.change_detection import MIN_HISTORY
 from smartmob.metrics.verdict.verdicts import Side
 
-HISTORY = 30
-"""Occasions that a history has at most."""
+MAX_HISTORY = 30
+"""Runs that a history has at most: more would slow down a comparison and hardly change a median."""
 
-_SIDE = 10
-_SESSIONS = 400
-_NEXT = 50
+_MAX_SIDE_RUNS = 10  # of a commit that ran more often, the latest
+_MAX_EARLIER_SESSIONS = 400  # enough for MAX_HISTORY runs of a dozen parallel sessions
+_MAX_NEIGHBOUR_SESSIONS = 50  # among which a run that confirms the head is looked for
 
-Moment: TypeAlias = tuple[datetime, str]
-"""When a session began, and its hash: its place in the order of time."""
+Position: TypeAlias = tuple[datetime, str]
+"""The position of a session in the order of time: when it began, and its hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineRun:
-    """The sessions of one run that measured in one place."""
+    """The sessions of one run that measured in one environment, oldest first."""
 
     sessions: tuple[PastSession, ...]
 
     @property
-    def first(self) -> Moment:
-        """Return when it began."""
-        return self.sessions[0].moment
+    def first(self) -> Position:
+        """Return the position of its first session, which identifies the run."""
+        return self.sessions[0].position
 
     @property
-    def last(self) -> Moment:
-        """Return when its last session began."""
-        return self.sessions[-1].moment
+    def last(self) -> Position:
+        """Return the position of its last session."""
+        return self.sessions[-1].position
 
     @property
     def hashes(self) -> list[str]:
-        """Return its sessions."""
+        """Return the hashes of its sessions."""
         return [session.session_h for session in self.sessions]
 
     @property
     def branch(self) -> str | None:
-        """Return the branch that CI tells of."""
+        """Return its branch, as the tag `pipeline_branch` says."""
         return self.sessions[0].branch
 
     @property
@@ -57,9 +57,10 @@ class BaselineRun:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPlan:
-    """Which occasions are compared. `earlier` are those before the base, or before the head where that is empty.
+    """The runs that are compared.
 
-    `between` lies after the base and before the head, `after` behind the head.
+    `earlier` are those before the base, or before the head if `base` is empty. `between` lies after the base and before
+    the head, `after` behind the head; both can confirm what is seen in the head.
     """
 
     earlier: tuple[BaselineRun, ...]
@@ -69,24 +70,24 @@ class ComparisonPlan:
     after: BaselineRun | None
 
     @property
-    def further(self) -> tuple[BaselineRun, ...]:
-        """Return those around the head."""
-        return tuple(occasion for occasion in (self.between, self.after) if occasion is not None)
+    def confirming(self) -> tuple[BaselineRun, ...]:
+        """Return the runs around the head."""
+        return tuple(run for run in (self.between, self.after) if run is not None)
 
-    def every(self) -> tuple[BaselineRun, ...]:
-        """Return all of them."""
-        return (*self.earlier, *self.base, *self.head, *self.further)
+    def all_runs(self) -> tuple[BaselineRun, ...]:
+        """Return all runs of the plan."""
+        return (*self.earlier, *self.base, *self.head, *self.confirming)
 
 
 class BaselineRuns:
-    """Finds occasions among sessions, which are one run if they begin within `window` of each other."""
+    """Selects runs among stored sessions; sessions that begin within `window` of each other may be one run."""
 
     def __init__(self, reader: HistoryReader, window: timedelta) -> None:
         self._reader = reader
         self._window = window
 
     async def plan(self, contexts: Sequence[str], base: Side | None, head: Side) -> ComparisonPlan | None:
-        """Return the plan for one place, whose contexts these are; None where nothing of a side was measured there."""
+        """Return the plan for the environment with these contexts, or None if one side has no sessions in it."""
         own = set(head.sessions)
         heads = await self._of_side(contexts, head, set())
         bases = await self._of_side(contexts, base, own) if base is not None else ()
@@ -96,47 +97,48 @@ class BaselineRuns:
         start = bases[-1] if bases else heads[0]
         earlier = await self._earlier(contexts, start, known)
         between = await self._between(contexts, start, heads[0], known) if bases else None
-        return ComparisonPlan(earlier[-HISTORY:], bases, heads, between, await self._after(contexts, heads[-1], known))
+        after = await self._after(contexts, heads[-1], known)
+        return ComparisonPlan(earlier[-MAX_HISTORY:], bases, heads, between, after)
 
     async def _of_side(self, contexts: Sequence[str], side: Side, without: set[str]) -> tuple[BaselineRun, ...]:
         wanted = [name for name in side.sessions if name not in without]
-        return self._grouped(await self._reader.sessions(contexts, wanted))[-_SIDE:]
+        return self._grouped(await self._reader.sessions(contexts, wanted))[-_MAX_SIDE_RUNS:]
 
     async def _earlier(self, contexts: Sequence[str], start: BaselineRun, known: set[str]) -> tuple[BaselineRun, ...]:
-        """Return what was before, of the same branch, or of all where there is little of it."""
-        sessions = await self._reader.sessions_until(contexts, start.last, _SESSIONS)
+        """Return the runs before `start`: those of its branch, or all of them where its branch has few."""
+        sessions = await self._reader.sessions_until(contexts, start.last, _MAX_EARLIER_SESSIONS)
         found = self._grouped(session for session in sessions if session.session_h not in known)
-        if len(sessions) == _SESSIONS:
-            # Of the oldest run there may be more sessions than were read.
+        if len(sessions) == _MAX_EARLIER_SESSIONS:
+            # The oldest run may have more sessions than were read.
             found = found[1:]
-        same = tuple(occasion for occasion in found if occasion.branch == start.branch)
-        return same if len(same) >= LEAST_HISTORY else found
+        same = tuple(run for run in found if run.branch == start.branch)
+        return same if len(same) >= MIN_HISTORY else found
 
     async def _between(
         self, contexts: Sequence[str], base: BaselineRun, head: BaselineRun, known: set[str]
     ) -> BaselineRun | None:
-        """Return the last occasion of the head's branch between the base and the head."""
-        sessions = await self._reader.sessions_until(contexts, head.first, _NEXT)
+        """Return the last run of the head's branch between the base and the head."""
+        sessions = await self._reader.sessions_until(contexts, head.first, _MAX_NEIGHBOUR_SESSIONS)
         found = self._grouped(
-            session for session in sessions if session.moment > base.last and session.session_h not in known
+            session for session in sessions if session.position > base.last and session.session_h not in known
         )
-        return next((occasion for occasion in reversed(found) if occasion.branch == head.branch), None)
+        return next((run for run in reversed(found) if run.branch == head.branch), None)
 
     async def _after(self, contexts: Sequence[str], head: BaselineRun, known: set[str]) -> BaselineRun | None:
-        """Return the occasion that can confirm the head: the next one of its commit, or else of its branch."""
-        sessions = await self._reader.sessions_after(contexts, head.last, _NEXT)
+        """Return the run that can confirm the head: the next one of its commit, or else of its branch."""
+        sessions = await self._reader.sessions_after(contexts, head.last, _MAX_NEIGHBOUR_SESSIONS)
         found = self._grouped(session for session in sessions if session.session_h not in known)
-        same_branch = [occasion for occasion in found if occasion.branch == head.branch]
-        same_commit = [occasion for occasion in same_branch if occasion.scm_ref == head.scm_ref]
+        same_branch = [run for run in found if run.branch == head.branch]
+        same_commit = [run for run in same_branch if run.scm_ref == head.scm_ref]
         return next(iter(same_commit or same_branch), None)
 
     def _grouped(self, sessions: Iterable[PastSession]) -> tuple[BaselineRun, ...]:
-        """Return the runs that some sessions of one place are, oldest first."""
+        """Return the runs that some sessions of one environment form, oldest first."""
         by_hash = {session.session_h: session for session in sessions}
-        # They are of one machine, whatever it is called.
+        # All are of one machine, so its name does not matter.
         members = [
             model.RunMember(session.session_h, session.started_at, session.run_tag, session.run_key, "")
             for session in by_hash.values()
         ]
-        runs = model.group(members, self._window)
+        runs = model.group_runs(members, self._window)
         return tuple(BaselineRun(tuple(by_hash[member.session_h] for member in run)) for run in runs)

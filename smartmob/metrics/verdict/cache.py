@@ -1,4 +1,4 @@
-"""Remembers verdicts on runs until something is stored that could change them. No I/O."""
+"""A cache of verdicts on runs, whose entries are dropped when something is stored that could change them. No I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_MOST = 256
-_ALL = ""
+_MAX_ENTRIES = 256  # verdicts; one is some kilobytes
+_ANYTHING = ""  # stands for all sessions and contexts; no hash is empty
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry(Generic[T]):
+    """A cached value; `until` is in the seconds of the caller's clock."""
+
     value: T
     until: float
     sessions: Set[str]
@@ -23,21 +25,21 @@ class _Entry(Generic[T]):
 
 
 class VerdictCache(Generic[T]):
-    """Values by key, the `most` that were last asked for.
+    """A cache of the `max_entries` values that were last used.
 
-    A value depends on sessions, and one that waits for the next session of its contexts depends on those too. What
-    another service stores in the same database is not seen here, so each value has an end as well.
+    A value depends on sessions. One that the next session of some contexts can change depends on those too. Another
+    service that uses the same database cannot invalidate anything here, so each value also expires.
     """
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._most = most
+    def __init__(self, max_entries: int = _MAX_ENTRIES) -> None:
+        self._max_entries = max_entries
         self._entries: OrderedDict[object, _Entry[T]] = OrderedDict()
         self._by_session: dict[str, set[object]] = {}
         self._by_context: dict[str, set[object]] = {}
-        self._watches: list[set[str]] = []
+        self._trackers: list[set[str]] = []
 
     def get(self, key: object, now: float) -> T | None:
-        """Return a value that is remembered and young enough."""
+        """Return the value of a key, or None if there is none or it has expired."""
         entry = self._entries.get(key)
         if entry is None or entry.until < now:
             return None
@@ -45,20 +47,20 @@ class VerdictCache(Generic[T]):
         return entry.value
 
     @contextmanager
-    def watch(self) -> Iterator[set[str]]:
-        """Give the set of the sessions and contexts that change until the end of the block, for `put`."""
+    def track_changes(self) -> Iterator[set[str]]:
+        """Yield a set that collects the sessions and contexts that change until the end of the block, for `put`."""
         changed: set[str] = set()
-        self._watches.append(changed)
+        self._trackers.append(changed)
         try:
             yield changed
         finally:
-            self._watches = [other for other in self._watches if other is not changed]
+            self._trackers = [other for other in self._trackers if other is not changed]
 
     def put(
         self, key: object, value: T, until: float, changed: Set[str], sessions: Set[str], contexts: Set[str]
     ) -> None:
-        """Remember a value, unless something has changed meanwhile; with `contexts` until the next metric of one."""
-        if _ALL in changed or changed & (sessions | contexts):
+        """Store a value that depends on sessions and contexts, unless one of them is in `changed`."""
+        if _ANYTHING in changed or changed & (sessions | contexts):
             return
         self._drop(key)
         entry = _Entry(value, until, sessions, contexts)
@@ -66,23 +68,23 @@ class VerdictCache(Generic[T]):
         for index, names in ((self._by_session, sessions), (self._by_context, contexts)):
             for name in names:
                 index.setdefault(name, set()).add(key)
-        if len(self._entries) > self._most:
+        if len(self._entries) > self._max_entries:
             self._drop(next(iter(self._entries)))
 
-    def forget(self, session_h: str, context_h: str) -> None:
-        """Forget what depends on a session, and what waits for a session of a context."""
-        # Called for each metric that arrives, hence nothing more than it takes.
-        for changed in self._watches:
+    def invalidate(self, session_h: str, context_h: str) -> None:
+        """Drop the values that depend on a session or on a context."""
+        # This is called for each metric that arrives, so it has to be fast.
+        for changed in self._trackers:
             changed.update((session_h, context_h))
         for index, name in ((self._by_session, session_h), (self._by_context, context_h)):
             if name in index:
                 for key in tuple(index[name]):
                     self._drop(key)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        for changed in self._watches:
-            changed.add(_ALL)
+    def invalidate_all(self) -> None:
+        """Drop all values."""
+        for changed in self._trackers:
+            changed.add(_ANYTHING)
         self._entries.clear()
         self._by_session.clear()
         self._by_context.clear()

@@ -1,16 +1,16 @@
-"""The rule of comparisons: which tests became slower, and which numbers only moved as they always do. No I/O.
+"""The change detection behind verdicts: decides which tests became slower and which only vary as usual. No I/O.
 
-What is compared are occasions, the test runs of one machine in the order of time. The rule, in the order in which it is
-applied (docs/discussions/verdicts.md has the reasons and what was measured):
+Its input are the test runs of one machine in the order of time. The steps, in the order in which they are applied
+(docs/discussions/verdicts.md has the reasons and the measurements):
 
 1. Values are taken as logarithms, so that a change is a factor.
-2. What moved nearly all tests of an occasion by one factor is its *shift*. It is a finding about the machine, and is
+2. The *shift* of a run is the factor by which nearly all of its tests moved. It is a finding about the machine and is
    removed from each test.
-3. A test's *level* is the median of its history, its *noise* the median distance from it, drawn towards that of the
-   other tests where the history is short.
-4. A value *departs* when it is further from the level than the noise explains, than the least effect and change that
-   matter, and than nine tenths of the history.
-5. One departure is a suspicion. Two in a row are a change, and the history of the test begins again with them.
+3. The *level* of a test is the median of its history. Its *noise* is the median absolute deviation (MAD) from the
+level, shrunk towards the noise of the other tests where the history is short.
+4. A value *deviates* when its distance from the level exceeds the noise by a factor, the least effect and the least
+change that matter, and nine tenths of the history.
+5. One deviation is a suspicion. Two in a row are a confirmed change, and the history of the test restarts with them.
 """
 
 from __future__ import annotations
@@ -21,64 +21,92 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-LEAST_HISTORY = 5
-"""Earlier occasions of a test that its own noise can be told from."""
+from smartmob.metrics.verdict.robust_statistics import MAD_CONSISTENCY, MEDIAN_VARIANCE, median, middle, noise_of
 
-LEAST_TESTS = 5
-"""Tests that a shift can be told from: with fewer it may as well be the change of one of them."""
+MIN_HISTORY = 5
+"""Earlier runs of a test from which its own noise can be estimated. Below five a MAD is mostly chance."""
 
-_SPREADS = 4.0
-_PRIOR = 4.0
-_NOISY = 0.7
-_ODD = 0.1
-_CONSISTENCY = 1.4826
-_MEDIAN_VARIANCE = math.pi / 2
-_SMALL_SAMPLES = {2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.2, 7: 1.14, 8: 1.129, 9: 1.107}
-_LEAST_NOISE = 1e-4
+MIN_TESTS = 5
+"""Tests from which a shift can be estimated. With fewer, the shift may be the change of one of them."""
+
+_DEVIATION_FACTOR = 4.0
+"""Multiples of the noise from which a value deviates. Chosen by benchmarks/verdicts.py: 3 doubles the confirmed false
+alarms, 5 loses half of the changes of 10 %."""
+
+_PRIOR_RUNS = 4.0
+"""Weight of the noise of all tests, in runs of history: the prior degrees of freedom d0 of Smyth's moderated variance,
+(d0 * s0^2 + d * s^2) / (d0 + d). G. K. Smyth, Statistical Applications in Genetics and Molecular Biology 3 (2004),
+art. 3. The weight is a choice of this project."""
+
+_NOISY_TEST_QUANTILE = 0.7
+"""Quantile of the noise of all tests that stands for a test whose own noise is not known yet: a cautious choice."""
+
+_OUTLIER_SHARE = 0.1
+"""Share of the history that may lie further away than a value that deviates: the rank test of
+docs/discussions/verdicts.md, which needs no assumption about the distribution."""
+
+_MIN_NOISE = 1e-4
+"""Least noise, as a difference of logarithms: 0.01 %. A history of equal values would otherwise have none."""
+
 _SHIFT_FLOOR = 10.0
-_LEAST_SHIFT = 0.03
-_LARGEST = 1e15
+"""Tests count for the shift from this multiple of `Scale.linear_below` on: below it a value is no factor of another."""
+
+_SHIFT_ROUNDS = 2
+"""Rounds in which shifts and levels are estimated in turns: a level without the shifts is a better one."""
+
+_NOTABLE_SHIFT = 0.03
+"""Least shift that is reported as a slower or faster machine, as a share of the usual time: a choice."""
+
+_NOTABLE_SHIFT_FACTOR = 3.0
+"""Multiples of the usual variation of the shift from which it is reported: the three-sigma rule."""
+
+_LARGEST_VALUE = 1e15
+"""Values beyond it, in the unit of the resource, are cut, so that every result is a finite number."""
 
 
 class Scale(NamedTuple):
-    """How a resource is compared: where its values are too small for a factor, which change matters, and its unit."""
+    """The scale on which the values of a resource are compared.
+
+    Below `linear_below` the logarithmic scale becomes linear. `least_change` is the change that matters by default.
+    Both are in `unit`. `has_shift` tells whether a busy machine moves the values of all tests by one factor.
+    """
 
     unit: str
-    small: float
+    linear_below: float
     least_change: float
-    shifts: bool
+    has_shift: bool
 
-    def forward(self, value: float) -> float:
-        """Return the value as a logarithm; near zero it becomes a straight line, which also takes what is negative."""
-        bounded = max(-_LARGEST, min(value, _LARGEST))
-        return math.copysign(math.log1p(abs(bounded) / self.small), bounded)
+    def to_log(self, value: float) -> float:
+        """Return the logarithm of a value; near zero the scale is linear, so that negative values have one too."""
+        bounded = max(-_LARGEST_VALUE, min(value, _LARGEST_VALUE))
+        return math.copysign(math.log1p(abs(bounded) / self.linear_below), bounded)
 
-    def backward(self, place: float) -> float:
-        """Return the value of a logarithm."""
-        return math.copysign(math.expm1(abs(place)) * self.small, place)
+    def from_log(self, log: float) -> float:
+        """Return the value that has this logarithm."""
+        return math.copysign(math.expm1(abs(log)) * self.linear_below, log)
 
 
-_TIME = Scale("s", 1e-4, 0.001, shifts=True)
+_TIME = Scale("s", 1e-4, 0.001, has_shift=True)
 SCALES = {
     "total_time": _TIME,
     "user_time": _TIME,
     "kernel_time": _TIME,
-    "cpu_usage": Scale("cores", 0.01, 0.05, shifts=True),
-    # Memory does not grow by a factor for all tests when the machine is busy.
-    "mem_usage": Scale("MB", 1.0, 1.0, shifts=False),
+    "cpu_usage": Scale("cores", 0.01, 0.05, has_shift=True),
+    # A busy machine does not make all tests use more memory.
+    "mem_usage": Scale("MB", 1.0, 1.0, has_shift=False),
 }
-"""By resource. Fields of a metric are their names."""
+"""The scale of each resource, by the name of the field of a metric."""
 
 ItemName = tuple[str, str, str, str]
-"""item_path, item, item_variant, kind: what is compared as the same test."""
+"""item_path, item, item_variant, kind: executions with the same four are compared as the same test."""
 
 Values = Mapping[ItemName, float]
-"""What each test took on one occasion: the least of its executions."""
+"""The value of each test in one run: the least of its executions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What matters to whoever asks: the least effect as a share of the level, and the least change in its unit."""
+    """The changes that matter: the least effect as a share of the level, the least change in the resource's unit."""
 
     effect: float = 0.05
     change: float = 0.001
@@ -86,10 +114,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """The occasions of one machine, each list in the order of time.
+    """The runs of one machine, each list in the order of time.
 
-    `history` ends with the `base` occasions that were asked for by name; none of them means that the head is compared
-    with all that was before. `between` lies after the history and before the head, `after` behind it.
+    `history` ends with the `base` runs that the request names; if `base` is 0, the head is compared with all earlier
+    runs. `between` lies after the history and before the head, `after` behind the head.
     """
 
     history: Sequence[Values]
@@ -101,9 +129,9 @@ class RunHistory:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """By which factor all tests of the head moved, and how much that varies from one earlier occasion to the next.
+    """The factor by which all tests of the head moved, and by which it usually varies from one run to the next.
 
-    None where there is too little to tell it.
+    Each is None where there is too little to estimate it. `tests` is the number of tests that it was estimated from.
     """
 
     ratio: float | None
@@ -115,15 +143,17 @@ class Shift:
         """Return whether the machine was slower or faster than it usually varies."""
         if self.ratio is None:
             return False
-        return abs(math.log(self.ratio)) > max(math.log1p(_LEAST_SHIFT), 3 * math.log(self.usual or 1.0))
+        usual = _NOTABLE_SHIFT_FACTOR * math.log(self.usual or 1.0)
+        return abs(math.log(self.ratio)) > max(math.log1p(_NOTABLE_SHIFT), usual)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the rule says of a test. `direction` is 1 for more, -1 for less, 0 where nothing departed.
+    """The finding about a test. `direction` is 1 for more, -1 for less, 0 where the head does not deviate.
 
-    `confirmed` tells whether another occasion departs in the same way, None while there is no later one that could.
-    `noise` is the usual distance from the level as a share, None where it cannot be told.
+    `confirmed` tells whether another run deviates in the same direction; it is None while there is no later run that
+    could. `noise` is the usual distance from the level as a share, None where it cannot be estimated. `history` counts
+    the earlier runs.
     """
 
     direction: int
@@ -148,7 +178,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class DetectedChanges:
-    """What the rule says of the head: the shift, the tests in both, and those only in the head or the base."""
+    """The findings about the head: the shift, the tests on both sides, and those only in the head or in the base."""
 
     shift: Shift
     changes: dict[ItemName, Change]
@@ -156,243 +186,254 @@ class DetectedChanges:
     gone: dict[ItemName, float]
 
 
-def judge(timeline: RunHistory, scale: Scale, limits: Limits) -> DetectedChanges:
-    """Return what the rule says of the head of a timeline."""
-    return _Judge(timeline, scale, limits).judgement()
+def detect_changes(runs: RunHistory, scale: Scale, limits: Limits) -> DetectedChanges:
+    """Return what changed in the head against the runs before it."""
+    return _ChangeDetector(runs, scale, limits).detect()
 
 
 class _Point(NamedTuple):
-    """A value without the shift of its occasion, and that shift."""
+    """The logarithm of a value without the shift of its run, and that shift."""
 
-    place: float
+    log: float
     shift: float
 
 
 @dataclass(slots=True)
-class _Series:
-    """The history of a test as the rule has walked it.
+class _ItemHistory:
+    """The history of a test after its confirmed changes were found; all numbers are logarithms.
 
-    `points` are those since the last change, sorted; `residuals` the distances of earlier ones from the level of their
-    time, and `pending` the last point if it has departed.
+    `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
+    level of their time. `pending` is the last value, if it deviates.
     """
 
     points: list[float] = field(default_factory=list)
     residuals: list[float] = field(default_factory=list)
     pending: _Point | None = None
 
+    def __len__(self) -> int:
+        return len(self.points) + len(self.residuals)
+
     @property
     def level(self) -> float:
-        return _middle(self.points)
+        return middle(self.points)
 
-    def add(self, place: float) -> None:
-        insort(self.points, place)
+    def add(self, log: float) -> None:
+        insort(self.points, log)
 
-    def keep_pending(self) -> None:
-        """Take the pending point for noise."""
+    def accept_pending(self) -> None:
+        """Add the pending value to the history: it was an outlier."""
         if self.pending is not None:
-            self.add(self.pending.place)
+            self.add(self.pending.log)
             self.pending = None
 
-    def begin_again(self, *places: float) -> None:
-        """Begin with these points at a new level."""
+    def restart(self, *logs: float) -> None:
+        """Restart at a new level with these values."""
         level = self.level
-        self.residuals += [place - level for place in self.points]
-        self.points = sorted(places)
+        self.residuals += [log - level for log in self.points]
+        self.points = sorted(logs)
         self.pending = None
 
     def distances(self) -> list[float]:
-        """Return the distances from the level, sorted."""
+        """Return the distances of all values from their levels, sorted."""
         level = self.level
-        return sorted([*self.residuals, *(place - level for place in self.points)])
+        return sorted([*self.residuals, *(log - level for log in self.points)])
 
 
-class _Judge:
-    """One application of the rule."""
+class _ChangeDetector:
+    """The detection of the changes of one head."""
 
-    def __init__(self, timeline: RunHistory, scale: Scale, limits: Limits) -> None:
-        self._timeline = timeline
+    def __init__(self, runs: RunHistory, scale: Scale, limits: Limits) -> None:
+        self._runs = runs
         self._scale = scale
         self._limits = limits
-        forward = scale.forward
-        further = [values for values in (timeline.between, timeline.after) if values is not None]
+        further = [values for values in (runs.between, runs.after) if values is not None]
+        # By the identity of the values of a run.
         self._logs = {
-            id(values): {name: forward(value) for name, value in values.items()}
-            for values in (*timeline.history, *timeline.head, *further)
+            id(values): {name: scale.to_log(value) for name, value in values.items()}
+            for values in (*runs.history, *runs.head, *further)
         }
-        self._levels: dict[ItemName, float] = {}
         self._shifts: dict[int, float] = dict.fromkeys(self._logs, 0.0)
-        self._usual = 0.0
+        self._levels: dict[ItemName, float] = {}
+        self._usual_shift = 0.0
         self._shift_tests = 0
-        self._pooled: float | None = None
-        self._wary: float | None = None
+        self._typical_noise: float | None = None
+        self._noisy_test_noise: float | None = None
 
-    def judgement(self) -> DetectedChanges:
-        """Return what the rule says."""
-        timeline = self._timeline
-        self._take_levels()
-        if self._scale.shifts:
+    def detect(self) -> DetectedChanges:
+        """Return the findings about the head."""
+        runs = self._runs
+        self._compute_levels()
+        if self._scale.has_shift:
             self._remove_shifts()
-        series = self._series()
-        self._pool_noise(series)
-        head = _together(timeline.head)
-        base = _together(timeline.history[-timeline.base :] if timeline.base else timeline.history[-1:])
+        points = self._points_by_test()
+        self._pool_noise(points)
+        head = _median_by_test(runs.head)
+        base = _median_by_test(runs.history[-runs.base :] if runs.base else runs.history[-1:])
         changes = {}
         for name in head:
-            if name in series:
-                changes[name] = self._change(name, self._walk(series[name]), head[name], base.get(name))
-        new = {name: value for name, value in head.items() if name not in series}
+            if name in points:
+                changes[name] = self._change(name, self._replay(points[name]), head[name], base.get(name))
+        new = {name: value for name, value in head.items() if name not in points}
         gone = {name: value for name, value in base.items() if name not in head}
         return DetectedChanges(self._shift(), changes, new, gone)
 
     # -- shifts and noise ---------------------------------------------------------------------------------------------
 
-    def _take_levels(self) -> None:
+    def _compute_levels(self) -> None:
         gathered: dict[ItemName, list[float]] = {}
-        for values in self._timeline.history:
+        for values in self._runs.history:
             shift = self._shifts[id(values)]
-            for name, place in self._logs[id(values)].items():
-                gathered.setdefault(name, []).append(place - shift)
-        self._levels = {name: _median(places) for name, places in gathered.items()}
+            for name, log in self._logs[id(values)].items():
+                gathered.setdefault(name, []).append(log - shift)
+        self._levels = {name: median(logs) for name, logs in gathered.items()}
 
     def _remove_shifts(self) -> None:
-        """Find the shift of each occasion; twice, since a level without the shifts is a better one."""
-        floor = self._scale.forward(_SHIFT_FLOOR * self._scale.small)
-        for _ in range(2):
-            steady = {name: level for name, level in self._levels.items() if level >= floor}
-            steady = steady if len(steady) >= LEAST_TESTS else self._levels
+        """Estimate the shift of each run."""
+        floor = self._scale.to_log(_SHIFT_FLOOR * self._scale.linear_below)
+        for _ in range(_SHIFT_ROUNDS):
+            levels = {name: level for name, level in self._levels.items() if level >= floor}
+            levels = levels if len(levels) >= MIN_TESTS else self._levels
             for key, logs in self._logs.items():
-                moved = [place - steady[name] for name, place in logs.items() if name in steady]
-                self._shifts[key] = _median(moved) if len(moved) >= LEAST_TESTS else 0.0
-            self._take_levels()
-        found = [self._shifts[id(values)] for values in self._timeline.history]
-        self._usual = _median(found) if found else 0.0
-        head = self._timeline.head[0] if self._timeline.head else {}
+                moved = [log - levels[name] for name, log in logs.items() if name in levels]
+                self._shifts[key] = median(moved) if len(moved) >= MIN_TESTS else 0.0
+            self._compute_levels()
+        found = [self._shifts[id(values)] for values in self._runs.history]
+        self._usual_shift = median(found) if found else 0.0
+        head = self._runs.head[0] if self._runs.head else {}
         self._shift_tests = sum(1 for name in head if name in self._levels)
 
     def _shift(self) -> Shift:
-        if not self._scale.shifts or self._shift_tests < LEAST_TESTS:
+        if not self._scale.has_shift or self._shift_tests < MIN_TESTS:
             return Shift(None, None, self._shift_tests)
-        head = _median([self._shifts[id(values)] for values in self._timeline.head])
-        distances = [self._shifts[id(values)] - self._usual for values in self._timeline.history]
-        usual = math.exp(_noise(distances)) if len(distances) >= LEAST_HISTORY else None
-        return Shift(math.exp(head - self._usual), usual, self._shift_tests)
+        head = median([self._shifts[id(values)] for values in self._runs.head])
+        distances = [self._shifts[id(values)] - self._usual_shift for values in self._runs.history]
+        usual = math.exp(noise_of(distances)) if len(distances) >= MIN_HISTORY else None
+        return Shift(math.exp(head - self._usual_shift), usual, self._shift_tests)
 
-    def _series(self) -> dict[ItemName, list[_Point]]:
-        """Return the history of each test, without shifts."""
+    def _points_by_test(self) -> dict[ItemName, list[_Point]]:
+        """Return the history of each test, oldest first, without the shifts that are known so far."""
         found: dict[ItemName, list[_Point]] = {}
-        for values in self._timeline.history:
+        for values in self._runs.history:
             shift = self._shifts[id(values)]
-            for name, place in self._logs[id(values)].items():
-                found.setdefault(name, []).append(_Point(place - shift, shift))
+            for name, log in self._logs[id(values)].items():
+                found.setdefault(name, []).append(_Point(log - shift, shift))
         return found
 
-    def _pool_noise(self, series: Mapping[ItemName, Sequence[_Point]]) -> None:
-        """Find the noise of a usual test and that of a noisy one, where there are enough tests to tell."""
+    def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[_Point]]) -> None:
+        """Compute the noise of a typical test and of a noisy one, where there are enough tests."""
         found = [
-            _noise([point.place - self._levels[name] for point in points])
-            for name, points in series.items()
+            noise_of([point.log - self._levels[name] for point in points])
+            for name, points in points_by_test.items()
             if len(points) > 1
         ]
-        if len(found) < LEAST_TESTS and self._timeline.head:
-            # With one earlier occasion, the two that there are tell the noise of each test.
-            values = self._timeline.head[0]
+        if len(found) < MIN_TESTS and self._runs.head:
+            # With one earlier run, all that is known of a test is the difference of two values, and its standard
+            # deviation is that of a value times the root of two.
+            values = self._runs.head[0]
             shift, logs = self._shifts[id(values)], self._logs[id(values)]
-            moved = [place - shift - self._levels[name] for name, place in logs.items() if name in self._levels]
-            found = [_CONSISTENCY * abs(distance) / math.sqrt(2) for distance in moved]
-        if len(found) >= LEAST_TESTS:
+            moved = [log - shift - self._levels[name] for name, log in logs.items() if name in self._levels]
+            found = [MAD_CONSISTENCY * abs(distance) / math.sqrt(2) for distance in moved]
+        if len(found) >= MIN_TESTS:
             found.sort()
-            self._pooled, self._wary = _middle(found), found[int(_NOISY * len(found))]
+            self._typical_noise = middle(found)
+            self._noisy_test_noise = found[int(_NOISY_TEST_QUANTILE * len(found))]
 
     # -- one test -----------------------------------------------------------------------------------------------------
 
-    def _walk(self, points: Iterable[_Point]) -> _Series:
-        """Return the history of a test, which begins again at each change."""
-        series = _Series()
+    def _replay(self, points: Iterable[_Point]) -> _ItemHistory:
+        """Return the history of a test, restarted at each confirmed change."""
+        history = _ItemHistory()
         for point in points:
-            if len(series.points) + len(series.residuals) < LEAST_HISTORY:
-                series.add(point.place)
+            if len(history) < MIN_HISTORY:
+                history.add(point.log)
                 continue
-            direction = self._departs(series, point)
+            direction = self._deviation(history, point)
             if not direction:
-                series.keep_pending()
-                series.add(point.place)
-            elif series.pending is not None and self._departs(series, series.pending) == direction:
-                series.begin_again(series.pending.place, point.place)
+                history.accept_pending()
+                history.add(point.log)
+            elif history.pending is not None and self._deviation(history, history.pending) == direction:
+                history.restart(history.pending.log, point.log)
             else:
-                series.keep_pending()
-                series.pending = point
-        return series
+                history.accept_pending()
+                history.pending = point
+        return history
 
-    def _departs(self, series: _Series, point: _Point) -> int:
-        """Return 1 or -1 when a point lies above or below what the history explains, else 0."""
-        level = series.level
-        moved = point.place - level
+    def _deviation(self, history: _ItemHistory, point: _Point) -> int:
+        """Return 1 or -1 when a value lies above or below what the history explains, else 0."""
+        level = history.level
+        moved = point.log - level
         direction = 1 if moved > 0 else -1
-        if not self._matters(level, point.place):
+        if not self._matters(level, point.log):
             return 0
-        # A test that does not feel what slows the others down must not seem to change when their shift is removed.
-        if not self._matters(level, point.place + point.shift - self._usual, 0.5, direction):
+        # A test that a busy machine does not slow down must not seem faster when the shift of the others is removed.
+        if not self._matters(level, point.log + point.shift - self._usual_shift, 0.5, direction):
             return 0
-        noise = self._noise_of(series)
-        if noise is None or abs(moved) <= _SPREADS * noise * math.sqrt(1 + _MEDIAN_VARIANCE / len(series.points)):
+        noise = self._noise_of(history)
+        if noise is None:
             return 0
-        distances = series.distances()
-        if len(distances) >= LEAST_HISTORY:
-            beyond = max(1, round(_ODD * len(distances)))
-            further = distances[-1 - beyond] if direction > 0 else distances[beyond]
-            if moved * direction <= further * direction:
+        # The level varies too: it is a median of few values.
+        if abs(moved) <= _DEVIATION_FACTOR * noise * math.sqrt(1 + MEDIAN_VARIANCE / len(history.points)):
+            return 0
+        distances = history.distances()
+        if len(distances) >= MIN_HISTORY:
+            outliers = max(1, round(_OUTLIER_SHARE * len(distances)))
+            limit = distances[-1 - outliers] if direction > 0 else distances[outliers]
+            if moved * direction <= limit * direction:
                 return 0
         return direction
 
-    def _matters(self, level: float, place: float, share: float = 1.0, direction: int = 0) -> bool:
-        """Return whether a change is as large as the limits want, or as a share of them; in a direction, if given."""
-        was = self._scale.backward(level)
-        change = self._scale.backward(place) - was
+    def _matters(self, level: float, log: float, share: float = 1.0, direction: int = 0) -> bool:
+        """Return whether a change reaches a share of the limits, in one direction if one is given."""
+        before = self._scale.from_log(level)
+        change = self._scale.from_log(log) - before
         if direction:
             change *= direction
         else:
             change = abs(change)
-        return change >= share * max(self._limits.effect * abs(was), self._limits.change)
+        return change >= share * max(self._limits.effect * abs(before), self._limits.change)
 
-    def _noise_of(self, series: _Series) -> float | None:
-        """Return the noise of a test, drawn towards that of all tests the more the shorter its history is.
+    def _noise_of(self, history: _ItemHistory) -> float | None:
+        """Return the noise of a test, shrunk towards that of all tests; see `_PRIOR_RUNS`.
 
-        One that cannot be told from its own history yet counts as a noisy one.
+        A test with too short a history counts as a noisy one. None means that there are too few tests as well.
         """
-        distances = series.distances()
-        known = len(distances) >= LEAST_HISTORY
-        prior = self._pooled if known else self._wary
+        distances = history.distances()
+        known = len(distances) >= MIN_HISTORY
+        prior = self._typical_noise if known else self._noisy_test_noise
         if prior is None:
-            return max(_noise(distances), _LEAST_NOISE) if known else None
+            return max(noise_of(distances), _MIN_NOISE) if known else None
         weight = len(distances) - 1.0
-        own = _noise(distances) if weight else 0.0
-        return max(math.sqrt((weight * own**2 + _PRIOR * prior**2) / (weight + _PRIOR)), _LEAST_NOISE)
+        own = noise_of(distances) if weight else 0.0
+        return max(math.sqrt((weight * own**2 + _PRIOR_RUNS * prior**2) / (weight + _PRIOR_RUNS)), _MIN_NOISE)
 
-    def _change(self, name: ItemName, series: _Series, head: float, base: float | None) -> Change:
-        points = [self._point(values, name) for values in self._timeline.head]
+    def _change(self, name: ItemName, history: _ItemHistory, head: float, base: float | None) -> Change:
+        points = [self._point(values, name) for values in self._runs.head]
         found = [point for point in points if point is not None]
-        between, after = self._point(self._timeline.between, name), self._point(self._timeline.after, name)
-        if not self._timeline.base:
-            between = series.pending
-            series.pending = None
-        elif series.pending is not None:
+        between, after = self._point(self._runs.between, name), self._point(self._runs.after, name)
+        if not self._runs.base:
+            between = history.pending
+            history.pending = None
+        elif history.pending is not None:
             follower = between or found[0]
-            if self._departs(series, series.pending) == self._departs(series, follower):
-                series.begin_again(series.pending.place)
+            if self._deviation(history, history.pending) == self._deviation(history, follower):
+                history.restart(history.pending.log)
             else:
-                series.keep_pending()
-        departures = [self._departs(series, point) for point in found]
-        direction, confirmed = _verdict(
-            departures,
-            self._departs(series, between) if between is not None else None,
-            self._departs(series, after) if after is not None else None,
+                history.accept_pending()
+        direction, confirmed = _confirm(
+            [self._deviation(history, point) for point in found],
+            self._deviation(history, between) if between is not None else None,
+            self._deviation(history, after) if after is not None else None,
         )
-        level, noise = series.level, self._noise_of(series)
+        level, noise = history.level, self._noise_of(history)
         return Change(
-            *(direction, confirmed, base, head, self._scale.backward(level + self._usual)),
-            self._scale.backward(_median([point.place for point in found]) + self._usual),
-            None if noise is None else math.expm1(noise),
-            len(series.points) + len(series.residuals),
+            direction=direction,
+            confirmed=confirmed,
+            base=base,
+            head=head,
+            level=self._scale.from_log(level + self._usual_shift),
+            corrected=self._scale.from_log(median([point.log for point in found]) + self._usual_shift),
+            noise=None if noise is None else math.expm1(noise),
+            history=len(history),
         )
 
     def _point(self, values: Values | None, name: ItemName) -> _Point | None:
@@ -402,16 +443,17 @@ class _Judge:
         return _Point(self._logs[id(values)][name] - shift, shift)
 
 
-def _verdict(departures: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:
-    """Return the direction in which the head departs, and whether another occasion confirms it.
+def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:
+    """Return the direction in which the head deviates, and whether another run confirms it.
 
-    Of several occasions of the head most have to depart, and two at least.
+    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. Of several runs of
+    the head more than half have to deviate, and at least two.
     """
-    last = departures[-1]
-    if len(departures) > 1:
+    last = deviations[-1]
+    if len(deviations) > 1:
         for direction in (1, -1):
-            number = departures.count(direction)
-            if number > 1 and 2 * number > len(departures):
+            number = deviations.count(direction)
+            if number > 1 and 2 * number > len(deviations):
                 return direction, True
         return (last, None if after is None else after == last) if last else (0, None)
     if not last:
@@ -421,31 +463,15 @@ def _verdict(departures: Sequence[int], before: int | None, after: int | None) -
     return last, None if after is None else False
 
 
-def _together(occasions: Sequence[Values]) -> dict[ItemName, float]:
-    """Return what each test took on some occasions, in the middle."""
-    if len(occasions) == 1:
-        return dict(occasions[0])
+def _median_by_test(runs: Sequence[Values]) -> dict[ItemName, float]:
+    """Return the median of the values of each test in some runs."""
+    if len(runs) == 1:
+        return dict(runs[0])
     gathered: dict[ItemName, list[float]] = {}
-    for values in occasions:
+    for values in runs:
         for name, value in values.items():
             gathered.setdefault(name, []).append(value)
-    return {name: _median(values) for name, values in gathered.items()}
-
-
-def _noise(distances: Sequence[float]) -> float:
-    """Return the standard deviation that the median distance stands for, as small samples need it."""
-    number = len(distances)
-    factor = _SMALL_SAMPLES.get(number, number / (number - 0.8) if number > 1 else 1.0)
-    return factor * _CONSISTENCY * _median([abs(distance) for distance in distances])
-
-
-def _median(values: Iterable[float]) -> float:
-    return _middle(sorted(values))
-
-
-def _middle(ordered: Sequence[float]) -> float:
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return {name: median(values) for name, values in gathered.items()}
 
 
 def _ratio(value: float, unit: float) -> float | None:

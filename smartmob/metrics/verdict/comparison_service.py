@@ -1,52 +1,52 @@
-"""Compares sides: gathers what was measured, asks how busy the machine was, and applies the rule."""
+"""The comparison service: reads the runs of both sides and the host load, and detects what changed between them."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from smartmob.errors import InvalidInput
+from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.runtime import clock
 from smartmob.metrics import model
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict import change_detection, verdicts
-from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Moment
+from smartmob.metrics.verdict import change_detection, series, verdicts
+from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
-from smartmob.metrics.verdict.change_detection import LEAST_HISTORY, SCALES, ItemName, RunHistory, Values
-from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, judge_load, load_on
+from smartmob.metrics.verdict.change_detection import MIN_HISTORY, SCALES, ItemName, RunHistory, Values
+from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
 from smartmob.metrics.verdict.references import ReferenceResolver
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
     Comparison,
     ComparisonRequest,
+    Environment,
     ItemVerdict,
-    MeasuredContext,
     Side,
 )
 
-_VALUES = 400_000
-_READ_AT_ONCE = 10
-_WATCHED = 5
-_AT_ONCE = 2
-_TOLD_OF_RUN = 100
-_REMEMBERED_SECONDS = 60.0
+_MAX_VALUES = 400_000  # values of tests that one comparison reads: some tens of MB
+_RUNS_AT_ONCE = 10  # earlier runs that one query reads
+_LOAD_RUNS = 5  # earlier runs whose host load is read; older ones hardly change a median
+_COMPARISONS_AT_ONCE = 2  # each keeps a thread busy
+_RUN_VERDICT_ITEMS = 100  # tests in the verdict on a run
+_CACHE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Contexts:
-    """The contexts of both sides: those that are known, and in which each session measured."""
+    """The contexts of both sides: those that are stored by hash, and the hashes by session."""
 
     known: Mapping[str, model.Context]
-    used: Mapping[str, Sequence[str]]
+    by_session: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What was found in one place; `unfit` tells why its tests cannot be judged.
+class _EnvironmentResult:
+    """The result in one environment; `unfit` is the reason why its tests cannot be judged, or None.
 
     It may change with anything that is stored for these `sessions`, or as soon as one of `contexts` measures again.
     """
@@ -59,79 +59,95 @@ class _Outcome:
 
 
 class ComparisonService:
-    """Compares sides; `watch` knows how busy machines were, if somebody does."""
+    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines."""
 
     def __init__(
         self, reader: HistoryReader, runs: RunFinder, window: timedelta, host_load: HostLoadSource | None = None
     ) -> None:
         self._reader = reader
-        self._sides = ReferenceResolver(reader, runs)
-        self._occasions = BaselineRuns(reader, window)
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._memory: VerdictCache[Comparison] = VerdictCache()
-        self.watch = host_load
+        self._references = ReferenceResolver(reader, runs)
+        self._baseline_runs = BaselineRuns(reader, window)
+        self._slots = asyncio.Semaphore(_COMPARISONS_AT_ONCE)
+        self._cache: VerdictCache[Comparison] = VerdictCache()
+        self.host_load = host_load
 
-    async def compare(self, asked: ComparisonRequest) -> Comparison:
-        """Return what became slower from the base to the head; raises InvalidInput and NotFound."""
-        base, head = await self._sides.find("base", asked.base), await self._sides.find("head", asked.head)
+    async def compare(self, request: ComparisonRequest) -> Comparison:
+        """Return what changed from the base to the head. Raises InvalidInput and NotFound for either name."""
+        base = await self._references.resolve("base", request.base)
+        head = await self._references.resolve("head", request.head)
         if set(base.sessions) <= set(head.sessions):
-            raise InvalidInput.at("head", f"{asked.head} has all sessions of {asked.base}; compare it with another")
-        return _comparison(base, head, asked, await self._outcomes(base, head, asked))
+            raise InvalidInput.at("head", f"{request.head} has all sessions of {request.base}; compare it with another")
+        return _comparison(base, head, request, await self._results(base, head, request))
 
-    async def verdict_of_run(self, ident: str, resource: verdicts.Resource) -> Comparison:
-        """Return what became slower in a run against what was before it, without the noise; raises NotFound."""
-        head = await self._sides.run(ident)
+    async def verdict_of_run(self, ident: str, resource: verdicts.Resource = "total_time") -> Comparison:
+        """Return what changed in a run against all runs before it, without noise, from the cache. Raises NotFound."""
+        head = await self._references.run(ident)
         key = (head.id, resource)
-        if (known := self._memory.get(key, clock.epoch())) is not None:
-            return known
-        with self._memory.watch() as changed:
-            asked = ComparisonRequest(resource=resource, limit=_TOLD_OF_RUN)
-            outcomes = await self._outcomes(None, head, asked)
-            found = _comparison(None, head, asked, outcomes, noise=False)
-            sessions = frozenset(head.sessions).union(*(outcome.sessions for outcome in outcomes))
-            contexts = frozenset[str]().union(*(outcome.contexts for outcome in outcomes))
-            self._memory.put(key, found, clock.epoch() + _REMEMBERED_SECONDS, changed, sessions, contexts)
+        if (cached := self._cache.get(key, clock.epoch())) is not None:
+            return cached
+        with self._cache.track_changes() as changed:
+            request = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)
+            results = await self._results(None, head, request)
+            found = _comparison(None, head, request, results, noise=False)
+            sessions = frozenset(head.sessions).union(*(result.sessions for result in results))
+            contexts = frozenset[str]().union(*(result.contexts for result in results))
+            self._cache.put(key, found, clock.epoch() + _CACHE_SECONDS, changed, sessions, contexts)
         return found
 
-    def forget(self, session_h: str, context_h: str) -> None:
-        """Take note that a metric was stored."""
-        self._memory.forget(session_h, context_h)
+    async def series(self, item_id: uuid.UUID, limit: int) -> series.Series:
+        """Return the latest executions of a test by its id, oldest first. Raises NotFound."""
+        rows = await self._reader.items([item_id])
+        if not rows:
+            raise NotFound(f"there is no test {item_id}; a comparison has the ids of its tests")
+        name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
+        found = await self._reader.series(await self._reader.same_items(*name), limit)
+        contexts = await self._reader.contexts(sorted({row["context_h"] for row in found}))
+        return series.time_series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
 
-    def forget_all(self) -> None:
-        """Take note that many metrics were stored or removed."""
-        self._memory.clear()
+    def invalidate(self, session_h: str, context_h: str) -> None:
+        """Drop the cached verdicts that a new metric could change."""
+        self._cache.invalidate(session_h, context_h)
 
-    # -- places -------------------------------------------------------------------------------------------------------
+    def invalidate_all(self) -> None:
+        """Drop all cached verdicts, because many metrics were stored or removed."""
+        self._cache.invalidate_all()
 
-    async def _outcomes(self, base: Side | None, head: Side, asked: ComparisonRequest) -> list[_Outcome]:
-        async with self._turns:
-            used = await self._reader.contexts_of([*(base.sessions if base else ()), *head.sessions])
-            known = await self._reader.contexts(sorted({h for hashes in used.values() for h in hashes}))
-            contexts = _Contexts(known, used)
-            return [await self._outcome(h, contexts, base, head, asked) for h in _places(contexts, head)]
+    # -- environments -------------------------------------------------------------------------------------------------
 
-    async def _outcome(
-        self, context_h: str, found: _Contexts, base: Side | None, head: Side, asked: ComparisonRequest
-    ) -> _Outcome:
-        contexts = await self._reader.contexts_like(context_h)
-        plan = await self._occasions.plan(contexts, base, head)
+    async def _results(self, base: Side | None, head: Side, request: ComparisonRequest) -> list[_EnvironmentResult]:
+        async with self._slots:
+            by_session = await self._reader.contexts_of([*(base.sessions if base else ()), *head.sessions])
+            known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
+            contexts = _Contexts(known, by_session)
+            return [await self._result(h, contexts, base, head, request) for h in _environments_of(contexts, head)]
+
+    async def _result(
+        self, context_h: str, found: _Contexts, base: Side | None, head: Side, request: ComparisonRequest
+    ) -> _EnvironmentResult:
+        contexts = await self._reader.contexts_of_environment(context_h)
+        plan = await self._baseline_runs.plan(contexts, base, head)
         if plan is None or not (plan.earlier or plan.base):
-            return await self._without_history(context_h, found, contexts, base, head, asked)
-        plan, values, ids = await self._values(plan, contexts, asked.resource)
+            return await self._without_history(context_h, found, contexts, base, head, request)
+        plan, values, ids = await self._values(plan, contexts, request.resource)
         context = found.known.get(context_h)
-        place = _place(context_h, context, ids)
-        host, busy = await self._load(context, contexts, plan)
-        timeline = _timeline(plan, values, busy)
-        judged = await asyncio.to_thread(change_detection.judge, timeline, SCALES[asked.resource], asked.limits())
+        environment = _environment(context_h, context, ids)
+        host, busy = await self._assess_loads(context, contexts, plan)
+        history = _run_history(plan, values, busy)
+        changes = await asyncio.to_thread(
+            change_detection.detect_changes, history, SCALES[request.resource], request.limits()
+        )
         unfit = host.explanation if host is not None and host.busy else None
-        if unfit is None and len(timeline.history) < LEAST_HISTORY and busy & {one.first for one in plan.base}:
-            unfit = f"the processors of {place.machine_node} were busy with something else while the base ran"
-        shift = verdicts.shift_found(judged.shift, asked.resource)
-        items = verdicts.item_verdicts(judged, place, unfit, "history" if base is None else "base")
-        return _Outcome(
-            ComparedContext(context_h, place.machine_node, place.python_info, len(timeline.history), shift, host),
-            *(items, unfit, frozenset(name for occasion in plan.every() for name in occasion.hashes)),
-            frozenset(contexts) if plan.after is None else frozenset(),
+        if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
+            unfit = f"the processors of {environment.machine_node} were busy with something else while the base ran"
+        shift = verdicts.describe_shift(changes.shift, request.resource)
+        return _EnvironmentResult(
+            context=ComparedContext(
+                context_h, environment.machine_node, environment.python_info, len(history.history), shift, host
+            ),
+            items=verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base"),
+            unfit=unfit,
+            sessions=frozenset(name for run in plan.all_runs() for name in run.hashes),
+            contexts=frozenset(contexts) if plan.after is None else frozenset(),
         )
 
     async def _without_history(
@@ -141,138 +157,151 @@ class ComparisonService:
         contexts: Sequence[str],
         base: Side | None,
         head: Side,
-        asked: ComparisonRequest,
-    ) -> _Outcome:
-        reason = _nothing_before(base, context_h, found)
-        by_session = await self._reader.values(asked.resource, head.sessions, contexts)
+        request: ComparisonRequest,
+    ) -> _EnvironmentResult:
+        reason = _why_no_history(base, context_h, found)
+        by_session = await self._reader.values(request.resource, head.sessions, contexts)
         names = await self._names(by_session)
-        tested = {names[ident]: value for values in by_session.values() for ident, value in values.items()}
-        place = _place(context_h, found.known.get(context_h), {name: str(ident) for ident, name in names.items()})
-        items = verdicts.unmatched(tested, place, reason)
-        return _Outcome(None, items, reason, frozenset(head.sessions), frozenset(contexts))
+        values = {names[ident]: value for found in by_session.values() for ident, value in found.items()}
+        ids = {name: str(ident) for ident, name in names.items()}
+        items = verdicts.unfit_verdicts(values, _environment(context_h, found.known.get(context_h), ids), reason)
+        return _EnvironmentResult(None, items, reason, frozenset(head.sessions), frozenset(contexts))
 
     # -- values and loads ---------------------------------------------------------------------------------------------
 
     async def _values(
         self, plan: ComparisonPlan, contexts: Sequence[str], resource: str
-    ) -> tuple[ComparisonPlan, dict[Moment, Values], dict[ItemName, str]]:
-        """Return what each test took on each occasion, and the ids of the tests.
+    ) -> tuple[ComparisonPlan, dict[Position, Values], dict[ItemName, str]]:
+        """Return the plan, the values of its runs, and the ids of the tests.
 
-        Of a suite with very many tests the history is cut, so that what is read has a bound.
+        The history of a suite with very many tests is cut, so that the number of values is bounded.
         """
         by_session: dict[str, dict[uuid.UUID, float]] = {}
 
-        async def read(occasions: Sequence[BaselineRun]) -> None:
-            hashes = [name for occasion in occasions for name in occasion.hashes]
+        async def read(runs: Sequence[BaselineRun]) -> None:
+            hashes = [name for run in runs for name in run.hashes]
             by_session.update(await self._reader.values(resource, hashes, contexts))
 
-        await read([*plan.base, *plan.head, *plan.further])
+        await read([*plan.base, *plan.head, *plan.confirming])
         kept = 0
-        while kept < len(plan.earlier) and sum(map(len, by_session.values())) < _VALUES:
-            kept = min(kept + _READ_AT_ONCE, len(plan.earlier))
-            await read(plan.earlier[len(plan.earlier) - kept :][:_READ_AT_ONCE])
-        plan = ComparisonPlan(plan.earlier[len(plan.earlier) - kept :], plan.base, plan.head, plan.between, plan.after)
+        while kept < len(plan.earlier) and sum(map(len, by_session.values())) < _MAX_VALUES:
+            kept = min(kept + _RUNS_AT_ONCE, len(plan.earlier))
+            await read(plan.earlier[len(plan.earlier) - kept :][:_RUNS_AT_ONCE])
+        plan = replace(plan, earlier=plan.earlier[len(plan.earlier) - kept :])
         names = await self._names(by_session)
-        values: dict[Moment, Values] = {
-            occasion.first: _least(occasion, by_session, names) for occasion in plan.every()
-        }
+        values: dict[Position, Values] = {run.first: _least_values(run, by_session, names) for run in plan.all_runs()}
         return plan, values, {name: str(ident) for ident, name in names.items()}
 
     async def _names(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> dict[uuid.UUID, ItemName]:
         rows = await self._reader.items(list({ident for found in by_session.values() for ident in found}))
         return {row["item_id"]: (row["item_path"], row["item"], row["item_variant"], row["kind"]) for row in rows}
 
-    async def _load(
+    async def _assess_loads(
         self, context: model.Context | None, contexts: Sequence[str], plan: ComparisonPlan
-    ) -> tuple[HostLoadFound | None, set[Moment]]:
-        """Return how busy the machine was while the head ran, and which other occasions it was unusually busy on."""
-        if self.watch is None or context is None:
+    ) -> tuple[HostLoadFound | None, set[Position]]:
+        """Return the host load of the head, and the other runs during which the machine was unusually busy."""
+        if self.host_load is None or context is None:
             return None, set()
-        head, others = plan.head[-1], [*plan.earlier[-_WATCHED:], *plan.base[-_WATCHED:]]
-        watched = [head, *others, *plan.further]
-        rows = await self._reader.efforts([name for occasion in watched for name in occasion.hashes], contexts)
-        efforts = {row["session_h"]: SuiteLoad(*tuple(row.values())[1:]) for row in rows}
-        loads: dict[Moment, tuple[float, float]] = {}
-        for occasion in watched:
-            effort = SuiteLoad.together([efforts[name] for name in occasion.hashes if name in efforts])
-            if effort is not None:
-                cpu = load_on(context.machine_node, await self.watch.busy(effort.started_at, effort.ended_at))
+        head, others = plan.head[-1], [*plan.earlier[-_LOAD_RUNS:], *plan.base[-_LOAD_RUNS:]]
+        runs = [head, *others, *plan.confirming]
+        rows = await self._reader.suite_loads([name for run in runs for name in run.hashes], contexts)
+        by_session = {row["session_h"]: SuiteLoad(*tuple(row.values())[1:]) for row in rows}
+        loads: dict[Position, tuple[float, float]] = {}
+        for run in runs:
+            suite = SuiteLoad.combined([by_session[name] for name in run.hashes if name in by_session])
+            if suite is not None:
+                hosts = await self.host_load.busy(suite.started_at, suite.ended_at)
+                cpu = cpu_of_node(context.machine_node, hosts)
                 if cpu is not None:
-                    loads[occasion.first] = (cpu, effort.share(context.cpu_count))
-        earlier = [max(0.0, cpu - own) for cpu, own in (loads[one.first] for one in others if one.first in loads)]
-        found = {moment: judge_load(context.machine_node, *load, earlier) for moment, load in loads.items()}
-        busy = {moment for moment, host in found.items() if host.busy and moment != head.first}
+                    loads[run.first] = (cpu, suite.cpu_percent(context.cpu_count))
+        earlier = [max(0.0, cpu - tests) for cpu, tests in (loads[run.first] for run in others if run.first in loads)]
+        found = {first: assess_load(context.machine_node, *load, earlier) for first, load in loads.items()}
+        busy = {first for first, load in found.items() if load.busy and first != head.first}
         return found.get(head.first), busy
 
 
 def _comparison(
-    base: Side | None, head: Side, asked: ComparisonRequest, outcomes: Sequence[_Outcome], *, noise: bool = True
+    base: Side | None,
+    head: Side,
+    request: ComparisonRequest,
+    results: Sequence[_EnvironmentResult],
+    *,
+    noise: bool = True,
 ) -> Comparison:
-    items = verdicts.ordered(item for outcome in outcomes for item in outcome.items)
-    counts = verdicts.counted(items)
-    contexts = [outcome.context for outcome in outcomes if outcome.context is not None]
-    shift = max((context.shift for context in contexts), key=lambda one: one.tests, default=verdicts.UNKNOWN_SHIFT)
-    unfit = [outcome.unfit for outcome in outcomes if outcome.unfit is not None]
-    verdict, explanation = verdicts.overall(counts, shift, unfit)
-    told = items if noise else [item for item in items if item.verdict != "noise"]
-    unit = SCALES[asked.resource].unit
+    items = verdicts.by_severity(item for result in results for item in result.items)
+    counts = verdicts.count_verdicts(items)
+    contexts = [result.context for result in results if result.context is not None]
+    shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)
+    unfit = [result.unfit for result in results if result.unfit is not None]
+    verdict, explanation = verdicts.overall_verdict(counts, shift, unfit)
+    reported = items if noise else [item for item in items if item.verdict != "noise"]
     return Comparison(
-        *(base, head, asked.resource, unit, verdict, explanation, counts, shift, contexts, told[: asked.limit])
+        base=base,
+        head=head,
+        resource=request.resource,
+        unit=SCALES[request.resource].unit,
+        verdict=verdict,
+        explanation=explanation,
+        counts=counts,
+        shift=shift,
+        contexts=contexts,
+        items=reported[: request.limit],
     )
 
 
-def _places(contexts: _Contexts, head: Side) -> list[str]:
-    """Return one context of each place that the head was measured in."""
+def _environments_of(contexts: _Contexts, head: Side) -> list[str]:
+    """Return one context of each environment that the head was measured in."""
     found: list[str] = []
-    for h in dict.fromkeys(h for name in head.sessions for h in contexts.used.get(name, ())):
-        known = contexts.known
-        if not any(h in known and one in known and model.is_alike(known[one], known[h]) for one in found):
+    known = contexts.known
+    for h in dict.fromkeys(h for name in head.sessions for h in contexts.by_session.get(name, ())):
+        if not any(h in known and one in known and model.is_same_environment(known[one], known[h]) for one in found):
             found.append(h)
     return found
 
 
-def _place(context_h: str, context: model.Context | None, ids: dict[ItemName, str]) -> MeasuredContext:
+def _environment(context_h: str, context: model.Context | None, ids: dict[ItemName, str]) -> Environment:
     if context is None:
-        return MeasuredContext(context_h, "", "", ids)
-    return MeasuredContext(context_h, context.machine_node, context.python_info, ids)
+        return Environment(context_h, "", "", ids)
+    return Environment(context_h, context.machine_node, context.python_info, ids)
 
 
-def _nothing_before(base: Side | None, context_h: str, contexts: _Contexts) -> str:
+def _why_no_history(base: Side | None, context_h: str, contexts: _Contexts) -> str:
     """Return in words why there is nothing to compare with."""
     if base is None:
         return "there is no earlier run of this machine and Python"
-    ours = contexts.known.get(context_h)
-    theirs = [contexts.known[h] for name in base.sessions for h in contexts.used.get(name, ()) if h in contexts.known]
+    ours, known = contexts.known.get(context_h), contexts.known
+    theirs = [known[h] for name in base.sessions for h in contexts.by_session.get(name, ()) if h in known]
     if not theirs or ours is None:
         return "the base has no measures of this machine and Python"
     differences = [verdicts.context_difference(ours, other) for other in theirs]
     return f"the base was measured elsewhere: {min(differences, key=len)}"
 
 
-def _timeline(plan: ComparisonPlan, values: Mapping[Moment, Values], busy: set[Moment]) -> RunHistory:
-    """Return what the rule is applied to; beside the two sides nothing counts that ran on a busy machine."""
+def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: set[Position]) -> RunHistory:
+    """Return the input of the change detection; besides the two sides, it has no runs of a busy machine."""
 
-    def of(occasion: BaselineRun | None) -> Values | None:
-        return None if occasion is None or occasion.first in busy else values[occasion.first]
+    def unless_busy(run: BaselineRun | None) -> Values | None:
+        return None if run is None or run.first in busy else values[run.first]
 
-    earlier = [occasion for occasion in plan.earlier if occasion.first not in busy]
+    earlier = [run for run in plan.earlier if run.first not in busy]
     if not plan.base and not earlier:
         earlier = list(plan.earlier)
     return RunHistory(
-        history=[values[occasion.first] for occasion in (*earlier, *plan.base)],
-        head=[values[occasion.first] for occasion in plan.head],
+        history=[values[run.first] for run in (*earlier, *plan.base)],
+        head=[values[run.first] for run in plan.head],
         base=len(plan.base),
-        between=of(plan.between),
-        after=of(plan.after),
+        between=unless_busy(plan.between),
+        after=unless_busy(plan.after),
     )
 
 
-def _least(
-    occasion: BaselineRun, by_session: Mapping[str, Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]
+def _least_values(
+    run: BaselineRun, by_session: Mapping[str, Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]
 ) -> dict[ItemName, float]:
-    found: dict[ItemName, float] = {}
-    for session_h in occasion.hashes:
+    """Return the least value of each test in the sessions of a run."""
+    least: dict[ItemName, float] = {}
+    for session_h in run.hashes:
         for ident, value in by_session.get(session_h, {}).items():
             name = names[ident]
-            found[name] = min(value, found.get(name, value))
-    return found
+            least[name] = min(value, least.get(name, value))
+    return least

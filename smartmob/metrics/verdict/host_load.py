@@ -1,7 +1,7 @@
-"""Whether a machine was busy with something else while tests ran: what is asked of whoever watches machines.
+"""The host load of a run: decides whether a machine was busy with something else while tests ran. No I/O.
 
-The tests themselves keep a machine busy, and some machines are never idle. So what counts is what the machine did
-besides the tests, against what it usually does besides them.
+The tests themselves keep a machine busy, and some machines are never idle. So the load by other programs is compared
+with the load by other programs in earlier runs.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import msgspec
 
 from smartmob.kernel.runtime.host_names import is_same_host
 
-UNUSUAL = 25.0
-"""Percent of all processors that something else may take more than usual before a run is unfit."""
+UNUSUAL_PERCENT = 25.0
+"""Percent of all processors that other programs may take above their usual share before a run is unfit."""
 
 
 class CpuLoad(Protocol):
-    """How busy the processors of a machine were."""
+    """The CPU use of a machine in a time span."""
 
     @property
     def avg(self) -> float:
-        """Return the average in percent of all processors."""
+        """Return the average, in percent of all processors."""
 
 
 class WatchedHost(Protocol):
@@ -32,37 +32,37 @@ class WatchedHost(Protocol):
 
     @property
     def host(self) -> str:
-        """Return its name."""
+        """Return the name of the machine."""
 
     @property
     def cpu(self) -> CpuLoad | None:
-        """Return how busy it was, None where it did not tell."""
+        """Return its CPU use, or None if it reported none."""
 
 
 class HostLoadSource(Protocol):
-    """Knows how busy machines were."""
+    """A source of host load."""
 
     async def busy(self, start: datetime, end: datetime) -> Sequence[WatchedHost]:
-        """Return the machines that reported from `start` until before `end`. Raises Unavailable."""
+        """Return the machines that reported from `start` until before `end`, with their CPU use. Raises Unavailable."""
 
 
 class SuiteLoad(msgspec.Struct, frozen=True):
-    """What the tests of a run themselves took of a machine: its span, and the seconds of processor time."""
+    """The load by the tests of a run: its time span, and the seconds of processor time that they used."""
 
     started_at: datetime
     ended_at: datetime
     cpu_seconds: float
 
     @classmethod
-    def together(cls, efforts: Sequence[SuiteLoad]) -> SuiteLoad | None:
-        """Return what parallel sessions took together, None without any."""
-        if not efforts:
+    def combined(cls, loads: Sequence[SuiteLoad]) -> SuiteLoad | None:
+        """Return the load of parallel sessions together, or None without any."""
+        if not loads:
             return None
-        first, last = (effort.started_at for effort in efforts), (effort.ended_at for effort in efforts)
-        return cls(min(first), max(last), sum(effort.cpu_seconds for effort in efforts))
+        first, last = (load.started_at for load in loads), (load.ended_at for load in loads)
+        return cls(min(first), max(last), sum(load.cpu_seconds for load in loads))
 
-    def share(self, cpu_count: int) -> float:
-        """Return what they took of all processors, in percent."""
+    def cpu_percent(self, cpu_count: int) -> float:
+        """Return the average load, in percent of all processors."""
         seconds = (self.ended_at - self.started_at).total_seconds()
         if seconds <= 0 or cpu_count <= 0:
             return 0.0
@@ -70,9 +70,10 @@ class SuiteLoad(msgspec.Struct, frozen=True):
 
 
 class HostLoadFound(msgspec.Struct, frozen=True):
-    """How busy the machine was while the head ran, in percent of all processors.
+    """The CPU use of the machine while the head ran, in percent of all processors.
 
-    `tests` is what the tests took, `others` the rest, `usual` the median of that rest in earlier runs if there are any.
+    `tests` is the load by the tests, `others` the rest, and `usual` the median of that rest in earlier runs, or null
+    without any.
     """
 
     host: str
@@ -84,21 +85,21 @@ class HostLoadFound(msgspec.Struct, frozen=True):
     explanation: str
 
 
-def load_on(node: str, hosts: Iterable[WatchedHost]) -> float | None:
-    """Return how busy the machine `node` was in percent, or None where it did not report."""
+def cpu_of_node(node: str, hosts: Iterable[WatchedHost]) -> float | None:
+    """Return the CPU use of the machine `node` in percent, or None if it did not report."""
     found = [host for host in hosts if is_same_host(host.host, node) and host.cpu is not None]
     found.sort(key=lambda host: host.host.lower() != node.lower())
     return found[0].cpu.avg if found and found[0].cpu is not None else None
 
 
-def judge_load(node: str, cpu: float, tests: float, earlier: Sequence[float]) -> HostLoadFound:
-    """Return whether a machine was unusually busy; `earlier` is what others took of it in earlier runs."""
+def assess_load(node: str, cpu: float, tests: float, earlier: Sequence[float]) -> HostLoadFound:
+    """Return whether a machine was unusually busy; `earlier` are the loads by other programs in earlier runs."""
     others = max(0.0, cpu - tests)
     usual = statistics.median(earlier) if earlier else None
-    busy = others - (usual or 0.0) >= UNUSUAL
-    than = f"usually {usual:.0f}%" if usual is not None else "it is not known what is usual"
-    says = (
+    busy = others - (usual or 0.0) >= UNUSUAL_PERCENT
+    than = f"usually {usual:.0f}%" if usual is not None else "the usual load is not known"
+    explanation = (
         f"The processors of {node} were busy for {cpu:.0f}%: {tests:.0f}% by the tests and {others:.0f}% by something "
         f"else ({than})."
     )
-    return HostLoadFound(node, busy, cpu, tests, others, usual, says)
+    return HostLoadFound(node, busy, cpu, tests, others, usual, explanation)

@@ -1,4 +1,4 @@
-"""One test over time, for a chart: its executions, and where it went to another machine or Python. No I/O."""
+"""The time series of one test, for a chart: its executions, and where its environment changed. No I/O."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SeriesPoint(msgspec.Struct, frozen=True):
 
 
 class ContextChange(msgspec.Struct, frozen=True):
-    """From this execution on the test was measured in another place; `what` tells how it differs."""
+    """From this execution on the test was measured in another environment; `what` describes the difference."""
 
     started_at: datetime
     context_h: str
@@ -37,7 +37,7 @@ class ContextChange(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """The latest executions of a test, oldest first, and where the place of measuring changed."""
+    """The latest executions of a test, oldest first, and where its environment changed."""
 
     item_id: str
     path: str
@@ -48,18 +48,18 @@ class Series(msgspec.Struct, frozen=True):
     changes: list[ContextChange]
 
 
-def series(
+def time_series(
     item_id: str, name: ItemName, points: Iterable[Mapping[str, Any]], contexts: Mapping[str, model.Context]
 ) -> Series:
-    """Return a test's executions, which are given oldest first."""
-    made = [SeriesPoint(**point) for point in points]
+    """Return the time series of a test; `points` are its executions, oldest first."""
+    executions = [SeriesPoint(**point) for point in points]
     changes = []
-    for before, point in pairwise(made):
-        if before.context_h == point.context_h:
+    for previous, point in pairwise(executions):
+        if previous.context_h == point.context_h:
             continue
-        theirs, ours = contexts.get(before.context_h), contexts.get(point.context_h)
+        theirs, ours = contexts.get(previous.context_h), contexts.get(point.context_h)
         known = theirs is not None and ours is not None
         what = context_difference(ours, theirs) if ours is not None and theirs is not None else ""
         if what or not known:
-            changes.append(ContextChange(point.started_at, point.context_h, what or "a context that is not known"))
-    return Series(item_id, *name, made, changes)
+            changes.append(ContextChange(point.started_at, point.context_h, what or "an unknown context"))
+    return Series(item_id, *name, executions, changes)

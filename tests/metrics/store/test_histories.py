@@ -1,4 +1,4 @@
-"""What histories are read from."""
+"""The queries of comparisons."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ async def _reader(client: Any, settings: Settings) -> AsyncIterator[HistoryReade
     await database.close()
 
 
-async def test_contexts_alike(client: Any, reader: HistoryReader) -> None:
-    """All but the frequency has to be equal; one that is not known is like itself alone."""
+async def test_contexts_of_one_environment_differ_in_frequency_only(client: Any, reader: HistoryReader) -> None:
+    """All fields but the frequency must be equal; an unknown context is equal to itself alone."""
     await describe(client, "d" * 32, cpu_frequency=1.0)
     await describe(client, "e" * 32, ram_total=1)
-    assert sorted(await reader.contexts_like("c" * 32)) == ["c" * 32, "d" * 32]
-    assert await reader.contexts_like("f" * 32) == ["f" * 32]
+    assert sorted(await reader.contexts_of_environment("c" * 32)) == ["c" * 32, "d" * 32]
+    assert await reader.contexts_of_environment("f" * 32) == ["f" * 32]
     assert set(await reader.contexts(["c" * 32, "f" * 32])) == {"c" * 32}
 
 
-async def test_sessions_by_time(client: Any, reader: HistoryReader) -> None:
-    """Until a place and after it, each once, in the order of time."""
+async def test_sessions_are_read_before_and_after_a_position(client: Any, reader: HistoryReader) -> None:
+    """Each session is read once, in the order of time."""
     await describe(client, "d" * 32, cpu_frequency=1.0)
     for hour in (2, 0, 1, 3):
         await send(client, f"s{hour}", hour, tags={"pipeline_branch": "main", "run": f"r{hour}"})
@@ -42,13 +42,13 @@ async def test_sessions_by_time(client: Any, reader: HistoryReader) -> None:
     contexts = ["c" * 32, "d" * 32]
     (one,) = await reader.sessions(contexts, ["s1", "unknown"])
     assert (one.session_h, one.run_tag, one.scm_ref, one.branch) == ("s1", "r1", "of-s1", "main")
-    assert [row.session_h for row in await reader.sessions_until(contexts, one.moment, 10)] == ["s0", "s1"]
-    assert [row.session_h for row in await reader.sessions_after(contexts, one.moment, 1)] == ["s2"]
+    assert [row.session_h for row in await reader.sessions_until(contexts, one.position, 10)] == ["s0", "s1"]
+    assert [row.session_h for row in await reader.sessions_after(contexts, one.position, 1)] == ["s2"]
     assert await reader.contexts_of(["s1", "s2"]) == {"s1": contexts, "s2": contexts[:1]}
 
 
-async def test_values(client: Any, reader: HistoryReader) -> None:
-    """The least of each test and session; what was not measured is left out."""
+async def test_the_least_value_of_each_test_is_read(client: Any, reader: HistoryReader) -> None:
+    """The least value of each test and session is read; missing measures are left out."""
     await send(client, "s0", 0)
     async with client.post("/metrics/", json=metric(session_h="s0", item="x", total_time=3.0)) as response:
         assert response.status == 201
@@ -64,24 +64,24 @@ async def test_values(client: Any, reader: HistoryReader) -> None:
     assert await reader.values("total_time", ["s0"], ["d" * 32]) == {}
 
 
-async def test_efforts(client: Any, reader: HistoryReader) -> None:
-    """From the first test to the end of the last; absurd numbers overflow nothing."""
+async def test_the_load_of_a_session_is_read(client: Any, reader: HistoryReader) -> None:
+    """The load reaches from the first test to the end of the last; absurd numbers do not overflow."""
     await send(client, "s0", 0, {"test_0": 60.0}, measures={"user_time": 1.0, "kernel_time": 0.5})
-    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    (row,) = await reader.suite_loads(["s0"], ["c" * 32])
     assert 59.0 < (row["ended_at"] - row["started_at"]).total_seconds() < 62.0
     assert row["cpu_seconds"] == pytest.approx(12.0)
     absurd = metric(session_h="s0", total_time=1.7e308, user_time=1.7e308, kernel_time=-1.7e308)
     async with client.post("/metrics/", json=absurd) as response:
         assert response.status == 201
-    (row,) = await reader.efforts(["s0"], ["c" * 32])
+    (row,) = await reader.suite_loads(["s0"], ["c" * 32])
     assert row["cpu_seconds"] == pytest.approx(1e7 + 12.0)
 
 
-async def test_names(client: Any, reader: HistoryReader) -> None:
-    """By their beginning, literally, the equal one first."""
+async def test_names_are_found_by_their_beginning(client: Any, reader: HistoryReader) -> None:
+    """The prefix is taken literally, and an equal name comes first."""
     for name in ("a%", "ab", "abc"):
         await send(client, name, 0, scm_ref=f"x{name}")
-    assert await reader.sessions_named("ab", 5) == ["ab", "abc"]
-    assert await reader.sessions_named("a%", 5) == ["a%"]
-    assert await reader.commits_named("xa", 2) == ["xa%", "xab"]
+    assert await reader.sessions_by_prefix("ab", 5) == ["ab", "abc"]
+    assert await reader.sessions_by_prefix("a%", 5) == ["a%"]
+    assert await reader.commits_by_prefix("xa", 2) == ["xa%", "xab"]
     assert await reader.latest_of_commit("xab", 5) == ["ab"]

@@ -1,4 +1,4 @@
-"""How metrics are found: pages at any depth, measures that were not taken, and how much work a page is."""
+"""The queries of listings: pages at any depth, missing measures, and the cost of a page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _load(database: Database, *loads: list[dict[str, Any]]) -> MetricsRead
 
 
 async def test_pages_across_blocks(database: Database) -> None:
-    """A page that begins in one block and ends in another has the right metrics, wherever it begins."""
+    """A page that spans two blocks has the right metrics, wherever it begins."""
     loads = [[metric(item=f"{load}-{n}") for n in range(3)] for load in range(4)]
     reader = await _load(database, *loads)
 
@@ -46,7 +46,7 @@ async def test_pages_across_blocks(database: Database) -> None:
 
 
 async def test_a_deep_page_reads_no_more_than_a_first_one(database: Database) -> None:
-    """What a page costs does not grow with its number: the plan reads the page's own metrics and their block's."""
+    """The query plan reads only the metrics of the page and of one block."""
     reader = await _load(database, *([metric(item=f"test_{n}") for n in range(200)] for _ in range(20)))
     await database.fetch("ANALYZE test_metrics")
     block = await database.fetchrow(reader._sql["find_block"], 3_950)
@@ -63,8 +63,8 @@ async def test_a_deep_page_reads_no_more_than_a_first_one(database: Database) ->
     assert max(rows) <= 200, plan
 
 
-async def test_measures_that_were_not_taken_come_last(database: Database) -> None:
-    """What a file does not tell is neither the most nor the least."""
+async def test_missing_measures_come_last(database: Database) -> None:
+    """A missing measure is neither the most nor the least."""
     reader = await _load(
         database,
         [metric(item="low", cpu_usage=0.1), metric(item="none", cpu_usage=None), metric(item="high", cpu_usage=9)],
@@ -75,17 +75,17 @@ async def test_measures_that_were_not_taken_come_last(database: Database) -> Non
         assert [row["item"] for row in rows] == expected
 
 
-async def test_every_metric_by_a_cursor(database: Database) -> None:
-    """All of them, in the order of arrival, or those of a filter."""
+async def test_a_cursor_yields_all_selected_metrics(database: Database) -> None:
+    """The cursor yields all metrics, or those of a filter, in the order of arrival."""
     reader = await _load(database, [metric(item=f"test_{n}", kind="ab"[n % 2]) for n in range(2_500)])
 
-    assert [row["item"] async for row in reader.every_metric(MetricFilter())] == [f"test_{n}" for n in range(2_500)]
-    assert len([row async for row in reader.every_metric(MetricFilter(kind="a"))]) == 1_250
+    assert [row["item"] async for row in reader.all_metrics(MetricFilter())] == [f"test_{n}" for n in range(2_500)]
+    assert len([row async for row in reader.all_metrics(MetricFilter(kind="a"))]) == 1_250
 
 
 @pytest.mark.parametrize("name", ["it's", 'a"b', "{0}", "%s", "$1", "; DROP TABLE test_sessions"])
 async def test_names_are_never_part_of_a_query(database: Database, name: str) -> None:
-    """Whatever a tag or a prefix is called, it is a value."""
+    """Names of tags and prefixes are passed as arguments, whatever they contain."""
     reader = MetricsReader(database)
 
     assert await reader.sessions(SessionFilter(prefix=name, tags=((name, name), (name, ""))), 0, 1) == []

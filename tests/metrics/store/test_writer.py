@@ -1,4 +1,4 @@
-"""How metrics are written: blocks, answers that are lost, loads of any size, and what is removed with time."""
+"""The writing of metrics: blocks, lost answers, bulk loads, and the removal of old data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _submission(rows: list[MetricRow]) -> Submission[MetricRow]:
 
 
 async def _blocks(database: Database) -> list[tuple[int | None, int]]:
-    """Return for each block what is written down, and how many metrics it really has."""
+    """Return for each block its stored and its real number of metrics."""
     rows = await database.fetch(
         "SELECT metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block) AS real "
         "FROM test_metric_blocks AS b ORDER BY block"
@@ -66,7 +66,7 @@ async def _blocks(database: Database) -> list[tuple[int | None, int]]:
 
 
 async def test_a_batch_that_was_committed_is_not_stored_twice(database: Database) -> None:
-    """When only the answer to a commit is lost, the same submissions change nothing the second time."""
+    """If only the answer to a commit is lost, the repeated submissions change nothing."""
     writer, connection = MetricsWriter(database), await database.connect()
     first, second = _submission(_rows(2)), _submission(_rows(3))
 
@@ -78,7 +78,7 @@ async def test_a_batch_that_was_committed_is_not_stored_twice(database: Database
 
 
 async def test_a_batch_that_was_not_committed_is_stored_the_second_time(database: Database) -> None:
-    """When the connection broke before the commit, the second attempt stores it."""
+    """If the connection is lost before the commit, the second attempt stores the batch."""
     writer = MetricsWriter(database)
     broken, connection = await database.connect(), await database.connect()
     submission = _submission(_rows(2))
@@ -94,7 +94,7 @@ async def test_a_batch_that_was_not_committed_is_stored_the_second_time(database
 
 
 async def test_a_restored_database_gets_the_tests_again(database: Database) -> None:
-    """What is known to be stored is forgotten with the connection, so a metric never lacks its test."""
+    """Known rows are forgotten with the connection, so that a metric never lacks its test."""
     writer = MetricsWriter(database)
     for _ in range(2):
         connection = await database.connect()
@@ -105,7 +105,7 @@ async def test_a_restored_database_gets_the_tests_again(database: Database) -> N
 
 
 async def test_blocks_are_counted_when_they_are_closed(database: Database) -> None:
-    """The open one is counted when asked, closed ones are written down, and the total fits throughout."""
+    """The open block is counted on request, closed blocks have a stored number, and the total is right throughout."""
     writer, connection, reader = MetricsWriter(database), await database.connect(), MetricsReader(database)
 
     for _ in range(5):
@@ -119,7 +119,7 @@ async def test_blocks_are_counted_when_they_are_closed(database: Database) -> No
 
 
 async def test_abandoned_blocks_are_closed(database: Database) -> None:
-    """A block that a killed service had left open is counted once it is old."""
+    """A block that a killed service left open is counted once it is old."""
     writer, connection = MetricsWriter(database), await database.connect()
     await writer.commit(connection, [_submission(_rows(3))])
     now = datetime.now(UTC)
@@ -131,8 +131,8 @@ async def test_abandoned_blocks_are_closed(database: Database) -> None:
     await connection.close()
 
 
-async def test_a_load_is_whole_or_not_there(database: Database) -> None:
-    """What fails in the middle leaves nothing; what ends well is there with its count."""
+async def test_a_load_is_stored_completely_or_not_at_all(database: Database) -> None:
+    """A failed load leaves nothing, and a successful one is counted."""
     writer = MetricsWriter(database)
 
     with pytest.raises(RuntimeError, match="in the middle"):
@@ -151,8 +151,8 @@ async def test_a_load_is_whole_or_not_there(database: Database) -> None:
     assert (load.metrics, await _blocks(database)) == (15, [(15, 15)])
 
 
-async def test_a_load_without_its_database(database: Database) -> None:
-    """It is refused as unavailable without waiting for all that would still come, and nothing is stored."""
+async def test_a_load_is_unavailable_when_the_connection_is_lost(database: Database) -> None:
+    """The load ends without reading the rest of its stream, and nothing is stored."""
     writer = MetricsWriter(database)
 
     async def endless() -> AsyncIterator[list[MetricRow]]:
@@ -172,8 +172,8 @@ async def test_a_load_without_its_database(database: Database) -> None:
     assert await _blocks(database) == []
 
 
-async def test_what_arrives_after_a_load_comes_after_it(database: Database) -> None:
-    """The order of arrival holds between metrics that come one by one and those of a load."""
+async def test_metrics_after_a_load_come_after_it(database: Database) -> None:
+    """The order of arrival holds between single metrics and those of a load."""
     writer, connection = MetricsWriter(database), await database.connect()
     await writer.commit(connection, [_submission(_rows(1, component="1"))])
     async with writer.bulk() as load:
@@ -186,8 +186,8 @@ async def test_what_arrives_after_a_load_comes_after_it(database: Database) -> N
     await connection.close()
 
 
-async def test_what_was_kept_for_long_enough_goes(database: Database) -> None:
-    """Metrics by the block they arrived in, sessions once they have no metrics left."""
+async def test_expired_metrics_and_sessions_are_deleted(database: Database) -> None:
+    """Metrics expire by their block, and sessions once they have no metrics left."""
     writer = MetricsWriter(database)
     for name, day in (("old", 1), ("young", 9)):
         received = NOW + timedelta(days=day)
@@ -205,8 +205,8 @@ async def test_what_was_kept_for_long_enough_goes(database: Database) -> None:
     assert await writer.expire(NOW + timedelta(days=5)) == (0, 0)
 
 
-async def test_links_of_sessions_that_never_came(database: Database) -> None:
-    """They go once nothing was measured in them any more; those of sessions and of metrics stay."""
+async def test_links_of_unknown_sessions_expire_with_their_metrics(database: Database) -> None:
+    """Links of stored sessions and of stored metrics remain."""
     writer = MetricsWriter(database)
     await writer.insert_session(("known", "2026-01-01", NOW, "", "{}", "{}", None, "k", NOW))
     await database.fetch("INSERT INTO test_session_contexts SELECT unnest(ARRAY['known', 'measured', 'gone']), 'c'")
@@ -221,8 +221,8 @@ async def test_links_of_sessions_that_never_came(database: Database) -> None:
     assert [row["session_h"] for row in rows] == ["known", "measured"]
 
 
-async def test_many_old_blocks_go_a_few_at_a_time(database: Database) -> None:
-    """However many there are, all of them go."""
+async def test_expired_blocks_are_deleted_in_steps(database: Database) -> None:
+    """All expired blocks are deleted, however many there are."""
     writer = MetricsWriter(database)
     await database.fetch("INSERT INTO test_metric_blocks SELECT n, 1 FROM generate_series(1, 70) AS n")
     await database.fetch(
@@ -234,35 +234,35 @@ async def test_many_old_blocks_go_a_few_at_a_time(database: Database) -> None:
 
 
 class TestBlockAllocator:
-    """Where the next metrics are placed."""
+    """The allocation of positions in the order of arrival."""
 
-    def test_numbers_follow_each_other(self) -> None:
+    def test_numbers_in_a_block_are_consecutive(self) -> None:
         """Each metric of a block has the next number."""
         blocks = BlockAllocator()
         assert [blocks.take(3, NOW)[1], blocks.take(2, NOW)[1], blocks.take(1, NOW)[1]] == [0, 3, 5]
 
     def test_a_full_or_old_block_is_followed_by_a_later_one(self) -> None:
-        """Full, old, closed: each time the next block's number is higher."""
+        """After a full, an old and a closed block, the number of the next block is higher."""
         blocks = BlockAllocator()
         numbers = [blocks.take(4096, NOW)[0], blocks.take(1, NOW)[0], blocks.take(1, NOW + timedelta(hours=1))[0]]
         blocks.close()
         numbers.append(blocks.take(1, NOW + timedelta(hours=1))[0])
         assert numbers == sorted(set(numbers))
 
-    def test_a_clock_that_is_set_back(self) -> None:
-        """The order of arrival holds."""
+    def test_a_clock_that_is_set_back_keeps_the_order(self) -> None:
+        """The next block has a higher number even if the clock is set back."""
         blocks = BlockAllocator()
         later = blocks.take(4096, NOW)[0]
         assert blocks.take(1, NOW - timedelta(days=1))[0] > later
 
-    def test_the_time_is_in_the_number(self) -> None:
-        """Blocks opened before a moment are below its first number."""
+    def test_the_number_of_a_block_contains_its_time(self) -> None:
+        """Blocks that were opened before a moment have lower numbers than it."""
         block = BlockAllocator().take(1, NOW)[0]
         assert first_block(NOW) <= block < first_block(NOW + timedelta(milliseconds=1))
 
 
-class TestUnnamed:
-    """Tests that no metric names any more."""
+class TestUnusedItems:
+    """Tests that no metric refers to."""
 
     HOUR = timedelta(hours=1)
 
@@ -281,47 +281,49 @@ class TestUnnamed:
         waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1)"
         return bool(await database.fetchval(waiting, "transactionid"))
 
-    async def test_they_go(self, database: Database) -> None:
-        """Those that nobody has asked for in a while; what a metric names stays, and what was just asked for."""
+    async def test_unused_tests_are_deleted(self, database: Database) -> None:
+        """Tests that were stored recently and tests of stored metrics remain."""
         writer = MetricsWriter(database)
         await self._store(writer, database, _rows(2, session_h="gone") + _rows(1, session_h="there"))
         await writer.delete_session("gone")
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0", "test_1"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (0, ["test_0", "test_1"])
 
         await self._age(database)
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (1, ["test_0"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (1, ["test_0"])
 
         await self._store(writer, database, _rows(2, session_h="later"))
         assert await self._items(database) == ["test_0", "test_1"]
 
-    async def test_what_is_stored_again_is_asked_for_again(self, database: Database) -> None:
-        """A service that starts, or has known a test for long, asks for it and so keeps it."""
+    async def test_a_test_that_is_stored_again_is_kept(self, database: Database) -> None:
+        """A service that has known a test for long, or has just started, stores it again."""
         await self._store(MetricsWriter(database), database, _rows(1, session_h="gone"))
         await self._age(database)
         writer = MetricsWriter(database)
         await self._store(writer, database, _rows(1, session_h="gone"))
         await writer.delete_session("gone")
 
-        assert (await writer.remove_unnamed_items(), await self._items(database)) == (0, ["test_0"])
+        assert (await writer.remove_unused_items(), await self._items(database)) == (0, ["test_0"])
 
-    async def test_a_few_at_a_time(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A round looks at so many and the next goes on behind them, from the first again after the last."""
+    async def test_a_round_checks_a_bounded_number_of_tests(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next round continues after the last test, and begins again at the end."""
         monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_AT_ONCE", 3)
-        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_OF_A_ROUND", 6)
+        monkeypatch.setattr("smartmob.metrics.store.writer._ITEMS_PER_ROUND", 6)
         writer = MetricsWriter(database)
         await self._store(writer, database, _rows(10, session_h="gone"))
         await writer.delete_session("gone")
         await self._age(database)
 
-        assert [await writer.remove_unnamed_items() for _ in range(2)] == [6, 4]
+        assert [await writer.remove_unused_items() for _ in range(2)] == [6, 4]
 
         await self._store(writer, database, _rows(2, session_h="gone"))
         await writer.delete_session("gone")
         await self._age(database)
-        assert sum([await writer.remove_unnamed_items() for _ in range(2)]) == 2
+        assert sum([await writer.remove_unused_items() for _ in range(2)]) == 2
 
-    async def test_one_that_is_asked_for_meanwhile(self, database: Database) -> None:
-        """The removal waits for who has asked before it, and then leaves the test where it is."""
+    async def test_a_test_that_is_stored_during_the_removal_is_kept(self, database: Database) -> None:
+        """The removal waits for a concurrent upsert, and then keeps the test."""
         writer, other = MetricsWriter(database), await database.connect()
         await self._store(writer, database, _rows(1, session_h="gone"))
         await writer.delete_session("gone")
@@ -332,14 +334,14 @@ class TestUnnamed:
             assert row is not None
             values = [[row[name]] for name in tuple(row.keys())[:7]]
             await other.execute(queries.load(PACKAGE)["insert_items"], *values)
-            removal = asyncio.ensure_future(writer.remove_unnamed_items())
+            removal = asyncio.ensure_future(writer.remove_unused_items())
             await until(lambda: self._waits(database))
 
         assert (await removal, await self._items(database)) == (0, ["test_0"])
         await other.close()
 
-    async def test_one_that_is_asked_for_a_moment_later(self, database: Database) -> None:
-        """Who asks for a test that is being removed waits, and makes it anew: its metric has it."""
+    async def test_a_test_that_was_just_removed_is_stored_again(self, database: Database) -> None:
+        """An upsert waits for a concurrent removal, and then stores the test anew."""
         writer, other = MetricsWriter(database), await database.connect()
         await self._store(MetricsWriter(database), database, _rows(1, session_h="gone"))
         await writer.delete_session("gone")
@@ -355,14 +357,14 @@ class TestUnnamed:
         assert (row["session_h"], row["item"]) == ("later", "test_0")
         await other.close()
 
-    async def test_not_during_a_load(self, database: Database) -> None:
-        """However long a load takes, the tests that its metrics name are there at its end."""
+    async def test_no_test_is_removed_during_a_load(self, database: Database) -> None:
+        """The tests of a long load are there at its end."""
         writer, cleaner = MetricsWriter(database), MetricsWriter(database)
 
         async def slow() -> AsyncIterator[list[MetricRow]]:
             yield _rows(3)
             await self._age(database)
-            assert await cleaner.remove_unnamed_items() == 0
+            assert await cleaner.remove_unused_items() == 0
             yield _rows(3)
 
         async with writer.bulk() as load:
@@ -371,10 +373,10 @@ class TestUnnamed:
         assert len(await MetricsReader(database).metrics_page(0, 10)) == 6
         await self._age(database)
         await writer.delete_session("5" * 32)
-        assert await cleaner.remove_unnamed_items() == 3
+        assert await cleaner.remove_unused_items() == 3
 
-    async def test_together_with_those_who_write(self, database: Database) -> None:
-        """Whoever comes first, removal or writer: no metric is ever without its test."""
+    async def test_removal_and_writers_together_leave_no_metric_without_its_test(self, database: Database) -> None:
+        """In any order of removals and writers, each metric has its test."""
         connections = [await database.connect() for _ in range(3)]
         for turn in range(10):
             # Each knows nothing, as a service that starts.
@@ -385,13 +387,13 @@ class TestUnnamed:
                     writer.commit(connection, [_submission(some)])
                     for writer, connection, some in zip(writers, connections, rows, strict=True)
                 ),
-                *(MetricsWriter(database).remove_unnamed_items(self.HOUR) for _ in range(3)),
+                *(MetricsWriter(database).remove_unused_items(self.HOUR) for _ in range(3)),
             )
             found = await MetricsReader(database).metrics_page(0, 1_000)
             assert len(found) == await database.fetchval("SELECT count(*) FROM test_metrics") == 60
             for number in range(3):
                 await writers[number].delete_session(f"{turn}-{number}")
             await self._age(database)
-        assert await MetricsWriter(database).remove_unnamed_items(self.HOUR) == 20
+        assert await MetricsWriter(database).remove_unused_items(self.HOUR) == 20
         for connection in connections:
             await connection.close()

@@ -1,69 +1,69 @@
-"""What is remembered, and when it is forgotten."""
+"""The cache of verdicts, and the invalidation of its entries."""
 
 from __future__ import annotations
 
 from smartmob.metrics.verdict.cache import VerdictCache
 
-NOBODY: frozenset[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 
 
-def _memory(most: int = 3) -> VerdictCache[str]:
-    """Return a memory that has the value `v` of `k`, which waits for the context `c` and depends on the session `s`."""
-    memory: VerdictCache[str] = VerdictCache(most)
-    with memory.watch() as changed:
-        memory.put("k", "v", 10.0, changed, frozenset({"s"}), frozenset({"c"}))
-    return memory
+def _cache(max_entries: int = 3) -> VerdictCache[str]:
+    """Return a cache with the value `v` of the key `k`, which depends on the session `s` and the context `c`."""
+    cache: VerdictCache[str] = VerdictCache(max_entries)
+    with cache.track_changes() as changed:
+        cache.put("k", "v", 10.0, changed, frozenset({"s"}), frozenset({"c"}))
+    return cache
 
 
-def test_it_is_remembered() -> None:
-    """A value is given until its end, and until something else is stored."""
-    memory = _memory()
-    memory.forget("other", "another")
-    assert (memory.get("k", 10.0), memory.get("k", 10.1), memory.get("x", 0.0)) == ("v", None, None)
+def test_a_value_is_cached_until_it_expires() -> None:
+    """A value is returned until its end, and stays when something else is stored."""
+    cache = _cache()
+    cache.invalidate("other", "another")
+    assert (cache.get("k", 10.0), cache.get("k", 10.1), cache.get("x", 0.0)) == ("v", None, None)
 
 
-def test_it_is_forgotten() -> None:
-    """A metric of its session, or of the context that it waits for, and everything at once."""
+def test_a_value_is_dropped_when_its_session_or_context_changes() -> None:
+    """A metric of its session or of its context drops a value, and so does a complete invalidation."""
     for session_h, context_h in (("s", "x"), ("x", "c")):
-        memory = _memory()
-        memory.forget(session_h, context_h)
-        assert memory.get("k", 0.0) is None
-    memory = _memory()
-    memory.clear()
-    assert memory.get("k", 0.0) is None
+        cache = _cache()
+        cache.invalidate(session_h, context_h)
+        assert cache.get("k", 0.0) is None
+    cache = _cache()
+    cache.invalidate_all()
+    assert cache.get("k", 0.0) is None
 
 
-def test_what_changed_meanwhile() -> None:
-    """A value that was overtaken while it was made is not remembered; what does not concern it does not matter."""
-    memory: VerdictCache[str] = VerdictCache()
+def test_a_value_that_changed_meanwhile_is_not_stored() -> None:
+    """A value whose sessions changed while it was computed is not cached; other changes do not matter."""
+    cache: VerdictCache[str] = VerdictCache()
     for number, (session_h, kept) in enumerate((("s", None), ("x", "v"))):
-        with memory.watch() as changed:
-            memory.forget(session_h, "x")
-            memory.put(number, "v", 10.0, changed, frozenset({"s"}), NOBODY)
-        assert memory.get(number, 0.0) == kept
-    with memory.watch() as changed:
-        memory.clear()
-        memory.put("k", "v", 10.0, changed, frozenset({"s"}), NOBODY)
-    assert memory.get("k", 0.0) is None
+        with cache.track_changes() as changed:
+            cache.invalidate(session_h, "x")
+            cache.put(number, "v", 10.0, changed, frozenset({"s"}), NOTHING)
+        assert cache.get(number, 0.0) == kept
+    with cache.track_changes() as changed:
+        cache.invalidate_all()
+        cache.put("k", "v", 10.0, changed, frozenset({"s"}), NOTHING)
+    assert cache.get("k", 0.0) is None
 
 
-def test_it_has_a_bound() -> None:
-    """What was not asked for the longest goes first, and nothing of it stays behind."""
-    memory = _memory()
+def test_the_least_recently_used_value_is_dropped() -> None:
+    """Above the limit the value that was not used for the longest time is dropped, with its index entries."""
+    cache = _cache()
     for key in ("a", "b"):
-        memory.put(key, key, 10.0, set(), frozenset({"s"}), NOBODY)
-    assert memory.get("k", 0.0) == "v"
-    memory.put("c", "c", 10.0, set(), frozenset({"t"}), NOBODY)
-    assert [memory.get(key, 0.0) for key in ("k", "a", "b", "c")] == ["v", None, "b", "c"]
-    memory.forget("s", "")
-    assert [memory.get(key, 0.0) for key in ("k", "b", "c")] == [None, None, "c"]
+        cache.put(key, key, 10.0, set(), frozenset({"s"}), NOTHING)
+    assert cache.get("k", 0.0) == "v"
+    cache.put("c", "c", 10.0, set(), frozenset({"t"}), NOTHING)
+    assert [cache.get(key, 0.0) for key in ("k", "a", "b", "c")] == ["v", None, "b", "c"]
+    cache.invalidate("s", "")
+    assert [cache.get(key, 0.0) for key in ("k", "b", "c")] == [None, None, "c"]
 
 
-def test_a_value_is_replaced() -> None:
-    """The later one counts, with what it depends on."""
-    memory = _memory()
-    memory.put("k", "w", 10.0, set(), frozenset({"t"}), NOBODY)
-    memory.forget("s", "c")
-    assert memory.get("k", 0.0) == "w"
-    memory.forget("t", "")
-    assert memory.get("k", 0.0) is None
+def test_a_later_value_replaces_an_earlier_one() -> None:
+    """The later value counts, with its own sessions and contexts."""
+    cache = _cache()
+    cache.put("k", "w", 10.0, set(), frozenset({"t"}), NOTHING)
+    cache.invalidate("s", "c")
+    assert cache.get("k", 0.0) == "w"
+    cache.invalidate("t", "")
+    assert cache.get("k", 0.0) is None

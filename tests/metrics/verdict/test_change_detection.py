@@ -1,4 +1,4 @@
-"""The rule of comparisons: what departs, what is confirmed, and what a thousand simulated tests make of it."""
+"""The change detection: deviations, confirmations, shifts, and a simulation of a thousand tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import verdicts as simulation
 from smartmob.metrics.verdict.change_detection import (
-    LEAST_HISTORY,
+    MIN_HISTORY,
     SCALES,
     Change,
     DetectedChanges,
@@ -20,7 +20,7 @@ from smartmob.metrics.verdict.change_detection import (
     Limits,
     RunHistory,
     Values,
-    judge,
+    detect_changes,
 )
 
 TIME = SCALES["total_time"]
@@ -35,8 +35,8 @@ def name(text: str) -> ItemName:
 SUBJECT = name("subject")
 
 
-def occasion(subject: float | None, seed: int, shift: float = 1.0, others: int = 20, noise: float = 0.01) -> Values:
-    """Return what a test took beside others of 100 ms that vary by `noise`."""
+def run(subject: float | None, seed: int, shift: float = 1.0, others: int = 20, noise: float = 0.01) -> Values:
+    """Return the values of a run: the subject, and other tests of 100 ms that vary by `noise`."""
     source = random.Random(seed)
     values = {name(f"other_{n}"): 0.1 * shift * math.exp(source.gauss(0.0, noise)) for n in range(others)}
     if subject is not None:
@@ -45,106 +45,106 @@ def occasion(subject: float | None, seed: int, shift: float = 1.0, others: int =
 
 
 def history(subject: float | None = 0.1, number: int = 10, **options: float) -> list[Values]:
-    """Return earlier occasions."""
-    return [occasion(subject, seed, **options) for seed in range(number)]  # type: ignore[arg-type]  # others is whole
+    """Return earlier runs."""
+    return [run(subject, seed, **options) for seed in range(number)]  # type: ignore[arg-type]  # others is whole
 
 
-def found(timeline: RunHistory, limits: Limits = USUAL, resource: str = "total_time") -> Change:
-    """Return what the rule says of the subject."""
-    return judge(timeline, SCALES[resource], limits).changes[SUBJECT]
+def change_of(runs: RunHistory, limits: Limits = USUAL, resource: str = "total_time") -> Change:
+    """Return the change of the subject."""
+    return detect_changes(runs, SCALES[resource], limits).changes[SUBJECT]
 
 
-def said(change: Change) -> tuple[int, bool | None]:
+def outcome(change: Change) -> tuple[int, bool | None]:
     """Return the direction of a change and whether it is confirmed."""
     return change.direction, change.confirmed
 
 
 class TestSuspicion:
-    """First a suspicion, then another occasion."""
+    """A first deviation is a suspicion, which another run confirms or clears."""
 
-    def test_nothing(self) -> None:
-        """What moves as it always did is noise."""
-        change = found(RunHistory(history(), [occasion(0.1, 99)]))
-        assert said(change) == (0, None)
+    def test_usual_variation_is_no_change(self) -> None:
+        """A value within the usual variation has no direction."""
+        change = change_of(RunHistory(history(), [run(0.1, 99)]))
+        assert outcome(change) == (0, None)
         assert change.history == 10
         assert change.corrected_ratio == pytest.approx(1.0, abs=0.05)
 
     @pytest.mark.parametrize(("factor", "direction"), [(1.5, 1), (0.6, -1)])
-    def test_the_first_time(self, factor: float, direction: int) -> None:
-        """A departure that nothing confirms is told as such."""
-        change = found(RunHistory(history(), [occasion(0.1 * factor, 99)]))
-        assert said(change) == (direction, None)
+    def test_a_first_deviation_is_unconfirmed(self, factor: float, direction: int) -> None:
+        """A deviation without a later run is neither confirmed nor cleared."""
+        change = change_of(RunHistory(history(), [run(0.1 * factor, 99)]))
+        assert outcome(change) == (direction, None)
         assert change.corrected_ratio == pytest.approx(factor, rel=0.05)
 
     @pytest.mark.parametrize(("after", "confirmed"), [(0.15, True), (0.1, False), (0.05, False)])
-    def test_the_next_occasion(self, after: float, confirmed: bool) -> None:
-        """It confirms what departs in the same direction, and clears the rest."""
-        timeline = RunHistory(history(), [occasion(0.15, 99)], after=occasion(after, 100))
-        assert said(found(timeline)) == (1, confirmed)
+    def test_the_next_run_confirms_or_clears_a_deviation(self, after: float, confirmed: bool) -> None:
+        """A deviation in the same direction confirms; any other value clears."""
+        past_runs = RunHistory(history(), [run(0.15, 99)], after=run(after, 100))
+        assert outcome(change_of(past_runs)) == (1, confirmed)
 
-    def test_the_occasion_before(self) -> None:
-        """Without a base, the last of the history is what the head confirms."""
-        assert said(found(RunHistory([*history(), occasion(0.15, 98)], [occasion(0.15, 99)]))) == (1, True)
+    def test_the_run_before_confirms_a_deviation(self) -> None:
+        """Without a base, the last run of the history can confirm the head."""
+        assert outcome(change_of(RunHistory([*history(), run(0.15, 98)], [run(0.15, 99)]))) == (1, True)
 
-    def test_the_occasion_before_was_an_outlier(self) -> None:
-        """The other way round it confirms nothing."""
-        assert said(found(RunHistory([*history(), occasion(0.05, 98)], [occasion(0.15, 99)]))) == (1, None)
+    def test_the_run_before_in_the_other_direction_confirms_nothing(self) -> None:
+        """A deviation in the other direction is no confirmation."""
+        assert outcome(change_of(RunHistory([*history(), run(0.05, 98)], [run(0.15, 99)]))) == (1, None)
 
-    def test_the_history_begins_again(self) -> None:
-        """What was confirmed is told once: after it the new level is the usual one."""
-        past = [*history(), *(occasion(0.15, seed) for seed in range(50, 53))]
-        change = found(RunHistory(past, [occasion(0.15, 99)]))
-        assert said(change) == (0, None)
+    def test_the_history_restarts_after_a_confirmed_change(self) -> None:
+        """A confirmed change is reported once; after it the new level is the usual one."""
+        past = [*history(), *(run(0.15, seed) for seed in range(50, 53))]
+        change = change_of(RunHistory(past, [run(0.15, 99)]))
+        assert outcome(change) == (0, None)
         assert change.level == pytest.approx(0.15, rel=0.05)
-        assert said(found(RunHistory(past, [occasion(0.1, 99)], after=occasion(0.1, 100)))) == (-1, True)
+        assert outcome(change_of(RunHistory(past, [run(0.1, 99)], after=run(0.1, 100)))) == (-1, True)
 
-    def test_a_test_that_the_next_occasion_lacks(self) -> None:
-        """It stays suspect."""
-        assert said(found(RunHistory(history(), [occasion(0.15, 99)], after=occasion(None, 100)))) == (1, None)
+    def test_a_deviation_stays_unconfirmed_if_the_next_run_lacks_the_test(self) -> None:
+        """A later run without the test neither confirms nor clears."""
+        assert outcome(change_of(RunHistory(history(), [run(0.15, 99)], after=run(None, 100)))) == (1, None)
 
 
 class TestBase:
-    """A base that was asked for by name."""
+    """A base that the request names."""
 
-    def test_between(self) -> None:
-        """What lies between the base and the head confirms the head."""
-        timeline = RunHistory(history(), [occasion(0.15, 99)], base=1, between=occasion(0.15, 98))
-        assert said(found(timeline)) == (1, True)
+    def test_a_run_between_base_and_head_confirms(self) -> None:
+        """A run between the base and the head that deviates too confirms the head."""
+        past_runs = RunHistory(history(), [run(0.15, 99)], base=1, between=run(0.15, 98))
+        assert outcome(change_of(past_runs)) == (1, True)
 
-    def test_a_base_that_was_slower_already(self) -> None:
-        """Against a base that departed as the head does, nothing has changed."""
-        timeline = RunHistory([*history(), occasion(0.15, 98)], [occasion(0.15, 99)], base=1)
-        change = found(timeline)
-        assert said(change) == (0, None)
+    def test_a_base_with_the_level_of_the_head_is_no_change(self) -> None:
+        """If the base deviated in the same way as the head, nothing changed between them."""
+        past_runs = RunHistory([*history(), run(0.15, 98)], [run(0.15, 99)], base=1)
+        change = change_of(past_runs)
+        assert outcome(change) == (0, None)
         assert change.level == pytest.approx(0.15, rel=0.05)
 
-    def test_a_base_that_was_an_outlier(self) -> None:
-        """A base that departed alone counts as noise of the history."""
-        timeline = RunHistory([*history(), occasion(0.15, 98)], [occasion(0.1, 99)], base=1)
-        assert said(found(timeline)) == (0, None)
+    def test_an_outlier_as_base_counts_as_noise(self) -> None:
+        """A base that deviates alone is part of the noise of the history."""
+        past_runs = RunHistory([*history(), run(0.15, 98)], [run(0.1, 99)], base=1)
+        assert outcome(change_of(past_runs)) == (0, None)
 
-    def test_values_are_those_of_the_sides(self) -> None:
-        """What was measured is told as it is, in the middle of several."""
-        past = [*history(), occasion(0.2, 97, noise=0.0), occasion(0.4, 98, noise=0.0)]
-        change = found(RunHistory(past, [occasion(0.6, 99, noise=0.0)], base=2))
+    def test_values_of_several_bases_are_their_median(self) -> None:
+        """The values in the result are as measured, and the median of several runs."""
+        past = [*history(), run(0.2, 97, noise=0.0), run(0.4, 98, noise=0.0)]
+        change = change_of(RunHistory(past, [run(0.6, 99, noise=0.0)], base=2))
         assert (change.base, change.head, change.ratio) == (pytest.approx(0.3), pytest.approx(0.6), pytest.approx(2.0))
 
-    def test_new_and_gone(self) -> None:
-        """Tests that one side lacks are told apart."""
-        judged = judge(RunHistory(history(None), [occasion(0.1, 99, others=19)], base=1), TIME, Limits())
-        assert list(judged.new) == [SUBJECT]
-        assert list(judged.gone) == [name("other_19")]
+    def test_tests_on_one_side_are_new_or_gone(self) -> None:
+        """Tests that one side lacks are listed as new or gone."""
+        detected = detect_changes(RunHistory(history(None), [run(0.1, 99, others=19)], base=1), TIME, Limits())
+        assert list(detected.new) == [SUBJECT]
+        assert list(detected.gone) == [name("other_19")]
 
-    def test_a_test_that_only_the_base_lacks(self) -> None:
-        """It is judged by its history."""
-        change = found(RunHistory([*history(), occasion(None, 98)], [occasion(0.15, 99)], base=1))
-        assert said(change) == (1, None)
+    def test_a_test_that_the_base_lacks_is_compared_with_its_history(self) -> None:
+        """The ratio then refers to the level."""
+        change = change_of(RunHistory([*history(), run(None, 98)], [run(0.15, 99)], base=1))
+        assert outcome(change) == (1, None)
         assert change.base is None
         assert change.ratio == pytest.approx(1.5, rel=0.05)
 
 
 class TestSeveralHeads:
-    """A commit that ran more than once."""
+    """A head with several runs of one commit."""
 
     @pytest.mark.parametrize(
         ("values", "expected"),
@@ -157,145 +157,147 @@ class TestSeveralHeads:
             ([0.06, 0.06, 0.1], (-1, True)),
         ],
     )
-    def test_most_of_them(self, values: Sequence[float], expected: tuple[int, bool | None]) -> None:
-        """Most have to depart and two at least; the last alone is suspect."""
-        heads = [occasion(value, 90 + number) for number, value in enumerate(values)]
-        assert said(found(RunHistory(history(), heads, base=1))) == expected
+    def test_more_than_half_of_the_heads_have_to_deviate(
+        self, values: Sequence[float], expected: tuple[int, bool | None]
+    ) -> None:
+        """More than half and at least two have to deviate; the last one alone is suspect."""
+        heads = [run(value, 90 + number) for number, value in enumerate(values)]
+        assert outcome(change_of(RunHistory(history(), heads, base=1))) == expected
 
 
 class TestShift:
-    """What moves all tests together."""
+    """Shifts, which move all tests together."""
 
-    def test_a_slow_machine(self) -> None:
-        """It is told by itself, and no test is blamed."""
-        judged = judge(RunHistory(history(), [occasion(0.1, 99, shift=1.4)]), TIME, Limits())
-        assert judged.shift.ratio == pytest.approx(1.4, rel=0.02)
-        assert judged.shift.notable
-        assert {change.direction for change in judged.changes.values()} == {0}
+    def test_a_shift_is_reported_and_no_test_is_blamed(self) -> None:
+        """A slow machine is a finding of its own, and no test changes."""
+        detected = detect_changes(RunHistory(history(), [run(0.1, 99, shift=1.4)]), TIME, Limits())
+        assert detected.shift.ratio == pytest.approx(1.4, rel=0.02)
+        assert detected.shift.notable
+        assert {change.direction for change in detected.changes.values()} == {0}
 
-    def test_a_change_on_a_slow_machine(self) -> None:
-        """It is seen all the same, by its own size."""
-        change = found(RunHistory(history(), [occasion(0.15, 99, shift=1.4)]))
+    def test_a_change_is_found_beside_a_shift(self) -> None:
+        """The size of a change on a slow machine is that without the shift."""
+        change = change_of(RunHistory(history(), [run(0.15, 99, shift=1.4)]))
         assert change.direction == 1
         assert change.corrected_ratio == pytest.approx(1.5, rel=0.05)
         assert change.ratio == pytest.approx(2.1, rel=0.05)
 
-    def test_a_test_that_only_waits(self) -> None:
-        """What does not feel a slow machine does not seem faster when the others' shift is removed."""
-        head = {**occasion(0.1, 99, shift=1.4), SUBJECT: 0.1}
-        assert said(found(RunHistory(history(), [head]))) == (0, None)
+    def test_a_test_that_the_shift_does_not_affect_is_no_improvement(self) -> None:
+        """A test that a slow machine does not affect must not seem faster when the shift is removed."""
+        head = {**run(0.1, 99, shift=1.4), SUBJECT: 0.1}
+        assert outcome(change_of(RunHistory(history(), [head]))) == (0, None)
 
-    def test_a_steady_machine(self) -> None:
-        """A shift that is as usual is nothing special."""
-        shift = judge(RunHistory(history(), [occasion(0.1, 99)]), TIME, Limits()).shift
+    def test_a_usual_shift_is_not_notable(self) -> None:
+        """A shift within its usual variation is not notable."""
+        shift = detect_changes(RunHistory(history(), [run(0.1, 99)]), TIME, Limits()).shift
         assert not shift.notable
         assert shift.usual == pytest.approx(1.0, abs=0.02)
 
-    def test_a_machine_that_always_varies(self) -> None:
-        """The same shift on a machine that is never steady is nothing special either."""
-        past = [occasion(0.1, seed, shift=1.0 + 0.3 * (seed % 3)) for seed in range(12)]
-        assert not judge(RunHistory(past, [occasion(0.1, 99, shift=1.4)]), TIME, Limits()).shift.notable
+    def test_a_shift_on_an_unsteady_machine_is_not_notable(self) -> None:
+        """The same shift on a machine that always varies is not notable."""
+        past = [run(0.1, seed, shift=1.0 + 0.3 * (seed % 3)) for seed in range(12)]
+        assert not detect_changes(RunHistory(past, [run(0.1, 99, shift=1.4)]), TIME, Limits()).shift.notable
 
-    def test_too_few_tests(self) -> None:
+    def test_too_few_tests_have_no_shift(self) -> None:
         """With four tests a slow machine cannot be told from slow tests, and nothing is removed."""
         past = history(others=3)
-        judged = judge(RunHistory(past, [occasion(0.15, 99, others=3)]), TIME, Limits())
-        assert (judged.shift.ratio, judged.shift.tests) == (None, 4)
-        assert said(judged.changes[SUBJECT]) == (1, None)
+        detected = detect_changes(RunHistory(past, [run(0.15, 99, others=3)]), TIME, Limits())
+        assert (detected.shift.ratio, detected.shift.tests) == (None, 4)
+        assert outcome(detected.changes[SUBJECT]) == (1, None)
 
-    def test_one_test_that_outweighs_all(self) -> None:
-        """A test of an hour among many of 100 ms moves nothing but itself."""
-        judged = judge(RunHistory(history(3600.0), [occasion(7200.0, 99)]), TIME, Limits())
-        assert judged.shift.ratio == pytest.approx(1.0, abs=0.02)
-        assert {key for key, change in judged.changes.items() if change.direction} == {SUBJECT}
+    def test_one_long_test_does_not_make_a_shift(self) -> None:
+        """A test of an hour among many of 100 ms changes nothing but itself."""
+        detected = detect_changes(RunHistory(history(3600.0), [run(7200.0, 99)]), TIME, Limits())
+        assert detected.shift.ratio == pytest.approx(1.0, abs=0.02)
+        assert {key for key, change in detected.changes.items() if change.direction} == {SUBJECT}
 
 
 class TestSizes:
-    """What is large enough to matter."""
+    """The size of a change, and its limits."""
 
-    def test_a_small_effect(self) -> None:
+    def test_a_change_below_the_least_effect_is_noise(self) -> None:
         """A change below the least effect is noise, however steady the test is."""
         past = history(noise=0.0)
-        assert found(RunHistory(past, [occasion(0.104, 99, noise=0.0)])).direction == 0
-        assert found(RunHistory(past, [occasion(0.104, 99, noise=0.0)]), Limits(0.02)).direction == 1
+        assert change_of(RunHistory(past, [run(0.104, 99, noise=0.0)])).direction == 0
+        assert change_of(RunHistory(past, [run(0.104, 99, noise=0.0)]), Limits(0.02)).direction == 1
 
-    def test_a_tiny_test(self) -> None:
-        """A factor of three of 100 µs is no second of anybody's time."""
-        assert found(RunHistory(history(0.0001), [occasion(0.0003, 99)])).direction == 0
-        assert found(RunHistory(history(0.0001), [occasion(0.0003, 99)]), Limits(0.05, 0.0001)).direction == 1
+    def test_a_change_below_the_least_time_is_noise(self) -> None:
+        """A factor of three is noise if it is less than the least change in seconds."""
+        assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)])).direction == 0
+        assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)]), Limits(0.05, 0.0001)).direction == 1
 
     @pytest.mark.parametrize("past", [0.0, 0.1])
-    def test_a_spread_of_zero(self, past: float) -> None:
-        """A history of equal values, zeros among them, is no reason to take a hair for a change."""
-        same = [dict.fromkeys(occasion(0.1, 1), past) for _ in range(10)]
+    def test_a_history_of_equal_values_has_a_least_noise(self, past: float) -> None:
+        """After equal values, zeros among them, a tiny difference is no change."""
+        same = [dict.fromkeys(run(0.1, 1), past) for _ in range(10)]
         head: dict[ItemName, float] = {**same[0], SUBJECT: past + 0.0004}
-        assert found(RunHistory(same, [head])).direction == 0
-        assert found(RunHistory(same, [{**head, SUBJECT: past + 0.05}])).direction == 1
+        assert change_of(RunHistory(same, [head])).direction == 0
+        assert change_of(RunHistory(same, [{**head, SUBJECT: past + 0.05}])).direction == 1
 
-    def test_a_coarse_clock(self) -> None:
-        """Zeros with now and then one tick of a clock are as usual."""
-        past = [{**occasion(None, seed), SUBJECT: 0.0156 if seed % 5 == 0 else 0.0} for seed in range(20)]
-        assert found(RunHistory(past, [{**occasion(None, 99), SUBJECT: 0.0156}])).direction == 0
+    def test_rare_ticks_of_a_coarse_clock_are_noise(self) -> None:
+        """Zeros with a tick of the clock now and then are the usual variation."""
+        past = [{**run(None, seed), SUBJECT: 0.0156 if seed % 5 == 0 else 0.0} for seed in range(20)]
+        assert change_of(RunHistory(past, [{**run(None, 99), SUBJECT: 0.0156}])).direction == 0
 
-    def test_a_noisy_test(self) -> None:
-        """Its own noise is the measure: 30 % are nothing where 20 % are usual."""
-        past = [{**occasion(None, s), SUBJECT: 0.1 * math.exp(random.Random(s).gauss(0.0, 0.2))} for s in range(20)]
-        assert found(RunHistory(past, [{**occasion(None, 99), SUBJECT: 0.13}])).direction == 0
+    def test_the_noise_of_a_test_sets_its_limit(self) -> None:
+        """A change by 30 % is noise in a test that varies by 20 %."""
+        past = [{**run(None, s), SUBJECT: 0.1 * math.exp(random.Random(s).gauss(0.0, 0.2))} for s in range(20)]
+        assert change_of(RunHistory(past, [{**run(None, 99), SUBJECT: 0.13}])).direction == 0
 
-    def test_one_outlier_does_not_blind(self) -> None:
-        """A single odd value in the history hides no change."""
-        past = [*history(number=5), occasion(1.0, 50), *history(number=5)]
-        assert found(RunHistory(past, [occasion(0.15, 99)])).direction == 1
+    def test_an_outlier_in_the_history_hides_no_change(self) -> None:
+        """A single outlier in the history does not widen the noise."""
+        past = [*history(number=5), run(1.0, 50), *history(number=5)]
+        assert change_of(RunHistory(past, [run(0.15, 99)])).direction == 1
 
 
 class TestLittleHistory:
-    """A base and a head, and nothing else."""
+    """Short histories."""
 
-    def test_two_occasions(self) -> None:
-        """The tests together tell what is usual."""
-        change = found(RunHistory([occasion(0.1, 1)], [occasion(0.2, 2)], base=1))
-        assert said(change) == (1, None)
+    def test_two_runs_use_the_noise_of_all_tests(self) -> None:
+        """With two runs, the differences of all tests give the noise."""
+        change = change_of(RunHistory([run(0.1, 1)], [run(0.2, 2)], base=1))
+        assert outcome(change) == (1, None)
         assert change.history == 1
         assert change.noise is not None
 
-    def test_two_occasions_of_few_tests(self) -> None:
-        """Neither history nor others: nothing can be told."""
-        change = found(RunHistory([occasion(0.1, 1, others=2)], [occasion(0.2, 2, others=2)], base=1))
+    def test_two_runs_of_few_tests_have_no_noise(self) -> None:
+        """With neither a history nor other tests, nothing can be detected."""
+        change = change_of(RunHistory([run(0.1, 1, others=2)], [run(0.2, 2, others=2)], base=1))
         assert (change.direction, change.noise) == (0, None)
 
-    def test_one_test_with_a_history(self) -> None:
-        """A test alone is judged by its own noise."""
-        assert said(found(RunHistory(history(others=0), [occasion(0.15, 99, others=0)]))) == (1, None)
-        short = found(RunHistory(history(others=0, number=LEAST_HISTORY - 1), [occasion(0.15, 99, others=0)]))
+    def test_one_test_is_judged_by_its_own_noise(self) -> None:
+        """A test alone needs a history of its own."""
+        assert outcome(change_of(RunHistory(history(others=0), [run(0.15, 99, others=0)]))) == (1, None)
+        short = change_of(RunHistory(history(others=0, number=MIN_HISTORY - 1), [run(0.15, 99, others=0)]))
         assert (short.direction, short.noise) == (0, None)
 
 
 class TestResources:
-    """What is no time."""
+    """Resources other than time."""
 
-    def test_memory_may_be_negative(self) -> None:
-        """The plugin subtracts a baseline; a growth from below zero is seen, and has no ratio."""
+    def test_negative_memory_can_change_but_has_no_ratio(self) -> None:
+        """The plugin subtracts a baseline, so memory can be below zero; a growth is found, and has no ratio."""
         past = [{name(f"t{n}"): -0.5 + 0.01 * ((n + s) % 3) for n in range(8)} for s in range(10)]
         head = {**past[0], name("t0"): 30.0}
-        judged = judge(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0))
-        change = judged.changes[name("t0")]
+        detected = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0))
+        change = detected.changes[name("t0")]
         assert (change.direction, change.ratio, change.corrected_ratio) == (1, None, None)
-        assert judged.shift.ratio is None
-        assert {key for key, other in judged.changes.items() if other.direction} == {name("t0")}
+        assert detected.shift.ratio is None
+        assert {key for key, other in detected.changes.items() if other.direction} == {name("t0")}
 
     def test_memory_has_no_shift(self) -> None:
-        """What all tests need more is a change of each."""
+        """If all tests need more memory, each of them has changed."""
         past = [{name(f"t{n}"): 10.0 + n for n in range(8)} for _ in range(10)]
         head = {key: value + 20.0 for key, value in past[0].items()}
-        changes = judge(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
+        changes = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
         assert {change.direction for change in changes.values()} == {1}
 
     @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(sorted(SCALES)))
-    def test_a_scale_is_undone(self, value: float, resource: str) -> None:
-        """What was put on a scale comes back, within its bounds."""
+    def test_from_log_reverses_to_log(self, value: float, resource: str) -> None:
+        """A value comes back from its logarithm, within the bounds of the scale."""
         scale = SCALES[resource]
         bounded = max(-1e15, min(value, 1e15))
-        assert scale.backward(scale.forward(value)) == pytest.approx(bounded, rel=1e-9, abs=1e-9)
+        assert scale.from_log(scale.to_log(value)) == pytest.approx(bounded, rel=1e-9, abs=1e-9)
 
     @given(
         st.lists(
@@ -308,22 +310,24 @@ class TestResources:
         st.sampled_from(sorted(SCALES)),
         st.booleans(),
     )
-    def test_whatever_was_sent(self, occasions: list[Mapping[ItemName, float]], resource: str, based: bool) -> None:
-        """Any numbers on any occasions get an answer of finite numbers, with every test of both sides in it once."""
-        timeline = RunHistory(occasions[:-1], occasions[-1:], base=int(based and len(occasions) > 1))
-        judged = judge(timeline, SCALES[resource], Limits())
-        assert set(judged.changes) | set(judged.new) == set(occasions[-1])
-        assert not set(judged.changes) & set(judged.new)
-        for change in judged.changes.values():
-            told = (change.level, change.corrected, change.noise or 0.0)
-            assert all(math.isfinite(number) for number in told)
+    def test_any_values_give_finite_results(
+        self, runs: list[Mapping[ItemName, float]], resource: str, based: bool
+    ) -> None:
+        """Any numbers in any runs give finite results, with each test of the head once."""
+        history_ = RunHistory(runs[:-1], runs[-1:], base=int(based and len(runs) > 1))
+        detected = detect_changes(history_, SCALES[resource], Limits())
+        assert set(detected.changes) | set(detected.new) == set(runs[-1])
+        assert not set(detected.changes) & set(detected.new)
+        for change in detected.changes.values():
+            numbers = (change.level, change.corrected, change.noise or 0.0)
+            assert all(math.isfinite(number) for number in numbers)
 
 
 class TestSimulation:
-    """A thousand tests with known changes, on a machine that is as bad as real ones."""
+    """A thousand tests with known changes on a simulated unsteady machine."""
 
-    def test_false_alarms_and_hits(self) -> None:
-        """Simple rules raise dozens of false alarms in a session; this one few, and finds most of what is large."""
+    def test_there_are_few_false_alarms_and_most_large_changes_are_found(self) -> None:
+        """Simple rules raise dozens of false alarms in a session; this one raises few, and finds most large changes."""
         suites, rules = 6, simulation.RULES
         sums = simulation.simulate(rules, suites, 30)
         false = {rule: sums[rule]["confirmed false"] / suites for rule in rules}
@@ -338,14 +342,14 @@ class TestSimulation:
         assert found[0.2] >= 0.35
         assert found[0.1] <= found[0.2] <= found[0.5]
 
-    def test_without_a_history(self) -> None:
-        """Two sessions alone still find what is large, at the price of more alarms than with a history."""
+    def test_two_sessions_find_large_changes(self) -> None:
+        """Two sessions alone still find large changes, with a few more false alarms."""
         sums = simulation.simulate({"smartmob": simulation.ours}, 6, 2)["smartmob"]
         assert sums["confirmed false"] / 6 <= 4.0
         assert sums["confirmed 50%"] / 6 / simulation.EACH >= 0.4
 
 
-def test_what_is_judged() -> None:
-    """A judgement without a head is empty."""
-    judged: DetectedChanges = judge(RunHistory(history(), []), TIME, Limits())
-    assert (judged.changes, judged.new) == ({}, {})
+def test_a_history_without_a_head_has_no_changes() -> None:
+    """Without a head there are neither changes nor new tests."""
+    detected: DetectedChanges = detect_changes(RunHistory(history(), []), TIME, Limits())
+    assert (detected.changes, detected.new) == ({}, {})

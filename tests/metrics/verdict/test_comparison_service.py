@@ -1,4 +1,4 @@
-"""Comparisons over HTTP: ten sessions of a suite, a test that becomes slower, and a machine that was busy."""
+"""Comparisons over HTTP: a test that becomes slower, environments, busy machines, and cached verdicts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def _history(client: Any, number: int = 10, **options: Any) -> None:
 class TestSlower:
     """A test becomes slower."""
 
-    async def test_suspect_then_regression(self, client: Any) -> None:
-        """The first session makes it suspect, the next one a regression; each run tells it by itself too."""
+    async def test_a_slower_test_is_first_suspect_and_then_a_regression(self, client: Any) -> None:
+        """The second slow session confirms the first, in comparisons and in the verdicts on both runs."""
         await _history(client)
         await send(client, "s10", 10, SLOW)
         first = await compare(client, "s09", "s10")
@@ -49,16 +49,16 @@ class TestSlower:
         await send(client, "s12", 12, SLOW)
         assert (await get(client, "/runs/s12/verdict"))["verdict"] == "noise"
 
-    async def test_once_only(self, client: Any) -> None:
-        """What does not come again was noise."""
+    async def test_a_slow_session_that_is_not_repeated_is_noise(self, client: Any) -> None:
+        """A single slow session is cleared by the next one."""
         await _history(client)
         await send(client, "s10", 10, SLOW)
         await send(client, "s11", 11)
         found = await compare(client, "s09", "s10")
         assert (found["verdict"], verdict_on(found, "test_3")) == ("noise", "noise")
 
-    async def test_faster(self, client: Any) -> None:
-        """The same for what becomes faster; the first time is no alarm."""
+    async def test_a_faster_test_is_an_improvement_once_confirmed(self, client: Any) -> None:
+        """The first faster session is no alarm."""
         await _history(client)
         await send(client, "s10", 10, {"test_3": 0.05})
         assert (await compare(client, "s09", "s10"))["verdict"] == "noise"
@@ -66,8 +66,8 @@ class TestSlower:
         found = await compare(client, "s09", "s11")
         assert (found["verdict"], verdict_on(found, "test_3")) == ("improvement", "improvement")
 
-    async def test_a_slow_machine(self, client: Any) -> None:
-        """It is the machine's fault, and told so."""
+    async def test_a_slow_machine_is_reported_and_no_test(self, client: Any) -> None:
+        """A shift of all tests is a finding about the machine."""
         await _history(client)
         await send(client, "s10", 10, dict.fromkeys(TESTS, 0.15))
         found = await compare(client, "s09", "s10")
@@ -75,15 +75,15 @@ class TestSlower:
         assert found["shift"]["ratio"] == pytest.approx(1.5, rel=0.03)
         assert "look for the reason in the machine" in found["shift"]["explanation"]
 
-    async def test_the_least_of_repeats(self, client: Any) -> None:
-        """Of several executions in a session the quickest counts."""
+    async def test_the_least_of_several_executions_counts(self, client: Any) -> None:
+        """Of several executions in a session the fastest counts."""
         await _history(client)
         await send(client, "s10", 10, SLOW)
         await send(client, "s10", 10)
         assert (await compare(client, "s09", "s10"))["verdict"] == "noise"
 
-    async def test_parallel_workers(self, client: Any) -> None:
-        """The sessions of a run are compared as one."""
+    async def test_parallel_sessions_are_compared_as_one_run(self, client: Any) -> None:
+        """A test that one worker ran at the usual speed is not slower."""
         await describe(client)
         for hour in range(11):
             for worker in range(2):
@@ -95,8 +95,8 @@ class TestSlower:
         assert found["head"]["sessions"] == ["s10-0", "s10-1"]
         assert found["contexts"][0]["sessions"] == 10
 
-    async def test_other_resources(self, client: Any) -> None:
-        """Memory and processors are compared in their own units."""
+    async def test_resources_are_compared_in_their_units(self, client: Any) -> None:
+        """Memory and CPU are compared in MB and cores."""
         await _history(client)
         await send(client, "s10", 10, measures={"mem_usage": 50.0, "cpu_usage": 0.5})
         await send(client, "s11", 11, measures={"mem_usage": 50.0, "cpu_usage": 0.5})
@@ -104,23 +104,23 @@ class TestSlower:
         assert (found["unit"], found["verdict"], found["counts"]["regression"]) == ("MB", "regression", 8)
         assert (await compare(client, "s09", "s11", resource="cpu_usage"))["verdict"] == "noise"
 
-    async def test_what_matters(self, client: Any) -> None:
-        """The least effect and change are asked for."""
+    async def test_limits_of_the_request_apply(self, client: Any) -> None:
+        """The request sets the least effect, the least change, and the number of tests."""
         await _history(client)
         for hour in (10, 11):
             await send(client, f"s{hour}", hour, {"test_3": 0.13})
         assert (await compare(client, "s09", "s11"))["verdict"] == "regression"
         assert (await compare(client, "s09", "s11", min_effect="0.5"))["verdict"] == "noise"
         assert (await compare(client, "s09", "s11", min_change="0.05"))["verdict"] == "noise"
-        told = await compare(client, "s09", "s11", limit="1")
-        assert [row["item"] for row in told["items"]] == ["test_3"]
+        limited = await compare(client, "s09", "s11", limit="1")
+        assert [row["item"] for row in limited["items"]] == ["test_3"]
 
 
 class TestContexts:
-    """Only what was measured in the same place is compared."""
+    """Only measures of one environment are compared."""
 
-    async def test_another_python(self, client: Any) -> None:
-        """It is said how the places differ."""
+    async def test_runs_of_another_python_are_unfit(self, client: Any) -> None:
+        """The explanation names the difference of the environments."""
         await _history(client)
         await describe(client, "d" * 32, python_info="3.14.0")
         await send(client, "s10", 10, SLOW, context_h="d" * 32)
@@ -128,35 +128,37 @@ class TestContexts:
         assert (found["verdict"], found["counts"]["unfit"], found["contexts"]) == ("unfit", 8, [])
         assert "python_info '3.11.7' became '3.14.0'" in found["explanation"]
 
-    async def test_another_frequency(self, client: Any) -> None:
-        """The plugin sends the frequency of the moment, which makes no other place."""
+    async def test_another_frequency_is_the_same_environment(self, client: Any) -> None:
+        """The plugin sends the frequency of the moment, which does not change the environment."""
         for hour in range(12):
             await describe(client, f"{hour:032}", cpu_frequency=2000.0 + hour)
             await send(client, f"s{hour:02}", hour, SLOW if hour > 9 else {}, context_h=f"{hour:032}")
         found = await compare(client, "s09", "s11")
         assert (found["verdict"], len(found["contexts"]), found["contexts"][0]["sessions"]) == ("regression", 1, 10)
 
-    async def test_two_places(self, client: Any) -> None:
-        """A commit that ran on two machines is compared on each."""
+    async def test_a_commit_on_two_machines_is_compared_on_each(self, client: Any) -> None:
+        """Each environment has its own findings."""
         await describe(client, "c" * 32)
         await describe(client, "d" * 32, machine_node="rack8")
         for hour in range(12):
-            for place in "cd":
-                times = SLOW if hour > 9 and place == "d" else {}
-                await send(client, f"{place}{hour:02}", hour, times, context_h=place * 32, scm_ref=f"commit-{hour:02}")
+            for letter in "cd":
+                times = SLOW if hour > 9 and letter == "d" else {}
+                await send(
+                    client, f"{letter}{hour:02}", hour, times, context_h=letter * 32, scm_ref=f"commit-{hour:02}"
+                )
         found = await compare(client, "commit-09", "commit-11")
         assert [one["machine_node"] for one in found["contexts"]] == ["rack7", "rack8"]
         assert found["counts"] | {"regression": 1, "noise": 15} == found["counts"]
         assert found["items"][0]["context_h"] == "d" * 32
 
-    async def test_a_context_that_never_came(self, client: Any) -> None:
-        """Its hash alone tells what is the same place."""
+    async def test_an_unknown_context_is_an_environment_of_its_own(self, client: Any) -> None:
+        """Without the context, its hash alone identifies the environment."""
         for hour in range(12):
             await send(client, f"s{hour:02}", hour, SLOW if hour > 9 else {})
         assert (await compare(client, "s09", "s11"))["verdict"] == "regression"
 
-    async def test_another_branch(self, client: Any) -> None:
-        """What another branch did meanwhile neither clears nor blames."""
+    async def test_runs_of_another_branch_confirm_nothing(self, client: Any) -> None:
+        """A run of another branch neither confirms nor clears."""
         await _history(client, tags={"pipeline_branch": "main"})
         await send(client, "s10", 10, SLOW, tags={"pipeline_branch": "feature"})
         await send(client, "s11", 11, tags={"pipeline_branch": "main"})
@@ -164,15 +166,15 @@ class TestContexts:
         await send(client, "s12", 12, SLOW, tags={"pipeline_branch": "feature"}, scm_ref="of-s10")
         assert (await compare(client, "s09", "s10"))["verdict"] == "regression"
 
-    async def test_the_first_run_ever(self, client: Any) -> None:
-        """It has nothing to be compared with."""
+    async def test_the_first_run_is_unfit(self, client: Any) -> None:
+        """A run without earlier runs cannot be judged."""
         await _history(client, 1)
         found = await get(client, "/api/v1/runs/s00/verdict")
         assert (found["verdict"], found["base"], found["counts"]["unfit"]) == ("unfit", None, 8)
         assert "no earlier run" in found["explanation"]
 
-    async def test_two_runs(self, client: Any) -> None:
-        """They are compared with low confidence."""
+    async def test_two_runs_are_compared_with_low_confidence(self, client: Any) -> None:
+        """The verdicts on a history of one run have low confidence."""
         await _history(client, 1)
         await send(client, "s01", 1, SLOW)
         found = await compare(client, "s00", "s01")
@@ -180,8 +182,8 @@ class TestContexts:
         assert {row["confidence"] for row in found["items"]} == {"low"}
         assert "low confidence" in found["items"][0]["reason"]
 
-    async def test_new_and_gone(self, client: Any) -> None:
-        """Tests on one side only are told, and are no regression."""
+    async def test_new_and_gone_tests_are_no_regressions(self, client: Any) -> None:
+        """Tests on one side only are listed, and do not change the overall verdict."""
         await _history(client)
         await send(client, "s10", 10, {"test_new": 5.0})
         found = await compare(client, "s09", "s10")
@@ -191,7 +193,7 @@ class TestContexts:
 
 
 class TestBusyMachine:
-    """What the machine did beside the tests."""
+    """Runs on a machine that was busy with other programs."""
 
     async def _run(self, client: Any, ident: str, name: str, hour: int, cpu: float, **options: Any) -> None:
         start = clock.now() - timedelta(hours=20)
@@ -204,8 +206,8 @@ class TestBusyMachine:
             async with client.post("/client/rack7", json=sample, headers=headers) as response:
                 assert response.status == 202, await response.text()
 
-    async def test_busy_with_something_else(self, client: Any) -> None:
-        """A session on a machine at 95 % is unfit; the same session on an idle one would be a regression."""
+    async def test_a_run_on_a_busy_machine_is_unfit(self, client: Any) -> None:
+        """A run at 95 % load by others is unfit, and confirms nothing later."""
         await describe(client)
         ident = await register(client, "rack7")
         times = {"test_0": 20.0}
@@ -224,8 +226,8 @@ class TestBusyMachine:
         assert (await compare(client, "s09", "s11"))["verdict"] == "suspect"
         assert (await get(client, "/runs/s11/verdict"))["verdict"] == "suspect"
 
-    async def test_busy_with_the_tests(self, client: Any) -> None:
-        """What the tests themselves take makes no run unfit."""
+    async def test_the_load_by_the_tests_makes_no_run_unfit(self, client: Any) -> None:
+        """The processor time of the tests is subtracted from the load."""
         await describe(client, cpu_count=1)
         ident = await register(client, "rack7")
         for hour in range(11):
@@ -235,8 +237,8 @@ class TestBusyMachine:
         assert found["verdict"] == "noise"
         assert found["contexts"][0]["host"]["tests"] == pytest.approx(92.0, abs=3.0)
 
-    async def test_busy_while_the_base_ran(self, client: Any) -> None:
-        """With nothing but two runs the base has to be fit as well."""
+    async def test_a_busy_base_makes_two_runs_unfit(self, client: Any) -> None:
+        """With two runs alone, the base must be fit as well."""
         await describe(client)
         ident = await register(client, "rack7")
         await self._run(client, ident, "s00", 0, 10.0, times={"test_0": 20.0})
@@ -247,11 +249,11 @@ class TestBusyMachine:
         assert (found["verdict"], "while the base ran" in found["explanation"]) == ("unfit", True)
 
 
-class TestRemembered:
-    """Verdicts of runs are remembered until they may be others."""
+class TestCachedVerdicts:
+    """Verdicts on runs are cached until stored data can change them."""
 
-    async def test_a_new_session(self, client: Any) -> None:
-        """The next session changes the verdict on the run before."""
+    async def test_a_new_session_changes_the_verdict_on_the_run_before(self, client: Any) -> None:
+        """The next session invalidates the cached verdict."""
         await _history(client)
         await send(client, "s10", 10, SLOW)
         for _ in range(2):
@@ -259,8 +261,8 @@ class TestRemembered:
         await send(client, "s11", 11, SLOW)
         assert (await get(client, "/runs/s10/verdict"))["verdict"] == "regression"
 
-    async def test_a_late_metric(self, client: Any) -> None:
-        """So does what is added to the run itself, and what is removed."""
+    async def test_late_metrics_and_deletions_change_the_verdict(self, client: Any) -> None:
+        """New metrics of the run and deleted sessions invalidate the cached verdict."""
         await _history(client)
         await send(client, "s10", 10, SLOW)
         assert (await get(client, "/runs/s10/verdict"))["verdict"] == "suspect"
@@ -270,8 +272,8 @@ class TestRemembered:
             assert (await client.delete(f"/sessions/s{hour:02}")).status == 200
         assert (await get(client, "/runs/s10/verdict"))["verdict"] == "unfit"
 
-    async def test_a_run_that_is_not_there(self, client: Any) -> None:
-        """It is 404, and a resource that is none is 400."""
+    async def test_an_unknown_run_or_resource_is_refused(self, client: Any) -> None:
+        """An unknown run answers 404, and an unknown resource 400."""
         await get(client, "/runs/nothing/verdict", 404)
         await _history(client, 1)
         problem = await get(client, "/runs/s00/verdict", 400, resource="luck")
@@ -289,7 +291,7 @@ class TestRemembered:
         ({"head": "a\0"}, "head"),
     ],
 )
-async def test_bad_arguments(client: Any, query: dict[str, str], where: str) -> None:
-    """They are 400 and named."""
+async def test_invalid_arguments_are_named(client: Any, query: dict[str, str], where: str) -> None:
+    """An invalid argument answers 400 with its name."""
     problem = await get(client, "/compare", 400, **query)
     assert problem["errors"][0]["where"] == where

@@ -1,4 +1,4 @@
-"""When a machine counts as busy with something else."""
+"""The assessment of the host load during a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartmob.metrics.verdict.host_load import SuiteLoad, judge_load, load_on
+from smartmob.metrics.verdict.host_load import SuiteLoad, assess_load, cpu_of_node
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -34,29 +34,31 @@ class _Host:
         (3.0, 9.0, [0.0], False),
     ],
 )
-def test_busy(cpu: float, tests: float, earlier: list[float], busy: bool) -> None:
-    """More than usual beside what the tests themselves take; never below nothing."""
-    found = judge_load("rack7", cpu, tests, earlier)
+def test_a_machine_is_busy_if_other_programs_use_more_than_usual(
+    cpu: float, tests: float, earlier: list[float], busy: bool
+) -> None:
+    """The load by the tests does not count, and the load by others is never negative."""
+    found = assess_load("rack7", cpu, tests, earlier)
     assert (found.busy, found.others >= 0.0, found.usual is None) == (busy, True, not earlier)
     assert f"{cpu:.0f}%" in found.explanation
 
 
-def test_what_the_tests_take() -> None:
-    """Parallel sessions take together what they take within the span of all."""
-    efforts = [SuiteLoad(NOON, NOON + timedelta(seconds=8), 8.0), SuiteLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
-    together = SuiteLoad.together(efforts)
-    assert together is not None
-    assert (together.share(2), together.share(0)) == (50.0, 0.0)
-    assert SuiteLoad(NOON, NOON, 1.0).share(1) == 0.0
-    assert SuiteLoad(NOON, NOON + timedelta(seconds=1), 9.0).share(1) == 100.0
-    assert SuiteLoad.together([]) is None
+def test_the_load_of_parallel_sessions_is_combined() -> None:
+    """Parallel sessions use their processor seconds within the span of all."""
+    loads = [SuiteLoad(NOON, NOON + timedelta(seconds=8), 8.0), SuiteLoad(NOON, NOON + timedelta(seconds=10), 2.0)]
+    combined = SuiteLoad.combined(loads)
+    assert combined is not None
+    assert (combined.cpu_percent(2), combined.cpu_percent(0)) == (50.0, 0.0)
+    assert SuiteLoad(NOON, NOON, 1.0).cpu_percent(1) == 0.0
+    assert SuiteLoad(NOON, NOON + timedelta(seconds=1), 9.0).cpu_percent(1) == 100.0
+    assert SuiteLoad.combined([]) is None
 
 
-def test_which_machine() -> None:
-    """Names are one in any case, and either may lack its domain; the same name goes before that."""
+def test_a_machine_is_found_with_or_without_its_domain() -> None:
+    """Names are compared without case, and either may lack its domain; an exact match comes first."""
     hosts = [_Host("RACK7", _Cpu(1.0)), _Host("rack7.lab", _Cpu(2.0)), _Host("rack8", _Cpu(3.0)), _Host("mute", None)]
-    assert load_on("rack7", hosts) == 1.0
-    assert load_on("rack7.lab", hosts) == 2.0
-    assert load_on("rack8.lab", hosts) == 3.0
-    assert load_on("rack7.other", hosts[1:]) is None
-    assert load_on("mute", hosts) is None
+    assert cpu_of_node("rack7", hosts) == 1.0
+    assert cpu_of_node("rack7.lab", hosts) == 2.0
+    assert cpu_of_node("rack8.lab", hosts) == 3.0
+    assert cpu_of_node("rack7.other", hosts[1:]) is None
+    assert cpu_of_node("mute", hosts) is None

@@ -1,4 +1,4 @@
-"""What a person may call the base and the head."""
+"""The names of the base and the head of a comparison."""
 
 from __future__ import annotations
 
@@ -38,22 +38,24 @@ async def _lab(client: Any) -> Any:
         ("commit:fe", "commit", "feed", 1),
     ],
 )
-async def test_names(lab: Any, name: str, kind: str, ident: str, sessions: int) -> None:
-    """Runs, sessions and commits by their names or the beginning of them, and the latest runs."""
+async def test_references_name_runs_sessions_and_commits(
+    lab: Any, name: str, kind: str, ident: str, sessions: int
+) -> None:
+    """A reference is a name or its beginning, with or without its kind, or one of the latest runs."""
     other = "f1" * 16 if ident != "f1" * 16 and ident != "feed" else "c0ffee01"
     base = (await compare(lab, name, other))["base"]
     assert (base["name"], base["kind"], base["id"], len(base["sessions"])) == (name, kind, ident, sessions)
     assert (await compare(lab, other, name))["head"]["id"] == ident
 
 
-async def test_defaults(lab: Any) -> None:
+async def test_the_last_two_runs_are_compared_by_default(lab: Any) -> None:
     """Without names the last run is compared with the one before."""
     found = await get(lab, "/api/v1/compare")
     assert (found["base"]["id"], found["head"]["id"]) == ("night/7", "f1" * 16)
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "says"),
+    ("name", "status", "detail"),
     [
         ("nothing", 404, "there is no run, session or commit nothing"),
         ("session:nothing", 404, "there is no session nothing"),
@@ -66,20 +68,20 @@ async def test_defaults(lab: Any) -> None:
         ("f", 400, "write commit:f or run:f"),
     ],
 )
-async def test_names_that_say_nothing(lab: Any, name: str, status: int, says: str) -> None:
-    """The answer says what to do."""
+async def test_an_unknown_or_ambiguous_reference_is_refused(lab: Any, name: str, status: int, detail: str) -> None:
+    """The error says what is wrong with the reference."""
     problem = await get(lab, "/api/v1/compare", status, base=name, head="latest")
-    assert says in problem["detail"]
+    assert detail in problem["detail"]
 
 
-async def test_with_itself(lab: Any) -> None:
-    """There is nothing to compare."""
+async def test_a_run_is_not_compared_with_itself(lab: Any) -> None:
+    """A head that has all sessions of the base answers 400."""
     problem = await get(lab, "/api/v1/compare", 400, base="feed", head="latest")
     assert problem["errors"][0]["where"] == "head"
 
 
-async def test_runs_without_measures(lab: Any) -> None:
-    """The latest runs are those that have measured something."""
+async def test_the_latest_runs_are_those_with_metrics(lab: Any) -> None:
+    """A session without metrics is not the latest run."""
     async with lab.post(
         "/sessions/",
         json={"session_h": "e" * 32, "run_date": "2026-11-02T00:00:00Z", "scm_ref": "x", "description": ""},

@@ -1,0 +1,93 @@
+// A view of continuous output: its newest lines, with search, pause and colours.
+
+import { Painter } from "./ansi.js";
+import { el, fill } from "./dom.js";
+
+const MAX_LINES = 5000;
+const LINES_PER_FRAME = 2000;
+
+export class OutputView {
+  constructor(place, tools) {
+    this.place = document.getElementById(place);
+    this.painter = new Painter();
+    this.waiting = [];
+    this.paused = false;
+    this.searched = "";
+    this.skipped = 0;
+    this.open = null;
+    this.pause = el("button", { class: "second", type: "button", "aria-pressed": "false", onclick: () => this.togglePause() }, "Pause");
+    this.search = el("input", { type: "search", "aria-label": "Search the output", placeholder: "search" });
+    this.search.addEventListener("input", () => this.searchAll());
+    this.status = el("span", { class: "quiet", role: "status" });
+    fill(tools, this.status, this.search, this.pause,
+      el("button", { class: "second", type: "button", onclick: () => { fill(this.place); this.open = null; } }, "Clear"));
+    this.frame = 0;
+  }
+
+  togglePause() {
+    this.paused = !this.paused;
+    this.pause.setAttribute("aria-pressed", String(this.paused));
+    this.pause.textContent = this.paused ? "Resume" : "Pause";
+    if (!this.paused) this.scheduleDraw();
+  }
+
+  // Adds a whole line, or several in an array.
+  add(lines) {
+    for (const line of [lines].flat()) this.waiting.push(line);
+    if (this.waiting.length > MAX_LINES) {
+      this.skipped += this.waiting.length - MAX_LINES;
+      this.waiting.splice(0, this.waiting.length - MAX_LINES);
+    }
+    if (this.paused) this.status.textContent = `${this.waiting.length} lines waiting`;
+    else this.scheduleDraw();
+  }
+
+  // Adds text that may end in the middle of a line.
+  write(text) {
+    const parts = text.split("\n");
+    if (this.open !== null) parts[0] = this.open + parts[0];
+    this.open = parts.pop();
+    this.add(parts.map((part) => part.replace(/\r$/, "").replace(/^.*\r(?=.)/, "")));
+  }
+
+  end() {
+    if (this.open) this.add(this.open);
+    this.open = null;
+  }
+
+  scheduleDraw() {
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.frame = 0;
+    if (this.paused) return;
+    const follows = this.place.scrollHeight - this.place.scrollTop - this.place.clientHeight < 40;
+    const lines = this.waiting.splice(0, LINES_PER_FRAME);
+    const nodes = document.createDocumentFragment();
+    if (this.skipped) { nodes.append(el("div", { class: "note" }, `${this.skipped} lines were skipped because they came too fast`)); this.skipped = 0; }
+    for (const line of lines) nodes.append(this.line(line));
+    this.place.append(nodes);
+    while (this.place.childElementCount > MAX_LINES) this.place.firstElementChild.remove();
+    this.status.textContent = "";
+    if (follows) this.place.scrollTop = this.place.scrollHeight;
+    if (this.waiting.length) this.scheduleDraw();
+  }
+
+  line(text) {
+    const node = el("div", text.startsWith("[smartmob] ") ? { class: "note" } : {}, this.painter.paint(text));
+    this.applySearch(node);
+    return node;
+  }
+
+  applySearch(node) {
+    node.hidden = this.searched !== "" && !node.textContent.toLowerCase().includes(this.searched);
+  }
+
+  searchAll() {
+    this.searched = this.search.value.trim().toLowerCase();
+    let found = 0;
+    for (const node of this.place.children) { this.applySearch(node); found += node.hidden ? 0 : 1; }
+    this.status.textContent = this.searched ? `${found} lines` : "";
+  }
+}

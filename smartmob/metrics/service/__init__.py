@@ -1,0 +1,23 @@
+"""The public face of the feature `metrics`: its services, one for each kind of use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smartmob.metrics.runs import RunFinder
+from smartmob.metrics.service.ingest import IngestService
+from smartmob.metrics.service.maintenance import MaintenanceService
+from smartmob.metrics.service.query import QueryService
+from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.host_load import HostLoadSource
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsService:
+    """The services of the feature: they store metrics, list them, find runs, compare runs, and maintain the tables."""
+
+    ingest: IngestService
+    queries: QueryService
+    runs: RunFinder
+    comparisons: ComparisonService
+    maintenance: MaintenanceService

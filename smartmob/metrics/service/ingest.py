@@ -1,0 +1,178 @@
+"""The ingest of the feature `metrics`: stores contexts, sessions and metrics, and deletes sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import orjson
+
+from smartmob.errors import Conflict, InvalidInput, NotFound
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.http import json_depth
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.metrics import model
+from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
+from smartmob.metrics.store.reader import context_from, session_from
+from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict.comparison_service import ComparisonService
+
+_BULK_MIN_METRICS = 5_000
+"""Metrics of one request from which they are written in a transaction of their own instead of by group commit."""
+
+_BULK_LOADS_AT_ONCE = 3
+"""Each holds a database connection for as long as its client sends."""
+
+AnyNewMetric = model.NewMetric | model.ImportedMetric
+
+
+class IngestService:
+    """The use cases that store and delete.
+
+    `live` writes small numbers of metrics by group commit. `comparisons` drops cached verdicts that new data can
+    change.
+    """
+
+    def __init__(
+        self,
+        writer: MetricsWriter,
+        live: GroupCommitWriter[model.MetricRow],
+        bus: EventBus,
+        comparisons: ComparisonService,
+    ) -> None:
+        self._writer = writer
+        self._live = live
+        self._bus = bus
+        self._comparisons = comparisons
+        self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
+
+    async def create_context(self, new: model.NewContext) -> model.Context:
+        """Store a context and return it; a stored one with the same hash is kept and returned."""
+        row = await self._writer.insert_context(
+            (
+                new.h,
+                new.cpu_count,
+                new.cpu_frequency,
+                new.cpu_type,
+                new.cpu_vendor or "",
+                new.memory(),
+                new.machine_node,
+                new.machine_type,
+                new.machine_arch,
+                new.system_info,
+                new.python_info,
+                clock.now(),
+            )
+        )
+        self._bus.publish(ContextStored(new.h))
+        return context_from(row)
+
+    async def create_session(self, new: model.NewSession) -> model.Session:
+        """Store a session and return it; a stored one with the same hash is kept and returned."""
+        now = clock.now()
+        text = new.description
+        deep = isinstance(text, str) and json_depth.is_too_deep(text)
+        tags = {"description": str(text)} if deep else model.tags_of(text)
+        scm_ref = new.scm_ref or ""
+        run_tag = tags.get(model.RUN_TAG) or None
+        row, is_new = await self._writer.insert_session(
+            (
+                new.session_h,
+                new.run_date,
+                datetime.fromtimestamp(model.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp()), UTC),
+                scm_ref,
+                msgspec.json.encode(new.description).decode(),
+                orjson.dumps(tags).decode(),
+                run_tag[: model.MAX_KEY_CHARACTERS] if run_tag else None,
+                model.run_key(scm_ref, tags),
+                now,
+            )
+        )
+        if is_new:
+            # Its metrics may have arrived before it.
+            self._comparisons.invalidate_all()
+            self._bus.publish(SessionStored(new.session_h, scm_ref))
+        return session_from(row)
+
+    async def create_metric(self, new: model.NewMetric) -> None:
+        """Store a metric; its session and context may arrive later."""
+        await self._live.put((model.metric_row(new, clock.epoch()),))
+        self._comparisons.invalidate(new.session_h, new.context_h)
+
+    async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
+        """Store all metrics or none; their session and context may arrive later."""
+        now = clock.epoch()
+        await self._live.put([model.metric_row(metric, now) for metric in new])
+        for metric in new:
+            self._comparisons.invalidate(metric.session_h, metric.context_h)
+
+    async def load_metrics(self, batches: AsyncIterator[Sequence[AnyNewMetric]]) -> int:
+        """Store any number of metrics, all or none; return how many."""
+        held: list[model.MetricRow] = []
+        async for batch in batches:
+            now = clock.epoch()
+            held += [model.metric_row(metric, now) for metric in batch]
+            if len(held) >= _BULK_MIN_METRICS:
+                break
+        else:
+            if held:
+                await self._live.put(held)
+                self._comparisons.invalidate_all()
+            return len(held)
+        async with self._bulk_loads, self._writer.bulk() as load:
+            await load.write(_rows_of(batches, held, live=True))
+        return self._loaded(load.metrics)
+
+    async def append_to_session(
+        self, session_h: str, offset: int, batches: AsyncIterator[Sequence[AnyNewMetric]]
+    ) -> int:
+        """Append metrics to the `offset` ones that a session has, all or none; return how many.
+
+        Thus an interrupted load can be continued, and a repeated one changes nothing. Raises Conflict if the session
+        has another number of metrics.
+        """
+        async with self._bulk_loads, self._writer.bulk() as load:
+            stored = await load.lock_session(session_h)
+            if stored != offset:
+                raise Conflict(f"the session has {stored} metrics, not {offset}; continue with offset={stored}")
+            await load.write(_rows_of(_only_of_session(session_h, batches), live=False))
+        return self._loaded(load.metrics)
+
+    async def delete_session(self, session_h: str) -> int:
+        """Delete a session with its metrics; return how many metrics. Raises NotFound."""
+        sessions, metrics = await self._writer.delete_session(session_h)
+        if not sessions and not metrics:
+            raise NotFound(f"there is no session {session_h}")
+        self._comparisons.invalidate_all()
+        self._bus.publish(SessionDeleted(session_h, metrics))
+        return metrics
+
+    def _loaded(self, metrics: int) -> int:
+        self._comparisons.invalidate_all()
+        self._bus.publish(MetricsStored(metrics))
+        return metrics
+
+
+async def _only_of_session(
+    session_h: str, batches: AsyncIterator[Sequence[AnyNewMetric]]
+) -> AsyncIterator[Sequence[AnyNewMetric]]:
+    """Yield the batches. Raises InvalidInput for a metric of another session."""
+    async for batch in batches:
+        if any(metric.session_h != session_h for metric in batch):
+            raise InvalidInput.at("$.session_h", f"expected {session_h}, the session in the address")
+        yield batch
+
+
+async def _rows_of(
+    batches: AsyncIterator[Sequence[AnyNewMetric]], first: Sequence[model.MetricRow] = (), *, live: bool
+) -> AsyncIterator[Sequence[model.MetricRow]]:
+    """Yield `first` and then the rows of `batches`; `live` metrics were measured just before they arrived."""
+    if first:
+        yield first
+    async for batch in batches:
+        now = clock.epoch() if live else None
+        if batch:
+            yield [model.metric_row(metric, now) for metric in batch]
