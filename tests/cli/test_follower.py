@@ -79,4 +79,4 @@ async def test_a_service_that_stops(reachable_path: Path, program: Any) -> None:
             stopped, code = await asyncio.gather(service.stop(signal.SIGINT), command.wait())
     assert (stopped, code) == (0, 3)
     assert command.output.count("| bye") == 2
-    assert command.errors == f"The service at {service.url} stops\n"
+    assert command.errors == f"The service at {service.url} is stopping\n"

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.cli.test_measures import JUNIT, write_pymon
 
 from tests.acceptance.commands import run
+from tests.cli.test_result_files import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(120)

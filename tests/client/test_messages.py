@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from smartmob.client import messages
 from smartmob.client.connection import ConnectionListener
-from smartmob.client.failures import ClientError
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter, ServerMethod
@@ -89,17 +88,6 @@ def test_unread_messages_are_bounded_by_count() -> None:
     found = asyncio.run(listener.output())
     assert len(found) == LIMITS.unread_messages + 1
     assert str(found[-1]).startswith("2000 messages were left out")
-
-
-def test_gathered_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listener gives a command up whose messages have more bytes than may be gathered."""
-    monkeypatch.setattr(LIMITS, "gathered_bytes", 100)
-    listener = Listener("ls", max_interval=None)
-    for _ in range(2):
-        listener.values(["x"], 60)
-    listener.finished(Done(1, 0))
-    with pytest.raises(ClientError, match="ls sent more than 1000000 messages or 100 bytes"):
-        asyncio.run(listener.output())
 
 
 @pytest.mark.parametrize("kind", [Listener, ConnectionListener])
