@@ -52,12 +52,12 @@ def command(
 
 def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None) -> int:
     from smartmob.turrets.turret import event_loop, keys
-    from smartmob.turrets.turret.session import Turret
+    from smartmob.turrets.turret.session import TurretSession
 
     curve = keys.keys(packed, hq_key_file, key_file)
 
     async def main() -> int:
-        turret = Turret(packed, curve, _say)
+        turret = TurretSession(packed, curve, _say)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, turret.quit)

@@ -58,7 +58,7 @@ class LoadGenerator(Protocol):
         """Remove and return the results since the last call; with `everything` also those of the current second."""
 
 
-class Turret:
+class TurretSession:
     """One turret; call `run` once. `notify` shows a message to the person at the terminal."""
 
     def __init__(self, package: Package, keys: Keys | None, notify: Notify) -> None:

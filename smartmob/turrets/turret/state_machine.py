@@ -139,7 +139,7 @@ Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard 
 
 
 @dataclass(slots=True)
-class _Run:
+class _JoinedRun:
     """The run that the turret takes part in. The id is None for a headquarters of OCT.
 
     `abandoned`: the headquarters no longer has this run. `sequence` is the last number, once all results are numbered.
@@ -175,7 +175,7 @@ class TurretMachine:
     state: str = "ready"
     smartmob_hq: bool = False
     reason: str = ""
-    run: _Run | None = None
+    run: _JoinedRun | None = None
     _last_report: tuple[str, int, int] | None = None
     _past_runs: set[str] = field(default_factory=set)
     _context: dict[str, Any] = field(default_factory=dict)
@@ -249,7 +249,7 @@ class TurretMachine:
             # The order comes from a headquarters of OCT that does not have this run.
             self._abandon(actions)
         elif order.command == "start" and self.state == "ready":
-            self.run = _Run(None, now, math.inf, "raw", dict(self._context))
+            self.run = _JoinedRun(None, now, math.inf, "raw", dict(self._context))
             self._fire(now, actions)
         elif order.command == "stop" and self.state == "firing":
             self._stop(actions, at_once=False)
@@ -269,7 +269,7 @@ class TurretMachine:
         start = now + wanted.starts_in
         if run is None:
             context = dict(self._context) | wanted.context
-            self.run = _Run(wanted.id, start, wanted.run_time, wanted.results, context)
+            self.run = _JoinedRun(wanted.id, start, wanted.run_time, wanted.results, context)
             self.state = "armed"
             if wanted.stopped or start + wanted.run_time <= now:
                 self._leave_run()

@@ -11,7 +11,7 @@ from typing import Any
 
 from smartmob.turrets.turret import configuration
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.session import Turret
+from smartmob.turrets.turret.session import TurretSession
 from smartmob.turrets.turret.sockets import Keys
 
 COROUTINE = """
@@ -52,7 +52,7 @@ class RunningTurret:
 
     def __init__(self, made: Package, keys: Keys | None = None) -> None:
         self.messages: list[str] = []
-        self.turret = Turret(made, keys, self.messages.append)
+        self.turret = TurretSession(made, keys, self.messages.append)
         self.task = asyncio.create_task(self.turret.run())
 
     async def end(self) -> int:
