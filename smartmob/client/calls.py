@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, Says, Sending, Started
+from smartmob.commands.protocol import Done, FromServer, Gap, Piece, ReceiveWindow, Says, SendWindow, Started
 from smartmob.errors import InvalidInput
 
 MOST_MESSAGES = 1_000_000
@@ -80,12 +80,12 @@ class RemoteCall:
     # Most commands say a line and end, so what streams of bytes need is made for those that have them.
 
     @cached_property
-    def _in(self) -> Receiving:
-        return Receiving()
+    def _in(self) -> ReceiveWindow:
+        return ReceiveWindow()
 
     @cached_property
-    def _out(self) -> Sending:
-        return Sending()
+    def _out(self) -> SendWindow:
+        return SendWindow()
 
     @cached_property
     def _credited(self) -> asyncio.Event:
@@ -98,7 +98,7 @@ class RemoteCall:
         self.id = call_id
         if self.number is not None:
             offset = self._in.offset
-            self._in = Receiving(offset)
+            self._in = ReceiveWindow(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
             self._line.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
@@ -106,7 +106,7 @@ class RemoteCall:
 
     def taken(self, size: int) -> None:
         """Take note that so many bytes of output are needed no more."""
-        credit = self._in.taken(size)
+        credit = self._in.consume(size)
         if credit and not self.over:
             self._line.send(protocol.Credit(self.id, credit))
 
@@ -162,7 +162,7 @@ class RemoteCall:
             self._finish(lambda: self._taker.done(message))
 
     def _values(self, values: list[Any], size: int) -> None:
-        found = [protocol.from_json(value) for value in values]
+        found = [protocol.decode_value(value) for value in values]
         if isinstance(found[-1], str):
             self._last_text = found[-1]
         self._taker.values(found, size)
@@ -220,7 +220,7 @@ class Question:
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Gather what the command says, in frames of so many bytes."""
         values = message.values if isinstance(message, Done | Says) else []
-        if values and not self._gathered([protocol.from_json(value) for value in values], size):
+        if values and not self._gathered([protocol.decode_value(value) for value in values], size):
             return
         if isinstance(message, Done):
             self._line.forget(self.id)
@@ -269,7 +269,7 @@ def broke(name: str) -> NotConnected:
 
 def check_piece(content: bytes) -> Piece:
     """Return the piece in a frame of the server's; raises InvalidInput."""
-    found = protocol.piece(content)
+    found = protocol.decode_piece(content)
     if found.kind == protocol.INPUT:
         raise InvalidInput("the server sent what only a client sends")
     return found

@@ -189,7 +189,7 @@ class Channel:
             first = await opened.receive()
             if first.type is not WSMsgType.TEXT:
                 raise InvalidInput("the server said nothing of this protocol")
-            welcome = protocol.from_server(first.data)
+            welcome = protocol.decode_server_message(first.data)
             if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
                 raise InvalidInput("the server speaks another version of this protocol")
         except BaseException:
@@ -389,7 +389,7 @@ class Channel:
             if (call := self._calls.get(piece.id)) is not None:
                 call.receive_piece(piece)
             return
-        said = protocol.from_server(message.data)
+        said = protocol.decode_server_message(message.data)
         if isinstance(said, Done | Says | Started):
             if (call := self._calls.get(said.id)) is not None:
                 call.receive(said, len(message.data))

@@ -14,7 +14,7 @@ from smartmob.commands.call import ClientSession
 from smartmob.commands.error_serialisation import name_of, travelling
 from smartmob.commands.model import Outcome
 from smartmob.commands.protocol import Call as CallMessage
-from smartmob.commands.protocol import Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Receiving, Refused, Says
+from smartmob.commands.protocol import Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, ReceiveWindow, Refused, Says
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, SmartmobError, TooLarge
 from smartmob.kernel.http import json_depth
@@ -57,7 +57,7 @@ class Connection:
         self._held_back = True
         try:
             json_depth.check(content)
-            message = protocol.from_client(content)
+            message = protocol.decode_client_message(content)
             if isinstance(message, CallMessage):
                 self._begin(message)
             else:
@@ -72,7 +72,7 @@ class Connection:
     async def binary(self, content: bytes) -> None:
         """Handle a binary frame."""
         try:
-            found = protocol.piece(content)
+            found = protocol.decode_piece(content)
             sink = self._calls.get(found.id)
             if sink is not None:
                 sink.take(found)
@@ -88,7 +88,7 @@ class Connection:
             sink.cancel()
 
     def _begin(self, message: CallMessage) -> None:
-        if message.id in self._calls or len(self._calls) >= protocol.MOST_CALLS:
+        if message.id in self._calls or len(self._calls) >= protocol.MOST_OPEN_CALLS:
             said = "a call with this id is open" if message.id in self._calls else "too many calls are open"
             self.refuse(InvalidInput(said), message.id)
             return
@@ -193,8 +193,8 @@ class _SocketSink:
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._id = call_id
-        self._out = protocol.Sending()
-        self._in = Receiving()
+        self._out = protocol.SendWindow()
+        self._in = ReceiveWindow()
         self._values: list[Any] = []
         self._said = 0
         self._credited = asyncio.Event()
@@ -271,7 +271,7 @@ class _SocketSink:
             self._came.clear()
             await self._came.wait()
         data = self._in.held.popleft()
-        if credit := self._in.taken(len(data)):
+        if credit := self._in.consume(len(data)):
             self._connection.send(Credit(self._id, credit))
         return data
 
@@ -310,10 +310,10 @@ def _encodable(value: object) -> object:
     if type(value) is str and len(value) < _SURELY_SMALL:
         return value
     try:
-        value = protocol.as_json(value)
+        value = protocol.encode_value(value)
         size = len(protocol.encode(Says(0, [value])))
     except (TypeError, ValueError, RecursionError):
         return str(value)
-    if size > protocol.LONGEST_TEXT:
+    if size > protocol.LONGEST_TEXT_BYTES:
         raise TooLarge(f"a message of {size} bytes is too large to be sent in one piece")
     return value

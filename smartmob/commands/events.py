@@ -24,7 +24,7 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAsked:
+class CloseRequested:
     """A client asked for the end of the service; the jobs have ended."""
 
     client: str

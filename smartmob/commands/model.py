@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.state == RUNNING
 
     @property
-    def line(self) -> str:
+    def command_line(self) -> str:
         """Return the job's command as a person would type it."""
         return self.argv[0] if len(self.argv) == 1 else shlex.join(self.argv)
 

@@ -19,13 +19,13 @@ from smartmob.commands.model import CommandDescription, Failure, Offset
 from smartmob.errors import InvalidInput, TooLarge
 
 VERSION = 1
-WINDOW = 1024 * 1024
+WINDOW_BYTES = 1024 * 1024
 """The credit, in bytes, with which each direction of a call begins."""
-PIECE = 120 * 1024
+PIECE_BYTES = 120 * 1024
 """The most bytes of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
-LONGEST_TEXT = 4 * 1024 * 1024
+LONGEST_TEXT_BYTES = 4 * 1024 * 1024
 """The most bytes of one text frame."""
-MOST_CALLS = 1_000
+MOST_OPEN_CALLS = 1_000
 """The most calls that a connection may have open."""
 
 OUTPUT, INPUT, VALUE = 1, 2, 3
@@ -156,7 +156,7 @@ def encode(message: FromClient | FromServer) -> bytes:
     return _ENCODER.encode(message)
 
 
-def from_client(text: str | bytes) -> FromClient:
+def decode_client_message(text: str | bytes) -> FromClient:
     """Return what a client says; raises InvalidInput."""
     try:
         return _FROM_CLIENT.decode(text)
@@ -164,7 +164,7 @@ def from_client(text: str | bytes) -> FromClient:
         raise InvalidInput(f"the message is not understood: {error}") from None
 
 
-def from_server(text: str | bytes) -> FromServer:
+def decode_server_message(text: str | bytes) -> FromServer:
     """Return what a server says; raises InvalidInput."""
     try:
         return _FROM_SERVER.decode(text)
@@ -177,7 +177,7 @@ def encode_piece(kind: int, call_id: int, offset: int, data: bytes | memoryview)
     return _HEAD.pack(kind, call_id, offset) + data
 
 
-def piece(content: bytes) -> Piece:
+def decode_piece(content: bytes) -> Piece:
     """Return what a binary frame carries; raises InvalidInput."""
     if len(content) < _HEAD.size:
         raise InvalidInput("a binary frame is shorter than its head")
@@ -187,12 +187,12 @@ def piece(content: bytes) -> Piece:
     return Piece(kind, call_id, offset, content[_HEAD.size :])
 
 
-def as_json(value: object) -> object:
+def encode_value(value: object) -> object:
     """Return a message of a command as JSON has it."""
     return {"$time": value.isoformat()} if type(value) is datetime else value
 
 
-def from_json(value: object) -> object:
+def decode_value(value: object) -> object:
     """Return a message of a command as it was said."""
     if type(value) is dict and len(value) == 1 and isinstance(value.get("$time"), str):
         try:
@@ -202,12 +202,12 @@ def from_json(value: object) -> object:
     return value
 
 
-class Sending:
+class SendWindow:
     """The bytes of one direction of a call, at the end that sends them: never more than the other has room for."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
-        self.credit = WINDOW
+        self.credit = WINDOW_BYTES
 
     def add(self, credit: int) -> None:
         """Take note that the other end has room for more."""
@@ -215,19 +215,19 @@ class Sending:
 
     def take(self, data: memoryview) -> memoryview:
         """Return as much of the beginning of `data` as may be sent now in one frame, perhaps nothing."""
-        sent = data[: min(len(data), self.credit, PIECE)]
+        sent = data[: min(len(data), self.credit, PIECE_BYTES)]
         self.credit -= len(sent)
         self.offset += len(sent)
         return sent
 
 
-class Receiving:
-    """The bytes of one direction of a call, at the end that takes them: held until they are wanted, within WINDOW."""
+class ReceiveWindow:
+    """The bytes of one direction of a call, at the end that takes them: held until they are wanted, within WINDOW_BYTES."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
         self.held: deque[bytes] = deque()
-        self._room = WINDOW
+        self._room = WINDOW_BYTES
         self._taken = 0
 
     def receive(self, found: Piece) -> None:
@@ -244,10 +244,10 @@ class Receiving:
         """Go on from a later offset, since what lies before is no longer there."""
         self.offset = offset
 
-    def taken(self, size: int) -> int:
+    def consume(self, size: int) -> int:
         """Take note that `size` bytes are needed no more; return the credit to give for them now, or 0 to wait."""
         self._taken += size
-        if self._taken < WINDOW // 4:
+        if self._taken < WINDOW_BYTES // 4:
             return 0
         given, self._taken = self._taken, 0
         self._room += given

@@ -17,7 +17,7 @@ import structlog
 from smartmob.commands import model
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.call import CallContext, ClientSession, ReplySink, Speaker
-from smartmob.commands.events import CloseAsked
+from smartmob.commands.events import CloseRequested
 from smartmob.commands.model import CommandDescription, Job, Outcome
 from smartmob.commands.registry import Command, ExecutionMode, Registry, load
 from smartmob.commands.spool import Outputs
@@ -261,7 +261,7 @@ class CommandsService:
 
     def close_server(self, session: ClientSession) -> None:
         """Take note that a client wants the end of the service."""
-        self._bus.publish(CloseAsked(session.client))
+        self._bus.publish(CloseRequested(session.client))
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 

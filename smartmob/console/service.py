@@ -156,7 +156,7 @@ def _process(snapshot: Snapshot) -> model.ProcessNow:
 
 
 def _job(job: Job) -> model.JobNow:
-    return model.JobNow(id=job.id, line=job.line, client=job.client, started_at=job.started_at)
+    return model.JobNow(id=job.id, line=job.command_line, client=job.client, started_at=job.started_at)
 
 
 def _load(name: str, frame: LiveFrame) -> model.LoadNow:

@@ -114,7 +114,7 @@ def _load_span(run: LoadRun) -> Span:
 def _job_span(job: Job) -> Span:
     return Span(
         lane="jobs",
-        label=job.line[:200],
+        label=job.command_line[:200],
         start=job.started_at,
         end=job.ended_at,
         level="plain" if job.exit_code in (0, None) else "warning",

@@ -27,11 +27,11 @@ class Client:
 
     async def send_text(self, content: bytes) -> None:
         await self.open.wait()
-        self.messages.append(protocol.from_server(content))
+        self.messages.append(protocol.decode_server_message(content))
 
     async def send_binary(self, content: bytes) -> None:
         await self.open.wait()
-        self.messages.append(protocol.piece(content))
+        self.messages.append(protocol.decode_piece(content))
 
     async def say(self, *messages: Any) -> None:
         """Send messages of a client."""
@@ -99,12 +99,12 @@ async def test_many_at_once(peer: Client) -> None:
 async def test_credit(peer: Client) -> None:
     """A call sends as many bytes as it has credit for, and others go on meanwhile."""
     await peer.say(Call(1, "exec", [["head", "-c", "3000000", "/dev/zero"]]))
-    await until(lambda: len(peer.data()) == protocol.WINDOW)
+    await until(lambda: len(peer.data()) == protocol.WINDOW_BYTES)
     await peer.say(Call(2, "exec", ["echo other"]))
     assert (await peer.end_of(2)).exit_code == 0
-    assert len(peer.data()) == protocol.WINDOW
+    assert len(peer.data()) == protocol.WINDOW_BYTES
     await peer.say(Credit(1, 1_000))
-    await until(lambda: len(peer.data()) == protocol.WINDOW + 1_000)
+    await until(lambda: len(peer.data()) == protocol.WINDOW_BYTES + 1_000)
     await peer.say(Credit(1, 10_000_000))
     await peer.end_of()
     assert len(peer.data()) == 3_000_000
@@ -115,9 +115,9 @@ async def test_a_client_that_takes_nothing(peer: Client) -> None:
     peer.open.clear()
     for number in range(20):
         peer.connection._begin(Call(number, "exec", [["head", "-c", "2000000", "/dev/zero"]]))
-    await until(lambda: peer.connection._held >= protocol.PIECE)
+    await until(lambda: peer.connection._held >= protocol.PIECE_BYTES)
     await asyncio.wait({asyncio.create_task(asyncio.sleep(0.2))})
-    assert peer.connection._held <= 21 * protocol.PIECE
+    assert peer.connection._held <= 21 * protocol.PIECE_BYTES
     peer.open.set()
 
 
@@ -125,7 +125,7 @@ async def test_input(peer: Client, commands: RunningFeature) -> None:
     """Bytes reach the command as it takes them, which gives credit for more; then their end."""
     data = bytes(range(256)) * 20_000
     await peer.say(Call(1, "exec", [["sha1sum"]]))
-    sending, given = protocol.Sending(), protocol.Sending()
+    sending, given = protocol.SendWindow(), protocol.SendWindow()
     given.credit = 0
     rest = memoryview(data)
     while rest:

@@ -21,5 +21,5 @@ def test_the_line_of_a_job(argv: list[str], line: str) -> None:
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
     )  # fmt: skip
 
-    assert job.line == line
+    assert job.command_line == line
     assert job.running

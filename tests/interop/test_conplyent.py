@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smartmob.commands.conplyent.gateway import ConplyentGateway
-from smartmob.commands.events import CloseAsked
+from smartmob.commands.events import CloseRequested
 from smartmob.settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
@@ -189,7 +189,7 @@ async def test_several_clients(stock: Stock) -> None:
 async def test_closing_the_server(stock: Stock) -> None:
     """Jobs end and are named, and whoever runs the service is told to stop it."""
     asked: list[Any] = []
-    stock.commands.bus.subscribe(CloseAsked, asked.append)
+    stock.commands.bus.subscribe(CloseRequested, asked.append)
     found = await stock.does(step("begin", "job", "exec", ["sleep", "600"]), step("close_server"))
 
     (killed, closing) = found[1]

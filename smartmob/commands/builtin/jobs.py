@@ -113,7 +113,7 @@ async def _controls(call: CallContext, job_num: int) -> Controls | None:
 def jobs(call: CallContext) -> int:
     """Say which jobs run, one line for each, in one text."""
     running = [job.record for job in call.service.supervisor if job.outcome is None]
-    call.say("".join(f"Running {job.id}: {job.line}\n" for job in running) or "No jobs running.")
+    call.say("".join(f"Running {job.id}: {job.command_line}\n" for job in running) or "No jobs running.")
     return GOOD
 
 

@@ -131,7 +131,7 @@ class CommandHandlers:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
+            max_msg_size=protocol.LONGEST_TEXT_BYTES + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
         )
         if not socket.can_prepare(request):
             raise InvalidInput("this is no proper WebSocket handshake")
@@ -207,7 +207,7 @@ class _LineSink:
 
     def say(self, value: object) -> None:
         data = bytes(value) if isinstance(value, bytes | bytearray) else None
-        self._add(Line(value=protocol.as_json(value)) if data is None else _bytes_line(data, None))
+        self._add(Line(value=protocol.encode_value(value)) if data is None else _bytes_line(data, None))
 
     async def room(self) -> None:
         while len(self._lines) > _LINES_HELD:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.commands.events import CloseAsked
+from smartmob.commands.events import CloseRequested
 from tests.commands.features import RunningFeature
 from tests.waiting import until
 
@@ -61,12 +61,12 @@ class TestJobs:
     async def test_closing(self, commands: RunningFeature) -> None:
         """Jobs are ended and named, and whoever runs the service is told that a client wants it to stop."""
         asked: list[Any] = []
-        commands.bus.subscribe(CloseAsked, asked.append)
+        commands.bus.subscribe(CloseRequested, asked.append)
         job = commands.begin("exec", ["sleep", "600"])
         await until(lambda: job.number)
         told = await commands.call("close_server")
         await job.ended.wait()
 
         assert told.said == [f"Killing job {job.number}", "Closing Server"]
-        assert asked == [CloseAsked("test")]
+        assert asked == [CloseRequested("test")]
         assert job.code == -15
