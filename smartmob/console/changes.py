@@ -37,7 +37,7 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
         happenings(services, start, end, most),
         services.metrics.runs_between(start, end, most),
         services.turrets.runs_between(start, end, most),
-        services.commands.jobs_between(start, end, most),
+        services.commands.jobs.between(start, end, most),
         services.hosts.hosts("", _MOST_HOSTS),
         services.marks.marks(start, end, most),
     )

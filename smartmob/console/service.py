@@ -37,7 +37,7 @@ class ConsoleService:
         """Return the lab as it is."""
         services = self.services
         hosts, jobs = await asyncio.gather(
-            services.hosts.hosts("", MOST_HOSTS), services.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
+            services.hosts.hosts("", MOST_HOSTS), services.commands.jobs.page(_NEWEST_JOB, RUNNING, _MOST_JOBS)
         )
         frame = services.turrets.viewers.current()
         return model.Now(

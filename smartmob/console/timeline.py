@@ -39,7 +39,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         service.courses(start, end, points),
         services.metrics.runs_between(start, end, MOST_RUNS),
         services.turrets.runs_between(start, end, MOST_LOADS),
-        services.commands.jobs_between(start, end, MOST_JOBS),
+        services.commands.jobs.between(start, end, MOST_JOBS),
     )
     happened, changed, marks = await asyncio.gather(
         happenings(services, start, end, MOST_HAPPENINGS),

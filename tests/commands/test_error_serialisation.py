@@ -33,7 +33,7 @@ class _Own(ValueError):
 )
 def test_they_arrive(error: BaseException, kind: type, problem: str) -> None:
     """The client gets an exception of Python's own of the same kind, with the same text and the problem's name."""
-    sent = error_serialisation.travelling(error)
+    sent = error_serialisation.serialise(error)
     found = exception(sent)
 
     assert (type(found), sent.problem) == (kind, problem)
@@ -46,4 +46,4 @@ def test_they_arrive(error: BaseException, kind: type, problem: str) -> None:
 )
 def test_for_the_stock_wire(error: Any, kind: type) -> None:
     """Errors of ours become those that the stock server raises."""
-    assert type(error_serialisation.native(error)) is kind
+    assert type(error_serialisation.as_builtin(error)) is kind

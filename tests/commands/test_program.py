@@ -22,10 +22,10 @@ def _python(text: str) -> list[str]:
 
 async def test_output_and_exit_code(commands: RunningFeature) -> None:
     """Both streams come in the order of writing, with the program's own exit code."""
-    told = await commands.call("exec", "echo one; echo two >&2; echo three; exit 7")
+    reply = await commands.call("exec", "echo one; echo two >&2; echo three; exit 7")
 
-    assert (told.data, told.code, told.job) == (b"one\ntwo\nthree\n", 7, True)
-    record = await commands.service.job(told.number)
+    assert (reply.data, reply.code, reply.job) == (b"one\ntwo\nthree\n", 7, True)
+    record = await commands.service.jobs.get(reply.number)
     assert (record.state, record.exit_code, record.output_bytes) == ("exited", 7, 14)
     assert record.pid is not None
     assert record.user_seconds is not None
@@ -48,18 +48,18 @@ async def test_output_and_exit_code(commands: RunningFeature) -> None:
 async def test_ways_to_run(commands: RunningFeature, cmd: Any, kwargs: Any, said: str) -> None:
     """A shell's line, a list of arguments, environment, folder and input."""
     (commands.home / "inner").mkdir()
-    told = await commands.call("exec", cmd, **kwargs)
+    reply = await commands.call("exec", cmd, **kwargs)
 
-    assert told.data.decode() == said.format(home=commands.home)
-    assert told.code == 0
+    assert reply.data.decode() == said.format(home=commands.home)
+    assert reply.code == 0
 
 
 async def test_binary_output(commands: RunningFeature) -> None:
     """Any bytes come through, and many of them."""
-    told = await commands.call("exec", _python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20_000)"))
+    reply = await commands.call("exec", _python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20_000)"))
 
-    assert told.data == bytes(range(256)) * 20_000
-    assert told.offsets[0] == 0
+    assert reply.data == bytes(range(256)) * 20_000
+    assert reply.offsets[0] == 0
 
 
 @pytest.mark.parametrize("terminal", [None, {"rows": 24, "columns": 80}], ids=["pipes", "terminal"])
@@ -73,8 +73,8 @@ async def test_too_many_open_files(commands: RunningFeature, terminal: Any) -> N
     before = opened()
     for more in range(10):
         with no_more_files(but=more):
-            told = await commands.call("exec", "true", terminal=terminal)
-        assert told.code == 0 or "Too many open files" in str(told.error)
+            reply = await commands.call("exec", "true", terminal=terminal)
+        assert reply.code == 0 or "Too many open files" in str(reply.error)
         await until(lambda: opened() == before)
     assert (await commands.call("exec", "true", terminal=terminal)).code == 0
 
@@ -93,11 +93,11 @@ async def test_too_many_open_files(commands: RunningFeature, terminal: Any) -> N
 async def test_what_cannot_be_started(commands: RunningFeature, cmd: Any, kwargs: Any, kind: type) -> None:
     """The error is typed, and the record tells it."""
     (commands.home / "plain").write_text("no program")
-    told = await commands.call("exec", cmd, **kwargs)
+    reply = await commands.call("exec", cmd, **kwargs)
 
-    assert type(told.error) is kind
-    assert told.code == 1
-    record = await commands.service.job(told.number)
+    assert type(reply.error) is kind
+    assert reply.code == 1
+    record = await commands.service.jobs.get(reply.number)
     assert record.state == "failed"
     assert kind.__name__ in (record.error or "")
 
@@ -105,79 +105,79 @@ async def test_what_cannot_be_started(commands: RunningFeature, cmd: Any, kwargs
 @pytest.mark.parametrize("cmd", [[], "", "'"])
 async def test_nothing_to_run(commands: RunningFeature, cmd: Any) -> None:
     """An empty command and one that cannot be split are refused with a reason."""
-    told = await commands.call("exec", cmd, shell=False if isinstance(cmd, str) else None)
-    assert "cmd" in str(told.error)
+    reply = await commands.call("exec", cmd, shell=False if isinstance(cmd, str) else None)
+    assert "cmd" in str(reply.error)
 
 
 async def test_signals(commands: RunningFeature) -> None:
     """A program that a signal ended has the signal's negative number."""
-    told = await commands.call("exec", "kill -9 $$")
-    record = await commands.service.job(told.number)
+    reply = await commands.call("exec", "kill -9 $$")
+    record = await commands.service.jobs.get(reply.number)
 
-    assert (told.code, record.state, record.signal) == (-9, "signaled", 9)
+    assert (reply.code, record.state, record.signal) == (-9, "signaled", 9)
 
 
 async def test_a_time_limit(commands: RunningFeature) -> None:
     """When its time is up a program is asked to end, and the record says why it did."""
-    told = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
+    reply = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
 
-    assert (told.data, told.code) == (b"hi\nbye\n", 3)
-    assert (await commands.service.job(told.number)).state == "timed out"
+    assert (reply.data, reply.code) == (b"hi\nbye\n", 3)
+    assert (await commands.service.jobs.get(reply.number)).state == "timed out"
 
 
 async def test_one_that_ignores_signals(commands: RunningFeature) -> None:
     """After its grace it is killed, with all its children."""
-    told = commands.begin("exec", _python(
+    reply = commands.begin("exec", _python(
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen(['setsid', 'sleep', '600'])\n"
         "print(child.pid)\n"
         "time.sleep(600)\n"
     ))  # fmt: skip
-    await until(lambda: told.data.endswith(b"\n"))
-    grandchild = int(told.data)
-    await commands.call("kill", told.number)
-    await told.ended.wait()
+    await until(lambda: reply.data.endswith(b"\n"))
+    grandchild = int(reply.data)
+    await commands.call("kill", reply.number)
+    await reply.ended.wait()
 
-    assert told.code == -signal.SIGKILL
+    assert reply.code == -signal.SIGKILL
     assert not psutil.pid_exists(grandchild)
 
 
 async def test_what_is_left_behind(commands: RunningFeature) -> None:
     """A job ends with its program: a daemon that it left behind ends, too."""
-    told = await commands.call("exec", "setsid sleep 600 > /dev/null 2>&1 & echo $!; exit 0")
+    reply = await commands.call("exec", "setsid sleep 600 > /dev/null 2>&1 & echo $!; exit 0")
 
-    assert told.code == 0
-    await until(lambda: not psutil.pid_exists(int(told.data)))
+    assert reply.code == 0
+    await until(lambda: not psutil.pid_exists(int(reply.data)))
 
 
 async def test_output_after_the_end(commands: RunningFeature) -> None:
     """What a child of the program still writes at its end is not lost."""
-    told = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
-    assert told.data == b"early\nlate\n"
+    reply = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
+    assert reply.data == b"early\nlate\n"
 
 
 async def test_input(commands: RunningFeature) -> None:
-    """Input comes as it is sent, and its end is told."""
-    told = commands.begin("exec", ["cat"])
-    await until(lambda: told.number)
-    assert (await commands.call("send_input", told.number, "one")).said == [f"Sent value to job {told.number}"]
-    await until(lambda: told.data == b"one\n")
-    await commands.call("send_input", told.number, "two\n")
-    await commands.call("end_input", told.number)
-    await told.ended.wait()
+    """Input comes as it is sent, and its end is reply."""
+    reply = commands.begin("exec", ["cat"])
+    await until(lambda: reply.number)
+    assert (await commands.call("send_input", reply.number, "one")).values == [f"Sent value to job {reply.number}"]
+    await until(lambda: reply.data == b"one\n")
+    await commands.call("send_input", reply.number, "two\n")
+    await commands.call("end_input", reply.number)
+    await reply.ended.wait()
 
-    assert (told.data, told.code) == (b"one\ntwo\n", 0)
+    assert (reply.data, reply.code) == (b"one\ntwo\n", 0)
 
 
 async def test_input_that_nobody_reads(commands: RunningFeature) -> None:
     """A megabyte for a program that does not read waits, and ends with the program."""
-    told = commands.begin("exec", ["sleep", "600"])
-    await until(lambda: told.number)
-    sending = commands.begin("send_input", told.number, "x" * 1_000_000)
-    await commands.call("is_alive", told.number)
+    reply = commands.begin("exec", ["sleep", "600"])
+    await until(lambda: reply.number)
+    sending = commands.begin("send_input", reply.number, "x" * 1_000_000)
+    await commands.call("is_alive", reply.number)
     assert not sending.ended.is_set()
-    await commands.call("kill", told.number)
+    await commands.call("kill", reply.number)
     await sending.ended.wait()
 
     assert "no more input" in str(sending.error)
@@ -185,33 +185,33 @@ async def test_input_that_nobody_reads(commands: RunningFeature) -> None:
 
 async def test_a_terminal(commands: RunningFeature) -> None:
     """A program on a terminal sees its size and its changes, and gets what is typed, CTRL-D and all."""
-    told = commands.begin("exec", "tty; stty size; cat; stty size", terminal={"rows": 30, "columns": 90})
-    await until(lambda: b"30 90\r\n" in told.data)
-    assert told.data.startswith(b"/dev/pts/")
-    await commands.call("resize", told.number, 40, 100)
-    await commands.call("send_input", told.number, "typed")
-    await until(lambda: told.data.count(b"typed\r\n") == 2)
-    await commands.call("end_input", told.number)
-    await told.ended.wait()
+    reply = commands.begin("exec", "tty; stty size; cat; stty size", terminal={"rows": 30, "columns": 90})
+    await until(lambda: b"30 90\r\n" in reply.data)
+    assert reply.data.startswith(b"/dev/pts/")
+    await commands.call("resize", reply.number, 40, 100)
+    await commands.call("send_input", reply.number, "typed")
+    await until(lambda: reply.data.count(b"typed\r\n") == 2)
+    await commands.call("end_input", reply.number)
+    await reply.ended.wait()
 
-    assert told.data.endswith(b"40 100\r\n")
-    assert told.code == 0
+    assert reply.data.endswith(b"40 100\r\n")
+    assert reply.code == 0
 
 
 async def test_no_terminal(commands: RunningFeature) -> None:
     """Only a job with a terminal has a size."""
-    told = commands.begin("exec", ["sleep", "600"])
-    await until(lambda: told.number)
-    assert "no terminal" in str((await commands.call("resize", told.number, 1, 1)).error)
+    reply = commands.begin("exec", ["sleep", "600"])
+    await until(lambda: reply.number)
+    assert "no terminal" in str((await commands.call("resize", reply.number, 1, 1)).error)
 
 
 async def test_secrets_of_the_service(commands: RunningFeature, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs get the service's environment without its own settings, and records have names of variables only."""
-    told = await commands.call("exec", "env", env={"SECRET": "hidden-value"})
-    record = await commands.service.job(told.number)
+    reply = await commands.call("exec", "env", env={"SECRET": "hidden-value"})
+    record = await commands.service.jobs.get(reply.number)
 
-    assert b"SMARTMOB_" not in told.data
-    assert b"SECRET=hidden-value" in told.data
+    assert b"SMARTMOB_" not in reply.data
+    assert b"SECRET=hidden-value" in reply.data
     assert record.env_names == ["SECRET"]
     assert "hidden-value" not in repr(record)
 
@@ -250,11 +250,11 @@ async def test_what_no_program_can_be_given(commands: RunningFeature, given: dic
     """It is refused before there is a job, with the place; programs of others go on."""
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)
-    told = await commands.call("exec", **{"cmd": ["true"], **given})
-    assert (told.job, told.code, type(told.error)) == (False, 1, InvalidInput)
-    assert next(iter(given)) in str(told.error)
+    reply = await commands.call("exec", **{"cmd": ["true"], **given})
+    assert (reply.job, reply.code, type(reply.error)) == (False, 1, InvalidInput)
+    assert next(iter(given)) in str(reply.error)
     assert (await commands.call("exec", ["true"])).code == 0
-    assert (await commands.call("is_alive", other.number)).said == [True]
+    assert (await commands.call("is_alive", other.number)).values == [True]
 
 
 async def test_more_arguments_than_the_system_takes(commands: RunningFeature) -> None:
@@ -262,6 +262,6 @@ async def test_more_arguments_than_the_system_takes(commands: RunningFeature) ->
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)
     for size in (3_000_000, 10_000_000):
-        told = await commands.call("exec", ["true", "x" * size])
-        assert (told.code, "Argument list too long" in str(told.error)) == (1, True)
-    assert (await commands.call("is_alive", other.number)).said == [True]
+        reply = await commands.call("exec", ["true", "x" * size])
+        assert (reply.code, "Argument list too long" in str(reply.error)) == (1, True)
+    assert (await commands.call("is_alive", other.number)).values == [True]

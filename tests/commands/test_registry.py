@@ -50,7 +50,7 @@ def _known() -> Registry:
 def test_what_a_command_is(known: Registry) -> None:
     """Name, place to run, parameters and documentation come from the function alone."""
     assert known.names() == ["mix", "now", "open_ended", "watch"]
-    assert [one.where for one in known] == [
+    assert [one.mode for one in known] == [
         ExecutionMode.THREAD,
         ExecutionMode.INLINE,
         ExecutionMode.LOOP,

@@ -34,7 +34,7 @@ async def _store(database_url: str) -> Any:
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
     store = JobStore(database)
-    store.keeper = uuid4()
+    store.data_directory_id = uuid4()
 
     async def put(*jobs: Job) -> None:
         async with database.acquire() as connection:
@@ -73,13 +73,13 @@ async def test_what_belongs_to_a_data_directory(store: Any) -> None:
     """Jobs of another service in the same database are neither lost nor expired by this one."""
     jobs, put = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    own = jobs.keeper
-    jobs.keeper = uuid4()
+    own = jobs.data_directory_id
+    jobs.data_directory_id = uuid4()
     await put(_job(3), _job(4, state=model.EXITED, ended_at=NOW - timedelta(days=3)), _job(5, ended_at=NOW))
 
     assert [job.id for job in await jobs.left_running()] == [3, 5]
     assert await jobs.expire(NOW - timedelta(days=1)) == [4]
-    jobs.keeper = own
+    jobs.data_directory_id = own
     assert [job.id for job in await jobs.left_running()] == [1]
     assert await jobs.expire(NOW + timedelta(days=1)) == [2]
 
@@ -88,7 +88,7 @@ async def test_jobs_of_a_data_directory_that_is_gone(store: Any) -> None:
     """They are removed after very long, whether it is known how they ended or not; one's own are not."""
     jobs, put = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    jobs.keeper = uuid4()
+    jobs.data_directory_id = uuid4()
     await put(_job(3))
 
     await jobs.expire_abandoned(NOW - timedelta(days=365))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from smartmob.commands.transfers import Transfers
+from smartmob.commands.transfers import TransferLocks
 
 
 async def test_the_last_attempt_of_a_transfer() -> None:
     """It ends the one before, and begins when that has let go; another transfer ends nobody."""
-    transfers, told = Transfers(), []
+    transfers, told = TransferLocks(), []
 
     async def write(name: str, transfer: str | None, until: asyncio.Event) -> None:
-        async with transfers.only(Path("f"), transfer):
+        async with transfers.lock(Path("f"), transfer):
             told.append(f"{name} begins")
             try:
                 await until.wait()
@@ -37,11 +37,11 @@ async def test_the_last_attempt_of_a_transfer() -> None:
 
 async def test_an_attempt_that_ends_already() -> None:
     """It is waited for, whoever it was of: its client is gone, and it still puts down what it has."""
-    transfers, told = Transfers(), []
+    transfers, told = TransferLocks(), []
     begun, putting_down, put_down = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def write_until_the_client_is_gone() -> None:
-        async with transfers.only(Path("f"), None):
+        async with transfers.lock(Path("f"), None):
             begun.set()
             try:
                 await asyncio.Event().wait()
@@ -51,7 +51,7 @@ async def test_an_attempt_that_ends_already() -> None:
                 told.append("put down")
 
     async def write() -> None:
-        async with transfers.only(Path("f"), "a"):
+        async with transfers.lock(Path("f"), "a"):
             told.append("next")
 
     lost = asyncio.create_task(write_until_the_client_is_gone())

@@ -57,7 +57,7 @@ async def _stock(database_url: str, tmp_path: Path) -> AsyncIterator[Stock]:
         door = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks)
         await door.start()
         yield Stock(commands, door, python, tmp_path)
-        door.shut()
+        door.close()
 
 
 async def test_every_quick_command(stock: Stock) -> None:
@@ -170,9 +170,9 @@ async def test_disconnect_and_return(stock: Stock) -> None:
     )
     assert found[2] is None
     assert found[4] == [True]
-    (job,) = await stock.commands.service.jobs(2**62, None, 1)
-    told = await stock.commands.call("attach", job.id)
-    assert told.data == b"one\ntwo\n"
+    (job,) = await stock.commands.service.jobs.page(2**62, None, 1)
+    reply = await stock.commands.call("attach", job.id)
+    assert reply.data == b"one\ntwo\n"
 
 
 async def test_several_clients(stock: Stock) -> None:
@@ -187,7 +187,7 @@ async def test_several_clients(stock: Stock) -> None:
 
 
 async def test_closing_the_server(stock: Stock) -> None:
-    """Jobs end and are named, and whoever runs the service is told to stop it."""
+    """Jobs end and are named, and whoever runs the service is reply to stop it."""
     asked: list[Any] = []
     stock.commands.bus.subscribe(CloseRequested, asked.append)
     found = await stock.does(step("begin", "job", "exec", ["sleep", "600"]), step("close_server"))

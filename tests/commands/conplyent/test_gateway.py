@@ -1,4 +1,4 @@
-"""The door for stock clients, spoken to byte by byte: many at once, in order, and hostile ones shut out."""
+"""The gateway for stock clients, spoken to byte by byte: many at once, in order, and hostile ones shut out."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ class Peer:
         return True
 
 
-class Door:
-    """An open door, and the maker of its clients."""
+class OpenGateway:
+    """An open gateway, and the maker of its clients."""
 
-    def __init__(self, commands: RunningFeature, door: ConplyentGateway) -> None:
+    def __init__(self, commands: RunningFeature, gateway: ConplyentGateway) -> None:
         self.commands = commands
-        self.door = door
+        self.gateway = gateway
 
     @asynccontextmanager
     async def peer(self, greeting: bytes = GREETING + READY) -> AsyncIterator[Peer]:
         """Connect, and greet."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         writer.write(greeting)
         try:
             yield Peer(reader, writer)
@@ -111,20 +111,20 @@ class Door:
             writer.close()
 
 
-@pytest.fixture(name="door")
-async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[Door]:
-    """Return an open door of a feature."""
+@pytest.fixture(name="gateway")
+async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[OpenGateway]:
+    """Return an open gateway of a feature."""
     async with feature(database_url, tmp_path) as commands:
         settings = ConplyentSettings(port=0, max_message=1024 * 1024)
-        door = ConplyentGateway(commands.service, settings, commands.tasks)
-        await door.start()
-        yield Door(commands, door)
-        door.shut()
+        gateway = ConplyentGateway(commands.service, settings, commands.tasks)
+        await gateway.start()
+        yield OpenGateway(commands, gateway)
+        gateway.close()
 
 
-async def test_heartbeat_and_sync(door: Door) -> None:
+async def test_heartbeat_and_sync(gateway: OpenGateway) -> None:
     """A client connects by two heartbeats and gets the names of the commands; libzmq's own ping is answered."""
-    async with door.peer() as peer:
+    async with gateway.peer() as peer:
         peer.write(frame(pickles.encode(protocol.HEARTBEAT, True, {})) * 2)
         peer.write(frame(pickles.encode(protocol.SYNC, True, {})))
         peer.write(command(b"PING", b"\0\x10x"))
@@ -135,33 +135,33 @@ async def test_heartbeat_and_sync(door: Door) -> None:
         assert not {"get", "put"} & set(fields["args"][0])
 
 
-async def test_many_clients(door: Door) -> None:
+async def test_many_clients(gateway: OpenGateway) -> None:
     """Each has its own working directory, and none waits for another."""
-    (door.commands.home / "a").mkdir()
-    async with door.peer() as one, door.peer() as two:
-        one.call("cd", str(door.commands.home / "a"))
+    (gateway.commands.home / "a").mkdir()
+    async with gateway.peer() as one, gateway.peer() as two:
+        one.call("cd", str(gateway.commands.home / "a"))
         two.call("exec", ["cat"])
-        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        assert await one.answer() == ([str(gateway.commands.home / "a")], 0)
         one.call("cwd")
-        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        assert await one.answer() == ([str(gateway.commands.home / "a")], 0)
         assert (await two.next())[0] == protocol.ACKNOWLEDGE
         two.call("cwd")
 
 
-async def test_in_order(door: Door) -> None:
+async def test_in_order(gateway: OpenGateway) -> None:
     """Commands that were sent without waiting are done one after the other, as by the stock server."""
-    path = str(door.commands.home / "f")
-    async with door.peer() as peer:
+    path = str(gateway.commands.home / "f")
+    async with gateway.peer() as peer:
         for number in range(50):
             peer.call("wrfile", path, str(number).encode(), append=number > 0)
         for _ in range(50):
             assert (await peer.answer())[1] == 0
-    assert (door.commands.home / "f").read_text() == "".join(map(str, range(50)))
+    assert (gateway.commands.home / "f").read_text() == "".join(map(str, range(50)))
 
 
-async def test_numbers(door: Door) -> None:
+async def test_numbers(gateway: OpenGateway) -> None:
     """No request is 0, and none has another one's number."""
-    async with door.peer() as peer:
+    async with gateway.peer() as peer:
         numbers = []
         for _ in range(5):
             peer.call("cwd")
@@ -173,9 +173,9 @@ async def test_numbers(door: Door) -> None:
     assert len(set(numbers)) == 5
 
 
-async def test_errors(door: Door) -> None:
+async def test_errors(gateway: OpenGateway) -> None:
     """Unknown commands, wrong arguments and failures are answered, with exceptions of Python's own."""
-    async with door.peer() as peer:
+    async with gateway.peer() as peer:
         for name, args in (("nothing", ()), ("cd", (5,)), ("cd", ("/no/such",))):
             peer.call(name, *args)
         answers = [await peer.answer() for _ in range(3)]
@@ -186,9 +186,9 @@ async def test_errors(door: Door) -> None:
     ]
 
 
-async def test_an_object_that_is_not_taken(door: Door) -> None:
+async def test_an_object_that_is_not_taken(gateway: OpenGateway) -> None:
     """An honest client that passes an object of a class gets an answer instead of a hanging listener."""
-    async with door.peer() as peer:
+    async with gateway.peer() as peer:
         data = pickles.encode(protocol.COMMAND, True, {"cmd_id": "ls", "args": ("P",), "keywargs": {}})
         path = pickle.dumps(Path("/tmp"), 3)[2:-1]
         peer.write(frame(data.replace(pickle.dumps("P", 3)[2:-3], path, 1)))
@@ -209,46 +209,46 @@ async def test_an_object_that_is_not_taken(door: Door) -> None:
         GREETING[:20] + b"\0" * 100,
     ],
 )
-async def test_hostile_clients(door: Door, attack: bytes) -> None:
+async def test_hostile_clients(gateway: OpenGateway, attack: bytes) -> None:
     """They are shut out, and everybody else is served as before."""
-    async with door.peer() as honest:
-        async with door.peer(attack) as hostile:
+    async with gateway.peer() as honest:
+        async with gateway.peer(attack) as hostile:
             assert await hostile.shut_out()
         honest.call("os_info")
         assert await honest.answer() == (["linux"], 0)
 
 
-async def test_a_client_that_goes(door: Door) -> None:
+async def test_a_client_that_goes(gateway: OpenGateway) -> None:
     """Its jobs go on, and nothing is left of its connection."""
-    async with door.peer() as peer:
+    async with gateway.peer() as peer:
         peer.call("exec", ["cat"])
         _, fields = await peer.next()
-    await until(lambda: not door.door.peers)
-    assert (await door.commands.call("is_alive", fields["request_id"])).said == [True]
-    await until(lambda: not any(name.startswith("conplyent") for name in door.commands.tasks.names()))
+    await until(lambda: not gateway.gateway.peers)
+    assert (await gateway.commands.call("is_alive", fields["request_id"])).values == [True]
+    await until(lambda: not any(name.startswith("conplyent") for name in gateway.commands.tasks.names()))
 
 
-async def test_one_that_does_not_read(door: Door) -> None:
+async def test_one_that_does_not_read(gateway: OpenGateway) -> None:
     """Output for it waits on the disk, and others go on."""
-    async with door.peer() as slow, door.peer() as other:
+    async with gateway.peer() as slow, gateway.peer() as other:
         slow.call("exec", "yes | head -c 40000000")
-        await until(lambda: door.commands.service._outputs.total == 40_000_000)
+        await until(lambda: gateway.commands.service._spools.total == 40_000_000)
         other.call("cwd")
         assert (await other.answer())[1] == 0
-        (peer,) = (peer for peer in door.door.peers if peer._work)
+        (peer,) = (peer for peer in gateway.gateway.peers if peer._tasks)
         assert peer.transport.get_write_buffer_size() < 30_000_000
 
 
-async def test_a_port_that_is_taken(door: Door) -> None:
+async def test_a_port_that_is_taken(gateway: OpenGateway) -> None:
     """The service does not start, and says which setting to change."""
-    settings = ConplyentSettings(port=door.door.port)
+    settings = ConplyentSettings(port=gateway.gateway.port)
     with pytest.raises(StartupError, match="--conplyent-port"):
-        await ConplyentGateway(door.commands.service, settings, door.commands.tasks).start()
+        await ConplyentGateway(gateway.commands.service, settings, gateway.commands.tasks).start()
 
 
-async def test_no_port(door: Door) -> None:
-    """Without the setting there is no door."""
-    closed = ConplyentGateway(door.commands.service, ConplyentSettings(), door.commands.tasks)
+async def test_no_port(gateway: OpenGateway) -> None:
+    """Without the setting there is no gateway."""
+    closed = ConplyentGateway(gateway.commands.service, ConplyentSettings(), gateway.commands.tasks)
     await closed.start()
     assert closed.port == 0
-    closed.shut()
+    closed.close()

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartmob.commands.conplyent import pickles
-from smartmob.commands.conplyent.decoder import MODULE, ForeignClass, Refused
+from smartmob.commands.conplyent.decoder import MODULE, InvalidPickle, UnsupportedClass
 from smartmob.errors import InvalidInput
 
 
@@ -102,7 +102,7 @@ class TestReading:
     @pytest.mark.parametrize("value", [Path("/tmp"), datetime(2026, 1, 1), KeyError("x"), len, int, os.system])
     def test_foreign_classes(self, value: Any) -> None:
         """A class or a function by name is never imported; the refusal names it."""
-        with pytest.raises(ForeignClass, match="is not taken from the wire"):
+        with pytest.raises(UnsupportedClass, match="is not taken from the wire"):
             pickles.decode(_sent({"args": (value,)}))
 
     def test_code(self, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class TestReading:
                 return os.system, (f"touch {target}",)
 
         for data in (pickle.dumps(Attack()), _sent({"args": (Attack(),)}), _sent(Attack())):
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
         assert not target.exists()
 
@@ -140,7 +140,7 @@ class TestReading:
     )
     def test_what_is_no_message(self, data: bytes) -> None:
         """Cut off, of another shape, with opcodes that no client uses: refused."""
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidPickle):
             pickles.decode(data)
 
     @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ class TestReading:
         }[attack]
         tracemalloc.start()
         try:
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
         finally:
@@ -178,7 +178,7 @@ class TestReading:
     def test_garbage(self, data: bytes) -> None:
         """Any bytes are refused, and nothing else happens."""
         for given_data in (data, b"\x80\x03" + data, b"\x80\x04cconplyent._msg\nMSG\n)\x81" + data):
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(InvalidPickle):
                 pickles.decode(given_data)
 
     @given(st.data())
@@ -189,7 +189,7 @@ class TestReading:
             st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=4)
         ):
             data[place] = value
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(InvalidPickle):
             pickles.decode(bytes(data))
 
     def test_the_stand_ins_stay_clean(self) -> None:
@@ -198,7 +198,7 @@ class TestReading:
             b"\x80\x03cconplyent._msg\nMSG\n}X\x01\0\0\0aK\x01sb.",
             b"\x80\x03cconplyent._msg\nMSGType\nK\x01\x85RX\x01\0\0\0aK\x01\x86b.",
         ):
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
         assert pickles.decode(_sent({"a": 1}))[2] == {"a": 1}
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from smartmob.commands.conplyent import pickles, protocol
-from smartmob.commands.conplyent.decoder import Refused
-from smartmob.commands.conplyent.protocol import Answer, Command, Heartbeat, Sync
+from smartmob.commands.conplyent.decoder import InvalidPickle
+from smartmob.commands.conplyent.protocol import AnswerEncoder, CommandRequest, Heartbeat, Sync
 from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire
 
 
@@ -29,7 +29,7 @@ def test_what_a_client_asks() -> None:
     assert protocol.parse(_sent(protocol.HEARTBEAT, {}, False)) is None
     assert protocol.parse(_sent(protocol.SYNC, {})) == Sync()
     fields = {"cmd_id": "ls", "args": ("/",), "keywargs": {"a": 1}}
-    assert protocol.parse(_sent(protocol.COMMAND, fields)) == Command("ls", ("/",), {"a": 1})
+    assert protocol.parse(_sent(protocol.COMMAND, fields)) == CommandRequest("ls", ("/",), {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_what_a_client_asks() -> None:
 )
 def test_what_no_client_says(kind: Any, fields: dict[str, Any]) -> None:
     """Messages of the server's kind and commands without their fields are refused."""
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidPickle):
         protocol.parse(_sent(kind, fields))
 
 
 def test_an_answer() -> None:
     """Acknowledgement, details numbered from 0, and the end with the next number."""
-    answer = Answer(7)
+    answer = AnswerEncoder(7)
     frames = answer.acknowledge() + answer.detail("echo") + answer.detail(None) + answer.complete(-1)
 
     assert _messages(frames) == [
@@ -65,14 +65,14 @@ def test_an_answer() -> None:
 def test_no_request_is_0() -> None:
     """A client that sees 0 throws its queue away and hangs."""
     with pytest.raises(ValueError, match="request 0"):
-        Answer(0)
+        AnswerEncoder(0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_lines(size: int) -> None:
     """Output in pieces of any size becomes lines with their line ends, as text mode reads them, and nothing is lost."""
     data = "one\nzwei ü\r\ndrei\rfour".encode()
-    answer = Answer(1)
+    answer = AnswerEncoder(1)
     frames = b"".join(answer.output(data[at : at + size]) for at in range(0, len(data), size))
     frames += answer.output(b"", last=True)
 
@@ -81,7 +81,7 @@ def test_lines(size: int) -> None:
 
 def test_a_line_without_an_end() -> None:
     """It is sent in parts, so that memory stays bounded."""
-    answer = Answer(1)
+    answer = AnswerEncoder(1)
     frames = b"".join(answer.output(b"x" * 300_000) for _ in range(8)) + answer.output(b"", last=True)
     details = [fields["details"] for _, fields in _messages(frames)]
 
