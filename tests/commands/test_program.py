@@ -20,8 +20,8 @@ def _python(text: str) -> list[str]:
     return [sys.executable, "-u", "-c", text]
 
 
-async def test_output_and_exit_code(commands: RunningFeature) -> None:
-    """Both streams come in the order of writing, with the program's own exit code."""
+async def test_both_streams_come_in_the_order_of_writing(commands: RunningFeature) -> None:
+    """The exit code is the program's own."""
     reply = await commands.call("exec", "echo one; echo two >&2; echo three; exit 7")
 
     assert (reply.data, reply.code, reply.job) == (b"one\ntwo\nthree\n", 7, True)
@@ -33,7 +33,7 @@ async def test_output_and_exit_code(commands: RunningFeature) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cmd", "kwargs", "said"),
+    ("cmd", "kwargs", "output"),
     [
         (["echo", "a b", "$HOME"], {}, "a b $HOME\n"),
         ("echo 'a b' $(echo c)", {}, "a b c\n"),
@@ -45,17 +45,19 @@ async def test_output_and_exit_code(commands: RunningFeature) -> None:
         ("cat; exit 0", {"stdin": ""}, ""),
     ],
 )
-async def test_ways_to_run(commands: RunningFeature, cmd: Any, kwargs: Any, said: str) -> None:
-    """A shell's line, a list of arguments, environment, folder and input."""
+async def test_command_lines_argument_lists_environment_folder_and_input(
+    commands: RunningFeature, cmd: Any, kwargs: Any, output: str
+) -> None:
+    """Each parameter of `exec` does what its documentation says."""
     (commands.home / "inner").mkdir()
     reply = await commands.call("exec", cmd, **kwargs)
 
-    assert reply.data.decode() == said.format(home=commands.home)
+    assert reply.data.decode() == output.format(home=commands.home)
     assert reply.code == 0
 
 
-async def test_binary_output(commands: RunningFeature) -> None:
-    """Any bytes come through, and many of them."""
+async def test_output_may_be_any_bytes(commands: RunningFeature) -> None:
+    """Five million bytes of every value arrive unchanged."""
     reply = await commands.call("exec", _python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20_000)"))
 
     assert reply.data == bytes(range(256)) * 20_000
@@ -63,8 +65,10 @@ async def test_binary_output(commands: RunningFeature) -> None:
 
 
 @pytest.mark.parametrize("terminal", [None, {"rows": 24, "columns": 80}], ids=["pipes", "terminal"])
-async def test_too_many_open_files(commands: RunningFeature, terminal: Any) -> None:
-    """However few there may be, the error is typed, nothing stays open, and the next start is as good as any."""
+async def test_too_few_file_descriptors_are_an_error_that_leaves_nothing_open(
+    commands: RunningFeature, terminal: Any
+) -> None:
+    """The next program starts as usual."""
 
     def opened() -> list[str]:
         return os.listdir("/proc/self/fd")
@@ -90,8 +94,10 @@ async def test_too_many_open_files(commands: RunningFeature, terminal: Any) -> N
         (["./missing"], {}, FileNotFoundError),
     ],
 )
-async def test_what_cannot_be_started(commands: RunningFeature, cmd: Any, kwargs: Any, kind: type) -> None:
-    """The error is typed, and the record tells it."""
+async def test_a_program_that_cannot_be_started_fails_with_the_right_error(
+    commands: RunningFeature, cmd: Any, kwargs: Any, kind: type
+) -> None:
+    """The record names the class of the error."""
     (commands.home / "plain").write_text("no program")
     reply = await commands.call("exec", cmd, **kwargs)
 
@@ -103,30 +109,30 @@ async def test_what_cannot_be_started(commands: RunningFeature, cmd: Any, kwargs
 
 
 @pytest.mark.parametrize("cmd", [[], "", "'"])
-async def test_nothing_to_run(commands: RunningFeature, cmd: Any) -> None:
-    """An empty command and one that cannot be split are refused with a reason."""
+async def test_an_empty_command_is_refused(commands: RunningFeature, cmd: Any) -> None:
+    """So is a command line that cannot be split."""
     reply = await commands.call("exec", cmd, shell=False if isinstance(cmd, str) else None)
     assert "cmd" in str(reply.error)
 
 
-async def test_signals(commands: RunningFeature) -> None:
-    """A program that a signal ended has the signal's negative number."""
+async def test_a_program_ended_by_a_signal_has_its_negative_number(commands: RunningFeature) -> None:
+    """The record has the state `signaled`."""
     reply = await commands.call("exec", "kill -9 $$")
     record = await commands.service.jobs.get(reply.number)
 
     assert (reply.code, record.state, record.signal) == (-9, "signaled", 9)
 
 
-async def test_a_time_limit(commands: RunningFeature) -> None:
-    """When its time is up a program is asked to end, and the record says why it did."""
+async def test_a_program_is_asked_to_end_at_its_time_limit(commands: RunningFeature) -> None:
+    """The record has the state `timed out`."""
     reply = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
 
     assert (reply.data, reply.code) == (b"hi\nbye\n", 3)
     assert (await commands.service.jobs.get(reply.number)).state == "timed out"
 
 
-async def test_one_that_ignores_signals(commands: RunningFeature) -> None:
-    """After its grace it is killed, with all its children."""
+async def test_a_program_that_ignores_sigterm_is_killed_with_its_descendants(commands: RunningFeature) -> None:
+    """It has the seconds of its grace before."""
     reply = commands.begin("exec", _python(
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -143,22 +149,22 @@ async def test_one_that_ignores_signals(commands: RunningFeature) -> None:
     assert not psutil.pid_exists(grandchild)
 
 
-async def test_what_is_left_behind(commands: RunningFeature) -> None:
-    """A job ends with its program: a daemon that it left behind ends, too."""
+async def test_descendants_end_with_their_program(commands: RunningFeature) -> None:
+    """A daemon that the program has started is killed."""
     reply = await commands.call("exec", "setsid sleep 600 > /dev/null 2>&1 & echo $!; exit 0")
 
     assert reply.code == 0
     await until(lambda: not psutil.pid_exists(int(reply.data)))
 
 
-async def test_output_after_the_end(commands: RunningFeature) -> None:
-    """What a child of the program still writes at its end is not lost."""
+async def test_output_of_descendants_after_the_end_is_kept(commands: RunningFeature) -> None:
+    """A child of the program may still write shortly after its end."""
     reply = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
     assert reply.data == b"early\nlate\n"
 
 
-async def test_input(commands: RunningFeature) -> None:
-    """Input comes as it is sent, and its end is reply."""
+async def test_input_and_its_end_reach_the_program(commands: RunningFeature) -> None:
+    """A line end is added to a text without one."""
     reply = commands.begin("exec", ["cat"])
     await until(lambda: reply.number)
     assert (await commands.call("send_input", reply.number, "one")).values == [f"Sent value to job {reply.number}"]
@@ -170,8 +176,8 @@ async def test_input(commands: RunningFeature) -> None:
     assert (reply.data, reply.code) == (b"one\ntwo\n", 0)
 
 
-async def test_input_that_nobody_reads(commands: RunningFeature) -> None:
-    """A megabyte for a program that does not read waits, and ends with the program."""
+async def test_input_waits_for_the_program(commands: RunningFeature) -> None:
+    """A megabyte for a program that does not read waits, and fails when the program ends."""
     reply = commands.begin("exec", ["sleep", "600"])
     await until(lambda: reply.number)
     sending = commands.begin("send_input", reply.number, "x" * 1_000_000)
@@ -183,8 +189,8 @@ async def test_input_that_nobody_reads(commands: RunningFeature) -> None:
     assert "no more input" in str(sending.error)
 
 
-async def test_a_terminal(commands: RunningFeature) -> None:
-    """A program on a terminal sees its size and its changes, and gets what is typed, CTRL-D and all."""
+async def test_a_program_on_a_terminal_sees_its_size_and_what_is_typed(commands: RunningFeature) -> None:
+    """A change of the size and CTRL-D reach it."""
     reply = commands.begin("exec", "tty; stty size; cat; stty size", terminal={"rows": 30, "columns": 90})
     await until(lambda: b"30 90\r\n" in reply.data)
     assert reply.data.startswith(b"/dev/pts/")
@@ -198,15 +204,17 @@ async def test_a_terminal(commands: RunningFeature) -> None:
     assert reply.code == 0
 
 
-async def test_no_terminal(commands: RunningFeature) -> None:
-    """Only a job with a terminal has a size."""
+async def test_a_job_without_a_terminal_cannot_be_resized(commands: RunningFeature) -> None:
+    """The error says so."""
     reply = commands.begin("exec", ["sleep", "600"])
     await until(lambda: reply.number)
     assert "no terminal" in str((await commands.call("resize", reply.number, 1, 1)).error)
 
 
-async def test_secrets_of_the_service(commands: RunningFeature, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs get the service's environment without its own settings, and records have names of variables only."""
+async def test_programs_do_not_inherit_settings_and_records_have_no_values(
+    commands: RunningFeature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the environment of a program, its record has the names only."""
     reply = await commands.call("exec", "env", env={"SECRET": "hidden-value"})
     record = await commands.service.jobs.get(reply.number)
 
@@ -216,8 +224,8 @@ async def test_secrets_of_the_service(commands: RunningFeature, monkeypatch: pyt
     assert "hidden-value" not in repr(record)
 
 
-async def test_descriptors(commands: RunningFeature) -> None:
-    """Nothing stays open behind a job, good or bad."""
+async def test_no_file_descriptor_stays_open_after_a_job(commands: RunningFeature) -> None:
+    """Neither after success nor after an error."""
     await commands.call("exec", ["true"])
     before = len(os.listdir("/proc/self/fd"))
     for cmd in (["true"], ["/no/such"], "exit 3"):
@@ -246,8 +254,8 @@ async def test_descriptors(commands: RunningFeature) -> None:
         {"cmd": ["true", 1]},
     ],
 )
-async def test_what_no_program_can_be_given(commands: RunningFeature, given: dict[str, Any]) -> None:
-    """It is refused before there is a job, with the place; programs of others go on."""
+async def test_values_that_no_program_can_get_are_refused(commands: RunningFeature, given: dict[str, Any]) -> None:
+    """No job is made, the error names the place, and programs of others go on."""
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)
     reply = await commands.call("exec", **{"cmd": ["true"], **given})
@@ -257,8 +265,8 @@ async def test_what_no_program_can_be_given(commands: RunningFeature, given: dic
     assert (await commands.call("is_alive", other.number)).values == [True]
 
 
-async def test_more_arguments_than_the_system_takes(commands: RunningFeature) -> None:
-    """The job fails with the reason; programs of others go on."""
+async def test_too_many_arguments_fail_the_job_only(commands: RunningFeature) -> None:
+    """The record has the reason, and programs of others go on."""
     other = commands.begin("exec", ["cat"])
     await until(lambda: other.number)
     for size in (3_000_000, 10_000_000):

@@ -52,8 +52,8 @@ async def test_a_message_of_bytes_is_a_binary_frame(peer: SocketClient, commands
     await peer.send(Call(1, "rdfile", ["f"]))
     await peer.end_of()
 
-    said, piece = (message for message in peer.messages if type(message) in (Says, protocol.Piece))
-    assert said.values == ["Contents of f"]
+    says, piece = (message for message in peer.messages if type(message) in (Says, protocol.Piece))
+    assert says.values == ["Contents of f"]
     assert (piece.kind, piece.offset, piece.data) == (protocol.VALUE, 1, b"\xff" * 10)
 
 

@@ -1,4 +1,4 @@
-"""Output on disk: found by its offset, bounded for a job and for all, and there after a restart."""
+"""The output of jobs on disk: addressed by offsets, bounded for a job and for all, and found after a restart."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _content(spool: Spool) -> bytes:
     return data
 
 
-def test_bytes_at_their_offsets(tmp_path: Path) -> None:
-    """What was written is read from any offset, also across files."""
+def test_output_is_read_from_any_offset(tmp_path: Path) -> None:
+    """Reads cross the borders of files."""
     spools = _open(tmp_path)
     spool = spools.create(1)
     data = os.urandom(300 * KIB)
@@ -42,8 +42,8 @@ def test_bytes_at_their_offsets(tmp_path: Path) -> None:
         assert spool.read(offset, 10)
 
 
-def test_the_beginning_goes_first(tmp_path: Path) -> None:
-    """A job keeps the end of its output within its limit; offsets stay what they are."""
+def test_a_job_keeps_the_end_of_its_output(tmp_path: Path) -> None:
+    """Within its limit; offsets do not change."""
     spools = _open(tmp_path)
     spool = spools.create(1)
     data = os.urandom(2_000 * KIB)
@@ -56,8 +56,8 @@ def test_the_beginning_goes_first(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) == spool.size
 
 
-def test_the_first_finished_goes_first(tmp_path: Path) -> None:
-    """All jobs together stay within their limit: what ended first goes first, what runs goes last."""
+def test_the_output_of_the_job_that_ended_first_is_removed_first(tmp_path: Path) -> None:
+    """All jobs together stay within their limit."""
     spools = _open(tmp_path, total=250 * KIB)
     running = spools.create(1)
     spools.append(running, b"r" * 50 * KIB)
@@ -73,8 +73,8 @@ def test_the_first_finished_goes_first(tmp_path: Path) -> None:
         spools.find(3)
 
 
-def test_only_running_jobs(tmp_path: Path) -> None:
-    """Where nothing is finished, a job that writes lets go of its own beginning."""
+def test_a_running_job_drops_its_own_beginning_when_none_has_finished(tmp_path: Path) -> None:
+    """All jobs together stay within their limit."""
     spools = _open(tmp_path, total=200 * KIB)
     spool = spools.create(1)
     for _ in range(100):
@@ -84,8 +84,8 @@ def test_only_running_jobs(tmp_path: Path) -> None:
     assert spool.end == 1_000_000
 
 
-def test_a_restart(tmp_path: Path) -> None:
-    """What was kept is found again, in the order in which it was written last, and an emptied folder is fine."""
+def test_output_is_found_after_a_restart(tmp_path: Path) -> None:
+    """Jobs are in the order of their last writes, and other files are left alone."""
     spools = _open(tmp_path)
     for job, age in ((5, 10), (7, 30), (6, 20)):
         spool = spools.create(job)
@@ -105,8 +105,8 @@ def test_a_restart(tmp_path: Path) -> None:
     assert (tmp_path / "other").exists()
 
 
-def test_removing(tmp_path: Path) -> None:
-    """A removed job leaves no file and no count."""
+def test_a_removed_job_leaves_no_file(tmp_path: Path) -> None:
+    """Its bytes are no longer counted."""
     spools = _open(tmp_path)
     spool = spools.create(1)
     spools.append(spool, b"x" * 300_000)
@@ -117,8 +117,8 @@ def test_removing(tmp_path: Path) -> None:
     assert (list(tmp_path.iterdir()), spools.total) == ([], 0)
 
 
-def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
-    """The error reaches the writer, finished output makes room first, and a later attempt goes on at the same byte."""
+def test_a_full_disk_is_an_error_and_a_later_attempt_continues_at_the_same_byte(tmp_path: Path) -> None:
+    """Output of finished jobs is removed first."""
     spools = _open(tmp_path)
     old = spools.create(1)
     spools.append(old, b"old")

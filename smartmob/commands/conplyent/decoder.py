@@ -299,7 +299,7 @@ class Decoder:
             data = self._bytes_of(named, arguments)
             self._push(bytearray(data) if named is _BYTEARRAY else data)
         else:
-            raise InvalidPickle(f"the message calls {named.name} in another way than a stock client")
+            raise InvalidPickle(f"the message calls {named.name} in another way than a conplyent client")
 
     def _bytes_of(self, named: _Global, arguments: tuple[Any, ...]) -> bytes:
         """Return the bytes that a call makes: from bytes, or in protocol 2 from a text in Latin-1."""
@@ -317,7 +317,7 @@ class Decoder:
                 return source.encode("latin-1")
             except UnicodeEncodeError:
                 pass
-        raise InvalidPickle(f"the message calls {named.name} in another way than a stock client")
+        raise InvalidPickle(f"the message calls {named.name} in another way than a conplyent client")
 
     def _count_copied(self, size: int) -> None:
         self._copied_bytes -= size

@@ -41,14 +41,14 @@ def decode(data: bytes) -> tuple[Any, bool, dict[str, Any]]:
     message = Decoder(data).decode()
     state = message.state if type(message) is MessageStandIn else None
     if state is None or len(state) != 3:
-        raise InvalidPickle("the message is not one of the stock client's")
+        raise InvalidPickle("the message is not one of a conplyent client")
     kind, request, fields = (state.get(name) for name in ("_type", "_request", "_kwargs"))
     if type(kind) is not TypeStandIn or type(request) is not bool or type(fields) is not dict:
-        raise InvalidPickle("the message has not the fields of the stock client's")
+        raise InvalidPickle("the message does not have the fields of a conplyent client's")
     value = kind.value
     number = value[0] if type(value) is tuple and len(value) == 1 else None
     if not (type(value) is int and value == _SYNC) and not (type(number) is int and number in _TUPLE_NUMBERS):
-        raise InvalidPickle("the message has a type that no stock client knows")
+        raise InvalidPickle("the message has a type that no conplyent client knows")
     _Checker(len(data)).check(fields, 0)
     return value, request, fields
 

@@ -58,7 +58,7 @@ def parse(data: bytes) -> Heartbeat | Sync | CommandRequest | None:
         name, args, kwargs = (fields.get(field) for field in ("cmd_id", "args", "keywargs"))
         texts = isinstance(kwargs, dict) and all(isinstance(key, str) for key in kwargs)
         if not isinstance(name, str) or not isinstance(args, tuple) or not isinstance(kwargs, dict) or not texts:
-            raise InvalidPickle("the command has not the fields of the stock client's")
+            raise InvalidPickle("the command does not have the fields of a conplyent client's")
         return CommandRequest(name, args, kwargs)
     raise InvalidPickle("a server does not get messages of this type")
 

@@ -1,4 +1,4 @@
-"""What can be done to jobs, in the words of the stock server."""
+"""Commands that control jobs, with the messages of conplyent's server."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.waiting import until
 
 
 class TestJobs:
-    """What can be done to jobs."""
+    """Controlling jobs."""
 
     @pytest.mark.parametrize(
         "words",
         [("send_input", 99, "x"), ("end_input", 99), ("kill", 99), ("signal", 99), ("resize", 99, 1, 1)],
     )
-    async def test_unknown_jobs(self, commands: RunningFeature, words: Any) -> None:
-        """They are reply in the words of the stock server, with -1."""
+    async def test_commands_on_unknown_jobs_return_a_bad_parameter(self, commands: RunningFeature, words: Any) -> None:
+        """The text is that of conplyent's server."""
         reply = await commands.call(*words)
         assert (reply.values, reply.code) == (["Job does not exist or has already completed..."], -1)
 
-    async def test_is_alive(self, commands: RunningFeature) -> None:
-        """True while it runs, False before and after."""
+    async def test_is_alive_is_true_while_the_job_runs(self, commands: RunningFeature) -> None:
+        """It is false afterwards, and for numbers that no job has."""
         reply = commands.begin("exec", ["cat"])
         await until(lambda: reply.number)
         assert (await commands.call("is_alive", reply.number)).values == [True]
@@ -36,8 +36,8 @@ class TestJobs:
         assert (await commands.call("jobs")).values == ["No jobs running."]
 
     @pytest.mark.parametrize("number", [10, "USR1", "sigusr1", "SIGUSR1"])
-    async def test_signals(self, commands: RunningFeature, number: Any) -> None:
-        """By number or by name."""
+    async def test_a_signal_is_given_by_number_or_name(self, commands: RunningFeature, number: Any) -> None:
+        """The job's program gets it."""
         text = "import signal; signal.signal(10, lambda *_: print('got')); print('up'); signal.pause()"
         reply = commands.begin("exec", [sys.executable, "-u", "-c", text])
         await until(lambda: reply.data == b"up\n")
@@ -45,21 +45,23 @@ class TestJobs:
         await reply.ended.wait()
         assert reply.data == b"up\ngot\n"
 
-    async def test_no_signal(self, commands: RunningFeature) -> None:
-        """A signal that does not exist is refused."""
+    async def test_a_signal_that_does_not_exist_is_refused(self, commands: RunningFeature) -> None:
+        """Numbers and names are checked."""
         reply = commands.begin("exec", ["cat"])
         await until(lambda: reply.number)
         for number in (0, 999, "NOTHING"):
             assert "no signal" in str((await commands.call("signal", reply.number, number)).error)
 
-    async def test_attaching(self, commands: RunningFeature) -> None:
-        """An ended job gives its output and its exit code."""
+    async def test_attach_sends_the_output_of_an_ended_job(self, commands: RunningFeature) -> None:
+        """Its exit code is that of the job."""
         reply = await commands.call("exec", "echo hi; exit 4")
         later = await commands.call("attach", reply.number, 1)
         assert (later.data, later.code) == (b"i\n", 4)
 
-    async def test_closing(self, commands: RunningFeature) -> None:
-        """Jobs are ended and named, and whoever runs the service is reply that a client wants it to stop."""
+    async def test_close_server_ends_the_jobs_and_asks_for_the_end_of_the_service(
+        self, commands: RunningFeature
+    ) -> None:
+        """Each job is named."""
         asked: list[Any] = []
         commands.bus.subscribe(CloseRequested, asked.append)
         job = commands.begin("exec", ["sleep", "600"])

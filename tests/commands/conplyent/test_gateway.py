@@ -1,4 +1,4 @@
-"""The gateway for stock clients, spoken to byte by byte: many at once, in order, and hostile ones shut out."""
+"""The gateway for conplyent's clients, tested byte by byte: many clients, the order of commands, hostile clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import until
 
 
 class _Message:
-    """What the stock client's MSG holds."""
+    """The content of conplyent's MSG."""
 
     def __init__(self) -> None:
         self.kind: Any = None
@@ -34,7 +34,7 @@ class _Message:
 
 
 class _Trusting(pickle.Unpickler):
-    """Reads as a client does, which trusts its server."""
+    """An unpickler that trusts its input, as conplyent's client does."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         own = {"MSG": _Message, "MSGType": lambda value: value}
@@ -42,7 +42,7 @@ class _Trusting(pickle.Unpickler):
 
 
 class Peer:
-    """A client that speaks the wire as libzmq and the stock client do."""
+    """A client that speaks the wire as libzmq and conplyent's client do."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -82,7 +82,7 @@ class Peer:
                 return details[1:], fields["exit_code"]
             details.append(fields["details"])
 
-    async def shut_out(self) -> bool:
+    async def disconnected(self) -> bool:
         """Return whether the server has closed the connection."""
         async with asyncio.timeout(50):
             try:
@@ -94,7 +94,7 @@ class Peer:
 
 
 class OpenGateway:
-    """An open gateway, and the maker of its clients."""
+    """A listening gateway, and the maker of its clients."""
 
     def __init__(self, commands: RunningFeature, gateway: ConplyentGateway) -> None:
         self.commands = commands
@@ -102,7 +102,7 @@ class OpenGateway:
 
     @asynccontextmanager
     async def peer(self, greeting: bytes = GREETING + READY) -> AsyncIterator[Peer]:
-        """Connect, and greet."""
+        """Connect and send a greeting."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         writer.write(greeting)
         try:
@@ -112,8 +112,8 @@ class OpenGateway:
 
 
 @pytest.fixture(name="gateway")
-async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[OpenGateway]:
-    """Return an open gateway of a feature."""
+async def _gateway(database_url: str, tmp_path: Path) -> AsyncIterator[OpenGateway]:
+    """Return the listening gateway of a feature."""
     async with feature(database_url, tmp_path) as commands:
         settings = ConplyentSettings(port=0, max_message=1024 * 1024)
         gateway = ConplyentGateway(commands.service, settings, commands.tasks)
@@ -122,8 +122,8 @@ async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[OpenGateway]
         gateway.close()
 
 
-async def test_heartbeat_and_sync(gateway: OpenGateway) -> None:
-    """A client connects by two heartbeats and gets the names of the commands; libzmq's own ping is answered."""
+async def test_a_client_gets_heartbeats_and_the_names_of_commands(gateway: OpenGateway) -> None:
+    """PING of libzmq is answered, and commands that stream bytes are not offered."""
     async with gateway.peer() as peer:
         peer.write(frame(pickles.encode(protocol.HEARTBEAT, True, {})) * 2)
         peer.write(frame(pickles.encode(protocol.SYNC, True, {})))
@@ -135,7 +135,7 @@ async def test_heartbeat_and_sync(gateway: OpenGateway) -> None:
         assert not {"get", "put"} & set(fields["args"][0])
 
 
-async def test_many_clients(gateway: OpenGateway) -> None:
+async def test_many_clients_are_served_at_a_time(gateway: OpenGateway) -> None:
     """Each has its own working directory, and none waits for another."""
     (gateway.commands.home / "a").mkdir()
     async with gateway.peer() as one, gateway.peer() as two:
@@ -148,8 +148,8 @@ async def test_many_clients(gateway: OpenGateway) -> None:
         two.call("cwd")
 
 
-async def test_in_order(gateway: OpenGateway) -> None:
-    """Commands that were sent without waiting are done one after the other, as by the stock server."""
+async def test_commands_run_in_the_order_of_their_arrival(gateway: OpenGateway) -> None:
+    """Commands that were sent without waiting run one after the other."""
     path = str(gateway.commands.home / "f")
     async with gateway.peer() as peer:
         for number in range(50):
@@ -159,8 +159,8 @@ async def test_in_order(gateway: OpenGateway) -> None:
     assert (gateway.commands.home / "f").read_text() == "".join(map(str, range(50)))
 
 
-async def test_numbers(gateway: OpenGateway) -> None:
-    """No request is 0, and none has another one's number."""
+async def test_request_ids_are_never_0_and_never_repeated(gateway: OpenGateway) -> None:
+    """Five commands get five ids."""
     async with gateway.peer() as peer:
         numbers = []
         for _ in range(5):
@@ -173,8 +173,8 @@ async def test_numbers(gateway: OpenGateway) -> None:
     assert len(set(numbers)) == 5
 
 
-async def test_errors(gateway: OpenGateway) -> None:
-    """Unknown commands, wrong arguments and failures are answered, with exceptions of Python's own."""
+async def test_errors_are_answered_with_builtin_exceptions(gateway: OpenGateway) -> None:
+    """Unknown commands, wrong arguments and failed commands get an answer."""
     async with gateway.peer() as peer:
         for name, args in (("nothing", ()), ("cd", (5,)), ("cd", ("/no/such",))):
             peer.call(name, *args)
@@ -186,8 +186,8 @@ async def test_errors(gateway: OpenGateway) -> None:
     ]
 
 
-async def test_an_object_that_is_not_taken(gateway: OpenGateway) -> None:
-    """An honest client that passes an object of a class gets an answer instead of a hanging listener."""
+async def test_an_honest_client_gets_an_error_for_an_unsupported_object(gateway: OpenGateway) -> None:
+    """Its listener would wait without end if the connection were closed."""
     async with gateway.peer() as peer:
         data = pickles.encode(protocol.COMMAND, True, {"cmd_id": "ls", "args": ("P",), "keywargs": {}})
         path = pickle.dumps(Path("/tmp"), 3)[2:-1]
@@ -209,17 +209,17 @@ async def test_an_object_that_is_not_taken(gateway: OpenGateway) -> None:
         GREETING[:20] + b"\0" * 100,
     ],
 )
-async def test_hostile_clients(gateway: OpenGateway, attack: bytes) -> None:
-    """They are shut out, and everybody else is served as before."""
+async def test_hostile_clients_are_disconnected(gateway: OpenGateway, attack: bytes) -> None:
+    """Other clients are served as before."""
     async with gateway.peer() as honest:
         async with gateway.peer(attack) as hostile:
-            assert await hostile.shut_out()
+            assert await hostile.disconnected()
         honest.call("os_info")
         assert await honest.answer() == (["linux"], 0)
 
 
-async def test_a_client_that_goes(gateway: OpenGateway) -> None:
-    """Its jobs go on, and nothing is left of its connection."""
+async def test_jobs_go_on_without_their_client(gateway: OpenGateway) -> None:
+    """No task of its connection is left."""
     async with gateway.peer() as peer:
         peer.call("exec", ["cat"])
         _, fields = await peer.next()
@@ -228,8 +228,8 @@ async def test_a_client_that_goes(gateway: OpenGateway) -> None:
     await until(lambda: not any(name.startswith("conplyent") for name in gateway.commands.tasks.names()))
 
 
-async def test_one_that_does_not_read(gateway: OpenGateway) -> None:
-    """Output for it waits on the disk, and others go on."""
+async def test_output_for_a_slow_client_waits_on_disk(gateway: OpenGateway) -> None:
+    """Other clients are served meanwhile."""
     async with gateway.peer() as slow, gateway.peer() as other:
         slow.call("exec", "yes | head -c 40000000")
         await until(lambda: gateway.commands.service._spools.total == 40_000_000)
@@ -239,15 +239,15 @@ async def test_one_that_does_not_read(gateway: OpenGateway) -> None:
         assert peer.transport.get_write_buffer_size() < 30_000_000
 
 
-async def test_a_port_that_is_taken(gateway: OpenGateway) -> None:
-    """The service does not start, and says which setting to change."""
+async def test_a_taken_port_stops_the_start(gateway: OpenGateway) -> None:
+    """The error names the setting to change."""
     settings = ConplyentSettings(port=gateway.gateway.port)
     with pytest.raises(StartupError, match="--conplyent-port"):
         await ConplyentGateway(gateway.commands.service, settings, gateway.commands.tasks).start()
 
 
-async def test_no_port(gateway: OpenGateway) -> None:
-    """Without the setting there is no gateway."""
+async def test_the_gateway_is_closed_by_default(gateway: OpenGateway) -> None:
+    """Without the setting it does not listen."""
     closed = ConplyentGateway(gateway.commands.service, ConplyentSettings(), gateway.commands.tasks)
     await closed.start()
     assert closed.port == 0
