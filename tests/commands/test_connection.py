@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from smartmob.commands import protocol
 from smartmob.commands.protocol import Call, Cancel, Credit, Done, End, Hello, Ping, Pong, Refused, Started
+from smartmob.commands.registry import command
 from smartmob.kernel.http.json_depth import MOST_LEVELS
 from tests.commands.features import RunningFeature
 from tests.commands.socket_clients import SocketClient
@@ -122,3 +124,19 @@ async def test_jobs_of_a_lost_client_go_on(peer: SocketClient, commands: Running
     job = commands.service.supervisor.find(started.number)
     await until(lambda: job is not None and job.spool.end == 12)
     await until(lambda: not any("command-call" in name for name in commands.tasks.names()))
+
+
+async def test_open_calls_are_bounded(peer: SocketClient, commands: RunningFeature) -> None:
+    """A call beyond the bound is refused, and accepted when another one has ended."""
+
+    async def waits(call: Any) -> None:
+        await asyncio.Event().wait()
+
+    commands.service.registry.add(command(waits))
+    await peer.send(*(Call(number, "waits") for number in range(protocol.MOST_OPEN_CALLS)))
+    assert peer.messages == []
+    await peer.send(Call(5_000, "cwd"))
+    (refused,) = peer.of(Refused, 5_000)
+    assert "too many calls" in refused.detail
+    await peer.send(Cancel(1), Call(5_000, "cwd"))
+    assert (await peer.end_of(5_000)).exit_code == 0

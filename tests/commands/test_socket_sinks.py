@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Call, Credit, End, Gap, Says
+from smartmob.commands.protocol import Call, Credit, Done, End, Gap, Refused, Says
+from smartmob.commands.registry import command
 from tests.commands.features import RunningFeature
 from tests.commands.socket_clients import SocketClient
 from tests.waiting import until
@@ -64,3 +68,35 @@ async def test_output_that_is_no_longer_kept_is_a_gap(peer: SocketClient, comman
     await peer.send(Call(1, "attach", [reply.number]))
     await peer.end_of()
     assert peer.of(Gap) == [Gap(1, 0, 6)]
+
+
+async def test_a_message_that_is_too_large_is_an_error(peer: SocketClient, commands: RunningFeature) -> None:
+    """It would not fit into a text frame; the connection lives on."""
+
+    async def shouts(call: Any) -> None:
+        await call.emit_and_drain("x" * (protocol.LONGEST_TEXT_BYTES + 1))
+
+    commands.service.registry.add(command(shouts))
+    await peer.send(Call(1, "shouts"))
+    done = await peer.end_of()
+    assert done.error is not None
+    assert "too large" in done.error.message
+    await peer.send(Call(2, "cwd"))
+    assert peer.of(Done, 2)
+
+
+async def test_input_beyond_the_credit_is_refused(peer: SocketClient, commands: RunningFeature) -> None:
+    """A command that reads nothing holds at most one window of input."""
+
+    async def waits(call: Any) -> None:
+        await asyncio.Event().wait()
+
+    commands.service.registry.add(command(waits))
+    await peer.send(Call(1, "waits"))
+    for offset in range(0, protocol.WINDOW_BYTES, protocol.WINDOW_BYTES // 16):
+        data = bytes(protocol.WINDOW_BYTES // 16)
+        await peer.connection.handle_binary(protocol.encode_piece(protocol.INPUT, 1, offset, data))
+    assert [message for message in peer.messages if type(message) is Refused] == []
+    await peer.connection.handle_binary(protocol.encode_piece(protocol.INPUT, 1, protocol.WINDOW_BYTES, b"x"))
+    (refused,) = (message for message in peer.messages if type(message) is Refused)
+    assert "credit" in refused.detail

@@ -40,10 +40,22 @@ _STREAM_COMMANDS = ("get", "put")
 class ConplyentGateway:
     """The listening socket and its clients. The service must be started before it and closed after it."""
 
-    def __init__(self, service: CommandsService, settings: ConplyentSettings, tasks: TaskRegistry) -> None:
+    def __init__(
+        self,
+        service: CommandsService,
+        settings: ConplyentSettings,
+        tasks: TaskRegistry,
+        *,
+        greeting_seconds: float = _GREETING_SECONDS,
+        most_connections: int = _MOST_CONNECTIONS,
+        most_waiting: int = _MOST_WAITING_COUNT,
+    ) -> None:
         self.service = service
         self.tasks = tasks
         self.most_message_bytes = settings.max_message
+        self.greeting_seconds = greeting_seconds
+        self.most_connections = most_connections
+        self.most_waiting = most_waiting
         self.peers: set[_Peer] = set()
         self._settings = settings
         self._server: asyncio.Server | None = None
@@ -103,15 +115,16 @@ class _Peer(asyncio.Protocol):
         self.transport = transport
         host, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
         self._client = f"conplyent {host}:{port}"
-        if len(self._gateway.peers) >= _MOST_CONNECTIONS:
-            log.warning("conplyent.refused", client=self._client, reason=f"{_MOST_CONNECTIONS} clients are connected")
+        most = self._gateway.most_connections
+        if len(self._gateway.peers) >= most:
+            log.warning("conplyent.refused", client=self._client, reason=f"{most} clients are connected")
             transport.abort()
             return
         self._gateway.peers.add(self)
         transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
         transport.write(self._wire.to_send())
         self._session: ClientSession = self._gateway.service.session(self._client)
-        asyncio.get_running_loop().call_later(_GREETING_SECONDS, self._check_greeted)
+        asyncio.get_running_loop().call_later(self._gateway.greeting_seconds, self._check_greeted)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -168,7 +181,7 @@ class _Peer(asyncio.Protocol):
 
     def _enqueue(self, item: CommandRequest | Exception) -> None:
         self._waiting.append(item)
-        if len(self._waiting) >= _MOST_WAITING_COUNT:
+        if len(self._waiting) >= self._gateway.most_waiting:
             self.transport.pause_reading()
         if self._worker is None:
             self._worker = self._start("conplyent-commands", self._run_in_order())
@@ -182,7 +195,7 @@ class _Peer(asyncio.Protocol):
     async def _run_in_order(self) -> None:
         while self._waiting:
             item = self._waiting.popleft()
-            if len(self._waiting) == _MOST_WAITING_COUNT // 2 and not self.transport.is_closing():
+            if len(self._waiting) == self._gateway.most_waiting // 2 and not self.transport.is_closing():
                 self.transport.resume_reading()
             sink = _ConplyentSink(self, item)
             if isinstance(item, Exception):

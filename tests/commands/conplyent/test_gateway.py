@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from smartmob.commands import registry
 from smartmob.commands.conplyent import pickles, protocol
 from smartmob.commands.conplyent.decoder import MODULE
 from smartmob.commands.conplyent.gateway import ConplyentGateway
@@ -252,3 +253,57 @@ async def test_the_gateway_is_closed_by_default(gateway: OpenGateway) -> None:
     await closed.start()
     assert closed.port == 0
     closed.close()
+
+
+@asynccontextmanager
+async def _bounded(commands: RunningFeature, **bounds: Any) -> AsyncIterator[OpenGateway]:
+    """Run a gateway with other bounds than the usual ones."""
+    gateway = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks, **bounds)
+    await gateway.start()
+    try:
+        yield OpenGateway(commands, gateway)
+    finally:
+        gateway.close()
+
+
+async def test_a_client_without_a_greeting_is_disconnected(commands: RunningFeature) -> None:
+    """A client that has completed the handshake stays."""
+    async with _bounded(commands, greeting_seconds=0.1) as gateway, gateway.peer() as honest:
+        honest.call("os_info")
+        assert await honest.answer() == (["linux"], 0)
+        async with gateway.peer(GREETING) as silent:
+            assert await silent.disconnected()
+        honest.call("os_info")
+        assert await honest.answer() == (["linux"], 0)
+
+
+async def test_clients_beyond_the_limit_are_disconnected(commands: RunningFeature) -> None:
+    """The next client is served when one has left."""
+    async with _bounded(commands, most_connections=1) as gateway:
+        async with gateway.peer() as first:
+            first.call("os_info")
+            assert await first.answer() == (["linux"], 0)
+            async with gateway.peer() as second:
+                assert await second.disconnected()
+        await until(lambda: not gateway.gateway.peers)
+        async with gateway.peer() as third:
+            third.call("os_info")
+            assert await third.answer() == (["linux"], 0)
+
+
+async def test_reading_is_paused_while_many_requests_wait(commands: RunningFeature) -> None:
+    """The requests are answered in their order when the first command has ended."""
+    released = asyncio.Event()
+
+    async def waits(call: Any) -> None:
+        await released.wait()
+
+    commands.service.registry.add(registry.command(waits))
+    async with _bounded(commands, most_waiting=4) as gateway, gateway.peer() as peer:
+        for name in ("waits", *("os_info",) * 6):
+            peer.call(name)
+        (connection,) = await until(lambda: gateway.gateway.peers)
+        await until(lambda: not connection.transport.is_reading())
+        released.set()
+        assert [await peer.answer() for _ in range(7)] == [([], 0), *[(["linux"], 0)] * 6]
+        assert connection.transport.is_reading()
