@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.commands.conplyent import pickles
-from smartmob.commands.conplyent.decoder import MODULE, Decoder, InvalidPickle, UnsupportedValue
+from smartmob.commands.conplyent.decoder import MODULE, MOST_OPCODES_COUNT, Decoder, InvalidPickle, UnsupportedValue
 
 SINGLE = (
     st.none()
@@ -216,6 +216,12 @@ def test_a_list_that_contains_itself_is_refused() -> None:
     data += b"X\x08\0\0\0_request\x88X\x07\0\0\0_kwargs}X\x04\0\0\0args]q\x00h\x00asub."
     with pytest.raises(InvalidPickle, match="nested too deeply"):
         pickles.decode(data)
+
+
+def test_opcodes_are_counted() -> None:
+    """A long message of cheap opcodes is refused before all of them are read."""
+    with pytest.raises(InvalidPickle, match="opcodes"):
+        Decoder(b"\x80\x04" + b"N" * MOST_OPCODES_COUNT + b".").decode()
 
 
 @given(VALUES, st.data())

@@ -144,7 +144,7 @@ class TestReading:
             pickles.decode(data)
 
     @pytest.mark.parametrize(
-        "attack", ["memo", "bytearray", "length", "nested", "laughs", "digits", "many", "trailing"]
+        "attack", ["memo", "bytearray", "length", "nested", "laughs", "shared text", "digits", "many", "trailing"]
     )
     def test_small_messages_of_large_cost_are_refused(self, attack: str) -> None:
         """A few bytes that would take much memory are refused with little."""
@@ -161,6 +161,7 @@ class TestReading:
             "length": b"\x80\x04\x96\xff\xff\xff\x7f\0\0\0\0.",
             "nested": _sent({"args": nested}),
             "laughs": _sent({"args": laughs}),
+            "shared text": _sent({"args": ["x" * 10_000] * 1_000}),
             "digits": _sent({"args": (1 << 5_000,)}),
             "many": _sent({"args": list(range(60_000))}),
             "trailing": sent + b"N.",
