@@ -70,14 +70,14 @@ def command(config: Path | None, **flags: Any) -> None:
     check_bind(settings.host, settings.token, settings.insecure)
 
     from smartmob.app import build
-    from smartmob.commands.events import CloseAsked
+    from smartmob.commands.events import CloseRequested
     from smartmob.kernel.http import server
     from smartmob.kernel.observability import log
 
     logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
     service = build(settings, logs.access)
 
-    service.bus.subscribe(CloseAsked, lambda _: signal.raise_signal(signal.SIGTERM))
+    service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
 
     def force_stop() -> None:
         service.force_stop()

@@ -11,7 +11,7 @@ from uuid import uuid4
 from smartmob.client import messages
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Done, FromServer, Gap, Piece, Receiving, Says, Sending, Started
+from smartmob.commands.protocol import Done, FromServer, Gap, Piece, ReceiveWindow, Says, SendWindow, Started
 from smartmob.errors import InvalidInput
 
 
@@ -86,12 +86,12 @@ class RemoteCall:
     # Most commands send one message and end, so the state of byte streams is created only when it is used.
 
     @cached_property
-    def _in(self) -> Receiving:
-        return Receiving()
+    def _in(self) -> ReceiveWindow:
+        return ReceiveWindow()
 
     @cached_property
-    def _out(self) -> Sending:
-        return Sending()
+    def _out(self) -> SendWindow:
+        return SendWindow()
 
     @cached_property
     def _credited(self) -> asyncio.Event:
@@ -104,7 +104,7 @@ class RemoteCall:
         self.id = call_id
         if self.number is not None:
             offset = self._in.offset
-            self._in = Receiving(offset)
+            self._in = ReceiveWindow(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
             self._transport.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
@@ -112,7 +112,7 @@ class RemoteCall:
 
     def taken(self, size: int) -> None:
         """Report that `size` bytes of output have been used, so that the server may send more."""
-        credit = self._in.taken(size)
+        credit = self._in.consume(size)
         if credit and not self.over:
             self._transport.send(protocol.Credit(self.id, credit))
 
@@ -168,7 +168,7 @@ class RemoteCall:
             self._finish(lambda: self._taker.done(message))
 
     def _values(self, values: list[Any], size: int) -> None:
-        found = [protocol.from_json(value) for value in values]
+        found = [protocol.decode_value(value) for value in values]
         if isinstance(found[-1], str):
             self._last_text = found[-1]
         self._taker.values(found, size)
@@ -226,7 +226,7 @@ class GatheringCall:
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Gather the messages of a frame of `size` bytes."""
         values = message.values if isinstance(message, Done | Says) else []
-        if values and not self._gathered([protocol.from_json(value) for value in values], size):
+        if values and not self._gathered([protocol.decode_value(value) for value in values], size):
             return
         if isinstance(message, Done):
             self._transport.forget(self.id)
@@ -277,7 +277,7 @@ def broke(name: str) -> NotConnected:
 
 def check_piece(content: bytes) -> Piece:
     """Return the bytes in a frame that the server sent; raises InvalidInput."""
-    found = protocol.piece(content)
+    found = protocol.decode_piece(content)
     if found.kind == protocol.INPUT:
         raise InvalidInput("the server sent what only a client sends")
     return found

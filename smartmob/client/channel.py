@@ -190,7 +190,7 @@ class Channel:
             first = await opened.receive()
             if first.type is not WSMsgType.TEXT:
                 raise InvalidInput("the server's first message is not of this protocol")
-            welcome = protocol.from_server(first.data)
+            welcome = protocol.decode_server_message(first.data)
             if not isinstance(welcome, Welcome) or welcome.version != protocol.VERSION:
                 raise InvalidInput("the server speaks another version of this protocol")
         except BaseException:
@@ -396,7 +396,7 @@ class Channel:
             if (call := self._calls.get(piece.id)) is not None:
                 call.receive_piece(piece)
             return
-        received = protocol.from_server(message.data)
+        received = protocol.decode_server_message(message.data)
         if isinstance(received, Done | Says | Started):
             if (call := self._calls.get(received.id)) is not None:
                 call.receive(received, len(message.data))

@@ -1,118 +1,163 @@
-"""One running command as its function sees it: who called, where, and the ways to speak to the client."""
+"""A running command as its function sees it, and the interfaces on both of its sides.
+
+A function gets a `CallContext`. Replies to the client go through a `ReplySink`; each way to call a command (WebSocket,
+HTTP, conplyent's wire) has one of its own. `CommandServices` is the part of the service that commands may use.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from smartmob.commands.model import Outcome
-
-if TYPE_CHECKING:
-    from smartmob.commands.service import CommandsService
-    from smartmob.commands.supervisor import RunningJob
-
-
-class Speaker(Protocol):
-    """The client's end of a command that is answered at once."""
-
-    def say(self, value: object) -> None:
-        """One message. Who says many waits for `room` between them."""
-
-    def done(self, outcome: Outcome) -> None:
-        """The command has ended; the last thing that is said."""
+from smartmob.commands.running_job import RunningJob
+from smartmob.commands.session import ClientSession
+from smartmob.commands.transfers import TransferLocks
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
+from smartmob.settings import CommandsSettings
 
 
-class ReplySink(Speaker, Protocol):
-    """The client's end of one command: what a door must do with what the command says."""
+class InlineReplySink(Protocol):
+    """The receiver of the replies of a command that never waits."""
+
+    def emit(self, value: object) -> None:
+        """Send a message; this never blocks. Await `ReplySink.drain` between many messages."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Report how the command has ended. It is the last call."""
+
+
+class ReplySink(InlineReplySink, Protocol):
+    """The receiver of the replies of one command, and the source of the bytes that the client sends to it."""
 
     def acknowledge(self, number: int, job: bool) -> None:
-        """The command is taken; its number, and whether that is a job's."""
+        """Report that the command has started, with its number, which is the id of a job if `job` is true."""
 
-    async def room(self) -> None:
-        """Return when the client has room for more."""
+    async def drain(self) -> None:
+        """Wait until the client can take more."""
 
-    async def output(self, offset: int, data: bytes | memoryview) -> None:
-        """Send bytes that stand at `offset` of a job's output or a file, as the client has room for them."""
+    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
+        """Send the bytes at `offset` of a job's output or of a file, at the pace of the client."""
 
-    def gap(self, first: int, last: int) -> None:
-        """The bytes from `first` to `last` are no longer kept."""
+    def report_gap(self, first: int, last: int) -> None:
+        """Report that the bytes from offset `first` up to `last` are no longer kept."""
 
     async def receive(self) -> bytes | None:
         """Return the next bytes that the client sends to the command, or None at their end."""
 
 
-class ClientSession:
-    """One connection of a client: who it is, and its own working directory."""
+class RunningJobs(Protocol):
+    """The jobs that run."""
 
-    def __init__(self, client: str, home: Path) -> None:
-        self.client = client
-        self.cwd = home
+    def __iter__(self) -> Iterator[RunningJob]:
+        """Iterate over all running jobs."""
 
-    def path(self, given: str) -> Path:
-        """Return a path of the client's, which begins at its working directory."""
-        return Path(os.path.normpath(self.cwd / Path(given).expanduser()))
+    def find(self, job_id: int) -> RunningJob | None:
+        """Return a running job, or None."""
+
+
+class CommandServices(Protocol):
+    """The part of the service that commands may use."""
+
+    @property
+    def settings(self) -> CommandsSettings:
+        """Return the settings of the feature."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment variables that programs inherit."""
+
+    @property
+    def least_free(self) -> int:
+        """Return how many bytes of a disk must stay free."""
+
+    @property
+    def spawner(self) -> Spawner:
+        """Return the spawner of programs."""
+
+    @property
+    def tasks(self) -> TaskRegistry:
+        """Return the registry in which tasks are started."""
+
+    @property
+    def jobs(self) -> RunningJobs:
+        """Return the jobs that run."""
+
+    @property
+    def transfers(self) -> TransferLocks:
+        """Return the files that are being uploaded."""
+
+    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
+        """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound."""
+
+    def request_close(self, client: str) -> None:
+        """Ask the service to stop, on behalf of a client."""
 
 
 class CallContext:
-    """What a command's function gets first."""
+    """One call of a command: the first argument of its function."""
 
-    __slots__ = ("_loop", "_sink", "id", "job", "service", "session")
+    __slots__ = ("_loop", "_sink", "id", "job", "services", "session")
 
     def __init__(
         self,
         number: int,
         session: ClientSession,
         sink: ReplySink,
-        service: CommandsService,
+        services: CommandServices,
         job: RunningJob | None = None,
     ) -> None:
         self.id = number
         self.session = session
-        self.service = service
+        self.services = services
         self.job = job
         self._sink = sink
         self._loop: tuple[asyncio.AbstractEventLoop, int] | None = None
 
-    def path(self, given: str) -> Path:
-        """Return a path as the client means it."""
-        return self.session.path(given)
+    def path(self, text: str) -> Path:
+        """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home."""
+        return self.session.path(text)
 
-    def within_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let `say` be called from a thread, for which it then waits."""
+    def allow_threads(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let `emit` be called from a thread other than the loop's, where it then waits for the client."""
         self._loop = (loop, threading.get_ident())
 
-    def say(self, value: object) -> None:
-        """Tell the client something. In a thread this waits until there is room; in the loop use `tell` for many."""
+    def emit(self, value: object) -> None:
+        """Send a message to the client. A thread waits until the client can take more; the loop never waits."""
         if self._loop is None or threading.get_ident() == self._loop[1]:
-            self._say(value)
+            self._emit(value)
         else:
-            asyncio.run_coroutine_threadsafe(self.tell(value), self._loop[0]).result()
+            asyncio.run_coroutine_threadsafe(self.emit_and_drain(value), self._loop[0]).result()
 
-    async def tell(self, value: object) -> None:
-        """Tell the client something, and wait until it has room for more."""
-        self._say(value)
+    async def emit_and_drain(self, value: object) -> None:
+        """Send a message to the client, and wait until it can take more."""
+        self._emit(value)
         if self.job is None:
-            await self._sink.room()
+            await self._sink.drain()
         else:
-            await self.job.room()
+            await self.job.wait_for_readers()
+
+    # The names that modules of commands written for earlier releases use.
+    say, tell = emit, emit_and_drain
 
     async def send(self, offset: int, data: bytes | memoryview) -> None:
-        """Send a part of a file or of an output to the client."""
-        await self._sink.output(offset, data)
+        """Send the bytes at `offset` of a file to the client."""
+        await self._sink.send_output(offset, data)
 
     async def receive(self) -> bytes | None:
         """Return the next bytes that the client sends, or None at their end."""
         return await self._sink.receive()
 
     async def follow(self, job_id: int, offset: int, *, hold: bool = False) -> Outcome:
-        """Send the output of a job from `offset` on until its end."""
-        return await self.service.follow(job_id, offset, self._sink, hold=hold)
+        """Send the output of a job to the client from `offset` on until the job ends; return how. Raises NotFound."""
+        return await self.services.follow(job_id, offset, self._sink, hold=hold)
 
-    def _say(self, value: object) -> None:
+    def _emit(self, value: object) -> None:
         if self.job is None:
-            self._sink.say(value)
+            self._sink.emit(value)
         else:
-            self.job.say(value)
+            self.job.emit(value)

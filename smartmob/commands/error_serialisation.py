@@ -1,4 +1,4 @@
-"""Errors of commands as they travel to clients: Python's own by their name, each with the kind of problem it is."""
+"""Errors of commands as clients receive them: the name of a built-in exception, and the name of an HTTP problem."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ _PROBLEMS: tuple[tuple[type[BaseException], str], ...] = (
     (TypeError, "invalid-input"),
     (LookupError, "invalid-input"),
 )
+"""The HTTP problems of built-in exceptions. The first class that matches counts, so subclasses come first."""
+
+_EXCEPTION_FOR: dict[str, type[BaseException]] = {
+    "invalid-input": TypeError,
+    "not-found": LookupError,
+    "not-allowed": PermissionError,
+}
+"""The built-in exceptions that clients receive for exceptions of our own, by HTTP problem."""
 
 
-def name_of(error: BaseException) -> str:
-    """Return the name of the problem that `error` is."""
+def problem_name(error: BaseException) -> str:
+    """Return the name of the HTTP problem that `error` matches."""
     if isinstance(error, SmartmobError):
         return problems.name_of(error)[1]
     return next((name for kind, name in _PROBLEMS if isinstance(error, kind)), "internal")
 
 
-def travelling(error: BaseException) -> Failure:
-    """Return `error` as it is sent: arguments that JSON does not have become texts."""
-    given: Sequence[Any] = error.args
+def serialise(error: BaseException) -> Failure:
+    """Return `error` as it is sent to clients. Arguments that JSON does not have become texts."""
+    arguments: Sequence[Any] = error.args
     if isinstance(error, OSError) and isinstance(error.errno, int):
-        named = () if error.filename is None else (str(error.filename),)
-        given = (error.errno, error.strerror or "", *named)
-    simple = [value if isinstance(value, str | int | float | bool | None) else str(value) for value in given]
+        names = () if error.filename is None else (str(error.filename),)
+        arguments = (error.errno, error.strerror or "", *names)
+    plain = [value if isinstance(value, str | int | float | bool | None) else str(value) for value in arguments]
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
     if kind in (Exception, BaseException, object):
-        kind = _STANDS_FOR.get(name_of(error), RuntimeError)
-    return Failure(kind.__name__, str(error) or kind.__name__, simple, name_of(error))
+        kind = _EXCEPTION_FOR.get(problem_name(error), RuntimeError)
+    return Failure(kind.__name__, str(error) or kind.__name__, plain, problem_name(error))
 
 
-def native(error: BaseException) -> BaseException:
-    """Return an error of ours as the one of Python's that says the same; others stay as they are."""
+def as_builtin(error: BaseException) -> BaseException:
+    """Return the built-in exception for InvalidInput or NotFound, as conplyent's server raises it; else `error`."""
     if isinstance(error, InvalidInput):
         return TypeError(str(error))
     return LookupError(str(error)) if isinstance(error, NotFound) else error
-
-
-_STANDS_FOR: dict[str, type[BaseException]] = {
-    "invalid-input": TypeError,
-    "not-found": LookupError,
-    "not-allowed": PermissionError,
-}

@@ -1,4 +1,4 @@
-"""What happens in the feature `commands`, as it is told on the bus."""
+"""The events that the feature `commands` publishes on the bus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """A job was recorded and begins."""
+    """A job was recorded and starts."""
 
     id: int
     command: str
@@ -24,7 +24,7 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAsked:
-    """A client asked for the end of the service; the jobs have ended."""
+class CloseRequested:
+    """A client asked the service to stop; the jobs have ended."""
 
     client: str

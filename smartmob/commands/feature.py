@@ -1,4 +1,4 @@
-"""How the feature `commands` is put together of its dependencies."""
+"""Puts the feature `commands` together."""
 
 from __future__ import annotations
 
@@ -10,20 +10,36 @@ from smartmob.kernel.features import Dependencies, Feature
 
 
 def build(dependencies: Dependencies) -> Feature[CommandsService]:
-    """Return the room; the door for stock clients opens when the setting `conplyent_port` says so."""
+    """Return the feature. Its gateway for conplyent's clients listens only if the setting `conplyent_port` is set."""
     store = JobStore(dependencies.database)
     live = dependencies.writer("jobs", store.commit)
-    settings, folder = dependencies.settings, dependencies.settings.data_dir / "commands"
-    made_of = (store, live, dependencies.spawner, dependencies.bus, dependencies.tasks, settings.commands)
-    service = CommandsService(*made_of, folder=folder, least_free=settings.least_free)
-    door = ConplyentGateway(service, settings.conplyent, dependencies.tasks)
-    background_tasks = {"commands-maintenance": service.maintain_for_ever}
-    return Feature(
-        service,
-        routes.table(service, dependencies),
+    settings = dependencies.settings
+    service = CommandsService(
+        store,
         live,
-        background_tasks,
-        start=door.open,
-        stop=service.end,
-        close=door.close,
+        dependencies.spawner,
+        dependencies.bus,
+        dependencies.tasks,
+        settings.commands,
+        folder=settings.data_dir / "commands",
+        least_free=settings.least_free,
+    )
+    gateway = ConplyentGateway(service, settings.conplyent, dependencies.tasks)
+
+    async def start() -> None:
+        await service.start()
+        await gateway.start()
+
+    async def close() -> None:
+        gateway.close()
+        await service.close()
+
+    return Feature(
+        table=routes.table(service, dependencies),
+        writer=live,
+        background_tasks={"commands-maintenance": service.maintenance.run},
+        start=start,
+        close=close,
+        stop=service.stop_jobs,
+        service=service,
     )

@@ -1,7 +1,7 @@
-"""Files that go through a connection: read or written in a thread, with the SHA-256 of all that is in them.
+"""Files that are sent and received: read or written in a thread, with the SHA-256 of the whole content.
 
-Both ends of a transfer use it. The next part is read while the last one is on its way, and what has come is written
-while more of it comes, so that the loop and the thread each have a processor of their own.
+Both ends of a transfer use it. The next part is read while the last one is being sent, and received data is written
+while more of it arrives, so that the event loop and the thread can each use a processor.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from io import BufferedRandom, BufferedReader
 
-_PERMISSIONS = 0o777
-_UMASK = "Umask:"
+_PERMISSIONS = 0o777  # bits of a mode: read, write and execute, see chmod(2)
+_UMASK = "Umask:"  # a line of /proc/self/status, see proc(5)
 
 PART_BYTES = 1024 * 1024
-"""How much is read, and how much is held to be written, at a time."""
+"""How much is read at a time, and how much received data is held before it is written."""
 
 
 def mode_of(mode: int) -> int:
-    """Return the mode of a file that has come, of the one it had: no setuid, setgid or sticky bit, and by the umask."""
+    """Return the mode for a received file: that of the original without setuid, setgid, sticky bit and umask."""
     return mode & _PERMISSIONS & ~_umask()
 
 
@@ -29,14 +29,14 @@ def _umask() -> int:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             return next(int(line.removeprefix(_UMASK), 8) for line in file if line.startswith(_UMASK))
     except (OSError, StopIteration):
-        # It can only be read by setting it; what another thread makes meanwhile is closed to others.
-        found = os.umask(0o077)
-        os.umask(found)
-        return found
+        # Without /proc it can only be read by setting it; a file made by another thread meanwhile is private.
+        umask = os.umask(0o077)
+        os.umask(umask)
+        return umask
 
 
 class Reader:
-    """Reads an open file from its beginning to its end, a part ahead."""
+    """Reads an open file from its beginning to its end, one part ahead."""
 
     def __init__(self, file: BufferedReader | BufferedRandom) -> None:
         self.size = 0
@@ -45,13 +45,13 @@ class Reader:
 
     @property
     def sha256(self) -> bytes:
-        """Return the digest of what was read so far."""
+        """Return the digest of the bytes that were read so far."""
         return self.digest.digest()
 
     async def parts(self, offset: int = 0) -> AsyncGenerator[tuple[int, memoryview]]:
-        """Yield what is in the file from `offset` on, in parts with their places; the digest is of the whole file.
+        """Yield the content from `offset` on, in parts with their offsets; the digest covers the whole file.
 
-        A part is good until the next one is asked for: it is read into the same memory again.
+        A part is valid until the next one is requested: its memory is used again.
         """
         buffers = memoryview(bytearray(PART_BYTES)), memoryview(bytearray(PART_BYTES))
         loop = asyncio.get_running_loop()
@@ -60,12 +60,12 @@ class Reader:
             while size := await asyncio.shield(reading):
                 part, buffers = buffers[0][:size], buffers[::-1]
                 reading = loop.run_in_executor(None, self._read, buffers[0])
-                place, self.size = self.size, self.size + size
+                start, self.size = self.size, self.size + size
                 if self.size > offset:
-                    missing = max(offset - place, 0)
-                    yield place + missing, part[missing:]
+                    skipped = max(offset - start, 0)
+                    yield start + skipped, part[skipped:]
         finally:
-            await asyncio.wait({reading})  # who closes the file must not take it from the thread
+            await asyncio.wait({reading})  # the caller closes the file next, so the thread must be done with it
 
     def _read(self, buffer: memoryview) -> int:
         size = self._file.readinto(buffer)
@@ -74,9 +74,9 @@ class Reader:
 
 
 class Writer:
-    """Adds what comes to the end of an open file. `flush` it before the file is closed, whatever happened.
+    """Appends received data to an open file. Await `flush` before the file is closed, also after an error.
 
-    `allow` is told, in the thread, of each number of bytes before they are written; it raises OSError to stop that.
+    `allow` is called in the thread with the number of bytes before they are written; it raises OSError to refuse them.
     """
 
     def __init__(self, file: BufferedRandom, allow: Callable[[int], None] = lambda _: None) -> None:
@@ -89,11 +89,11 @@ class Writer:
 
     @property
     def sha256(self) -> bytes:
-        """Return the digest of what is in the file."""
+        """Return the digest of the content of the file."""
         return self._digest.digest()
 
     async def resume(self) -> int:
-        """Digest what is in the file already, of an attempt that was cut off; return how much that is."""
+        """Add the content that an interrupted attempt has left to the digest; return its size in bytes."""
         self._file.seek(0)
         reader = Reader(self._file)
         async for _ in reader.parts():
@@ -102,7 +102,7 @@ class Writer:
         return reader.size
 
     async def write(self, data: bytes) -> None:
-        """Take `data`; returns when there is room for more. Raises OSError, perhaps of data that came before."""
+        """Accept `data`, and wait while too much is held. Raises OSError, also for earlier data."""
         self._held.append(data)
         self._size += len(data)
         if self._size >= PART_BYTES or (self._writing is not None and self._writing.done()):
@@ -111,7 +111,7 @@ class Writer:
             self._begin()
 
     async def flush(self) -> None:
-        """Return when all is in the file; raises OSError when it cannot be."""
+        """Wait until all data is in the file; raises OSError when it cannot be written."""
         await self._wait()
         if self._held:
             self._begin()
@@ -126,10 +126,10 @@ class Writer:
         if writing is None:
             return
         try:
-            # Who waits may be cancelled, the thread goes on.
+            # The waiting task may be cancelled; the thread goes on.
             await asyncio.shield(writing)
         except OSError:
-            self._held, self._size = [], 0  # what comes behind a hole is of no use
+            self._held, self._size = [], 0  # data behind a hole is useless
             raise
         finally:
             if writing.done():

@@ -1,6 +1,6 @@
-"""What the feature `commands` stores and says: jobs, and the descriptions of commands. No I/O.
+"""The data types of the feature `commands`: jobs, and the descriptions of commands. No I/O.
 
-Times are aware UTC, sizes and offsets are bytes, processor times seconds.
+Times are aware UTC, sizes and offsets are bytes, processor times are seconds.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from typing import Annotated, Any
 
 import msgspec
 
-GOOD, ERROR, BAD_PARAMETER = 0, 1, -1
-"""Exit codes of the commands that run no program, as the stock server has them."""
+# Exit codes of the commands that run no program: those of conplyent's server (seed 003).
+SUCCESS = 0  # the command has done its work
+ERROR = 1  # it raised an exception
+BAD_PARAMETER = -1  # an argument does not fit, as a path that does not exist
 
-RUNNING, EXITED, SIGNALED, FAILED, TIMED_OUT, LOST, STOPPED = (
-    *("running", "exited", "signaled", "failed", "timed out", "lost", "stopped"),
-)
-"""States of a job: it runs; its program ended by itself; by a signal; could not be started; its time was up; the
-service died under it; the service was stopped and took it along."""
+# States of a job.
+RUNNING = "running"
+EXITED = "exited"  # the program ended by itself
+SIGNALED = "signaled"  # a signal ended the program
+FAILED = "failed"  # the program could not be started, or the job was stopped because the disk is full
+TIMED_OUT = "timed out"  # the time limit of the call had passed
+LOST = "lost"  # the service was killed while the job ran
+STOPPED = "stopped"  # the service was stopped and ended the job
 
 JobId = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -27,8 +32,8 @@ Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A command that was started and goes on without its client.
 
-    `exit_code` is the program's own, negative for a signal; None while it runs and where it is not known.
-    `kept_from` is the first offset of the output that is still kept, `output_bytes` how much there was in all.
+    `exit_code` is the program's own, negative for a signal; it is None while the job runs and where it is not known.
+    `kept_from` is the first offset of the output that is still kept, `output_bytes` the length of the whole output.
     """
 
     id: int
@@ -52,11 +57,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def running(self) -> bool:
-        """Return whether the job goes on."""
+        """Return whether the job runs."""
         return self.state == RUNNING
 
     @property
-    def line(self) -> str:
+    def command_line(self) -> str:
         """Return the job's command as a person would type it."""
         return self.argv[0] if len(self.argv) == 1 else shlex.join(self.argv)
 
@@ -72,7 +77,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """A command: what it takes and what it is for. A background command is a job, which outlives its client."""
+    """The name, parameters and documentation of a command. A background command is a job and outlives its client."""
 
     name: str
     summary: str
@@ -89,7 +94,7 @@ class Terminal(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An error as it travels: the name of the exception and its arguments, and the kind of problem it is."""
+    """An error as JSON: the class and the arguments of the exception, and the name of the HTTP problem it matches."""
 
     type: str
     message: str
@@ -98,7 +103,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a command ended. `end` is the length of a job's output, `state` the job's."""
+    """The result of a command. `state` and `end`, the length of the output in bytes, are set for jobs."""
 
     exit_code: int | None
     error: BaseException | None = None

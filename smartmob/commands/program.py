@@ -1,4 +1,4 @@
-"""A program that runs as a job: its pipes or its terminal, its input, its time limit, and its end."""
+"""Runs a program as a job: on pipes or on a terminal, with its input, its time limit and the end of its descendants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 
 from smartmob.commands import model
 from smartmob.commands.model import Outcome, Terminal
-from smartmob.commands.supervisor import RunningJob
+from smartmob.commands.running_job import RunningJob
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, Spec
@@ -27,109 +27,115 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 
 _PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024
-_LEFT_BEHIND_SECONDS = 2.0
-"""How long what a program leaves behind may go on to write before it is ended."""
+_DESCENDANTS_SECONDS = 2.0
+"""Seconds that the descendants of a program may go on to write after it has ended; then they are killed."""
+_END_OF_TRANSMISSION = b"\x04"
+"""CTRL-D, which ends the input of a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSpec:
-    """What to run and how; `timeout` and `grace` are seconds, `given` is the whole input, None leaves it open."""
+    """A program and how to run it.
+
+    `timeout` and `grace` are seconds; `stdin` is the whole input, None leaves the input open; `terminal` is the size of
+    a pseudo-terminal, None means pipes.
+    """
 
     argv: Sequence[str]
     cwd: Path
     env: Mapping[str, str]
     timeout: float | None
     grace: float
-    given: bytes | None
+    stdin: bytes | None
     terminal: Terminal | None
 
 
 class Program:
-    """One program as it runs. `run` it once; the other methods are the job's controls."""
+    """One run of a program. Call `run` once; the other methods are the controls of the job."""
 
-    def __init__(self, plan: ProgramSpec, spawner: Spawner, tasks: TaskRegistry) -> None:
-        self._plan = plan
+    def __init__(self, spec: ProgramSpec, spawner: Spawner, tasks: TaskRegistry) -> None:
+        self._spec = spec
         self._spawner = spawner
         self._tasks = tasks
         self._child: Child | None = None
         self._stopping: asyncio.Task[Exit] | None = None
-        self._output: _Source | None = None
-        self._input: _Drain | None = None
+        self._output: _OutputPipe | None = None
+        self._input: _InputPipe | None = None
 
     async def run(self, job: RunningJob) -> Outcome:
         """Run the program as `job` to its end; raises SpawnFailed when it cannot be started."""
-        started = await self._start()
-        job.record = msgspec.structs.replace(job.record, pid=started.pid)
-        job.control_by(self)
+        child = await self._start()
+        job.record = msgspec.structs.replace(job.record, pid=child.pid)
+        job.set_controls(self)
         reading = self._tasks.start(f"job-{job.record.id}-output", self._read(job))
-        if self._plan.given is not None:
-            self._tasks.start(f"job-{job.record.id}-input", self._give(self._plan.given))
+        if self._spec.stdin is not None:
+            self._tasks.start(f"job-{job.record.id}-input", self._write_all(self._spec.stdin))
         try:
-            timed_out = await self._ended(started)
+            timed_out = await self._wait_for_end(child)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LEFT_BEHIND_SECONDS):
+                async with asyncio.timeout(_DESCENDANTS_SECONDS):
                     await asyncio.shield(reading)
-            # A job ends with its program: what it has left behind ends now, and with it the output.
-            started.kill()
-            await started.gone()
+            # A job ends with its program: descendants that are left are killed now, which also ends the output.
+            child.kill()
+            await child.gone()
             await reading
         finally:
-            started.kill()
+            child.kill()
             reading.cancel()
             self._close()
-        return self._outcome(job, await started.exited(), timed_out=timed_out)
+        return self._outcome(job, await child.exited(), timed_out=timed_out)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program's group."""
+        """Send a signal to the program's process group."""
         if self._child is not None:
             self._child.signal(number)
 
     def kill(self) -> None:
-        """Ask the program to end, and end it with all its descendants when it does not within its grace."""
+        """Ask the program to end by SIGTERM, and kill it with its descendants when it does not within its grace."""
         if self._stopping is None and self._child is not None:
-            stop = self._child.stop(signal.SIGTERM, self._plan.grace)
+            stop = self._child.stop(signal.SIGTERM, self._spec.grace)
             self._stopping = self._tasks.start(f"stop-{self._child.pid}", stop)
 
     async def write(self, data: bytes) -> None:
-        """Give the program input; raises Conflict when it takes none any more."""
+        """Write to the program's input; raises Conflict when the input is closed."""
         if self._input is None:
             raise Conflict("the job takes no more input")
         await self._input.write(data)
 
     def end_input(self) -> None:
-        """Close the program's input; on a terminal, type what stands for that."""
+        """Close the program's input; on a terminal, type CTRL-D instead."""
         if self._input is None:
             return
-        if self._plan.terminal is not None:
-            self._input.type(b"\x04")
+        if self._spec.terminal is not None:
+            self._input.type(_END_OF_TRANSMISSION)
         else:
             self._input.close()
             self._input = None
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal; raises Conflict without one."""
-        if self._plan.terminal is None or self._output is None:
+        if self._spec.terminal is None or self._output is None:
             raise Conflict("this job has no terminal")
         _set_size(self._output.fd, rows, columns)
 
     async def _start(self) -> Child:
-        _check(self._plan)
+        _check(self._spec)
         try:
-            if self._plan.terminal is not None:
-                return await self._start_on_terminal(self._plan.terminal)
+            if self._spec.terminal is not None:
+                return await self._start_on_terminal(self._spec.terminal)
             return await self._start_on_pipes()
         except BaseException:
             self._close()
             raise
 
     async def _start_on_pipes(self) -> Child:
-        stdin, ours = os.pipe2(os.O_CLOEXEC)
-        self._input = _Drain(ours)
+        stdin, own_end = os.pipe2(os.O_CLOEXEC)
+        self._input = _InputPipe(own_end)
         try:
             output, stdout = os.pipe2(os.O_CLOEXEC)
-            self._output = _Source(output)
+            self._output = _OutputPipe(output)
             try:
-                with suppress(OSError):  # beyond the user's limit it stays as small as it is
+                with suppress(OSError):  # it keeps its size when the user's limit for pipes is reached
                     fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
                 return await self._spawn((stdin, stdout, stdout), "")
             finally:
@@ -138,24 +144,25 @@ class Program:
             os.close(stdin)
 
     async def _start_on_terminal(self, terminal: Terminal) -> Child:
-        ours, theirs = os.openpty()
-        self._output = _Source(ours)
+        own_end, program_end = os.openpty()
+        self._output = _OutputPipe(own_end)
         try:
-            _set_size(ours, terminal.rows, terminal.columns)
-            self._input = _Drain(os.dup(ours))
-            return await self._spawn((theirs, theirs, theirs), os.ttyname(theirs))
+            _set_size(own_end, terminal.rows, terminal.columns)
+            self._input = _InputPipe(os.dup(own_end))
+            return await self._spawn((program_end, program_end, program_end), os.ttyname(program_end))
         finally:
-            os.close(theirs)
+            os.close(program_end)
 
     async def _spawn(self, fds: tuple[int, int, int], terminal: str) -> Child:
-        plan = self._plan
-        self._child = await self._spawner.spawn(Spec(plan.argv, plan.env, plan.cwd, *fds, terminal=terminal))
+        stdin, stdout, stderr = fds
+        program = Spec(self._spec.argv, self._spec.env, self._spec.cwd, stdin, stdout, stderr, terminal=terminal)
+        self._child = await self._spawner.spawn(program)
         return self._child
 
-    async def _ended(self, child: Child) -> bool:
-        """Return once the program has ended, and whether that was because its time was up."""
+    async def _wait_for_end(self, child: Child) -> bool:
+        """Wait until the program has ended; return whether it was stopped by its time limit."""
         try:
-            async with asyncio.timeout(self._plan.timeout):
+            async with asyncio.timeout(self._spec.timeout):
                 await child.exited()
         except TimeoutError:
             self.kill()
@@ -166,9 +173,9 @@ class Program:
     async def _read(self, job: RunningJob) -> None:
         assert self._output is not None
         async for data in self._output.chunks():
-            await job.keep(data)
+            await job.append_and_wait(data)
 
-    async def _give(self, data: bytes) -> None:
+    async def _write_all(self, data: bytes) -> None:
         if self._input is not None:
             await self._input.write(data)
             self.end_input()
@@ -188,11 +195,11 @@ class Program:
         return Outcome(exit_code=exited.status, state=model.TIMED_OUT if timed_out else state)
 
 
-class _Source:
-    """The end of a pipe or terminal that is read, only as fast as the job can keep it.
+class _OutputPipe:
+    """Our end of a pipe or terminal that the program writes to.
 
-    The kernel's reader of children never waits: what nobody wants is thrown away there. Of a job nothing is, so
-    a client that does not read must hold its program up in the end.
+    It is read only as fast as the job can store it, so a full disk or a slow reader that must not miss anything blocks
+    the program, and no byte is lost. (`Spawner` has a reader of its own, which drops output instead of waiting.)
     """
 
     def __init__(self, fd: int) -> None:
@@ -201,7 +208,7 @@ class _Source:
         self._readable: asyncio.Future[None] | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what comes until the end."""
+        """Yield the output until its end."""
         while self.fd >= 0:
             try:
                 data = os.read(self.fd, _READ_BYTES)
@@ -209,7 +216,7 @@ class _Source:
                 await self._wait()
                 continue
             except OSError as error:
-                if error.errno != errno.EIO:  # which is how the end of a terminal is told
+                if error.errno != errno.EIO:  # the end of a terminal, see pty(7)
                     raise
                 return
             if not data:
@@ -228,38 +235,38 @@ class _Source:
             self._readable.set_result(None)
 
     def close(self) -> None:
-        """Close it; who reads gets the end."""
+        """Close our end; `chunks` then ends."""
         if self.fd >= 0:
             self._wake()
             os.close(self.fd)
             self.fd = -1
 
 
-class _Drain:
-    """The end of a pipe or terminal that is written."""
+class _InputPipe:
+    """Our end of a pipe or terminal that the program reads from."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         os.set_blocking(fd, False)
-        self._one = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._writable: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> None:
-        """Write all of `data`; raises Conflict when nobody reads any more."""
-        async with self._one:
-            view = memoryview(data)
-            while view:
+        """Write all of `data`; raises Conflict when the program has closed its input."""
+        async with self._lock:
+            rest = memoryview(data)
+            while rest:
                 if self._fd < 0:
                     raise Conflict("the job takes no more input")
                 try:
-                    view = view[os.write(self._fd, view) :]
+                    rest = rest[os.write(self._fd, rest) :]
                 except BlockingIOError:
                     await self._wait()
                 except OSError:
                     raise Conflict("the job takes no more input") from None
 
     def type(self, data: bytes) -> None:
-        """Write a few bytes if there is room."""
+        """Write a few bytes unless the terminal's buffer is full."""
         with suppress(OSError):
             os.write(self._fd, data)
 
@@ -275,24 +282,24 @@ class _Drain:
             self._writable.set_result(None)
 
     def close(self) -> None:
-        """Close it."""
+        """Close our end."""
         if self._fd >= 0:
             self._wake()
             os.close(self._fd)
             self._fd = -1
 
 
-def _check(plan: ProgramSpec) -> None:
-    """Raise the OSError that tells by its class why the program cannot be started, where that can be seen before."""
-    if not plan.cwd.is_dir():
-        number = errno.ENOTDIR if plan.cwd.exists() else errno.ENOENT
-        raise OSError(number, os.strerror(number), str(plan.cwd))
-    if not os.access(plan.cwd, os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(plan.cwd))
-    program = plan.argv[0]
-    where = str(plan.cwd / program) if "/" in program else program
-    if shutil.which(where, path=plan.env.get("PATH", os.defpath)) is None:
-        number = errno.EACCES if "/" in program and os.path.exists(where) else errno.ENOENT
+def _check(spec: ProgramSpec) -> None:
+    """Raise an OSError whose class says why the program cannot be started, where that can be seen before."""
+    if not spec.cwd.is_dir():
+        number = errno.ENOTDIR if spec.cwd.exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number), str(spec.cwd))
+    if not os.access(spec.cwd, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(spec.cwd))
+    program = spec.argv[0]
+    path = str(spec.cwd / program) if "/" in program else program
+    if shutil.which(path, path=spec.env.get("PATH", os.defpath)) is None:
+        number = errno.EACCES if "/" in program and os.path.exists(path) else errno.ENOENT
         raise OSError(number, os.strerror(number), program)
 
 

@@ -1,9 +1,11 @@
-"""The messages of the WebSocket `/commands`, for both of its ends. No I/O.
+"""The messages of the WebSocket `/commands`, for both of its ends, and the flow control of a call. No I/O.
 
-Text frames are JSON objects that are told apart by `type`. Binary frames carry bytes: one byte for what they are, the
-id of the call (4 bytes), the offset of the first byte (8 bytes), both big-endian, then the bytes. Ids are the
-client's. Of the bytes of a call an end sends only as many as the other has room for: it begins with a credit and gets
-more (`credit`) as they are taken.
+Text frames are JSON objects that are told apart by `type`. Binary frames have a head of 13 bytes, big-endian: the kind
+(1 byte), the id of the call (4 bytes, chosen by the client) and the offset of the first byte (8 bytes); then the bytes.
+
+Each direction of a call is flow-controlled by credit, as in HTTP/2 (RFC 9113, section 5.2): the end that sends holds a
+`SendWindow`, the end that receives a `ReceiveWindow`. The states and transitions of both are a table in
+docs/reference/commands-websocket.md, section "Flow control".
 """
 
 from __future__ import annotations
@@ -19,17 +21,19 @@ from smartmob.commands.model import CommandDescription, Failure, Offset
 from smartmob.errors import InvalidInput, TooLarge
 
 VERSION = 1
-WINDOW = 1024 * 1024
-"""The credit, in bytes, with which each direction of a call begins."""
-PIECE = 120 * 1024
-"""The most bytes of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
-LONGEST_TEXT = 4 * 1024 * 1024
-"""The most bytes of one text frame."""
-MOST_CALLS = 1_000
-"""The most calls that a connection may have open."""
+WINDOW_BYTES = 1024 * 1024
+"""The credit with which each direction of a call begins."""
+PIECE_BYTES = 120 * 1024
+"""The most content of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
+LONGEST_TEXT_BYTES = 4 * 1024 * 1024
+"""The longest text frame."""
+MOST_OPEN_CALLS = 1_000
+"""The most calls that one connection may have open at a time."""
 
-OUTPUT, INPUT, VALUE = 1, 2, 3
-"""What a binary frame carries: bytes for the client, bytes for the command, a message that is bytes."""
+# The kinds of binary frames.
+OUTPUT = 1  # bytes from a command to the client
+INPUT = 2  # bytes from the client to a command
+VALUE = 3  # a message of a command that is bytes
 
 _HEAD = struct.Struct(">BIQ")
 
@@ -37,14 +41,14 @@ CallId = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello", omit_defaults=True):
-    """The client's first message: who it is, and the working directory that it had on a connection before."""
+    """The client's first message: its name, and the working directory that it had on an earlier connection."""
 
     client: Annotated[str, msgspec.Meta(max_length=200)] = ""
     cwd: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
-    """Run a command. Of a call that is repeated with the same `key` on another connection the job is not run again."""
+    """Run a command. A job that was started by a call with the same `key` is followed instead of being run again."""
 
     id: CallId
     name: str
@@ -54,7 +58,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
 
 
 class Credit(msgspec.Struct, frozen=True, tag="credit", omit_defaults=True):
-    """The sender has room for so many bytes more."""
+    """The sender of this message can take `bytes` more bytes of the call."""
 
     id: CallId
     bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)]
@@ -67,25 +71,25 @@ class End(msgspec.Struct, frozen=True, tag="end", omit_defaults=True):
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True):
-    """The client no longer listens. A job goes on; any other command is given up."""
+    """The client wants no more replies. A job goes on; any other command is cancelled."""
 
     id: CallId
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping", omit_defaults=True):
-    """Does the other end live?"""
+    """A question whether the other end is alive; it answers with `Pong` and the same number."""
 
     n: int = 0
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong", omit_defaults=True):
-    """It does."""
+    """The answer to `Ping`."""
 
     n: int = 0
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", omit_defaults=True):
-    """The answer to `hello`: what there is."""
+    """The answer to `hello`: the version of this protocol, the server's name, and its commands."""
 
     version: int
     server: str
@@ -93,7 +97,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome", omit_defaults=True):
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", omit_defaults=True):
-    """A command has begun; its number, which is a job's if `job`."""
+    """A command has started. `number` is the id of a job if `job` is true."""
 
     id: CallId
     number: int
@@ -101,14 +105,14 @@ class Started(msgspec.Struct, frozen=True, tag="started", omit_defaults=True):
 
 
 class Says(msgspec.Struct, frozen=True, tag="says", omit_defaults=True):
-    """Messages of a command. A time is `{"$time": "ISO 8601"}`."""
+    """Messages of a command. A time is encoded as `{"$time": "ISO 8601"}`."""
 
     id: CallId
     values: list[Any]
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", omit_defaults=True):
-    """The output from `first` to `last` is no longer kept."""
+    """The output from offset `first` up to `last` is no longer kept."""
 
     id: CallId
     first: Offset
@@ -116,7 +120,7 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", omit_defaults=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
-    """A command has ended, with its last messages. `state` and `end` (the length of the output) are a job's."""
+    """A command has ended, with its last messages. `state` and `end` (the length of the output) are set for jobs."""
 
     id: CallId
     exit_code: int | None
@@ -127,7 +131,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", omit_defaults=True):
-    """A message was not understood or not taken; `problem` is the name of an HTTP problem of the service."""
+    """A message was not understood or was refused; `problem` is the name of an HTTP problem of the service."""
 
     problem: str
     detail: str
@@ -156,16 +160,16 @@ def encode(message: FromClient | FromServer) -> bytes:
     return _ENCODER.encode(message)
 
 
-def from_client(text: str | bytes) -> FromClient:
-    """Return what a client says; raises InvalidInput."""
+def decode_client_message(text: str | bytes) -> FromClient:
+    """Return the message in a text frame of a client; raises InvalidInput."""
     try:
         return _FROM_CLIENT.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput(f"the message is not understood: {error}") from None
 
 
-def from_server(text: str | bytes) -> FromServer:
-    """Return what a server says; raises InvalidInput."""
+def decode_server_message(text: str | bytes) -> FromServer:
+    """Return the message in a text frame of a server; raises InvalidInput."""
     try:
         return _FROM_SERVER.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -177,8 +181,8 @@ def encode_piece(kind: int, call_id: int, offset: int, data: bytes | memoryview)
     return _HEAD.pack(kind, call_id, offset) + data
 
 
-def piece(content: bytes) -> Piece:
-    """Return what a binary frame carries; raises InvalidInput."""
+def decode_piece(content: bytes) -> Piece:
+    """Return the content of a binary frame; raises InvalidInput."""
     if len(content) < _HEAD.size:
         raise InvalidInput("a binary frame is shorter than its head")
     kind, call_id, offset = _HEAD.unpack_from(content)
@@ -187,13 +191,13 @@ def piece(content: bytes) -> Piece:
     return Piece(kind, call_id, offset, content[_HEAD.size :])
 
 
-def as_json(value: object) -> object:
-    """Return a message of a command as JSON has it."""
+def encode_value(value: object) -> object:
+    """Return a message of a command as a JSON value: a time becomes an object."""
     return {"$time": value.isoformat()} if type(value) is datetime else value
 
 
-def from_json(value: object) -> object:
-    """Return a message of a command as it was said."""
+def decode_value(value: object) -> object:
+    """Return a message of a command from its JSON value; reverses `encode_value`."""
     if type(value) is dict and len(value) == 1 and isinstance(value.get("$time"), str):
         try:
             return datetime.fromisoformat(value["$time"])
@@ -202,53 +206,53 @@ def from_json(value: object) -> object:
     return value
 
 
-class Sending:
-    """The bytes of one direction of a call, at the end that sends them: never more than the other has room for."""
+class SendWindow:
+    """The sending end of one direction of a call. It never sends more bytes than it has credit for."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
-        self.credit = WINDOW
+        self.credit = WINDOW_BYTES
 
     def add(self, credit: int) -> None:
-        """Take note that the other end has room for more."""
+        """Add credit in bytes, which the other end has granted."""
         self.credit += credit
 
     def take(self, data: memoryview) -> memoryview:
-        """Return as much of the beginning of `data` as may be sent now in one frame, perhaps nothing."""
-        sent = data[: min(len(data), self.credit, PIECE)]
-        self.credit -= len(sent)
-        self.offset += len(sent)
-        return sent
+        """Return the beginning of `data` that may be sent now in one frame; it is empty without credit."""
+        part = data[: min(len(data), self.credit, PIECE_BYTES)]
+        self.credit -= len(part)
+        self.offset += len(part)
+        return part
 
 
-class Receiving:
-    """The bytes of one direction of a call, at the end that takes them: held until they are wanted, within WINDOW."""
+class ReceiveWindow:
+    """The receiving end of one direction of a call. It holds at most WINDOW_BYTES that were not consumed yet."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
         self.held: deque[bytes] = deque()
-        self._room = WINDOW
-        self._taken = 0
+        self._granted = WINDOW_BYTES
+        self._consumed = 0
 
-    def receive(self, found: Piece) -> None:
-        """Hold what came; raises InvalidInput for a gap or a repeat, TooLarge for more than there is room for."""
-        if found.offset != self.offset:
-            raise InvalidInput(f"bytes came from offset {found.offset}, expected were those from {self.offset}")
-        self._room -= len(found.data)
-        if self._room < 0:
+    def receive(self, piece: Piece) -> None:
+        """Hold bytes. Raises InvalidInput for a gap or a repeat, TooLarge for more than was granted."""
+        if piece.offset != self.offset:
+            raise InvalidInput(f"bytes came from offset {piece.offset}, expected were those from {self.offset}")
+        self._granted -= len(piece.data)
+        if self._granted < 0:
             raise TooLarge("more bytes came than there was credit for")
-        self.offset += len(found.data)
-        self.held.append(found.data)
+        self.offset += len(piece.data)
+        self.held.append(piece.data)
 
     def skip(self, offset: int) -> None:
-        """Go on from a later offset, since what lies before is no longer there."""
+        """Continue at a later offset, because the bytes before it are no longer kept."""
         self.offset = offset
 
-    def taken(self, size: int) -> int:
-        """Take note that `size` bytes are needed no more; return the credit to give for them now, or 0 to wait."""
-        self._taken += size
-        if self._taken < WINDOW // 4:
+    def consume(self, size: int) -> int:
+        """Record that `size` bytes were consumed; return the credit to grant now, 0 while it is too little to send."""
+        self._consumed += size
+        if self._consumed < WINDOW_BYTES // 4:
             return 0
-        given, self._taken = self._taken, 0
-        self._room += given
-        return given
+        credit, self._consumed = self._consumed, 0
+        self._granted += credit
+        return credit

@@ -1,4 +1,4 @@
--- The SQL of the feature `commands`.
+-- The SQL of the feature `commands`. The column `keeper` is the id of the data directory that holds a job's output.
 
 -- name: reserve
 UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING next - $1;
@@ -50,7 +50,7 @@ FROM command_jobs WHERE keeper = $1 AND state = 'running';
 DELETE FROM command_jobs WHERE keeper = $1 AND ended_at < $2 RETURNING job_id;
 
 -- name: expire_abandoned
--- Of a data directory that lives, its own service removes them long before.
+-- For jobs of data directories that no service uses any more: a service removes its own jobs long before this limit.
 DELETE FROM command_jobs WHERE keeper <> $1 AND started_at < $2;
 
 -- name: set_kept_from

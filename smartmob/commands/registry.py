@@ -1,20 +1,19 @@
-"""Commands as data: a command is one function that holds its parameters (its signature), what it does (its body) and
-its documentation (its docstring). The names that clients see, the checks of what they send and the reference all come
-from there.
+"""Commands, each defined by one function: its signature gives the parameters, its body does the work, and its docstring
+is the documentation. The names that clients see, the checks of arguments and the reference are made from the function.
 
-A module of one's own, given by `--commands`, uses the same two decorators:
+A module of a user, named by `--commands`, uses the same two decorators:
 
     from smartmob.commands.registry import background_command, command, update_client
 
     @command
     def double(call, value: int) -> int:
-        \"\"\"Say twice a number.\"\"\"
+        \"\"\"Return twice a number.\"\"\"
         update_client(call, 2 * value)
         return 0
 
-The first parameter is the `Call`; in a background command the second is the queue of what clients tell it:
-`{"type": INPUT, "value": ...}` and `{"type": KILL}`. The result is the exit code, None means 0. Functions may be
-plain (they run in a thread) or async.
+The first parameter is the `CallContext`. In a background command the second one is a queue of messages from clients:
+`{"type": INPUT, "value": ...}` and `{"type": KILL}`. The result is the exit code; None means 0. Functions may be plain
+(they run in a thread) or async.
 """
 
 from __future__ import annotations
@@ -35,17 +34,19 @@ import msgspec
 from smartmob.commands.model import CommandDescription, Parameter
 from smartmob.errors import InvalidInput, NotFound, SettingsError
 
-INPUT, KILL = 0, 1
+# The types of messages in the queue of a background command: those of conplyent (seed 003).
+INPUT = 0  # a text for the command
+KILL = 1  # a request to end
 
 F = TypeVar("F", bound=Callable[..., Any])
 Check = Callable[[Mapping[str, Any]], None]
 
-_MARK = "__smartmob_command__"
-_JOB = "__smartmob_job__"
+_MARKER = "__smartmob_command__"
+_CHECK = "__smartmob_check__"
 
 
 class ExecutionMode(Enum):
-    """Where a command runs: at once within the loop, as a task of the loop, or in a thread."""
+    """The way a command runs: without a task of its own, as a task of the event loop, or in a thread."""
 
     INLINE = "inline"
     LOOP = "loop"
@@ -53,7 +54,9 @@ class ExecutionMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _Marker:
+    """The options of a decorator, stored at the function."""
+
     background: bool
     inline: bool
     named: str | None
@@ -64,8 +67,8 @@ def command(function: F) -> F: ...
 @typing.overload
 def command(*, inline: bool = False, name: str | None = None) -> Callable[[F], F]: ...
 def command(function: Any = None, *, inline: bool = False, name: str | None = None) -> Any:
-    """Mark a function as a command. An `inline` one must not wait for anything, so it is answered at once."""
-    return _marked(function, _Mark(background=False, inline=inline, named=name))
+    """Mark a function as a command. An `inline` one must never wait; it runs without a task of its own."""
+    return _marked(function, _Marker(background=False, inline=inline, named=name))
 
 
 @typing.overload
@@ -73,19 +76,20 @@ def background_command(function: F) -> F: ...
 @typing.overload
 def background_command(*, name: str | None = None) -> Callable[[F], F]: ...
 def background_command(function: Any = None, *, name: str | None = None) -> Any:
-    """Mark a function as a command that is a job: it is recorded, its output kept, and it outlives its client."""
-    return _marked(function, _Mark(background=True, inline=False, named=name))
+    """Mark a function as a command that is a job: it is recorded, its output is kept, and it outlives its client."""
+    return _marked(function, _Marker(background=True, inline=False, named=name))
 
 
 def job_command(check: Check) -> Callable[[F], F]:
     """Mark an async function of the service itself as a command that is a job and returns its own `Outcome`.
 
-    `check` gets what was given, by name, before there is a job; it raises InvalidInput for what the types cannot tell.
+    `check` is called with the arguments by name before the job is made. It raises InvalidInput for values that the
+    type hints allow but that cannot work.
     """
 
     def decorate(function: F) -> F:
-        setattr(function, _MARK, _Mark(background=True, inline=False, named=None))
-        setattr(function, _JOB, check)
+        setattr(function, _MARKER, _Marker(background=True, inline=False, named=None))
+        setattr(function, _CHECK, check)
         return function
 
     return decorate
@@ -95,13 +99,13 @@ register_command, register_background_command = command, background_command
 
 
 def update_client(call: Any, value: object) -> None:
-    """Tell the client something; from a thread this waits until the client has room for it."""
-    call.say(value)
+    """Send a message to the client. A thread waits until the client can take more."""
+    call.emit(value)
 
 
-def _marked(function: Any, mark: _Mark) -> Any:
+def _marked(function: Any, marker: _Marker) -> Any:
     def decorate(function: Any) -> Any:
-        setattr(function, _MARK, mark)
+        setattr(function, _MARKER, marker)
         return function
 
     return decorate if function is None else decorate(function)
@@ -109,59 +113,63 @@ def _marked(function: Any, mark: _Mark) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that clients can call."""
+    """A command that clients can call.
+
+    `variadic` is true for functions with *args or **kwargs, whose arguments are not checked. `struct` is a type with
+    the parameters as fields, which checks the others.
+    """
 
     name: str
     function: Callable[..., Any]
     background: bool
-    where: ExecutionMode
-    own_outcome: bool
+    mode: ExecutionMode
+    returns_outcome: bool
     positional: tuple[str, ...]
     required: frozenset[str]
-    open_ended: bool
-    shape: Any
+    variadic: bool
+    struct: Any
     check: Check | None
     description: CommandDescription
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, native: bool) -> dict[str, Any]:
-        """Return the parameters by name, checked; raises InvalidInput that names the bad one.
+        """Return checked arguments by name; raises InvalidInput that names the bad one.
 
-        `native` arguments are Python's own, others come from JSON, where bytes are base64.
+        `native` arguments are Python values; others are JSON values, where bytes are base64 and times are texts.
         """
         if not args and not kwargs and not self.required:
             return {}
         if len(args) > len(self.positional):
             raise InvalidInput(f"{self.name} takes {len(self.positional)} arguments, {len(args)} were given")
-        given = dict(zip(self.positional, args, strict=False))
+        arguments = dict(zip(self.positional, args, strict=False))
         for name, value in kwargs.items():
-            if name in given:
+            if name in arguments:
                 raise InvalidInput.at(name, f"{self.name} got this argument twice")
-            given[name] = value
-        if self.open_ended:
-            return given
-        for name in given:
-            if name not in self.shape.__struct_fields__:
+            arguments[name] = value
+        if self.variadic:
+            return arguments
+        for name in arguments:
+            if name not in self.struct.__struct_fields__:
                 raise InvalidInput.at(name, f"{self.name} has no such parameter")
         for name in self.required:
-            if name not in given:
+            if name not in arguments:
                 raise InvalidInput.at(name, f"{self.name} needs this parameter")
         kinds = (bytes, bytearray, datetime) if native else None
         try:
-            checked = msgspec.convert(given, self.shape, builtin_types=kinds)
+            checked = msgspec.convert(arguments, self.struct, builtin_types=kinds)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{self.name}: {error}") from None
-        values = {name: getattr(checked, name) for name in given}
+        values = {name: getattr(checked, name) for name in arguments}
         if self.check is not None:
             self.check(values)
         return values
 
 
 @functools.cache
-def _read(function: Callable[..., Any], mark: _Mark) -> Command:
-    """Return the command that a function is; raises SettingsError for one that cannot be a command."""
-    name = mark.named or function.__name__
-    own_outcome = hasattr(function, _JOB)
-    first = 2 if mark.background and not own_outcome else 1
+def _command_of(function: Callable[..., Any], marker: _Marker) -> Command:
+    """Return the command that a marked function defines; raises SettingsError when its types cannot be checked."""
+    name = marker.named or function.__name__
+    returns_outcome = hasattr(function, _CHECK)
+    first = 2 if marker.background and not returns_outcome else 1
     try:
         hints = typing.get_type_hints(function)
     except (NameError, TypeError) as error:
@@ -178,15 +186,15 @@ def _read(function: Callable[..., Any], mark: _Mark) -> Command:
         )
     fields.sort(key=len)
     try:
-        shape = msgspec.defstruct(name, fields, kw_only=True)
+        struct = msgspec.defstruct(name, fields, kw_only=True)
         schemas = [msgspec.json.schema(hints.get(p.name, Any)) for p in fixed]
     except TypeError as error:
         raise SettingsError(f"the command {name} has parameters that cannot be checked: {error}") from None
     text = inspect.getdoc(function) or ""
     described = [_parameter(p, schema, hints) for p, schema in zip(fixed, schemas, strict=True)]
-    where = (
+    mode = (
         ExecutionMode.INLINE
-        if mark.inline
+        if marker.inline
         else ExecutionMode.LOOP
         if inspect.iscoroutinefunction(function)
         else ExecutionMode.THREAD
@@ -194,19 +202,19 @@ def _read(function: Callable[..., Any], mark: _Mark) -> Command:
     return Command(
         name=name,
         function=function,
-        background=mark.background,
-        where=where,
-        own_outcome=own_outcome,
+        background=marker.background,
+        mode=mode,
+        returns_outcome=returns_outcome,
         positional=tuple(p.name for p in fixed if p.kind != p.KEYWORD_ONLY),
         required=frozenset(p.name for p in fixed if p.default is p.empty),
-        open_ended=len(fixed) != len(parameters),
-        shape=shape,
-        check=getattr(function, _JOB, None),
+        variadic=len(fixed) != len(parameters),
+        struct=struct,
+        check=getattr(function, _CHECK, None),
         description=CommandDescription(
             name=name,
             summary=text.partition("\n")[0],
             text=text,
-            background=mark.background,
+            background=marker.background,
             parameters=described,
         ),
     )
@@ -225,7 +233,7 @@ def _parameter(parameter: inspect.Parameter, schema: dict[str, Any], hints: Mapp
 
 
 class Registry:
-    """The commands of one service, by name."""
+    """The commands of a service, by name."""
 
     def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
         self._commands: dict[str, Command] = {}
@@ -233,16 +241,20 @@ class Registry:
             self.add(function)
 
     def add(self, function: Callable[..., Any]) -> None:
-        """Add a marked function; a later one of the same name takes the place of an earlier one."""
-        found = _read(function, getattr(function, _MARK))
-        self._commands[found.name] = found
+        """Add a marked function. It replaces an earlier one of the same name."""
+        added = _command_of(function, getattr(function, _MARKER))
+        self._commands[added.name] = added
 
     def find(self, name: str) -> Command:
         """Return a command; raises NotFound."""
         try:
             return self._commands[name]
         except KeyError:
-            raise NotFound(f"there is no command {name[:80]}; GET /commands lists what there is") from None
+            raise NotFound(f"there is no command {name[:80]}; GET /commands lists the commands") from None
+
+    def descriptions(self) -> list[CommandDescription]:
+        """Return the descriptions of all commands."""
+        return [command.description for command in self]
 
     def names(self) -> list[str]:
         """Return the names of all commands."""
@@ -254,7 +266,7 @@ class Registry:
 
 def functions_of(module: ModuleType) -> list[Callable[..., Any]]:
     """Return the marked functions that a module defines or imports."""
-    return [value for value in vars(module).values() if hasattr(value, _MARK)]
+    return [value for value in vars(module).values() if hasattr(value, _MARKER)]
 
 
 def load(name: str) -> list[Callable[..., Any]]:

@@ -1,8 +1,8 @@
-"""The output of jobs on disk, found again by the offset of its bytes.
+"""The output of jobs on disk, addressed by byte offsets.
 
-A job's output is a row of segments, files named by the job and the offset of their first byte. So the beginning can be
-let go of while the end grows, and offsets never change. What is kept is bounded for a job and for all jobs together:
-the output of the jobs that ended first goes first.
+A job's output is a row of segments: files that are named by the job and the offset of their first byte. So the oldest
+output can be removed while new output is appended, and offsets never change. The size is bounded for each job and for
+all jobs together; the output of the jobs that ended first is removed first.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import os
 import re
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
+
+import structlog
 
 from smartmob.errors import NotFound
 from smartmob.kernel.runtime.disk import DiskLow, Floor
 
+log = structlog.get_logger()
+
 SEGMENT_BYTES = 8 * 1024 * 1024
-_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
+"""The most bytes of one file."""
+_SEGMENT_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
 
 
 class Spool:
-    """The output of one job: bytes from `start` to `end` are kept."""
+    """The output of one job. The bytes from offset `start` up to `end` are kept."""
 
     def __init__(self, folder: Path, job_id: int, segments: list[int], end: int, segment_bytes: int) -> None:
         self.job_id = job_id
@@ -45,21 +49,21 @@ class Spool:
         return self.end - self.start
 
     def append(self, data: bytes) -> None:
-        """Add `data` at the end; raises OSError, and then nothing was added."""
+        """Append `data`, or raise OSError and append nothing."""
         if self._writing is None or self.end - self._segments[-1] >= self._segment_bytes:
             self._open_segment()
         assert self._writing is not None
-        place = self.end - self._segments[-1]
-        view = memoryview(data)
-        while view:
-            # By place, so that an attempt after a failed one writes over what the failed one left.
-            written = os.pwrite(self._writing, view, place)
-            view, place = view[written:], place + written
+        position = self.end - self._segments[-1]
+        rest = memoryview(data)
+        while rest:
+            # At a position, so that a repeated attempt overwrites the bytes that a failed one has left.
+            written = os.pwrite(self._writing, rest, position)
+            rest, position = rest[written:], position + written
         self.end += len(data)
         self._last = data
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset` on, which lies between `start` and `end`."""
+        """Return up to `size` bytes from `offset` on; it must lie between `start` and `end`."""
         if offset == self.end - len(self._last) and len(self._last) <= size:
             return self._last
         index = bisect_right(self._segments, offset) - 1
@@ -71,7 +75,7 @@ class Spool:
         return os.pread(self._reading[1], min(size, following - offset), offset - first)
 
     def drop_oldest(self) -> int:
-        """Let go of the oldest segment, but not of one that is written to; return how many bytes it had."""
+        """Remove the oldest segment unless it is being written; return how many bytes it had."""
         if not self._segments or (self._writing is not None and len(self._segments) == 1):
             return 0
         before = self.size
@@ -82,7 +86,7 @@ class Spool:
         return before - self.size
 
     def remove(self) -> int:
-        """Let go of everything; return how many bytes that were."""
+        """Remove the whole output; return how many bytes it had."""
         self.close()
         before = self.size
         while self.drop_oldest():
@@ -90,7 +94,7 @@ class Spool:
         return before
 
     def close(self) -> None:
-        """Close the files; it can be read on."""
+        """Close the files. Reading opens them again."""
         self._stop_reading()
         if self._writing is not None:
             os.close(self._writing)
@@ -114,44 +118,36 @@ class Spool:
         return self._folder / f"{self.job_id}.{first:016x}"
 
 
-class Outputs:
+class Spools:
     """The spools of all jobs, within `job_limit` bytes for one and `total_limit` for all.
 
-    At least `least_free` bytes of the disk stay free, but for what is written between two looks.
-    `forgotten` is told of each finished job whose output had to go.
+    At least `least_free` bytes of the disk stay free, apart from what is written between two checks. `total` is the
+    size of all output that is kept.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        job_limit: int,
-        total_limit: int,
-        forgotten: Callable[[int], None] = lambda _: None,
-        *,
-        least_free: int = 0,
-    ) -> None:
+    def __init__(self, folder: Path, job_limit: int, total_limit: int, *, least_free: int = 0) -> None:
         self.total = 0
         self._folder = folder
         self._job_limit = job_limit
-        # A quarter, so that what is let go of is never what a reader within half of the limit still wants.
+        # A quarter, so that a removed segment never holds bytes that a reader within half of the limit still needs.
         self._segment_bytes = min(SEGMENT_BYTES, job_limit // 4)
         self._total_limit = total_limit
-        self._forgotten = forgotten
+        self._dropped: list[int] = []
         self._floor = Floor(folder, least_free)
         self._running: dict[int, Spool] = {}
         self._finished: OrderedDict[int, Spool] = OrderedDict()
 
     @property
-    def allowance(self) -> int:
-        """Return how many bytes a job may write ahead of a reader that must not miss any."""
+    def most_ahead_bytes(self) -> int:
+        """Return how many bytes a job may write ahead of a reader that must not miss any: half of a job's limit."""
         return self._job_limit // 2
 
     def open(self) -> None:
-        """Find what earlier services have kept."""
+        """Find the output that earlier runs of the service have kept."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found: dict[int, list[tuple[int, int, float]]] = {}
         for entry in os.scandir(self._folder):
-            if match := _NAME.fullmatch(entry.name):
+            if match := _SEGMENT_NAME.fullmatch(entry.name):
                 stat = entry.stat()
                 found.setdefault(int(match[1]), []).append((int(match[2], 16), stat.st_size, stat.st_mtime))
         last_touched = {job_id: max(mtime for _, _, mtime in segments) for job_id, segments in found.items()}
@@ -168,21 +164,21 @@ class Outputs:
         for spool in (*self._running.values(), *self._finished.values()):
             spool.close()
 
-    def begin(self, job_id: int) -> Spool:
-        """Return the empty spool of a new job."""
+    def create(self, job_id: int) -> Spool:
+        """Return an empty spool for a new job."""
         spool = self._running[job_id] = Spool(self._folder, job_id, [], 0, self._segment_bytes)
         return spool
 
     def append(self, spool: Spool, data: bytes) -> None:
-        """Add output, and let go of what is then too much.
+        """Append output, and remove the oldest output beyond the limits.
 
-        Raises DiskLow when too little of the disk is free, OSError when it takes nothing more.
+        Raises DiskLow when too little of the disk is free, OSError when it cannot be written.
         """
-        self._look(len(data))
+        self._ensure_free(len(data))
         try:
             spool.append(data)
         except OSError:
-            # Perhaps the disk is full: what is finished must make room for what runs.
+            # The disk may be full: remove the output of a finished job and try again.
             if not self._drop_finished():
                 raise
             spool.append(data)
@@ -195,8 +191,8 @@ class Outputs:
                 if not dropped:
                     break
 
-    def _look(self, size: int) -> None:
-        """Raise DiskLow when too little of the disk is free and nothing finished can make room."""
+    def _ensure_free(self, size: int) -> None:
+        """Remove output of finished jobs until `size` bytes may be written; raises DiskLow when that is not enough."""
         while True:
             try:
                 self._floor.take(size)
@@ -207,35 +203,41 @@ class Outputs:
                 return
 
     def finish(self, spool: Spool) -> None:
-        """Take note that nothing more will come."""
+        """Close the spool of a job that has ended."""
         spool.close()
         del self._running[spool.job_id]
         self._finished[spool.job_id] = spool
 
     def find(self, job_id: int) -> Spool:
-        """Return the spool of a job; raises NotFound when nothing of it is kept."""
+        """Return the spool of a job; raises NotFound when its output is no longer kept."""
         spool = self._running.get(job_id) or self._finished.get(job_id)
         if spool is None:
             raise NotFound(f"the output of job {job_id} is no longer kept")
         return spool
 
     def has(self, job_id: int) -> bool:
-        """Return whether there is a spool of a job."""
+        """Return whether a job has a spool."""
         return job_id in self._running or job_id in self._finished
 
     def remove(self, job_id: int) -> None:
-        """Let go of the output of a finished job."""
+        """Remove the output of a finished job."""
         spool = self._finished.pop(job_id, None)
         if spool is not None:
             self.total -= spool.remove()
 
+    def take_dropped(self) -> list[int]:
+        """Return the ids of the finished jobs whose output was removed to make space, since the last call."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
     def _drop_finished(self) -> bool:
-        """Let go of the output of the job that ended first; return whether there was one."""
+        """Remove the output of the job that ended first; return False when no finished job has output."""
         while self._finished:
             job_id, spool = self._finished.popitem(last=False)
             dropped = spool.remove()
             self.total -= dropped
-            self._forgotten(job_id)
+            self._dropped.append(job_id)
+            log.info("job.output_dropped", job=job_id)
             if dropped:
                 return True
         return False

@@ -1,4 +1,4 @@
-"""Reads and writes the records of jobs."""
+"""Reads and writes the records of jobs in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
 
 PACKAGE = "smartmob.commands"
-_BLOCK = 1_000_000
-_LIST = msgspec.json.Decoder(list[str])
+_NUMBERS_BLOCK_COUNT = 1_000_000
+_TEXTS = msgspec.json.Decoder(list[str])
 
 
 class JobStore:
-    """The records of the jobs whose output lies in one data directory, which has the id `keeper`."""
+    """The records of jobs.
+
+    Several services may share a database. Each has the output of its own jobs in its data directory, which has the id
+    `data_directory_id`; lost and expired jobs are looked for among those only.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
-        self.keeper = UUID(int=0)
+        self.data_directory_id = UUID(int=0)
 
     async def commit(self, connection: Connection, batch: Sequence[Submission[Job]]) -> None:
-        """Store jobs by group commit; of a job that is there several times the last one counts."""
+        """Store jobs by group commit. Of several records of one job the last one counts."""
         jobs = {job.id: job for submission in batch for job in submission.rows}
         columns = zip(*(self._row(job) for job in jobs.values()), strict=True)
         await connection.execute(self._sql["put_jobs"], *map(list, columns))
 
     async def reserve(self) -> range:
-        """Return numbers that nobody else gets, now or after a restart."""
-        first = await self._database.fetchval(self._sql["reserve"], _BLOCK)
-        return range(first, first + _BLOCK)
+        """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""
+        first = await self._database.fetchval(self._sql["reserve"], _NUMBERS_BLOCK_COUNT)
+        return range(first, first + _NUMBERS_BLOCK_COUNT)
 
     async def job(self, job_id: int) -> Job | None:
-        """Return a job."""
+        """Return a job, or None."""
         row = await self._database.fetchrow(self._sql["select_job"], job_id)
         return None if row is None else _job(row)
 
@@ -51,29 +55,46 @@ class JobStore:
         return [_job(row) for row in await self._database.fetch(self._sql["select_jobs_between"], start, end, limit)]
 
     async def left_running(self) -> list[Job]:
-        """Return the jobs that a service on this data directory left running when it died."""
-        return [_job(row) for row in await self._database.fetch(self._sql["select_lost"], self.keeper)]
+        """Return the jobs that a killed service with this data directory has left in the state `running`."""
+        return [_job(row) for row in await self._database.fetch(self._sql["select_lost"], self.data_directory_id)]
 
     async def expire(self, before: datetime) -> list[int]:
         """Remove the jobs that ended before a moment; return their numbers."""
-        rows = await self._database.fetch(self._sql["expire"], self.keeper, before)
+        rows = await self._database.fetch(self._sql["expire"], self.data_directory_id, before)
         return [row["job_id"] for row in rows]
 
     async def expire_abandoned(self, before: datetime) -> None:
         """Remove the jobs of other data directories that began before a moment."""
         await self._database.run(
-            lambda connection: connection.execute(self._sql["expire_abandoned"], self.keeper, before)
+            lambda connection: connection.execute(self._sql["expire_abandoned"], self.data_directory_id, before)
         )
 
     async def forget_output(self, job_ids: Sequence[int]) -> None:
-        """Record that nothing is kept any more of the output of jobs."""
+        """Record that the output of jobs is no longer kept."""
         await self._database.run(lambda connection: connection.execute(self._sql["set_kept_from"], list(job_ids)))
 
     def _row(self, job: Job) -> tuple[object, ...]:
+        """Return the values in the order of the columns of the query `put_jobs`."""
         return (
-            *(job.id, self.keeper, job.command, _json(job.argv), job.cwd, _json(job.env_names), job.client, job.state),
-            *(job.started_at, job.ended_at, job.pid, job.exit_code, job.signal, job.error, job.user_seconds),
-            *(job.system_seconds, job.max_rss, job.output_bytes, job.kept_from),
+            job.id,
+            self.data_directory_id,
+            job.command,
+            _json(job.argv),
+            job.cwd,
+            _json(job.env_names),
+            job.client,
+            job.state,
+            job.started_at,
+            job.ended_at,
+            job.pid,
+            job.exit_code,
+            job.signal,
+            job.error,
+            job.user_seconds,
+            job.system_seconds,
+            job.max_rss,
+            job.output_bytes,
+            job.kept_from,
         )
 
 
@@ -85,5 +106,5 @@ def _job(row: Record) -> Job:
     values = dict(row)
     values["id"] = values.pop("job_id")
     for name in ("argv", "env_names"):
-        values[name] = _LIST.decode(values[name])
+        values[name] = _TEXTS.decode(values[name])
     return Job(**values)

@@ -1,4 +1,4 @@
-"""Files that are on their way in: one attempt at a time for each, the last one of the same client."""
+"""Files that clients upload: one attempt at a time for each file, and the newest attempt of a client wins."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 
-class Transfers:
-    """Knows which task writes which file."""
+class TransferLocks:
+    """The tasks that write uploaded files, by path."""
 
     def __init__(self) -> None:
-        self._writing: dict[Path, tuple[str | None, asyncio.Task[object]]] = {}
+        self._writers: dict[Path, tuple[str | None, asyncio.Task[object]]] = {}
 
     @asynccontextmanager
-    async def only(self, path: Path, transfer: str | None) -> AsyncIterator[None]:
-        """Be the one that writes `path`.
+    async def lock(self, path: Path, transfer: str | None) -> AsyncIterator[None]:
+        """Register the current task as the writer of `path` while the context lasts.
 
-        An attempt of the same transfer, whose client has lost it, is ended first; one that ends already is waited for.
+        An earlier attempt of the same `transfer`, whose connection the client has lost, is cancelled and awaited. An
+        attempt that is already being cancelled is awaited. Any other attempt is left alone: the lock on the file
+        itself refuses the newcomer.
         """
-        before = self._writing.get(path)
-        if before is not None:
-            if not before[1].cancelling() and transfer is not None and before[0] == transfer:
-                before[1].cancel()
-            if before[1].cancelling():
-                await asyncio.wait({before[1]})
-        own = asyncio.current_task()
-        assert own is not None
-        entry = self._writing.setdefault(path, (transfer, own))
+        earlier = self._writers.get(path)
+        if earlier is not None:
+            if not earlier[1].cancelling() and transfer is not None and earlier[0] == transfer:
+                earlier[1].cancel()
+            if earlier[1].cancelling():
+                await asyncio.wait({earlier[1]})
+        task = asyncio.current_task()
+        assert task is not None
+        entry = self._writers.setdefault(path, (transfer, task))
         try:
             yield
         finally:
-            if entry[1] is own:
-                self._writing.pop(path, None)
+            if entry[1] is task:
+                self._writers.pop(path, None)

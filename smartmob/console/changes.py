@@ -39,7 +39,7 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
         process_events(services, start, end, most),
         services.metrics.runs.between(start, end, most),
         services.turrets.runs_between(start, end, most),
-        services.commands.jobs_between(start, end, most),
+        services.commands.jobs.between(start, end, most),
         services.hosts.hosts("", _MAX_HOSTS),
         services.marks.marks(start, end, most),
     )
@@ -104,11 +104,11 @@ def _of_jobs(jobs: Iterable[Job]) -> Iterator[Change]:
     for job in jobs:
         href = f"/console/commands/{job.id}"
         if job.state == RUNNING:
-            yield Change(at=job.started_at, kind="job", text=f"{job.line} runs", href=href)
+            yield Change(at=job.started_at, kind="job", text=f"{job.command_line} runs", href=href)
         else:
             status = f" {job.exit_code}" if job.exit_code is not None else ""
             level = "plain" if job.exit_code == 0 else "warning"
-            text = f"{job.line}: {job.state}{status}"
+            text = f"{job.command_line}: {job.state}{status}"
             yield Change(at=job.ended_at or clock.now(), kind="job", text=text, level=level, href=href)
 
 

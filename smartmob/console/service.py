@@ -37,7 +37,7 @@ class ConsoleService:
         """Return the current state of the lab; `news` goes into the document."""
         services = self.services
         hosts, jobs = await asyncio.gather(
-            services.hosts.hosts("", MAX_HOSTS), services.commands.jobs(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS)
+            services.hosts.hosts("", MAX_HOSTS), services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS)
         )
         frame = services.turrets.viewers.current()
         return model.Now(
@@ -161,7 +161,7 @@ def _process(snapshot: Snapshot) -> model.ProcessNow:
 
 
 def _job(job: Job) -> model.JobNow:
-    return model.JobNow(id=job.id, line=job.line, client=job.client, started_at=job.started_at)
+    return model.JobNow(id=job.id, line=job.command_line, client=job.client, started_at=job.started_at)
 
 
 def _load(name: str, frame: LiveFrame) -> model.LoadNow:

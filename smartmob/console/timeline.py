@@ -42,7 +42,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         service.courses(start, end, points),
         services.metrics.runs.between(start, end, MAX_RUNS),
         services.turrets.runs_between(start, end, MAX_LOADS),
-        services.commands.jobs_between(start, end, MAX_JOBS),
+        services.commands.jobs.between(start, end, MAX_JOBS),
     )
     events, changed, marks = await asyncio.gather(
         process_events(services, start, end, MAX_PROCESS_EVENTS),
@@ -121,7 +121,7 @@ def _load_span(run: LoadRun) -> Span:
 def _job_span(job: Job) -> Span:
     return Span(
         lane="jobs",
-        label=job.line[:200],
+        label=job.command_line[:200],
         start=job.started_at,
         end=job.ended_at,
         level="plain" if job.exit_code in (0, None) else "warning",

@@ -122,20 +122,20 @@ def test_credit_is_returned_in_few_messages() -> None:
     """The server gets credit for what was needed no more, in few messages."""
     line = CallTransport()
     call = _call(line, resumable=True)
-    share = protocol.WINDOW // 16
+    share = protocol.WINDOW_BYTES // 16
     for number in range(16):
         call.receive_piece(_output(number * share, bytes(share)))
         call.taken(share)
-    assert [message.bytes for message in line.sent if isinstance(message, Credit)] == [protocol.WINDOW // 4] * 4
+    assert [message.bytes for message in line.sent if isinstance(message, Credit)] == [protocol.WINDOW_BYTES // 4] * 4
 
 
 async def test_input_is_sent_within_the_credit() -> None:
     """Bytes go out within the credit, and writing to what has ended fails."""
     line = CallTransport()
     call = _call(line, resumable=True)
-    await call.write(b"x" * (protocol.PIECE + 1_000))
-    assert [len(sent[3]) for sent in line.sent[1:]] == [protocol.PIECE, 1_000]
-    assert line.sent[2][2] == protocol.PIECE
+    await call.write(b"x" * (protocol.PIECE_BYTES + 1_000))
+    assert [len(sent[3]) for sent in line.sent[1:]] == [protocol.PIECE_BYTES, 1_000]
+    assert line.sent[2][2] == protocol.PIECE_BYTES
     call.receive(Says(1, ["a"]))
     call.receive(Done(1, 0, ["b"]))
     assert line.told == [("values", ["a"]), ("values", ["b"]), ("done", 0)]

@@ -1,4 +1,4 @@
-"""Rooms for the tests of this folder."""
+"""Fixtures of the tests of the feature `commands`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from smartmob.client.command_client import Lab
 from tests.commands.features import RunningFeature, feature
+from tests.commands.socket_clients import SocketClient
 
 
 @pytest.fixture(name="commands")
@@ -25,3 +26,11 @@ async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[Lab]:
     async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=10) as lab:
         await lab.cd(str(tmp_path))
         yield lab
+
+
+@pytest.fixture(name="peer")
+async def _peer(commands: RunningFeature) -> AsyncIterator[SocketClient]:
+    """Return a connected client."""
+    client = SocketClient(commands)
+    yield client
+    client.connection.close()

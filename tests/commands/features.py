@@ -1,4 +1,4 @@
-"""The feature `commands` without the rest of the service, and a client that records all replies."""
+"""The feature `commands` without the rest of the service, and a sink that records all replies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartmob.commands.call import ClientSession
-from smartmob.commands.model import Outcome
+from smartmob.commands.model import Job, Outcome
 from smartmob.commands.service import CommandsService
+from smartmob.commands.session import ClientSession
 from smartmob.commands.store import JobStore
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
@@ -23,10 +23,11 @@ from smartmob.settings import CommandsSettings, DatabaseSettings
 
 @dataclass(frozen=True, slots=True)
 class RunningFeature:
-    """A running feature and what it is made of."""
+    """A running feature and its parts."""
 
     service: CommandsService
     store: JobStore
+    records: GroupCommitWriter[Job]
     bus: EventBus
     tasks: TaskRegistry
     home: Path
@@ -37,28 +38,27 @@ class RunningFeature:
         session.cwd = self.home
         return session
 
-    async def call(self, name: str, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> Told:
-        """Run a command to its end and return what it said."""
-        told = Told()
-        await self.service.call(session or self.session(), name, (args, kwargs), told, native=True)
-        return told
+    async def call(self, name: str, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> RecordingSink:
+        """Run a command to its end and return its replies."""
+        reply = RecordingSink()
+        await self.service.calls.run(session or self.session(), name, (args, kwargs), reply, native=True)
+        return reply
 
-    def begin(self, name: str, *args: Any, **kwargs: Any) -> Told:
-        """Start a command and return what it says as it comes."""
-        told = Told()
-        told.task = self.tasks.start(
-            "test-call", self.service.call(self.session(), name, (args, kwargs), told, native=True)
-        )
-        return told
+    def begin(self, name: str, *args: Any, **kwargs: Any) -> RecordingSink:
+        """Start a command and return its replies as they come."""
+        reply = RecordingSink()
+        work = self.service.calls.run(self.session(), name, (args, kwargs), reply, native=True)
+        reply.task = self.tasks.start("test-call", work)
+        return reply
 
 
-class Told:
-    """Takes what a command says. While `open` is not set it has no room for more."""
+class RecordingSink:
+    """Keeps the replies of a command. While `open` is not set, the command must wait."""
 
     def __init__(self) -> None:
         self.number = 0
         self.job = False
-        self.said: list[Any] = []
+        self.values: list[Any] = []
         self.data = b""
         self.offsets: list[int] = []
         self.gaps: list[tuple[int, int]] = []
@@ -72,24 +72,24 @@ class Told:
     def acknowledge(self, number: int, job: bool) -> None:
         self.number, self.job = number, job
 
-    def say(self, value: object) -> None:
-        self.said.append(value)
+    def emit(self, value: object) -> None:
+        self.values.append(value)
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         await self.open.wait()
 
-    async def output(self, offset: int, data: bytes | memoryview) -> None:
+    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
         await self.open.wait()
         self.offsets.append(offset)
         self.data += data
 
-    def gap(self, first: int, last: int) -> None:
+    def report_gap(self, first: int, last: int) -> None:
         self.gaps.append((first, last))
 
     async def receive(self) -> bytes | None:
         return await self.inputs.get()
 
-    def done(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.ended.set()
 
@@ -118,17 +118,28 @@ async def feature(database_url: str, folder: Path, **settings: Any) -> AsyncIter
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     service = CommandsService(
-        *(store, records, spawner, bus, tasks, CommandsSettings(**{"kill_grace": 1.0, **settings})),
+        store,
+        records,
+        spawner,
+        bus,
+        tasks,
+        CommandsSettings(**{"kill_grace": 1.0, **settings}),
         folder=folder / "commands",
     )
     await spawner.start()
     await records.start(tasks)
     await service.start()
     try:
-        yield RunningFeature(service, store, bus, tasks, home)
+        yield RunningFeature(service, store, records, bus, tasks, home)
     finally:
         await service.close()
         await records.close()
         await spawner.close()
         await tasks.close()
         await database.close()
+
+
+async def read_output(commands: RunningFeature, job: int, offset: int | None = None) -> tuple[int, bytes]:
+    """Return the offset of the first byte and the output that is kept now."""
+    first, chunks = await commands.service.output.read(job, offset, follow=False)
+    return first, b"".join([chunk async for chunk in chunks])

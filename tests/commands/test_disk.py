@@ -1,4 +1,4 @@
-"""The floor of free space: jobs and files of clients stay above it, and the service goes on."""
+"""The floor of free space: jobs and files of clients leave it free, and the service goes on."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from tests.waiting import until
 MIB = 1024 * 1024
 
 
-async def test_a_job_that_would_fill_the_disk(database_url: str, tmp_path: Path) -> None:
-    """It is told so in its output and stopped; its record says why, and records are still written."""
+async def test_a_job_is_stopped_at_the_floor_of_free_space(database_url: str, tmp_path: Path) -> None:
+    """Its output and its record say why, and records can still be written."""
     least = free_bytes(tmp_path) - 50 * MIB
     async with feature(database_url, tmp_path, least_free=least, job_output=1024 * MIB) as commands:
-        told = await commands.call("exec", "yes | head -c 1000000000; sleep 600")
+        reply = await commands.call("exec", "yes | head -c 1000000000; sleep 600")
 
-        assert isinstance(told.error, DiskLow)
-        assert b"[smartmob] the job is stopped, its output ends here" in told.data[-300:]
+        assert isinstance(reply.error, DiskLow)
+        assert b"[smartmob] the job is stopped, its output ends here" in reply.data[-300:]
         # Others write on the same disk meanwhile; what matters is that the floor and not a limit has stopped it.
-        assert len(told.data) < 900 * MIB
-        record = await commands.service.job(told.number)
+        assert len(reply.data) < 900 * MIB
+        record = await commands.service.jobs.get(reply.number)
         assert (record.state, "are free" in (record.error or "")) == ("failed", True)
 
 
-async def test_a_disk_that_is_low_from_the_beginning(database_url: str, tmp_path: Path) -> None:
-    """A program that says nothing runs, one that says something is stopped, and files are refused whole."""
+async def test_nothing_is_written_below_the_floor_of_free_space(database_url: str, tmp_path: Path) -> None:
+    """A program without output runs, one with output is stopped, and files are refused."""
     least = free_bytes(tmp_path) * 2
     async with feature(database_url, tmp_path, least_free=least) as commands:
         assert (await commands.call("exec", ["true"])).code == 0
-        told = commands.begin("exec", "echo hello; sleep 600")
-        await until(told.ended.is_set)
-        assert isinstance(told.error, DiskLow)
+        reply = commands.begin("exec", "echo hello; sleep 600")
+        await until(reply.ended.is_set)
+        assert isinstance(reply.error, DiskLow)
 
         assert isinstance((await commands.call("wrfile", "small", b"x")).error, DiskLow)
         assert isinstance((await commands.call("put", "large", 10)).error, DiskLow)
         assert list(commands.home.iterdir()) == []
-        assert (await commands.call("jobs")).said == ["No jobs running."]
+        assert (await commands.call("jobs")).values == ["No jobs running."]
 
 
-async def test_a_disk_that_others_fill_during_a_transfer(database_url: str, tmp_path: Path) -> None:
-    """The file is refused while it comes, what has come of it is removed, and the next one finds its name free."""
+async def test_a_transfer_is_stopped_at_the_floor_of_free_space(database_url: str, tmp_path: Path) -> None:
+    """The received part of the file is removed."""
     least = free_bytes(tmp_path) - 50 * MIB
     async with feature(database_url, tmp_path, least_free=least) as commands:
-        told = commands.begin("put", "large", 30 * MIB)
-        await told.inputs.put(bytes(4 * MIB))
+        reply = commands.begin("put", "large", 30 * MIB)
+        await reply.inputs.put(bytes(4 * MIB))
         await until(lambda: bool(list(commands.home.glob("large.*"))))
         with (tmp_path / "ballast").open("wb") as ballast:
             os.posix_fallocate(ballast.fileno(), 0, 100 * MIB)
-        await told.inputs.put(bytes(4 * MIB))
-        await told.inputs.put(bytes(22 * MIB))
-        await until(told.ended.is_set)
+        await reply.inputs.put(bytes(4 * MIB))
+        await reply.inputs.put(bytes(22 * MIB))
+        await until(reply.ended.is_set)
 
-        assert isinstance(told.error, DiskLow)
+        assert isinstance(reply.error, DiskLow)
         assert list(commands.home.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Errors of commands on their way to clients."""
+"""Errors of commands as clients receive them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Own(ValueError):
         (SmartmobError("what"), RuntimeError, "internal"),
     ],
 )
-def test_they_arrive(error: BaseException, kind: type, problem: str) -> None:
-    """The client gets an exception of Python's own of the same kind, with the same text and the problem's name."""
-    sent = error_serialisation.travelling(error)
+def test_a_client_gets_a_builtin_exception_of_the_same_kind(error: BaseException, kind: type, problem: str) -> None:
+    """It has the same text and the name of the HTTP problem."""
+    sent = error_serialisation.serialise(error)
     found = exception(sent)
 
     assert (type(found), sent.problem) == (kind, problem)
@@ -44,6 +44,6 @@ def test_they_arrive(error: BaseException, kind: type, problem: str) -> None:
     ("error", "kind"),
     [(InvalidInput("x"), TypeError), (NotFound("x"), LookupError), (OSError(2, "x"), FileNotFoundError)],
 )
-def test_for_the_stock_wire(error: Any, kind: type) -> None:
-    """Errors of ours become those that the stock server raises."""
-    assert type(error_serialisation.native(error)) is kind
+def test_our_errors_become_those_of_conplyents_server(error: Any, kind: type) -> None:
+    """Built-in exceptions do not change."""
+    assert type(error_serialisation.as_builtin(error)) is kind

@@ -1,4 +1,4 @@
-"""Files that are read and written beside the loop, with the SHA-256 of all that is in them."""
+"""Files that are read and written in a thread, with the SHA-256 of the whole content."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from smartmob.commands.hashed_file import PART_BYTES, Reader, Writer
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, 3 * PART_BYTES + 7])
 @pytest.mark.parametrize("offset", [0, 1, PART_BYTES, PART_BYTES + 5])
-async def test_reading(tmp_path: Path, size: int, offset: int) -> None:
-    """What lies from an offset on comes in order, each part at its place, and the digest is of the whole."""
+async def test_a_file_is_read_from_an_offset_and_hashed_from_its_beginning(
+    tmp_path: Path, size: int, offset: int
+) -> None:
+    """Each part has its offset."""
     data = os.urandom(size)
     (tmp_path / "f").write_bytes(data)
     found = b""
@@ -29,8 +31,8 @@ async def test_reading(tmp_path: Path, size: int, offset: int) -> None:
     assert reader.sha256 == hashlib.sha256(data).digest()
 
 
-async def test_reading_that_is_given_up(tmp_path: Path) -> None:
-    """The thread is done with the file when the parts are closed, so the file can be."""
+async def test_the_thread_is_done_when_the_reader_is_closed(tmp_path: Path) -> None:
+    """So the file can be closed."""
     (tmp_path / "f").write_bytes(bytes(3 * PART_BYTES))
     with (tmp_path / "f").open("rb") as file:
         reader = Reader(file)
@@ -41,8 +43,8 @@ async def test_reading_that_is_given_up(tmp_path: Path) -> None:
         assert file.tell() == 2 * PART_BYTES
 
 
-async def test_writing(tmp_path: Path) -> None:
-    """What comes in pieces of any size is in the file after `flush`, and the digest is of all of it."""
+async def test_pieces_of_any_size_are_written_and_hashed(tmp_path: Path) -> None:
+    """All of them are in the file after `flush`."""
     pieces = [os.urandom(size) for size in (1, 0, 70_000, PART_BYTES, 2 * PART_BYTES + 1, 5)]
     with (tmp_path / "f").open("a+b") as file:
         writer = Writer(file)
@@ -54,8 +56,8 @@ async def test_writing(tmp_path: Path) -> None:
     assert writer.sha256 == hashlib.sha256(b"".join(pieces)).digest()
 
 
-async def test_writing_on(tmp_path: Path) -> None:
-    """What is there of an earlier attempt is part of the digest, and the rest goes behind it."""
+async def test_an_interrupted_file_is_continued(tmp_path: Path) -> None:
+    """The digest covers the content that was there before."""
     (tmp_path / "f").write_bytes(b"begun ")
     with (tmp_path / "f").open("a+b") as file:
         writer = Writer(file)
@@ -66,8 +68,8 @@ async def test_writing_on(tmp_path: Path) -> None:
     assert writer.sha256 == hashlib.sha256(b"begun and ended").digest()
 
 
-async def test_a_full_disk(tmp_path: Path) -> None:
-    """The error of the thread comes out, and what came behind the hole is not written any more."""
+async def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
+    """Data after the hole is not written."""
     (tmp_path / "full").symlink_to("/dev/full")
     with (tmp_path / "full").open("a+b", buffering=0) as file:
         # Unbuffered: a buffer would fail once more when the file is closed.

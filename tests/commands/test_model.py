@@ -14,12 +14,12 @@ from smartmob.commands.model import Job
     ("argv", "line"),
     [(["ls | wc"], "ls | wc"), (["ls", "a b"], "ls 'a b'"), (["ls", "-l"], "ls -l")],
 )
-def test_the_line_of_a_job(argv: list[str], line: str) -> None:
-    """It is what a person would type: a shell's line as it is, a list of arguments quoted where it must be."""
+def test_a_command_line_is_what_a_person_would_type(argv: list[str], line: str) -> None:
+    """A list of arguments is quoted where it must be."""
     job = Job(
         id=1, command="exec", argv=argv, cwd="/", env_names=[], client="me", state=model.RUNNING,
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
     )  # fmt: skip
 
-    assert job.line == line
+    assert job.command_line == line
     assert job.running

@@ -1,4 +1,4 @@
-"""The messages of the WebSocket: both ends understand each other, and credit is never overdrawn."""
+"""The messages of the WebSocket `/commands`: both ends understand each other, and credit is never exceeded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Call, Cancel, Credit, Done, End, Gap, Hello, Ping, Pong, Receiving, Sending
+from smartmob.commands.protocol import (
+    Call,
+    Cancel,
+    Credit,
+    Done,
+    End,
+    Gap,
+    Hello,
+    Ping,
+    Pong,
+    ReceiveWindow,
+    SendWindow,
+)
 from smartmob.errors import InvalidInput, TooLarge
 
 
@@ -27,9 +39,9 @@ from smartmob.errors import InvalidInput, TooLarge
         Pong(3),
     ],
 )
-def test_a_clients_messages(message: Any) -> None:
-    """They arrive as they were sent."""
-    assert protocol.from_client(protocol.encode(message)) == message
+def test_messages_of_a_client_are_decoded_as_they_were_encoded(message: Any) -> None:
+    """All fields arrive."""
+    assert protocol.decode_client_message(protocol.encode(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -44,9 +56,9 @@ def test_a_clients_messages(message: Any) -> None:
         protocol.Refused("not-found", "no", 1),
     ],
 )
-def test_a_servers_messages(message: Any) -> None:
-    """They arrive as they were sent."""
-    assert protocol.from_server(protocol.encode(message)) == message
+def test_messages_of_a_server_are_decoded_as_they_were_encoded(message: Any) -> None:
+    """All fields arrive."""
+    assert protocol.decode_server_message(protocol.encode(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -54,46 +66,46 @@ def test_a_servers_messages(message: Any) -> None:
     ["", "nonsense", "[]", "{}", '{"type":"nothing"}', '{"type":"call","id":-1,"name":"x"}', '{"type":"credit","id":1}',
      '{"type":"credit","id":1,"bytes":0}', '{"type":"call","id":1,"name":"x","args":{}}', "\ud800"],
 )  # fmt: skip
-def test_what_is_not_understood(text: str) -> None:
-    """It is refused with a reason."""
+def test_invalid_messages_are_refused(text: str) -> None:
+    """The error says that the message is not understood."""
     data = text.encode("utf-8", "surrogatepass")
     with pytest.raises(InvalidInput, match="not understood"):
-        protocol.from_client(data)
+        protocol.decode_client_message(data)
     with pytest.raises(InvalidInput, match="not understood"):
-        protocol.from_server(data)
+        protocol.decode_server_message(data)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.binary(max_size=100))
-def test_pieces(call_id: int, offset: int, data: bytes) -> None:
-    """Bytes arrive with the call that they belong to and their place."""
-    found = protocol.piece(protocol.encode_piece(protocol.OUTPUT, call_id, offset, data))
+def test_binary_frames_are_decoded_as_they_were_encoded(call_id: int, offset: int, data: bytes) -> None:
+    """Kind, call, offset and bytes arrive."""
+    found = protocol.decode_piece(protocol.encode_piece(protocol.OUTPUT, call_id, offset, data))
     assert (found.kind, found.id, found.offset, found.data) == (protocol.OUTPUT, call_id, offset, data)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x01\0\0\0\x01", b"\x09" + bytes(12)])
-def test_bad_pieces(content: bytes) -> None:
-    """Frames without a head, or of an unknown kind, are refused."""
+def test_invalid_binary_frames_are_refused(content: bytes) -> None:
+    """Frames without a head and of an unknown kind raise InvalidInput."""
     with pytest.raises(InvalidInput):
-        protocol.piece(content)
+        protocol.decode_piece(content)
 
 
 @pytest.mark.parametrize("value", [datetime(2026, 11, 23, 8, 1), datetime(2026, 1, 1, tzinfo=UTC), "x", {"a": 1}, [1]])
-def test_times(value: object) -> None:
-    """A time that a command says is one again at the client; everything else is left alone."""
-    sent = msgspec.json.decode(msgspec.json.encode(protocol.as_json(value)))
-    assert protocol.from_json(sent) == value
+def test_times_survive_json(value: object) -> None:
+    """A time is a time again at the client; other values do not change."""
+    sent = msgspec.json.decode(msgspec.json.encode(protocol.encode_value(value)))
+    assert protocol.decode_value(sent) == value
 
 
 @pytest.mark.parametrize("value", [{"$time": "no"}, {"$time": 5}, {"$time": "2026-01-01", "b": 1}])
-def test_what_only_looks_like_a_time(value: object) -> None:
-    """It stays what it is."""
-    assert protocol.from_json(value) == value
+def test_objects_that_only_look_like_times_stay_objects(value: object) -> None:
+    """Only an object whose single field is an ISO 8601 time becomes a time."""
+    assert protocol.decode_value(value) == value
 
 
 @given(st.lists(st.integers(1, 400_000), max_size=30), st.randoms(use_true_random=False))
-def test_credit(sizes: list[int], random: Any) -> None:
-    """Bytes arrive whole and in order, whatever the pace of the reader, and never beyond what it has room for."""
-    sending, receiving, sent, taken = Sending(), Receiving(), 0, 0
+def test_bytes_arrive_in_order_within_the_credit(sizes: list[int], random: Any) -> None:
+    """Whatever the pace of the reader is, no byte is sent beyond the window."""
+    sending, receiving, sent, taken = SendWindow(), ReceiveWindow(), 0, 0
     for size in sizes:
         rest = memoryview(bytes(size))
         while rest:
@@ -107,29 +119,29 @@ def test_credit(sizes: list[int], random: Any) -> None:
                 while receiving.held:
                     data = receiving.held.popleft()
                     taken += len(data)
-                    if credit := receiving.taken(len(data)):
+                    if credit := receiving.consume(len(data)):
                         sending.add(credit)
-            assert sent - taken <= protocol.WINDOW
+            assert sent - taken <= protocol.WINDOW_BYTES
     assert sent == sum(sizes) == receiving.offset
 
 
-def test_a_gap_a_repeat_and_too_much() -> None:
-    """The end that takes notices what the other must not do."""
-    receiving = Receiving(100)
+def test_the_receiver_refuses_gaps_repeats_and_bytes_without_credit() -> None:
+    """`skip` continues at a later offset."""
+    receiving = ReceiveWindow(100)
     receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 100, b"x" * 50))
     for offset in (100, 149, 151):
         with pytest.raises(InvalidInput, match="expected were those from 150"):
             receiving.receive(protocol.Piece(protocol.OUTPUT, 1, offset, b"x"))
     with pytest.raises(TooLarge):
-        receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 150, bytes(protocol.WINDOW)))
+        receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 150, bytes(protocol.WINDOW_BYTES)))
     receiving.skip(500)
     assert receiving.offset == 500
 
 
-def test_messages_that_nest_without_end() -> None:
-    """They are not understood, from either side."""
+def test_messages_of_many_levels_are_refused() -> None:
+    """Both ends raise InvalidInput."""
     for text in ("[" * 20_000, '{"type": "call", "arguments": ' + "[" * 20_000):
         with pytest.raises(InvalidInput):
-            protocol.from_client(text)
+            protocol.decode_client_message(text)
         with pytest.raises(InvalidInput):
-            protocol.from_server(text)
+            protocol.decode_server_message(text)

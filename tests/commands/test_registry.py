@@ -1,4 +1,4 @@
-"""Commands as data: signatures checked, documentation kept, modules of one's own loaded."""
+"""The commands of a service: names, parameters and documentation of functions, and modules of a user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mix(call: Any, number: int, data: bytes = b"", *, names: list[str] | None = 
 
 @command(inline=True)
 def now(call: Any) -> int:
-    """Say now."""
+    """Return the time."""
     return 0
 
 
@@ -47,10 +47,10 @@ def _known() -> Registry:
     return Registry([mix, now, anything, watch])
 
 
-def test_what_a_command_is(known: Registry) -> None:
-    """Name, place to run, parameters and documentation come from the function alone."""
+def test_a_command_is_described_by_its_function(known: Registry) -> None:
+    """Name, execution mode, parameters and documentation come from the function alone."""
     assert known.names() == ["mix", "now", "open_ended", "watch"]
-    assert [one.where for one in known] == [
+    assert [one.mode for one in known] == [
         ExecutionMode.THREAD,
         ExecutionMode.INLINE,
         ExecutionMode.LOOP,
@@ -76,13 +76,15 @@ def test_what_a_command_is(known: Registry) -> None:
         ((), {"number": 1, "data": "eHg="}, False, {"number": 1, "data": b"xx"}),
     ],
 )
-def test_arguments_that_fit(known: Registry, args: Any, kwargs: Any, native: bool, bound: Any) -> None:
-    """By position and by name; from JSON bytes are base64."""
+def test_arguments_are_bound_by_position_and_by_name(
+    known: Registry, args: Any, kwargs: Any, native: bool, bound: Any
+) -> None:
+    """In JSON values, bytes are base64."""
     assert known.find("mix").bind(args, kwargs, native=native) == bound
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "native", "said"),
+    ("args", "kwargs", "native", "message"),
     [
         ((), {}, True, "number: mix needs this"),
         (("x",), {}, True, "Expected `int`, got `str` - at `\\$.number`"),
@@ -92,31 +94,33 @@ def test_arguments_that_fit(known: Registry, args: Any, kwargs: Any, native: boo
         ((1,), {"colour": 2}, True, "colour: mix has no such"),
     ],
 )
-def test_arguments_that_do_not(known: Registry, args: Any, kwargs: Any, native: bool, said: str) -> None:
-    """The refusal says which parameter is wrong and how."""
-    with pytest.raises(InvalidInput, match=said):
+def test_arguments_that_do_not_fit_are_refused(
+    known: Registry, args: Any, kwargs: Any, native: bool, message: str
+) -> None:
+    """The refusal names the parameter and says what is wrong."""
+    with pytest.raises(InvalidInput, match=message):
         known.find("mix").bind(args, kwargs, native=native)
 
 
-def test_any_arguments(known: Registry) -> None:
-    """A function with *args gets what is sent."""
+def test_variadic_functions_get_all_arguments(known: Registry) -> None:
+    """The arguments of a function with *args or **kwargs are not checked."""
     assert known.find("open_ended").bind((), {"a": 1}, native=True) == {"a": 1}
 
 
-def test_a_later_one_wins(known: Registry) -> None:
-    """A module of one's own may replace a command of the service."""
+def test_a_later_command_replaces_an_earlier_one(known: Registry) -> None:
+    """A module of a user may replace a built-in command."""
 
     @command(name="now")
     def other(call: Any) -> int:
-        """Say something else."""
+        """Return something else."""
         return 0
 
     known.add(other)
-    assert known.find("now").description.summary == "Say something else."
+    assert known.find("now").description.summary == "Return something else."
 
 
 class TestModules:
-    """`--commands`."""
+    """The modules that `--commands` names."""
 
     @pytest.fixture(name="write")
     def _write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -130,8 +134,8 @@ class TestModules:
 
         return write
 
-    def test_a_module(self, write: Any) -> None:
-        """Marked functions are its commands; others are not."""
+    def test_marked_functions_of_a_module_are_commands(self, write: Any) -> None:
+        """Functions without a decorator are not."""
         name = write(
             "lab_commands_good",
             "from smartmob.commands.registry import register_command, update_client\n"
@@ -144,20 +148,20 @@ class TestModules:
         assert Registry(registry.load(name)).names() == ["hello"]
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("import nothing_of_that_name", "cannot be imported"),
             ("1 +", "SyntaxError"),
             ("x = 1", "no function there is marked"),
         ],
     )
-    def test_bad_modules(self, write: Any, text: str, said: str) -> None:
-        """The service refuses to start and says why."""
-        with pytest.raises(SettingsError, match=said):
+    def test_a_bad_module_stops_the_start(self, write: Any, text: str, message: str) -> None:
+        """The error says what is wrong with the module."""
+        with pytest.raises(SettingsError, match=message):
             registry.load(write(f"lab_commands_bad_{len(text)}", text))
 
-    def test_bad_types(self) -> None:
-        """A type that cannot be read or checked is found at start."""
+    def test_types_that_cannot_be_checked_stop_the_start(self) -> None:
+        """The error names the command."""
 
         def odd(call: Any, thing: Any) -> int:
             return 0
@@ -169,16 +173,16 @@ class TestModules:
 
 
 def test_every_command_is_documented() -> None:
-    """Each command of the service says what it does, in sentences."""
+    """The documentation of a command is made of sentences."""
     for one in Registry(COMMANDS):
         assert one.description.summary.endswith("."), one.name
         assert one.description.text[0].isupper(), one.name
 
 
-def test_the_stock_commands_are_there() -> None:
-    """Every command of the stock server has its name here."""
-    stock = (
+def test_every_command_of_conplyents_server_exists() -> None:
+    """Programs written for conplyent find all commands."""
+    names = (
         "cd ls cwd mkdir mkdirs rm rdfile wrfile touch jobs exec send_input is_alive kill close_server os_info "
         "user_name reboot shutdown get_time sleep"
     )
-    assert set(stock.split()) <= set(Registry(COMMANDS).names())
+    assert set(names.split()) <= set(Registry(COMMANDS).names())

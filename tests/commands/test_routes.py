@@ -1,4 +1,4 @@
-"""The room over HTTP and its WebSocket."""
+"""The feature `commands` over HTTP, and its WebSocket."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ async def _lines(client: Any, name: str, arguments: Any = None) -> list[Any]:
         return [orjson.loads(line) for line in (await response.read()).splitlines()]
 
 
-async def test_the_list(client: Any) -> None:
-    """Each command with its parameters and what it is for."""
+async def test_commands_are_listed_with_their_parameters(client: Any) -> None:
+    """A parameter has the schema of its type."""
     async with client.get("/commands") as response:
         found = {described["name"]: described for described in await response.json()}
 
@@ -32,11 +32,11 @@ async def test_the_list(client: Any) -> None:
     assert (path["name"], path["required"], path["schema"]) == ("path", True, {"type": "string"})
 
 
-async def test_one_shot(client: Any) -> None:
-    """A command by one request: by name, by position, without arguments; what it says comes as lines."""
-    (number, said, ended) = await _lines(client, "env", {"name": "PATH"})
+async def test_a_command_is_called_by_one_request(client: Any) -> None:
+    """Arguments come by name, by position, or not at all; the replies come as lines."""
+    (number, value, ended) = await _lines(client, "env", {"name": "PATH"})
     assert number["job"] is False
-    assert said["value"]
+    assert value["value"]
     assert ended == {"ended": True, "exit_code": 0}
     assert (await _lines(client, "ls", ["/no/such"]))[1:] == [
         {"value": "/no/such: No such directory"},
@@ -48,8 +48,8 @@ async def test_one_shot(client: Any) -> None:
         assert response.status == 200
 
 
-async def test_a_job(client: Any) -> None:
-    """Output as text at its offset, as base64 where it is no text, and how the job ended."""
+async def test_output_of_a_job_comes_as_lines(client: Any) -> None:
+    """It is text at its offset, or base64 where it is no text."""
     number, output, ended = await _lines(client, "exec", {"cmd": "echo hällo; exit 3"})
     assert (number["job"], output) == (True, {"offset": 0, "text": "hällo\n"})
     assert ended == {"ended": True, "exit_code": 3, "state": "exited", "end": 7}
@@ -58,8 +58,8 @@ async def test_a_job(client: Any) -> None:
     assert base64.b64decode(found[1]["base64"]) == b"\xff\xfeok"
 
 
-async def test_text_that_is_cut(client: Any) -> None:
-    """A character whose bytes come apart is still text, and one that never ends is bytes."""
+async def test_a_character_that_is_cut_is_still_text(client: Any) -> None:
+    """A character that is never completed is base64."""
     found = await _lines(client, "exec", {"cmd": "printf '\\303'; sleep 0.2; printf '\\244'; printf '\\303'"})
     data = b"".join(
         line["text"].encode() if "text" in line else base64.b64decode(line["base64"])
@@ -81,14 +81,14 @@ async def test_text_that_is_cut(client: Any) -> None:
         ("cwd", b'{"a":1}', 400),
     ],
 )
-async def test_refusals(client: Any, name: str, body: bytes, status: int) -> None:
-    """What does not fit is refused before anything begins."""
+async def test_calls_that_do_not_fit_are_refused(client: Any, name: str, body: bytes, status: int) -> None:
+    """Nothing runs before."""
     async with client.post(f"/commands/{name}", data=body) as response:
         assert (response.status, response.content_type) == (status, "application/problem+json")
 
 
-async def test_jobs(client: Any) -> None:
-    """Jobs are listed page by page, found one by one, and their output is read from any byte."""
+async def test_jobs_are_listed_by_page_and_their_output_is_read_from_an_offset(client: Any) -> None:
+    """Each job is found by its id."""
     ids = [(await _lines(client, "exec", {"cmd": f"echo {text}"}))[0]["number"] for text in ("one", "two", "three")]
     async with client.get("/jobs", params={"limit": 2, "state": "exited"}) as response:
         page = await response.json()
@@ -103,14 +103,14 @@ async def test_jobs(client: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/jobs/99", "/jobs/x", "/jobs/0", "/jobs/99/output", "/jobs/-1/output"])
-async def test_unknown_jobs(client: Any, path: str) -> None:
-    """They are not found."""
+async def test_unknown_jobs_are_not_found(client: Any, path: str) -> None:
+    """The status is 404."""
     async with client.get(path) as response:
         assert response.status == 404
 
 
-async def test_following(client: Any) -> None:
-    """The output of a running job is read as it comes, and its client may leave without ending it."""
+async def test_output_is_followed_while_the_job_runs(client: Any) -> None:
+    """The client that has started the job may leave without ending it."""
     response = await client.post("/commands/exec", json={"cmd": "echo up; read x; echo $x"})
     number = orjson.loads(await response.content.readline())["number"]
     await response.content.readline()
@@ -121,8 +121,8 @@ async def test_following(client: Any) -> None:
         assert await following.read() == b"later\n"
 
 
-async def test_the_websocket(client: Any) -> None:
-    """Calls and answers; what is not understood is refused and the connection lives on."""
+async def test_calls_on_the_websocket(client: Any) -> None:
+    """An invalid message is refused, and the connection lives on."""
     async with client.ws_connect("/commands") as socket:
         await socket.send_str('{"type":"hello"}')
         assert (await socket.receive_json())["type"] == "welcome"
@@ -135,8 +135,8 @@ async def test_the_websocket(client: Any) -> None:
         assert (await socket.receive_json())["exit_code"] == 0
 
 
-async def test_a_foreign_page(client: Any) -> None:
-    """A page of another site cannot open the WebSocket or call a command."""
+async def test_a_page_of_another_site_is_refused(client: Any) -> None:
+    """It can neither open the WebSocket nor call a command."""
     headers = {"Origin": "http://evil.example"}
     async with client.get(
         "/commands", headers={**headers, "Upgrade": "websocket", "Connection": "Upgrade"}
@@ -146,14 +146,14 @@ async def test_a_foreign_page(client: Any) -> None:
         assert response.status == 403
 
 
-async def test_no_handshake(client: Any) -> None:
-    """Who asks for a WebSocket without the rest of the handshake is told so."""
+async def test_an_incomplete_handshake_is_refused(client: Any) -> None:
+    """The status is 400."""
     async with client.get("/commands", headers={"Upgrade": "websocket", "Connection": "Upgrade"}) as response:
         assert response.status == 400
 
 
-async def test_a_token(with_settings: Any) -> None:
-    """With a token, nothing of the room answers without it."""
+async def test_every_route_needs_the_token(with_settings: Any) -> None:
+    """The WebSocket takes it in its handshake."""
     client = await with_settings(token="secret")
     for method, path in (("GET", "/commands"), ("POST", "/commands/cwd"), ("GET", "/jobs"), ("GET", "/jobs/1/output")):
         async with client.request(method, path) as response:
@@ -163,8 +163,8 @@ async def test_a_token(with_settings: Any) -> None:
         assert await socket.receive_json() == {"type": "pong", "n": 3}
 
 
-async def test_leaving_at_the_stop(settings: Settings) -> None:
-    """When the service ends what it runs, its clients are told how their jobs ended and are left in order."""
+async def test_clients_get_the_end_of_their_jobs_when_the_service_stops(settings: Settings) -> None:
+    """The WebSocket is closed afterwards."""
     service = build(settings)
     async with running(service) as client, client.ws_connect("/commands") as socket:
         await socket.send_str('{"type":"call","id":1,"name":"exec","args":[["sleep","600"]]}')
@@ -176,8 +176,8 @@ async def test_leaving_at_the_stop(settings: Settings) -> None:
         await ending
 
 
-async def test_a_client_that_says_nothing(with_settings: Any) -> None:
-    """It is disconnected at the deadline of its first message; one that has said something stays."""
+async def test_a_silent_client_is_disconnected(with_settings: Any) -> None:
+    """One that has sent a message before the deadline stays."""
     client = await with_settings(commands=CommandsSettings(first_timeout=2.0))
     async with client.ws_connect("/commands") as speaking, client.ws_connect("/commands") as silent:
         await speaking.send_str('{"type":"ping","n":1}')

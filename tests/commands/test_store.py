@@ -34,7 +34,7 @@ async def _store(database_url: str) -> Any:
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
     store = JobStore(database)
-    store.keeper = uuid4()
+    store.data_directory_id = uuid4()
 
     async def put(*jobs: Job) -> None:
         async with database.acquire() as connection:
@@ -45,8 +45,8 @@ async def _store(database_url: str) -> Any:
     await database.close()
 
 
-async def test_a_job_and_its_end(store: Any) -> None:
-    """A job comes back as it was put, and its last state replaces the first, within one commit as well."""
+async def test_the_last_record_of_a_job_counts(store: Any) -> None:
+    """It replaces an earlier record, also within one commit."""
     jobs, put = store
     ended = _job(
         1, state=model.EXITED, ended_at=NOW, pid=5, exit_code=3, user_seconds=0.5, system_seconds=0.25, max_rss=1,
@@ -59,8 +59,8 @@ async def test_a_job_and_its_end(store: Any) -> None:
     assert await jobs.job(2) is None
 
 
-async def test_lists(store: Any) -> None:
-    """Jobs are listed newest first, page by page, and by state."""
+async def test_jobs_are_listed_by_page_and_state(store: Any) -> None:
+    """The newest job comes first."""
     jobs, put = store
     await put(*(_job(number, state=model.EXITED if number % 2 else model.RUNNING) for number in range(1, 8)))
 
@@ -69,26 +69,26 @@ async def test_lists(store: Any) -> None:
     assert [job.id for job in await jobs.jobs(2**62, model.RUNNING, 10)] == [6, 4, 2]
 
 
-async def test_what_belongs_to_a_data_directory(store: Any) -> None:
-    """Jobs of another service in the same database are neither lost nor expired by this one."""
+async def test_jobs_of_other_data_directories_are_left_alone(store: Any) -> None:
+    """They are neither lost nor expired."""
     jobs, put = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    own = jobs.keeper
-    jobs.keeper = uuid4()
+    own = jobs.data_directory_id
+    jobs.data_directory_id = uuid4()
     await put(_job(3), _job(4, state=model.EXITED, ended_at=NOW - timedelta(days=3)), _job(5, ended_at=NOW))
 
     assert [job.id for job in await jobs.left_running()] == [3, 5]
     assert await jobs.expire(NOW - timedelta(days=1)) == [4]
-    jobs.keeper = own
+    jobs.data_directory_id = own
     assert [job.id for job in await jobs.left_running()] == [1]
     assert await jobs.expire(NOW + timedelta(days=1)) == [2]
 
 
-async def test_jobs_of_a_data_directory_that_is_gone(store: Any) -> None:
-    """They are removed after very long, whether it is known how they ended or not; one's own are not."""
+async def test_abandoned_jobs_are_removed(store: Any) -> None:
+    """Old jobs of other data directories are removed, whatever their state is; the own ones are not."""
     jobs, put = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    jobs.keeper = uuid4()
+    jobs.data_directory_id = uuid4()
     await put(_job(3))
 
     await jobs.expire_abandoned(NOW - timedelta(days=365))
@@ -97,8 +97,8 @@ async def test_jobs_of_a_data_directory_that_is_gone(store: Any) -> None:
     assert [job.id for job in await jobs.jobs(2**62, None, 10)] == [3]
 
 
-async def test_numbers(store: Any) -> None:
-    """A number is given once, and the first is not 0."""
+async def test_a_number_is_reserved_once(store: Any) -> None:
+    """The first number is 1, because conplyent's client does not work with 0."""
     jobs, _ = store
     first, second = await jobs.reserve(), await jobs.reserve()
 
@@ -106,8 +106,8 @@ async def test_numbers(store: Any) -> None:
     assert second[0] == first[-1] + 1
 
 
-async def test_output_that_is_gone(store: Any) -> None:
-    """The record tells that nothing of the output is kept."""
+async def test_dropped_output_is_recorded(store: Any) -> None:
+    """The record says that nothing of the output is kept."""
     jobs, put = store
     await put(_job(1, output_bytes=70))
     await jobs.forget_output([1])
@@ -115,8 +115,8 @@ async def test_output_that_is_gone(store: Any) -> None:
     assert (await jobs.job(1)).kept_from == 70
 
 
-async def test_jobs_of_a_span(store: Any) -> None:
-    """Those that ran at some time of it, newest first: begun before its end, and not over before its start."""
+async def test_jobs_that_ran_in_a_span_are_found(store: Any) -> None:
+    """They started before its end and had not ended before its start."""
     jobs, put = store
     minute = timedelta(minutes=1)
     await put(

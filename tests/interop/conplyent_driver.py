@@ -1,4 +1,4 @@
-"""Runs within the stock client's own environment: does what the document says, and tells what came of each step."""
+"""Runs in an environment with conplyent's client: takes the steps of a document and writes the result of each."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 import conplyent
 
 
-def shown(value: Any) -> Any:
-    """Return a value as JSON has it."""
+def as_json(value: Any) -> Any:
+    """Return a value in JSON types."""
     if isinstance(value, BaseException):
         return {"error": type(value).__name__, "text": str(value)}
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, list):
-        return [shown(item) for item in value]
+        return [as_json(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else {"class": type(value).__name__}
 
 
 def attempt(work: Any) -> Any:
-    """Return what `work` returns or raises."""
+    """Return the result of `work`, or the exception that it raises."""
     try:
-        return shown(work())
+        return as_json(work())
     except Exception as error:
         return {"raised": type(error).__name__, "text": str(error)}
 
 
 class Driver:
-    """One connection and what is done with it."""
+    """One connection, and the steps that are taken with it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -38,14 +38,14 @@ class Driver:
         self.listeners: dict[str, Any] = {}
 
     def step(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Do one step."""
+        """Take one step."""
         own = getattr(self, f"do_{name}", None)
         if own is not None:
             return attempt(lambda: own(*args, **kwargs))
         return attempt(lambda: getattr(self.connection, name)(*args, **kwargs))
 
     def do_write(self, path: str, text: str, append: bool = False) -> Any:
-        """Write bytes, which JSON does not have."""
+        """Write a text as bytes, which JSON does not have."""
         return self.connection.wrfile(path, text.encode(), append=append)
 
     def do_begin(self, key: str, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -63,16 +63,16 @@ class Driver:
         return [list(iter(listener.next, None)), listener.done, listener.exit_code]
 
     def do_count(self, key: str) -> Any:
-        """Return how many messages come until the end, and the last one."""
+        """Return the number of messages until the end, and the last message."""
         found = list(iter(self.listeners[key].next, None))
         return [len(found), found[-1]]
 
     def do_on(self, name: str, key: str, *args: Any) -> Any:
-        """Call a command with a job's number first."""
+        """Call a command with the number of a job as its first argument."""
         return getattr(self.connection, name)(self.listeners[key].id, *args)
 
     def do_object(self) -> Any:
-        """Pass an object of a class that the server must not take."""
+        """Pass an object of a class that the server must refuse."""
         return self.connection.ls(threading.Event, raise_error=True)
 
     def do_unknown(self) -> Any:
@@ -81,7 +81,7 @@ class Driver:
 
 
 def main() -> None:
-    """Read the document, do the steps, write what came."""
+    """Read the document, take the steps, and write the results."""
     document = json.load(sys.stdin)
     driver = Driver(document["port"])
     found = [driver.step(step[0], *step[1], **step[2]) for step in document["steps"]]

@@ -1,4 +1,4 @@
-"""The unmodified client of conplyent against the door for it: every command, listeners, input, transfer and errors."""
+"""The unmodified client of conplyent against the gateway: every command, listeners, input, transfer and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smartmob.commands.conplyent.gateway import ConplyentGateway
-from smartmob.commands.events import CloseAsked
+from smartmob.commands.events import CloseRequested
 from smartmob.settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
@@ -32,37 +32,37 @@ FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  #
 CONNECT = step("connect", timeout=20)
 
 
-class Stock:
-    """Runs the stock client against an open door."""
+class ConplyentClient:
+    """Runs conplyent's client against a gateway."""
 
-    def __init__(self, commands: RunningFeature, door: ConplyentGateway, python: Path, home: Path) -> None:
+    def __init__(self, commands: RunningFeature, gateway: ConplyentGateway, python: Path, home: Path) -> None:
         self.commands = commands
-        self._door = door
+        self._gateway = gateway
         self._python = python
         self._home = home
 
-    async def does(self, *steps: Any) -> list[Any]:
-        """Return what each step gave in one process of the client."""
-        document = {"port": self._door.port, "steps": [CONNECT, *steps]}
+    async def run(self, *steps: Any) -> list[Any]:
+        """Return the results of steps that one process of the client takes."""
+        document = {"port": self._gateway.port, "steps": [CONNECT, *steps]}
         found: list[Any] = await run_script(self._python, HERE / "conplyent_driver.py", self._home, document)
         assert found[0] is None, found[0]
         return found[1:]
 
 
-@pytest.fixture(name="stock")
-async def _stock(database_url: str, tmp_path: Path) -> AsyncIterator[Stock]:
-    """Return the runner of the stock client."""
+@pytest.fixture(name="client")
+async def _client(database_url: str, tmp_path: Path) -> AsyncIterator[ConplyentClient]:
+    """Return the runner of conplyent's client."""
     python = await asyncio.to_thread(environments.python_with, environments.CONPLYENT)
     async with feature(database_url, tmp_path, reboot="/bin/true", shutdown="/bin/true now") as commands:
-        door = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks)
-        await door.start()
-        yield Stock(commands, door, python, tmp_path)
-        door.shut()
+        gateway = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks)
+        await gateway.start()
+        yield ConplyentClient(commands, gateway, python, tmp_path)
+        gateway.close()
 
 
-async def test_every_quick_command(stock: Stock) -> None:
-    """Each does what it does on the stock server, with the same messages."""
-    home = stock.commands.home
+async def test_every_quick_command_works_as_on_conplyents_server(client: ConplyentClient) -> None:
+    """The messages are the same."""
+    home = client.commands.home
     steps = [
         (step("heartbeat", timeout=20), True),
         (step("cd", str(home)), [str(home)]),
@@ -85,14 +85,14 @@ async def test_every_quick_command(stock: Stock) -> None:
         (step("reboot"), ["Requesting os to reboot"]),
         (step("shutdown"), ["Requesting os to shutdown"]),
     ]
-    assert await stock.does(*(asked for asked, _ in steps)) == [answer for _, answer in steps]
-    methods = (await stock.does(step("server_methods")))[0]
+    assert await client.run(*(asked for asked, _ in steps)) == [answer for _, answer in steps]
+    methods = (await client.run(step("server_methods")))[0]
     assert {"exec", "send_input", "kill", "close_server", "transfer", "sleep"} <= set(methods)
 
 
-async def test_errors(stock: Stock) -> None:
-    """With `raise_error` the client raises the right class, without it the error is a message."""
-    found = await stock.does(
+async def test_errors_are_raised_or_returned_as_messages(client: ConplyentClient) -> None:
+    """`raise_error` decides."""
+    found = await client.run(
         step("cd", "/no/such", raise_error=True),
         step("ls", "/no/such", raise_error=True),
         step("mkdirs", "/", raise_error=True),
@@ -105,17 +105,23 @@ async def test_errors(stock: Stock) -> None:
         step("cwd", max_interval=20),
     )
     assert [given.get("raised") for given in found[:8]] == [
-        *("FileNotFoundError", "ValueError", "FileExistsError", "FileNotFoundError"),
-        *("TypeError", "NotImplementedError", "TypeError", "LookupError"),
+        "FileNotFoundError",
+        "ValueError",
+        "FileExistsError",
+        "FileNotFoundError",
+        "TypeError",
+        "NotImplementedError",
+        "TypeError",
+        "LookupError",
     ]
     assert "/no/such" in found[0]["text"]
     assert found[8][0]["error"] == "FileNotFoundError"
     assert isinstance(found[9][0], str)
 
 
-async def test_listeners(stock: Stock) -> None:
-    """Output as it comes, input, several jobs at once, a kill, and exit codes."""
-    found = await stock.does(
+async def test_listeners_get_output_input_and_exit_codes(client: ConplyentClient) -> None:
+    """Several jobs run at a time, and one is killed."""
+    found = await client.run(
         step("begin", "cat", "exec", ["cat"]),
         step("next", "cat"),
         step("begin", "sh", "exec", "echo one; exit 3"),
@@ -145,22 +151,22 @@ async def test_listeners(stock: Stock) -> None:
     assert found[7][0].startswith("Sent kill command to job ")
 
 
-async def test_much_output(stock: Stock) -> None:
-    """Twenty thousand lines arrive, every one and in order, where the stock server loses most."""
-    found = await stock.does(step("begin", "seq", "exec", ["seq", "20000"]), step("count", "seq"))
+async def test_every_line_of_fast_output_arrives(client: ConplyentClient) -> None:
+    """Twenty thousand lines come in order; conplyent's server loses most of them."""
+    found = await client.run(step("begin", "seq", "exec", ["seq", "20000"]), step("count", "seq"))
     assert found == [True, [20_001, "20000\n"]]
 
 
-async def test_a_transfer(stock: Stock, tmp_path: Path) -> None:
-    """A file arrives whole, and its folders are made."""
+async def test_a_file_is_transferred(client: ConplyentClient, tmp_path: Path) -> None:
+    """Its folders are created."""
     (tmp_path / "src").write_bytes(data := os.urandom(200_000))
-    await stock.does(step("transfer", str(tmp_path / "src"), str(tmp_path / "new" / "dest"), chunk=16_384))
+    await client.run(step("transfer", str(tmp_path / "src"), str(tmp_path / "new" / "dest"), chunk=16_384))
     assert (tmp_path / "new" / "dest").read_bytes() == data
 
 
-async def test_disconnect_and_return(stock: Stock) -> None:
-    """The client comes back, a job that it had started is still there, and its output is kept."""
-    found = await stock.does(
+async def test_a_client_comes_back_to_its_job(client: ConplyentClient) -> None:
+    """The job still runs, and its output is kept."""
+    found = await client.run(
         step("begin", "job", "exec", "echo one; read x; echo two"),
         step("disconnect"),
         CONNECT,
@@ -170,27 +176,27 @@ async def test_disconnect_and_return(stock: Stock) -> None:
     )
     assert found[2] is None
     assert found[4] == [True]
-    (job,) = await stock.commands.service.jobs(2**62, None, 1)
-    told = await stock.commands.call("attach", job.id)
-    assert told.data == b"one\ntwo\n"
+    (job,) = await client.commands.service.jobs.page(2**62, None, 1)
+    reply = await client.commands.call("attach", job.id)
+    assert reply.data == b"one\ntwo\n"
 
 
-async def test_several_clients(stock: Stock) -> None:
-    """Many at once are served, which libzmq's own PAIR cannot do."""
-    folders = [stock.commands.home / str(number) for number in range(4)]
+async def test_several_clients_are_served_at_a_time(client: ConplyentClient) -> None:
+    """libzmq's own PAIR serves one only."""
+    folders = [client.commands.home / str(number) for number in range(4)]
     for folder in folders:
         folder.mkdir()
     found = await asyncio.gather(
-        *(stock.does(step("cd", str(folder)), step("exec", ["pwd"]), step("cwd")) for folder in folders)
+        *(client.run(step("cd", str(folder)), step("exec", ["pwd"]), step("cwd")) for folder in folders)
     )
     assert found == [[[str(folder)], [f"{folder}\n"], [str(folder)]] for folder in folders]
 
 
-async def test_closing_the_server(stock: Stock) -> None:
-    """Jobs end and are named, and whoever runs the service is told to stop it."""
+async def test_close_server_ends_the_jobs_and_asks_for_the_end_of_the_service(client: ConplyentClient) -> None:
+    """Each job is named."""
     asked: list[Any] = []
-    stock.commands.bus.subscribe(CloseAsked, asked.append)
-    found = await stock.does(step("begin", "job", "exec", ["sleep", "600"]), step("close_server"))
+    client.commands.bus.subscribe(CloseRequested, asked.append)
+    found = await client.run(step("begin", "job", "exec", ["sleep", "600"]), step("close_server"))
 
     (killed, closing) = found[1]
     assert (killed.split()[0], closing) == ("Killing", "Closing Server")

@@ -1,4 +1,4 @@
-"""The commands that every service has."""
+"""The built-in commands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Commands on files and folders. Paths begin at the connection's working directory.
+"""Commands on files and directories. Relative paths begin at the connection's working directory.
 
-Their messages are those of the stock server, to the letter, since programs read them.
+Programs parse the messages, so those of commands that conplyent's server has are the same to the letter (seed 003).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 
 from smartmob.commands.call import CallContext
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
-from smartmob.commands.model import BAD_PARAMETER, GOOD, Offset
+from smartmob.commands.model import BAD_PARAMETER, SUCCESS, Offset
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
 from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
 
-_PART = ".smartmob-part"
-_DIGEST_BYTES = 32
+_PART = ".smartmob-part"  # the ending of the name of a file that is being received
+_DIGEST_BYTES = 32  # SHA-256
 
-_FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
+_NOT_EMPTY = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=4 * 1024 * 1024)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
@@ -33,140 +33,140 @@ Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 @command(inline=True)
 def cwd(call: CallContext) -> int:
-    """Say the connection's working directory."""
-    call.say(str(call.session.cwd))
-    return GOOD
+    """Return the connection's working directory."""
+    call.emit(str(call.session.cwd))
+    return SUCCESS
 
 
 @command
 def cd(call: CallContext, dest: str) -> int:
-    """Change the connection's working directory, and say the new one. Other connections keep theirs."""
+    """Change the connection's working directory, and return the new one. Other connections keep theirs."""
     path = call.path(dest)
-    # Opened as a folder, so that whatever hinders tells itself.
+    # Opening it as a directory raises the right error for everything that is wrong with it.
     os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     if not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     path = path.resolve()
     call.session.cwd = path
-    call.say(str(path))
-    return GOOD
+    call.emit(str(path))
+    return SUCCESS
 
 
 @command
 def ls(call: CallContext, src: str = ".") -> int:
-    """List a directory: one text with its folders (d), files (f) and links (l)."""
+    """List a directory: one text with its directories (d), files (f) and links (l)."""
     path = call.path(src)
     if not path.is_dir():
-        call.say(f"{src}: No such directory")
+        call.emit(f"{src}: No such directory")
         return BAD_PARAMETER
     entries = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
     shown = sorted(
         (("l" if entry.is_symlink() else "d" if entry.is_dir() else "f") + f" {entry.name}" for entry in entries),
         key=lambda line: ("dfl".index(line[0]), line),
     )
-    call.say(f"Listing of Directory {path if src == '.' else src}:\n\n" + "\n".join(shown))
-    return GOOD
+    call.emit(f"Listing of Directory {path if src == '.' else src}:\n\n" + "\n".join(shown))
+    return SUCCESS
 
 
 @command
 def find_files(call: CallContext, path: str) -> int:
-    """Say which files are below a path, with their sizes: `{"path", "size"}` each; of a file itself the path is ""."""
+    """Return the files below a path: `{"path", "size"}` for each. The path is empty when it names a file itself."""
     target = call.path(path)
     if not target.is_dir():
-        call.say({"path": "", "size": target.stat().st_size})
-        return GOOD
+        call.emit({"path": "", "size": target.stat().st_size})
+        return SUCCESS
     for folder, _, names in os.walk(target):
         for name in sorted(names):
             found = Path(folder) / name
             if found.is_file():
-                call.say({"path": str(found.relative_to(target)), "size": found.stat().st_size})
-    return GOOD
+                call.emit({"path": str(found.relative_to(target)), "size": found.stat().st_size})
+    return SUCCESS
 
 
 @command
 def mkdir(call: CallContext, path: str, mode: Mode | None = None) -> int:
-    """Make a directory; it must not exist, and its parent must."""
+    """Create a directory. It must not exist yet, and its parent must exist."""
     target = call.path(path)
     if os.path.lexists(target):
-        call.say(f"Directory or File {path} already exists")
+        call.emit(f"Directory or File {path} already exists")
         return BAD_PARAMETER
     target.mkdir(0o777 if mode is None else mode)
-    call.say(f"Created directory: {path}")
-    return GOOD
+    call.emit(f"Created directory: {path}")
+    return SUCCESS
 
 
 @command
 def mkdirs(call: CallContext, path: str, exist_ok: bool = False) -> int:
-    """Make a directory and its parents; one that exists is an error unless `exist_ok`."""
+    """Create a directory and its parents. A directory that exists is an error unless `exist_ok`."""
     call.path(path).mkdir(parents=True, exist_ok=exist_ok)
-    call.say(f"Created directory: {path}")
-    return GOOD
+    call.emit(f"Created directory: {path}")
+    return SUCCESS
 
 
 @command
 def rm(call: CallContext, path: str, recursive: bool = False) -> int:
-    """Remove a file, a link or an empty directory; with `recursive` a directory with all that is in it."""
+    """Remove a file, a link or an empty directory; with `recursive`, a directory with its content."""
     target = call.path(path)
     if not os.path.lexists(target):
-        call.say(f"Directory or File {path} doesn't exist?")
+        call.emit(f"Directory or File {path} doesn't exist?")
         return BAD_PARAMETER
     if target.is_dir() and not target.is_symlink():
         if not recursive and any(target.iterdir()):
-            call.say(_FULL)
+            call.emit(_NOT_EMPTY)
             return BAD_PARAMETER
         shutil.rmtree(target)
-        call.say(f"Removed directory {path}")
+        call.emit(f"Removed directory {path}")
     else:
         target.unlink()
-        call.say(f"Removed file {path}")
-    return GOOD
+        call.emit(f"Removed file {path}")
+    return SUCCESS
 
 
 @command
 def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
-    """Say the content of a file in pieces of `limit` bytes, after a line that names it; see `get` for large ones."""
+    """Return a line that names a file, and its content in pieces of `limit` bytes. Use `get` for large files."""
     target = call.path(path)
     if not target.exists() or target.is_dir():
-        call.say(f"Unknown file: {path}")
+        call.emit(f"Unknown file: {path}")
         return BAD_PARAMETER
     with target.open("rb") as file:
-        call.say(f"Contents of {path}")
+        call.emit(f"Contents of {path}")
         while piece := file.read(limit):
-            call.say(piece)
-    return GOOD
+            call.emit(piece)
+    return SUCCESS
 
 
 @command
 def wrfile(call: CallContext, path: str, data: bytes, append: bool = False) -> int:
-    """Write a file, or `append` to it; see `put` for large ones."""
+    """Write a file, or `append` to it. Use `put` for large files."""
     target = call.path(path)
     if target.is_dir():
-        call.say("wrfile: Path exists as a directory.")
+        call.emit("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
-    check_free(target.parent, len(data), call.service.least_free)
+    check_free(target.parent, len(data), call.services.least_free)
     with target.open("ab" if append else "wb") as file:
         file.write(data)
-    call.say(f"Finished writing data to {path}")
-    return GOOD
+    call.emit(f"Finished writing data to {path}")
+    return SUCCESS
 
 
 @command
 def touch(call: CallContext, path: str) -> int:
-    """Make an empty file, or set the time of one that exists to now."""
+    """Create an empty file, or set the time of an existing file to now."""
     target = call.path(path)
     if target.is_dir():
-        call.say("wrfile: Path exists as a directory.")
+        call.emit("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
     target.touch()
-    call.say(f"Touched {path}")
-    return GOOD
+    call.emit(f"Touched {path}")
+    return SUCCESS
 
 
 @command
 async def get(call: CallContext, path: str, offset: Offset = 0) -> int:
-    """Send a file as bytes from `offset` on, then its size and the SHA-256 of the whole file.
+    """Send the bytes of a file from `offset` on, then its size and the SHA-256 of the whole file.
 
-    So a transfer that was cut off goes on where it ended, and still everything is checked.
+    So an interrupted transfer can go on where it ended, and the whole file is still checked.
     """
     target = call.path(path)
     with target.open("rb") as file:
@@ -175,11 +175,11 @@ async def get(call: CallContext, path: str, offset: Offset = 0) -> int:
             raise InvalidInput.at("offset", f"the file has {size} bytes only")
         reader = Reader(file)
         async with aclosing(reader.parts(offset)) as parts:
-            async for place, part in parts:
-                await call.send(place, part)
+            async for start, part in parts:
+                await call.send(start, part)
         sha256, mode = reader.sha256.hex(), os.fstat(file.fileno()).st_mode & 0o777
-    await call.tell({"size": reader.size, "sha256": sha256, "mode": mode})
-    return GOOD
+    await call.emit_and_drain({"size": reader.size, "sha256": sha256, "mode": mode})
+    return SUCCESS
 
 
 @command
@@ -191,42 +191,42 @@ async def put(
     mode: Mode | None = None,
     transfer: str | None = None,
 ) -> int:
-    """Take a file: the bytes that the client sends, beginning where an earlier attempt ended.
+    """Receive a file as bytes from the client, beginning where an earlier attempt was interrupted.
 
-    First it says `{"offset": N}`: that many bytes are there already, of an attempt with the same size that was cut off.
-    The client sends the rest. The file appears under its name when all has come; its SHA-256 is said, and checked
-    against `sha256`, or against the one that the client sends as the last 32 bytes after the content. An attempt with
-    the same `transfer`, a text of the client's choice, ends an earlier one whose connection is lost.
+    The first message is `{"offset": N}`: an interrupted attempt with the same size has left N bytes, and the client
+    sends the rest. The file gets its name when it is complete. The last message has its SHA-256, which is compared
+    with `sha256`, or with the 32 bytes that the client may send after the content. `transfer` is a text of the
+    client's choice: a second attempt with the same text ends the first one, whose connection is lost.
     """
     target = call.path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f"{target.name}.{size}{_PART}")
-    async with call.service.transfers.only(part, transfer):
-        begun = part.stat().st_size if part.exists() else 0
-        check_free(target.parent, size - begun, call.service.least_free)
+    async with call.services.transfers.lock(part, transfer):
+        present = part.stat().st_size if part.exists() else 0
+        check_free(target.parent, size - present, call.services.least_free)
         with part.open("a+b") as file:
             _lock(file, target)
-            writer = Writer(file, Floor(target.parent, call.service.least_free).take)
-            there = await writer.resume()
-            if there > size:
+            writer = Writer(file, Floor(target.parent, call.services.least_free).take)
+            present = await writer.resume()
+            if present > size:
                 raise Conflict("another file of that size was begun under this name")
-            await call.tell({"offset": there})
+            await call.emit_and_drain({"offset": present})
             try:
-                trailer = await _take(call, writer, size - there)
+                trailer = await _receive(call, writer, size - present)
             except DiskLow:
-                part.unlink()  # what is there of it takes the room that is missing
+                part.unlink()  # the incomplete file would take space that is missing
                 raise
-            found = writer.sha256
-        if (sha256 is not None and sha256.lower() != found.hex()) or (trailer and trailer != found):
+            digest = writer.sha256
+        if (sha256 is not None and sha256.lower() != digest.hex()) or (trailer and trailer != digest):
             part.unlink()
-            said = "the content is not what was sent: its SHA-256 differs. Send it again."
-            raise OSError(errno.EIO, said, str(target))
+            reason = "the content is not what was sent: its SHA-256 differs. Send it again."
+            raise OSError(errno.EIO, reason, str(target))
         if mode is not None:
             part.chmod(mode_of(mode))
         part.replace(target)
-    await call.tell({"size": size, "sha256": found.hex()})
-    return GOOD
+    await call.emit_and_drain({"size": size, "sha256": digest.hex()})
+    return SUCCESS
 
 
 def _lock(file: Any, target: Path) -> None:
@@ -236,8 +236,8 @@ def _lock(file: Any, target: Path) -> None:
         raise Conflict(f"{target} is being written by another transfer") from None
 
 
-async def _take(call: CallContext, writer: Writer, missing: int) -> bytes:
-    """Write what comes, and return the bytes after the content."""
+async def _receive(call: CallContext, writer: Writer, missing: int) -> bytes:
+    """Write the `missing` bytes that the client sends, and return the bytes after them."""
     trailer = b""
     try:
         while missing:

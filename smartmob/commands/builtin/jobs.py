@@ -1,6 +1,6 @@
-"""Commands that run programs and deal with those that run.
+"""Commands that run programs and control jobs.
 
-Their messages are those of the stock server, to the letter, since programs read them.
+Programs parse the messages, so those of commands that conplyent's server has are the same to the letter (seed 003).
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from typing import Annotated, Any
 import msgspec
 
 from smartmob.commands.call import CallContext
-from smartmob.commands.model import BAD_PARAMETER, GOOD, JobId, Offset, Outcome, Terminal
+from smartmob.commands.model import BAD_PARAMETER, SUCCESS, JobId, Offset, Outcome, Terminal
 from smartmob.commands.program import Program, ProgramSpec
 from smartmob.commands.registry import command, job_command
-from smartmob.commands.supervisor import Controls
+from smartmob.commands.running_job import Controls
 from smartmob.errors import InvalidInput
 from smartmob.kernel.subprocesses import signals, variables
 
-_UNKNOWN = "Job does not exist or has already completed..."
+_NO_SUCH_JOB = "Job does not exist or has already completed..."
 _SHELL = "/bin/sh"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=10_000_000)]
 
 
-def _check(given: Mapping[str, Any]) -> None:
-    """Raise InvalidInput for what no program can be given."""
-    cmd = given["cmd"]
-    for text in cmd if isinstance(cmd, list) else [cmd]:
-        variables.check_text(text, "cmd", "a command")
-    if (folder := given.get("cwd")) is not None:
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for values that no program can get: NUL, half characters, names that are none."""
+    cmd = arguments["cmd"]
+    for word in cmd if isinstance(cmd, list) else [cmd]:
+        variables.check_text(word, "cmd", "a command")
+    if (folder := arguments.get("cwd")) is not None:
         variables.check_text(folder, "cwd", "a folder")
-    if (text := given.get("stdin")) is not None:
-        _input(text, "stdin")
-    variables.check(given.get("env") or {}, "env")
+    if (stdin := arguments.get("stdin")) is not None:
+        _encode_input(stdin, "stdin")
+    variables.check(arguments.get("env") or {}, "env")
 
 
-def _input(text: str, where: str) -> bytes:
-    """Return a text as a program reads it; raises InvalidInput for half a character."""
+def _encode_input(text: str, parameter: str) -> bytes:
+    """Return a text as bytes for a program's input; raises InvalidInput for half a character."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidInput.at(where, "input cannot contain half a character (a lone surrogate)") from None
+        raise InvalidInput.at(parameter, "input cannot contain half a character (a lone surrogate)") from None
 
 
 @job_command(_check)
@@ -58,27 +58,27 @@ async def exec(
     stdin: str | None = None,
     terminal: Terminal | None = None,
 ) -> Outcome:
-    """Run a program, and say what it writes; the exit code is the program's, negative for a signal.
+    """Run a program and send its output; the exit code is the program's, negative for a signal.
 
-    A text is a command line for /bin/sh (`shell=False`: it is only split into words as a shell would); a list is a
-    program and its arguments, without a shell. `cwd` begins at the connection's working directory. `env` is added to
-    the service's own environment. After `timeout` seconds it is asked to end (SIGTERM), and killed when it does not.
-    `stdin` is all of its input; without it the input stays open for send_input. With `terminal` it runs on a
-    pseudo-terminal of that size. Standard output and standard error are one stream, in the order of writing. The
-    program runs in a session of its own; what it leaves behind when it ends is ended, too.
+    A text is a command line for /bin/sh (with `shell=False` it is split into words and run without a shell); a list is
+    a program and its arguments, run without a shell. A relative `cwd` begins at the connection's working directory.
+    `env` is added to the service's own environment. After `timeout` seconds the program is asked to end (SIGTERM), and
+    killed when it does not. `stdin` is the whole input; without it the input stays open for send_input. With
+    `terminal` the program runs on a pseudo-terminal of that size. Standard output and standard error are one stream,
+    in the order of writing. The program runs in a session of its own; its descendants end with it.
     """
     assert call.job is not None
-    service = call.service
-    plan = ProgramSpec(
+    services = call.services
+    spec = ProgramSpec(
         argv=_argv(cmd, shell),
         cwd=call.path(cwd) if cwd is not None else Path(call.job.record.cwd),
-        env={**service.environment, **(env or {})},
+        env={**services.environment, **(env or {})},
         timeout=timeout,
-        grace=service.settings.kill_grace,
-        given=_input(stdin, "stdin") if stdin is not None else None,
+        grace=services.settings.kill_grace,
+        stdin=_encode_input(stdin, "stdin") if stdin is not None else None,
         terminal=terminal,
     )
-    return await Program(plan, service.spawner, service.tasks).run(call.job)
+    return await Program(spec, services.spawner, services.tasks).run(call.job)
 
 
 def _argv(cmd: str | list[str], shell: bool | None) -> list[str]:
@@ -100,67 +100,67 @@ def _argv(cmd: str | list[str], shell: bool | None) -> list[str]:
 
 
 async def _controls(call: CallContext, job_num: int) -> Controls | None:
-    """Return what can be done to a running job; say so when there is none."""
-    job = call.service.supervisor.find(job_num)
+    """Return the controls of a running job; send a message and return None when there is none."""
+    job = call.services.jobs.find(job_num)
     controls = await job.controls() if job is not None else None
     if controls is None:
-        call.say(_UNKNOWN)
+        call.emit(_NO_SUCH_JOB)
     return controls
 
 
 @command(inline=True)
 def jobs(call: CallContext) -> int:
-    """Say which jobs run, one line for each, in one text."""
-    running = [job.record for job in call.service.supervisor if job.outcome is None]
-    call.say("".join(f"Running {job.id}: {job.line}\n" for job in running) or "No jobs running.")
-    return GOOD
+    """Return the running jobs in one text, one line for each."""
+    running = [job.record for job in call.services.jobs if job.outcome is None]
+    call.emit("".join(f"Running {job.id}: {job.command_line}\n" for job in running) or "No jobs running.")
+    return SUCCESS
 
 
 @command
 async def send_input(call: CallContext, job_num: JobId, value: str) -> int:
-    """Send a text to a job's input; a line end is added where it has none."""
+    """Send a text to a job's input. A line end is added if it has none."""
     controls = await _controls(call, job_num)
     if controls is None:
         return BAD_PARAMETER
     text = value if value.endswith("\n") else value + "\n"
-    await controls.write(_input(text, "value"))
-    call.say(f"Sent value to job {job_num}")
-    return GOOD
+    await controls.write(_encode_input(text, "value"))
+    call.emit(f"Sent value to job {job_num}")
+    return SUCCESS
 
 
 @command
 async def end_input(call: CallContext, job_num: JobId) -> int:
-    """Tell a job that no more input comes."""
+    """Close a job's input."""
     controls = await _controls(call, job_num)
     if controls is None:
         return BAD_PARAMETER
     controls.end_input()
-    call.say(f"Closed the input of job {job_num}")
-    return GOOD
+    call.emit(f"Closed the input of job {job_num}")
+    return SUCCESS
 
 
 @command(inline=True)
 def is_alive(call: CallContext, job_num: int) -> int:
-    """Say whether a job runs."""
-    job = call.service.supervisor.find(job_num)
-    call.say(job is not None and job.outcome is None)
-    return GOOD
+    """Return whether a job runs."""
+    job = call.services.jobs.find(job_num)
+    call.emit(job is not None and job.outcome is None)
+    return SUCCESS
 
 
 @command
 async def kill(call: CallContext, job_num: JobId) -> int | Outcome:
-    """Ask a job to end (SIGTERM to its process group); what is left of it after the grace is killed."""
+    """Ask a job to end (SIGTERM to its process group), and kill it when it does not within its grace."""
     controls = await _controls(call, job_num)
     if controls is None:
         return BAD_PARAMETER
     controls.kill()
-    call.say(f"Sent kill command to job {job_num}")
+    call.emit(f"Sent kill command to job {job_num}")
     return Outcome(exit_code=None)
 
 
 @command
 async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM") -> int:
-    """Send a signal, by its number or its name, to a job's process group."""
+    """Send a signal, given by its number or name, to a job's process group."""
     controls = await _controls(call, job_num)
     if controls is None:
         return BAD_PARAMETER
@@ -169,8 +169,8 @@ async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM
     except ValueError:
         raise InvalidInput.at("number", f"{number!r} is no signal of this machine") from None
     controls.signal(found)
-    call.say(f"Sent {found.name} to job {job_num}")
-    return GOOD
+    call.emit(f"Sent {found.name} to job {job_num}")
+    return SUCCESS
 
 
 @command
@@ -181,28 +181,28 @@ async def resize(call: CallContext, job_num: JobId, rows: int, columns: int) -> 
         return BAD_PARAMETER
     size = msgspec.convert({"rows": rows, "columns": columns}, Terminal)
     controls.resize(size.rows, size.columns)
-    return GOOD
+    return SUCCESS
 
 
 @command
 async def attach(call: CallContext, job_num: JobId, offset: Offset = 0, hold: bool = False) -> Outcome:
-    """Send the output of a job from a byte offset on, and go on until it ends; it may have ended long ago.
+    """Send the output of a running or ended job from a byte offset on, until the job has ended.
 
-    With `hold` the job waits for this client before it drops output that the client has not got yet.
+    With `hold` the job waits for this client before output is dropped that the client has not received.
     """
     return await call.follow(job_num, offset, hold=hold)
 
 
 @command
 async def close_server(call: CallContext) -> int:
-    """End all jobs, say so, and stop the service."""
-    running = [job for job in call.service.supervisor if job.outcome is None]
+    """End all jobs, name each of them, and stop the service."""
+    running = [job for job in call.services.jobs if job.outcome is None]
     for job in running:
         if (controls := await job.controls()) is not None:
             controls.kill()
     for job in running:
-        await call.tell(f"Killing job {job.record.id}")
+        await call.emit_and_drain(f"Killing job {job.record.id}")
         await job.recorded.wait()
-    await call.tell("Closing Server")
-    call.service.close_server(call.session)
-    return GOOD
+    await call.emit_and_drain("Closing Server")
+    call.services.request_close(call.session.client)
+    return SUCCESS

@@ -1,8 +1,12 @@
-"""The decoder of the stock wire's pickles: it builds plain values and two stand-ins, and imports nothing. No I/O.
+"""Decodes the pickles of conplyent's clients without an unpickler. No I/O.
 
-It knows the opcodes that Python 3 writes in protocols 2 to 5 for a message of plain values, and no others. Whatever a
-message says, the cost is linear in its length: keys of dictionaries are texts, items of sets are single values whose
-hash a sender cannot choose, a repeated key ends the message, and what copies a value is counted.
+The decoder builds plain values and stand-ins for two classes, and imports nothing. It knows those opcodes that Python 3
+writes for a message of plain values in the protocols 2 to 5, and no others. Opcodes, their arguments and the stack
+machine are defined in PEP 307 (protocol 2), PEP 3154 (protocol 4), PEP 574 (protocol 5), and in the comments of
+Lib/pickletools.py, which is the only source for protocol 3.
+
+The cost is linear in the length of a message, whatever it contains: keys of dictionaries are texts, items of sets are
+single values whose hash a sender cannot choose, a repeated key ends the message, and copies of values are counted.
 """
 
 from __future__ import annotations
@@ -13,34 +17,40 @@ from typing import Any
 
 from smartmob.errors import InvalidInput
 
-MODULE, MESSAGE, MESSAGE_TYPE = "conplyent._msg", "MSG", "MSGType"
+# The classes of conplyent's messages (conplyent 0.2.17, `conplyent/_msg.py`).
+MODULE = "conplyent._msg"
+MESSAGE = "MSG"
+MESSAGE_TYPE = "MSGType"
 
-MOST_OPCODES = 120_000
-MOST_VALUES = 50_000
-_LONGEST_INTEGER = 32  # bytes
-_LARGEST_ITEM = 2**60
-"""Larger numbers can be chosen so that all have one hash."""
-_LONGEST_NAME = 120
-_NEWEST_PROTOCOL = 5
+MOST_OPCODES_COUNT = 120_000
+MOST_VALUES_COUNT = 50_000
+"""The most values that a message may have, and the most that it may copy into sets."""
+_LONGEST_INTEGER_BYTES = 32
+_LARGEST_SET_ITEM = 2**60
+"""Bound of numbers in sets. CPython hashes an int modulo 2**61 - 1, so larger ones could all have one hash."""
+_LONGEST_NAME_CHARACTERS = 120
+_NEWEST_PROTOCOL_VERSION = 5
+_SMALL_COPIES_BYTES = 4096
+"""Bytes that even the shortest message may copy."""
 
 _SIZE4, _SIZE8 = struct.Struct("<I"), struct.Struct("<Q")
 _INT4, _FLOAT = struct.Struct("<i"), struct.Struct(">d")
 
 
-class Refused(InvalidInput):
-    """The message is not one that a stock client sends."""
+class InvalidPickle(InvalidInput):
+    """The bytes are not a message of a conplyent client."""
 
 
-class NotTaken(Refused):
-    """The message is one of an honest client, with a value that is not taken from the wire."""
+class UnsupportedValue(InvalidPickle):
+    """The message is one of an honest client, with a value that the gateway does not accept."""
 
 
-class ForeignClass(NotTaken):
-    """The message names a class that is not taken from the wire."""
+class UnsupportedClass(UnsupportedValue):
+    """The message names a class that the gateway does not accept."""
 
 
-class Type:
-    """Stands for a member of MSGType."""
+class TypeStandIn:
+    """A member of conplyent's enumeration MSGType, with its value."""
 
     __slots__ = ("value",)
 
@@ -48,8 +58,8 @@ class Type:
         self.value = value
 
 
-class Message:
-    """Stands for MSG."""
+class MessageStandIn:
+    """An instance of conplyent's class MSG, with its attributes in `state`."""
 
     __slots__ = ("state",)
 
@@ -58,7 +68,7 @@ class Message:
 
 
 class _Global:
-    """Stands for a class or function that was named."""
+    """A class or function that a message names."""
 
     __slots__ = ("name",)
 
@@ -71,7 +81,7 @@ _SET, _FROZENSET, _BYTEARRAY, _BYTES, _ENCODE = map(_Global, ("set", "frozenset"
 _KNOWN = {
     (MODULE, MESSAGE): _MESSAGE,
     (MODULE, MESSAGE_TYPE): _TYPE,
-    # Protocol 2 has the names of Python 2, and bytes as texts.
+    # Protocol 2 names the modules of Python 2, and writes bytes as a call of _codecs.encode with a text.
     **{(module, "set"): _SET for module in ("builtins", "__builtin__")},
     **{(module, "frozenset"): _FROZENSET for module in ("builtins", "__builtin__")},
     **{(module, "bytearray"): _BYTEARRAY for module in ("builtins", "__builtin__")},
@@ -81,69 +91,69 @@ _KNOWN = {
 
 
 class Decoder:
-    """Decodes one pickle by `decode`, once."""
+    """The stack machine for one pickle. `decode` may be called once."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._place = 0
+        self._position = 0
         self._frame_end = 0
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        self._copies = MOST_VALUES
-        self._copied_bytes = 2 * len(data) + 4096
+        self._copies = MOST_VALUES_COUNT
+        self._copied_bytes = 2 * len(data) + _SMALL_COPIES_BYTES
 
     def decode(self) -> Any:
-        """Return the value; raises Refused."""
-        data, count, stop = self._data, 0, b"."[0]
-        if data[:1] != b"\x80":
-            raise Refused("the message is no pickle of protocol 2 or newer")
+        """Return the value of the pickle; raises InvalidPickle."""
+        data, count = self._data, 0
+        if data[:1] != _PROTO:
+            raise InvalidPickle("the message is no pickle of protocol 2 or newer")
         while True:
             count += 1
-            if self._place >= len(data):
-                raise Refused("the message is cut off")
-            if count > MOST_OPCODES:
-                raise Refused(f"the message has more than {MOST_OPCODES} opcodes")
-            if self._frame_end and self._place >= self._frame_end:
+            if self._position >= len(data):
+                raise InvalidPickle("the message is cut off")
+            if count > MOST_OPCODES_COUNT:
+                raise InvalidPickle(f"the message has more than {MOST_OPCODES_COUNT} opcodes")
+            if self._frame_end and self._position >= self._frame_end:
                 self._frame_end = 0
-            code = data[self._place]
-            self._place += 1
-            if code == stop:
+            code = data[self._position]
+            self._position += 1
+            if code == _STOP:
                 break
             handle = _HANDLERS.get(code)
             if handle is None:
-                raise Refused(f"the message uses the opcode {code:#04x}")
+                raise InvalidPickle(f"the message uses the opcode {code:#04x}")
             try:
                 handle(self)
-            except NotTaken as error:
-                # Of an honest client the message itself begins first.
-                if not self._stack or type(self._stack[0]) is not Message:
-                    raise Refused(str(error)) from None
+            except UnsupportedValue as error:
+                # The pickle of an honest client begins with the message itself.
+                if not self._stack or type(self._stack[0]) is not MessageStandIn:
+                    raise InvalidPickle(str(error)) from None
                 raise
-        if self._place != len(data) or (self._frame_end and self._place != self._frame_end):
-            raise Refused("something follows the message")
+        if self._position != len(data) or (self._frame_end and self._position != self._frame_end):
+            raise InvalidPickle("something follows the message")
         if len(self._stack) != 1 or self._marks:
-            raise Refused("the message is not one value")
+            raise InvalidPickle("the message is not one value")
         return self._stack[0]
 
-    # -- arguments ----------------------------------------------------------------------------------------------
+    # -- arguments of opcodes -----------------------------------------------------------------------------------
 
     def _take(self, size: int) -> bytes:
-        """Return the next bytes, which must be there and in the same frame."""
-        start, end = self._place, self._place + size
+        """Return the next bytes; raises InvalidPickle when the message or its frame ends before."""
+        start, end = self._position, self._position + size
         if end > (self._frame_end or len(self._data)):
-            raise Refused("the message is cut off, or a length in it is wrong")
-        self._place = end
+            raise InvalidPickle("the message is cut off, or a length in it is wrong")
+        self._position = end
         return self._data[start:end]
 
     def _size(self, width: int) -> int:
         return int.from_bytes(self._take(width), "little")
 
     def _line(self) -> str:
-        end = self._data.find(b"\n", self._place, self._place + _LONGEST_NAME)
+        end = self._data.find(b"\n", self._position, self._position + _LONGEST_NAME_CHARACTERS)
         if end < 0:
-            raise Refused("a name in the message is too long or not ended")
-        return self._take(end + 1 - self._place)[:-1].decode("ascii", "replace")
+            raise InvalidPickle("a name in the message is too long or not ended")
+        return self._take(end + 1 - self._position)[:-1].decode("ascii", "replace")
 
     # -- the stack ----------------------------------------------------------------------------------------------
 
@@ -152,48 +162,48 @@ class Decoder:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise Refused("the message takes a value that is not there")
+            raise InvalidPickle("the message takes a value that is not there")
         return self._stack.pop()
 
     def _top(self, kind: type) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0) or type(self._stack[-1]) is not kind:
-            raise Refused(f"the message fills a {kind.__name__} that is not there")
+            raise InvalidPickle(f"the message fills a {kind.__name__} that is not there")
         return self._stack[-1]
 
     def _marked(self) -> list[Any]:
         if not self._marks:
-            raise Refused("the message has no mark where it needs one")
+            raise InvalidPickle("the message has no mark where it needs one")
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
         return items
 
-    # -- what the opcodes do ------------------------------------------------------------------------------------
+    # -- opcodes ------------------------------------------------------------------------------------------------
 
     def _protocol(self) -> None:
-        if self._place != 1 or not 2 <= self._size(1) <= _NEWEST_PROTOCOL:
-            raise Refused(f"the message is no pickle of the protocols 2 to {_NEWEST_PROTOCOL}")
+        if self._position != 1 or not 2 <= self._size(1) <= _NEWEST_PROTOCOL_VERSION:
+            raise InvalidPickle(f"the message is no pickle of the protocols 2 to {_NEWEST_PROTOCOL_VERSION}")
 
     def _frame(self) -> None:
         size = self._size(8)
-        if self._frame_end or not 0 < size <= len(self._data) - self._place:
-            raise Refused("a frame in the message has a wrong length")
-        self._frame_end = self._place + size
+        if self._frame_end or not 0 < size <= len(self._data) - self._position:
+            raise InvalidPickle("a frame in the message has a wrong length")
+        self._frame_end = self._position + size
 
     def _mark(self) -> None:
         self._marks.append(len(self._stack))
 
     def _integer(self, width: int) -> None:
         size = self._size(width)
-        if size > _LONGEST_INTEGER + 1:
-            raise Refused("the message has a number of too many digits")
+        if size > _LONGEST_INTEGER_BYTES + 1:
+            raise InvalidPickle("the message has a number of too many digits")
         self._push(int.from_bytes(self._take(size), "little", signed=True))
 
     def _text(self, width: int) -> None:
         try:
             self._push(self._take(self._size(width)).decode("utf-8", "surrogatepass"))
         except UnicodeDecodeError:
-            raise Refused("a text in the message is not UTF-8") from None
+            raise InvalidPickle("a text in the message is not UTF-8") from None
 
     def _tuple(self, size: int) -> None:
         items = [self._pop() for _ in range(size)]
@@ -231,23 +241,23 @@ class Decoder:
         self._put(len(self._memo))
 
     def _put(self, index: int) -> None:
-        # Whoever writes a pickle numbers what it keeps from 0 on.
+        # A pickler numbers memo slots from 0 on, see the comment on `memo` in pickletools.
         if not self._stack or index > len(self._memo):
-            raise Refused("the message uses a memo slot beyond its own length")
+            raise InvalidPickle("the message uses a memo slot beyond its own length")
         self._memo[index] = self._stack[-1]
 
     def _get(self, index: int) -> None:
         if index not in self._memo:
-            raise Refused("the message uses a memo slot in which nothing is")
+            raise InvalidPickle("the message uses a memo slot in which nothing is")
         self._push(self._memo[index])
 
     def _named(self, module: object, name: object) -> None:
         if type(module) is not str or type(name) is not str:
-            raise Refused("the message names a class without a text")
+            raise InvalidPickle("the message names a class without a text")
         known = _KNOWN.get((module, name))
         if known is None:
-            full = f"{module[:_LONGEST_NAME]}.{name[:_LONGEST_NAME]}"[:_LONGEST_NAME]
-            raise ForeignClass(f"{full} is not taken from the wire: send numbers, texts, bytes and lists of them")
+            full = f"{module[:_LONGEST_NAME_CHARACTERS]}.{name[:_LONGEST_NAME_CHARACTERS]}"[:_LONGEST_NAME_CHARACTERS]
+            raise UnsupportedClass(f"{full} is not taken from the wire: send numbers, texts, bytes and lists of them")
         self._push(known)
 
     def _global(self) -> None:
@@ -260,135 +270,141 @@ class Decoder:
 
     def _new(self) -> None:
         if self._pop() != () or self._pop() is not _MESSAGE:
-            raise Refused("the message makes something else than a message")
-        self._push(Message())
+            raise InvalidPickle("the message makes something else than a message")
+        self._push(MessageStandIn())
 
     def _build(self) -> None:
         state = self._pop()
-        message = self._top(Message)
+        message = self._top(MessageStandIn)
         if type(state) is not dict or message.state is not None:
-            raise Refused("the message is filled with something else than its fields")
+            raise InvalidPickle("the message is filled with something else than its fields")
         message.state = state
 
     def _reduce(self) -> None:
-        given, named = self._pop(), self._pop()
-        if type(given) is not tuple or type(named) is not _Global:
-            raise Refused("the message calls something that cannot be called")
-        if named is _TYPE and len(given) == 1:
-            self._push(Type(given[0]))
-        elif named in (_SET, _FROZENSET) and len(given) <= 1:
-            items = given[0] if given else []
+        arguments, named = self._pop(), self._pop()
+        if type(arguments) is not tuple or type(named) is not _Global:
+            raise InvalidPickle("the message calls something that cannot be called")
+        if named is _TYPE and len(arguments) == 1:
+            self._push(TypeStandIn(arguments[0]))
+        elif named in (_SET, _FROZENSET) and len(arguments) <= 1:
+            items = arguments[0] if arguments else []
             if type(items) is not list:
-                raise Refused("a set is made of a list")
+                raise InvalidPickle("a set is made of a list")
             self._copies -= len(items)
             if self._copies < 0:
-                raise Refused("the message repeats its values too often")
+                raise InvalidPickle("the message repeats its values too often")
             made = _fill_set(set(), items)
             self._push(made if named is _SET else frozenset(made))
         elif named in (_BYTEARRAY, _BYTES, _ENCODE):
-            data = self._data_of(named, given)
+            data = self._bytes_of(named, arguments)
             self._push(bytearray(data) if named is _BYTEARRAY else data)
         else:
-            raise Refused(f"the message calls {named.name} in another way than a stock client")
+            raise InvalidPickle(f"the message calls {named.name} in another way than a conplyent client")
 
-    def _data_of(self, named: _Global, given: tuple[Any, ...]) -> bytes:
-        """Return the bytes that a call means: of bytes, or in protocol 2 of a text that stands for them."""
-        if not given:
+    def _bytes_of(self, named: _Global, arguments: tuple[Any, ...]) -> bytes:
+        """Return the bytes that a call makes: from bytes, or in protocol 2 from a text in Latin-1."""
+        if not arguments:
             return b""
-        source = given[0]
-        # As many as a number says would take as much memory as the number says.
-        if type(source) is bytes and len(given) == 1 and named is _BYTEARRAY:
-            self._count(len(source))
+        source = arguments[0]
+        # A number as the argument is refused: bytearray(n) takes n bytes of memory.
+        if type(source) is bytes and len(arguments) == 1 and named is _BYTEARRAY:
+            self._count_copied(len(source))
             return source
-        latin = len(given) == 2 and type(given[1]) is str and given[1] in ("latin1", "latin-1")
+        latin = len(arguments) == 2 and type(arguments[1]) is str and arguments[1] in ("latin1", "latin-1")
         if type(source) is str and latin and named is not _BYTES:
-            self._count(len(source))
+            self._count_copied(len(source))
             try:
                 return source.encode("latin-1")
             except UnicodeEncodeError:
                 pass
-        raise Refused(f"the message calls {named.name} in another way than a stock client")
+        raise InvalidPickle(f"the message calls {named.name} in another way than a conplyent client")
 
-    def _count(self, size: int) -> None:
+    def _count_copied(self, size: int) -> None:
         self._copied_bytes -= size
         if self._copied_bytes < 0:
-            raise Refused("the message repeats its values too often")
+            raise InvalidPickle("the message repeats its values too often")
 
 
 def _fill_dictionary(target: dict[str, Any], items: list[Any]) -> None:
-    """Add keys and values in turn; raises NotTaken for a key that is no text, Refused for one that is repeated."""
+    """Add alternating keys and values. Raises UnsupportedValue for keys other than texts, InvalidPickle for repeats."""
     if len(items) % 2:
-        raise Refused("a dictionary in the message has a key without a value")
-    for place in range(0, len(items), 2):
-        key = items[place]
+        raise InvalidPickle("a dictionary in the message has a key without a value")
+    for index in range(0, len(items), 2):
+        key = items[index]
         if type(key) is not str:
-            raise NotTaken(f"a dictionary with a {type(key).__name__} as key is not taken from the wire: use texts")
-        # Long equal texts cost much to compare; of an honest client's dictionary no key comes twice.
+            raise UnsupportedValue(
+                f"a dictionary with a {type(key).__name__} as key is not taken from the wire: use texts"
+            )
+        # Comparing equal long texts is expensive, and a dictionary of an honest client has no key twice.
         if key in target:
-            raise Refused("a dictionary in the message has a key twice")
-        target[key] = items[place + 1]
+            raise InvalidPickle("a dictionary in the message has a key twice")
+        target[key] = items[index + 1]
 
 
 def _fill_set(target: set[Any], items: list[Any]) -> set[Any]:
-    """Add items and return the set; raises NotTaken for what is no single value, Refused for one that is repeated."""
+    """Add items and return the set. Raises UnsupportedValue for containers, InvalidPickle for a repeat."""
     for item in items:
         kind = type(item)
-        if kind is int and not -_LARGEST_ITEM < item < _LARGEST_ITEM:
-            raise NotTaken("a set with a number of more than 60 bits is not taken from the wire: send a list")
+        if kind is int and not -_LARGEST_SET_ITEM < item < _LARGEST_SET_ITEM:
+            raise UnsupportedValue("a set with a number of more than 60 bits is not taken from the wire: send a list")
         if kind not in (str, bytes, int, float, bool) and item is not None:
-            raise NotTaken(f"a set with a {kind.__name__} in it is not taken from the wire: send a list")
+            raise UnsupportedValue(f"a set with a {kind.__name__} in it is not taken from the wire: send a list")
         if item in target:
-            raise Refused("a set in the message has a value twice")
+            raise InvalidPickle("a set in the message has a value twice")
         target.add(item)
     return target
 
 
+_PROTO = b"\x80"
+_STOP = b"."[0]
+
+# The names behind the opcodes are those of pickletools, where each is described.
 _HANDLERS: dict[int, Callable[[Decoder], object]] = {
     ord(code): handle
     for code, handle in {
-        b"\x80": Decoder._protocol,
-        b"\x95": Decoder._frame,
-        b"(": Decoder._mark,
-        b"N": lambda of: of._push(None),
-        b"\x88": lambda of: of._push(True),
-        b"\x89": lambda of: of._push(False),
-        b"J": lambda of: of._push(_INT4.unpack(of._take(4))[0]),
-        b"K": lambda of: of._push(of._size(1)),
-        b"M": lambda of: of._push(of._size(2)),
-        b"\x8a": lambda of: of._integer(1),
-        b"\x8b": lambda of: of._integer(4),
-        b"G": lambda of: of._push(_FLOAT.unpack(of._take(8))[0]),
-        b"\x8c": lambda of: of._text(1),
-        b"X": lambda of: of._text(4),
-        b"\x8d": lambda of: of._text(8),
-        b"C": lambda of: of._push(of._take(of._size(1))),
-        b"B": lambda of: of._push(of._take(of._size(4))),
-        b"\x8e": lambda of: of._push(of._take(of._size(8))),
-        b"\x96": lambda of: of._push(bytearray(of._take(of._size(8)))),
-        b"]": lambda of: of._push([]),
-        b"}": lambda of: of._push({}),
-        b"\x8f": lambda of: of._push(set()),
-        b")": lambda of: of._push(()),
-        b"\x85": lambda of: of._tuple(1),
-        b"\x86": lambda of: of._tuple(2),
-        b"\x87": lambda of: of._tuple(3),
-        b"t": lambda of: of._push(tuple(of._marked())),
-        b"a": Decoder._append,
-        b"e": Decoder._appends,
-        b"s": Decoder._set_item,
-        b"u": Decoder._set_items,
-        b"d": Decoder._dictionary,
-        b"\x90": Decoder._add_items,
-        b"\x91": Decoder._frozen_set,
-        b"\x94": Decoder._memoize,
-        b"q": lambda of: of._put(of._size(1)),
-        b"r": lambda of: of._put(of._size(4)),
-        b"h": lambda of: of._get(of._size(1)),
-        b"j": lambda of: of._get(of._size(4)),
-        b"c": Decoder._global,
-        b"\x93": Decoder._stack_global,
-        b"\x81": Decoder._new,
-        b"R": Decoder._reduce,
-        b"b": Decoder._build,
+        _PROTO: Decoder._protocol,  # PROTO
+        b"\x95": Decoder._frame,  # FRAME
+        b"(": Decoder._mark,  # MARK
+        b"N": lambda of: of._push(None),  # NONE
+        b"\x88": lambda of: of._push(True),  # NEWTRUE
+        b"\x89": lambda of: of._push(False),  # NEWFALSE
+        b"J": lambda of: of._push(_INT4.unpack(of._take(4))[0]),  # BININT
+        b"K": lambda of: of._push(of._size(1)),  # BININT1
+        b"M": lambda of: of._push(of._size(2)),  # BININT2
+        b"\x8a": lambda of: of._integer(1),  # LONG1
+        b"\x8b": lambda of: of._integer(4),  # LONG4
+        b"G": lambda of: of._push(_FLOAT.unpack(of._take(8))[0]),  # BINFLOAT
+        b"\x8c": lambda of: of._text(1),  # SHORT_BINUNICODE
+        b"X": lambda of: of._text(4),  # BINUNICODE
+        b"\x8d": lambda of: of._text(8),  # BINUNICODE8
+        b"C": lambda of: of._push(of._take(of._size(1))),  # SHORT_BINBYTES
+        b"B": lambda of: of._push(of._take(of._size(4))),  # BINBYTES
+        b"\x8e": lambda of: of._push(of._take(of._size(8))),  # BINBYTES8
+        b"\x96": lambda of: of._push(bytearray(of._take(of._size(8)))),  # BYTEARRAY8
+        b"]": lambda of: of._push([]),  # EMPTY_LIST
+        b"}": lambda of: of._push({}),  # EMPTY_DICT
+        b"\x8f": lambda of: of._push(set()),  # EMPTY_SET
+        b")": lambda of: of._push(()),  # EMPTY_TUPLE
+        b"\x85": lambda of: of._tuple(1),  # TUPLE1
+        b"\x86": lambda of: of._tuple(2),  # TUPLE2
+        b"\x87": lambda of: of._tuple(3),  # TUPLE3
+        b"t": lambda of: of._push(tuple(of._marked())),  # TUPLE
+        b"a": Decoder._append,  # APPEND
+        b"e": Decoder._appends,  # APPENDS
+        b"s": Decoder._set_item,  # SETITEM
+        b"u": Decoder._set_items,  # SETITEMS
+        b"d": Decoder._dictionary,  # DICT
+        b"\x90": Decoder._add_items,  # ADDITEMS
+        b"\x91": Decoder._frozen_set,  # FROZENSET
+        b"\x94": Decoder._memoize,  # MEMOIZE
+        b"q": lambda of: of._put(of._size(1)),  # BINPUT
+        b"r": lambda of: of._put(of._size(4)),  # LONG_BINPUT
+        b"h": lambda of: of._get(of._size(1)),  # BINGET
+        b"j": lambda of: of._get(of._size(4)),  # LONG_BINGET
+        b"c": Decoder._global,  # GLOBAL
+        b"\x93": Decoder._stack_global,  # STACK_GLOBAL
+        b"\x81": Decoder._new,  # NEWOBJ
+        b"R": Decoder._reduce,  # REDUCE
+        b"b": Decoder._build,  # BUILD
     }.items()
 }

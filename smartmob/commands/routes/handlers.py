@@ -1,21 +1,16 @@
-"""Handlers of the feature `commands`: parse, call the service, encode."""
+"""The handlers of the routes of the feature `commands`."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import codecs
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-import orjson
 from aiohttp import WSMsgType, web
 
 from smartmob.commands import protocol
 from smartmob.commands.connection import Connection
-from smartmob.commands.error_serialisation import travelling
-from smartmob.commands.model import Failure, Job, Offset, Outcome
+from smartmob.commands.model import Job, Offset
+from smartmob.commands.routes.line_sink import LineSink
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnections
@@ -29,16 +24,20 @@ from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.http.ws_stream import while_connected
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | list[Any])
-_LINES_HELD = 64
 _HEARTBEAT_SECONDS = 30.0
-_MOST_SILENT = 500
-_NEVER = 2**62
+"""Seconds between pings of the WebSocket protocol (RFC 6455, section 5.5.2)."""
+_MOST_SILENT_CONNECTIONS = 500
+"""The most connections that have not sent their first message yet, overall and by address."""
+_HEAD_BYTES = 1024
+"""Bytes beyond the longest text frame that a frame may have, for the head of binary frames."""
+_LARGEST_ID = 2**62
+"""Larger than the number of any job."""
 
 
 class JobsQuery(msgspec.Struct, frozen=True):
-    """Which jobs to list: those before (older than) a number, those in a state."""
+    """The query of a list of jobs: older than (before) a number, in a state."""
 
-    before: Annotated[int, msgspec.Meta(ge=1, le=_NEVER)] = _NEVER
+    before: Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_ID)] = _LARGEST_ID
     state: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
 
@@ -51,56 +50,40 @@ class JobsPage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutputQuery(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """From which byte on, and whether to go on until the job ends."""
+    """The query of a job's output: the first byte, and whether to follow the output until the job ends."""
 
     from_: Offset | None = None
     follow: bool = False
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A line of an answer: the number first, then what the command says, and how it ended at last.
-
-    Output comes as `text` where it is UTF-8 and as `base64` where it is not; `offset` is its place.
-    """
-
-    number: int | None = None
-    job: bool | None = None
-    value: Any = None
-    offset: int | None = None
-    text: str | None = None
-    base64: str | None = None
-    gap: list[int] | None = None
-    ended: bool = False
-    exit_code: int | None = None
-    state: str | None = None
-    end: int | None = None
-    error: Failure | None = None
-
-
 class CommandHandlers:
-    """The handlers."""
+    """Handlers parse requests, call the service and encode its answers."""
 
     def __init__(self, service: CommandsService, dependencies: Dependencies) -> None:
         settings = dependencies.settings.commands
         self._service = service
         self._bodies = dependencies.bodies
         self._viewers = dependencies.viewers
-        self._places = ConnectionLimit("clients of commands", settings.connections, settings.connections_by_address)
-        self._arrivals = UnauthenticatedConnections(settings.first_timeout, _MOST_SILENT, _MOST_SILENT)
+        self._connection_limit = ConnectionLimit(
+            "clients of commands", settings.connections, settings.connections_by_address
+        )
+        self._silent = UnauthenticatedConnections(
+            settings.first_timeout, _MOST_SILENT_CONNECTIONS, _MOST_SILENT_CONNECTIONS
+        )
 
     async def commands(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request)
-        return json_response(self._service.describe())
+        return json_response(self._service.registry.descriptions())
 
     async def call(self, request: web.Request) -> web.StreamResponse:
         name, data = parameter(request, "name"), await self._bodies.read(request)
-        given = decode(_ARGUMENTS, data) if data else {}
-        arguments = (given, {}) if isinstance(given, list) else ((), given)
-        self._service.check(name, arguments)
-        sink = _LineSink()
+        decoded = decode(_ARGUMENTS, data) if data else {}
+        arguments = (decoded, {}) if isinstance(decoded, list) else ((), decoded)
+        self._service.calls.check(name, arguments)
+        sink = LineSink()
         session = self._service.session(f"http {request.remote}")
-        work = self._service.call(session, name, arguments, sink)
+        work = self._service.calls.run(session, name, arguments, sink)
         task = self._service.tasks.start("command-call", work)
         try:
             return await stream(request, sink.lines(), NDJSON)
@@ -108,61 +91,61 @@ class CommandHandlers:
             task.cancel()
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, JobsQuery)
-        found = await self._service.jobs(asked.before, asked.state, asked.limit)
-        further = None
-        if len(found) == asked.limit:
-            state = f"&state={asked.state}" if asked.state else ""
-            further = f"/jobs?limit={asked.limit}&before={found[-1].id}{state}"
-        return json_response(JobsPage(found, further))
+        wanted = query(request, JobsQuery)
+        jobs = await self._service.jobs.page(wanted.before, wanted.state, wanted.limit)
+        next_url = None
+        if len(jobs) == wanted.limit:
+            state = f"&state={wanted.state}" if wanted.state else ""
+            next_url = f"/jobs?limit={wanted.limit}&before={jobs[-1].id}{state}"
+        return json_response(JobsPage(jobs, next_url))
 
     async def job(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.job(_job_id(request)))
+        return json_response(await self._service.jobs.get(_job_id(request)))
 
     async def output(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, OutputQuery)
-        if not asked.follow:
-            return await self._output(request, asked)
+        wanted = query(request, OutputQuery)
+        if not wanted.follow:
+            return await self._output(request, wanted)
         with self._viewers.slot(request.remote):
             async with while_connected(request, self._service.tasks):
-                return await self._output(request, asked)
+                return await self._output(request, wanted)
 
-    async def _output(self, request: web.Request, asked: OutputQuery) -> web.StreamResponse:
-        first, chunks = await self._service.output(_job_id(request), asked.from_, follow=asked.follow)
-        further = {"X-Output-From": str(first), "X-Content-Type-Options": "nosniff"}
-        return await stream(request, chunks, f"{TEXT}; charset=utf-8", extra_headers=further)
+    async def _output(self, request: web.Request, wanted: OutputQuery) -> web.StreamResponse:
+        first, chunks = await self._service.output.read(_job_id(request), wanted.from_, follow=wanted.follow)
+        headers = {"X-Output-From": str(first), "X-Content-Type-Options": "nosniff"}
+        return await stream(request, chunks, f"{TEXT}; charset=utf-8", extra_headers=headers)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            max_msg_size=protocol.LONGEST_TEXT + 1024, compress=False, heartbeat=_HEARTBEAT_SECONDS
+            max_msg_size=protocol.LONGEST_TEXT_BYTES + _HEAD_BYTES, compress=False, heartbeat=_HEARTBEAT_SECONDS
         )
         if not ws_upgrade.is_handshake(request):
             raise InvalidInput("this is not a valid WebSocket handshake (RFC 6455, section 4.2.1)")
-        with self._places.slot(request.remote):
-            await self._talk(request, socket)
+        with self._connection_limit.slot(request.remote):
+            await self._serve(request, socket)
         return socket
 
-    async def _talk(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         await socket.prepare(request)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         client = f"{peer[0]}:{peer[1]}" if peer else str(request.remote)
-        connection = Connection(self._service, _Frames(socket), client)
+        connection = Connection(self._service, _SocketWriter(socket), client)
 
-        def leave() -> None:
-            self._service.tasks.start("commands-leave", _leave(socket, connection))
+        def disconnect() -> None:
+            self._service.tasks.start("commands-leave", _disconnect(socket, connection))
 
-        self._service.connections.add(leave)
-        arrival = self._arrivals.add(request.remote, lambda: _abort(request))
+        self._service.add_connection(disconnect)
+        silent = self._silent.add(request.remote, lambda: _abort(request))
         try:
             async for message in socket:
-                self._arrivals.remove(arrival)
+                self._silent.remove(silent)
                 if message.type is WSMsgType.TEXT:
-                    await connection.text(message.data)
+                    await connection.handle_text(message.data)
                 elif message.type is WSMsgType.BINARY:
-                    await connection.binary(message.data)
+                    await connection.handle_binary(message.data)
         finally:
-            self._arrivals.remove(arrival)
-            self._service.connections.discard(leave)
+            self._silent.remove(silent)
+            self._service.remove_connection(disconnect)
             connection.close()
 
 
@@ -171,21 +154,21 @@ def _abort(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _leave(socket: web.WebSocketResponse, connection: Connection) -> None:
+async def _disconnect(socket: web.WebSocketResponse, connection: Connection) -> None:
     await connection.flush()
     await socket.close(code=1001, message=b"the service stops")
 
 
-class _Frames:
-    """The frames of a WebSocket, out."""
+class _SocketWriter:
+    """Writes frames to a WebSocket."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
 
-    async def send_text(self, content: bytes) -> None:
+    async def write_text(self, content: bytes) -> None:
         await self._socket.send_frame(content, WSMsgType.TEXT)
 
-    async def send_binary(self, content: bytes) -> None:
+    async def write_binary(self, content: bytes) -> None:
         await self._socket.send_frame(content, WSMsgType.BINARY)
 
 
@@ -194,72 +177,3 @@ def _job_id(request: web.Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
         raise NotFound(f"there is no job {text[:40]!r}; a job's id is a number")
     return int(text)
-
-
-class _LineSink:
-    """Makes lines of JSON of what a command says, as fast as the client takes them."""
-
-    def __init__(self) -> None:
-        self._lines: list[bytes] = []
-        self._news, self._room = asyncio.Event(), asyncio.Event()
-        self._done = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def acknowledge(self, number: int, job: bool) -> None:
-        self._add(Line(number=number, job=job))
-
-    def say(self, value: object) -> None:
-        data = bytes(value) if isinstance(value, bytes | bytearray) else None
-        self._add(Line(value=protocol.as_json(value)) if data is None else _bytes_line(data, None))
-
-    async def room(self) -> None:
-        while len(self._lines) > _LINES_HELD:
-            self._room.clear()
-            await self._room.wait()
-
-    async def output(self, offset: int, data: bytes | memoryview) -> None:
-        held, _ = self._decoder.getstate()
-        try:
-            text = self._decoder.decode(data)
-        except UnicodeDecodeError:
-            self._decoder.reset()
-            self._add(_bytes_line(held + data, offset - len(held)))
-        else:
-            if text:
-                self._add(Line(offset=offset - len(held), text=text))
-        await self.room()
-
-    def gap(self, first: int, last: int) -> None:
-        self._decoder.reset()
-        self._add(Line(gap=[first, last]))
-
-    async def receive(self) -> bytes | None:
-        return None
-
-    def done(self, outcome: Outcome) -> None:
-        held, _ = self._decoder.getstate()
-        if held:
-            self._add(_bytes_line(held, (outcome.end or len(held)) - len(held)))
-        error = None if outcome.error is None else travelling(outcome.error)
-        self._done = True
-        self._add(Line(ended=True, exit_code=outcome.exit_code, state=outcome.state, end=outcome.end, error=error))
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        """Yield the lines, those that wait together, until the command has ended."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            lines, self._lines = self._lines, []
-            self._room.set()
-            yield b"".join(lines)
-            if self._done and not self._lines:
-                return
-
-    def _add(self, line: Line) -> None:
-        document = msgspec.to_builtins(line, enc_hook=str, builtin_types=(bytes,))
-        self._lines.append(orjson.dumps(document, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        self._news.set()
-
-
-def _bytes_line(data: bytes, offset: int | None) -> Line:
-    return Line(offset=offset, base64=base64.b64encode(data).decode())

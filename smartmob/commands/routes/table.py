@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from smartmob.commands import model
-from smartmob.commands.routes import handlers
-from smartmob.commands.routes.handlers import CommandHandlers
+from smartmob.commands.routes.handlers import CommandHandlers, JobsPage, JobsQuery, OutputQuery
+from smartmob.commands.routes.line_sink import Line
 from smartmob.commands.service import CommandsService
 from smartmob.kernel.auth.model import CONTROL
 from smartmob.kernel.features import Dependencies
@@ -14,7 +14,7 @@ from smartmob.kernel.http.routing import JSON, NDJSON, TEXT, Answer, Body, Route
 
 
 def table(service: CommandsService, dependencies: Dependencies) -> RouteTable:
-    """Return the routes of the room."""
+    """Return the routes of the feature."""
     h = CommandHandlers(service, dependencies)
     no_job = Answer("There is no such job.")
     return RouteTable(
@@ -22,27 +22,27 @@ def table(service: CommandsService, dependencies: Dependencies) -> RouteTable:
         (
             Route(
                 "GET", "/commands", h.commands, "commands",
-                "What commands there are; as a WebSocket, the way to call them.",
+                "All commands with their parameters. As a WebSocket: call commands.",
                 {200: answer(list[model.CommandDescription]), 101: Answer("The WebSocket is open.")},
                 socket_roles=(CONTROL,),
             ),
             Route(
                 "POST", "/commands/{name}", h.call, "call_command",
-                "Run a command: parameters by name in an object, by position in a list. The answer comes as lines.",
-                {200: answer(handlers.Line, "One line for each thing that the command says.", NDJSON),
+                "Run a command. The body has its arguments: by name in an object, or by position in a list.",
+                {200: answer(Line, "The replies of the command, one JSON object in a line.", NDJSON),
                  404: Answer("There is no such command.")},
                 Body({JSON: dict[str, Any] | list[Any]}, required=False),
             ),
             Route(
-                "GET", "/jobs", h.jobs, "jobs", "Jobs that run and have ended, newest first.",
-                {200: answer(handlers.JobsPage)}, query=handlers.JobsQuery,
+                "GET", "/jobs", h.jobs, "jobs", "Running and ended jobs, newest first.",
+                {200: answer(JobsPage)}, query=JobsQuery,
             ),
             Route("GET", "/jobs/{id}", h.job, "job", "One job.", {200: answer(model.Job), 404: no_job}),
             Route(
                 "GET", "/jobs/{id}/output", h.output, "job_output",
-                "The output of a job from an offset on. The header X-Output-From tells where it begins, when what is "
-                "before is no longer kept.",
-                {200: answer(str, "The bytes.", TEXT), 404: no_job}, query=handlers.OutputQuery,
+                "The output of a job from an offset on. The header X-Output-From is the offset of the first byte, "
+                "larger than the requested one where output is no longer kept.",
+                {200: answer(str, "The bytes.", TEXT), 404: no_job}, query=OutputQuery,
             ),
         ),
     )  # fmt: skip

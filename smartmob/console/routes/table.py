@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from smartmob.commands.routes.handlers import Line
+from smartmob.commands.routes.line_sink import Line
 from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers

@@ -60,7 +60,7 @@ class PageHandlers:
         text = parameter(request, "id")
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise NotFound(f"there is no job {text}")
-        job = await self._services.commands.job(int(text))
+        job = await self._services.commands.jobs.get(int(text))
         return self._page("job", "Commands", f"Job {job.id}", id=job.id)
 
     async def load(self, _: web.Request) -> web.StreamResponse:

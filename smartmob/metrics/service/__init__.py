@@ -9,7 +9,6 @@ from smartmob.metrics.service.ingest import IngestService
 from smartmob.metrics.service.maintenance import MaintenanceService
 from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.verdict.comparison_service import ComparisonService
-from smartmob.metrics.verdict.host_load import HostLoadSource
 
 
 @dataclass(frozen=True, slots=True)

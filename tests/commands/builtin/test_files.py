@@ -1,4 +1,4 @@
-"""Files and folders by command, with the messages of the stock server; and files as streams of bytes."""
+"""Commands on files and folders, with the messages of conplyent's server; and files as streams of bytes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from tests.commands.features import RunningFeature, Told
+from tests.commands.features import RecordingSink, RunningFeature
 from tests.waiting import until
 
 
 class TestFiles:
     """Files and folders."""
 
-    async def test_folders(self, commands: RunningFeature) -> None:
-        """Made, listed, entered and removed; the messages are those of the stock server."""
+    async def test_folders_are_created_and_listed(self, commands: RunningFeature) -> None:
+        """The messages are those of conplyent's server."""
         home = commands.home
         (home / "f").write_text("x")
         (home / "l").symlink_to("f")
-        said = [
-            [*(told := await commands.call(*words)).said, told.code]
+        replies = [
+            [*(reply := await commands.call(*words)).values, reply.code]
             for words in (("mkdir", "d"), ("mkdir", "d"), ("mkdirs", "a/b"), ("touch", "t"), ("ls",), ("ls", "no"))
         ]
-        assert said == [
+        assert replies == [
             ["Created directory: d", 0],
             ["Directory or File d already exists", -1],
             ["Created directory: a/b", 0],
@@ -54,20 +54,22 @@ class TestFiles:
             (("find_files", "missing"), 1, FileNotFoundError),
         ],
     )
-    async def test_errors(self, commands: RunningFeature, words: Any, code: int, kind: type | None) -> None:
-        """What cannot be done ends with 1 and a typed error, or with -1 and a text, as the stock server has it."""
+    async def test_failed_commands_have_the_exit_codes_of_conplyents_server(
+        self, commands: RunningFeature, words: Any, code: int, kind: type | None
+    ) -> None:
+        """1 comes with a typed error, -1 with a text."""
         (commands.home / "full" / "inner").mkdir(parents=True)
         (commands.home / "file").write_text("x")
-        told = await commands.call(*words)
+        reply = await commands.call(*words)
 
-        assert told.code == code
+        assert reply.code == code
         if kind is not None:
-            assert type(told.error) is kind
+            assert type(reply.error) is kind
         else:
-            assert told.error is not None or told.said
+            assert reply.error is not None or reply.values
 
-    async def test_removing(self, commands: RunningFeature) -> None:
-        """Files, links (never what they lead to), empty folders, and full ones when that is asked for."""
+    async def test_files_links_and_folders_are_removed(self, commands: RunningFeature) -> None:
+        """The target of a link stays; a folder that is not empty needs `recursive`."""
         home = commands.home
         (home / "full" / "inner").mkdir(parents=True)
         (home / "file").write_text("x")
@@ -75,34 +77,34 @@ class TestFiles:
         for name in ("link", "file", "full/inner"):
             assert (await commands.call("rm", name)).code == 0
         (home / "full" / "f").write_text("x")
-        assert (await commands.call("rm", "full", recursive=True)).said == ["Removed directory full"]
+        assert (await commands.call("rm", "full", recursive=True)).values == ["Removed directory full"]
         assert list(home.iterdir()) == []
 
-    async def test_content(self, commands: RunningFeature) -> None:
-        """Bytes are written, appended to, and read in pieces after a line that names the file."""
+    async def test_content_is_written_appended_and_read_in_pieces(self, commands: RunningFeature) -> None:
+        """The first message names the file."""
         data = os.urandom(2_500)
         await commands.call("wrfile", "f", data[:1_000])
-        assert (await commands.call("wrfile", "f", data[1_000:], append=True)).said == ["Finished writing data to f"]
-        told = await commands.call("rdfile", "f")
+        assert (await commands.call("wrfile", "f", data[1_000:], append=True)).values == ["Finished writing data to f"]
+        reply = await commands.call("rdfile", "f")
 
-        assert told.said[0] == "Contents of f"
-        assert [len(piece) for piece in told.said[1:]] == [1024, 1024, 452]
-        assert b"".join(told.said[1:]) == data
+        assert reply.values[0] == "Contents of f"
+        assert [len(piece) for piece in reply.values[1:]] == [1024, 1024, 452]
+        assert b"".join(reply.values[1:]) == data
 
-    async def test_touching(self, commands: RunningFeature) -> None:
-        """The content of a file stays, its time is new."""
+    async def test_touch_sets_the_time_and_keeps_the_content(self, commands: RunningFeature) -> None:
+        """The file exists before."""
         path = commands.home / "f"
         path.write_text("content")
         os.utime(path, (1, 1))
         await commands.call("touch", "f")
         assert (path.read_text(), path.stat().st_mtime > 1) == ("content", True)
 
-    async def test_finding(self, commands: RunningFeature) -> None:
-        """All files below a folder with their sizes, and a file itself."""
+    async def test_find_files_returns_paths_and_sizes(self, commands: RunningFeature) -> None:
+        """A path that names a file gives the file itself."""
         (commands.home / "a" / "b").mkdir(parents=True)
         (commands.home / "a" / "b" / "f").write_text("xyz")
-        assert (await commands.call("find_files", "a")).said == [{"path": "b/f", "size": 3}]
-        assert (await commands.call("find_files", "a/b/f")).said == [{"path": "", "size": 3}]
+        assert (await commands.call("find_files", "a")).values == [{"path": "b/f", "size": 3}]
+        assert (await commands.call("find_files", "a/b/f")).values == [{"path": "", "size": 3}]
 
 
 class TestTransfers:
@@ -110,58 +112,60 @@ class TestTransfers:
 
     @pytest.mark.parametrize("size", [0, 1, 3_000_000])
     @pytest.mark.parametrize("offset", [0, 1])
-    async def test_getting(self, commands: RunningFeature, size: int, offset: int) -> None:
-        """The bytes from an offset on, then the size and the digest of the whole."""
+    async def test_get_sends_the_bytes_from_an_offset_and_the_digest_of_the_whole(
+        self, commands: RunningFeature, size: int, offset: int
+    ) -> None:
+        """The size is that of the whole file."""
         data = os.urandom(size)
         (commands.home / "f").write_bytes(data)
         offset = min(offset, size)
-        told = await commands.call("get", "f", offset)
+        reply = await commands.call("get", "f", offset)
 
-        assert told.data == data[offset:]
-        assert told.said[-1]["size"] == size
-        assert told.said[-1]["sha256"] == hashlib.sha256(data).hexdigest()
+        assert reply.data == data[offset:]
+        assert reply.values[-1]["size"] == size
+        assert reply.values[-1]["sha256"] == hashlib.sha256(data).hexdigest()
 
-    async def _put(self, commands: RunningFeature, data: bytes, *pieces: bytes | None, **kwargs: Any) -> Told:
-        told = Told()
+    async def _put(self, commands: RunningFeature, data: bytes, *pieces: bytes | None, **kwargs: Any) -> RecordingSink:
+        reply = RecordingSink()
         for piece in pieces:
-            told.inputs.put_nowait(piece)
+            reply.inputs.put_nowait(piece)
         arguments = (("f", len(data)), kwargs)
-        await commands.service.call(commands.session(), "put", arguments, told, native=True)
-        return told
+        await commands.service.calls.run(commands.session(), "put", arguments, reply, native=True)
+        return reply
 
-    async def test_putting(self, commands: RunningFeature) -> None:
-        """The file appears whole, with its digest and its mode; the digest may come behind the content."""
+    async def test_put_makes_a_complete_file_with_its_digest_and_mode(self, commands: RunningFeature) -> None:
+        """The digest may come after the content."""
         data = os.urandom(100_000)
         digest = hashlib.sha256(data).digest()
-        told = await self._put(commands, data, data[:7], data[7:] + digest[:5], digest[5:], None, mode=0o640)
+        reply = await self._put(commands, data, data[:7], data[7:] + digest[:5], digest[5:], None, mode=0o640)
 
-        assert told.said == [{"offset": 0}, {"size": 100_000, "sha256": digest.hex()}]
+        assert reply.values == [{"offset": 0}, {"size": 100_000, "sha256": digest.hex()}]
         assert (commands.home / "f").read_bytes() == data
         assert (commands.home / "f").stat().st_mode & 0o777 == 0o640
 
-    async def test_one_that_was_cut_off(self, commands: RunningFeature) -> None:
-        """Nothing appears under the name; the next attempt goes on where it ended, and everything is checked."""
+    async def test_an_interrupted_put_continues_where_it_ended(self, commands: RunningFeature) -> None:
+        """The file has no name before it is complete, and the digest covers all of it."""
         data = os.urandom(100_000)
-        told = await self._put(commands, data, data[:60_000], None)
-        assert isinstance(told.error, ConnectionError)
+        reply = await self._put(commands, data, data[:60_000], None)
+        assert isinstance(reply.error, ConnectionError)
         assert not (commands.home / "f").exists()
 
-        told = await self._put(commands, data, data[60_000:], None, sha256=hashlib.sha256(data).hexdigest())
-        assert (told.said[0], told.code) == ({"offset": 60_000}, 0)
+        reply = await self._put(commands, data, data[60_000:], None, sha256=hashlib.sha256(data).hexdigest())
+        assert (reply.values[0], reply.code) == ({"offset": 60_000}, 0)
         assert [path.name for path in commands.home.iterdir()] == ["f"]
         assert (commands.home / "f").read_bytes() == data
 
-    async def test_damage_on_the_way(self, commands: RunningFeature) -> None:
-        """Another digest is an error, and nothing of the file is kept."""
-        told = await self._put(commands, b"abc", b"abX", None, sha256=hashlib.sha256(b"abc").hexdigest())
+    async def test_a_wrong_digest_is_an_error(self, commands: RunningFeature) -> None:
+        """Nothing of the file is kept."""
+        reply = await self._put(commands, b"abc", b"abX", None, sha256=hashlib.sha256(b"abc").hexdigest())
 
-        assert "SHA-256 differs" in str(told.error)
+        assert "SHA-256 differs" in str(reply.error)
         assert list(commands.home.iterdir()) == []
 
-    async def test_two_at_once(self, commands: RunningFeature) -> None:
-        """The second one that writes the same file is refused while the first goes on."""
+    async def test_two_transfers_cannot_write_one_file(self, commands: RunningFeature) -> None:
+        """The second one is refused, and the first one goes on."""
         first = commands.begin("put", "f", 10)
-        await until(lambda: first.said)
+        await until(lambda: first.values)
         second = await commands.call("put", "f", 10)
         assert "being written by another transfer" in str(second.error)
         first.inputs.put_nowait(b"0123456789")
@@ -169,7 +173,7 @@ class TestTransfers:
         await first.ended.wait()
         assert first.code == 0
 
-    async def test_too_much(self, commands: RunningFeature) -> None:
-        """More bytes than were announced are an error."""
-        told = await self._put(commands, b"a", b"a" + bytes(100), None)
-        assert "more came" in str(told.error)
+    async def test_more_bytes_than_announced_are_an_error(self, commands: RunningFeature) -> None:
+        """The error says so."""
+        reply = await self._put(commands, b"a", b"a" + bytes(100), None)
+        assert "more came" in str(reply.error)

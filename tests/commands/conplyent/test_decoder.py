@@ -1,4 +1,4 @@
-"""The decoder of pickles: honest values come out as Python decodes them; the cost of all else is linear."""
+"""The decoder of pickles: honest values are decoded as by Python, and the cost of all others is linear."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.commands.conplyent import pickles
-from smartmob.commands.conplyent.decoder import MODULE, Decoder, NotTaken, Refused
+from smartmob.commands.conplyent.decoder import MODULE, MOST_OPCODES_COUNT, Decoder, InvalidPickle, UnsupportedValue
 
 SINGLE = (
     st.none()
@@ -46,7 +46,7 @@ CONTENT = b"\x80\x04cconplyent._msg\nMSG\n)\x81}"
 
 
 def _types(value: Any) -> Any:
-    """Return a value with the types of all that is in it, which `==` does not tell apart."""
+    """Return a value with the types of everything in it, because `==` does not compare types."""
     if type(value) is dict:
         return {key: _types(item) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -57,8 +57,8 @@ def _types(value: Any) -> Any:
 
 
 @given(VALUES, st.sampled_from([2, 3, 4, 5]))
-def test_what_python_writes(value: Any, protocol: int) -> None:
-    """Plain values come out as the ordinary unpickler returns them, in each protocol."""
+def test_values_are_decoded_as_by_the_ordinary_unpickler(value: Any, protocol: int) -> None:
+    """This holds for plain values in each protocol."""
     data = pickle.dumps(value, protocol)
     assert _types(Decoder(data).decode()) == _types(pickle.loads(data))
 
@@ -81,19 +81,19 @@ def test_what_python_writes(value: Any, protocol: int) -> None:
         [2**31, -(2**31), 2**31 - 1, 255, 256, 65_535, 65_536],
     ],
 )
-def test_large_values(value: Any, protocol: int) -> None:
-    """Values across frames, batches and widths of numbers come out as they went in."""
+def test_large_values_arrive_unchanged(value: Any, protocol: int) -> None:
+    """They cross frames, batches and the widths of numbers."""
     assert _types(Decoder(pickle.dumps(value, protocol)).decode()) == _types(value)
 
 
 class MSGType(Enum):
-    """The values of the original's enumeration that the tests send."""
+    """The values of conplyent's enumeration that the tests send."""
 
     COMMAND = (2,)
 
 
 class MSG:
-    """A message as the original makes it."""
+    """A message with the attributes of conplyent's class."""
 
     def __init__(self, fields: Any) -> None:
         self._type = MSGType.COMMAND
@@ -103,7 +103,7 @@ class MSG:
 
 @pytest.fixture(name="original")
 def _original(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the two classes be found where the stock client has them."""
+    """Make the two classes importable by the names that conplyent's client uses."""
     module = ModuleType(MODULE)
     for kind in (MSG, MSGType):
         monkeypatch.setattr(kind, "__module__", MODULE)
@@ -114,28 +114,28 @@ def _original(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.usefixtures("original")
-def test_whole_messages(protocol: int) -> None:
-    """A command of a client is decoded in each protocol that Python 3 can write."""
+def test_messages_are_decoded_in_each_protocol(protocol: int) -> None:
+    """A command of a client arrives unchanged."""
     fields = {"cmd_id": "exec", "args": (["a"], b"\xff\0", {1, 2}), "keywargs": {"env": {"A": "b"}}}
     assert pickles.decode(pickle.dumps(MSG(fields), protocol)) == ((2,), True, fields)
 
 
 @pytest.mark.parametrize("value", [{1: "x"}, {(1, 2): 3}, {(1, 2)}, {frozenset()}, {2**70}, {b"k": 1}, {None: 1}])
 @pytest.mark.usefixtures("original")
-def test_keys_that_are_no_texts(value: Any) -> None:
-    """An honest client that sends one is told, which needs another class of error than a hostile one gets."""
-    with pytest.raises(NotTaken, match="is not taken from the wire"):
+def test_an_honest_client_gets_another_error_than_a_hostile_one(value: Any) -> None:
+    """A key that is no text raises UnsupportedValue, which is answered."""
+    with pytest.raises(UnsupportedValue, match="is not taken from the wire"):
         pickles.decode(pickle.dumps(MSG({"args": (value,)}), 4))
 
 
 def _nested_tuples(levels: int) -> bytes:
-    """Return a tuple that holds the one below it twice, as many levels deep, in four bytes for each level."""
+    """Return a tuple that contains the one below it twice, in four bytes for each level."""
     level = b"".join(b"q" + bytes((n,)) + b"h" + bytes((n,)) + b"\x86" for n in range(levels))
     return b"K\x01" + level
 
 
 def _repeated(text: bytes, times: int) -> bytes:
-    """Return a dictionary that is filled by two equal long texts in turn."""
+    """Return a dictionary to which two equal long keys are added in turn."""
     both = b"".join(b"X" + len(text).to_bytes(4, "little") + text + b"q" + bytes((n,)) for n in range(2))
     return both + b"}" + b"h\x00K\x01sh\x01K\x01s" * times
 
@@ -179,18 +179,18 @@ HOSTILE = {
 
 @pytest.mark.parametrize("before", [b"\x80\x04", CONTENT])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_messages(name: str, before: bytes) -> None:
-    """Each is refused at a cost that its length bounds: little memory beyond its own, and no time that grows faster."""
+def test_hostile_messages_are_refused_at_linear_cost(name: str, before: bytes) -> None:
+    """Memory is bounded by the length of the message, and CPU time does not grow faster than it."""
     data = before + HOSTILE[name] + b"."
     began = time.process_time()
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidPickle):
         Decoder(data).decode()
     spent = time.process_time() - began
     # What is linear takes under a tenth of a second here; what is not takes from ten seconds to years.
     assert spent < 3
     tracemalloc.start()
     try:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(InvalidPickle):
             Decoder(data).decode()
         assert tracemalloc.get_traced_memory()[1] < 3 * len(data) + 16_000_000
     finally:
@@ -200,29 +200,35 @@ def test_hostile_messages(name: str, before: bytes) -> None:
 @pytest.mark.usefixtures("original")
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_shared_values_are_counted_where_they_are_used(kind: type) -> None:
-    """A value that grows with each level when it is walked is refused, by what comes out and not by what came in."""
+    """A value that doubles with each level when it is walked is refused."""
     value: Any = kind(["x"])
     for _ in range(25):
         value = kind([value, value])
     began = time.process_time()
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidPickle):
         pickles.decode(pickle.dumps(MSG({"args": (value,)}), 4))
     assert time.process_time() - began < 3
 
 
-def test_a_list_in_itself() -> None:
-    """A value that contains itself is refused by its depth."""
+def test_a_list_that_contains_itself_is_refused() -> None:
+    """Its depth has no end."""
     data = b"\x80\x03cconplyent._msg\nMSG\n)\x81}(X\x05\0\0\0_typecconplyent._msg\nMSGType\nK\x02\x85\x85R"
     data += b"X\x08\0\0\0_request\x88X\x07\0\0\0_kwargs}X\x04\0\0\0args]q\x00h\x00asub."
-    with pytest.raises(Refused, match="nested too deeply"):
+    with pytest.raises(InvalidPickle, match="nested too deeply"):
         pickles.decode(data)
 
 
+def test_opcodes_are_counted() -> None:
+    """A long message of cheap opcodes is refused before all of them are read."""
+    with pytest.raises(InvalidPickle, match="opcodes"):
+        Decoder(b"\x80\x04" + b"N" * MOST_OPCODES_COUNT + b".").decode()
+
+
 @given(VALUES, st.data())
-def test_cut_off_messages(value: Any, draw: Any) -> None:
+def test_cut_off_messages_are_refused(value: Any, draw: Any) -> None:
     """The beginning of a pickle is refused wherever it ends."""
     data = pickle.dumps(value, draw.draw(st.sampled_from([2, 3, 4, 5])))
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidPickle):
         Decoder(data[: draw.draw(st.integers(0, len(data) - 1))]).decode()
 
 
@@ -233,8 +239,8 @@ PARTS = [b"\0", b"\1", b"\2", b"X\1\0\0\0a", b"K\1", b"cbuiltins\nset\n"]
 
 
 @given(st.lists(st.sampled_from(OPCODES + PARTS), max_size=60))
-def test_any_opcodes(opcodes: list[bytes]) -> None:
-    """Any row of opcodes is decoded or refused; no other error comes out."""
+def test_any_opcodes_raise_only_invalid_pickle(opcodes: list[bytes]) -> None:
+    """Any sequence of opcodes is decoded or refused."""
     for before in (b"\x80\x04", CONTENT):
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(InvalidPickle):
             Decoder(before + b"".join(opcodes)).decode()

@@ -1,4 +1,4 @@
-"""The door for stock clients, spoken to byte by byte: many at once, in order, and hostile ones shut out."""
+"""The gateway for conplyent's clients, tested byte by byte: many clients, the order of commands, hostile clients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from smartmob.commands import registry
 from smartmob.commands.conplyent import pickles, protocol
 from smartmob.commands.conplyent.decoder import MODULE
 from smartmob.commands.conplyent.gateway import ConplyentGateway
@@ -23,7 +24,7 @@ from tests.waiting import until
 
 
 class _Message:
-    """What the stock client's MSG holds."""
+    """The content of conplyent's MSG."""
 
     def __init__(self) -> None:
         self.kind: Any = None
@@ -34,7 +35,7 @@ class _Message:
 
 
 class _Trusting(pickle.Unpickler):
-    """Reads as a client does, which trusts its server."""
+    """An unpickler that trusts its input, as conplyent's client does."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         own = {"MSG": _Message, "MSGType": lambda value: value}
@@ -42,7 +43,7 @@ class _Trusting(pickle.Unpickler):
 
 
 class Peer:
-    """A client that speaks the wire as libzmq and the stock client do."""
+    """A client that speaks the wire as libzmq and conplyent's client do."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -82,7 +83,7 @@ class Peer:
                 return details[1:], fields["exit_code"]
             details.append(fields["details"])
 
-    async def shut_out(self) -> bool:
+    async def disconnected(self) -> bool:
         """Return whether the server has closed the connection."""
         async with asyncio.timeout(50):
             try:
@@ -93,17 +94,17 @@ class Peer:
         return True
 
 
-class Door:
-    """An open door, and the maker of its clients."""
+class OpenGateway:
+    """A listening gateway, and the maker of its clients."""
 
-    def __init__(self, commands: RunningFeature, door: ConplyentGateway) -> None:
+    def __init__(self, commands: RunningFeature, gateway: ConplyentGateway) -> None:
         self.commands = commands
-        self.door = door
+        self.gateway = gateway
 
     @asynccontextmanager
     async def peer(self, greeting: bytes = GREETING + READY) -> AsyncIterator[Peer]:
-        """Connect, and greet."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.port)
+        """Connect and send a greeting."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         writer.write(greeting)
         try:
             yield Peer(reader, writer)
@@ -111,20 +112,20 @@ class Door:
             writer.close()
 
 
-@pytest.fixture(name="door")
-async def _door(database_url: str, tmp_path: Path) -> AsyncIterator[Door]:
-    """Return an open door of a feature."""
+@pytest.fixture(name="gateway")
+async def _gateway(database_url: str, tmp_path: Path) -> AsyncIterator[OpenGateway]:
+    """Return the listening gateway of a feature."""
     async with feature(database_url, tmp_path) as commands:
         settings = ConplyentSettings(port=0, max_message=1024 * 1024)
-        door = ConplyentGateway(commands.service, settings, commands.tasks)
-        await door.start()
-        yield Door(commands, door)
-        door.shut()
+        gateway = ConplyentGateway(commands.service, settings, commands.tasks)
+        await gateway.start()
+        yield OpenGateway(commands, gateway)
+        gateway.close()
 
 
-async def test_heartbeat_and_sync(door: Door) -> None:
-    """A client connects by two heartbeats and gets the names of the commands; libzmq's own ping is answered."""
-    async with door.peer() as peer:
+async def test_a_client_gets_heartbeats_and_the_names_of_commands(gateway: OpenGateway) -> None:
+    """PING of libzmq is answered, and commands that stream bytes are not offered."""
+    async with gateway.peer() as peer:
         peer.write(frame(pickles.encode(protocol.HEARTBEAT, True, {})) * 2)
         peer.write(frame(pickles.encode(protocol.SYNC, True, {})))
         peer.write(command(b"PING", b"\0\x10x"))
@@ -135,33 +136,33 @@ async def test_heartbeat_and_sync(door: Door) -> None:
         assert not {"get", "put"} & set(fields["args"][0])
 
 
-async def test_many_clients(door: Door) -> None:
+async def test_many_clients_are_served_at_a_time(gateway: OpenGateway) -> None:
     """Each has its own working directory, and none waits for another."""
-    (door.commands.home / "a").mkdir()
-    async with door.peer() as one, door.peer() as two:
-        one.call("cd", str(door.commands.home / "a"))
+    (gateway.commands.home / "a").mkdir()
+    async with gateway.peer() as one, gateway.peer() as two:
+        one.call("cd", str(gateway.commands.home / "a"))
         two.call("exec", ["cat"])
-        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        assert await one.answer() == ([str(gateway.commands.home / "a")], 0)
         one.call("cwd")
-        assert await one.answer() == ([str(door.commands.home / "a")], 0)
+        assert await one.answer() == ([str(gateway.commands.home / "a")], 0)
         assert (await two.next())[0] == protocol.ACKNOWLEDGE
         two.call("cwd")
 
 
-async def test_in_order(door: Door) -> None:
-    """Commands that were sent without waiting are done one after the other, as by the stock server."""
-    path = str(door.commands.home / "f")
-    async with door.peer() as peer:
+async def test_commands_run_in_the_order_of_their_arrival(gateway: OpenGateway) -> None:
+    """Commands that were sent without waiting run one after the other."""
+    path = str(gateway.commands.home / "f")
+    async with gateway.peer() as peer:
         for number in range(50):
             peer.call("wrfile", path, str(number).encode(), append=number > 0)
         for _ in range(50):
             assert (await peer.answer())[1] == 0
-    assert (door.commands.home / "f").read_text() == "".join(map(str, range(50)))
+    assert (gateway.commands.home / "f").read_text() == "".join(map(str, range(50)))
 
 
-async def test_numbers(door: Door) -> None:
-    """No request is 0, and none has another one's number."""
-    async with door.peer() as peer:
+async def test_request_ids_are_never_0_and_never_repeated(gateway: OpenGateway) -> None:
+    """Five commands get five ids."""
+    async with gateway.peer() as peer:
         numbers = []
         for _ in range(5):
             peer.call("cwd")
@@ -173,9 +174,9 @@ async def test_numbers(door: Door) -> None:
     assert len(set(numbers)) == 5
 
 
-async def test_errors(door: Door) -> None:
-    """Unknown commands, wrong arguments and failures are answered, with exceptions of Python's own."""
-    async with door.peer() as peer:
+async def test_errors_are_answered_with_builtin_exceptions(gateway: OpenGateway) -> None:
+    """Unknown commands, wrong arguments and failed commands get an answer."""
+    async with gateway.peer() as peer:
         for name, args in (("nothing", ()), ("cd", (5,)), ("cd", ("/no/such",))):
             peer.call(name, *args)
         answers = [await peer.answer() for _ in range(3)]
@@ -186,9 +187,9 @@ async def test_errors(door: Door) -> None:
     ]
 
 
-async def test_an_object_that_is_not_taken(door: Door) -> None:
-    """An honest client that passes an object of a class gets an answer instead of a hanging listener."""
-    async with door.peer() as peer:
+async def test_an_honest_client_gets_an_error_for_an_unsupported_object(gateway: OpenGateway) -> None:
+    """Its listener would wait without end if the connection were closed."""
+    async with gateway.peer() as peer:
         data = pickles.encode(protocol.COMMAND, True, {"cmd_id": "ls", "args": ("P",), "keywargs": {}})
         path = pickle.dumps(Path("/tmp"), 3)[2:-1]
         peer.write(frame(data.replace(pickle.dumps("P", 3)[2:-3], path, 1)))
@@ -209,46 +210,100 @@ async def test_an_object_that_is_not_taken(door: Door) -> None:
         GREETING[:20] + b"\0" * 100,
     ],
 )
-async def test_hostile_clients(door: Door, attack: bytes) -> None:
-    """They are shut out, and everybody else is served as before."""
-    async with door.peer() as honest:
-        async with door.peer(attack) as hostile:
-            assert await hostile.shut_out()
+async def test_hostile_clients_are_disconnected(gateway: OpenGateway, attack: bytes) -> None:
+    """Other clients are served as before."""
+    async with gateway.peer() as honest:
+        async with gateway.peer(attack) as hostile:
+            assert await hostile.disconnected()
         honest.call("os_info")
         assert await honest.answer() == (["linux"], 0)
 
 
-async def test_a_client_that_goes(door: Door) -> None:
-    """Its jobs go on, and nothing is left of its connection."""
-    async with door.peer() as peer:
+async def test_jobs_go_on_without_their_client(gateway: OpenGateway) -> None:
+    """No task of its connection is left."""
+    async with gateway.peer() as peer:
         peer.call("exec", ["cat"])
         _, fields = await peer.next()
-    await until(lambda: not door.door.peers)
-    assert (await door.commands.call("is_alive", fields["request_id"])).said == [True]
-    await until(lambda: not any(name.startswith("conplyent") for name in door.commands.tasks.names()))
+    await until(lambda: not gateway.gateway.peers)
+    assert (await gateway.commands.call("is_alive", fields["request_id"])).values == [True]
+    await until(lambda: not any(name.startswith("conplyent") for name in gateway.commands.tasks.names()))
 
 
-async def test_one_that_does_not_read(door: Door) -> None:
-    """Output for it waits on the disk, and others go on."""
-    async with door.peer() as slow, door.peer() as other:
+async def test_output_for_a_slow_client_waits_on_disk(gateway: OpenGateway) -> None:
+    """Other clients are served meanwhile."""
+    async with gateway.peer() as slow, gateway.peer() as other:
         slow.call("exec", "yes | head -c 40000000")
-        await until(lambda: door.commands.service._outputs.total == 40_000_000)
+        await until(lambda: gateway.commands.service._spools.total == 40_000_000)
         other.call("cwd")
         assert (await other.answer())[1] == 0
-        (peer,) = (peer for peer in door.door.peers if peer._work)
+        (peer,) = (peer for peer in gateway.gateway.peers if peer._tasks)
         assert peer.transport.get_write_buffer_size() < 30_000_000
 
 
-async def test_a_port_that_is_taken(door: Door) -> None:
-    """The service does not start, and says which setting to change."""
-    settings = ConplyentSettings(port=door.door.port)
+async def test_a_taken_port_stops_the_start(gateway: OpenGateway) -> None:
+    """The error names the setting to change."""
+    settings = ConplyentSettings(port=gateway.gateway.port)
     with pytest.raises(StartupError, match="--conplyent-port"):
-        await ConplyentGateway(door.commands.service, settings, door.commands.tasks).start()
+        await ConplyentGateway(gateway.commands.service, settings, gateway.commands.tasks).start()
 
 
-async def test_no_port(door: Door) -> None:
-    """Without the setting there is no door."""
-    closed = ConplyentGateway(door.commands.service, ConplyentSettings(), door.commands.tasks)
+async def test_the_gateway_is_closed_by_default(gateway: OpenGateway) -> None:
+    """Without the setting it does not listen."""
+    closed = ConplyentGateway(gateway.commands.service, ConplyentSettings(), gateway.commands.tasks)
     await closed.start()
     assert closed.port == 0
-    closed.shut()
+    closed.close()
+
+
+@asynccontextmanager
+async def _bounded(commands: RunningFeature, **bounds: Any) -> AsyncIterator[OpenGateway]:
+    """Run a gateway with other bounds than the usual ones."""
+    gateway = ConplyentGateway(commands.service, ConplyentSettings(port=0), commands.tasks, **bounds)
+    await gateway.start()
+    try:
+        yield OpenGateway(commands, gateway)
+    finally:
+        gateway.close()
+
+
+async def test_a_client_without_a_greeting_is_disconnected(commands: RunningFeature) -> None:
+    """A client that has completed the handshake stays."""
+    async with _bounded(commands, greeting_seconds=0.1) as gateway, gateway.peer() as honest:
+        honest.call("os_info")
+        assert await honest.answer() == (["linux"], 0)
+        async with gateway.peer(GREETING) as silent:
+            assert await silent.disconnected()
+        honest.call("os_info")
+        assert await honest.answer() == (["linux"], 0)
+
+
+async def test_clients_beyond_the_limit_are_disconnected(commands: RunningFeature) -> None:
+    """The next client is served when one has left."""
+    async with _bounded(commands, most_connections=1) as gateway:
+        async with gateway.peer() as first:
+            first.call("os_info")
+            assert await first.answer() == (["linux"], 0)
+            async with gateway.peer() as second:
+                assert await second.disconnected()
+        await until(lambda: not gateway.gateway.peers)
+        async with gateway.peer() as third:
+            third.call("os_info")
+            assert await third.answer() == (["linux"], 0)
+
+
+async def test_reading_is_paused_while_many_requests_wait(commands: RunningFeature) -> None:
+    """The requests are answered in their order when the first command has ended."""
+    released = asyncio.Event()
+
+    async def waits(call: Any) -> None:
+        await released.wait()
+
+    commands.service.registry.add(registry.command(waits))
+    async with _bounded(commands, most_waiting=4) as gateway, gateway.peer() as peer:
+        for name in ("waits", *("os_info",) * 6):
+            peer.call(name)
+        (connection,) = await until(lambda: gateway.gateway.peers)
+        await until(lambda: not connection.transport.is_reading())
+        released.set()
+        assert [await peer.answer() for _ in range(7)] == [([], 0), *[(["linux"], 0)] * 6]
+        assert connection.transport.is_reading()

@@ -1,4 +1,4 @@
-"""The pickles of the stock wire: those of real clients are read, all others are refused at a bounded cost."""
+"""The pickles of conplyent's wire: those of real clients are read, all others are refused at a bounded cost."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartmob.commands.conplyent import pickles
-from smartmob.commands.conplyent.decoder import MODULE, ForeignClass, Refused
+from smartmob.commands.conplyent.decoder import MODULE, InvalidPickle, UnsupportedClass
 from smartmob.errors import InvalidInput
 
 
 class MSGType(Enum):
-    """The values of the original's enumeration."""
+    """The values of conplyent's enumeration."""
 
     ACKNOWLEDGE = (0,)
     COMMAND = (2,)
@@ -33,7 +33,7 @@ class MSGType(Enum):
 
 
 class MSG:
-    """A message as the original makes it."""
+    """A message with the attributes of conplyent's class."""
 
     def __init__(self, kind: Any, request: bool, fields: Any) -> None:
         self._type = kind
@@ -43,7 +43,7 @@ class MSG:
 
 @pytest.fixture(name="original", autouse=True)
 def _original(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the two classes be found where the stock client has them."""
+    """Make the two classes importable by the names that conplyent's client uses."""
     module = ModuleType(MODULE)
     for kind in (MSG, MSGType):
         monkeypatch.setattr(kind, "__module__", MODULE)
@@ -71,11 +71,11 @@ PLAIN = st.recursive(
 
 
 class TestReading:
-    """What comes in."""
+    """Decoding."""
 
     @pytest.mark.parametrize("protocol", [3, 4, 5])
-    def test_what_the_client_sends(self, protocol: int) -> None:
-        """Each protocol that a Python 3 sends is read, with every plain type of value."""
+    def test_a_command_is_read_in_each_protocol(self, protocol: int) -> None:
+        """Every plain type of value arrives unchanged."""
         values = (
             "text",
             7,
@@ -95,18 +95,18 @@ class TestReading:
         assert fields == {"cmd_id": "exec", "args": values, "keywargs": {}}
 
     @given(st.dictionaries(st.text(max_size=6), PLAIN, max_size=4), st.sampled_from([3, 4, 5]))
-    def test_any_plain_value(self, fields: dict[str, Any], protocol: int) -> None:
-        """What an honest client can send comes out as it went in."""
+    def test_any_plain_value_is_read(self, fields: dict[str, Any], protocol: int) -> None:
+        """The values of an honest client arrive unchanged."""
         assert pickles.decode(_sent(fields, protocol))[2] == fields
 
     @pytest.mark.parametrize("value", [Path("/tmp"), datetime(2026, 1, 1), KeyError("x"), len, int, os.system])
-    def test_foreign_classes(self, value: Any) -> None:
-        """A class or a function by name is never imported; the refusal names it."""
-        with pytest.raises(ForeignClass, match="is not taken from the wire"):
+    def test_classes_and_functions_are_never_imported(self, value: Any) -> None:
+        """The refusal names the class."""
+        with pytest.raises(UnsupportedClass, match="is not taken from the wire"):
             pickles.decode(_sent({"args": (value,)}))
 
-    def test_code(self, tmp_path: Path) -> None:
-        """A pickle that would run a command is refused, and the command does not run."""
+    def test_a_pickle_that_runs_code_is_refused(self, tmp_path: Path) -> None:
+        """The command in it does not run."""
         target = tmp_path / "ran"
 
         class Attack:
@@ -114,7 +114,7 @@ class TestReading:
                 return os.system, (f"touch {target}",)
 
         for data in (pickle.dumps(Attack()), _sent({"args": (Attack(),)}), _sent(Attack())):
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
         assert not target.exists()
 
@@ -138,16 +138,16 @@ class TestReading:
             b"\x80\x03Pid\n.",
         ],
     )
-    def test_what_is_no_message(self, data: bytes) -> None:
-        """Cut off, of another shape, with opcodes that no client uses: refused."""
-        with pytest.raises(Refused):
+    def test_pickles_that_are_no_message_are_refused(self, data: bytes) -> None:
+        """They are cut off, have another shape, or use opcodes that no client uses."""
+        with pytest.raises(InvalidPickle):
             pickles.decode(data)
 
     @pytest.mark.parametrize(
-        "attack", ["memo", "bytearray", "length", "nested", "laughs", "digits", "many", "trailing"]
+        "attack", ["memo", "bytearray", "length", "nested", "laughs", "shared text", "digits", "many", "trailing"]
     )
-    def test_small_messages_of_large_cost(self, attack: str) -> None:
-        """A few bytes that would take much memory or time take neither."""
+    def test_small_messages_of_large_cost_are_refused(self, attack: str) -> None:
+        """A few bytes that would take much memory are refused with little."""
         laughs: Any = ["x" * 100]
         for _ in range(20):
             laughs = [laughs, laughs]
@@ -161,13 +161,14 @@ class TestReading:
             "length": b"\x80\x04\x96\xff\xff\xff\x7f\0\0\0\0.",
             "nested": _sent({"args": nested}),
             "laughs": _sent({"args": laughs}),
+            "shared text": _sent({"args": ["x" * 10_000] * 1_000}),
             "digits": _sent({"args": (1 << 5_000,)}),
             "many": _sent({"args": list(range(60_000))}),
             "trailing": sent + b"N.",
         }[attack]
         tracemalloc.start()
         try:
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
         finally:
@@ -175,40 +176,40 @@ class TestReading:
 
     @given(st.binary(max_size=200))
     @example(b".")
-    def test_garbage(self, data: bytes) -> None:
-        """Any bytes are refused, and nothing else happens."""
+    def test_any_bytes_are_refused_without_another_error(self, data: bytes) -> None:
+        """Whatever the bytes are, only InvalidPickle is raised."""
         for given_data in (data, b"\x80\x03" + data, b"\x80\x04cconplyent._msg\nMSG\n)\x81" + data):
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(InvalidPickle):
                 pickles.decode(given_data)
 
     @given(st.data())
-    def test_damaged_messages(self, draw: Any) -> None:
-        """A real message with some bytes changed is read or refused, and nothing else happens."""
+    def test_damaged_messages_are_read_or_refused(self, draw: Any) -> None:
+        """A message with some bytes changed raises nothing but InvalidPickle."""
         data = bytearray(_sent({"cmd_id": "ls", "args": ("x", [1, 2]), "keywargs": {"a": b"b"}}))
         for place, value in draw.draw(
             st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=4)
         ):
             data[place] = value
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(InvalidPickle):
             pickles.decode(bytes(data))
 
-    def test_the_stand_ins_stay_clean(self) -> None:
-        """No message leaves anything behind in what reads the next one."""
+    def test_a_message_cannot_change_the_decoding_of_the_next(self) -> None:
+        """The stand-ins for classes have no attributes that a message can set."""
         for data in (
             b"\x80\x03cconplyent._msg\nMSG\n}X\x01\0\0\0aK\x01sb.",
             b"\x80\x03cconplyent._msg\nMSGType\nK\x01\x85RX\x01\0\0\0aK\x01\x86b.",
         ):
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidPickle):
                 pickles.decode(data)
         assert pickles.decode(_sent({"a": 1}))[2] == {"a": 1}
 
 
 class TestWriting:
-    """What goes out."""
+    """Encoding."""
 
     @pytest.mark.parametrize(("value", "member"), [((0,), MSGType.ACKNOWLEDGE), (5, MSGType.SYNC)])
-    def test_it_is_read_by_the_client(self, value: Any, member: MSGType) -> None:
-        """The ordinary unpickler makes the original's classes of it."""
+    def test_encoded_messages_are_read_by_the_ordinary_unpickler(self, value: Any, member: MSGType) -> None:
+        """It builds the classes of conplyent."""
         data = pickles.encode(value, True, {"request_id": 1, "details": ["a", "a"]})
         message = pickle.loads(data)
 
@@ -229,8 +230,8 @@ class TestWriting:
             (datetime(2026, 11, 23, 8), datetime(2026, 11, 23, 8)),
         ],
     )
-    def test_plain_values(self, value: Any, sent: Any) -> None:
-        """None would end the client's listener, and what it cannot import comes as text."""
+    def test_values_that_the_client_cannot_read_become_texts(self, value: Any, sent: Any) -> None:
+        """So does None, which would end the client's listener."""
         assert pickles.plain(value) == sent
 
     @pytest.mark.parametrize(
@@ -247,8 +248,8 @@ class TestWriting:
             (Exception("some"), RuntimeError, ("some",)),
         ],
     )
-    def test_errors(self, error: BaseException, kind: type, args: tuple[Any, ...]) -> None:
-        """Errors arrive as exceptions of Python's own with plain arguments, and survive the way."""
+    def test_errors_become_builtin_exceptions(self, error: BaseException, kind: type, args: tuple[Any, ...]) -> None:
+        """They have plain arguments and can be pickled."""
         found = pickle.loads(pickle.dumps(pickles.plain(error)))
 
         assert type(found) is kind

@@ -1,4 +1,4 @@
-"""The messages of the stock wire: what clients ask, and answers in the order and with the numbers that they want."""
+"""The messages of conplyent's wire: requests of clients, and answers with the numbers that they expect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from smartmob.commands.conplyent import pickles, protocol
-from smartmob.commands.conplyent.decoder import Refused
-from smartmob.commands.conplyent.protocol import Answer, Command, Heartbeat, Sync
+from smartmob.commands.conplyent.decoder import InvalidPickle
+from smartmob.commands.conplyent.protocol import AnswerEncoder, CommandRequest, Heartbeat, Sync
 from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire
 
 
@@ -23,13 +23,13 @@ def _sent(kind: Any, fields: dict[str, Any], request: bool = True) -> bytes:
     return pickles.encode(kind, request, fields)
 
 
-def test_what_a_client_asks() -> None:
-    """Heartbeats, the list of commands, and commands; its answers to heartbeats need nothing."""
+def test_requests_of_a_client_are_parsed() -> None:
+    """Its answer to a heartbeat needs no answer."""
     assert protocol.parse(_sent(protocol.HEARTBEAT, {})) == Heartbeat()
     assert protocol.parse(_sent(protocol.HEARTBEAT, {}, False)) is None
     assert protocol.parse(_sent(protocol.SYNC, {})) == Sync()
     fields = {"cmd_id": "ls", "args": ("/",), "keywargs": {"a": 1}}
-    assert protocol.parse(_sent(protocol.COMMAND, fields)) == Command("ls", ("/",), {"a": 1})
+    assert protocol.parse(_sent(protocol.COMMAND, fields)) == CommandRequest("ls", ("/",), {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def test_what_a_client_asks() -> None:
         (protocol.COMMAND, {"cmd_id": "ls", "args": (), "keywargs": {1: 2}}),
     ],
 )
-def test_what_no_client_says(kind: Any, fields: dict[str, Any]) -> None:
-    """Messages of the server's kind and commands without their fields are refused."""
-    with pytest.raises(Refused):
+def test_messages_that_no_client_sends_are_refused(kind: Any, fields: dict[str, Any]) -> None:
+    """These are messages of a server, and commands without their fields."""
+    with pytest.raises(InvalidPickle):
         protocol.parse(_sent(kind, fields))
 
 
-def test_an_answer() -> None:
-    """Acknowledgement, details numbered from 0, and the end with the next number."""
-    answer = Answer(7)
+def test_an_answer_is_numbered_as_the_client_expects() -> None:
+    """ACKNOWLEDGE comes first, DETAILS are numbered from 0, and COMPLETE has the next number."""
+    answer = AnswerEncoder(7)
     frames = answer.acknowledge() + answer.detail("echo") + answer.detail(None) + answer.complete(-1)
 
     assert _messages(frames) == [
@@ -62,26 +62,26 @@ def test_an_answer() -> None:
     ]
 
 
-def test_no_request_is_0() -> None:
-    """A client that sees 0 throws its queue away and hangs."""
+def test_request_0_is_refused() -> None:
+    """A client that gets 0 throws its queue away and waits without end."""
     with pytest.raises(ValueError, match="request 0"):
-        Answer(0)
+        AnswerEncoder(0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_lines(size: int) -> None:
-    """Output in pieces of any size becomes lines with their line ends, as text mode reads them, and nothing is lost."""
+def test_output_is_cut_into_lines_as_in_text_mode(size: int) -> None:
+    """Nothing is lost, whatever the sizes of the pieces are."""
     data = "one\nzwei ü\r\ndrei\rfour".encode()
-    answer = Answer(1)
+    answer = AnswerEncoder(1)
     frames = b"".join(answer.output(data[at : at + size]) for at in range(0, len(data), size))
     frames += answer.output(b"", last=True)
 
     assert [fields["details"] for _, fields in _messages(frames)] == ["one\n", "zwei ü\n", "drei\n", "four"]
 
 
-def test_a_line_without_an_end() -> None:
-    """It is sent in parts, so that memory stays bounded."""
-    answer = Answer(1)
+def test_a_line_without_an_end_is_sent_in_parts() -> None:
+    """So memory stays bounded."""
+    answer = AnswerEncoder(1)
     frames = b"".join(answer.output(b"x" * 300_000) for _ in range(8)) + answer.output(b"", last=True)
     details = [fields["details"] for _, fields in _messages(frames)]
 
@@ -89,8 +89,8 @@ def test_a_line_without_an_end() -> None:
     assert len(details) > 1
 
 
-def test_the_echo_is_short() -> None:
-    """A client drops it, so a megabyte that came is not sent back."""
+def test_the_echo_of_long_arguments_is_cut_off() -> None:
+    """The client drops the echo, so a megabyte is not sent back."""
     assert protocol.echo("ls", ("/",), {}) == "ls ('/',) {}"
     assert len(protocol.echo("wrfile", ("/x", b"x" * 1_000_000), {})) < 100
     assert len(protocol.echo("x", tuple(range(10_000)), {})) < 10_000

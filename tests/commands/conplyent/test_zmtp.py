@@ -1,4 +1,4 @@
-"""The wire of ZeroMQ: what a real peer sends is understood however it is cut, and everything else is refused."""
+"""The wire protocol of ZeroMQ: what a real peer sends is understood however it is cut, the rest is refused."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _greeted() -> Wire:
 
 
 class TestHandshake:
-    """Greeting and READY."""
+    """The greeting and READY."""
 
-    def test_what_is_sent(self) -> None:
-        """The greeting goes out at once, READY after the peer's greeting, each once."""
+    def test_greeting_and_ready_are_sent_once(self) -> None:
+        """The greeting is sent at once, READY after the greeting of the peer."""
         wire = Wire(LIMIT)
 
         assert wire.to_send() == GREETING
@@ -43,7 +43,7 @@ class TestHandshake:
         assert wire.ready
 
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "message"),
         [
             (b"GET / HTTP/1.1\r\n\r\n", "not ZeroMQ"),
             (b"\xff" + bytes(8) + b"\x7e" + bytes(54), "not ZeroMQ"),
@@ -56,32 +56,32 @@ class TestHandshake:
             (GREETING + command(b"READY", b"\x0bSock"), "cut off"),
         ],
     )
-    def test_what_is_refused(self, data: bytes, said: str) -> None:
-        """Whoever does not speak ZMTP 3 with PAIR and NULL is told apart before anything else happens."""
-        with pytest.raises(WireError, match=said):
+    def test_peers_that_do_not_fit_are_refused(self, data: bytes, message: str) -> None:
+        """A peer must speak ZMTP 3 with a PAIR socket and the mechanism NULL."""
+        with pytest.raises(WireError, match=message):
             Wire(LIMIT).receive(data)
 
 
 class TestFrames:
-    """Messages."""
+    """Frames and commands."""
 
     @given(st.lists(st.binary(max_size=600), max_size=6), st.lists(st.integers(min_value=0), max_size=12))
-    def test_cut_anywhere(self, bodies: list[bytes], places: list[int]) -> None:
-        """The same messages come out of the same bytes, wherever the network cuts them."""
+    def test_messages_survive_any_cuts(self, bodies: list[bytes], places: list[int]) -> None:
+        """The same bytes give the same messages, wherever the network cuts them."""
         wire = Wire(LIMIT)
         found = [m for part in _cut(HELLO + b"".join(map(frame, bodies)), places) for m in wire.receive(part)]
 
         assert found == bodies
 
-    def test_a_ping(self) -> None:
-        """A PING of libzmq is answered with its own context."""
+    def test_a_ping_is_answered_with_its_context(self) -> None:
+        """The time to live is not part of the answer."""
         wire = _greeted()
         wire.receive(command(b"PING", b"\x00\x10context"))
 
         assert wire.to_send() == command(b"PONG", b"context")
 
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "message"),
         [
             (b"\x02" + (LIMIT + 1).to_bytes(8, "big"), "at most"),
             (b"\x02" + b"\xff" * 8, "at most"),
@@ -91,14 +91,14 @@ class TestFrames:
             (command(b"ERROR", b"\x03bad"), "reported an error"),
         ],
     )
-    def test_what_is_refused(self, data: bytes, said: str) -> None:
-        """What is too large is refused by its head, before a byte of it is held."""
-        with pytest.raises(WireError, match=said):
+    def test_invalid_frames_are_refused_by_their_heads(self, data: bytes, message: str) -> None:
+        """A frame that is too large is refused before its body is held."""
+        with pytest.raises(WireError, match=message):
             _greeted().receive(data)
 
     @given(st.binary(max_size=300))
-    def test_garbage(self, data: bytes) -> None:
-        """Any bytes give messages or a WireError, and nothing else."""
+    def test_any_bytes_raise_only_wire_errors(self, data: bytes) -> None:
+        """Any bytes give messages or a WireError."""
         for wire in (Wire(LIMIT), _greeted()):
             with contextlib.suppress(WireError):
                 wire.receive(data)

@@ -1,0 +1,95 @@
+"""Reads the output of jobs, while they run and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from smartmob.commands.call import ReplySink
+from smartmob.commands.job_queries import JobQueries
+from smartmob.commands.model import Outcome
+from smartmob.commands.running_job import RunningJob
+from smartmob.commands.spool import Spools
+from smartmob.commands.supervisor import JobSupervisor
+
+CHUNK_BYTES = 256 * 1024
+"""The most output that is read at a time."""
+
+
+class OutputReader:
+    """The output of all jobs. A reader is described by the offset of its next byte."""
+
+    def __init__(self, jobs: JobQueries, supervisor: JobSupervisor, spools: Spools) -> None:
+        self._jobs = jobs
+        self._supervisor = supervisor
+        self._spools = spools
+
+    async def read(self, job_id: int, offset: int | None, *, follow: bool) -> tuple[int, AsyncIterator[bytes]]:
+        """Return the offset of the first byte from `offset` on that is kept, and the output from there.
+
+        With `follow` the output goes on until the job ends. Raises NotFound.
+        """
+        running = self._supervisor.find(job_id)
+        if running is None and not self._spools.has(job_id):
+            job = await self._jobs.get(job_id)
+            return job.output_bytes, self._chunks(job_id, None, 0, 0)
+        spool = running.spool if running is not None else self._spools.find(job_id)
+        first = min(max(offset or 0, spool.start), spool.end)
+        if running is not None and follow:
+            return first, self._chunks(job_id, running, first, None)
+        return first, self._chunks(job_id, None, first, spool.end)
+
+    async def _chunks(
+        self, job_id: int, running: RunningJob | None, offset: int, end: int | None
+    ) -> AsyncIterator[bytes]:
+        while end is None or offset < end:
+            spool = running.spool if running is not None else self._spools.find(job_id)
+            offset = max(offset, spool.start)
+            data = spool.read(offset, CHUNK_BYTES) if offset < spool.end else b""
+            if data:
+                offset += len(data)
+                yield data
+            elif running is None or running.outcome is not None:
+                return
+            else:
+                await running.wait_for_output(offset)
+
+    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
+        """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound.
+
+        With `hold` the job waits for this reader before output is dropped that it has not received.
+        """
+        running = self._supervisor.find(job_id)
+        if running is not None:
+            return await self.follow_running(running, offset, sink, hold=hold)
+        job = await self._jobs.get(job_id)
+        spool = self._spools.find(job_id) if self._spools.has(job_id) else None
+        if offset < job.kept_from:
+            sink.report_gap(offset, job.kept_from)
+            offset = job.kept_from
+        while spool is not None and offset < spool.end:
+            data = spool.read(offset, CHUNK_BYTES)
+            await sink.send_output(offset, data)
+            offset += len(data)
+        error = None if job.error is None else RuntimeError(job.error)
+        return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error)
+
+    async def follow_running(self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool) -> Outcome:
+        """Send the output of a running job to `sink` from `offset` on until the job ends; return how."""
+        spool = job.spool
+        try:
+            while True:
+                if offset < spool.start:
+                    sink.report_gap(offset, spool.start)
+                    offset = spool.start
+                if hold:
+                    job.hold(sink, offset)
+                if offset < spool.end:
+                    data = spool.read(offset, CHUNK_BYTES)
+                    await sink.send_output(offset, data)
+                    offset += len(data)
+                elif job.outcome is not None:
+                    return job.outcome
+                else:
+                    await job.wait_for_output(offset)
+        finally:
+            job.release(sink)
