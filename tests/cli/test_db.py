@@ -39,7 +39,7 @@ async def test_status(db: Any) -> None:
 async def test_migrate(db: Any, database_url: str) -> None:
     """Missing migrations are applied once, and status ends with 1 until then."""
     admin = await asyncpg.connect(database_url)
-    await admin.execute("DROP TABLE marks; DELETE FROM schema_migrations WHERE feature = 'marks'")
+    await admin.execute("DROP TABLE marks; DELETE FROM schema_migrations WHERE room = 'marks'")
     await admin.close()
     code, output, _ = await db("status")
     assert code == 1
