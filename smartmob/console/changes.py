@@ -58,10 +58,10 @@ async def happenings(services: Services, start: datetime, end: datetime, most: i
     after = None
     while True:
         page = await services.processes.events(None, start, end, after, 1_000)
-        found = [*found, *(kept.happening for kept in page)][-most:]
+        found = [*found, *(kept.event for kept in page)][-most:]
         if len(page) < 1_000:
             return found
-        after = (page[-1].happening.at, page[-1].id)
+        after = (page[-1].event.at, page[-1].id)
 
 
 def _of_processes(happened: Iterable[ProcessEvent]) -> Iterator[Change]:

@@ -30,12 +30,12 @@ class Writer:
         if self.away:
             self.refused.set()
             raise Unavailable
-        if self.refused_number in [row.happening.detail["n"] for row in rows]:
+        if self.refused_number in [row.event.detail["n"] for row in rows]:
             raise ValueError("refused for its content")
-        self.stored += [row.happening.detail["n"] for row in rows]
+        self.stored += [row.event.detail["n"] for row in rows]
 
 
-def _happening(number: int) -> ProcessEvent:
+def _event(number: int) -> ProcessEvent:
     return ProcessEvent(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
 
 
@@ -49,15 +49,15 @@ async def test_everything_is_written_in_order() -> None:
     tasks, writer = TaskRegistry(), Writer()
     recorder = _recorder(writer, tasks)
     recorder.start()
-    recorder.add(_happening(0))
+    recorder.add(_event(0))
     await until(lambda: writer.stored == [0])
     writer.away = True
     for number in range(1, 3000):
-        recorder.add(_happening(number))
+        recorder.add(_event(number))
     await writer.refused.wait()
     writer.away = False
     await until(lambda: len(writer.stored) == 3000)
-    recorder.add(_happening(3000))
+    recorder.add(_event(3000))
     await recorder.close()
     assert writer.stored == list(range(3001))
     await tasks.close()
@@ -69,7 +69,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away() -> None:
     writer.away = True
     recorder = _recorder(writer, tasks)
     recorder.start()
-    recorder.add(_happening(0))
+    recorder.add(_event(0))
     await writer.refused.wait()
     await recorder.close()
     assert writer.stored == []
@@ -82,7 +82,7 @@ async def test_a_refused_event_is_left_out_alone() -> None:
     writer.refused_number = 3
     recorder = _recorder(writer, tasks)
     for number in range(8):
-        recorder.add(_happening(number))
+        recorder.add(_event(number))
     with structlog.testing.capture_logs() as lines:
         recorder.start()
         await until(lambda: len(writer.stored) == 7)

@@ -26,12 +26,12 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
 async def test_a_sample_is_of_the_whole_tree(busy: subprocess.Popen[bytes]) -> None:
     """Processor time since the sample before, memory, and how many they are."""
     sampler, moment = Sampler(), 0.0
-    assert sampler.sweep({"a": busy.pid}, moment)["a"].cpu_percent == 0
+    assert sampler.sample({"a": busy.pid}, moment)["a"].cpu_percent == 0
 
     def used() -> bool:
         nonlocal moment
         moment += 0.001
-        sample = sampler.sweep({"a": busy.pid}, moment).get("a")
+        sample = sampler.sample({"a": busy.pid}, moment).get("a")
         return sample is not None and sample.cpu_percent > 0 and sample.processes == 2 and sample.memory > 40_000_000
 
     await until(used)
@@ -42,5 +42,5 @@ def test_what_has_ended_has_no_sample() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     sampler = Sampler()
-    samples = sampler.sweep({"gone": process.pid, "own": os.getpid()}, 1.0)
+    samples = sampler.sample({"gone": process.pid, "own": os.getpid()}, 1.0)
     assert list(samples) == ["own"]

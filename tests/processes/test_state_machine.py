@@ -35,7 +35,7 @@ class Replay:
 
     def run(self) -> None:
         """Come to a running process."""
-        assert self(m.StartAsked()) == [m.Prepare()]
+        assert self(m.StartRequested()) == [m.Prepare()]
         assert self(m.Prepared()) == [m.Spawn()]
         assert self(m.Started(next(self.pids))) == []
         assert self.machine.state == model.RUNNING
@@ -60,9 +60,9 @@ def replay() -> Replay:
 def test_goes_through_its_preparation_to_running(replay: Replay) -> None:
     """The states of seed 002, one after the other."""
     assert replay.machine.state == model.PENDING
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     for state in (model.DOWNLOADING, model.UNPACKING, model.PROCESSING):
-        assert replay(m.Advanced(state)) == []
+        assert replay(m.PreparationAdvanced(state)) == []
         assert replay.machine.state == state
     assert replay(m.Prepared()) == [m.Spawn()]
     assert replay(m.Started(77)) == []
@@ -72,10 +72,10 @@ def test_goes_through_its_preparation_to_running(replay: Replay) -> None:
 @pytest.mark.parametrize("failure", sorted(model.FAILURES))
 def test_a_failed_preparation_stays_failed_until_somebody_asks(replay: Replay, failure: str) -> None:
     """Its state names the failure, its detail the reason; asked again, it begins anew."""
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     assert replay(m.PreparationFailed(failure, "why")) == []
     assert (replay.machine.state, replay.machine.detail, replay.machine.idle) == (failure, "why", True)
-    assert replay(m.StartAsked(fresh=True)) == [m.Prepare()]
+    assert replay(m.StartRequested(restart=True)) == [m.Prepare()]
     assert (replay.machine.state, replay.machine.detail) == (model.PENDING, "")
 
 
@@ -115,14 +115,14 @@ def test_whoever_has_lived_long_is_well_again(replay: Replay) -> None:
     assert replay.machine.state == model.BACKOFF
     replay.ring()
     replay(m.Started(3))
-    assert replay.die(after=m.YOUNG) == [m.Spawn()]
+    assert replay.die(after=m.MINIMUM_UPTIME_SECONDS) == [m.Spawn()]
     replay(m.Started(4))
     assert replay.die(after=1) == [m.Spawn()]
 
 
 def test_a_program_that_cannot_be_started_never_makes_a_busy_loop(replay: Replay) -> None:
     """It counts as a death, and the reason is shown."""
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     replay(m.Prepared())
     assert replay(m.StartFailed("no such file")) == [m.Spawn()]
     [alarm] = replay(m.StartFailed("no such file"))
@@ -136,21 +136,21 @@ def test_pauses_vary_within_their_bounds(chance: float) -> None:
     """So that many do not try at the same moment; never more than the longest."""
     for deaths in range(2, 40):
         machine = ProcessStateMachine(10, lambda: chance)
-        machine.handle(m.StartAsked(), 0)
+        machine.handle(m.StartRequested(), 0)
         machine.handle(m.Prepared(), 0)
         for _ in range(deaths):
             [*_, last] = machine.handle(m.StartFailed(""), 0)
             if isinstance(last, m.StartTimer):
                 machine.handle(m.TimerFired(last.number), 0)
         assert isinstance(last, m.StartTimer)
-        plain = min(m.LONGEST_PAUSE, m.FIRST_PAUSE * 2.0 ** (deaths - 2))
-        assert plain * (1 - m.JITTER) - 1e-9 <= last.at <= min(m.LONGEST_PAUSE, plain * (1 + m.JITTER) + 1e-9)
+        plain = min(m.LONGEST_PAUSE_SECONDS, m.FIRST_PAUSE_SECONDS * 2.0 ** (deaths - 2))
+        assert plain * (1 - m.JITTER) - 1e-9 <= last.at <= min(m.LONGEST_PAUSE_SECONDS, plain * (1 + m.JITTER) + 1e-9)
 
 
 def test_a_stop_asks_and_then_insists(replay: Replay) -> None:
     """SIGTERM, the time it has, and then the end of the whole tree."""
     replay.run()
-    terminate, alarm = replay(m.StopAsked())
+    terminate, alarm = replay(m.StopRequested())
     assert terminate == m.Terminate()
     assert isinstance(alarm, m.StartTimer)
     assert alarm.at == replay.now + 10
@@ -165,7 +165,7 @@ def test_a_stop_asks_and_then_insists(replay: Replay) -> None:
 def test_what_a_stopped_program_leaves_has_the_rest_of_the_time(replay: Replay) -> None:
     """The leader has ended, its tree has not: it is asked, too, and killed when the time is up."""
     replay.run()
-    replay(m.StopAsked())
+    replay(m.StopRequested())
     assert replay(m.Exited(0)) == [m.Terminate()]
     assert replay.machine.state == model.STOPPING
     assert replay.ring() == [m.Kill()]
@@ -182,9 +182,9 @@ def test_a_stop_of_what_does_not_run_is_done_at_once(replay: Replay, state: str)
         replay(m.Started(2))
         replay.die(after=1)
     elif state == "failure":
-        replay(m.StartAsked())
+        replay(m.StartRequested())
         replay(m.PreparationFailed(model.NO_PROCFILE))
-    assert replay(m.StopAsked()) == []
+    assert replay(m.StopRequested()) == []
     assert (replay.machine.state, replay.machine.idle, replay.machine.next_try) == (model.STOPPED, True, None)
     if replay.alarm is not None:
         assert replay.ring() == []
@@ -192,9 +192,9 @@ def test_a_stop_of_what_does_not_run_is_done_at_once(replay: Replay, state: str)
 
 def test_a_stop_while_it_is_prepared_gives_the_preparation_up(replay: Replay) -> None:
     """It is stopped when the preparation has ended."""
-    replay(m.StartAsked())
-    replay(m.Advanced(model.DOWNLOADING))
-    assert replay(m.StopAsked()) == [m.GiveUp()]
+    replay(m.StartRequested())
+    replay(m.PreparationAdvanced(model.DOWNLOADING))
+    assert replay(m.StopRequested()) == [m.CancelPreparation()]
     assert (replay.machine.state, replay.machine.idle) == (model.STOPPING, False)
     assert replay(m.PreparationFailed(model.STOPPED)) == []
     assert (replay.machine.state, replay.machine.idle) == (model.STOPPED, True)
@@ -202,26 +202,26 @@ def test_a_stop_while_it_is_prepared_gives_the_preparation_up(replay: Replay) ->
 
 def test_a_stop_that_comes_when_the_preparation_just_ended_starts_nothing(replay: Replay) -> None:
     """What was prepared is kept for the next start."""
-    replay(m.StartAsked())
-    replay(m.StopAsked())
+    replay(m.StartRequested())
+    replay(m.StopRequested())
     assert replay(m.Prepared()) == []
     assert replay.machine.state == model.STOPPED
-    assert replay(m.StartAsked()) == [m.Spawn()]
+    assert replay(m.StartRequested()) == [m.Spawn()]
 
 
 def test_a_start_after_a_stop_while_it_is_prepared_prepares_again(replay: Replay) -> None:
     """The last wish counts."""
-    replay(m.StartAsked())
-    replay(m.StopAsked())
-    replay(m.StartAsked())
+    replay(m.StartRequested())
+    replay(m.StopRequested())
+    replay(m.StartRequested())
     assert replay(m.PreparationFailed(model.STOPPED)) == [m.Prepare()]
 
 
 def test_a_stop_while_it_is_started_ends_what_was_started(replay: Replay) -> None:
     """It cannot be told apart from a running one by then."""
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     replay(m.Prepared())
-    assert replay(m.StopAsked()) == []
+    assert replay(m.StopRequested()) == []
     assert not replay.machine.idle
     actions = replay(m.Started(5))
     assert isinstance(actions[0], m.Terminate)
@@ -230,9 +230,9 @@ def test_a_stop_while_it_is_started_ends_what_was_started(replay: Replay) -> Non
 
 def test_a_stop_while_a_start_fails_lets_it_rest(replay: Replay) -> None:
     """There is nothing to end."""
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     replay(m.Prepared())
-    replay(m.StopAsked())
+    replay(m.StopRequested())
     assert replay(m.StartFailed("no")) == []
     assert (replay.machine.state, replay.machine.idle) == (model.STOPPED, True)
 
@@ -240,9 +240,9 @@ def test_a_stop_while_a_start_fails_lets_it_rest(replay: Replay) -> None:
 def test_a_start_of_what_was_stopped_is_pending(replay: Replay) -> None:
     """It is under way, and what is shown must not say that it still rests."""
     replay.run()
-    for event in (m.StopAsked(), m.Exited(-15), m.TreeGone()):
+    for event in (m.StopRequested(), m.Exited(-15), m.TreeGone()):
         replay(event)
-    assert replay(m.StartAsked(fresh=True)) == [m.Spawn()]
+    assert replay(m.StartRequested(restart=True)) == [m.Spawn()]
     assert replay.machine.state == model.PENDING
 
 
@@ -250,7 +250,7 @@ def test_a_restart_stops_and_starts_at_once(replay: Replay) -> None:
     """However young it is, and however often it died before."""
     replay.run()
     for _ in range(3):
-        assert isinstance(replay(m.StartAsked(fresh=True))[0], m.Terminate)
+        assert isinstance(replay(m.StartRequested(restart=True))[0], m.Terminate)
         assert replay(m.Exited(-15)) == [m.Terminate()]
         assert replay(m.TreeGone()) == [m.Spawn()]
         replay(m.Started(next(replay.pids)))
@@ -265,7 +265,7 @@ def test_a_restart_ends_a_pause(replay: Replay) -> None:
     replay.die(after=1)
     alarm = replay.alarm
     assert alarm is not None
-    assert replay(m.StartAsked(fresh=True)) == [m.Spawn()]
+    assert replay(m.StartRequested(restart=True)) == [m.Spawn()]
     replay(m.Started(3))
     assert replay(m.TimerFired(alarm.number)) == []
 
@@ -273,8 +273,8 @@ def test_a_restart_ends_a_pause(replay: Replay) -> None:
 def test_a_stop_after_a_restart_counts(replay: Replay) -> None:
     """The last wish counts."""
     replay.run()
-    replay(m.StartAsked(fresh=True))
-    assert replay(m.StopAsked()) == []
+    replay(m.StartRequested(restart=True))
+    assert replay(m.StopRequested()) == []
     replay(m.Exited(0))
     assert replay(m.TreeGone()) == []
     assert replay.machine.state == model.STOPPED
@@ -283,12 +283,12 @@ def test_a_stop_after_a_restart_counts(replay: Replay) -> None:
 def test_a_start_of_what_runs_does_nothing(replay: Replay) -> None:
     """It is as it should be."""
     replay.run()
-    assert replay(m.StartAsked()) == []
+    assert replay(m.StartRequested()) == []
 
 
 def test_says_what_happens(replay: Replay) -> None:
     """In words for those who look on."""
-    replay(m.StartAsked())
+    replay(m.StartRequested())
     replay(m.Prepared())
     assert replay.told(m.Started(9)) == ["started, pid 9"]
     assert replay.told(m.Exited(3), after=1) == ["exited 3"]
@@ -296,7 +296,7 @@ def test_says_what_happens(replay: Replay) -> None:
     assert replay.told(m.Started(10)) == ["started, pid 10"]
     assert replay.told(m.Exited(-11), after=1) == ["ended by signal 11"]
     assert replay.told(m.TreeGone()) == ["restarting in 0.5 s"]
-    assert m.describe(None) == "ended, nobody knows how"
+    assert m.describe(None) == "exited with an unknown status"
 
 
 WISHES = st.lists(st.sampled_from(["start", "restart", "stop", "world", "world", "world", "time"]), max_size=60)
@@ -312,7 +312,7 @@ def test_no_history_leads_astray(wishes: list[str], choices: list[int]) -> None:
         elif wish == "time":
             world.time(machine)
         else:
-            event = m.StopAsked() if wish == "stop" else m.StartAsked(fresh=wish == "restart")
+            event = m.StopRequested() if wish == "stop" else m.StartRequested(restart=wish == "restart")
             world.carry_out(machine.handle(event, world.now))
     machine_wants = machine.wanted
     for _ in range(50):
@@ -349,7 +349,7 @@ class World:
                 case m.Prepare():
                     assert not (self.preparing or self.spawning or self.running)
                     self.preparing, self.given_up = True, False
-                case m.GiveUp():
+                case m.CancelPreparation():
                     assert self.preparing
                     self.given_up = True
                 case m.Spawn():

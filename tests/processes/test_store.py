@@ -118,6 +118,6 @@ async def test_events_are_kept_once_and_found(write: Writing) -> None:
     assert await find(None, None, None, None, 100) == kept
     assert await find("app.1", None, None, None, 100) == kept[1::2]
     assert await find(None, NOW + timedelta(seconds=3), NOW + timedelta(seconds=5), None, 100) == kept[3:5]
-    assert await find(None, None, None, (kept[2].happening.at, kept[2].id), 3) == kept[3:6]
+    assert await find(None, None, None, (kept[2].event.at, kept[2].id), 3) == kept[3:6]
     await write.store.expire(NOW + timedelta(seconds=8))
     assert await find(None, None, None, None, 100) == kept[8:]

@@ -14,7 +14,8 @@ from smartmob.errors import Conflict
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
-from smartmob.processes.supervisor import PreparationError, Supervisor, SupervisorDependencies
+from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
+from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 from tests.kernel.subprocesses.families import living
 from tests.kernel.subprocesses.files import no_more_files
 from tests.waiting import until
@@ -36,15 +37,20 @@ class Stage:
         self.gate.set()
         self.error: Exception | None = None
         self.prepared = 0
-        self.told: list[str] = []
-        around = SupervisorDependencies(
-            self.spawner, self.tasks, self._prepare, lambda found: self.told.append(found.kind)
+        self.published: list[str] = []
+        self.digests: list[str | None] = []
+        dependencies = SupervisorDependencies(
+            self.spawner,
+            self.tasks,
+            prepare=self._prepare,
+            publish=lambda event: self.published.append(event.kind),
+            on_digest=lambda definition: self.digests.append(definition.digest),
         )
-        self.supervisor = Supervisor(DEFINITION, around, 10_000)
+        self.supervisor = Supervisor(DEFINITION, dependencies, 10_000)
         self._folder = folder
 
-    async def _prepare(self, supervisor: Supervisor) -> model.Ready:
-        supervisor.advance(model.DOWNLOADING, (1, 2))
+    async def _prepare(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
+        listener.advanced(model.DOWNLOADING, (1, 2))
         self.prepared += 1
         await self.gate.wait()
         if self.error is not None:
@@ -58,7 +64,7 @@ class Stage:
 
     async def close(self) -> None:
         self.supervisor.stop()
-        await self.supervisor.rested()
+        await self.supervisor.wait_stopped()
         await self.spawner.close()
         await self.tasks.close()
 
@@ -75,12 +81,12 @@ async def test_starts_and_rests(stage: Stage) -> None:
     stage.supervisor.start()
     running = await stage.become(model.RUNNING)
     assert running.pid is not None
-    await until(lambda: stage.supervisor.channel.tail(1) == ["hello"])
+    await until(lambda: stage.supervisor.output.tail(1) == ["hello"])
     stage.supervisor.stop()
-    await asyncio.gather(stage.supervisor.rested(), stage.supervisor.rested())
+    await asyncio.gather(stage.supervisor.wait_stopped(), stage.supervisor.wait_stopped())
     assert living([running.pid]) == []
-    assert stage.told == ["started", "stopping", "exited", "stopped"]
-    await stage.supervisor.rested()
+    assert stage.published == ["started", "stopping", "exited", "stopped"]
+    await stage.supervisor.wait_stopped()
 
 
 async def test_a_second_start_needs_no_second_preparation(stage: Stage) -> None:
@@ -88,7 +94,7 @@ async def test_a_second_start_needs_no_second_preparation(stage: Stage) -> None:
     stage.supervisor.start()
     await stage.become(model.RUNNING)
     stage.supervisor.stop()
-    await stage.supervisor.rested()
+    await stage.supervisor.wait_stopped()
     stage.supervisor.start()
     await stage.become(model.RUNNING)
     assert stage.prepared == 1
@@ -100,7 +106,7 @@ async def test_a_stop_gives_up_a_preparation_that_hangs(stage: Stage) -> None:
     stage.supervisor.start()
     assert (await stage.become(model.DOWNLOADING)).downloaded == (1, 2)
     stage.supervisor.stop()
-    await stage.supervisor.rested()
+    await stage.supervisor.wait_stopped()
     assert stage.supervisor.snapshot().state == model.STOPPED
     stage.gate.set()
     stage.supervisor.start()
@@ -111,7 +117,7 @@ async def test_a_stop_before_the_preparation_has_begun(stage: Stage) -> None:
     """In the same moment as the start."""
     stage.supervisor.start()
     stage.supervisor.stop()
-    await stage.supervisor.rested()
+    await stage.supervisor.wait_stopped()
     assert (stage.prepared, stage.supervisor.snapshot().state) == (0, model.STOPPED)
 
 
@@ -130,7 +136,7 @@ async def test_a_failed_preparation_is_shown(stage: Stage) -> None:
     failed = await stage.become(model.NO_PROCFILE)
     assert (failed.detail, failed.pid) == ("there is none", None)
     stage.error = None
-    stage.supervisor.start(fresh=True)
+    stage.supervisor.restart()
     await stage.become(model.RUNNING)
 
 
@@ -148,7 +154,7 @@ async def test_a_start_without_files_is_tried_again(stage: Stage) -> None:
         stage.supervisor.start()
         refused = await stage.become(model.BACKOFF)
     assert "Too many open files" in refused.detail
-    stage.supervisor.start(fresh=True)
+    stage.supervisor.restart()
     await stage.become(model.RUNNING)
 
 

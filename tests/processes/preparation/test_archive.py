@@ -126,7 +126,7 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     "link to absolute": ([("a", Link("/etc/passwd"))], "leads out of the source"),
     "link to nothing": ([("a", Link(""))], "leads out of the source"),
     "deep link out": ([("a/b/c", Link("../../../evil"))], "leads out of the source"),
-    "file through a link": ([("a", Link("b")), ("b/x", ""), ("a/y", "evil")], "takes 'a' for a folder"),
+    "file through a link": ([("a", Link("b")), ("b/x", ""), ("a/y", "evil")], "uses 'a' as a folder"),
     "link in place of a folder": ([("a/x", ""), ("a", Link("b"))], "both a folder and something else"),
     "link by a link": (
         [("a/b/up", Link("../..")), ("x", Link("a/b/up/../evil")), ("a/b/evil", "")],
@@ -139,9 +139,9 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     ),
     "links in a circle": ([("a", Link("b")), ("b", Link("a"))], "leads out of the source"),
     "link above the root": ([("app/Procfile", ""), ("app/x", Link(".."))], "leads out of the source"),
-    "twice": ([("a", "1"), ("a", "2")], "comes twice"),
-    "twice by another name": ([("a", "1"), ("./a", "2")], "comes twice"),
-    "file and folder": ([("a", "1"), ("a/b", "2")], "takes 'a' for a folder"),
+    "twice": ([("a", "1"), ("a", "2")], "occurs twice"),
+    "twice by another name": ([("a", "1"), ("./a", "2")], "occurs twice"),
+    "file and folder": ([("a", "1"), ("a/b", "2")], "uses 'a' as a folder"),
     "folder and file": ([("a/b", "1"), ("a", "2")], "both a folder and something else"),
     "the top as a file": ([(".", "1")], "both a folder and something else"),
     "device": ([("null", Special())], "neither a file nor a folder nor a link"),
@@ -170,8 +170,8 @@ def test_nothing_leaves_the_folder(kind: Kind, case: str, tmp_path: Path) -> Non
     [
         ([("evil", HardLink("/etc/passwd"))], "must be relative"),
         ([("evil", HardLink("../archive"))], "leads out of its folder"),
-        ([("evil", HardLink("later")), ("later", "x")], "no file before it"),
-        ([("a", Link("b")), ("b", ""), ("evil", HardLink("a"))], "no file before it"),
+        ([("evil", HardLink("later")), ("later", "x")], "not a file before it"),
+        ([("a", Link("b")), ("b", ""), ("evil", HardLink("a"))], "not a file before it"),
         ([("pipe", Special(tarfile.FIFOTYPE))], "neither a file nor a folder nor a link"),
         ([("disk", Special(tarfile.BLKTYPE))], "neither a file nor a folder nor a link"),
         ([("odd", Special(b"Z"))], "takes|neither"),
@@ -202,7 +202,7 @@ def test_what_was_compressed_too_well_is_refused(kind: Kind, tmp_path: Path) -> 
     _unpack(tmp_path, make_archive(kind, {"a": bytes(450_000)}), SMALL)
     (tmp_path / "more").mkdir()
 
-    with pytest.raises(ArchiveError, match="more than 500000 bytes, far more than the 10-fold of its size"):
+    with pytest.raises(ArchiveError, match="more than 500000 bytes, more than 10 times its size"):
         _unpack(tmp_path / "more", make_archive(kind, {"a": bytes(600_000)}), SMALL)
 
 
@@ -329,8 +329,8 @@ def test_a_damaged_header_inside_is_seen(tmp_path: Path) -> None:
         (b'{"message": "no"}', "a document"),
         (b"web: x", "not an archive of a known type"),
         (bytes(1024), "not an archive of a known type"),
-        (gzip.compress(b"web: x", mtime=0), "no tar archive"),
-        (gzip.compress(random.Random(1).randbytes(5000), mtime=0), "no tar archive"),
+        (gzip.compress(b"web: x", mtime=0), "not a tar archive"),
+        (gzip.compress(random.Random(1).randbytes(5000), mtime=0), "not a tar archive"),
     ],
 )
 def test_what_is_no_archive_is_called_by_its_name(data: bytes, message: str, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from smartmob.processes.preparation.environments import (
     MOST_REQUIREMENTS,
     EnvironmentFailure,
     Environments,
+    is_self_contained,
     recipe,
-    stands_alone,
 )
 from tests.processes.archives import wheel
 from tests.processes.commands import Runner, variables
@@ -255,7 +255,7 @@ async def test_what_no_source_needs_is_set_aside(environments: Environments, tmp
         os.utime(place, (1000, 1000) if name != "young" else (3000, 3000))
     gone: list[str] = []
 
-    environments.set_aside([used, None], 2000, lambda path: gone.append(path.name))
+    environments.remove_unused([used, None], 2000, lambda path: gone.append(path.name))
 
     assert gone == ["old"]
 
@@ -316,7 +316,7 @@ def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_
 )
 def test_requirements_that_name_files_are_told(text: str, expected: bool) -> None:
     """What is not surely independent of the source counts as dependent."""
-    assert stands_alone(text) is expected
+    assert is_self_contained(text) is expected
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_a_line_costs_as_much_as_it_is_long(head: str, repeated: str, tail: str)
         found = []
         for _ in range(5):
             began = time.thread_time()
-            stands_alone(text)
+            is_self_contained(text)
             found.append(time.thread_time() - began)
         return min(found)
 

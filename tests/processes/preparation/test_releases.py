@@ -122,7 +122,7 @@ async def test_what_has_not_changed_is_not_sent_again(releases: Releases, files:
     files.tagged("/v2", APP, '"2"')
     assert (await releases.fetch(url)).digest == DIGEST
 
-    await releases.collect([], [], unused_seconds=-60)
+    await releases.remove_unused([], [], unused_seconds=-60)
     assert not releases.holds(DIGEST)
     assert (await releases.fetch(url)).digest == DIGEST
     assert releases.holds(DIGEST)
@@ -201,7 +201,7 @@ async def test_failures_are_told_to_everybody_and_leave_nothing(
             await releases.source(page.digest)
     with pytest.raises(DownloadError, match="more than 1000000 bytes"):
         await releases.fetch(files.endless("/endless"))
-    with pytest.raises(DownloadError, match="is not an address"):
+    with pytest.raises(DownloadError, match="is not an address that begins with http"):
         await releases.fetch("file:///etc/passwd")
     assert not _names(tmp_path / "r" / "making")
 
@@ -244,7 +244,7 @@ async def test_what_is_not_here_is_said_so(digest: str, releases: Releases) -> N
     """A digest is no path."""
     assert releases.archive(digest) is None
     assert not releases.holds(digest)
-    with pytest.raises(NotFound, match="there is no archive"):
+    with pytest.raises(NotFound, match="is not stored here"):
         await releases.source(digest)
 
 
@@ -281,8 +281,8 @@ async def test_a_working_copy_is_fresh(releases: Releases, tmp_path: Path) -> No
     await releases.working_copy(other, "app.web.0")
     assert releases.copy_of("app.web.0", source.digest) is None
 
-    await releases.discard("app.web.0")
-    await releases.discard("app.web.0")
+    await releases.remove_working_copy("app.web.0")
+    await releases.remove_working_copy("app.web.0")
     assert not _names(tmp_path / "r" / "copies")
 
 
@@ -295,7 +295,7 @@ async def test_any_slug_has_a_folder_of_its_own(slug: str, releases: Releases, t
 
     assert place.parent == tmp_path / "r" / "copies" == place.resolve().parent
     assert releases.copy_of(slug, DIGEST) == place
-    await releases.discard(slug)
+    await releases.remove_working_copy(slug)
     assert _names(tmp_path / "r" / "copies") == [other.name]
     assert other.is_dir()
 
@@ -337,17 +337,17 @@ async def test_what_nobody_uses_is_removed(releases: Releases, tmp_path: Path) -
     await releases.working_copy(used, "app.web.0")
     await releases.working_copy(unused, "app.web.1")
 
-    assert await releases.collect([used.digest], ["app.web.0"]) == 0
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 0
     for path in [*(tmp_path / "r").glob("*/*"), tmp_path]:
         os.utime(path, (0, 0))
     await releases.source(unused.digest)
-    assert await releases.collect([used.digest], ["app.web.0"]) == 2
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 2
     assert releases.holds(unused.digest)
     assert releases.archive(unused.digest) is None
     assert releases.copy_of("app.web.1", unused.digest) is None
 
     os.utime(unused.root, (0, 0))
-    assert await releases.collect([used.digest], ["app.web.0"]) == 1
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 1
     assert not releases.holds(unused.digest)
     assert releases.holds(used.digest)
     assert releases.copy_of("app.web.0", used.digest) is not None
@@ -359,7 +359,7 @@ async def test_a_source_that_is_being_unpacked_is_not_removed(releases: Releases
     stored = await releases.upload(_chunks_of(make_archive("tar", {f"{number}": "x" for number in range(500)})))
     unpacking = asyncio.create_task(releases.source(stored.digest))
     await asyncio.sleep(0)
-    await asyncio.gather(*(releases.collect([], [], unused_seconds=-60) for _ in range(3)))
+    await asyncio.gather(*(releases.remove_unused([], [], unused_seconds=-60) for _ in range(3)))
 
     assert len(_names((await unpacking).root)) == 500
 
