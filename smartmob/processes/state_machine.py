@@ -27,7 +27,7 @@ _MOST_DOUBLINGS = 16  # far above log2(LONGEST_PAUSE_SECONDS / FIRST_PAUSE_SECON
 
 
 class Phase(StrEnum):
-    """What is under way for a process. Finer than the state that clients see."""
+    """The phase of a process: the internal state, which decides how events are handled. Clients see `state`."""
 
     IDLE = "idle"
     PREPARING = "preparing"

@@ -73,7 +73,7 @@ class EnvironmentFailure(SmartmobError):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to build an environment: its key, the arguments of `pip install`, and whether pip needs the source."""
+    """The recipe of an environment: its key, the arguments of `pip install`, and whether pip needs the source."""
 
     key: str
     install: tuple[str, ...]
