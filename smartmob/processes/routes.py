@@ -31,7 +31,7 @@ _IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit
 def table(service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, dependencies, viewer_bytes)
-    return RouteTable("processes", (*_seed_routes(h), *_own_routes(h)))
+    return RouteTable("processes", (*_seed_routes(h), *_control_routes(h), *_event_and_archive_routes(h)))
 
 
 def _seed_routes(h: _Handlers) -> list[Route]:
@@ -91,8 +91,8 @@ def _seed_routes(h: _Handlers) -> list[Route]:
     ]
 
 
-def _own_routes(h: _Handlers) -> list[Route]:
-    """Return the routes that smartmob adds to those of smartmob-agent."""
+def _control_routes(h: _Handlers) -> list[Route]:
+    """Return the routes that change the state of a process, in addition to those of smartmob-agent."""
     answers = {200: _STATUS, 404: _NOT_FOUND, 409: _CONFLICT}
     return [
         Route(
@@ -122,6 +122,12 @@ def _own_routes(h: _Handlers) -> list[Route]:
             answers=answers,
             body=body(protocol.SignalRequest, limit=_SMALL_BYTES),
         ),
+    ]
+
+
+def _event_and_archive_routes(h: _Handlers) -> list[Route]:
+    """Return the routes of process events and of source archives."""
+    return [
         Route(
             "GET",
             "/process-events",

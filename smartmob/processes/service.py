@@ -72,7 +72,7 @@ class ProcessesService:
                 supervisor.stop()
 
     async def stop(self) -> None:
-        """Stop all processes at once and wait until they have ended.
+        """Stop all processes in parallel and wait until they have ended.
 
         They stay wanted, so the next start of the service restores them.
         """
