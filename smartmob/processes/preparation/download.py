@@ -106,7 +106,7 @@ def _create_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 def is_forbidden(host: str) -> bool:
-    """Return whether an address is link-local or belongs to the metadata service of a cloud, which tells secrets.
+    """Return whether an address is link-local or belongs to the metadata service of a cloud, which has secrets.
 
     The IPv4 addresses that are embedded in an IPv6 address are checked, too.
     """
