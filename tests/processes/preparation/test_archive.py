@@ -444,3 +444,11 @@ def test_entries_of_a_zip_are_counted_before_it_is_read(tmp_path: Path) -> None:
 
     assert unpack(path, tmp_path / "target", UnpackLimits(files=5)) == tmp_path / "target"
     assert kind_of(path) == "zip"
+
+
+def test_a_zip_of_too_many_entries_is_refused_before_its_directory_is_read(tmp_path: Path) -> None:
+    """Of a damaged directory with too many entries, the number is reported, because it is checked first."""
+    data = make_archive("zip", {f"file{number}": "" for number in range(20)})
+    (tmp_path / "a.zip").write_bytes(data.replace(b"PK\x01\x02", b"XX\x01\x02", 1))
+    with pytest.raises(ArchiveError, match="more than 10 files"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", UnpackLimits(files=10))
