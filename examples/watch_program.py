@@ -1,6 +1,6 @@
-"""Deploy an archive, follow what its process writes, and remove it: `python watch_program.py SOURCE_URL [ADDRESS]`.
+"""Deploy an archive, follow the output of its process, and delete it: `python watch_program.py SOURCE_URL [ADDRESS]`.
 
-An address with a token is `http://any:TOKEN@host:8080`.
+With a token, the address is `http://any:TOKEN@host:8080`.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ async def main(source_url, address="http://127.0.0.1:8080"):
         async with session.post(index["create"], json=wanted) as answer:
             process = await answer.json()
         try:
-            # With tail=N what it wrote before we were there comes first, with events=1 also what happens to it.
+            # tail=N sends up to N earlier lines first, events=1 includes lines about the process itself.
             async with session.ws_connect(process["attach"] + "?tail=1000&events=1") as console:
                 async for message in console:
-                    about_the_process = message.data.startswith(NOTE)
-                    sys.stdout.write(f"{'*' if about_the_process else '>'} {message.data.removeprefix(NOTE)}\n")
+                    is_note = message.data.startswith(NOTE)
+                    sys.stdout.write(f"{'*' if is_note else '>'} {message.data.removeprefix(NOTE)}\n")
                     if message.data == "3 done":
                         break
         finally:

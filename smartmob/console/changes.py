@@ -63,10 +63,10 @@ async def process_events(services: Services, start: datetime, end: datetime, mos
     after = None
     while True:
         page = await services.processes.events(None, start, end, after, _EVENTS_AT_ONCE)
-        found = [*found, *(kept.happening for kept in page)][-most:]
+        found = [*found, *(kept.event for kept in page)][-most:]
         if len(page) < _EVENTS_AT_ONCE:
             return found
-        after = (page[-1].happening.at, page[-1].id)
+        after = (page[-1].event.at, page[-1].id)
 
 
 def _of_processes(events: Iterable[ProcessEvent]) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""What happens in the feature `processes`, as it is told on the bus."""
+"""Events that the feature `processes` publishes on the bus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class ProcessStarted:
-    """A process runs, for the first time or again."""
+    """A program of a process was started, for the first time or again."""
 
     slug: str
     at: datetime
@@ -17,7 +17,10 @@ class ProcessStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProcessExited:
-    """A process has ended: `status` is its exit status, the negative number of a signal, or None if unknown."""
+    """A program of a process has ended.
+
+    `status` is the exit status, the negative number of a signal, or None when it is unknown.
+    """
 
     slug: str
     at: datetime
@@ -26,7 +29,7 @@ class ProcessExited:
 
 @dataclass(frozen=True, slots=True)
 class ProcessDeleted:
-    """A process is no more."""
+    """A process was deleted, and all its descendants have ended."""
 
     slug: str
     at: datetime

@@ -1,4 +1,4 @@
-"""How the feature `processes` is put together of its dependencies."""
+"""Composition of the feature `processes` from its dependencies."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from smartmob.settings import Settings
 
 
 def build(dependencies: Dependencies) -> Feature[ProcessesService]:
-    """Return the feature; its processes end when the service begins to stop."""
+    """Return the feature. All processes are stopped when the service begins to stop."""
     settings, store = dependencies.settings.processes, ProcessStore(dependencies.database)
-    live = dependencies.writer("processes", store.commit)
+    writer = dependencies.writer("processes", store.commit)
     ports = Ports(settings.base_port, _own_ports(dependencies.settings))
     folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free
     preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)
-    service = ProcessesService(store, live, preparer, dependencies, settings)
-    background_tasks = {"process-samples": service.sample_for_ever, "process-maintenance": service.maintain_for_ever}
+    service = ProcessesService(store, writer, preparer, dependencies, settings)
+    background_tasks = {"process-samples": service.run_sampling, "process-maintenance": service.run_maintenance}
     table = routes.table(service, dependencies, settings.viewer_bytes)
     return Feature(
         service,
         table,
-        live,
+        writer,
         background_tasks,
         start=service.start,
         stop=service.stop,

@@ -1,4 +1,4 @@
-"""What the feature knows of a process: how it was asked for, what is wanted of it, and what happened."""
+"""Data about processes: definitions, states, events, samples and snapshots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-# The states of seed 002's upstream, in its words, and ours. A process is in exactly one of them.
+# The states of a process; it is in exactly one of them. smartmob-agent (seed 002) names nine of them; "unpack failure",
+# "running", "backoff", "stopping" and "stopped" are ours. docs/reference/process-runner.md explains each.
 PENDING = "pending"
 DOWNLOADING = "downloading"
 DOWNLOAD_FAILURE = "download failure"
@@ -38,10 +39,11 @@ STATES = (*sorted(PREPARING), *sorted(FAILURES), RUNNING, BACKOFF, STOPPING, STO
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """A process as it was asked for.
+    """A process as a client asked for it, and whether it should run.
 
-    `slug` is `app.node`. `grace` is how many seconds it gets to end after SIGTERM. `digest` is the SHA-256 of the
-    source archive once that is known, so that it need not be fetched again. `wanted` is whether it should run.
+    `slug` is `app.node`. `grace` is the number of seconds between SIGTERM and SIGKILL. `digest` is the SHA-256 of the
+    source archive, or None before the first download; with it a stored archive is found without another download.
+    `wanted` is whether the process should run.
     """
 
     slug: str
@@ -58,9 +60,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a process, for the timeline.
+    """An event in the life of a process, as the timeline shows it.
 
-    `kind` is created, started, restarted, exited, backoff, failed, stopping, stopped or deleted; `detail` says more.
+    `kind` is created, started, restarted, exited, backoff, failed, stopping, stopped or deleted. `detail` has `text`,
+    a sentence for people, and for some kinds `pid`, `port` or `status`.
     """
 
     slug: str
@@ -70,7 +73,11 @@ class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What a process with all its descendants uses: percent of one core since the sample before, and bytes."""
+    """The resource use of a process and all its descendants.
+
+    `cpu_percent` is the average since the sample before, in percent of one core; `memory` is in bytes; `processes`
+    is the number of processes in the tree.
+    """
 
     cpu_percent: float
     memory: int
@@ -78,7 +85,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is needed to start a process."""
+    """The result of a preparation: everything that is needed to start a process."""
 
     argv: list[str]
     env: dict[str, str]
@@ -88,7 +95,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A process at one moment. `downloaded` is (bytes, bytes in all or None) while a download is under way."""
+    """A process at one moment.
+
+    `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.
+    `last_status` is the exit status of the last program that ended, or the negative number of the signal.
+    """
 
     definition: Definition
     state: str

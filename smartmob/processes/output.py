@@ -1,8 +1,8 @@
-"""The output of one process: a bounded ring of what it wrote, and the frames for those who look on.
+"""The output of one process: a bounded ring of the newest chunks, and WebSocket frames for the viewers.
 
-Without viewers a chunk is put into the ring as it came and is never looked at. With viewers it is split into lines
-once and framed once, and every viewer gets the same bytes (RFC 6455: a server's frames are not masked, and without
-compression they know nothing of the connection).
+Without viewers a chunk goes into the ring as it is, and its lines are not searched. With viewers it is split into lines
+and framed once, and all viewers get the same bytes: a server's frames are not masked (RFC 6455, section 5.1) and,
+without compression, do not depend on the connection.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from typing import Protocol
 
 from smartmob.processes.protocol import LONGEST_LINE, NOTE, encode_lines
 
-_COALESCED = 4096
-_CLIPPED = re.compile(rb"[^\n]*\n?")
+_COALESCED_BYTES = 4096
+"""A chunk is appended to the one before it while that has fewer bytes."""
+_REST_OF_LINE = re.compile(rb"[^\n]*\n?")
 
 
 class OutputViewer(Protocol):
-    """Somebody who looks on. Both methods return at once."""
+    """A client that watches the output. Both methods return at once."""
 
     notes: bool
-    """Whether it wants the lines about the process itself, too."""
+    """Whether the viewer also gets the lines about the process itself."""
 
     def deliver(self, frames: bytes, lines: int) -> None:
-        """Take whole frames with so many lines."""
+        """Send whole frames that contain `lines` lines."""
 
     def end(self, code: int) -> None:
-        """Take note that nothing follows; `code` is the WebSocket's close code."""
+        """Close the connection with the close code of a WebSocket."""
 
 
 class ProcessOutput:
-    """What one process writes. `limit` is how many bytes are kept."""
+    """The output of one process and the notes about it. The newest `limit` bytes are kept."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ring: deque[tuple[bool, bytes]] = deque()
+        self._ring: deque[tuple[bool, bytes]] = deque()  # (whether it is a note, the bytes)
         self._size = 0
         self._clipped = False
         self._viewers: set[OutputViewer] = set()
@@ -44,11 +45,11 @@ class ProcessOutput:
 
     @property
     def viewers(self) -> int:
-        """Return how many look on."""
+        """Return the number of viewers."""
         return len(self._viewers)
 
     def write(self, chunk: bytes) -> None:
-        """Take what the process wrote, of whatever size."""
+        """Add a chunk of output of any size."""
         self._keep(False, chunk)
         if not self._viewers:
             return
@@ -63,7 +64,7 @@ class ProcessOutput:
         self._partial[:] = chunk[end + 1 :]
 
     def end_line(self) -> None:
-        """Deliver a last line that has no end; the process has ended."""
+        """Complete a last line without a line end; call it when the process has ended."""
         if self._ring and not self._ring[-1][0] and not self._ring[-1][1].endswith(b"\n"):
             self._keep(False, b"\n")
         if self._partial:
@@ -71,7 +72,7 @@ class ProcessOutput:
             self._partial.clear()
 
     def note(self, text: str) -> None:
-        """Take a line about the process itself."""
+        """Add a line about the process itself."""
         line = NOTE + text.encode()
         self._keep(True, line)
         frames, count = encode_lines(line)
@@ -80,7 +81,7 @@ class ProcessOutput:
                 viewer.deliver(frames, count)
 
     def attach(self, viewer: OutputViewer, tail: int) -> None:
-        """Deliver the last `tail` lines, and then everything that comes."""
+        """Deliver the last `tail` lines to the viewer, and then all new ones."""
         lines, partial = self._lines(viewer.notes)
         if tail > 0 and lines:
             viewer.deliver(*encode_lines(b"\n".join(lines[-tail:])))
@@ -92,19 +93,19 @@ class ProcessOutput:
             viewer.end(self._closed)
 
     def detach(self, viewer: OutputViewer) -> None:
-        """Deliver nothing more."""
+        """Deliver nothing more to the viewer."""
         self._viewers.discard(viewer)
         if not self._viewers:
             self._partial.clear()
 
     def tail(self, count: int) -> list[str]:
-        """Return the last lines of the process itself, as text."""
+        """Return the last `count` lines of output, without notes, as text."""
         lines, partial = self._lines(notes=False)
         lines += [partial] if partial else []
         return [line.decode(errors="replace") for line in lines[-count:]] if count > 0 else []
 
     def close(self, code: int) -> None:
-        """End it for all viewers, with the WebSocket's close code."""
+        """Disconnect all viewers, those to come included, with the close code of a WebSocket."""
         self._closed = code
         for viewer in tuple(self._viewers):
             viewer.end(code)
@@ -116,8 +117,8 @@ class ProcessOutput:
 
     def _keep(self, note: bool, chunk: bytes) -> None:
         ring = self._ring
-        if ring and not note and not ring[-1][0] and len(ring[-1][1]) < _COALESCED:
-            # A program that writes byte by byte must not cost an object for each.
+        if ring and not note and not ring[-1][0] and len(ring[-1][1]) < _COALESCED_BYTES:
+            # Saves memory when a program writes byte by byte: not one object for each.
             ring[-1] = (False, ring[-1][1] + chunk)
         else:
             ring.append((note, chunk))
@@ -127,7 +128,7 @@ class ProcessOutput:
             self._clipped = True
 
     def _lines(self, notes: bool) -> tuple[list[bytes], bytes]:
-        """Return the complete lines of the ring, and what follows the last of them."""
+        """Return the complete lines in the ring, with or without notes, and the incomplete line after them."""
         lines: list[bytes] = []
         partial = b""
         clipped = self._clipped
@@ -136,8 +137,8 @@ class ProcessOutput:
                 lines += [chunk] if notes else []
                 continue
             if clipped:
-                # The beginning of this line is gone; half a line would be taken for a whole one.
-                found = _CLIPPED.match(chunk)
+                # The beginning of this line was dropped from the ring: skip the rest of it.
+                found = _REST_OF_LINE.match(chunk)
                 chunk = chunk[found.end() :] if found else chunk
                 clipped = not (found and found[0].endswith(b"\n"))
             *whole, partial = (partial + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""The ports that processes get in PORT."""
+"""Assigning the ports that processes get in the variable PORT."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import re
 from collections.abc import Collection
 
 _NUMBER = re.compile(r"(\d{1,5})$")
-_PER_TYPE = 100
-_HIGHEST = 65535
+_PORTS_PER_TYPE = 100  # as foreman does it
+_HIGHEST_PORT = 65535  # the largest number of 16 bits
 
 
 class Ports:
-    """Gives each process a port of its own: `base`, 100 for each process type before its own, and its number.
+    """Assigns each process a port: `base` + 100 for each process type before its own in the Procfile + its number.
 
-    The number is what the node's name ends with, so that `web.3` of a Procfile's first type gets `base` + 3 again and
-    again. A port that another process of this service has, or the service itself (`reserved`), is passed over.
+    The number is the one at the end of the node's name: `web.3` of a Procfile's first type gets `base` + 3 each time.
+    Ports of other processes of this service are skipped, and so are those of the service itself (`reserved`).
     """
 
     def __init__(self, base: int, reserved: Collection[int] = ()) -> None:
         self._base = base
         self._reserved = frozenset(reserved)
-        self._taken: dict[int, str] = {}
+        self._owners: dict[int, str] = {}
 
-    def take(self, slug: str, node: str, type_index: int) -> int:
-        """Return the port for the process `slug`, whose type is so far down in the Procfile."""
-        self.give_back(slug)
+    def assign(self, slug: str, node: str, type_index: int) -> int:
+        """Return the port for the process `slug`; `type_index` counts the types before its own in the Procfile."""
+        self.release(slug)
         found = _NUMBER.search(node)
-        port = self._base + _PER_TYPE * type_index + (int(found[1]) if found else 0)
-        if port > _HIGHEST:
+        port = self._base + _PORTS_PER_TYPE * type_index + (int(found[1]) if found else 0)
+        if port > _HIGHEST_PORT:
             port = self._base
-        while port in self._taken or port in self._reserved:
-            port = port + 1 if port < _HIGHEST else self._base
-        self._taken[port] = slug
+        while port in self._owners or port in self._reserved:
+            port = port + 1 if port < _HIGHEST_PORT else self._base
+        self._owners[port] = slug
         return port
 
-    def give_back(self, slug: str) -> None:
-        """Take note that the process needs its port no more."""
-        self._taken = {port: owner for port, owner in self._taken.items() if owner != slug}
+    def release(self, slug: str) -> None:
+        """Make the port of a process available again, if it has one."""
+        self._owners = {port: owner for port, owner in self._owners.items() if owner != slug}

@@ -1,4 +1,4 @@
-"""The messages of seed 002 and wire: requests, statuses, and the frames of an attached console. No I/O."""
+"""The messages of the process runner (seed 002): requests, statuses, and the frames of an attached console. No I/O."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from smartmob.kernel.subprocesses import variables
 from smartmob.processes.model import ProcessEvent, Snapshot
 
 LONGEST_LINE = 1024 * 1024
-"""A longer line is delivered in pieces of so many bytes."""
+"""Bytes; a longer line is delivered in several frames."""
 
 NOTE = b"[smartmob] "
-"""What a line about the process itself begins with; also the line that tells how many lines were skipped."""
+"""The beginning of each line about the process itself, and of the line with the number of skipped lines."""
 
 LONGEST_GRACE = 3600.0
+"""Seconds between SIGTERM and SIGKILL."""
+# A name is part of a URL path and is shown to people: no separators, no controls, no bidirectional overrides.
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _HIDDEN = "***"
-_PLAIN = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
+_SHOWN_NAME = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Without slashes, braces and controls.")]
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to create (seed 002); `grace` is ours: seconds that it gets to end after SIGTERM."""
+    """A process to create (seed 002). `grace` is an addition: the seconds between SIGTERM and SIGKILL."""
 
     app: _Name
     node: _Name
@@ -45,31 +47,31 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignalRequest(msgspec.Struct, frozen=True):
-    """A signal to send, by its name (`HUP` or `SIGHUP`) or number."""
+    """A signal to send: its name (`HUP` or `SIGHUP`) or number."""
 
     signal: str | int
 
 
 class Empty(msgspec.Struct, frozen=True):
-    """An empty document; a request may hold anything."""
+    """An empty document; in a request, any fields are accepted and ignored."""
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go from the root."""
+    """The addresses that the root of the service names."""
 
     create: str
     list: str
 
 
 class Download(msgspec.Struct, frozen=True):
-    """How far a download is, in bytes; `total` is null where the server does not say."""
+    """The progress of a download, in bytes; `total` is null when the server does not tell it."""
 
     received: int
     total: int | None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """A process as it is now. Addresses are absolute; times are ISO 8601 in UTC; of `env` only names are shown."""
+    """The status of a process. Addresses are absolute, times are ISO 8601 in UTC, `env` has only names of variables."""
 
     app: str
     node: str
@@ -112,7 +114,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored source archive: `source_url` is for create requests; the digest is SHA-256."""
+    """A stored source archive: `source_url` is for create requests, `digest` is SHA-256, `size` is in bytes."""
 
     source_url: str
     digest: str
@@ -120,7 +122,7 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a process."""
+    """An event in the life of a process."""
 
     slug: str
     at: datetime
@@ -129,16 +131,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of events, oldest first; `next` is the value of `after` for the page behind it."""
+    """A page of events, oldest first; `next` is the value of `after` for the following page."""
 
     events: list[Event]
     next: str | None = None
 
 
 class AttachQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """How to attach: the last so many lines first, with or without lines about the process itself (`events`).
+    """The query of attach-console.
 
-    Without `follow` the connection ends after the kept lines.
+    `tail` is the number of kept lines to send first. With `events`, lines about the process itself are included.
+    Without `follow`, the connection is closed after the kept lines.
     """
 
     tail: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
@@ -147,7 +150,7 @@ class AttachQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events: of one process, from and until a time (ISO 8601), behind a page's `next`."""
+    """A filter of events: one process, a time range (ISO 8601), and the `next` of the page before."""
 
     slug: str | None = None
     since: str | None = None
@@ -161,25 +164,27 @@ SIGNAL = msgspec.json.Decoder(SignalRequest)
 
 
 def check(request: CreateRequest) -> None:
-    """Raise InvalidInput for what the types cannot tell."""
+    """Check what the types cannot express; raises InvalidInput."""
     for field, value in (("app", request.app), ("node", request.node)):
         if _NOT_IN_A_NAME.search(value):
-            raise InvalidInput.at(f"$.{field}", "a name is part of an address: no slash, brace or control character")
+            raise InvalidInput.at(
+                f"$.{field}", "a name is part of an address: use no slash, brace or control character"
+            )
     scheme = request.source_url.partition("://")[0].lower()
     if scheme not in ("http", "https"):
         raise InvalidInput.at("$.source_url", "expected an http:// or https:// address")
     if _is_shown(request.source_url):
         raise InvalidInput.at(
             "$.source_url",
-            "this is the address as a status shows it, without its secrets; give the whole one, or /archives/ and the "
-            "digest below the service's own address",
+            "this is the address as a status shows it, without its secrets; give the whole address, or /archives/ and "
+            "the digest below the service's own address",
         )
     variables.check(request.env, "$.env")
 
 
 def status(process: Snapshot, base: str) -> Status:
     """Return the status document of a process; `base` is the address under which the client knows the service."""
-    definition, ended, sample = process.definition, process.last_status, process.sample
+    definition, exit_status, sample = process.definition, process.last_status, process.sample
     slug = quote(definition.slug, safe="")
     details = f"{base}/process-status/{slug}"
     return Status(
@@ -208,8 +213,8 @@ def status(process: Snapshot, base: str) -> Status:
         started_at=process.started_at,
         uptime=None if process.uptime is None else round(process.uptime, 3),
         restarts=process.restarts,
-        exit_status=ended if ended is not None and ended >= 0 else None,
-        exit_signal=-ended if ended is not None and ended < 0 else None,
+        exit_status=exit_status if exit_status is not None and exit_status >= 0 else None,
+        exit_signal=-exit_status if exit_status is not None and exit_status < 0 else None,
         next_try_at=process.next_try_at,
         cpu_percent=None if sample is None else sample.cpu_percent,
         memory=None if sample is None else sample.memory,
@@ -218,15 +223,15 @@ def status(process: Snapshot, base: str) -> Status:
     )
 
 
-def event(happening: ProcessEvent) -> Event:
-    """Return an event's document."""
-    return Event(slug=happening.slug, at=happening.at, kind=happening.kind, detail=happening.detail)
+def event(process_event: ProcessEvent) -> Event:
+    """Return the document of an event."""
+    return Event(slug=process_event.slug, at=process_event.at, kind=process_event.kind, detail=process_event.detail)
 
 
 def shown_address(url: str) -> str:
-    """Return a source's address as everybody may see it: user, password and the values of its query are `***`.
+    """Return the address of a source without its secrets: user, password and the values of the query become `***`.
 
-    Of a query the names stay, of a part without a name and of a fragment nothing does.
+    The names in a query stay; a part without a name and a fragment become `***`, too.
     """
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
@@ -234,28 +239,28 @@ def shown_address(url: str) -> str:
         authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
     plain, mark, query = f"{authority}{slash}{path}".partition("?")
     if mark:
-        # What a fragment has would be hidden with the last value.
+        # A fragment stands behind the last value and is hidden with it.
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
     plain, mark, _ = plain.partition("#")
     return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
 
 
 def _is_shown(url: str) -> bool:
-    """Return whether an address has lost its secrets by `shown_address`."""
+    """Return whether an address is a result of `shown_address` that hides something."""
     known = url.replace(_HIDDEN, "x")
     return _HIDDEN in url and shown_address(url) == url and shown_address(known) != known
 
 
 def _shown_part(part: str) -> str:
     name, sign, _ = part.partition("=")
-    return f"{name}={_HIDDEN}" if sign and _PLAIN.fullmatch(name) else _HIDDEN if part else ""
+    return f"{name}={_HIDDEN}" if sign and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
 
 
 def encode_lines(block: bytes) -> tuple[bytes, int]:
-    """Return a text frame for each line of `block` (without a line end behind the last), and how many they are.
+    """Return one text frame for each line of `block`, and the number of frames.
 
-    What is not UTF-8 is replaced, a carriage return at the end of a line is taken away, and a line that is too long
-    comes in several frames.
+    The last line of `block` has no line end. Bytes that are not UTF-8 are replaced by U+FFFD, a carriage return at the
+    end of a line is removed, and a line of more than LONGEST_LINE bytes is split into several frames.
     """
     if not block.isascii():
         block = _valid(block)
@@ -272,7 +277,7 @@ def encode_lines(block: bytes) -> tuple[bytes, int]:
 
 
 def _pieces(line: bytes) -> list[bytes]:
-    """Return a line in pieces that are not too long, and that cut no character in two."""
+    """Split a line of UTF-8 into pieces of at most LONGEST_LINE bytes, between characters."""
     pieces = []
     while len(line) > LONGEST_LINE:
         cut = LONGEST_LINE
@@ -284,7 +289,7 @@ def _pieces(line: bytes) -> list[bytes]:
 
 
 def _valid(block: bytes) -> bytes:
-    """Return the block with what is not UTF-8 replaced, line by line."""
+    """Return the block with bytes that are not UTF-8 replaced, line by line."""
     try:
         block.decode()
     except UnicodeDecodeError:

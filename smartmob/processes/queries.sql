@@ -4,10 +4,10 @@ FROM processes
 ORDER BY created_at, slug;
 
 -- name: store_changes
--- One statement, and so one way to the server and back, of what else were a transaction of five.
-WITH forgotten AS (
+-- One statement instead of a transaction of several: one round trip to the server.
+WITH deleted AS (
     DELETE FROM processes WHERE slug = ANY($1::text[])
-), put AS (
+), upserted AS (
     INSERT INTO processes (
         slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted
     )
@@ -20,7 +20,7 @@ WITH forgotten AS (
         source_url = excluded.source_url, env = excluded.env, grace = excluded.grace,
         created_at = excluded.created_at, request_id = excluded.request_id,
         digest = excluded.digest, wanted = excluded.wanted
-), amended AS (
+), updated AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted)
     FROM unnest($13::text[], $14::timestamptz[], $15::text[], $16::boolean[]) AS new (slug, created_at, digest, wanted)

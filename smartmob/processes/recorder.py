@@ -1,4 +1,4 @@
-"""Keeps what happens to processes: nobody waits for it, and it is written as soon as the database takes it."""
+"""Recording process events and digests in the background: the caller does not wait for the database."""
 
 from __future__ import annotations
 
@@ -16,68 +16,69 @@ from smartmob.processes.store import Change, StoredEvent, UpdateProcess
 
 log = structlog.get_logger()
 
-_MOST_WAITING = 100_000
-_AT_ONCE = 1_000
-_PAUSE_SECONDS = 0.5
+_QUEUED_ITEMS = 100_000
+"""Bound of the queue while the database is unavailable."""
+_BATCH_ITEMS = 1_000
+_RETRY_SECONDS = 0.5
 
 
 class Recorder:
-    """Writes changes behind the back of those who cause them. `start` it, and `close` it to write what waits."""
+    """Writes changes in a background task. `close` writes what is queued."""
 
     def __init__(self, writer: GroupCommitWriter[Change], tasks: TaskRegistry) -> None:
         self._writer = writer
         self._tasks = tasks
-        self._waiting: deque[Change] = deque()
-        self._work = asyncio.Event()
+        self._queue: deque[Change] = deque()
+        self._added = asyncio.Event()
         self._closing = False
-        self._one_by_one = 0
+        self._single = 0  # so many of the next changes are written one by one
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the background task."""
         self._task = self._tasks.supervise("process-recorder", self._write_until_closed)
 
     async def close(self) -> None:
-        """Write what waits, if the database is there, and end."""
+        """Write what is queued, unless the database is unavailable, and stop the background task."""
         self._closing = True
-        self._work.set()
+        self._added.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def add(self, change: UpdateProcess | ProcessEvent) -> None:
-        """Keep a change; the oldest is dropped when the database is away for very long."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft()
-            log.error("process.event_dropped", waiting=_MOST_WAITING)
-        self._waiting.append(kept(change) if isinstance(change, ProcessEvent) else change)
-        self._work.set()
+        """Queue a change. When the queue is full, its oldest change is dropped and logged."""
+        if len(self._queue) >= _QUEUED_ITEMS:
+            self._queue.popleft()
+            log.error("process.event_dropped", waiting=_QUEUED_ITEMS)
+        self._queue.append(stored_event(change) if isinstance(change, ProcessEvent) else change)
+        self._added.set()
 
     async def _write_until_closed(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._work.clear()
-                await self._work.wait()
+        while self._queue or not self._closing:
+            if not self._queue:
+                self._added.clear()
+                await self._added.wait()
                 continue
-            at_once = 1 if self._one_by_one else _AT_ONCE
-            batch = [self._waiting.popleft() for _ in range(min(at_once, len(self._waiting)))]
-            self._one_by_one = max(0, self._one_by_one - 1)
+            size = min(1 if self._single else _BATCH_ITEMS, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(size)]
+            self._single = max(0, self._single - 1)
             try:
                 await self._writer.put(batch)
             except Unavailable:
                 if self._closing:
-                    log.error("process.events_lost", count=len(batch) + len(self._waiting))
+                    log.error("process.events_lost", count=len(batch) + len(self._queue))
                     return
-                self._waiting.extendleft(reversed(batch))
-                await asyncio.sleep(_PAUSE_SECONDS)
+                self._queue.extendleft(reversed(batch))
+                await asyncio.sleep(_RETRY_SECONDS)
             except Exception as error:
                 if len(batch) == 1:
                     log.error("process.event_refused", exc_info=error)
                     continue
-                # One of them is what the database refuses; the others are not lost for it.
-                self._waiting.extendleft(reversed(batch))
-                self._one_by_one = len(batch)
+                # The database refuses one of them for its content: write them one by one to lose only that one.
+                self._queue.extendleft(reversed(batch))
+                self._single = len(batch)
 
 
-def kept(happening: ProcessEvent) -> StoredEvent:
-    """Return the happening with a key of its own."""
-    return StoredEvent(ids.uuid7(), happening)
+def stored_event(event: ProcessEvent) -> StoredEvent:
+    """Return the event with a new key."""
+    return StoredEvent(ids.uuid7(), event)

@@ -1,4 +1,4 @@
-"""The routes of the feature `processes`: those of seed 002 by name and shape, and ours beside them."""
+"""The routes of the feature `processes`: those of smartmob-agent (seed 002), and our own."""
 
 from __future__ import annotations
 
@@ -23,86 +23,145 @@ OCTETS = "application/octet-stream"
 _CREATE_BYTES = 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
-
-_STATUS, _NONE = answer(protocol.Status), Answer("There is no such process.")
-_CONFLICT = Answer("The process is not in a state for this.")
-_ANYTHING = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
+_STATUS = answer(protocol.Status)
+_NOT_FOUND = Answer("There is no such process.")
+_CONFLICT = Answer("The state of the process does not allow this.")
+_IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
 def table(service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, dependencies, viewer_bytes)
-    return RouteTable("processes", (*_of_the_seed(h), *_beside_it(h)))
+    return RouteTable("processes", (*_seed_routes(h), *_control_routes(h), *_event_and_archive_routes(h)))
 
 
-def _of_the_seed(h: _Handlers) -> list[Route]:
+def _seed_routes(h: _Handlers) -> list[Route]:
+    """Return the routes of smartmob-agent (seed 002)."""
     return [
         Route(
-            *("GET", "/", h.index, "index", "Where to go; a browser is sent to a page."),
-            {200: answer(protocol.Index), 303: Answer("Go on at Location.")},
-        ),
-        Route("GET", "/list-processes", h.list, "list_processes", "All processes.", {200: answer(protocol.Listing)}),
-        Route(
-            *("POST", "/create-process", h.create, "create_process", "Create a process and start it."),
-            {201: _STATUS, 409: Answer("There is a process of that name.")},
-            body(protocol.CreateRequest, limit=_CREATE_BYTES),
+            "GET",
+            "/",
+            h.index,
+            "index",
+            summary="The addresses to begin with; a browser is redirected to the console.",
+            answers={200: answer(protocol.Index), 303: Answer("A redirect to Location.")},
         ),
         Route(
-            *("GET", "/process-status/{slug}", h.status, "process_status", "A process as it is now."),
-            {200: _STATUS, 404: _NONE},
+            "GET",
+            "/list-processes",
+            h.list,
+            "list_processes",
+            summary="List all processes.",
+            answers={200: answer(protocol.Listing)},
         ),
         Route(
-            *("POST", "/delete-process/{slug}", h.delete, "delete_process"),
-            "End a process with all its descendants and forget it; answers when nothing is left.",
-            {200: answer(protocol.Empty), 404: _NONE},
-            _ANYTHING,
+            "POST",
+            "/create-process",
+            h.create,
+            "create_process",
+            summary="Create a process and start it.",
+            answers={201: _STATUS, 409: Answer("A process of that name exists.")},
+            body=body(protocol.CreateRequest, limit=_CREATE_BYTES),
         ),
         Route(
-            *("GET", "/attach-console/{slug}", h.attach, "attach_console"),
-            "A WebSocket with each line of output as a text frame.",
-            {101: Answer("The WebSocket is open."), 404: _NONE, 426: Answer("This is no WebSocket.")},
+            "GET",
+            "/process-status/{slug}",
+            h.status,
+            "process_status",
+            summary="Show the status of a process.",
+            answers={200: _STATUS, 404: _NOT_FOUND},
+        ),
+        Route(
+            "POST",
+            "/delete-process/{slug}",
+            h.delete,
+            "delete_process",
+            summary="Delete a process; answers when it and all its descendants have ended.",
+            answers={200: answer(protocol.Empty), 404: _NOT_FOUND},
+            body=_IGNORED_BODY,
+        ),
+        Route(
+            "GET",
+            "/attach-console/{slug}",
+            h.attach,
+            "attach_console",
+            summary="Open a WebSocket with each line of output as a text frame.",
+            answers={101: Answer("The WebSocket is open."), 404: _NOT_FOUND, 426: Answer("This is no WebSocket.")},
             query=protocol.AttachQuery,
         ),
     ]
 
 
-def _beside_it(h: _Handlers) -> list[Route]:
-    done = {200: _STATUS, 404: _NONE, 409: _CONFLICT}
+def _control_routes(h: _Handlers) -> list[Route]:
+    """Return the routes that change the state of a process, in addition to those of smartmob-agent."""
+    answers = {200: _STATUS, 404: _NOT_FOUND, 409: _CONFLICT}
     return [
         Route(
-            *("POST", "/stop-process/{slug}", h.stop, "stop_process"),
-            *("Stop a process and keep it; answers when nothing of it is left.", done, _ANYTHING),
+            "POST",
+            "/stop-process/{slug}",
+            h.stop,
+            "stop_process",
+            summary="Stop a process and keep its definition; answers when it and all its descendants have ended.",
+            answers=answers,
+            body=_IGNORED_BODY,
         ),
         Route(
-            *("POST", "/restart-process/{slug}", h.restart, "restart_process"),
-            *("Stop a process if it runs, and start it at once.", done, _ANYTHING),
+            "POST",
+            "/restart-process/{slug}",
+            h.restart,
+            "restart_process",
+            summary="Start a process; stop it first if it runs.",
+            answers=answers,
+            body=_IGNORED_BODY,
         ),
         Route(
-            *("POST", "/signal-process/{slug}", h.signal, "signal_process"),
-            *(
-                "Send a signal to the process group of a process.",
-                done,
-                body(protocol.SignalRequest, limit=_SMALL_BYTES),
-            ),
+            "POST",
+            "/signal-process/{slug}",
+            h.signal,
+            "signal_process",
+            summary="Send a signal to the process group of a process.",
+            answers=answers,
+            body=body(protocol.SignalRequest, limit=_SMALL_BYTES),
         ),
+    ]
+
+
+def _event_and_archive_routes(h: _Handlers) -> list[Route]:
+    """Return the routes of process events and of source archives."""
+    return [
         Route(
-            *("GET", "/process-events", h.events, "process_events", "What happened to processes, oldest first."),
-            {200: answer(protocol.Events)},
+            "GET",
+            "/process-events",
+            h.events,
+            "process_events",
+            summary="List process events, oldest first.",
+            answers={200: answer(protocol.Events)},
             query=protocol.EventsQuery,
         ),
         Route(
-            *("POST", "/upload-archive", h.upload, "upload_archive", "Store a source archive to create processes of."),
-            *({201: answer(protocol.Uploaded)}, Body({OCTETS: bytes})),
+            "POST",
+            "/upload-archive",
+            h.upload,
+            "upload_archive",
+            summary="Store a source archive, to create processes from it.",
+            answers={201: answer(protocol.Uploaded)},
+            body=Body({OCTETS: bytes}),
         ),
         Route(
-            *("GET", "/archives/{digest}", h.archive, "archive", "A stored source archive."),
-            {200: answer(bytes, "The archive.", OCTETS), 404: Answer("There is no such archive.")},
-            roles=(CONTROL,),  # a source has what its programs are told in secret, such as a .env file
+            "GET",
+            "/archives/{digest}",
+            h.archive,
+            "archive",
+            summary="Download a stored source archive.",
+            answers={200: answer(bytes, "The archive.", OCTETS), 404: Answer("There is no such archive.")},
+            roles=(CONTROL,),  # an archive may contain secrets, such as a .env file
         ),
     ]
 
 
 class _Handlers:
+    """The handlers: parse the request, call the service, encode the answer."""
+
     def __init__(self, service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> None:
         self._service = service
         self._bodies = dependencies.bodies
@@ -114,22 +173,22 @@ class _Handlers:
         if wants_html(request):
             raise web.HTTPSeeOther("/console/")
         base = _base(request)
-        return _addressed(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
+        return _uncached(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         base = _base(request)
-        return _addressed(protocol.Listing([protocol.status(p, base) for p in self._service.processes()]))
+        return _uncached(protocol.Listing([protocol.status(p, base) for p in self._service.processes()]))
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        wanted = decode(protocol.CREATE, await self._bodies.read(request))
-        snapshot = await self._service.create(wanted, REQUEST_ID.get() or "")
+        definition = decode(protocol.CREATE, await self._bodies.read(request))
+        snapshot = await self._service.create(definition, REQUEST_ID.get() or "")
         status = protocol.status(snapshot, _base(request))
-        response = _addressed(status, 201)
+        response = _uncached(status, 201)
         response.headers["Location"] = status.details
         return response
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        return self._answer(request, self._service.process(parameter(request, "slug")))
+        return self._status(request, self._service.process(parameter(request, "slug")))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         await self._bodies.read(request)
@@ -138,36 +197,36 @@ class _Handlers:
 
     async def stop(self, request: web.Request) -> web.StreamResponse:
         await self._bodies.read(request)
-        return self._answer(request, await self._service.halt(parameter(request, "slug")))
+        return self._status(request, await self._service.stop_process(parameter(request, "slug")))
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
         await self._bodies.read(request)
-        return self._answer(request, await self._service.restart(parameter(request, "slug")))
+        return self._status(request, await self._service.restart(parameter(request, "slug")))
 
     async def signal(self, request: web.Request) -> web.StreamResponse:
-        wanted = decode(protocol.SIGNAL, await self._bodies.read(request))
-        return self._answer(request, self._service.signal(parameter(request, "slug"), wanted.signal))
+        document = decode(protocol.SIGNAL, await self._bodies.read(request))
+        return self._status(request, self._service.signal(parameter(request, "slug"), document.signal))
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
-        wanted = query(request, protocol.AttachQuery)
-        channel = self._service.channel(parameter(request, "slug"))
+        arguments = query(request, protocol.AttachQuery)
+        output = self._service.output(parameter(request, "slug"))
         ws_upgrade.require(request)
-        session = ViewerSession(request, channel, self._tasks, self._viewer_bytes)
+        session = ViewerSession(request, output, self._tasks, self._viewer_bytes)
         with self._viewers.slot(request.remote):
-            return await session.run(wanted)
+            return await session.run(arguments)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        wanted = query(request, protocol.EventsQuery)
-        found = await self._service.events(
-            wanted.slug,
-            moment("since", wanted.since, None),
-            moment("until", wanted.until, None),
-            None if wanted.after is None else paging.parse_row_cursor(wanted.after, "after"),
-            wanted.limit,
+        arguments = query(request, protocol.EventsQuery)
+        page = await self._service.events(
+            arguments.slug,
+            moment("since", arguments.since, None),
+            moment("until", arguments.until, None),
+            None if arguments.after is None else paging.parse_row_cursor(arguments.after, "after"),
+            arguments.limit,
         )
-        events = [protocol.event(kept.happening) for kept in found]
-        last = found[-1] if len(found) == wanted.limit else None
-        after = None if last is None else paging.cursor(last.happening.at.isoformat(), str(last.id))
+        events = [protocol.event(stored.event) for stored in page]
+        last = page[-1] if len(page) == arguments.limit else None
+        after = None if last is None else paging.cursor(last.event.at.isoformat(), str(last.id))
         return json_response(protocol.Events(events=events, next=after))
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
@@ -175,22 +234,23 @@ class _Handlers:
             raise InvalidInput("the request has no body; send the archive as it is")
         stored = await self._service.preparer.upload(self._bodies.chunks(request))
         url = f"{_base(request)}/archives/{stored.digest}"
-        return _addressed(protocol.Uploaded(source_url=url, digest=stored.digest, size=stored.size), 201)
+        return _uncached(protocol.Uploaded(source_url=url, digest=stored.digest, size=stored.size), 201)
 
     async def archive(self, request: web.Request) -> web.StreamResponse:
         path = self._service.preparer.archive(parameter(request, "digest"))
         return web.FileResponse(path, headers={"Content-Type": OCTETS})
 
-    def _answer(self, request: web.Request, snapshot: model.Snapshot) -> web.StreamResponse:
-        return _addressed(protocol.status(snapshot, _base(request)))
+    def _status(self, request: web.Request, snapshot: model.Snapshot) -> web.StreamResponse:
+        return _uncached(protocol.status(snapshot, _base(request)))
 
 
-def _addressed(document: Any, status: int = 200) -> web.StreamResponse:
-    """Return an answer with addresses that were made of the Host header: they are for who asked, and for no cache."""
+def _uncached(document: Any, status: int = 200) -> web.StreamResponse:
+    """Return an uncacheable response: `document` has addresses made of the Host header of the request."""
     response = json_response(document, status)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def _base(request: web.Request) -> str:
+    """Return the address under which the client knows the service, without a slash at the end."""
     return f"{request.scheme}://{request.host}"

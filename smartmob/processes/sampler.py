@@ -1,4 +1,4 @@
-"""What processes use: one sweep for all of them, each with its descendants."""
+"""Measuring the resource use of processes, each with all its descendants."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from smartmob.processes.model import Sample
 
 
 class Sampler:
-    """Measures process trees. `sweep` blocks: call it in a thread, one at a time."""
+    """Measures process trees. `sample` blocks: call it in a thread, one call at a time."""
 
     def __init__(self) -> None:
-        self._known: dict[int, psutil.Process] = {}
-        self._cpu: dict[str, tuple[int, float, float]] = {}
+        self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[str, tuple[int, float, float]] = {}  # slug: (pid, CPU seconds, time of the sample)
 
-    def sweep(self, roots: Mapping[str, int], now: float) -> dict[str, Sample]:
-        """Return a sample for each process that still lives; `roots` has their ids by slug, `now` is in seconds.
+    def sample(self, pids: Mapping[str, int], now: float) -> dict[str, Sample]:
+        """Return a sample for each process that still runs.
 
-        The processor time is that of the tree's living members; it is 0 % at the first sight of a process.
+        `pids` maps slugs to process ids; `now` is in seconds of a steady clock. CPU time is that of the running members
+        of the tree; the first sample of a process has 0 %.
         """
-        known: dict[int, psutil.Process] = {}
+        processes: dict[int, psutil.Process] = {}
         samples: dict[str, Sample] = {}
         cpu: dict[str, tuple[int, float, float]] = {}
-        for slug, root in roots.items():
+        for slug, root in pids.items():
             seconds, memory, count = 0.0, 0, 0
             for pid in (root, *descendants(root)):
                 try:
-                    process = known[pid] = self._known.get(pid) or psutil.Process(pid)
+                    process = processes[pid] = self._processes.get(pid) or psutil.Process(pid)
                     with process.oneshot():
                         times = process.cpu_times()
                         memory += process.memory_info().rss
                 except psutil.Error:
-                    known.pop(pid, None)
+                    processes.pop(pid, None)
                     continue
                 seconds += times.user + times.system
                 count += 1
@@ -42,11 +43,12 @@ class Sampler:
                 continue
             cpu[slug] = (root, seconds, now)
             samples[slug] = Sample(self._percent(slug, root, seconds, now), memory, count)
-        self._known, self._cpu = known, cpu
+        self._processes, self._cpu = processes, cpu
         return samples
 
     def _percent(self, slug: str, root: int, seconds: float, now: float) -> float:
-        before = self._cpu.get(slug)
-        if before is None or before[0] != root or now <= before[2]:
+        """Return the CPU use since the previous sample, in percent of one core."""
+        previous = self._cpu.get(slug)
+        if previous is None or previous[0] != root or now <= previous[2]:
             return 0.0
-        return round(max(0.0, 100 * (seconds - before[1]) / (now - before[2])), 1)
+        return round(max(0.0, 100 * (seconds - previous[1]) / (now - previous[2])), 1)

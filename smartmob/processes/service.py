@@ -1,4 +1,4 @@
-"""What the feature `processes` does: creates, supervises, restores and ends processes, and lets people look on."""
+"""The use cases of processes: create, supervise, restore, stop and delete them, and read their output and events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smartmob.processes import model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
-from smartmob.processes.recorder import Recorder, kept
+from smartmob.processes.recorder import Recorder, stored_event
 from smartmob.processes.sampler import Sampler
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
@@ -25,13 +25,14 @@ from smartmob.settings import ProcessesSettings
 
 log = structlog.get_logger()
 
-GOING_AWAY = 1001
-DELETED = 1000
+# Close codes of the WebSocket of a viewer (RFC 6455, section 7.4.1).
+CLOSE_CODE_SERVICE_STOPS = 1001
+CLOSE_CODE_DELETED = 1000
 _MAINTENANCE_SECONDS = 3600.0
 
 
 class ProcessesService:
-    """The use cases of the feature. `start` it with the service; `stop` ends all processes, `close` the rest."""
+    """The use cases of processes. `stop` ends all processes when the service begins to stop; `close` ends the rest."""
 
     def __init__(
         self,
@@ -51,10 +52,16 @@ class ProcessesService:
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
         self._recorder = Recorder(writer, dependencies.tasks)
-        self._around = SupervisorDependencies(dependencies.spawner, dependencies.tasks, self._prepare, self._happened)
+        self._supervisor_dependencies = SupervisorDependencies(
+            dependencies.spawner,
+            dependencies.tasks,
+            prepare=preparer.prepare,
+            publish=self._publish,
+            on_digest=self._record_digest,
+        )
 
     async def start(self) -> None:
-        """Bring back what is wanted; with the setting `no_restore` it stays stopped."""
+        """Restore the stored processes, and start those that are wanted unless `no_restore` is set."""
         self._recorder.start()
         await self.preparer.open()
         for definition in await self._store.definitions():
@@ -65,30 +72,33 @@ class ProcessesService:
                 supervisor.stop()
 
     async def stop(self) -> None:
-        """End all processes, each in its own time; they stay wanted, so that a restarted service has them again."""
+        """Stop all processes in parallel and wait until they have ended.
+
+        They stay wanted, so the next start of the service restores them.
+        """
         self._stopping = True
         supervisors = tuple(self._supervisors.values())
         for supervisor in supervisors:
             supervisor.stop()
-        await asyncio.gather(*(supervisor.rested() for supervisor in supervisors))
+        await asyncio.gather(*(supervisor.wait_stopped() for supervisor in supervisors))
         for supervisor in supervisors:
-            supervisor.channel.close(GOING_AWAY)
+            supervisor.output.close(CLOSE_CODE_SERVICE_STOPS)
 
     async def close(self) -> None:
-        """End what is left."""
+        """Stop the processes, then the preparation and the recorder."""
         await self.stop()
         await self.preparer.close()
         await self._recorder.close()
 
     async def create(self, request: protocol.CreateRequest, request_id: str) -> model.Snapshot:
-        """Store a process and begin to start it; return it as it is before anything was done.
+        """Store a process and begin to start it; return its snapshot from before the start, which is pending.
 
-        Raises InvalidInput, Conflict when there is one of that name, and Unavailable.
+        Raises InvalidInput, Conflict when the name is taken, and Unavailable.
         """
         protocol.check(request)
         self._refuse_when_stopping()
         if request.slug in self._supervisors:
-            raise Conflict(f"there is a process {request.slug} already; delete it first, or name another node")
+            raise Conflict(f"the process {request.slug} exists already; delete it first, or choose another node name")
         definition = model.Definition(
             slug=request.slug,
             app=request.app,
@@ -102,9 +112,9 @@ class ProcessesService:
             digest=self.preparer.uploaded(request.source_url),
         )
         supervisor = self._add(definition)
-        happening = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
+        created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
         try:
-            await self._writer.put([definition, kept(happening)])
+            await self._writer.put([definition, stored_event(created)])
         except BaseException:
             del self._supervisors[definition.slug]
             raise
@@ -116,55 +126,61 @@ class ProcessesService:
         return snapshot
 
     def processes(self) -> list[model.Snapshot]:
-        """Return all processes, in the order of their creation."""
+        """Return snapshots of all processes, in the order of their creation."""
         return [supervisor.snapshot() for supervisor in self._supervisors.values()]
 
     def process(self, slug: str) -> model.Snapshot:
-        """Return a process; raises NotFound."""
+        """Return a snapshot of a process; raises NotFound."""
         return self._find(slug).snapshot()
 
     async def delete(self, slug: str) -> None:
-        """End a process with all its descendants and forget it; return when nothing is left. Raises NotFound."""
+        """Delete a process; return when it and all its descendants have ended. Raises NotFound and Unavailable."""
         supervisor = self._find(slug)
         if not supervisor.deleted:
-            now = clock.now()
-            await self._writer.put([DeleteProcess(slug), kept(model.ProcessEvent(slug=slug, at=now, kind="deleted"))])
+            deleted = model.ProcessEvent(slug=slug, at=clock.now(), kind="deleted")
+            await self._writer.put([DeleteProcess(slug), stored_event(deleted)])
         supervisor.deleted = True
         supervisor.stop()
-        await supervisor.rested()
+        await supervisor.wait_stopped()
         if self._supervisors.get(slug) is supervisor:
             del self._supervisors[slug]
-            supervisor.channel.close(DELETED)
-            await self.preparer.forget(slug)
+            supervisor.output.close(CLOSE_CODE_DELETED)
+            await self.preparer.release(slug)
             self._bus.publish(ProcessDeleted(slug, clock.now()))
 
-    async def halt(self, slug: str) -> model.Snapshot:
-        """Stop a process and keep it; return when nothing of it is left.
+    async def stop_process(self, slug: str) -> model.Snapshot:
+        """Stop a process and keep its definition; return when it and all its descendants have ended.
 
-        Raises NotFound, Unavailable, and Conflict when it is restarted or deleted meanwhile.
+        Raises NotFound, Unavailable, and Conflict when the process is restarted or deleted before it has ended.
         """
-        supervisor = await self._want(slug, wanted=False)
+        supervisor = await self._set_wanted(slug, wanted=False)
         supervisor.stop()
-        await supervisor.rested()
+        await supervisor.wait_stopped()
         return supervisor.snapshot()
 
     async def restart(self, slug: str) -> model.Snapshot:
-        """Stop a process if it runs, and start it at once; also one that failed, waits or was stopped."""
+        """Start a process, whatever its state; stop it first if it runs. Return at once.
+
+        Raises NotFound, Unavailable, and Conflict when the process is being deleted.
+        """
         self._refuse_when_stopping()
-        supervisor = await self._want(slug, wanted=True)
-        self._refuse_when_stopping()  # it may be by now; the next service starts what is wanted
-        supervisor.start(fresh=True)
+        supervisor = await self._set_wanted(slug, wanted=True)
+        self._refuse_when_stopping()  # the stop may have begun meanwhile; the next service starts the process
+        supervisor.restart()
         return supervisor.snapshot()
 
     def signal(self, slug: str, name: str | int) -> model.Snapshot:
-        """Send a signal to a process's group; raises NotFound, InvalidInput, or Conflict when it does not run."""
+        """Send a signal to the process group of a process.
+
+        Raises NotFound, InvalidInput, and Conflict when the process does not run.
+        """
         supervisor = self._find(slug)
         supervisor.signal(signal_number(name))
         return supervisor.snapshot()
 
-    def channel(self, slug: str) -> ProcessOutput:
+    def output(self, slug: str) -> ProcessOutput:
         """Return the output of a process; raises NotFound."""
-        return self._find(slug).channel
+        return self._find(slug).output
 
     async def events(
         self,
@@ -174,11 +190,11 @@ class ProcessesService:
         after: tuple[datetime, UUID] | None,
         limit: int,
     ) -> list[StoredEvent]:
-        """Return what happened, in the order of time, also to processes that are no more."""
+        """Return a page of process events, oldest first, deleted processes included; see `ProcessStore.events`."""
         return await self._store.events(slug, since, until, after, limit)
 
     def _add(self, definition: model.Definition) -> Supervisor:
-        supervisor = Supervisor(definition, self._around, self._settings.console_bytes)
+        supervisor = Supervisor(definition, self._supervisor_dependencies, self._settings.console_bytes)
         self._supervisors[definition.slug] = supervisor
         return supervisor
 
@@ -188,52 +204,50 @@ class ProcessesService:
             raise NotFound(f"there is no process {slug}")
         return supervisor
 
-    async def _want(self, slug: str, *, wanted: bool) -> Supervisor:
+    async def _set_wanted(self, slug: str, *, wanted: bool) -> Supervisor:
+        """Store whether a process should run; return its supervisor."""
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
             await self._writer.put([UpdateProcess(slug, supervisor.definition.created_at, wanted=wanted)])
             supervisor.redefine(wanted=wanted)
-            _refuse_deleted(supervisor)  # it may be by now, and what is started then nobody would end
+            _refuse_deleted(supervisor)  # the delete may have begun meanwhile: it would not stop a later start
         return supervisor
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
-            raise Unavailable("the service is stopping; nothing is started any more")
+            raise Unavailable("the service is stopping and starts no more processes")
 
-    async def _prepare(self, supervisor: Supervisor) -> model.Ready:
-        ready = await self.preparer.prepare(supervisor)
-        if supervisor.definition.digest != ready.digest and not supervisor.deleted:
-            supervisor.redefine(digest=ready.digest)
-            self._recorder.add(UpdateProcess(supervisor.slug, supervisor.definition.created_at, digest=ready.digest))
-        return ready
+    def _record_digest(self, definition: model.Definition) -> None:
+        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, digest=definition.digest))
 
-    def _happened(self, happening: model.ProcessEvent) -> None:
-        self._recorder.add(happening)
-        if happening.kind in ("started", "restarted"):
-            self._bus.publish(ProcessStarted(happening.slug, happening.at, happening.detail["pid"]))
-        elif happening.kind == "exited":
-            self._bus.publish(ProcessExited(happening.slug, happening.at, happening.detail["status"]))
+    def _publish(self, event: model.ProcessEvent) -> None:
+        """Record a process event, and publish the start or end of a program on the bus."""
+        self._recorder.add(event)
+        if event.kind in ("started", "restarted"):
+            self._bus.publish(ProcessStarted(event.slug, event.at, event.detail["pid"]))
+        elif event.kind == "exited":
+            self._bus.publish(ProcessExited(event.slug, event.at, event.detail["status"]))
 
-    async def sample_for_ever(self) -> None:
-        """Measure what the processes use, again and again."""
+    async def run_sampling(self) -> None:
+        """Background task: measure the resource use of all running processes at the interval of the settings."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._settings.sample_seconds)
-            roots = {s.slug: s.pid for s in self._supervisors.values() if s.pid is not None}
-            if roots:
-                samples = await asyncio.to_thread(self._sampler.sweep, roots, loop.time())
+            pids = {s.slug: s.pid for s in self._supervisors.values() if s.pid is not None}
+            if pids:
+                samples = await asyncio.to_thread(self._sampler.sample, pids, loop.time())
                 for slug, sample in samples.items():
-                    if (supervisor := self._supervisors.get(slug)) is not None and supervisor.pid == roots[slug]:
+                    if (supervisor := self._supervisors.get(slug)) is not None and supervisor.pid == pids[slug]:
                         supervisor.sample = sample
 
-    async def maintain_for_ever(self) -> None:
-        """Remove what is too old and what nobody uses, again and again."""
+    async def run_maintenance(self) -> None:
+        """Background task: every hour, remove old events, and releases and working copies that are not in use."""
         while True:
             try:
                 await self._store.expire(clock.now() - timedelta(days=self._settings.keep_events_days))
                 digests = {s.definition.digest for s in self._supervisors.values() if s.definition.digest}
-                await self.preparer.collect(digests, tuple(self._supervisors))
+                await self.preparer.remove_unused(digests, tuple(self._supervisors))
             except Unavailable as error:
                 log.warning("process.maintenance", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)

@@ -1,56 +1,71 @@
-"""The life of one process: what is wanted of it, what it is, and what to do next. No I/O, no clock, no chance.
+"""The state machine of one process: from an event to the actions that follow. No I/O, no clock, no random numbers.
 
-Times are seconds of any steady clock, handed in. The rule of restarts (seed 002: always): at once the first time;
-while it keeps dying young, after a pause that doubles up to `LONGEST_PAUSE`, so that a bad command never makes a busy
-loop and a hundred of them do not try at the same moment.
+Times are seconds of any steady clock and are passed in. Each event is accepted in each phase; the table of phases and
+transitions stands in docs/reference/process-runner.md, and a test compares it with this module.
+
+The rule of restarts is "always" (seed 002): the first time at once; while the program keeps ending before
+`MINIMUM_UPTIME_SECONDS`, after a pause that doubles up to `LONGEST_PAUSE_SECONDS`, so that a bad command never makes
+a busy loop. The pauses have jitter, so that a hundred processes do not restart at the same moment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from enum import StrEnum
+from typing import TypeAlias, assert_never
 
 from smartmob.processes import model
 
-YOUNG = 10.0
-"""Seconds; who has lived longer is well, and is restarted at once again."""
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
+MINIMUM_UPTIME_SECONDS = 10.0
+"""A program that has run for so long counts as healthy and is restarted without a pause."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
 JITTER = 0.2
-"""A pause varies by this part of it in either direction."""
+"""Share of a pause by which it varies in either direction."""
+_MOST_DOUBLINGS = 16  # far above log2(LONGEST_PAUSE_SECONDS / FIRST_PAUSE_SECONDS); keeps the power finite
 
 
-# What can happen.
+class Phase(StrEnum):
+    """The phase of a process: the internal state, which decides how events are handled. Clients see `state`."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    SPAWNING = "spawning"
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+# Events.
 
 
 @dataclass(frozen=True, slots=True)
-class StartAsked:
-    """It should run; `fresh` when somebody asks for a restart of what may be running."""
+class StartRequested:
+    """A client or the service wants the process to run; `restart` ends a running program first."""
 
-    fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """It should not run."""
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Advanced:
-    """Its preparation has come to `state`."""
+class StopRequested:
+    """A client or the service wants the process not to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationAdvanced:
+    """The preparation has reached `state`, one of the model's PREPARING."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything is there to start it."""
+    """The preparation has succeeded: the program can be spawned."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparationFailed:
-    """It cannot be started: `state` is one of the failures, or `stopped` when the preparation was given up."""
+    """The preparation has failed: `state` is one of the model's FAILURES, or STOPPED when it was cancelled."""
 
     state: str
     detail: str = ""
@@ -58,41 +73,44 @@ class PreparationFailed:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The program runs."""
+    """The program runs as the process `pid`."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartFailed:
-    """The program could not be started."""
+    """The program could not be spawned."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The program has ended, with an exit status or the negative number of a signal; some of its tree may live."""
+    """The program has ended; its descendants may still run.
+
+    `status` is the exit status, the negative number of a signal, or None when it is unknown.
+    """
 
     status: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class TreeGone:
-    """Nothing is left of the program's tree."""
+    """The program and all its descendants have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The time of the alarm with this number has come."""
+    """The time of the timer `number` has come."""
 
-    alarm: int
+    number: int
 
 
 Event: TypeAlias = (
-    StartAsked
-    | StopAsked
-    | Advanced
+    StartRequested
+    | StopRequested
+    | PreparationAdvanced
     | Prepared
     | PreparationFailed
     | Started
@@ -103,37 +121,37 @@ Event: TypeAlias = (
 )
 
 
-# What is to be done.
+# Actions.
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Get ready to start it; answer with Advanced, Prepared or PreparationFailed."""
+    """Prepare the start. Answered by PreparationAdvanced, then Prepared or PreparationFailed."""
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Give the preparation up; answer with PreparationFailed(STOPPED)."""
+class CancelPreparation:
+    """Cancel the preparation. Answered by PreparationFailed(STOPPED), or by Prepared when it has just succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start the program; answer with Started or StartFailed."""
+    """Spawn the program. Answered by Started or StartFailed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Ask the program's group to end, or all that is left of its tree when the program itself has ended."""
+    """Send SIGTERM to the program's process group, or to the rest of its tree when the program has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End the whole tree; answer with Exited, if it has not been said, and Gone."""
+    """Send SIGKILL to the whole tree. Answered by Exited, unless that came before, and TreeGone."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Answer with TimeCame(number) at the time `at`."""
+    """Replace the timer by one that fires at the time `at`. Answered by TimerFired(number)."""
 
     number: int
     at: float
@@ -141,22 +159,23 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell who listens, and keep: `kind` happened."""
+    """Report a process event of this `kind` to the viewers, the log and the timeline."""
 
     kind: str
     text: str
 
 
-Action: TypeAlias = Prepare | GiveUp | Spawn | Terminate | Kill | StartTimer | Report
-
-# Where it is inside: finer than the state that is shown.
-_IDLE, _PREPARING, _SPAWNING, _UP, _ENDING = "idle", "preparing", "spawning", "up", "ending"
+Action: TypeAlias = Prepare | CancelPreparation | Spawn | Terminate | Kill | StartTimer | Report
 
 
 class ProcessStateMachine:
-    """The state machine of one process. `chance` gives a number from 0 to 1 for each jitter."""
+    """The state machine of one process.
 
-    def __init__(self, grace: float, chance: Callable[[], float]) -> None:
+    `grace` is the number of seconds between SIGTERM and SIGKILL. `random` returns a number from 0 to 1 for each jitter.
+    """
+
+    def __init__(self, grace: float, random: Callable[[], float]) -> None:
+        self.phase = Phase.IDLE
         self.state = model.PENDING
         self.detail = ""
         self.wanted = False
@@ -166,161 +185,176 @@ class ProcessStateMachine:
         self.next_try: float | None = None
         self.started_at: float | None = None
         self._grace = grace
-        self._chance = chance
-        self._inside = _IDLE
+        self._random = random
         self._prepared = False
-        self._young_deaths = 0
-        self._alarm = 0
+        self._early_exits = 0
+        self._timer = 0
 
     @property
     def restarts(self) -> int:
-        """Return how often it was started again."""
+        """Return how often the program was started again."""
         return max(0, self.starts - 1)
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing of it runs and nothing is under way."""
-        return self._inside == _IDLE
+        """Return whether nothing runs and nothing is under way."""
+        return self.phase is Phase.IDLE
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """Take note of what happened at `now`, and return what to do, in this order."""
+        """Change the state by an event that happened at `now`; return the actions to carry out, in this order."""
         match event:
-            case StartAsked():
-                return self._start(now, event.fresh)
-            case StopAsked():
-                return self._stop(now)
-            case Advanced():
+            case StartRequested():
+                return self._start_requested(now, event.restart)
+            case StopRequested():
+                return self._stop_requested(now)
+            case PreparationAdvanced():
                 self.state = event.state
                 return []
             case Prepared():
-                return self._ready(now)
+                return self._preparation_succeeded()
             case PreparationFailed():
-                return self._unready(event)
+                return self._preparation_failed(event)
             case Started():
-                return self._born(event.pid, now)
+                return self._started(event.pid, now)
             case StartFailed():
-                self._inside = _IDLE
-                self.detail = event.detail
-                return [Report("failed", event.detail), *self._next(now, young=True)]
+                return self._start_failed(event.detail, now)
             case Exited():
-                return self._died(event.status)
+                return self._exited(event.status)
             case TreeGone():
-                return self._buried(now)
+                return self._tree_gone(now)
             case TimerFired():
-                return self._alarmed(event.alarm)
+                return self._timer_fired(event.number)
+            case _:
+                assert_never(event)
 
-    def _start(self, now: float, fresh: bool) -> list[Action]:
+    def _start_requested(self, now: float, restart: bool) -> list[Action]:
         self.wanted = True
-        self._young_deaths = 0
-        if self._inside == _UP and fresh:
+        self._early_exits = 0
+        if self.phase is Phase.RUNNING and restart:
             return self._end(now, "restarting")
-        if self._inside != _IDLE:
-            return []  # what is under way leads there
+        if self.phase is not Phase.IDLE:
+            return []  # what is under way ends in a start, because the process is wanted
         return self._begin()
 
     def _begin(self) -> list[Action]:
+        """Leave IDLE towards a running program."""
         self.next_try = None
-        self._alarm += 1
+        self._cancel_timer()
         if self._prepared:
-            self._inside = _SPAWNING
+            self.phase = Phase.SPAWNING
             if self.state == model.STOPPED:
                 self.state = model.PENDING
             return [Spawn()]
-        self._inside, self.state, self.detail = _PREPARING, model.PENDING, ""
+        self.phase, self.state, self.detail = Phase.PREPARING, model.PENDING, ""
         return [Prepare()]
 
-    def _stop(self, now: float) -> list[Action]:
+    def _stop_requested(self, now: float) -> list[Action]:
         self.wanted = False
-        if self._inside == _UP:
+        if self.phase is Phase.RUNNING:
             return self._end(now, "stopping")
-        if self._inside == _PREPARING:
+        if self.phase is Phase.PREPARING:
             self.state = model.STOPPING
-            return [GiveUp()]
-        if self._inside == _IDLE and self.state != model.STOPPED:
-            self._rest()
+            return [CancelPreparation()]
+        if self.phase is Phase.IDLE and self.state != model.STOPPED:
+            self._become_stopped()
         return []
 
-    def _rest(self) -> None:
-        self._alarm += 1
+    def _become_stopped(self) -> None:
+        self._cancel_timer()
         self.next_try = None
         self.state = model.STOPPED
 
     def _end(self, now: float, text: str) -> list[Action]:
-        self._inside, self.state = _ENDING, model.STOPPING
-        self._alarm += 1
-        return [Report("stopping", text), Terminate(), StartTimer(self._alarm, now + self._grace)]
+        """Ask the running program to end, and set the timer for SIGKILL."""
+        self.phase, self.state = Phase.ENDING, model.STOPPING
+        self._cancel_timer()
+        return [Report("stopping", text), Terminate(), StartTimer(self._timer, now + self._grace)]
 
-    def _ready(self, now: float) -> list[Action]:
+    def _preparation_succeeded(self) -> list[Action]:
         self._prepared = True
-        self._inside = _IDLE
+        self.phase = Phase.IDLE
         if not self.wanted:
-            self._rest()
+            self._become_stopped()
             return []
         self.state = model.PROCESSING
         return self._begin()
 
-    def _unready(self, event: PreparationFailed) -> list[Action]:
-        self._inside = _IDLE
+    def _preparation_failed(self, event: PreparationFailed) -> list[Action]:
+        self.phase = Phase.IDLE
         if event.state == model.STOPPED:
             if self.wanted:
                 return self._begin()
-            self._rest()
+            self._become_stopped()
             return [Report("stopped", "stopped")]
         self.state, self.detail = event.state, event.detail
         return [Report("failed", f"{event.state}: {event.detail}")]
 
-    def _born(self, pid: int, now: float) -> list[Action]:
-        self._inside, self.state, self.detail = _UP, model.RUNNING, ""
+    def _started(self, pid: int, now: float) -> list[Action]:
+        self.phase, self.state, self.detail = Phase.RUNNING, model.RUNNING, ""
         self.pid, self.started_at = pid, now
         self.starts += 1
-        told: list[Action] = [Report("restarted" if self.starts > 1 else "started", f"started, pid {pid}")]
-        return told if self.wanted else told + self._end(now, "stopping")
+        actions: list[Action] = [Report("restarted" if self.starts > 1 else "started", f"started, pid {pid}")]
+        return actions if self.wanted else actions + self._end(now, "stopping")
 
-    def _died(self, status: int | None) -> list[Action]:
+    def _start_failed(self, detail: str, now: float) -> list[Action]:
+        self.phase, self.detail = Phase.IDLE, detail
+        return [Report("failed", detail), *self._start_again(now, early=True)]
+
+    def _exited(self, status: int | None) -> list[Action]:
         self.last_status, self.pid = status, None
-        told: list[Action] = [Report("exited", describe(status))]
-        if self._inside == _UP:
-            # What it leaves behind holds its port and its files: the successor finds none of it.
-            self._inside = _ENDING
-            return [*told, Kill()]
-        # The signal went to its group; now it goes to all that is left, which has the rest of the time to end.
-        return [*told, Terminate()] if self._inside == _ENDING else told
+        actions: list[Action] = [Report("exited", describe(status))]
+        if self.phase is Phase.RUNNING:
+            # The descendants hold the port and files that the next program needs: they end first.
+            self.phase = Phase.ENDING
+            return [*actions, Kill()]
+        # SIGTERM went to the process group only; now it goes to the rest of the tree, within the same grace.
+        return [*actions, Terminate()] if self.phase is Phase.ENDING else actions
 
-    def _buried(self, now: float) -> list[Action]:
-        self._inside = _IDLE
-        self._alarm += 1
-        asked = self.state == model.STOPPING
+    def _tree_gone(self, now: float) -> list[Action]:
+        self.phase = Phase.IDLE
+        self._cancel_timer()
+        requested = self.state == model.STOPPING
         if not self.wanted:
-            self._rest()
+            self._become_stopped()
             return [Report("stopped", "stopped")]
-        if asked:
+        if requested:
             return self._begin()
-        return self._next(now, young=self.started_at is None or now - self.started_at < YOUNG)
+        early = self.started_at is None or now - self.started_at < MINIMUM_UPTIME_SECONDS
+        return self._start_again(now, early=early)
 
-    def _next(self, now: float, *, young: bool) -> list[Action]:
-        """Try again: at once, or after a pause when it keeps dying young."""
+    def _start_again(self, now: float, *, early: bool) -> list[Action]:
+        """Start at once, or after a pause when at least two programs in a row ended early."""
         if not self.wanted:
-            self._rest()
+            self._become_stopped()
             return [Report("stopped", "stopped")]
-        self._young_deaths = self._young_deaths + 1 if young else 0
-        if self._young_deaths <= 1:
+        self._early_exits = self._early_exits + 1 if early else 0
+        if self._early_exits <= 1:
             return self._begin()
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._young_deaths - 2, 16))
-        pause = min(LONGEST_PAUSE, pause * (1 - JITTER + 2 * JITTER * self._chance()))
+        pause = self._pause()
         self.state, self.next_try = model.BACKOFF, now + pause
-        self._alarm += 1
-        return [Report("backoff", f"restarting in {pause:.1f} s"), StartTimer(self._alarm, self.next_try)]
+        self._cancel_timer()
+        return [Report("backoff", f"restarting in {pause:.1f} s"), StartTimer(self._timer, self.next_try)]
 
-    def _alarmed(self, alarm: int) -> list[Action]:
-        if alarm != self._alarm:
-            return []  # what it was set for is over
-        if self._inside == _ENDING:
+    def _pause(self) -> float:
+        """Return the seconds until the next start: doubled for each early exit after the second, with jitter."""
+        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self._early_exits - 2, _MOST_DOUBLINGS)
+        factor = 1 - JITTER + 2 * JITTER * self._random()
+        return min(LONGEST_PAUSE_SECONDS, min(LONGEST_PAUSE_SECONDS, pause) * factor)
+
+    def _timer_fired(self, number: int) -> list[Action]:
+        if number != self._timer:
+            return []  # it was cancelled or replaced
+        if self.phase is Phase.ENDING:
             return [Kill()]
-        return self._begin() if self._inside == _IDLE and self.wanted else []
+        return self._begin() if self.phase is Phase.IDLE and self.wanted else []
+
+    def _cancel_timer(self) -> None:
+        """Make the current timer invalid; the next one gets the new number."""
+        self._timer += 1
 
 
 def describe(status: int | None) -> str:
-    """Return how a program ended, in words."""
+    """Return how a program ended, in words, from its exit status or the negative number of a signal."""
     if status is None:
-        return "ended, nobody knows how"
+        return "exited with an unknown status"
     return f"exited {status}" if status >= 0 else f"ended by signal {-status}"

@@ -1,4 +1,4 @@
-"""The tables of the feature `processes`."""
+"""The tables of the feature `processes`: definitions and events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
-_AMENDED = ("digest", "wanted")
+_UPDATABLE = ("digest", "wanted")
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateProcess:
-    """What has changed of the process that was created then, if it is still there; None for what has not."""
+    """A change of a stored definition; a field that is None stays as it is.
+
+    It has no effect unless the definition of `slug` with this `created_at` is still stored.
+    """
 
     slug: str
     created_at: datetime
@@ -33,31 +36,31 @@ class UpdateProcess:
 
 @dataclass(frozen=True, slots=True)
 class DeleteProcess:
-    """A process is no more."""
+    """The deletion of a stored definition."""
 
     slug: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A happening with its key."""
+    """A process event and its key."""
 
     id: UUID
-    happening: ProcessEvent
+    event: ProcessEvent
 
 
 Change: TypeAlias = Definition | UpdateProcess | DeleteProcess | StoredEvent
 
 
 class ProcessStore:
-    """Reads and writes what is wanted of processes, and what happened to them."""
+    """Reads and writes the definitions and events of processes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
 
     async def definitions(self) -> list[Definition]:
-        """Return all processes in the order of their creation."""
+        """Return all definitions, in the order of their creation."""
         rows = await self._database.fetch(self._sql["select_processes"])
         return [Definition(**{**dict(row), "env": orjson.loads(row["env"])}) for row in rows]
 
@@ -69,58 +72,65 @@ class ProcessStore:
         after: tuple[datetime, UUID] | None,
         limit: int,
     ) -> list[StoredEvent]:
-        """Return events in the order of time, behind the key `after`."""
+        """Return at most `limit` events, oldest first.
+
+        Only those of `slug`, from `since`, before `until` and behind the key `after` (time and id); None: any.
+        """
         rows = await self._database.fetch(
             self._sql["select_events"], slug, since, until, *(after or (None, None)), limit
         )
-        return [_kept(row) for row in rows]
+        return [_stored_event(row) for row in rows]
 
     async def expire(self, before: datetime) -> None:
-        """Remove the events from before a time."""
+        """Delete the events that are older than `before`."""
         await self._database.fetch(self._sql["expire_events"], before)
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Change]]) -> None:
         """Write the changes of all submissions, in their order; see `smartmob.kernel.db.writer.Commit`.
 
-        It does no harm to write them twice.
+        Writing the same changes again has no effect.
         """
         changes = [change for submission in submissions for change in submission.rows]
         last: dict[str, Definition | DeleteProcess] = {}
-        amended: dict[tuple[str, datetime], UpdateProcess] = {}
+        updates: dict[tuple[str, datetime], UpdateProcess] = {}
         for change in changes:
             if isinstance(change, Definition | DeleteProcess):
                 last[change.slug] = change
             elif isinstance(change, UpdateProcess):
-                _amend(change, last, amended)
-        put = [change for change in last.values() if isinstance(change, Definition)]
-        gone = [change.slug for change in last.values() if isinstance(change, DeleteProcess)]
-        amends = [change for change in amended.values() if change.slug not in last]
+                _merge_update(change, last, updates)
+        definitions = [change for change in last.values() if isinstance(change, Definition)]
+        deleted = [change.slug for change in last.values() if isinstance(change, DeleteProcess)]
+        remaining = [change for change in updates.values() if change.slug not in last]
         events = [change for change in changes if isinstance(change, StoredEvent)]
         await connection.execute(
-            self._sql["store_changes"], gone, *_columns(put), *_amend_columns(amends), *_event_columns(events)
+            self._sql["store_changes"],
+            deleted,
+            *_definition_columns(definitions),
+            *_update_columns(remaining),
+            *_event_columns(events),
         )
 
 
-def _amend(
-    change: UpdateProcess,
+def _merge_update(
+    update: UpdateProcess,
     last: dict[str, Definition | DeleteProcess],
-    amended: dict[tuple[str, datetime], UpdateProcess],
+    updates: dict[tuple[str, datetime], UpdateProcess],
 ) -> None:
-    """Add a change to what has been said of its process."""
-    known = last.get(change.slug)
-    news = {name: value for name in _AMENDED if (value := getattr(change, name)) is not None}
-    if isinstance(known, Definition) and known.created_at == change.created_at:
-        last[change.slug] = msgspec.structs.replace(known, **news)
+    """Apply an update to the definition of the same batch, or else to the earlier updates of the same process."""
+    known = last.get(update.slug)
+    changed = {name: value for name in _UPDATABLE if (value := getattr(update, name)) is not None}
+    if isinstance(known, Definition) and known.created_at == update.created_at:
+        last[update.slug] = msgspec.structs.replace(known, **changed)
     elif known is None:
-        key = (change.slug, change.created_at)
-        amended[key] = replace(amended.get(key, change), **news)
+        key = (update.slug, update.created_at)
+        updates[key] = replace(updates.get(key, update), **changed)
 
 
-def _amend_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
-    return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_AMENDED)]
+def _update_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
+    return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_UPDATABLE)]
 
 
-def _columns(rows: Sequence[Definition]) -> list[list[object]]:
+def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
     columns = []
     for name in Definition.__struct_fields__:
         values = [getattr(row, name) for row in rows]
@@ -130,14 +140,14 @@ def _columns(rows: Sequence[Definition]) -> list[list[object]]:
 
 def _event_columns(rows: Sequence[StoredEvent]) -> list[list[object]]:
     return [
-        [row.happening.slug for row in rows],
-        [row.happening.at for row in rows],
+        [row.event.slug for row in rows],
+        [row.event.at for row in rows],
         [row.id for row in rows],
-        [row.happening.kind for row in rows],
-        [msgspec.json.encode(row.happening.detail).decode() for row in rows],
+        [row.event.kind for row in rows],
+        [msgspec.json.encode(row.event.detail).decode() for row in rows],
     ]
 
 
-def _kept(row: Record) -> StoredEvent:
-    happening = ProcessEvent(slug=row["slug"], at=row["at"], kind=row["kind"], detail=orjson.loads(row["detail"]))
-    return StoredEvent(row["id"], happening)
+def _stored_event(row: Record) -> StoredEvent:
+    event = ProcessEvent(slug=row["slug"], at=row["at"], kind=row["kind"], detail=orjson.loads(row["detail"]))
+    return StoredEvent(row["id"], event)

@@ -1,15 +1,15 @@
-"""The supervisor of one process: carries out what its machine decides, and tells it what happens."""
+"""The supervisor of one process: carries out the actions of its state machine, and feeds it the events."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -18,58 +18,59 @@ from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
-from smartmob.kernel.subprocesses.output import Pipe
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes import state_machine as m
 from smartmob.processes.output import ProcessOutput
+from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
+from smartmob.processes.spawned_program import SpawnedProgram, spawn
 from smartmob.processes.state_machine import ProcessStateMachine
 
 log = structlog.get_logger()
 
-_LAST_LINES = 10
+_SHOWN_LINES = 10
+"""Lines of output in the status of a process that failed or is in backoff."""
 
 
-class PreparationError(Exception):
-    """A process cannot be prepared: `state` is one of the model's failures, the message is for a person."""
+class Prepare(Protocol):
+    """The preparation, as a supervisor calls it."""
 
-    def __init__(self, state: str, message: str) -> None:
-        super().__init__(message)
-        self.state = state
+    async def __call__(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
+        """Prepare the start of a process; report to `listener`. Raises PreparationError."""
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisorDependencies:
-    """What all supervisors share.
+    """Dependencies that all supervisors share.
 
-    `prepare` makes everything ready to start a process and reports on the way; it raises PreparationError. `tell` is
-    called with each thing that happens.
+    `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
+    has become known or has changed.
     """
 
     spawner: Spawner
     tasks: TaskRegistry
-    prepare: Callable[[Supervisor], Awaitable[model.Ready]]
-    tell: Callable[[model.ProcessEvent], None]
+    prepare: Prepare
+    publish: Callable[[model.ProcessEvent], None]
+    on_digest: Callable[[model.Definition], None]
 
 
 class Supervisor:
-    """Keeps one process as it is wanted. Its methods return at once unless they say otherwise."""
+    """Keeps one process in the wanted state. The methods return at once, except `wait_stopped`."""
 
-    def __init__(self, definition: model.Definition, around: SupervisorDependencies, console_bytes: int) -> None:
+    def __init__(self, definition: model.Definition, dependencies: SupervisorDependencies, console_bytes: int) -> None:
         self.definition = definition
-        self.channel = ProcessOutput(console_bytes)
+        self.output = ProcessOutput(console_bytes)
         self.sample: model.Sample | None = None
         self.deleted = False
-        self.downloaded: tuple[int, int | None] | None = None
-        self.ready: model.Ready | None = None
-        self._around = around
+        self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
         self._machine = ProcessStateMachine(definition.grace, random.random)
-        self._child: Child | None = None
-        self._pipe: Pipe | None = None
+        self._downloaded: tuple[int, int | None] | None = None
+        self._ready: model.Ready | None = None
+        self._program: SpawnedProgram | None = None
         self._preparation: asyncio.Task[m.Event] | None = None
-        self._alarm: asyncio.Handle | None = None
-        self._at_rest: list[asyncio.Future[None]] = []
+        self._timer: asyncio.Handle | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._started_at: datetime | None = None
 
     @property
@@ -79,42 +80,51 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Return the process id while it runs."""
+        """Return the process id of the program, or None when it does not run."""
         return self._machine.pid
 
     def redefine(self, **changes: Any) -> None:
-        """Change what is kept of its definition."""
+        """Change fields of the definition."""
         self.definition = msgspec.structs.replace(self.definition, **changes)
 
-    def start(self, *, fresh: bool = False) -> None:
-        """Have it run; with `fresh` one that runs is stopped first."""
-        self._feed(m.StartAsked(fresh))
+    def start(self) -> None:
+        """Start the process unless it runs."""
+        self._handle(m.StartRequested())
+
+    def restart(self) -> None:
+        """Start the process; stop it first if it runs."""
+        self._handle(m.StartRequested(restart=True))
 
     def stop(self) -> None:
-        """Have it not run; `rested` tells when that is so."""
-        self._feed(m.StopAsked())
+        """Begin to stop the process; `wait_stopped` returns when it has stopped."""
+        self._handle(m.StopRequested())
 
-    async def rested(self) -> None:
-        """Return when nothing is left of what was stopped; raises Conflict when it is started again before."""
+    async def wait_stopped(self) -> None:
+        """Wait until the process tree is gone; raises Conflict when the process is started again before."""
         if not self._machine.idle:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._at_rest.append(waiter)
+            self._waiters.append(waiter)
             await waiter
 
     def signal(self, number: int) -> None:
-        """Send a signal to its process group; raises Conflict when it does not run."""
-        if self._child is None or not self._child.alive:
-            raise Conflict(f"{self.slug} does not run now: it is {self._machine.state}")
-        self._child.signal(number)
+        """Send a signal to the process group; raises Conflict when the program does not run."""
+        child = self._child
+        if child is None or not child.alive:
+            raise Conflict(f"{self.slug} is not running: it is {self._machine.state}")
+        child.signal(number)
 
-    def advance(self, state: str, downloaded: tuple[int, int | None] | None = None) -> None:
-        """Take note of how far the preparation is."""
-        self.downloaded = downloaded
+    def advanced(self, state: str, downloaded: tuple[int, int | None] | None = None) -> None:
+        """Record the progress of the preparation: its state, and (bytes received, bytes in total or None)."""
+        self._downloaded = downloaded
         if self._machine.state != model.STOPPING:
-            self._feed(m.Advanced(state))
+            self._handle(m.PreparationAdvanced(state))
+
+    def wrote(self, data: bytes) -> None:
+        """Show output of a command of the preparation."""
+        self.output.write(data)
 
     def snapshot(self) -> model.Snapshot:
-        """Return how it is now."""
+        """Return the process as it is now."""
         machine, now = self._machine, self._loop.time()
         failed = machine.state in model.FAILURES or machine.state == model.BACKOFF
         running = machine.pid is not None
@@ -122,110 +132,124 @@ class Supervisor:
             definition=self.definition,
             state=machine.state,
             detail=machine.detail,
-            output=self.channel.tail(_LAST_LINES) if failed else [],
-            downloaded=self.downloaded if machine.state == model.DOWNLOADING else None,
+            output=self.output.tail(_SHOWN_LINES) if failed else [],
+            downloaded=self._downloaded if machine.state == model.DOWNLOADING else None,
             pid=machine.pid,
-            port=self.ready.port if self.ready else None,
+            port=self._ready.port if self._ready else None,
             started_at=self._started_at,
             uptime=now - machine.started_at if running and machine.started_at is not None else None,
             restarts=machine.restarts,
             last_status=machine.last_status,
             next_try_at=None if machine.next_try is None else clock.now() + timedelta(seconds=machine.next_try - now),
             sample=self.sample if running else None,
-            viewers=self.channel.viewers,
+            viewers=self.output.viewers,
         )
 
-    def _feed(self, event: m.Event) -> None:
-        for action in self._machine.handle(event, self._loop.time()):
-            self._act(action)
-        if self._machine.wanted or self._machine.idle:
-            waiters, self._at_rest = self._at_rest, []
-            for waiter in waiters:
-                if waiter.done():
-                    continue  # who waited has gone
-                if self._machine.wanted:
-                    waiter.set_exception(Conflict(f"{self.slug} was started again before it had been stopped"))
-                else:
-                    waiter.set_result(None)
+    @property
+    def _child(self) -> Child | None:
+        return None if self._program is None else self._program.child
 
-    def _act(self, action: m.Action) -> None:
-        tasks = self._around.tasks
+    def _handle(self, event: m.Event) -> None:
+        """Feed the state machine an event, and carry out its actions."""
+        for action in self._machine.handle(event, self._loop.time()):
+            self._carry_out(action)
+        if self._machine.wanted or self._machine.idle:
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        """End the calls of `wait_stopped`: with Conflict when the process is wanted again."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue  # the caller was cancelled
+            if self._machine.wanted:
+                waiter.set_exception(Conflict(f"{self.slug} was started again before it had been stopped"))
+            else:
+                waiter.set_result(None)
+
+    def _carry_out(self, action: m.Action) -> None:
+        tasks, child = self._dependencies.tasks, self._child
         match action:
             case m.Prepare():
                 self._preparation = tasks.start(f"prepare-{self.slug}", self._prepare())
-                # Not in the task itself: one that is cancelled at once does not even begin.
+                # The callback, not the coroutine, reports the end: a task that is cancelled at once never begins.
                 self._preparation.add_done_callback(
-                    lambda task: self._feed(m.PreparationFailed(model.STOPPED) if task.cancelled() else task.result())
+                    lambda task: self._handle(m.PreparationFailed(model.STOPPED) if task.cancelled() else task.result())
                 )
-            case m.GiveUp():
+            case m.CancelPreparation():
                 if self._preparation is not None:
                     self._preparation.cancel()
             case m.Spawn():
                 tasks.start(f"spawn-{self.slug}", self._spawn())
             case m.Terminate():
-                if self._child is not None:
-                    self._child.signal(signal.SIGTERM)
+                if child is not None:
+                    child.signal(signal.SIGTERM)
             case m.Kill():
-                if self._child is not None:
-                    self._child.kill()
+                if child is not None:
+                    child.kill()
             case m.StartTimer():
-                if self._alarm is not None:
-                    self._alarm.cancel()
-                self._alarm = self._loop.call_at(action.at, self._feed, m.TimerFired(action.number))
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = self._loop.call_at(action.at, self._handle, m.TimerFired(action.number))
             case m.Report():
-                self._tell(action.kind, action.text)
+                self._report(action.kind, action.text)
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _report(self, kind: str, text: str) -> None:
+        """Show an event to the viewers, log it, and publish it."""
         detail: dict[str, Any] = {}
-        if kind in ("started", "restarted") and self.ready is not None:
+        if kind in ("started", "restarted") and self._ready is not None:
             self._started_at = clock.now()
-            detail |= {"pid": self._machine.pid, "port": self.ready.port}
-            text += f", PORT={self.ready.port}"
+            detail |= {"pid": self._machine.pid, "port": self._ready.port}
+            text += f", PORT={self._ready.port}"
         elif kind == "exited":
             detail["status"] = self._machine.last_status
         detail["text"] = text
-        self.channel.note(text)
+        self.output.note(text)
         log.info("process", slug=self.slug, what=kind, said=text)
-        self._around.tell(model.ProcessEvent(slug=self.slug, at=clock.now(), kind=kind, detail=detail))
+        self._dependencies.publish(model.ProcessEvent(slug=self.slug, at=clock.now(), kind=kind, detail=detail))
 
     async def _prepare(self) -> m.Event:
         try:
-            self.ready = await self._around.prepare(self)
+            self._ready = ready = await self._dependencies.prepare(self.definition, self)
+            if self.definition.digest != ready.digest and not self.deleted:
+                self.redefine(digest=ready.digest)
+                self._dependencies.on_digest(self.definition)
         except PreparationError as error:
             return m.PreparationFailed(error.state, str(error))
         except Exception as error:
             log.exception("process.failed", slug=self.slug)
-            return m.PreparationFailed(model.UNPACK_FAILURE, f"the service failed: {error!r}")
+            return m.PreparationFailed(model.UNPACK_FAILURE, f"internal error of the service: {error!r}")
+        finally:
+            self.output.end_line()
         return m.Prepared()
 
     async def _spawn(self) -> None:
-        assert self.ready is not None
-        ready, spawner = self.ready, self._around.spawner
+        assert self._ready is not None
+        ready = self._ready
         try:
-            child, pipe = await spawner.spawn_with_output(ready.argv, ready.env, Path(ready.folder), self.channel.write)
+            program = await spawn(
+                self._dependencies.spawner, ready.argv, Path(ready.folder), ready.env, self.output.write
+            )
         except (SpawnFailed, Unavailable) as error:
-            self._feed(m.StartFailed(str(error)))
+            self._handle(m.StartFailed(str(error)))
             return
         except OSError as error:
-            self._feed(m.StartFailed(f"cannot start the program: {error.strerror}"))
+            self._handle(m.StartFailed(f"cannot start the program: {error.strerror}"))
             return
-        self._child, self._pipe = child, pipe
-        self._feed(m.Started(child.pid))
-        child.when_exited(self._exited)
-        child.when_gone(self._gone)
+        self._program = program
+        self._handle(m.Started(program.child.pid))
+        program.child.when_exited(self._exited)
+        program.child.when_gone(self._tree_gone)
 
     def _exited(self, ended: Exit) -> None:
-        if self._pipe is not None:
-            # What it wrote before its end is told before its end.
-            self._around.spawner.pipe_reader.drain(self._pipe)
-        self.channel.end_line()
-        self._feed(m.Exited(ended.status))
+        if self._program is not None:
+            self._program.read_rest()
+        self.output.end_line()
+        self._handle(m.Exited(ended.status))
 
-    def _gone(self, child: Child) -> None:
-        if self._pipe is not None:
-            self._around.spawner.pipe_reader.drain(self._pipe)
-            self._around.spawner.pipe_reader.close(self._pipe)
-        self.channel.end_line()
-        self._child = self._pipe = None
-        self.sample = None
-        self._feed(m.TreeGone())
+    def _tree_gone(self, child: Child) -> None:
+        if self._program is not None:
+            self._program.close()
+        self.output.end_line()
+        self._program = self.sample = None
+        self._handle(m.TreeGone())

@@ -1,7 +1,7 @@
-"""One viewer's WebSocket: frames go out as they come, and a viewer that cannot follow loses lines, not the others.
+"""The WebSocket of one viewer. A slow viewer skips lines and does not delay the others.
 
-The frames of a chunk are written to the connection's transport as they are. A viewer whose transport holds more than
-its share gets nothing until that is sent, and is then told how many lines it missed.
+The frames of a chunk are written to the transport of the connection. While the transport holds more than
+`buffer_bytes`, lines are skipped; when it has been emptied, a line tells the viewer how many.
 """
 
 from __future__ import annotations
@@ -15,41 +15,44 @@ from smartmob.processes.output import ProcessOutput
 from smartmob.processes.protocol import NOTE, AttachQuery, encode_lines
 
 _HEARTBEAT_SECONDS = 30.0
-_GOODBYE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
+"""Time for the client to answer a close frame."""
+_RECEIVED_BYTES = 64 * 1024
+"""The largest message of a client; messages are ignored."""
 
 
 class ViewerSession:
-    """A viewer of a channel, from its handshake to its end."""
+    """The connection of one viewer to the output of a process, from the handshake to the close."""
 
-    def __init__(self, request: web.Request, channel: ProcessOutput, tasks: TaskRegistry, buffer_bytes: int) -> None:
+    def __init__(self, request: web.Request, output: ProcessOutput, tasks: TaskRegistry, buffer_bytes: int) -> None:
         self.notes = False
         self._request = request
-        self._channel = channel
+        self._output = output
         self._tasks = tasks
         self._buffer_bytes = buffer_bytes
         self._socket = web.WebSocketResponse(
-            heartbeat=_HEARTBEAT_SECONDS, timeout=_GOODBYE_SECONDS, compress=False, max_msg_size=64 * 1024
+            heartbeat=_HEARTBEAT_SECONDS, timeout=_CLOSE_SECONDS, compress=False, max_msg_size=_RECEIVED_BYTES
         )
         self._transport: asyncio.WriteTransport | None = None
         self._skipped = 0
         self._closing: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
 
-    async def run(self, wanted: AttachQuery) -> web.WebSocketResponse:
-        """Serve the viewer until it leaves or the channel ends; the kept lines that it wants come first."""
-        self.notes = bool(wanted.events)
+    async def run(self, query: AttachQuery) -> web.WebSocketResponse:
+        """Send the last `query.tail` lines and then new ones, until the client disconnects or the output ends."""
+        self.notes = bool(query.events)
         await self._socket.prepare(self._request)
         self._transport = self._request.transport
-        self._channel.attach(self, wanted.tail)
-        if not wanted.follow:
-            self._channel.detach(self)
+        self._output.attach(self, query.tail)
+        if not query.follow:
+            self._output.detach(self)
             self.end(WSCloseCode.OK)
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.ERROR:
                     break
         finally:
-            self._channel.detach(self)
+            self._output.detach(self)
             self._transport = None
             if self._catching_up is not None:
                 self._catching_up.cancel()
@@ -58,7 +61,7 @@ class ViewerSession:
         return self._socket
 
     def deliver(self, frames: bytes, lines: int) -> None:
-        """Send whole frames, or count their lines as skipped while the viewer is too slow."""
+        """Send whole frames, or count their lines as skipped while the transport is full."""
         transport = self._transport
         if transport is None or self._closing is not None:
             return
@@ -71,18 +74,18 @@ class ViewerSession:
             transport.write(frames)
 
     def end(self, code: int) -> None:
-        """Close the connection; nothing follows."""
+        """Close the connection with a close code; nothing is sent after it."""
         if self._closing is None:
             self._closing = self._tasks.start("console-close", self._close(code))
 
     async def _catch_up(self) -> None:
-        """Wait until the viewer has got what was sent, and tell it what it missed."""
+        """Wait until the transport has been emptied, and send the number of skipped lines."""
         await self._request.writer.drain()
         skipped, self._skipped = self._skipped, 0
         self.deliver(*encode_lines(NOTE + b"%d lines skipped" % skipped))
 
     async def _close(self, code: int) -> None:
-        """Say goodbye, and cut off a viewer that does not take even that."""
+        """Send a close frame; abort the connection when the client does not read it."""
         await self._socket.close(code=code, drain=False)
         transport = self._request.transport
         if transport is not None and transport.get_write_buffer_size():

@@ -1,4 +1,4 @@
-"""Builders of source archives: good ones of each type, and ones that no honest tool makes."""
+"""Builders of source archives: valid ones of each type, and malicious ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class File:
-    """A file with permissions; plain text or bytes stand for one with 0644."""
+    """A file with permissions; plain text or bytes are a file with 0644."""
 
     content: str | bytes = b""
     mode: int = 0o755
@@ -35,21 +35,21 @@ class Link:
 
 @dataclass(frozen=True)
 class HardLink:
-    """A hard link to an earlier name; only tar has them."""
+    """A hard link to an earlier entry, for tar only."""
 
     target: str
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of its own entry."""
+    """An entry for a folder."""
 
     mode: int = 0o755
 
 
 @dataclass(frozen=True)
 class Special:
-    """A device, a pipe or the like, by the type that tar has for it."""
+    """A device, pipe or other special file; `kind` is its type in tar."""
 
     kind: bytes = tarfile.CHRTYPE
 
@@ -65,7 +65,7 @@ _COMPRESS: Mapping[Kind, Callable[[bytes], bytes]] = {
 
 
 def make_archive(kind: Kind, files: Mapping[str, Entry] | Iterable[tuple[str, Entry]]) -> bytes:
-    """Return the bytes of an archive with these entries, in this order; pairs allow the same name twice."""
+    """Return the bytes of an archive with these entries, in this order; with pairs, names may occur twice."""
     pairs = list(files.items() if isinstance(files, Mapping) else files)
     return _zip(pairs) if kind == "zip" else _COMPRESS[kind](_tar(pairs))
 
@@ -122,7 +122,7 @@ def _zip(pairs: Iterable[tuple[str, Entry]]) -> bytes:
 
 
 def wheel(name: str, version: str, modules: Mapping[str, str]) -> bytes:
-    """Return a wheel of pure Python, so that pip has something to install without an index."""
+    """Return a wheel of pure Python, which pip installs without an index."""
     about = f"{name}-{version}.dist-info"
     files = {
         **modules,

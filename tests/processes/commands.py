@@ -1,4 +1,4 @@
-"""A runner of commands for tests: asyncio's own, which ends the command's whole group when it is cancelled."""
+"""A runner of commands for tests, which uses asyncio and kills the process group when it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Runner:
-    """Runs commands and remembers them; `began` is set when one has been started."""
+    """Runs commands and records them; `began` is set when a command has been started."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()
@@ -20,7 +20,7 @@ class Runner:
     async def __call__(
         self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]
     ) -> int:
-        """Return the exit status, after all output has been handed on."""
+        """Run a command, pass on all its output, and return its exit status."""
         self.commands.append(tuple(argv))
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -45,5 +45,5 @@ class Runner:
 
 
 def variables() -> dict[str, str]:
-    """Return what a command needs of this process's environment."""
+    """Return the variables of this process that commands need."""
     return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}

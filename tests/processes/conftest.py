@@ -1,4 +1,4 @@
-"""What the tests of the feature share: a file server, and an agent that runs programs from it."""
+"""Fixtures of the feature: a file server, and a service that runs programs from it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.waiting import until
 
 SLEEP = "exec sleep 600"
 SECONDS = 100.0
-"""How long anything may be silent on a busy machine, pip included."""
+"""Longest wait for output, also of pip on a busy machine."""
 FAILURES = ("failure", "no procfile", "unknown process type")
 
 
 class Agent:
-    """A running service, as its clients see it."""
+    """A client of a running service."""
 
     def __init__(self, client: TestClient[web.Request, web.Application], files: FileServer) -> None:
         self.client = client
@@ -53,7 +53,7 @@ class Agent:
             return status
 
     async def become(self, slug: str, *states: str) -> dict[str, Any]:
-        """Return the status of a process once it is in one of the states; fail when it ends in another failure."""
+        """Wait until a process is in one of the states, and return its status; fail for any other failure state."""
 
         async def there() -> dict[str, Any] | None:
             status = await self.status(slug)
@@ -66,7 +66,7 @@ class Agent:
         return found
 
     async def post(self, verb: str, slug: str, body: Any = None, status: int = 200) -> dict[str, Any]:
-        """Do something with a process; return the answer."""
+        """Call delete, stop, restart or signal; return the answer."""
         async with self.client.post(f"/{verb}-process/{slug}", json={} if body is None else body) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
             assert response.status == status, answer
@@ -77,7 +77,7 @@ class Agent:
         return await self.client.ws_connect(f"/attach-console/{slug}", params={k: str(v) for k, v in query.items()})
 
     async def events(self, slug: str | None = None) -> list[dict[str, Any]]:
-        """Return what happened."""
+        """Return the events of a process, or of all."""
         async with self.client.get("/process-events", params={} if slug is None else {"slug": slug}) as response:
             events: list[dict[str, Any]] = (await response.json())["events"]
             return events
@@ -97,7 +97,7 @@ async def until_line(socket: ClientWebSocketResponse, wanted: str) -> list[str]:
 
 
 async def to_the_end(socket: ClientWebSocketResponse) -> tuple[list[str], int | None]:
-    """Return all lines of a console until it is closed, and the code of that."""
+    """Return all lines of a console until it is closed, and the close code."""
     found = []
     while (message := await socket.receive(timeout=SECONDS)).type is WSMsgType.TEXT:
         found.append(message.data)

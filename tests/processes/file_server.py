@@ -1,4 +1,4 @@
-"""A server of archives on 127.0.0.1, which can do everything that a bad one does."""
+"""A server of archives on 127.0.0.1, which can misbehave in many ways."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FileServer:
-    """Answers what each path was given; 404 elsewhere.
+    """Answers each path as the test has set it, and others with 404.
 
-    `requests` are the paths and headers asked for, in order, and `queries` what came behind the paths. While `gate` is
-    not set no request is answered, so that a test can act while one is under way; `asked` is set by each request.
+    `requests` has the paths and headers of the requests in order, `queries` their queries. While `gate` is not set, no
+    request is answered, so that a test can act during a request; `asked` is set by each request.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class FileServer:
         return str(self._server.make_url(path))
 
     def asked_for(self, path: str) -> int:
-        """Return how many requests came for `path`."""
+        """Return the number of requests for `path`."""
         return sum(asked == path for asked, _ in self.requests)
 
     def file(self, path: str, body: bytes, *, content_type: str = "application/octet-stream") -> str:
@@ -47,7 +47,7 @@ class FileServer:
         return self._behave(path, _constant(body, content_type))
 
     def tagged(self, path: str, body: bytes, tag: str) -> str:
-        """Answer with `body` and its entity tag, or with 304 to who has it already."""
+        """Answer with `body` and its entity tag, or with 304 when the request has this tag."""
 
         async def behave(request: web.Request) -> web.StreamResponse:
             if request.headers.get("If-None-Match") == tag:
@@ -65,7 +65,7 @@ class FileServer:
         return self._behave(path, behave)
 
     def redirect(self, path: str, location: str, status: int = 302) -> str:
-        """Send elsewhere."""
+        """Redirect to `location`."""
 
         async def behave(_: web.Request) -> web.StreamResponse:
             return web.Response(status=status, headers={"Location": location})
@@ -85,7 +85,7 @@ class FileServer:
         return self._behave(path, behave)
 
     def silence(self, path: str) -> str:
-        """Take the request and never answer."""
+        """Read the request and never answer."""
 
         async def behave(_: web.Request) -> web.StreamResponse:
             await self._ending.wait()
@@ -94,7 +94,7 @@ class FileServer:
         return self._behave(path, behave)
 
     def endless(self, path: str) -> str:
-        """Send zeros for as long as somebody reads, without saying how many there are."""
+        """Send zeros without an end and without a Content-Length."""
 
         async def behave(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
@@ -133,11 +133,11 @@ class FileServer:
         return await behaviour(request)
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen on a free port."""
         await self._server.start_server()
 
     async def close(self) -> None:
-        """Let go of everybody and stop."""
+        """End all requests and stop."""
         self._ending.set()
         self.gate.set()
         await self._server.close()

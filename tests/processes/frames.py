@@ -1,4 +1,4 @@
-"""Reads frames of a WebSocket server."""
+"""A parser of frames of a WebSocket server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def texts(data: bytes) -> list[str]:
 
 
 def texts_and_rest(data: bytes) -> tuple[list[str], bytes]:
-    """Return the payloads of whole frames, and the beginning of one that is not whole yet."""
+    """Return the payloads of whole frames, and the bytes of an incomplete one at the end."""
     found, at = [], 0
     while len(data) - at >= 2:
         assert data[at] == 0x81

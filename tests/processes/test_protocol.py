@@ -1,4 +1,4 @@
-"""Documents and frames."""
+"""Frames of the console, and addresses without their secrets."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from tests.processes.frames import texts
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1023, 1024, 65535, 65536, 200_000])
-def test_a_frame_of_any_size(size: int) -> None:
-    """Each of the three ways to write a length, at its borders."""
+def test_the_head_of_a_frame_is_right_for_each_form_of_the_length(size: int) -> None:
+    """The sizes are at the borders of the three forms (RFC 6455, section 5.2)."""
     line = b"x" * size
     assert texts(encode_lines(line)[0]) == [line.decode()]
 
 
 @given(st.lists(st.text().filter(lambda text: "\n" not in text and "\r" not in text), min_size=1))
 def test_each_line_is_a_frame(lines: list[str]) -> None:
-    """In order, with all its characters."""
+    """Frames have the order and the characters of the lines."""
     frames, count = encode_lines("\n".join(lines).encode())
     assert (texts(frames), count) == (lines, len(lines))
 
 
 @given(st.binary())
 def test_any_bytes_make_valid_frames(data: bytes) -> None:
-    """One for each line at least."""
+    """Any bytes become at least one frame for each line."""
     frames, count = encode_lines(data)
     assert len(texts(frames)) == count == data.count(b"\n") + 1
 
 
-def test_carriage_returns_before_a_line_end_go() -> None:
-    """Those within a line stay: a progress bar is drawn with them."""
+def test_carriage_returns_before_a_line_end_are_removed() -> None:
+    """Those within a line stay, because progress bars need them."""
     assert texts(encode_lines(b"one\r\ntwo\rthree\r\n\rfour\r")[0]) == ["one", "two\rthree", "\rfour"]
 
 
-def test_a_line_that_is_too_long_comes_in_pieces() -> None:
-    """None is too long, none cuts a character, and together they are the line."""
+def test_a_line_that_is_too_long_is_split_between_characters() -> None:
+    """No piece is too long, and together they are the line."""
     line = "é" * LONGEST_LINE + "x"
     pieces = texts(encode_lines(f"a\n{line}\nb".encode())[0])
     assert (pieces[0], pieces[-1], "".join(pieces[1:-1])) == ("a", "b", line)
@@ -62,6 +62,6 @@ def test_a_line_that_is_too_long_comes_in_pieces() -> None:
     ],
 )
 def test_secrets_in_addresses_are_not_shown(url: str, shown: str) -> None:
-    """Passwords, names before an @ that may be tokens, and the values of a query are replaced; twice is as once."""
+    """Passwords, user names and the values of a query are replaced; to do so twice changes nothing more."""
     assert shown_address(url) == shown
     assert shown_address(shown) == shown

@@ -1,4 +1,4 @@
-"""Keeping what happens: nobody waits, and a database that is away for a while loses nothing."""
+"""Recording events: callers do not wait, and an unavailable database loses none."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tests.waiting import until
 
 
 class Writer:
-    """Stands where the group-commit writer stands, and is away for as long as the test wants."""
+    """A replacement of the group-commit writer that is unavailable while `unavailable` is set."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         self.refused = asyncio.Event()
         self.refused_number: int | None = None
         self.stored: list[Any] = []
 
     async def put(self, rows: Any) -> None:
-        if self.away:
+        if self.unavailable:
             self.refused.set()
             raise Unavailable
-        if self.refused_number in [row.happening.detail["n"] for row in rows]:
+        if self.refused_number in [row.event.detail["n"] for row in rows]:
             raise ValueError("refused for its content")
-        self.stored += [row.happening.detail["n"] for row in rows]
+        self.stored += [row.event.detail["n"] for row in rows]
 
 
-def _happening(number: int) -> ProcessEvent:
+def _event(number: int) -> ProcessEvent:
     return ProcessEvent(slug="app.web.0", at=datetime.now(UTC), kind="started", detail={"n": number})
 
 
@@ -44,45 +44,45 @@ def _recorder(writer: Writer, tasks: TaskRegistry) -> Recorder:
     return Recorder(cast("GroupCommitWriter[Change]", writer), tasks)
 
 
-async def test_everything_is_written_in_order() -> None:
-    """Also what came while the database was away, and what waits at the end."""
+async def test_events_are_written_in_order_after_the_database_was_unavailable() -> None:
+    """Events that are queued when the recorder is closed are written, too."""
     tasks, writer = TaskRegistry(), Writer()
     recorder = _recorder(writer, tasks)
     recorder.start()
-    recorder.add(_happening(0))
+    recorder.add(_event(0))
     await until(lambda: writer.stored == [0])
-    writer.away = True
+    writer.unavailable = True
     for number in range(1, 3000):
-        recorder.add(_happening(number))
+        recorder.add(_event(number))
     await writer.refused.wait()
-    writer.away = False
+    writer.unavailable = False
     await until(lambda: len(writer.stored) == 3000)
-    recorder.add(_happening(3000))
+    recorder.add(_event(3000))
     await recorder.close()
     assert writer.stored == list(range(3001))
     await tasks.close()
 
 
-async def test_a_stop_does_not_wait_for_a_database_that_is_away() -> None:
-    """What could not be written is named in the log, and the service ends."""
+async def test_close_does_not_wait_for_an_unavailable_database() -> None:
+    """The events that could not be written are counted in the log."""
     tasks, writer = TaskRegistry(), Writer()
-    writer.away = True
+    writer.unavailable = True
     recorder = _recorder(writer, tasks)
     recorder.start()
-    recorder.add(_happening(0))
+    recorder.add(_event(0))
     await writer.refused.wait()
     await recorder.close()
     assert writer.stored == []
     await tasks.close()
 
 
-async def test_a_refused_event_is_left_out_alone() -> None:
-    """What the database refuses for its content costs none of the events that are written with it."""
+async def test_only_the_event_that_the_database_refuses_is_lost() -> None:
+    """The other events of the same batch are written."""
     tasks, writer = TaskRegistry(), Writer()
     writer.refused_number = 3
     recorder = _recorder(writer, tasks)
     for number in range(8):
-        recorder.add(_happening(number))
+        recorder.add(_event(number))
     with structlog.testing.capture_logs() as lines:
         recorder.start()
         await until(lambda: len(writer.stored) == 7)

@@ -1,4 +1,4 @@
-"""The routes of the feature: seed 002 word for word, and what is beside it."""
+"""The routes of the feature: those of seed 002, and our own."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tests.waiting import until
 
 
 async def test_the_root_names_two_addresses(agent: Agent) -> None:
-    """Exactly these two, absolute, for whoever does not ask for a page."""
+    """They are absolute, and the document has no other field."""
     base = str(agent.client.make_url("")).rstrip("/")
     async with agent.client.get("/") as response:
         assert await response.json() == {"create": f"{base}/create-process", "list": f"{base}/list-processes"}
 
 
-async def test_a_browser_is_sent_to_a_page(agent: Agent) -> None:
-    """It asks for HTML."""
+async def test_a_browser_is_redirected_to_the_console(agent: Agent) -> None:
+    """A request that accepts HTML is one of a browser."""
     async with agent.client.get("/", headers={"Accept": "text/html"}, allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (303, "/console/")
 
 
-async def test_addresses_are_those_under_which_the_client_knows_us(agent: Agent) -> None:
-    """The Host header says which; anything else would lead elsewhere."""
+async def test_addresses_begin_with_the_host_header_of_the_request(agent: Agent) -> None:
+    """The addresses work for the client that asked."""
     async with agent.client.get("/", headers={"Host": "localhost:1234"}) as response:
         assert (await response.json())["list"] == "http://localhost:1234/list-processes"
 
 
 async def test_a_created_process_has_the_fields_of_the_seed(agent: Agent) -> None:
-    """It is pending, it has its addresses, and it appears in the listing."""
+    """It is pending, has its addresses, and appears in the list (seed 002)."""
     agent.files.gate.clear()
     url = agent.app(f"web: {SLEEP}\n")
-    # As the seed's own example sends it: without a Content-Type of JSON.
+    # As in the example of seed 002: without a Content-Type of JSON.
     wanted = {"app": "myapp", "source_url": url, "process_type": "web", "node": "web.0"}
     async with agent.client.post("/create-process", data=json.dumps(wanted)) as response:
         status = await response.json()
@@ -67,7 +67,7 @@ async def test_a_created_process_has_the_fields_of_the_seed(agent: Agent) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_type_of_archive_runs(agent: Agent, kind: Any) -> None:
-    """Told by its content, whatever the server calls it."""
+    """The type is detected by content, whatever the server calls it."""
     data = make_archive(kind, {"Procfile": "web: ./main one\n", "main": File("#!/bin/sh\necho $1; exec sleep 600\n")})
     url = agent.files.file("/source", data, content_type="text/html")
     await agent.create(url)
@@ -76,8 +76,8 @@ async def test_every_type_of_archive_runs(agent: Agent, kind: Any) -> None:
     assert await lines(await agent.attach(tail=1), 1) == ["one"]
 
 
-async def test_the_environment_has_its_order(agent: Agent) -> None:
-    """The request before the command, the command before .env, that before what the agent gives."""
+async def test_variables_override_each_other_in_the_documented_order(agent: Agent) -> None:
+    """The request overrides the command, the command .env, and .env the defaults of the service."""
     env = "A=file\nB=file\nC=file\nD = with blanks  \n"
     command = "A=command B=command PORT_WAS=$PORT sh -c 'env | sort; echo the end; exec sleep 600'"
     await agent.create(agent.app(f"web: {command}\n", {".env": env}), env={"A": "request", "E": "é ß"})
@@ -114,7 +114,7 @@ async def _until(console: Any, last: str) -> Any:
 
 
 async def test_names_of_variables_are_shown_and_values_are_not(agent: Agent) -> None:
-    """They may be secrets."""
+    """Values may be secret."""
     status = await agent.run(SLEEP, env={"PASSWORD": "wonderland"})
     assert status["env"] == ["PASSWORD"]
     async with agent.client.get("/list-processes") as response:
@@ -123,7 +123,7 @@ async def test_names_of_variables_are_shown_and_values_are_not(agent: Agent) -> 
 
 
 async def test_an_address_is_shown_without_its_password(agent: Agent) -> None:
-    """The download needs it, nobody else does."""
+    """The download still uses the password."""
     url = agent.app(f"web: {SLEEP}\n").replace("http://", "http://me:wonderland@")
     status = await agent.create(url)
     assert "wonderland" not in json.dumps(status)
@@ -133,7 +133,7 @@ async def test_an_address_is_shown_without_its_password(agent: Agent) -> None:
 
 
 async def test_the_signature_of_a_source_is_shown_nowhere(agent: Agent, capfd: pytest.CaptureFixture[str]) -> None:
-    """The download has it; the status, the list, the events, the console and the log do not, also after a failure."""
+    """The status, the list, the events, the console and the log do not contain it, also after a failure."""
     for node, path in (("web.0", "/app.tar.gz"), ("web.1", "/missing.tar.gz")):
         agent.app(f"web: {SLEEP}\n")
         await agent.create(agent.files.url(path) + "?sig=s3cret&v=1#s3cret", node=node)
@@ -152,8 +152,8 @@ async def test_the_signature_of_a_source_is_shown_nowhere(agent: Agent, capfd: p
     assert "s3cret" not in captured.out + captured.err
 
 
-async def test_the_request_id_travels_with_the_download(agent: Agent) -> None:
-    """So that both logs can be laid side by side."""
+async def test_the_download_has_the_request_id_of_the_create_request(agent: Agent) -> None:
+    """The logs of both servers can be compared by it."""
     url = agent.app(f"web: {SLEEP}\n")
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": url}
     async with agent.client.post("/create-process", json=wanted, headers={"X-Request-Id": "trace-me"}) as response:
@@ -162,8 +162,8 @@ async def test_the_request_id_travels_with_the_download(agent: Agent) -> None:
     assert agent.files.requests[0][1]["X-Request-Id"] == "trace-me"
 
 
-async def test_each_node_gets_a_port(agent: Agent) -> None:
-    """100 for each type before its own, and the node's number; the status shows it."""
+async def test_each_node_gets_the_documented_port(agent: Agent) -> None:
+    """The port follows from the type and the number of the node, and the status shows it."""
     url = agent.app(f"web: {SLEEP}\nworker: {SLEEP}\n")
     for process_type, node in (("web", "web.0"), ("web", "web.3"), ("worker", "worker.1"), ("worker", "second.1")):
         await agent.create(url, process_type, node)
@@ -172,8 +172,8 @@ async def test_each_node_gets_a_port(agent: Agent) -> None:
         assert status["port"] in ({port} if "." not in slug or port < 5100 else {5101, 5102})
 
 
-async def test_a_slug_exists_once(agent: Agent) -> None:
-    """The second is told what to do; after the first was deleted the name is free again."""
+async def test_a_second_process_of_the_same_slug_is_refused(agent: Agent) -> None:
+    """The error says what to do; after a delete the slug is free again."""
     await agent.run(SLEEP)
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": agent.files.url("/app.tar.gz")}
     async with agent.client.post("/create-process", json=wanted) as response:
@@ -185,8 +185,8 @@ async def test_a_slug_exists_once(agent: Agent) -> None:
     await agent.become("app.web.0", "running")
 
 
-async def test_of_two_at_once_one_wins(agent: Agent) -> None:
-    """Neither both nor none."""
+async def test_of_two_concurrent_creates_of_a_slug_one_succeeds(agent: Agent) -> None:
+    """The other one is a conflict."""
     url = agent.app(f"web: {SLEEP}\n")
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": url}
     answers = await asyncio.gather(*(agent.client.post("/create-process", json=wanted) for _ in range(8)))
@@ -216,8 +216,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-async def test_a_bad_request_creates_nothing(agent: Agent, bad: Any) -> None:
-    """It is told which field does not fit."""
+async def test_an_invalid_create_request_creates_nothing(agent: Agent, bad: Any) -> None:
+    """The error names the field."""
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": "http://127.0.0.1:1/"}
     data = bad if isinstance(bad, bytes) else json.dumps({**wanted, **bad})
     async with agent.client.post("/create-process", data=data) as response:
@@ -229,8 +229,8 @@ async def test_a_bad_request_creates_nothing(agent: Agent, bad: Any) -> None:
 
 
 @pytest.mark.parametrize("verb", ["delete", "stop", "restart"])
-async def test_what_is_not_there_is_not_found(agent: Agent, verb: str) -> None:
-    """Whatever is to be done with it."""
+async def test_an_unknown_process_is_not_found(agent: Agent, verb: str) -> None:
+    """The answer is 404 for each route."""
     problem = await agent.post(verb, "app.web.9", status=404)
     assert problem["detail"] == "there is no process app.web.9"
     assert (await agent.client.get("/process-status/app.web.9")).status == 404
@@ -238,8 +238,8 @@ async def test_what_is_not_there_is_not_found(agent: Agent, verb: str) -> None:
     await agent.post("signal", "app.web.9", {"signal": "TERM"}, status=404)
 
 
-async def test_delete_answers_when_nothing_is_left(agent: Agent, tmp_path: Any) -> None:
-    """Of the whole family, which ignores every signal that it can."""
+async def test_delete_answers_when_all_descendants_have_ended(agent: Agent, tmp_path: Any) -> None:
+    """The descendants of this process ignore all signals that can be ignored."""
     await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY}, grace=0.2)
     pids = await family(tmp_path / "pids")
     assert len(living(pids)) == 4
@@ -249,26 +249,26 @@ async def test_delete_answers_when_nothing_is_left(agent: Agent, tmp_path: Any) 
 
 
 async def test_delete_needs_no_body(agent: Agent) -> None:
-    """The document is always empty, so that none is as good."""
+    """A request without a body is accepted."""
     await agent.run(SLEEP)
     async with agent.client.post("/delete-process/app.web.0") as response:
         assert (response.status, await response.json()) == (200, {})
 
 
-async def test_two_who_delete_at_once_both_see_it_gone(agent: Agent) -> None:
-    """Neither is told that it failed."""
+async def test_two_concurrent_deletes_both_succeed(agent: Agent) -> None:
+    """The process is deleted when either of them is answered."""
     await agent.run("trap 'sleep 0.2; exit' TERM; while :; do sleep 0.01; done")
     answers = await asyncio.gather(*(agent.client.post("/delete-process/app.web.0") for _ in range(5)))
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_what_is_deleted_is_not_restarted(agent: Agent) -> None:
-    """By two who ask at once: either it was restarted first, or it is no more."""
+async def test_a_deleted_process_is_not_restarted(agent: Agent) -> None:
+    """Of a delete and a restart at the same time, the restart comes first or is refused."""
     rounds = 5
     for _ in range(rounds):
         await agent.run(SLEEP)
         await agent.post("stop", "app.web.0")
-        await asyncio.gather(*(agent.status("app.web.0") for _ in range(2)))  # so that both have a connection
+        await asyncio.gather(*(agent.status("app.web.0") for _ in range(2)))  # so that two connections are open
         deleted, restarted = await asyncio.gather(
             agent.client.post("/delete-process/app.web.0"), agent.client.post("/restart-process/app.web.0")
         )
@@ -276,16 +276,16 @@ async def test_what_is_deleted_is_not_restarted(agent: Agent) -> None:
         assert restarted.status in (200, 404, 409)
     await agent.run(SLEEP)
 
-    async def last_is_told() -> list[str] | None:
+    async def last_is_recorded() -> list[str] | None:
         kinds = [event["kind"] for event in await agent.events("app.web.0")]
         return kinds if kinds.count("created") == rounds + 1 and kinds[-1] == "started" else None
 
-    # One that were started after its end would not find its folder.
-    assert "failed" not in await until(last_is_told)
+    # A start after the delete would fail, because the working copy is gone.
+    assert "failed" not in await until(last_is_recorded)
 
 
-async def test_a_stop_that_a_restart_overtakes(agent: Agent) -> None:
-    """It is answered, and says what happened; the process ends and is started again."""
+async def test_a_stop_that_a_restart_overtakes_is_a_conflict(agent: Agent) -> None:
+    """The answer says what happened; the process ends and is started again."""
     stubborn_at_first = f"mkdir once || {SLEEP}; trap '' TERM; echo ready; while :; do sleep 0.05; done"
     before = await agent.run(stubborn_at_first, grace=60)
     assert await lines(await agent.attach(tail=1), 1) == ["ready"]
@@ -298,7 +298,7 @@ async def test_a_stop_that_a_restart_overtakes(agent: Agent) -> None:
     assert (await agent.become("app.web.0", "running"))["pid"] != before["pid"]
 
 
-async def test_a_slow_delete_holds_nobody_up(agent: Agent) -> None:
+async def test_a_slow_delete_does_not_delay_other_processes(agent: Agent) -> None:
     """Operations on one process never wait for another."""
     await agent.run("trap '' TERM; echo ready; while :; do sleep 0.05; done", grace=30)
     assert await lines(await agent.attach(tail=1), 1) == ["ready"]
@@ -314,8 +314,8 @@ async def test_a_slow_delete_holds_nobody_up(agent: Agent) -> None:
     assert (await deleting).status == 200
 
 
-async def test_a_stopped_process_stays_and_can_be_started(agent: Agent) -> None:
-    """Stop keeps it, restart starts it."""
+async def test_a_stopped_process_stays_in_the_list_and_can_be_restarted(agent: Agent) -> None:
+    """Its definition and its folder are kept."""
     before = await agent.run(SLEEP)
     stopped = await agent.post("stop", "app.web.0")
     assert (stopped["state"], stopped["pid"], stopped["exit_signal"]) == ("stopped", None, 15)
@@ -325,8 +325,8 @@ async def test_a_stopped_process_stays_and_can_be_started(agent: Agent) -> None:
     assert after["pid"] != before["pid"]
 
 
-async def test_restart_replaces_a_running_process(agent: Agent) -> None:
-    """At once, and it is counted."""
+async def test_a_restart_replaces_a_running_process(agent: Agent) -> None:
+    """It answers at once, and the restart is counted."""
     before = await agent.run(SLEEP)
     await agent.post("restart", "app.web.0")
 
@@ -338,33 +338,33 @@ async def test_restart_replaces_a_running_process(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1", 10, "10"])
-async def test_signals_go_by_name_and_number(agent: Agent, name: Any) -> None:
-    """To the whole group."""
+async def test_signals_are_sent_by_name_and_number(agent: Agent, name: Any) -> None:
+    """The whole process group gets the signal."""
     await agent.run("trap 'echo got it' USR1; echo ready; while :; do sleep 0.01; done")
     console = await agent.attach(tail=1)
     assert await lines(console, 1) == ["ready"]
     await agent.post("signal", "app.web.0", {"signal": name})
-    # The shell may say first that the signal ended its sleep, which is of the same group.
+    # The shell may first report that the signal ended `sleep`, which is in the same group.
     await until_line(console, "got it")
 
 
 @pytest.mark.parametrize("name", ["NONSENSE", 0, 99, -1, ""])
 async def test_an_unknown_signal_is_refused(agent: Agent, name: Any) -> None:
-    """With examples of good ones."""
+    """The error has examples of valid ones."""
     await agent.run(SLEEP)
     assert "USR1" in (await agent.post("signal", "app.web.0", {"signal": name}, status=400))["detail"]
 
 
 async def test_a_signal_needs_a_running_process(agent: Agent) -> None:
-    """The answer says what it is instead."""
+    """The error names the state of the process."""
     await agent.run(SLEEP)
     await agent.post("stop", "app.web.0")
     problem = await agent.post("signal", "app.web.0", {"signal": "HUP"}, status=409)
     assert "it is stopped" in problem["detail"]
 
 
-async def test_an_uploaded_archive_can_be_created_of(agent: Agent) -> None:
-    """Without any other server; the address works as a source here, and gives the archive to others."""
+async def test_a_process_can_be_created_from_an_uploaded_archive(agent: Agent) -> None:
+    """Its address works as a source, and clients can download it."""
     data = make_archive("zip", {"Procfile": f"web: {SLEEP}\n"})
     async with agent.client.post("/upload-archive", data=data) as response:
         uploaded = await response.json()
@@ -378,7 +378,7 @@ async def test_an_uploaded_archive_can_be_created_of(agent: Agent) -> None:
 
 
 async def test_an_upload_that_is_too_large_is_refused(agent_with: Any) -> None:
-    """While it comes, and nothing is kept."""
+    """It is refused while it is received, and nothing is kept."""
     agent = await agent_with(processes=ProcessesSettings(max_archive=10_000))
     async with agent.client.post("/upload-archive", data=b"x" * 20_000) as response:
         problem = await response.json(content_type=None)
@@ -386,8 +386,8 @@ async def test_an_upload_that_is_too_large_is_refused(agent_with: Any) -> None:
     assert "10000 bytes" in problem["detail"]
 
 
-async def test_events_tell_the_story(agent: Agent) -> None:
-    """In order, with times, also when the process is no more; by process, by time and page by page."""
+async def test_events_are_listed_in_order_by_process_time_and_page(agent: Agent) -> None:
+    """They stay when the process has been deleted."""
     await agent.run("sleep 0.2; exit 3")
     await agent.become("app.web.0", "backoff")
     await agent.post("delete", "app.web.0")
@@ -425,15 +425,15 @@ async def _has(agent: Agent, kind: str) -> bool:
 @pytest.mark.parametrize(
     "query", [{"since": "yesterday"}, {"until": "2026-01-01"}, {"after": "x"}, {"limit": "0"}, {"limit": "many"}]
 )
-async def test_bad_questions_about_events_are_refused(agent: Agent, query: dict[str, str]) -> None:
-    """Naming the argument."""
+async def test_invalid_arguments_of_events_are_refused(agent: Agent, query: dict[str, str]) -> None:
+    """The error names the argument."""
     async with agent.client.get("/process-events", params=query) as response:
         problem = await response.json(content_type=None)
     assert response.status == 400
     assert next(iter(query)) in problem["detail"] or "before" in problem["detail"]
 
 
-async def test_names_may_be_in_any_language(agent: Agent) -> None:
+async def test_names_may_contain_any_letters(agent: Agent) -> None:
     """Addresses are escaped."""
     url = agent.app(f"web: {SLEEP}\n")
     status = await agent.create(url, node="wêb 1?#%", app="größe")

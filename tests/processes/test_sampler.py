@@ -1,4 +1,4 @@
-"""What processes use."""
+"""Measuring the resource use of processes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-async def test_a_sample_is_of_the_whole_tree(busy: subprocess.Popen[bytes]) -> None:
-    """Processor time since the sample before, memory, and how many they are."""
+async def test_a_sample_covers_the_whole_process_tree(busy: subprocess.Popen[bytes]) -> None:
+    """It has the CPU use since the previous sample, the memory, and the number of processes."""
     sampler, moment = Sampler(), 0.0
-    assert sampler.sweep({"a": busy.pid}, moment)["a"].cpu_percent == 0
+    assert sampler.sample({"a": busy.pid}, moment)["a"].cpu_percent == 0
 
     def used() -> bool:
         nonlocal moment
         moment += 0.001
-        sample = sampler.sweep({"a": busy.pid}, moment).get("a")
+        sample = sampler.sample({"a": busy.pid}, moment).get("a")
         return sample is not None and sample.cpu_percent > 0 and sample.processes == 2 and sample.memory > 40_000_000
 
     await until(used)
 
 
-def test_what_has_ended_has_no_sample() -> None:
-    """And does not disturb the others."""
+def test_an_ended_process_has_no_sample() -> None:
+    """The samples of the others are not affected."""
     process = subprocess.Popen(["true"])
     process.wait()
     sampler = Sampler()
-    samples = sampler.sweep({"gone": process.pid, "own": os.getpid()}, 1.0)
+    samples = sampler.sample({"gone": process.pid, "own": os.getpid()}, 1.0)
     assert list(samples) == ["own"]

@@ -1,4 +1,4 @@
-"""What is wanted survives: restarts of programs, of the service, and of the database."""
+"""Processes stay in their wanted state through restarts of programs, of the service and of the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.waiting import until
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 async def test_a_killed_program_is_started_again_at_once(agent: Agent, number: signal.Signals) -> None:
-    """With the same port, and what killed it is shown."""
+    """It has the same port, and the status shows the signal."""
     before = await agent.run(SLEEP)
     os.kill(before["pid"], number)
 
@@ -42,15 +42,15 @@ async def test_a_killed_program_is_started_again_at_once(agent: Agent, number: s
     assert after["pid"] != before["pid"]
 
 
-async def test_a_program_that_ends_well_is_started_again(agent: Agent) -> None:
-    """Until somebody asks for its end (seed 002)."""
+async def test_a_program_that_exits_with_success_is_started_again(agent: Agent) -> None:
+    """The rule of restarts is "always" (seed 002)."""
     await agent.run("echo done; sleep 0.05")
     console = await agent.attach(tail=100)
     assert await lines(console, 3) == ["done"] * 3
 
 
-async def test_what_keeps_dying_backs_off(agent: Agent) -> None:
-    """The status says when it is tried next, and shows the last words."""
+async def test_a_program_that_keeps_exiting_early_backs_off(agent: Agent) -> None:
+    """The status has the time of the next start and the last lines of output."""
     await agent.create(agent.app("web: echo last words; exit 7\n"))
 
     async def waits() -> Any:
@@ -63,15 +63,15 @@ async def test_what_keeps_dying_backs_off(agent: Agent) -> None:
     assert status["restarts"] <= 10
 
 
-async def test_a_command_that_is_not_there_backs_off(agent: Agent) -> None:
-    """With the reason."""
+async def test_a_missing_command_backs_off(agent: Agent) -> None:
+    """The status has the reason."""
     await agent.create(agent.app("web: no-such-program --now\n"))
     status = await agent.become("app.web.0", "backoff")
     assert "No such file" in status["detail"]
 
 
-async def test_what_a_dead_program_leaves_is_ended_before_its_successor(agent: Agent, tmp_path: Path) -> None:
-    """A daemon that holds a port would keep the successor from it."""
+async def test_descendants_of_a_dead_program_end_before_the_next_start(agent: Agent, tmp_path: Path) -> None:
+    """A daemon that holds the port would prevent the start."""
     before = await agent.run(f"exec python3 family.py {tmp_path}/pids", {"family.py": FAMILY}, grace=0.2)
     pids = await family(tmp_path / "pids")
     os.kill(before["pid"], signal.SIGKILL)
@@ -81,13 +81,13 @@ async def test_what_a_dead_program_leaves_is_ended_before_its_successor(agent: A
 
 
 async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(agent: Agent) -> None:
-    """The pipe stays open, and the program is started again all the same."""
+    """The program is started again although the pipe stays open."""
     await agent.run("setsid sleep 601 & echo started; exit 0")
     assert await lines(await agent.attach(tail=100), 2) == ["started"] * 2
 
 
-async def test_a_restarted_service_brings_its_processes_back(settings: Settings, files: FileServer) -> None:
-    """Without downloading again, with the same copy; what was stopped stays stopped, what was deleted is gone."""
+async def test_a_restarted_service_restores_its_processes(settings: Settings, files: FileServer) -> None:
+    """They need no download; a stopped process stays stopped, and a deleted one is not restored."""
     async with running(build(settings)) as client:
         agent = Agent(client, files)
         source = agent.app("web: date >> runs; wc -l < runs; exec sleep 600\n")
@@ -107,11 +107,11 @@ async def test_a_restarted_service_brings_its_processes_back(settings: Settings,
         assert (await client.get("/process-status/app.web.2")).status == 404
         status = await agent.status("app.web.0")
         assert (status["env"], status["created_at"]) == (before["env"], before["created_at"])
-    assert files.asked_for("/app.tar.gz") == 1 + 2  # one for each create, none for the restart
+    assert files.asked_for("/app.tar.gz") == 1 + 2  # one request for each create, none for the restart
 
 
-async def test_a_service_can_be_told_not_to_restore(settings: Settings, files: FileServer) -> None:
-    """What is wanted is kept, and can be started by hand or by the next service."""
+async def test_no_restore_keeps_processes_stopped_until_the_next_start(settings: Settings, files: FileServer) -> None:
+    """They stay wanted, and the next service starts them."""
     async with running(build(settings)) as client:
         await Agent(client, files).run(SLEEP)
     async with running(build(replace(settings, no_restore=True))) as client:
@@ -120,8 +120,8 @@ async def test_a_service_can_be_told_not_to_restore(settings: Settings, files: F
         await Agent(client, files).become("app.web.0", "running")
 
 
-async def test_a_failed_process_is_tried_again_by_the_next_service(settings: Settings, files: FileServer) -> None:
-    """Perhaps its source is there by then."""
+async def test_a_failed_process_is_prepared_again_by_the_next_service(settings: Settings, files: FileServer) -> None:
+    """Its source may be available by then."""
     async with running(build(settings)) as client:
         agent = Agent(client, files)
         await agent.create(files.url("/later.tar.gz"))
@@ -138,8 +138,8 @@ async def _state(agent: Agent, state: str) -> bool:
     return bool((await agent.status("app.web.0"))["state"] == state)
 
 
-async def test_a_stopping_service_ends_all_at_once(settings: Settings, files: FileServer) -> None:
-    """In parallel, with their last words, and viewers are told with 1001."""
+async def test_a_stopping_service_stops_all_processes_in_parallel(settings: Settings, files: FileServer) -> None:
+    """Their last output is sent, and viewers get the close code 1001."""
     service = build(settings)
     async with running(service) as client:
         agent = Agent(client, files)
@@ -170,7 +170,7 @@ async def _run_apart(settings: Settings, files: FileServer, database_url: str) -
 async def test_without_a_database_nothing_is_created_or_deleted(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
-    """503 and the truth: what was not stored does not run, what could not be forgotten runs on."""
+    """The answer is 503, and the state before it stays: nothing unstored runs, and an undeleted process continues."""
     async with _run_apart(settings, files, database_url) as (agent, proxy):
         before = await agent.run(SLEEP)
         proxy.cut()
@@ -181,7 +181,7 @@ async def test_without_a_database_nothing_is_created_or_deleted(
         assert (await agent.client.get("/process-status/app.web.1")).status == 404
         await agent.post("delete", "app.web.0", status=503)
         assert (await agent.status("app.web.0"))["pid"] == before["pid"]
-        # Programs are looked after all the same, and what happens is stored later.
+        # Programs are restarted without the database, and the events are stored later.
         os.kill(before["pid"], signal.SIGKILL)
         await until(lambda: _restarted(agent))
         proxy.up = True
@@ -189,10 +189,10 @@ async def test_without_a_database_nothing_is_created_or_deleted(
         await agent.post("delete", "app.web.0")
 
 
-async def test_a_stop_that_was_refused_can_be_asked_for_again(
+async def test_a_stop_that_was_refused_can_be_repeated(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
-    """And is stored then: a restarted service does not start what was stopped."""
+    """It is stored then: a restarted service does not start the process."""
     async with _run_apart(settings, files, database_url) as (agent, proxy):
         await agent.run(SLEEP)
         proxy.cut()
@@ -219,8 +219,10 @@ async def _event(agent: Agent, kind: str) -> bool:
         return response.status == 200 and kind in [event["kind"] for event in (await response.json())["events"]]
 
 
-async def test_samples_are_shown(with_settings: Callable[..., Any], files: FileServer) -> None:
-    """Of the whole tree, and nothing when it does not run."""
+async def test_the_status_shows_the_resource_use_of_the_process_tree(
+    with_settings: Callable[..., Any], files: FileServer
+) -> None:
+    """It shows none when the process does not run."""
     agent = Agent(await with_settings(processes=ProcessesSettings(sample_seconds=0.1)), files)
     await agent.run("sleep 600 & sleep 600 & wait")
 
@@ -233,22 +235,24 @@ async def test_samples_are_shown(with_settings: Callable[..., Any], files: FileS
     assert (stopped["processes"], stopped["memory"], stopped["cpu_percent"]) == (None, None, None)
 
 
-async def test_what_happens_is_told_on_the_bus(settings: Settings, files: FileServer) -> None:
-    """To other features."""
+async def test_starts_exits_and_deletes_are_published_on_the_bus(settings: Settings, files: FileServer) -> None:
+    """Other features can subscribe to them."""
     service = build(settings)
-    heard: list[Any] = []
+    published: list[Any] = []
     for kind in (ProcessStarted, ProcessExited, ProcessDeleted):
-        service.bus.subscribe(kind, heard.append)
+        service.bus.subscribe(kind, published.append)
     async with running(service) as client:
         agent = Agent(client, files)
         status = await agent.run(SLEEP)
         await agent.post("delete", "app.web.0")
-    assert [type(event) for event in heard] == [ProcessStarted, ProcessExited, ProcessDeleted]
-    assert (heard[0].slug, heard[0].pid, heard[1].status) == ("app.web.0", status["pid"], -signal.SIGTERM)
+    assert [type(event) for event in published] == [ProcessStarted, ProcessExited, ProcessDeleted]
+    assert (published[0].slug, published[0].pid, published[1].status) == ("app.web.0", status["pid"], -signal.SIGTERM)
 
 
-async def test_what_is_old_or_unused_is_removed(settings: Settings, files: FileServer, tmp_path: Path) -> None:
-    """Events after their days, working copies with their process."""
+async def test_old_events_and_unused_working_copies_are_removed(
+    settings: Settings, files: FileServer, tmp_path: Path
+) -> None:
+    """Events expire after their days, and a working copy is removed with its process."""
     copies = tmp_path / "data" / "processes" / "copies"
     async with running(build(settings)) as client:
         agent = Agent(client, files)
@@ -257,11 +261,11 @@ async def test_what_is_old_or_unused_is_removed(settings: Settings, files: FileS
         await agent.post("delete", "app.web.0")
         assert list(copies.iterdir()) == []
         await until(lambda: _event(agent, "deleted"))
-    fleeting = replace(settings, processes=ProcessesSettings(keep_events_days=0.01))
+    short_retention = replace(settings, processes=ProcessesSettings(keep_events_days=0.01))
     connection = await asyncpg.connect(settings.database.url)
     await connection.execute("UPDATE process_events SET at = at - interval '1 day'")
     await connection.close()
-    async with running(build(fleeting)) as client:
+    async with running(build(short_retention)) as client:
         agent = Agent(client, files)
 
         async def none() -> bool:
@@ -270,12 +274,12 @@ async def test_what_is_old_or_unused_is_removed(settings: Settings, files: FileS
         await until(none)
 
 
-async def test_a_bug_ends_no_other_process(agent: Agent) -> None:
-    """A killed keeper is an end like any other."""
+async def test_a_process_whose_subreaper_was_killed_is_started_again(agent: Agent) -> None:
+    """Its tree is killed first."""
     before = await agent.run(SLEEP)
-    keeper = psutil.Process(before["pid"]).parent()
-    assert keeper is not None
-    keeper.kill()
+    subreaper = psutil.Process(before["pid"]).parent()
+    assert subreaper is not None
+    subreaper.kill()
 
     async def again() -> dict[str, Any] | None:
         status = await agent.status("app.web.0")
@@ -285,8 +289,8 @@ async def test_a_bug_ends_no_other_process(agent: Agent) -> None:
     assert living([before["pid"]]) == []
 
 
-def test_signals_by_name_and_number() -> None:
-    """In every spelling that people use."""
+def test_signals_are_parsed_by_name_and_number() -> None:
+    """SIG and upper case are optional."""
     assert {signal_number(name) for name in ("TERM", "SIGTERM", "term", "sigterm", 15, "15")} == {15}
     for name in ("", "X", "0", -5, 65, "SIG", "_DFL"):
         with pytest.raises(InvalidInput, match="there is no signal"):

@@ -1,4 +1,4 @@
-"""The tables of the feature, and the last word on each process."""
+"""The tables of the feature: definitions, updates and events."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ async def _database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-class Writing:
-    """A store, and commits as the writer makes them."""
+class Commits:
+    """A store, and commits like those of the group-commit writer."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -45,19 +45,19 @@ class Writing:
 
 
 @pytest.fixture(name="write")
-def _write(database: Database) -> Writing:
-    return Writing(database)
+def _write(database: Database) -> Commits:
+    return Commits(database)
 
 
-async def test_a_definition_comes_back_as_it_was(write: Writing) -> None:
-    """With every field."""
+async def test_a_definition_is_read_as_it_was_written(write: Commits) -> None:
+    """Every field is stored."""
     later = msgspec.structs.replace(WEB, slug="app.web.1", created_at=NOW + timedelta(seconds=1), env={}, digest="d")
     await write([later], [WEB])
     assert await write.store.definitions() == [WEB, later]
 
 
-async def test_the_last_word_counts(write: Writing) -> None:
-    """Within a batch and after it, and to say it twice does no harm."""
+async def test_the_last_change_of_a_process_counts(write: Commits) -> None:
+    """It does so within a batch and between batches, and to write a change twice has no further effect."""
     changed = msgspec.structs.replace(
         WEB, app="b", node="c", process_type="d", source_url="e", env={}, grace=9.0, request_id="f", digest="new",
         created_at=NOW + timedelta(seconds=1), wanted=False,
@@ -74,8 +74,8 @@ async def test_the_last_word_counts(write: Writing) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_what_has_changed_of_a_process(write: Writing, together: bool) -> None:
-    """Each change says what it is about, and leaves the rest as it is."""
+async def test_an_update_changes_only_its_fields(write: Commits, together: bool) -> None:
+    """Several updates of a process add up, in one batch or in several."""
     changes: list[Change] = [WEB, UpdateProcess(WEB.slug, NOW, digest="d"), UpdateProcess(WEB.slug, NOW, wanted=False)]
     for each in [changes] if together else [[change] for change in changes]:
         await write(each)
@@ -91,8 +91,8 @@ async def test_what_has_changed_of_a_process(write: Writing, together: bool) -> 
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_change_that_comes_too_late(write: Writing, together: bool) -> None:
-    """It does not bring a deleted process back, nor change the next one of that name."""
+async def test_a_late_update_has_no_effect(write: Commits, together: bool) -> None:
+    """It neither restores a deleted process nor changes its successor of the same name."""
     late = UpdateProcess(WEB.slug, NOW, digest="late", wanted=False)
     again = msgspec.structs.replace(WEB, created_at=NOW + timedelta(seconds=1))
     changes: list[Change] = [WEB, DeleteProcess(WEB.slug), late]
@@ -104,8 +104,8 @@ async def test_a_change_that_comes_too_late(write: Writing, together: bool) -> N
     assert await write.store.definitions() == [again]
 
 
-async def test_events_are_kept_once_and_found(write: Writing) -> None:
-    """By process and by time, behind a key, in order."""
+async def test_events_are_stored_once_and_found_by_process_time_and_key(write: Commits) -> None:
+    """They are in order of time."""
     kept = [
         StoredEvent(
             ids.uuid7(),
@@ -118,6 +118,6 @@ async def test_events_are_kept_once_and_found(write: Writing) -> None:
     assert await find(None, None, None, None, 100) == kept
     assert await find("app.1", None, None, None, 100) == kept[1::2]
     assert await find(None, NOW + timedelta(seconds=3), NOW + timedelta(seconds=5), None, 100) == kept[3:5]
-    assert await find(None, None, None, (kept[2].happening.at, kept[2].id), 3) == kept[3:6]
+    assert await find(None, None, None, (kept[2].event.at, kept[2].id), 3) == kept[3:6]
     await write.store.expire(NOW + timedelta(seconds=8))
     assert await find(None, None, None, None, 100) == kept[8:]

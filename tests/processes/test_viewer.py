@@ -1,4 +1,4 @@
-"""Console attach: lines as they come, for many, and nobody is held up by one who does not read."""
+"""Attaching to the console: all viewers get the lines, and a slow viewer does not delay the others."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ os.write(1, b"the end\\n")
 """
 
 
-async def test_both_streams_come_in_order(agent: Agent) -> None:
-    """Standard output and standard error share one pipe, and an open end is delivered at exit."""
+async def test_standard_output_and_error_are_sent_in_order(agent: Agent) -> None:
+    """A last line without an end is sent when the program exits."""
     words = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; printf 'no end'; sleep 0.2"
     await agent.run(f"mkdir spoken 2> /dev/null && {{ {words}; exit; }}; {SLEEP}")
     console = await agent.attach(tail=20)
@@ -36,8 +36,8 @@ async def test_both_streams_come_in_order(agent: Agent) -> None:
     assert await lines(console, 11) == [*expected, "no end"]
 
 
-async def test_only_what_comes_later_without_a_tail(agent: Agent) -> None:
-    """As the seed says: output is discarded unless somebody listens."""
+async def test_without_tail_only_new_lines_are_sent(agent: Agent) -> None:
+    """Earlier output is not sent unless the client asks for it (seed 002)."""
     await agent.run("trap 'echo after' USR1; echo before; while :; do sleep 0.01; done")
     await until(lambda: _tail_is(agent, ["before"]))
     console = await agent.attach()
@@ -50,28 +50,28 @@ async def _tail_is(agent: Agent, wanted: list[str]) -> bool:
     return (await to_the_end(console))[0] == wanted
 
 
-async def test_without_follow_it_ends_after_the_kept_lines(agent: Agent) -> None:
-    """For those who only want to look back."""
+async def test_without_follow_the_connection_closes_after_the_kept_lines(agent: Agent) -> None:
+    """New lines are not sent."""
     await agent.run(f"echo one; echo two; {SLEEP}")
     await until(lambda: _tail_is(agent, ["one", "two"]))
     console = await agent.attach(tail=1, follow=0)
     assert await to_the_end(console) == (["two"], 1000)
 
 
-async def test_events_are_told_to_those_who_ask(agent: Agent) -> None:
-    """With a prefix; others see the program's own words only."""
+async def test_lines_about_the_process_are_sent_on_request(agent: Agent) -> None:
+    """They have a prefix; other viewers get the output of the program only."""
     agent.files.gate.clear()
     await agent.create(agent.app("web: echo hello; exit 3\n"))
-    told, plain = await agent.attach(events=1), await agent.attach()
+    with_events, plain = await agent.attach(events=1), await agent.attach()
     agent.files.gate.set()
-    found = await until_line(told, "restarting in")
+    found = await until_line(with_events, "restarting in")
     assert found[0].startswith("[smartmob] started, pid ")
     assert found[1:3] == ["hello", "[smartmob] exited 3"]
     assert await lines(plain, 2) == ["hello", "hello"]
 
 
-async def test_bytes_that_are_no_text_are_replaced(agent: Agent) -> None:
-    """A text frame is always valid, however binary the output is."""
+async def test_bytes_that_are_not_utf8_are_replaced(agent: Agent) -> None:
+    """A text frame is always valid."""
     await agent.run(
         "exec python3 main.py", {"main.py": "import os\nos.write(1, bytes(range(256)) * 10 + b'\\nend\\n')"}
     )
@@ -80,8 +80,8 @@ async def test_bytes_that_are_no_text_are_replaced(agent: Agent) -> None:
     assert "�" in found[-2]
 
 
-async def test_a_line_without_an_end_comes_in_pieces(agent: Agent) -> None:
-    """Of a mebibyte each, so that nothing grows without bound."""
+async def test_a_line_without_an_end_is_split(agent: Agent) -> None:
+    """Each piece has 1 MiB, so memory stays bounded."""
     main = "import os, sys, time\nfor _ in range(5): os.write(1, b'z' * 524288)\nprint()\ntime.sleep(600)"
     agent.files.gate.clear()
     await agent.create(agent.app("web: python3 main.py\n", {"main.py": main}))
@@ -94,8 +94,8 @@ async def test_a_line_without_an_end_comes_in_pieces(agent: Agent) -> None:
     assert max(sizes) <= 1024 * 1024
 
 
-async def test_many_see_the_same(agent: Agent) -> None:
-    """Everything, each of them."""
+async def test_all_viewers_get_all_lines(agent: Agent) -> None:
+    """Ten viewers get the same lines."""
     agent.files.gate.clear()
     await agent.create(
         agent.app("web: exec python3 -u main.py 5\n", {"main.py": FLOOD + "import time; time.sleep(600)"})
@@ -108,7 +108,7 @@ async def test_many_see_the_same(agent: Agent) -> None:
 
 
 class Raw:
-    """A viewer that reads only when it is told to, and then as fast as it can."""
+    """A viewer that reads only when a test calls `read`, and then without a pause."""
 
     def __init__(self, agent: Agent, receive_buffer: int = 1 << 20) -> None:
         self.port = agent.client.port
@@ -132,7 +132,7 @@ class Raw:
         return self
 
     async def read(self, last: str) -> list[str]:
-        """Return the lines up to one that contains `last`, and those that came with it."""
+        """Return the lines up to one that contains `last`, and those that were received with it."""
         found: list[str] = []
         data = b""
         while not any(last in line for line in found[-1000:]):
@@ -142,8 +142,8 @@ class Raw:
         return found
 
 
-async def test_a_viewer_that_does_not_read_harms_nobody(agent: Agent) -> None:
-    """The others get everything; it is told how many lines it missed, and gets what follows."""
+async def test_a_viewer_that_does_not_read_does_not_affect_the_others(agent: Agent) -> None:
+    """It gets the number of lines that it missed, and then the new ones."""
     agent.files.gate.clear()
     main = FLOOD + "import time\nfor n in range(100000): print('tick', n, flush=True); time.sleep(0.05)"
     await agent.create(agent.app("web: exec python3 main.py 200\n", {"main.py": File(main)}))
@@ -159,7 +159,7 @@ async def test_a_viewer_that_does_not_read_harms_nobody(agent: Agent) -> None:
     before = [line for line in got[: got.index(notice)] if line]
     skipped = int(notice.removeprefix("[smartmob] ").removesuffix(" lines skipped"))
     assert skipped > 0
-    # It has the beginning, the number of what it missed, and then every line again.
+    # It has the first lines, the number of skipped ones, and then every line.
     after = got[got.index(notice) + 1 :]
     whole = [*found[:200_001], *(f"tick {n}" for n in range(100_000))]
     assert before == whole[: len(before)]
@@ -167,8 +167,8 @@ async def test_a_viewer_that_does_not_read_harms_nobody(agent: Agent) -> None:
     stuck.socket.close()
 
 
-async def test_delete_closes_with_1000(agent: Agent) -> None:
-    """After the last words."""
+async def test_a_delete_closes_the_console_with_1000(agent: Agent) -> None:
+    """The last output is sent before."""
     await agent.run("trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done")
     console = await agent.attach(tail=1)
     assert await lines(console, 1) == ["ready"]
@@ -178,16 +178,16 @@ async def test_delete_closes_with_1000(agent: Agent) -> None:
     await deleting
 
 
-async def test_a_stuck_viewer_does_not_hold_a_delete_up(agent: Agent) -> None:
-    """It is cut off."""
+async def test_a_stuck_viewer_does_not_delay_a_delete(agent: Agent) -> None:
+    """Its connection is aborted."""
     await agent.run("exec python3 main.py 100000000", {"main.py": FLOOD})
     stuck = await Raw(agent, 65536).open()
     await agent.post("delete", "app.web.0")
     stuck.socket.close()
 
 
-async def test_attach_during_delete(agent: Agent) -> None:
-    """Who comes while it is ended sees the end."""
+async def test_a_viewer_that_attaches_during_a_delete_sees_its_end(agent: Agent) -> None:
+    """The connection is closed with 1000."""
     await agent.run("trap '' TERM; echo ready; while :; do sleep 0.01; done", grace=60)
     await until(lambda: _tail_is(agent, ["ready"]))
     deleting = asyncio.ensure_future(agent.post("delete", "app.web.0"))
@@ -201,24 +201,24 @@ async def test_attach_during_delete(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("query", [{"tail": "x"}, {"tail": "-1"}, {"events": "2"}, {"follow": "yes"}])
-async def test_bad_arguments_are_refused_before_the_handshake(agent: Agent, query: dict[str, str]) -> None:
-    """With the status of HTTP."""
+async def test_invalid_arguments_are_refused_before_the_handshake(agent: Agent, query: dict[str, str]) -> None:
+    """The answer is an HTTP status."""
     await agent.create(agent.app(f"web: {SLEEP}\n"))
     with pytest.raises(WSServerHandshakeError) as caught:
         await agent.attach(**query)
     assert caught.value.status == 400
 
 
-async def test_a_plain_request_is_told_that_it_is_a_websocket(agent: Agent) -> None:
-    """Not a bug, not a hanging connection."""
+async def test_a_plain_request_is_answered_with_upgrade_required(agent: Agent) -> None:
+    """The error says to connect by WebSocket."""
     await agent.create(agent.app(f"web: {SLEEP}\n"))
     async with agent.client.get("/attach-console/app.web.0") as response:
         assert "ws://" in (await response.json(content_type=None))["detail"]
     assert response.status == 426
 
 
-async def test_what_viewers_send_is_passed_over(agent: Agent) -> None:
-    """A console is for looking on."""
+async def test_messages_of_viewers_are_ignored(agent: Agent) -> None:
+    """The program does not get them."""
     await agent.run("trap 'echo still here' USR1; echo ready; while :; do sleep 0.01; done")
     console = await agent.attach(tail=1)
     assert await lines(console, 1) == ["ready"]
@@ -229,8 +229,8 @@ async def test_what_viewers_send_is_passed_over(agent: Agent) -> None:
     await until_line(console, "still here")
 
 
-async def test_the_number_of_viewers_is_shown(agent: Agent) -> None:
-    """And those who left count no more."""
+async def test_the_status_has_the_number_of_viewers(agent: Agent) -> None:
+    """Disconnected viewers do not count."""
     await agent.run(SLEEP)
     consoles = [await agent.attach() for _ in range(3)]
     await until(lambda: _viewers(agent, 3))
@@ -239,13 +239,13 @@ async def test_the_number_of_viewers_is_shown(agent: Agent) -> None:
     await until(lambda: _viewers(agent, 1))
 
 
-async def test_a_viewer_that_answers_no_ping_is_let_go(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection is still open, but nobody is there; one that answers stays."""
+async def test_a_viewer_that_answers_no_ping_is_disconnected(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers stays connected."""
     monkeypatch.setattr(viewer, "_HEARTBEAT_SECONDS", 0.2)
     await agent.run(SLEEP)
     alive = await agent.attach()
     answering = asyncio.create_task(alive.receive())
-    await agent.attach()  # of which nobody reads, and so nobody answers
+    await agent.attach()  # the test does not read from it, so pings are not answered
     await until(lambda: _viewers(agent, 2))
     await until(lambda: _viewers(agent, 1))
     assert not answering.done()

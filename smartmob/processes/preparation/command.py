@@ -1,4 +1,4 @@
-"""How a line of a Procfile becomes a program: directly where that is the same, through a shell where it is not."""
+"""Turning the command of a Procfile into the arguments of a program, directly or through a shell. No I/O."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shlex
 
 _SHELL = "/bin/sh"
 _EXPANSIONS = frozenset("$`")
-"""They mean something to a shell outside quotes and within double quotes."""
+"""Special to a shell outside quotes and within double quotes."""
 _PATTERNS = frozenset("*?[~<>#{!")
-"""They mean something outside quotes, and leave it at one command."""
+"""Special outside quotes; the command stays a single one."""
 _OPERATORS = frozenset(";&|()\n")
-"""They make more of it than one command."""
-_OF_THE_SHELL = frozenset(
+"""Special outside quotes; they join several commands."""
+_SHELL_WORDS = frozenset(
     (
         *(".", ":", "[", "alias", "bg", "break", "case", "cd", "command", "continue", "do", "done", "elif", "else"),
         *("esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "getopts", "hash", "if", "in", "jobs"),
@@ -19,26 +19,27 @@ _OF_THE_SHELL = frozenset(
         *("umask", "unalias", "unset", "until", "wait", "while", "{", "}", "!"),
     )
 )
+"""Builtin commands and reserved words of POSIX shells (POSIX.1-2017, sections 2.4 and 2.14), and a few common ones."""
 
 
 def argv(command: str) -> list[str]:
     """Return the arguments to run `command` with.
 
-    A command of plain words, quoted or not, is run as it is. One that needs a shell is run by `sh -c`, with `exec`
-    before it where it is a single command, so that a signal reaches the program and no shell stands between. Raises
-    ValueError for a command without words or with an open quote.
+    A command of plain words, quoted or not, is run directly. Any other is run by `sh -c`, with `exec` before it when it
+    is a single command: signals then reach the program, because no shell stays as its parent. Raises ValueError for a
+    command without words or with an open quote.
     """
     words = shlex.split(command)
     if not words:
         raise ValueError("the command is empty")
     found = _special(command)
-    if found & _OPERATORS or words[0] in _OF_THE_SHELL or "=" in words[0]:
+    if found & _OPERATORS or words[0] in _SHELL_WORDS or "=" in words[0]:
         return [_SHELL, "-c", command]
     return [_SHELL, "-c", f"exec {command}"] if found else words
 
 
 def _special(command: str) -> set[str]:
-    """Return the characters of `command` that mean something to a shell where they stand."""
+    """Return the characters of `command` that are special to a shell at their position."""
     found: set[str] = set()
     quote = before = ""
     characters = iter(command)

@@ -1,4 +1,4 @@
-"""Downloading a source: an http or https address streamed to a file, within limits of size and patience."""
+"""Downloading a source from an http or https address into a file, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from smartmob.errors import SmartmobError, TooLarge
 from smartmob.kernel.runtime.disk import Floor, check_free
 
 Progress = Callable[[int, int | None], None]
-"""Is told the bytes that have come and, where the server says it, how many there will be."""
+"""Called with the number of bytes received, and the total if the server tells it."""
 
 _SCHEMES = ("http", "https")
 _METADATA = frozenset(
     map(ipaddress.IPv4Address, ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200"))
 )
-"""Metadata addresses by IPv4: of most clouds, Azure, Oracle's older machines, and Alibaba."""
+"""IPv4 metadata services: of most clouds, Azure, older machines of Oracle, and Alibaba."""
 _METADATA_NETWORKS = tuple(
     map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32", "fd00:42::/32", "fec0::/10"))
 )
-"""Metadata addresses of Amazon, Google, Oracle and Scaleway by IPv6, and the retired site-local addresses."""
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-_TRANSLATED_LOCALLY = ipaddress.IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_WRITE_FROM = 512 * 1024
+"""IPv6 metadata services of Amazon, Google, Oracle and Scaleway, and the deprecated site-local addresses (RFC 3879)."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
+_WRITE_BYTES = 512 * 1024
+"""Received bytes are collected up to this size before they are written."""
 _REDIRECTS = (
     HTTPStatus.MOVED_PERMANENTLY,
     HTTPStatus.FOUND,
@@ -50,9 +51,10 @@ _REDIRECTS = (
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """What a download may cost: bytes, seconds to connect, seconds without a byte, seconds in all, redirects.
+    """Limits of a download.
 
-    `least_free` are the bytes of the disk that it leaves free.
+    `stall_seconds` is the longest time without a byte, `total_seconds` that of the whole download. `least_free` bytes
+    of the disk stay free.
     """
 
     bytes: int = 1024**3
@@ -68,12 +70,12 @@ class DownloadError(SmartmobError):
 
 
 class NotModified(DownloadError):
-    """The source is what it was."""
+    """The source has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a server calls the version of what it sends: the entity tag (RFC 9110) of an address, redirects followed."""
+    """The entity tag (RFC 9110, section 8.8.3) of the content at an address, after redirects."""
 
     address: str
     tag: str
@@ -81,7 +83,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was written: the SHA-256 in hexadecimal digits, and the bytes; the version, if there is a name for it."""
+    """A stored file: its SHA-256 in hexadecimal digits, its bytes, and its version if the server names one."""
 
     digest: str
     size: int
@@ -89,56 +91,56 @@ class Stored:
 
 
 class _Forbidden(OSError):
-    """The address is one that no source is downloaded from."""
+    """The address belongs to a network from which nothing is downloaded."""
 
 
-def _connect_to(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket for an address that a name stands for; raises _Forbidden.
+def _create_socket(address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket for an address to which a name was resolved; raises _Forbidden.
 
-    It is the address itself that is looked at, right before the connection: no name and no redirect gets round it.
+    The resolved address is checked right before the connection, so no name, notation or redirect evades the check.
     """
-    family, kind, protocol, _, place = address
-    if is_forbidden(str(place[0])):
-        raise _Forbidden(errno.EACCES, "link-local addresses and others where clouds keep their secrets are not asked")
+    family, kind, protocol, _, target = address
+    if is_forbidden(str(target[0])):
+        raise _Forbidden(errno.EACCES, "link-local addresses and metadata services of clouds are not allowed")
     return socket.socket(family, kind, protocol)
 
 
 def is_forbidden(host: str) -> bool:
-    """Return whether an address is link-local, or another one at which a cloud tells machines their secrets.
+    """Return whether an address is link-local or belongs to the metadata service of a cloud, which has secrets.
 
-    An IPv6 address is also looked at as the IPv4 addresses that it stands for.
+    The IPv4 addresses that are embedded in an IPv6 address are checked, too.
     """
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_link_local or address in _METADATA
     if address.is_link_local or any(address in network for network in _METADATA_NETWORKS):
         return True
-    # The prefix of a translator may be any; the IPv4 address is then mostly at the end.
+    # A NAT64 may use any prefix (RFC 6052); the IPv4 address is then usually in the last 32 bits.
     return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF) in _METADATA or any(
         inner.is_link_local or inner in _METADATA for inner in _embedded(address)
     )
 
 
 def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses for which an IPv6 address stands: mapped, translated (NAT64), tunnelled."""
+    """Return the IPv4 addresses that are embedded in an IPv6 address: mapped, translated (NAT64) or tunnelled."""
     number = int(address)
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _TRANSLATED or address in _COMPATIBLE:
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
         found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
-    if address in _TRANSLATED_LOCALLY:
-        # RFC 6052: the eight bits from the 64th on stand between the halves of one behind a prefix of 48 bits.
+    if address in _LOCAL_NAT64:
+        # RFC 6052, section 2.2: behind a prefix of 48 bits, bits 64 to 71 separate the halves of the IPv4 address.
         found.append(ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF))
         found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
     return [inner for inner in found if inner is not None]
 
 
 def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """Return a session for downloads, to be closed: it keeps no cookies and asks no proxies of the environment.
+    """Return a session for downloads; the caller closes it. It keeps no cookies and ignores proxy variables.
 
-    `resolver` looks names up, instead of the system.
+    `resolver` replaces the resolver of the system.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=_connect_to, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=_create_socket, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -146,24 +148,24 @@ def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSess
 
 
 def check_url(url: str) -> URL:
-    """Return the address; raises DownloadError when it is none of http or https."""
+    """Return the parsed address; raises DownloadError unless it is a valid http or https address."""
     try:
         url.encode()
         parsed = URL(url)
     except ValueError:
-        # It is not known where in it a password is.
-        raise DownloadError("what was given as the source is not an address") from None
+        # The message must not show the text: it may contain a password, and where is not known.
+        raise DownloadError("the source is not a valid address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
     try:
         parsed.host.encode("idna")
     except UnicodeError:
-        raise DownloadError(f"{parsed.host!r} is no name of a host") from None
+        raise DownloadError(f"{parsed.host!r} is not a valid host name") from None
     return parsed
 
 
 def shown(url: URL) -> str:
-    """Return the address as it may be told to anybody: without password and query, which may be secrets."""
+    """Return the address without user, password, query and fragment, which may be secret."""
     return str(url.with_query(None).with_fragment(None).with_user(None)) if url.host else str(url.with_query(None))
 
 
@@ -177,68 +179,74 @@ async def download(
     progress: Progress = lambda _done, _total: None,
     known: Version | None = None,
 ) -> Stored:
-    """Write what is at `url` to the new file `path`, and tell `progress` on the way.
+    """Download `url` to the new file `path`; call `progress` for each chunk.
 
-    Raises NotModified when the server says that it is the version `known`, and DownloadError with a reason for people;
-    what was written till then is left to the caller.
+    Raises NotModified when the server still has the version `known`, and DownloadError with a reason for people. The
+    caller removes what was written by then.
     """
-    where = [check_url(url)]
+    addresses = [check_url(url)]
     headers = {"Accept-Encoding": "identity"}
     if request_id is not None:
         headers["X-Request-Id"] = request_id
     try:
-        async with asyncio.timeout(limits.total_seconds), _answer(session, where, headers, limits, known) as response:
-            # What the transport packs is counted as it comes out.
+        async with (
+            asyncio.timeout(limits.total_seconds),
+            _request(session, addresses, headers, limits, known) as response,
+        ):
+            # With a content encoding, the Content-Length is not the number of bytes that are written.
             total = None if "Content-Encoding" in response.headers else response.content_length
             if total is not None and total > limits.bytes:
-                raise TooLarge(f"{_too_many(limits.bytes)} ({total})")
+                raise TooLarge(f"{_too_large(limits.bytes)} ({total})")
             check_free(path.parent, total or 0, limits.least_free)
             stored = await store(response.content.iter_any(), path, limits, total=total, progress=progress)
             tag = response.headers.get("ETag")
-            return replace(stored, version=Version(str(where[-1]), tag) if tag else None)
+            return replace(stored, version=Version(str(addresses[-1]), tag) if tag else None)
     except (aiohttp.ClientError, OSError, ValueError, TooLarge) as error:
         # TimeoutError is an OSError.
-        raise DownloadError(f"{shown(where[-1])}: {_reason(error, limits)}") from None
+        raise DownloadError(f"{shown(addresses[-1])}: {_reason(error, limits)}") from None
 
 
 @asynccontextmanager
-async def _answer(
+async def _request(
     session: aiohttp.ClientSession,
-    where: list[URL],
+    addresses: list[URL],
     headers: dict[str, str],
     limits: DownloadLimits,
     known: Version | None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Give the answer with the content at the last address of `where`, to which each redirect adds one."""
+    """Yield the response at the last address; each redirect that is followed adds one to `addresses`."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.stall_seconds)
     while True:
-        address = where[-1]
-        # A tag says nothing of another address.
-        asked = {"If-None-Match": known.tag} if known is not None and known.address == str(address) else {}
-        async with session.get(address, headers=headers | asked, timeout=timeout, allow_redirects=False) as response:
+        address = addresses[-1]
+        # An entity tag is valid for its own address only.
+        conditional = {"If-None-Match": known.tag} if known is not None and known.address == str(address) else {}
+        async with session.get(
+            address, headers=headers | conditional, timeout=timeout, allow_redirects=False
+        ) as response:
             if response.status in _REDIRECTS and "Location" in response.headers:
-                if len(where) > limits.redirects:
-                    raise DownloadError(f"{shown(where[0])}: more than {limits.redirects} redirects")
-                where.append(_next(response))
+                if len(addresses) > limits.redirects:
+                    raise DownloadError(f"{shown(addresses[0])}: more than {limits.redirects} redirects")
+                addresses.append(_redirect_target(response))
                 continue
-            if asked and response.status == HTTPStatus.NOT_MODIFIED:
+            if conditional and response.status == HTTPStatus.NOT_MODIFIED:
                 raise NotModified
             if response.status != HTTPStatus.OK:
-                said = f"{response.status} {response.reason or ''}".strip()
-                raise DownloadError(f"{shown(address)}: the server answered {said}")
+                status = f"{response.status} {response.reason or ''}".strip()
+                raise DownloadError(f"{shown(address)}: the server answered {status}")
             yield response
             return
 
 
-def _next(response: aiohttp.ClientResponse) -> URL:
+def _redirect_target(response: aiohttp.ClientResponse) -> URL:
+    """Return the address to which a response redirects; raises DownloadError unless it is http or https."""
     location = response.headers["Location"]
     try:
         address = response.url.join(URL(location))
         return check_url(str(address))
     except (ValueError, DownloadError):
-        place = location.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
+        target = location.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
         raise DownloadError(
-            f"{shown(response.url)}: redirects to {place!r}, and only http and https are followed"
+            f"{shown(response.url)}: redirects to {target!r}, and only http and https are followed"
         ) from None
 
 
@@ -250,24 +258,24 @@ async def store(
     total: int | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Stored:
-    """Write a stream to the new file `path`, which is on the disk when this returns.
+    """Write a stream to the new file `path`, which has been synchronised to the disk when this returns.
 
-    Raises TooLarge for more bytes than the limit, and DiskLow when the disk has no room for them.
+    Raises TooLarge for more bytes than the limit, and DiskLow when they would leave too little free on the disk.
     """
     digest, floor = hashlib.sha256(), Floor(path.parent, limits.least_free)
-    done, waiting = 0, bytearray()
+    received, buffer = 0, bytearray()
     with path.open("xb") as file:
         async for chunk in chunks:
-            done += len(chunk)
-            if done > limits.bytes:
-                raise TooLarge(_too_many(limits.bytes))
-            progress(done, total)
-            waiting += chunk
-            if len(waiting) >= _WRITE_FROM:
-                piece, waiting = waiting, bytearray()
+            received += len(chunk)
+            if received > limits.bytes:
+                raise TooLarge(_too_large(limits.bytes))
+            progress(received, total)
+            buffer += chunk
+            if len(buffer) >= _WRITE_BYTES:
+                piece, buffer = buffer, bytearray()
                 await asyncio.to_thread(_append, file, digest, piece, floor)
-        await asyncio.to_thread(_settle, file, digest, waiting, floor)
-    return Stored(digest.hexdigest(), done)
+        await asyncio.to_thread(_finish, file, digest, buffer, floor)
+    return Stored(digest.hexdigest(), received)
 
 
 def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:
@@ -276,29 +284,29 @@ def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floo
     file.write(piece)
 
 
-def _settle(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:
+def _finish(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:
     _append(file, digest, piece, floor)
     file.flush()
     os.fsync(file.fileno())
 
 
-def _too_many(most: int) -> str:
-    return f"there are more than {most} bytes"
+def _too_large(limit: int) -> str:
+    return f"the archive has more than {limit} bytes"
 
 
 def _reason(error: Exception, limits: DownloadLimits) -> str:
-    """Say what went wrong in words for people."""
+    """Return the reason of a failed download, for people."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection within {limits.connect_seconds:g} s"
         case aiohttp.ServerTimeoutError():
-            return f"stalled: nothing came for {limits.stall_seconds:g} s"
+            return f"stalled: nothing was received for {limits.stall_seconds:g} s"
         case aiohttp.InvalidURL():
-            return "it is not an address that can be understood"
+            return "the address is invalid"
         case TimeoutError():
             return f"not complete after {limits.total_seconds:g} s"
         case aiohttp.ClientConnectorDNSError():
-            return f"the host {error.host!r} is not known"
+            return f"the host {error.host!r} is unknown"
         case aiohttp.ClientSSLError():
             return f"no secure connection: {error}"
         case aiohttp.ClientConnectorError(os_error=_Forbidden() as cause):
@@ -310,7 +318,7 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
         case aiohttp.ClientPayloadError():
             return "the connection ended before the body was complete"
         case aiohttp.ClientResponseError():
-            return f"the answer is no HTTP: {error.message}"
+            return f"the answer is not valid HTTP: {error.message}"
         case OSError():
             return error.strerror or str(error)
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""The reader of .env files, as RFC 2 of smartmob describes them. No I/O.
+"""Parser of .env files (RFC 2 of smartmob). No I/O.
 
-Text, comments, blank lines and continued lines are as in a Procfile. Every other line is `VAR=VAL`; blanks around the
-`=` and at the end are ignored. A value is taken as it stands: quotes and `#` are part of it, and nothing is expanded.
+Text, comments, blank lines and continued lines are as in a Procfile. Every other line is `NAME=value`; blanks around
+the `=` and at the end are ignored. A value is literal: quotes and `#` are part of it, and nothing is expanded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DECLARATION = re.compile(rf"({NAME})[ \t\r\f\v]*=[ \t\r\f\v]*(.*)", re.DOTALL)
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Return the variables, in the order of the file; raises BadLine, whose message shows no values."""
+    """Return the variables, in the order of the file. Raises BadLine, whose message contains no values."""
     variables: dict[str, str] = {}
     declared: dict[str, int] = {}
     for number, line in logical_lines(".env", data):

@@ -1,4 +1,4 @@
-"""Whole folders: copied and removed, and the threads in which that is done."""
+"""Copying and removing folders with all that is in them, and the threads for it."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ from smartmob.processes.preparation.archive import Interrupted
 
 T = TypeVar("T")
 
-_AT_ONCE = 1024 * 1024
-_FEW = 8
-_FEW_BYTES = 64 * 1024
+_READ_BYTES = 1024 * 1024
+_SMALL_FILES = 8
+_SMALL_BYTES = 64 * 1024
 
 
 class Threads:
-    """Threads for work on the disk that stops when nobody waits for it any more."""
+    """Threads for work on the disk that can be stopped. `number` is how many run at a time."""
 
     def __init__(self, number: int = 8) -> None:
         self._executor = ThreadPoolExecutor(number, thread_name_prefix="releases")
 
     async def run(self, work: Callable[[threading.Event], T]) -> T:
-        """Return what `work` returns. Cancelled, set the event that it was given and wait until it has ended."""
+        """Run `work` in a thread and return its result.
+
+        `work` gets an event. A cancellation of this call sets the event and waits until the work has ended.
+        """
         stop = threading.Event()
         future = self._executor.submit(work, stop)
-        ended = asyncio.wrap_future(future)
+        result = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(ended)
+            return await asyncio.shield(result)
         except asyncio.CancelledError:
             stop.set()
             if not future.cancel():
-                await asyncio.wait([ended])
-                ended.exception()  # nobody asks for it any more
+                await asyncio.wait([result])
+                result.exception()  # marks it as retrieved, so that asyncio does not log it
             raise
 
     def close(self) -> None:
-        """Let the threads end when they have done what they are at."""
+        """Let the threads end after their current work; do not wait for them."""
         self._executor.shutdown(wait=False)
 
 
 def copy_tree(source: str | Path, target: str | Path, stop: threading.Event, floor: Floor) -> None:
-    """Copy the folder `source` to the new folder `target`: contents, links as links, and who may execute.
+    """Copy the folder `source` to the new folder `target`: contents, links as links, and the executable bits.
 
-    A tenth of a millisecond for a small program, and a third less than shutil.copytree for a large one, which looks
-    at each file several times. Hard links would cost nothing, but the copies of all nodes would share what one of
-    them writes.
+    It takes a tenth of a millisecond for a small program, and a third less than shutil.copytree for a large one. Hard
+    links would be faster, but then a file that one node writes would change for all nodes.
 
     Raises Interrupted when `stop` is set, DiskLow below the `floor` of free space, and OSError.
     """
@@ -74,19 +76,19 @@ def _copy_file(source: str, target: str, floor: Floor) -> None:
     with open(source, "rb", buffering=0) as file:
         mode = os.fstat(file.fileno()).st_mode & 0o755
         with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as copy:
-            while data := file.read(_AT_ONCE):
+            while data := file.read(_READ_BYTES):
                 floor.take(len(data))
                 copy.write(data)
 
 
 def is_small(path: str | Path) -> bool:
-    """Tell whether a folder is copied in less time than a thread takes to begin: a few files of a few bytes."""
+    """Return whether a folder has so few files and bytes that to copy it takes less time than to start a thread."""
     try:
         with os.scandir(path) as entries:
             size = 0
             for number, entry in enumerate(entries, 1):
                 size += entry.stat(follow_symlinks=False).st_size
-                if number > _FEW or size > _FEW_BYTES or entry.is_dir(follow_symlinks=False):
+                if number > _SMALL_FILES or size > _SMALL_BYTES or entry.is_dir(follow_symlinks=False):
                     return False
     except OSError:
         return False
@@ -94,24 +96,25 @@ def is_small(path: str | Path) -> bool:
 
 
 def remove_tree(path: str | Path) -> None:
-    """Remove a folder, also one whose permissions a program took away; what cannot be removed stays."""
+    """Remove a folder, also when a program has removed its permissions; files that cannot be removed stay."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
         return
     except PermissionError:
-        _open_up(path)
+        _add_permissions(path)
         shutil.rmtree(path, ignore_errors=True)
     except OSError:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _open_up(path: str | Path) -> None:
+def _add_permissions(path: str | Path) -> None:
+    """Make a folder and those below it readable and writable for this user, as far as they belong to it."""
     try:
         os.chmod(path, 0o700)
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    _open_up(entry.path)
+                    _add_permissions(entry.path)
     except OSError:
-        return  # somebody else's, and so is what is below
+        return  # it belongs to another user

@@ -1,4 +1,4 @@
-"""The reader of Procfiles, as RFC 1 of smartmob describes them. No I/O.
+"""Parser of Procfiles (RFC 1 of smartmob). No I/O.
 
 The text is UTF-8 without a byte order mark. Blanks at the beginning of a line, blank lines and lines that begin with
 `#` are ignored. Every other line declares a process type as `name: command`. A backslash as the last character of a
@@ -25,19 +25,19 @@ _ASSIGNMENT = re.compile(rf"({NAME})=")
 _ENV = re.compile(rf"env[ \t]+(?={NAME}=)")
 _VARIABLE = re.compile(rf"({NAME})|\{{({NAME})(?::-([^${{}}`\"'\\]*))?\}}")
 MOST_BYTES = 256 * 1024
-"""A larger Procfile or .env file is refused."""
+"""Limit of a Procfile or .env file."""
 MOST_LINES = 10_000
 LONGEST_LINE = 64 * 1024
-"""Characters of a line with those that continue it."""
+"""Limit of a line with its continuations, in characters."""
 MOST_ASSIGNMENTS = 1_000
-"""Of one command."""
+"""Limit of the assignments before one command."""
 LONGEST_VALUE = 128 * 1024 - 1
-"""Characters of a variable; Linux gives no program more in one."""
+"""Limit of a variable, in characters: MAX_ARG_STRLEN of Linux without the zero byte."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BadLine(InvalidInput):
-    """A line of a Procfile or .env file does not fit; `line` is its number, from 1."""
+    """A line of a Procfile or .env file is invalid; `line` is its number, from 1."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
         super().__init__(f"{file}, line {line}: {reason}")
@@ -47,7 +47,7 @@ class BadLine(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A reference in an assignment to another variable; `default` stands in where it is unset or empty."""
+    """A reference in an assignment to another variable; `default` replaces it when it is unset or empty."""
 
     name: str
     default: str = ""
@@ -55,7 +55,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A variable that a command sets: literal pieces and references, to be joined."""
+    """A variable that a command sets; `value` has literal pieces and references, to be joined."""
 
     name: str
     value: tuple[str | Variable, ...]
@@ -63,28 +63,30 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run for a process type: a shell command, and the variables that it sets before."""
+    """The command of a process type: a shell command, and the assignments that stand before it."""
 
     text: str
     assignments: tuple[Assignment, ...] = ()
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that the command sets where `outer` is its environment, in their order.
+        """Return the variables that the command sets in the environment `outer`, in their order.
 
-        `$NAME`, `${NAME}` and `${NAME:-default}` mean what a shell makes of them; an earlier assignment is seen by
-        the later ones. Raises InvalidInput when a value is longer than a program can be given.
+        `$NAME`, `${NAME}` and `${NAME:-default}` are expanded as by a shell; later assignments see earlier ones. Raises
+        InvalidInput when a value is longer than LONGEST_VALUE.
         """
-        made: dict[str, str] = {}
+        expanded: dict[str, str] = {}
         for assignment in self.assignments:
             pieces = [
-                piece if isinstance(piece, str) else made.get(piece.name, outer.get(piece.name, "")) or piece.default
+                piece
+                if isinstance(piece, str)
+                else expanded.get(piece.name, outer.get(piece.name, "")) or piece.default
                 for piece in assignment.value
             ]
-            # Before they are joined: one that doubles the one before it, and so on, would have no end.
+            # Checked before joining: assignments that each double the previous one would fill the memory.
             if sum(map(len, pieces)) > LONGEST_VALUE:
                 raise InvalidInput(f"Procfile: the variable {assignment.name} has more than {LONGEST_VALUE} characters")
-            made[assignment.name] = "".join(pieces)
-        return made
+            expanded[assignment.name] = "".join(pieces)
+        return expanded
 
 
 def parse(data: bytes) -> dict[str, Command]:
@@ -109,9 +111,9 @@ def parse(data: bytes) -> dict[str, Command]:
 
 
 def logical_lines(file: str, data: bytes) -> Iterator[tuple[int, str]]:
-    """Yield each line that says something, joined with those that continue it, and the number of its first line.
+    """Yield each line that is neither blank nor a comment, with its continuations, and the number of its first line.
 
-    Raises BadLine for what is no text in UTF-8, and for a last line that wants to be continued.
+    Raises BadLine for text that is not UTF-8, and for a last line with a continuation mark.
     """
     if data.startswith(_BYTE_ORDER_MARK):
         raise BadLine(file, 1, "the file begins with a byte order mark; save it as UTF-8 without one")
@@ -136,10 +138,11 @@ def logical_lines(file: str, data: bytes) -> Iterator[tuple[int, str]]:
         pending.clear()
         first = length = 0
     if first:
-        raise BadLine(file, first, "the file ends where this line wants to be continued (it ends with a backslash)")
+        raise BadLine(file, first, "the line is continued by a backslash, but the file ends there")
 
 
 def _text(file: str, number: int, raw: bytes) -> str:
+    """Return a line as text, without blanks at its beginning and a carriage return at its end; raises BadLine."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -150,26 +153,27 @@ def _text(file: str, number: int, raw: bytes) -> str:
 
 
 def _command(name: str, text: str, number: int) -> Command:
-    # The place is moved on, and nothing is cut off: that would copy the rest for each assignment.
+    """Return the command of the process type `name` from the text behind its colon."""
+    # An index moves along the text: cutting the text would copy the rest for each assignment.
     match = _ENV.match(text)
-    place = 0 if match is None else match.end()
+    index = 0 if match is None else match.end()
     assignments: dict[str, Assignment] = {}
-    while (match := _ASSIGNMENT.match(text, place)) is not None:
+    while (match := _ASSIGNMENT.match(text, index)) is not None:
         if match[1] in assignments:
             raise BadLine("Procfile", number, f"the variable {match[1]} of {name!r} is set twice")
         if len(assignments) == MOST_ASSIGNMENTS:
             raise BadLine("Procfile", number, f"{name!r} sets more than {MOST_ASSIGNMENTS} variables")
-        value, place = _value(text, match.end(), number)
+        value, index = _value(text, match.end(), number)
         assignments[match[1]] = Assignment(match[1], value)
-        while text[place : place + 1] and text[place] in _BLANKS:
-            place += 1
-    if place == len(text):
+        while text[index : index + 1] and text[index] in _BLANKS:
+            index += 1
+    if index == len(text):
         raise BadLine("Procfile", number, f"the process type {name!r} has no command")
-    return Command(text[place:], tuple(assignments.values()))
+    return Command(text[index:], tuple(assignments.values()))
 
 
 def _value(text: str, start: int, number: int) -> tuple[tuple[str | Variable, ...], int]:
-    """Return the value of an assignment, with a shell's quotes and references, and where it ends."""
+    """Parse the value of an assignment as a shell does; return it and the index of its end."""
     pieces: list[str | Variable] = []
     quote, index = "", start
     while index < len(text):
@@ -201,21 +205,21 @@ def _value(text: str, start: int, number: int) -> tuple[tuple[str | Variable, ..
 
 
 def _reference(text: str, index: int, number: int) -> tuple[str | Variable, int]:
-    """Return what the `$` or backtick at `index` stands for, and the index of its last character."""
+    """Parse the `$` or backtick at `index`; return the reference or a literal `$`, and the index of its end."""
     if (match := _VARIABLE.match(text, index + 1)) is not None and text[index] == "$":
         return Variable(match[1] or match[2], match[3] or ""), match.end() - 1
     if text[index] == "`" or text[index + 1 : index + 2] in tuple("({?#@*!$-0123456789"):
         raise BadLine(
             "Procfile",
             number,
-            "an assignment may hold $NAME, ${NAME} and ${NAME:-default}, but nothing that a shell must compute; "
+            "an assignment may contain $NAME, ${NAME} and ${NAME:-default}, but nothing else that a shell expands; "
             "write a script and name it as the command",
         )
     return "$", index
 
 
 def _joined(pieces: list[str | Variable]) -> tuple[str | Variable, ...]:
-    """Return the pieces with neighbouring literal ones made one."""
+    """Return the pieces with adjacent literals joined."""
     joined: list[str | Variable] = []
     for literal, group in groupby(pieces, lambda piece: isinstance(piece, str)):
         neighbours = [*group]

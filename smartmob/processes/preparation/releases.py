@@ -1,15 +1,16 @@
-"""The releases: archives and unpacked sources by their digest, and the working copies of the nodes.
+"""Releases on the disk: archives and unpacked sources by their digest, and the working copies of the nodes.
 
-Below the folder, which nobody else uses:
+The folder belongs to this module alone:
 
-    downloads/DIGEST            archives as they came, uploaded ones too
-    sources/DIGEST/             what was in them, never changed
+    downloads/DIGEST            archives as they were received, uploaded ones included
+    sources/DIGEST/             the unpacked archives; never changed
     environments/KEY/           see `smartmob.processes.preparation.environments`
-    copies/SLUG@DIGEST/         where the process of a node runs; it may write there
-    making/                     what is being made or removed; emptied at start
+    copies/SLUG@DIGEST/         the working folder of a node's process, which may write there
+    making/                     files and folders being created or removed; emptied at start
 
-Everything is made in `making` and gets its name when it is complete, so what has a name is whole, however the service
-ended. Who asks for what is being made waits for it; nothing is done twice. All methods belong to one event loop.
+Everything is created in `making` and renamed when it is complete. So everything with a final name is complete, also
+after a crash of the service. Concurrent calls for the same thing share one execution. All methods belong to one event
+loop.
 """
 
 from __future__ import annotations
@@ -42,29 +43,32 @@ from smartmob.processes.preparation.download import (
     open_session,
     store,
 )
-from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, OnOutput, Recipe, recipe
+from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, Recipe, recipe
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_small, remove_tree
 from smartmob.processes.preparation.single_flight import SingleFlight
+from smartmob.processes.spawned_program import OnOutput
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_UNPACKED_AT_ONCE = 2
-_LONGEST_NAME = 200
-_SHORT_DIGEST = 16
+_CONCURRENT_UNPACKS = 2  # unpacking uses a whole core
+_LONGEST_NAME = 200  # bytes; with @ and a short digest below NAME_MAX (255) of Linux
+_SHORT_DIGEST = 16  # hexadecimal digits
 _UNUSED_SECONDS = 600.0
-_NOTED_SECONDS = 60.0
-_REMEMBERED_ADDRESSES = 1000
+"""Files and folders that were used within this time are not removed."""
+_TOUCH_SECONDS = 60.0
+"""The time of last use is updated at most once in this time."""
+_REMEMBERED_VERSIONS = 1000  # addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An unpacked source: the digest of its archive, and the folder that holds the Procfile. It is only read."""
+    """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it."""
 
     digest: str
     root: Path
 
 
 class Releases:
-    """What is kept of programs in `folder`. After `open` you must `close`."""
+    """The releases in `folder`. Call `open` before use, and `close` at the end."""
 
     def __init__(
         self,
@@ -80,17 +84,17 @@ class Releases:
         self._download_limits = downloads or DownloadLimits()
         self._unpack_limits = unpacking or UnpackLimits()
         self._threads = Threads()
-        self._unpack_slots = asyncio.Semaphore(_UNPACKED_AT_ONCE)
+        self._unpack_slots = asyncio.Semaphore(_CONCURRENT_UNPACKS)
         self._session: aiohttp.ClientSession | None = None
-        self._downloading: SingleFlight[tuple[int, int | None], Stored] = SingleFlight(
+        self._downloads: SingleFlight[tuple[int, int | None], Stored] = SingleFlight(
             "download", tasks, lambda _, newest: newest
         )
         self._copies: dict[str, Path] = {}
         self._fetched: dict[str, Stored] = {}
-        self._unpacking: SingleFlight[None, Path] = SingleFlight("unpack", tasks, lambda _, newest: newest)
+        self._unpacks: SingleFlight[None, Path] = SingleFlight("unpack", tasks, lambda _, newest: newest)
 
     async def open(self) -> None:
-        """Make the folders, and remove what was being made when the service ended last."""
+        """Create the folders, and remove what an earlier service did not complete."""
         await asyncio.to_thread(remove_tree, self._folder / "making")
         for name in ("making", "downloads", "sources", "copies"):
             (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,7 +103,7 @@ class Releases:
         self._session = open_session()
 
     async def close(self) -> None:
-        """Close the connections and let go of the threads."""
+        """Close the connections and let the threads end."""
         if self._session is not None:
             await self._session.close()
         self._environments.close()
@@ -108,12 +112,12 @@ class Releases:
     # -- archives -------------------------------------------------------------------------------------------------
 
     def archive(self, digest: str) -> Path | None:
-        """Return the file of the archive with this digest, or None when it is not here."""
+        """Return the file of the archive with this digest, or None when it is not stored."""
         path = self._folder / "downloads" / digest
         return path if _DIGEST.fullmatch(digest) and path.is_file() else None
 
     def holds(self, digest: str) -> bool:
-        """Tell whether `source` of this digest needs no download."""
+        """Return whether the source with this digest is stored, so that it needs no download."""
         return self._unpacked(digest) is not None or self.archive(digest) is not None
 
     async def fetch(
@@ -123,22 +127,22 @@ class Releases:
         request_id: str | None = None,
         progress: Progress = lambda _done, _total: None,
     ) -> Stored:
-        """Download an archive and return its digest and size; those who ask for the same address meanwhile share it.
+        """Download an archive and return its digest and size; concurrent calls for the same address share a download.
 
-        The server is told the `request_id` of the first of them. It is asked each time whether there is something
-        new, and what has not changed is not sent again where the server knows entity tags. Raises DownloadError.
+        The request has the `request_id` of the first call. A server that supports entity tags does not send an
+        unchanged archive again. Raises DownloadError.
         """
         check_url(url)
-        # Names of tasks are seen, and an address may hold a password.
+        # The key is a hash: it is part of the name of a task, which is logged, and an address may contain a password.
         key = hashlib.sha256(url.encode()).hexdigest()
 
-        async def work(tell: Callable[[tuple[int, int | None]], None]) -> Stored:
+        async def work(report: Callable[[tuple[int, int | None]], None]) -> Stored:
             assert self._session is not None
-            path, before = self._new(), self._fetched.get(key)
-            held = None if before is None else self._unpacked(before.digest) or self.archive(before.digest)
-            known = before.version if before is not None and held is not None else None
-            if held is not None:
-                _touch(held)
+            path, before = self._new_path(), self._fetched.get(key)
+            existing = None if before is None else self._unpacked(before.digest) or self.archive(before.digest)
+            known = before.version if before is not None and existing is not None else None
+            if existing is not None:
+                _touch(existing)
             try:
                 stored = await download(
                     self._session,
@@ -146,7 +150,7 @@ class Releases:
                     path,
                     self._download_limits,
                     request_id=request_id,
-                    progress=lambda done, total: tell((done, total)),
+                    progress=lambda received, total: report((received, total)),
                     known=known,
                 )
                 self._remember(key, self._keep(path, stored))
@@ -157,14 +161,14 @@ class Releases:
                 path.unlink(missing_ok=True)
             return stored
 
-        return await self._downloading.join(key, work, lambda told: progress(*told))
+        return await self._downloads.join(key, work, lambda received_and_total: progress(*received_and_total))
 
     async def upload(self, chunks: AsyncIterable[bytes]) -> Stored:
-        """Store an archive that a client sends, and return its digest and size.
+        """Store an uploaded archive, and return its digest and size.
 
-        Raises TooLarge, Unavailable when it cannot be written, and what `chunks` raises.
+        Raises TooLarge, Unavailable when it cannot be written, and the exceptions of `chunks`.
         """
-        path = self._new()
+        path = self._new_path()
         try:
             return self._keep(path, await store(chunks, path, self._download_limits))
         except OSError as error:
@@ -173,152 +177,159 @@ class Releases:
             path.unlink(missing_ok=True)
 
     def _remember(self, key: str, stored: Stored) -> None:
-        """Remember the version, if it has one, so that the server can say that there is no newer one."""
+        """Remember the version of the content of an address for the next request; forget the oldest above a limit."""
         self._fetched.pop(key, None)
         if stored.version is not None:
             self._fetched[key] = stored
-            if len(self._fetched) > _REMEMBERED_ADDRESSES:
+            if len(self._fetched) > _REMEMBERED_VERSIONS:
                 del self._fetched[next(iter(self._fetched))]
 
     def _keep(self, path: Path, stored: Stored) -> Stored:
+        """Give a complete archive its final name."""
         path.replace(self._folder / "downloads" / stored.digest)
         return stored
 
     # -- sources --------------------------------------------------------------------------------------------------
 
     async def source(self, digest: str) -> Source:
-        """Return the source with this digest, unpacked if it is not yet.
+        """Return the source with this digest; unpack it if necessary.
 
-        Raises ArchiveError, and NotFound when the archive is not here.
+        Raises ArchiveError, and NotFound when the archive is not stored.
         """
         if (root := self._unpacked(digest)) is not None:
             _touch(root)
             return Source(digest, root)
         archive = self.archive(digest)
         if archive is None:
-            raise NotFound(f"there is no archive {digest!r} here; upload it again or name the address that it has")
+            raise NotFound(
+                f"the archive {digest!r} is not stored here; upload it again, or give the address that it has"
+            )
         _touch(archive)
 
         async def work(_: Callable[[None], None]) -> Path:
             async with self._unpack_slots:
                 return await self._unpack(archive, digest)
 
-        return Source(digest, await self._unpacking.join(digest, work, lambda _: None))
+        return Source(digest, await self._unpacks.join(digest, work, lambda _: None))
 
     def _unpacked(self, digest: str) -> Path | None:
+        """Return the folder of an unpacked source, or None."""
         root = self._folder / "sources" / digest
         return root if _DIGEST.fullmatch(digest) and root.is_dir() else None
 
     async def _unpack(self, archive: Path, digest: str) -> Path:
-        place, final = self._new(), self._folder / "sources" / digest
+        folder, final = self._new_path(), self._folder / "sources" / digest
 
         def work(stop: threading.Event) -> None:
             try:
-                unpack(archive, place, self._unpack_limits, stop).rename(final)
+                unpack(archive, folder, self._unpack_limits, stop).rename(final)
             except OSError as error:
                 raise ArchiveError(f"the source cannot be unpacked: {error.strerror or error}") from None
             finally:
-                remove_tree(place)
+                remove_tree(folder)
 
         await self._threads.run(work)
         return final
 
     async def environment(self, source: Source, on_output: OnOutput) -> Path | None:
-        """Return the folder of the virtual environment that the source needs, or None; raises EnvironmentFailure.
+        """Return the folder of the virtual environment for the source, or None when it needs none.
 
-        `on_output` gets what pip writes, and what it wrote before this caller joined.
+        `on_output` gets the output of pip; see `Environments.provide`. Raises EnvironmentFailure.
         """
         return await self._environments.provide(source.root, source.digest, on_output)
 
     # -- working copies -------------------------------------------------------------------------------------------
 
     async def working_copy(self, source: Source, slug: str) -> Path:
-        """Make a fresh copy of the source for a node, in place of the one that it has; raises ArchiveError.
+        """Replace the working copy of a node by a new copy of the source; raises ArchiveError.
 
-        Only one call for a node may be under way, and no process of the node.
+        No other call for the node, and no process of it, may run meanwhile.
         """
-        place, name = self._new(), _name(slug)
+        folder, name = self._new_path(), _folder_name(slug)
         final = self._folder / "copies" / f"{name}@{source.digest[:_SHORT_DIGEST]}"
 
         def work(stop: threading.Event) -> None:
             try:
-                copy_tree(source.root, place, stop, Floor(place.parent, self._unpack_limits.least_free))
+                copy_tree(source.root, folder, stop, Floor(folder.parent, self._unpack_limits.least_free))
             except BaseException as error:
-                remove_tree(place)
+                remove_tree(folder)
                 if isinstance(error, OSError):
                     raise ArchiveError(f"the source cannot be copied: {error.strerror or error}") from None
                 raise
 
         if is_small(source.root):
-            # Less than a millisecond, of which the way to a thread and back would make several.
+            # It takes less than a millisecond; a switch to a thread would take several.
             work(threading.Event())
         else:
             await self._threads.run(work)
-        old = self._set_aside(name)
-        self._copies[name] = place.rename(final)
+        old = self._detach_copy(name)
+        self._copies[name] = folder.rename(final)
         await self._remove(old)
         return final
 
-    async def discard(self, slug: str) -> None:
+    async def remove_working_copy(self, slug: str) -> None:
         """Remove the working copy of a node, if it has one."""
-        await self._remove(self._set_aside(_name(slug)))
+        await self._remove(self._detach_copy(_folder_name(slug)))
 
-    def _set_aside(self, name: str) -> Path | None:
-        place = self._copies.pop(name, None)
-        return None if place is None else place.rename(self._new())
+    def _detach_copy(self, name: str) -> Path | None:
+        """Rename a working copy, so that it can be removed in a thread; return its new path, or None without a copy."""
+        path = self._copies.pop(name, None)
+        return None if path is None else path.rename(self._new_path())
 
-    async def _remove(self, *places: Path | None) -> None:
-        present = [place for place in places if place is not None]
-        if present:
-            await self._threads.run(lambda _: _remove(present))
+    async def _remove(self, *paths: Path | None) -> None:
+        """Remove files and folders in a thread."""
+        existing = [path for path in paths if path is not None]
+        if existing:
+            await self._threads.run(lambda _: _remove_all(existing))
 
     def copy_of(self, slug: str, digest: str) -> Path | None:
-        """Return the working copy of this source that the node has, with all that was written there, or None."""
-        place = self._copies.get(_name(slug))
-        return place if place is not None and place.name.endswith("@" + digest[:_SHORT_DIGEST]) else None
+        """Return the working copy of the node when it is of this source, with the files written there, or None."""
+        path = self._copies.get(_folder_name(slug))
+        return path if path is not None and path.name.endswith("@" + digest[:_SHORT_DIGEST]) else None
 
-    # -- what is no longer used -----------------------------------------------------------------------------------
+    # -- unused files and folders ----------------------------------------------------------------------------------
 
-    async def collect(
+    async def remove_unused(
         self, digests: Collection[str], slugs: Collection[str], *, unused_seconds: float = _UNUSED_SECONDS
     ) -> int:
-        """Remove what belongs to none of these sources and nodes, and return how many archives, folders and so on.
+        """Remove archives, sources, environments and copies of other sources and nodes; return how many.
 
-        What was made or asked for within `unused_seconds` stays, so that nobody loses what he was just handed.
+        Those that were used within `unused_seconds` stay, because a start may be about to use them.
         """
         before = clock.epoch() - unused_seconds
         recipes = await asyncio.to_thread(lambda: [self._recipe(digest) for digest in digests])
         removed: list[Path] = []
 
-        def trash(path: Path) -> None:
-            removed.append(path.rename(self._new()))
+        def remove(path: Path) -> None:
+            removed.append(path.rename(self._new_path()))
 
-        # Looked for and renamed in the loop, in which all others look, and removed in a thread.
+        # Found and renamed in the event loop, where no other call runs meanwhile; then removed in a thread.
         for path in [*(self._folder / "downloads").iterdir(), *(self._folder / "sources").iterdir()]:
-            if path.name not in digests and path.name not in self._unpacking and path.stat().st_mtime < before:
-                trash(path)
-        names = {_name(slug) for slug in slugs}
+            if path.name not in digests and path.name not in self._unpacks and path.stat().st_mtime < before:
+                remove(path)
+        names = {_folder_name(slug) for slug in slugs}
         for name, path in list(self._copies.items()):
             if name not in names and path.stat().st_mtime < before:
-                trash(self._copies.pop(name))
-        self._environments.set_aside(recipes, before, trash)
+                remove(self._copies.pop(name))
+        self._environments.remove_unused(recipes, before, remove)
         await self._remove(*removed)
         return len(removed)
 
     def _recipe(self, digest: str) -> Recipe | None:
+        """Return the recipe of a source, or None when it is not unpacked or has none."""
         root = self._unpacked(digest)
         try:
             return None if root is None else recipe(root, digest)
         except EnvironmentFailure:
             return None
 
-    def _new(self) -> Path:
-        """Return a name in `making` that nobody has."""
+    def _new_path(self) -> Path:
+        """Return an unused path in `making`."""
         return self._folder / "making" / uuid.uuid4().hex
 
 
-def _name(slug: str) -> str:
-    """Return the name of a node's folder: readable where it can be, and no two slugs have the same."""
+def _folder_name(slug: str) -> str:
+    """Return the name of a node's folder: the quoted slug, or a hash of a slug that is too long. It is unique."""
     data = slug.encode(errors="surrogatepass")
     name = quote(data, safe="")
     if name and len(name) <= _LONGEST_NAME and not name.startswith("."):
@@ -327,12 +338,12 @@ def _name(slug: str) -> str:
 
 
 def _touch(path: Path) -> None:
-    """Note that somebody asked for it just now; once a minute is enough."""
-    if path.stat().st_mtime < clock.epoch() - _NOTED_SECONDS:
+    """Record the use of a file or folder in its modification time."""
+    if path.stat().st_mtime < clock.epoch() - _TOUCH_SECONDS:
         os.utime(path)
 
 
-def _remove(paths: Collection[Path]) -> None:
+def _remove_all(paths: Collection[Path]) -> None:
     for path in paths:
         if path.is_dir():
             remove_tree(path)

@@ -1,7 +1,7 @@
-"""Work that several wait for and that is done once: single flight.
+"""Single flight: concurrent calls for the same key share one execution of the work.
 
-The first who asks for a key starts the work, the others join it while it lasts. A waiter that is cancelled leaves, and
-the last one to leave takes the work with it. What the work tells on the way goes to every waiter.
+The first call for a key starts the work; later calls join it while it runs. A cancelled call leaves, and when the last
+one has left, the work is cancelled. Progress of the work is reported to all callers.
 """
 
 from __future__ import annotations
@@ -14,63 +14,65 @@ from typing import Generic, TypeVar
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 T = TypeVar("T")
-N = TypeVar("N")
+P = TypeVar("P")
 
-Listener = Callable[[N], None]
-"""Is called in the loop with what the work tells; it returns at once and raises nothing."""
+Listener = Callable[[P], None]
+"""Called in the event loop with each progress report; returns at once and raises nothing."""
 
-Work = Callable[[Listener[N]], Awaitable[T]]
+Work = Callable[[Listener[P]], Awaitable[T]]
 
 
 @dataclass(slots=True, eq=False)
-class _Flight(Generic[N, T]):
-    listeners: list[Listener[N]] = field(default_factory=list)
-    told: list[N] = field(default_factory=list)
+class _Flight(Generic[P, T]):
+    """One execution. `progress` and `result` are empty or have one item."""
+
+    listeners: list[Listener[P]] = field(default_factory=list)
+    progress: list[P] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
     result: list[T] = field(default_factory=list)
     error: Exception | None = None
 
 
-class SingleFlight(Generic[N, T]):
-    """The works of one kind that are under way, by key.
+class SingleFlight(Generic[P, T]):
+    """The executions of one kind of work, by key.
 
-    `remember` makes one of what was told so far and what comes now: it is what a late joiner is told first.
+    `merge` combines the progress so far with a new report. A caller that joins late gets the combined progress first.
     """
 
-    def __init__(self, name: str, tasks: TaskRegistry, remember: Callable[[N, N], N]) -> None:
+    def __init__(self, name: str, tasks: TaskRegistry, merge: Callable[[P, P], P]) -> None:
         self._name = name
         self._tasks = tasks
-        self._remember = remember
-        self._flights: dict[str, _Flight[N, T]] = {}
+        self._merge = merge
+        self._flights: dict[str, _Flight[P, T]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._flights
 
-    async def join(self, key: str, work: Work[N, T], listener: Listener[N]) -> T:
-        """Return what `work` returns or raise what it raises; it is started unless work for `key` is under way.
+    async def join(self, key: str, work: Work[P, T], listener: Listener[P]) -> T:
+        """Return the result of `work`, or raise its exception; start it unless work for `key` already runs.
 
-        Cancelled as the only one who waits, this ends only when the work has ended, too.
+        When the last caller is cancelled, its call ends only after the work has ended.
         """
         while (flight := self._flights.get(key)) is not None and not flight.listeners:
-            # Everybody has left it: its end is awaited, so that no two work for the same key.
-            await _ended(flight)
+            # All callers have left: wait for its end, so that two executions for a key never overlap.
+            await _wait(flight)
         if flight is None:
             flight = self._flights[key] = _Flight()
             flight.listeners.append(listener)
-            flight.task = self._tasks.start(f"{self._name} {key}", _fly(flight, work, self._remember))
-            # Not at the end of the work itself: cancelled at once, it does not even begin.
+            flight.task = self._tasks.start(f"{self._name} {key}", _execute(flight, work, self._merge))
+            # The callback, not the coroutine, removes the flight: a task that is cancelled at once never begins.
             flight.task.add_done_callback(lambda _: self._flights.pop(key))
         else:
             flight.listeners.append(listener)
-            for told in flight.told:
-                listener(told)
+            for progress in flight.progress:
+                listener(progress)
         try:
-            await _ended(flight)
+            await _wait(flight)
         except asyncio.CancelledError:
             flight.listeners.remove(listener)
             if not flight.listeners and flight.task is not None:
                 flight.task.cancel()
-                await _ended(flight)
+                await _wait(flight)
             raise
         if flight.error is not None:
             raise flight.error
@@ -79,21 +81,21 @@ class SingleFlight(Generic[N, T]):
         return flight.result[0]
 
 
-async def _fly(flight: _Flight[N, T], work: Work[N, T], remember: Callable[[N, N], N]) -> None:
-    """Do the work, and keep its outcome for the waiters: the task has none, so that nobody else reports it."""
+async def _execute(flight: _Flight[P, T], work: Work[P, T], merge: Callable[[P, P], P]) -> None:
+    """Run the work and keep its outcome for the callers. The task itself never fails, so no failure is logged twice."""
 
-    def tell(news: N) -> None:
-        flight.told[:] = [remember(flight.told[0], news)] if flight.told else [news]
+    def report(progress: P) -> None:
+        flight.progress[:] = [merge(flight.progress[0], progress)] if flight.progress else [progress]
         for listener in tuple(flight.listeners):
-            listener(news)
+            listener(progress)
 
     try:
-        flight.result.append(await work(tell))
+        flight.result.append(await work(report))
     except Exception as error:
         flight.error = error
 
 
-async def _ended(flight: _Flight[N, T]) -> None:
-    """Return when the work has ended in whatever way; to be cancelled does not touch it."""
+async def _wait(flight: _Flight[P, T]) -> None:
+    """Wait until the work has ended, with whatever outcome; a cancellation of this call does not cancel the work."""
     assert flight.task is not None
     await asyncio.wait({flight.task})

@@ -1,4 +1,4 @@
-"""Unpacking: every type, what is kept, and that nothing gets out of the folder or beyond the limits."""
+"""Unpacking archives: all types, and no file outside the folder or beyond the limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _unpack(folder: Path, data: bytes, limits: UnpackLimits = AMPLE) -> Path:
 
 
 def _tree(root: Path) -> dict[str, str]:
-    """Return what is below a folder: contents of files, targets of links, "/" for folders."""
+    """Return the content of a folder by path: bytes of files, targets of links, "/" for folders."""
     found = {}
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
@@ -45,8 +45,8 @@ def _tree(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_type_is_told_by_its_content_and_unpacked(kind: Kind, tmp_path: Path) -> None:
-    """Files, folders and links come out as they went in, whatever the file is called."""
+def test_each_type_of_archive_is_detected_by_content_and_unpacked(kind: Kind, tmp_path: Path) -> None:
+    """Files, folders and links are as they were packed, whatever the name of the archive."""
     data = make_archive(
         kind,
         {
@@ -75,8 +75,8 @@ def test_each_type_is_told_by_its_content_and_unpacked(kind: Kind, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_of_the_permissions_only_executable_is_kept(kind: Kind, tmp_path: Path) -> None:
-    """No setuid bit, nothing that others may write, nothing that the owner may not read."""
+def test_only_the_executable_permission_is_kept(kind: Kind, tmp_path: Path) -> None:
+    """No file is setuid, writable for others, or unreadable for its owner."""
     modes = {"a": 0o6777, "b": 0o644, "c": 0o001, "d": 0o000, "e": 0o2666}
     files: dict[str, Entry] = {name: File("x", mode) for name, mode in modes.items()}
     root = _unpack(tmp_path, make_archive(kind, {**files, "f": Folder(0o7000)}))
@@ -102,12 +102,12 @@ def test_of_the_permissions_only_executable_is_kept(kind: Kind, tmp_path: Path) 
 def test_a_single_folder_with_the_procfile_is_the_root(
     kind: Kind, files: dict[str, Entry], root: str, tmp_path: Path
 ) -> None:
-    """As the archives of code hosts have it; anything else is taken as it is."""
+    """Archives of code hosts are like that; otherwise the top is the root."""
     assert _unpack(tmp_path, make_archive(kind, files)) == tmp_path / "target" / root
 
 
 def test_a_hard_link_becomes_a_copy(tmp_path: Path) -> None:
-    """What is written to one does not change the other."""
+    """Writing to one does not change the other."""
     root = _unpack(tmp_path, make_archive("tar", {"a/x": File("1", 0o755), "y": HardLink("./a/x")}))
     (root / "y").write_text("2")
 
@@ -126,7 +126,7 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     "link to absolute": ([("a", Link("/etc/passwd"))], "leads out of the source"),
     "link to nothing": ([("a", Link(""))], "leads out of the source"),
     "deep link out": ([("a/b/c", Link("../../../evil"))], "leads out of the source"),
-    "file through a link": ([("a", Link("b")), ("b/x", ""), ("a/y", "evil")], "takes 'a' for a folder"),
+    "file through a link": ([("a", Link("b")), ("b/x", ""), ("a/y", "evil")], "uses 'a' as a folder"),
     "link in place of a folder": ([("a/x", ""), ("a", Link("b"))], "both a folder and something else"),
     "link by a link": (
         [("a/b/up", Link("../..")), ("x", Link("a/b/up/../evil")), ("a/b/evil", "")],
@@ -139,9 +139,9 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     ),
     "links in a circle": ([("a", Link("b")), ("b", Link("a"))], "leads out of the source"),
     "link above the root": ([("app/Procfile", ""), ("app/x", Link(".."))], "leads out of the source"),
-    "twice": ([("a", "1"), ("a", "2")], "comes twice"),
-    "twice by another name": ([("a", "1"), ("./a", "2")], "comes twice"),
-    "file and folder": ([("a", "1"), ("a/b", "2")], "takes 'a' for a folder"),
+    "twice": ([("a", "1"), ("a", "2")], "occurs twice"),
+    "twice by another name": ([("a", "1"), ("./a", "2")], "occurs twice"),
+    "file and folder": ([("a", "1"), ("a/b", "2")], "uses 'a' as a folder"),
     "folder and file": ([("a/b", "1"), ("a", "2")], "both a folder and something else"),
     "the top as a file": ([(".", "1")], "both a folder and something else"),
     "device": ([("null", Special())], "neither a file nor a folder nor a link"),
@@ -153,7 +153,7 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.parametrize("case", HOSTILE)
 def test_nothing_leaves_the_folder(kind: Kind, case: str, tmp_path: Path) -> None:
-    """Whatever tries is refused with its name, and no file is outside."""
+    """Each attempt is refused with its name, and no file is outside."""
     pairs, message = HOSTILE[case]
     inner = tmp_path / "a" / "b" / "c"
     inner.mkdir(parents=True)
@@ -170,16 +170,16 @@ def test_nothing_leaves_the_folder(kind: Kind, case: str, tmp_path: Path) -> Non
     [
         ([("evil", HardLink("/etc/passwd"))], "must be relative"),
         ([("evil", HardLink("../archive"))], "leads out of its folder"),
-        ([("evil", HardLink("later")), ("later", "x")], "no file before it"),
-        ([("a", Link("b")), ("b", ""), ("evil", HardLink("a"))], "no file before it"),
+        ([("evil", HardLink("later")), ("later", "x")], "not a file before it"),
+        ([("a", Link("b")), ("b", ""), ("evil", HardLink("a"))], "not a file before it"),
         ([("pipe", Special(tarfile.FIFOTYPE))], "neither a file nor a folder nor a link"),
         ([("disk", Special(tarfile.BLKTYPE))], "neither a file nor a folder nor a link"),
         ([("odd", Special(b"Z"))], "takes|neither"),
         ([("sparse", Special(tarfile.GNUTYPE_SPARSE))], "sparse"),
     ],
 )
-def test_what_only_tar_can_do_is_refused(pairs: Pairs, message: str, tmp_path: Path) -> None:
-    """Hard links lead to earlier files only; devices, pipes and sparse files are not made."""
+def test_devices_pipes_sparse_files_and_bad_hard_links_are_refused(pairs: Pairs, message: str, tmp_path: Path) -> None:
+    """A hard link must lead to an earlier file of the archive."""
     with pytest.raises(ArchiveError, match=message):
         _unpack(tmp_path, make_archive("tar", pairs))
 
@@ -189,7 +189,7 @@ SMALL = UnpackLimits(bytes=1_000_000, files=20, ratio=10, ratio_from=500_000)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bomb_is_stopped_while_it_unpacks(kind: Kind, tmp_path: Path) -> None:
-    """No more comes out than the limit allows."""
+    """Not more bytes are written than the limit allows."""
     with pytest.raises(ArchiveError, match=r"more than (1000000|500000) bytes"):
         _unpack(tmp_path, make_archive(kind, {"a": bytes(400_000), "b": bytes(900_000)}), SMALL)
 
@@ -197,12 +197,12 @@ def test_a_bomb_is_stopped_while_it_unpacks(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.xz"])
-def test_what_was_compressed_too_well_is_refused(kind: Kind, tmp_path: Path) -> None:
-    """The ratio counts, above a size that honest archives of a few files may have."""
+def test_an_archive_above_the_ratio_is_refused(kind: Kind, tmp_path: Path) -> None:
+    """Small content may exceed the ratio."""
     _unpack(tmp_path, make_archive(kind, {"a": bytes(450_000)}), SMALL)
     (tmp_path / "more").mkdir()
 
-    with pytest.raises(ArchiveError, match="more than 500000 bytes, far more than the 10-fold of its size"):
+    with pytest.raises(ArchiveError, match="more than 500000 bytes, more than 10 times its size"):
         _unpack(tmp_path / "more", make_archive(kind, {"a": bytes(600_000)}), SMALL)
 
 
@@ -213,20 +213,20 @@ def test_what_was_compressed_too_well_is_refused(kind: Kind, tmp_path: Path) -> 
     ids=["files", "folders"],
 )
 def test_too_many_files_and_folders_are_refused(kind: Kind, files: dict[str, Entry], tmp_path: Path) -> None:
-    """Those that are only named on the way count too."""
+    """Folders that occur only in the paths of files count, too."""
     with pytest.raises(ArchiveError, match="more than 20 files and folders"):
         _unpack(tmp_path, make_archive(kind, files), SMALL)
 
 
-def test_a_file_linked_often_counts_as_often(tmp_path: Path) -> None:
-    """Each hard link is a copy that takes its place on the disk."""
+def test_each_hard_link_counts_towards_the_limit(tmp_path: Path) -> None:
+    """Each is a copy that needs space on the disk."""
     links = [(f"x{number}", HardLink("a")) for number in range(5)]
     with pytest.raises(ArchiveError, match="more than 1000000 bytes"):
         _unpack(tmp_path, make_archive("tar", [("a", os.urandom(300_000)), *links]), SMALL)
 
 
 def test_a_zip_with_overlapping_files_is_a_bomb(tmp_path: Path) -> None:
-    """Entries that share their content are refused, or count as often as they are unpacked."""
+    """Entries that share their content are refused, or count each time that they are unpacked."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("a", bytes(300_000))
@@ -242,7 +242,7 @@ def test_a_zip_with_overlapping_files_is_a_bomb(tmp_path: Path) -> None:
 
 
 def test_a_header_of_megabytes_is_not_read_into_memory(tmp_path: Path) -> None:
-    """tarfile would take a long name of any length in one piece."""
+    """tarfile would read a name of any length in one piece."""
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 100_000_000
     data = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + b"x" * 3_000_000)
@@ -254,7 +254,7 @@ def test_a_header_of_megabytes_is_not_read_into_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 @pytest.mark.parametrize("entry", ["x", Folder(), Link("y")], ids=["file", "folder", "link"])
 def test_a_name_of_very_many_folders_is_refused(kind: Kind, entry: Entry, tmp_path: Path) -> None:
-    """A name as long as no file can have is not taken apart into its folders, which would take the square of memory."""
+    """Splitting a name that is longer than a path may be would need memory quadratic in its length."""
     data = make_archive(kind, {"a/" * 20_000 + "b": entry})
     tracemalloc.start()
     try:
@@ -267,15 +267,15 @@ def test_a_name_of_very_many_folders_is_refused(kind: Kind, entry: Entry, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_the_target_of_a_link_has_a_bound(kind: Kind, tmp_path: Path) -> None:
-    """A link to a name as long as no file can have is refused before it is followed."""
+def test_a_link_with_too_long_a_target_is_refused(kind: Kind, tmp_path: Path) -> None:
+    """It is refused before it is followed."""
     with pytest.raises(ArchiveError, match="the target of the link 'l' is longer than 4096"):
         _unpack(tmp_path, make_archive(kind, {"l": Link("a/" * 10_000 + "b")}))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_links_that_are_expensive_to_follow_are_refused(kind: Kind, tmp_path: Path) -> None:
-    """Many links that all lead along the same long way through deep folders have a bound together."""
+    """The steps of all links together are limited."""
     deep, back = "a/" * 500, "../" * 500
     way = {f"c{n}": Link(f"{deep}{back}c{n + 1}") for n in range(30)}
     many = {f"l{n}": Link("c0") for n in range(20)}
@@ -286,7 +286,7 @@ def test_links_that_are_expensive_to_follow_are_refused(kind: Kind, tmp_path: Pa
 
 
 def test_endless_headers_are_refused(tmp_path: Path) -> None:
-    """A thousand global headers in a row are no archive, and neither are many between the files."""
+    """A thousand global headers are refused, in a row or between files."""
     header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
     (tmp_path / "row").mkdir()
     with pytest.raises(ArchiveError):
@@ -301,9 +301,9 @@ def test_endless_headers_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_archive_is_refused(kind: Kind, tmp_path: Path) -> None:
-    """Cut off anywhere, it never passes for a shorter one."""
+    """An archive that is cut off anywhere is not accepted as a shorter one."""
     data = make_archive(kind, {"Procfile": "web: x", "a": os.urandom(20_000), "b": "y"})
-    # The zeros at the very end of a tar fill its last block.
+    # The zeros at the end of a tar fill its last block.
     whole = len(data.rstrip(b"\0")) + (1024 if kind == "tar" else 0)
     for number, end in enumerate([whole * part // 20 for part in range(20)]):
         folder = tmp_path / str(number)
@@ -312,8 +312,8 @@ def test_a_damaged_archive_is_refused(kind: Kind, tmp_path: Path) -> None:
             _unpack(folder, data[:end])
 
 
-def test_a_damaged_header_inside_is_seen(tmp_path: Path) -> None:
-    """It is not taken for the end of the archive."""
+def test_a_damaged_header_is_refused(tmp_path: Path) -> None:
+    """It is not treated as the end of the archive."""
     data = bytearray(make_archive("tar", {"a": "1", "b": "2"}))
     data[1024 + 5] ^= 0xFF
 
@@ -329,18 +329,18 @@ def test_a_damaged_header_inside_is_seen(tmp_path: Path) -> None:
         (b'{"message": "no"}', "a document"),
         (b"web: x", "not an archive of a known type"),
         (bytes(1024), "not an archive of a known type"),
-        (gzip.compress(b"web: x", mtime=0), "no tar archive"),
-        (gzip.compress(random.Random(1).randbytes(5000), mtime=0), "no tar archive"),
+        (gzip.compress(b"web: x", mtime=0), "not a tar archive"),
+        (gzip.compress(random.Random(1).randbytes(5000), mtime=0), "not a tar archive"),
     ],
 )
-def test_what_is_no_archive_is_called_by_its_name(data: bytes, message: str, tmp_path: Path) -> None:
-    """The error says what came instead."""
+def test_the_error_says_what_a_file_that_is_no_archive_seems_to_be(data: bytes, message: str, tmp_path: Path) -> None:
+    """HTML pages, documents and empty files are recognised."""
     with pytest.raises(ArchiveError, match=message):
         _unpack(tmp_path, data)
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
-    """Nobody is there to type the password."""
+    """There is no way to give its password."""
     data = bytearray(make_archive("zip", {"a": "1"}))
     data[data.index(b"PK\x01\x02") + 8] |= 1
     data[data.index(b"PK\x03\x04") + 6] |= 1
@@ -349,8 +349,8 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
         _unpack(tmp_path, bytes(data))
 
 
-def test_names_of_a_zip_without_the_mark_for_utf8(tmp_path: Path) -> None:
-    """They are UTF-8 where they can be, as most tools have it, else of the old character set."""
+def test_names_of_a_zip_without_the_utf8_flag_are_read_as_utf8_if_possible(tmp_path: Path) -> None:
+    """Other names are in the code page 437."""
     data = make_archive("zip", {"grün": "1"}).replace("grün".encode(), b"gr\x81nx")
     for sign, flag in ((b"PK\x01\x02", 9), (b"PK\x03\x04", 7)):
         place = data.index(sign) + flag
@@ -362,8 +362,8 @@ def test_names_of_a_zip_without_the_mark_for_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", TARS)
-def test_what_follows_the_end_of_a_tar_is_read(kind: Kind, tmp_path: Path) -> None:
-    """A checksum that does not fit is seen although the last file is complete."""
+def test_a_wrong_checksum_behind_the_end_of_a_tar_is_refused(kind: Kind, tmp_path: Path) -> None:
+    """The compressed data is read to its end."""
     data = bytearray(make_archive(kind, {"Procfile": "web: x"}))
     if kind == "tar":
         assert _tree(_unpack(tmp_path, bytes(data))) == {"Procfile": "web: x"}
@@ -374,8 +374,8 @@ def test_what_follows_the_end_of_a_tar_is_read(kind: Kind, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_it_can_be_interrupted(kind: Kind, tmp_path: Path) -> None:
-    """Once the event is set, nothing more is unpacked."""
+def test_unpacking_stops_when_the_event_is_set(kind: Kind, tmp_path: Path) -> None:
+    """Nothing more is unpacked."""
     path = tmp_path / "archive"
     path.write_bytes(make_archive(kind, {"a": "1"}))
     stop = threading.Event()
@@ -394,7 +394,7 @@ def test_it_can_be_interrupted(kind: Kind, tmp_path: Path) -> None:
 def test_any_damage_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, kind: Kind, changes: list[tuple[int, int]]
 ) -> None:
-    """Flipped bits never raise anything but the feature's own error, and never leave the folder."""
+    """Flipped bits raise only ArchiveError, and no file leaves the folder."""
     files: dict[str, Entry] = {"Procfile": "web: x", "dir/a": File("1" * 700), "dir/l": Link("a"), "ü" * 60: "2"}
     data = bytearray(make_archive(kind, files))
     for place, change in changes:
@@ -420,7 +420,7 @@ _ENTRIES = st.one_of(
 def test_no_mixture_of_names_and_links_leaves_the_folder(
     tmp_path_factory: pytest.TempPathFactory, kind: Kind, pairs: list[tuple[str, Entry]]
 ) -> None:
-    """Whatever is accepted can be walked from its root, links followed, without getting out."""
+    """All paths of an accepted archive, with links followed, stay below its root."""
     folder = tmp_path_factory.mktemp("names")
     try:
         root = _unpack(folder, make_archive(kind, pairs), UnpackLimits(files=50))
@@ -433,7 +433,7 @@ def test_no_mixture_of_names_and_links_leaves_the_folder(
 
 
 def test_entries_of_a_zip_are_counted_before_it_is_read(tmp_path: Path) -> None:
-    """The count is exact where the directory can be found, whatever the files contain."""
+    """The count is exact when the directory is found, whatever the files contain."""
     path = tmp_path / "archive"
     inner = make_archive("zip", {str(number): "" for number in range(50)})
     buffer = io.BytesIO()
@@ -444,3 +444,11 @@ def test_entries_of_a_zip_are_counted_before_it_is_read(tmp_path: Path) -> None:
 
     assert unpack(path, tmp_path / "target", UnpackLimits(files=5)) == tmp_path / "target"
     assert kind_of(path) == "zip"
+
+
+def test_a_zip_of_too_many_entries_is_refused_before_its_directory_is_read(tmp_path: Path) -> None:
+    """Of a damaged directory with too many entries, the number is reported, because it is checked first."""
+    data = make_archive("zip", {f"file{number}": "" for number in range(20)})
+    (tmp_path / "a.zip").write_bytes(data.replace(b"PK\x01\x02", b"XX\x01\x02", 1))
+    with pytest.raises(ArchiveError, match="more than 10 files"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", UnpackLimits(files=10))

@@ -1,4 +1,4 @@
-"""Which commands need a shell, and that a signal reaches the program either way."""
+"""Running commands directly or through a shell."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_plain_words_are_run_directly(command: str, expected: list[str]) -> None
 @pytest.mark.parametrize(
     "command", ["serve --port $PORT", 'serve "$PORT"', "serve `id`", "ls *.py", "serve > log 2>&1", "cat ~/x", "a #b"]
 )
-def test_what_a_shell_must_expand_is_replaced_by_the_program(command: str) -> None:
-    """`exec`, so that no shell stands between the program and a signal."""
+def test_a_single_command_replaces_its_shell(command: str) -> None:
+    """With `exec`, signals reach the program."""
     assert argv(command) == ["/bin/sh", "-c", f"exec {command}"]
 
 
@@ -39,14 +39,14 @@ def test_what_a_shell_must_expand_is_replaced_by_the_program(command: str) -> No
     "command",
     ["a && b", "a; b", "a | b", "(a)", "while true", "cd x", "exec a $B", ". ./env", "X=1 a", "if", "export A=1"],
 )
-def test_more_than_one_command_is_left_to_the_shell(command: str) -> None:
-    """`exec` would run the first and forget the rest, and cannot run what belongs to the shell."""
+def test_several_commands_keep_their_shell(command: str) -> None:
+    """`exec` would run only the first, and cannot run builtin commands."""
     assert argv(command) == ["/bin/sh", "-c", command]
 
 
 @pytest.mark.parametrize("command", ["", "  ", "echo 'open", 'echo "open', "echo \\"])
-def test_refuses_what_is_no_command(command: str) -> None:
-    """Nothing to run, or a quote that does not end."""
+def test_a_command_without_words_or_with_an_open_quote_is_refused(command: str) -> None:
+    """The error is a ValueError."""
     with pytest.raises(ValueError, match=r"empty|quotation|escaped"):
         argv(command)
 
@@ -55,8 +55,8 @@ WORDS = st.text(st.sampled_from("ab $*'\"\\;&|~#!{}[]?<>()`=-"), min_size=1, max
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4))
-def test_means_what_a_shell_makes_of_it(words: list[str]) -> None:
-    """Whatever the words are: run as decided here, they come out as a shell would hand them over."""
+def test_words_are_the_same_as_in_a_shell(words: list[str]) -> None:
+    """Arguments are those that a shell would pass, for any words."""
     command = "printf '%s.' " + " ".join(shlex.quote(word) for word in words)
     printed = subprocess.run(argv(command), capture_output=True, check=True, text=True).stdout
     assert printed == "".join(f"{word}." for word in words)

@@ -1,4 +1,4 @@
-"""The .env files: the RFC's example, and every way to be wrong."""
+"""Parsing .env files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), max_s
 )
 
 
-def test_the_example_of_the_rfc() -> None:
-    """Two addresses, taken whole."""
+def test_the_example_of_the_rfc_is_parsed() -> None:
+    """It has two addresses."""
     data = b"REDIS_URL=redis+tcp://localhost:6379/0\nMYSQL_URL=mysql+tcp://root:thepassword@localhost:3306/MySchema\n"
     assert parse(data) == {
         "REDIS_URL": "redis+tcp://localhost:6379/0",
@@ -38,8 +38,8 @@ def test_the_example_of_the_rfc() -> None:
         ("B=ü".encode(), {"B": "ü"}),
     ],
 )
-def test_the_rules_of_the_rfc(data: bytes, expected: dict[str, str]) -> None:
-    """Comments, blanks and continued lines mean what it says, and a value is literal."""
+def test_comments_blanks_and_continued_lines_follow_the_rfc(data: bytes, expected: dict[str, str]) -> None:
+    """Values are literal."""
     assert parse(data) == expected
 
 
@@ -56,8 +56,8 @@ def test_the_rules_of_the_rfc(data: bytes, expected: dict[str, str]) -> None:
         (b"A=secret\\", 1, "continued"),
     ],
 )
-def test_a_bad_line_is_named_without_its_value(data: bytes, line: int, reason: str) -> None:
-    """The error has the number of the line and the reason; what may be a password is not in it."""
+def test_an_invalid_line_is_reported_without_its_value(data: bytes, line: int, reason: str) -> None:
+    """The error has the number of the line and the reason, but no text that may be a password."""
     with pytest.raises(BadLine, match=rf"\.env, line {line}: .*{reason}") as caught:
         parse(data)
     assert caught.value.line == line
@@ -66,7 +66,7 @@ def test_a_bad_line_is_named_without_its_value(data: bytes, line: int, reason: s
 
 @given(st.binary(max_size=200) | st.text(st.sampled_from("AB=\\# \n\r\t"), max_size=60).map(str.encode))
 def test_any_bytes_are_variables_or_refused(data: bytes) -> None:
-    """Nothing else can come of a file."""
+    """Any file is parsed or raises BadLine."""
     try:
         assert all("\0" not in value and "\n" not in value for value in parse(data).values())
     except BadLine as error:
@@ -74,8 +74,8 @@ def test_any_bytes_are_variables_or_refused(data: bytes) -> None:
 
 
 @given(st.dictionaries(_NAMES, _VALUES), st.sampled_from(["=", " = ", "\t=  "]))
-def test_what_was_written_is_read(variables: dict[str, str], equals: str) -> None:
-    """Any values come back as they were."""
+def test_any_value_is_read_as_it_was_written(variables: dict[str, str], equals: str) -> None:
+    """Only blanks at the ends are removed."""
     data = "".join(f"{name}{equals}{value}\n" for name, value in variables.items()).encode()
 
     assert parse(data) == variables

@@ -18,8 +18,8 @@ from smartmob.processes.preparation.environments import (
     MOST_REQUIREMENTS,
     EnvironmentFailure,
     Environments,
+    is_self_contained,
     recipe,
-    stands_alone,
 )
 from tests.processes.archives import wheel
 from tests.processes.commands import Runner, variables
@@ -72,11 +72,11 @@ def _source(folder: Path, **files: str) -> Path:
 
 
 def _ignore(_: bytes) -> None:
-    """Listen to nothing."""
+    """Ignore output."""
 
 
 def _wheel_beside(root: Path) -> str:
-    """Put a wheel where pip finds it, and return the requirements for it."""
+    """Write a wheel to a folder where pip finds it, and return the requirements for it."""
     wheels = root / "wheels"
     wheels.mkdir()
     (wheels / "thing-1.0-py3-none-any.whl").write_bytes(wheel("thing", "1.0", {"thing.py": "ANSWER = 42"}))
@@ -89,10 +89,10 @@ async def _says(environment: Path, runner: Runner, code: str) -> str:
     return said.decode().strip()
 
 
-async def test_requirements_are_installed_once_for_all(
+async def test_equal_requirements_share_one_environment(
     environments: Environments, runner: Runner, tmp_path: Path
 ) -> None:
-    """Ten nodes and two releases with the same requirements use one environment, and all hear how it is made."""
+    """Ten nodes and two releases use one environment, and all get the output of its build."""
     first = _source(tmp_path / "first")
     (first / "requirements.txt").write_text(_wheel_beside(first))
     outputs = [bytearray() for _ in range(10)]
@@ -111,7 +111,7 @@ async def test_requirements_are_installed_once_for_all(
 
 
 async def test_a_project_is_built_from_a_copy(environments: Environments, runner: Runner, tmp_path: Path) -> None:
-    """The program itself is installed, and its source stays as it was."""
+    """The program is installed, and its source does not change."""
     root = _source(tmp_path / "app", pyproject_toml=PROJECT, backend_py=BACKEND, thing_py="ANSWER = 43")
 
     made = await environments.provide(root, DIGEST, _ignore)
@@ -121,8 +121,8 @@ async def test_a_project_is_built_from_a_copy(environments: Environments, runner
     assert sorted(path.name for path in root.iterdir()) == ["backend.py", "pyproject.toml", "thing.py"]
 
 
-async def test_pip_that_fails_shows_its_last_lines(environments: Environments, tmp_path: Path) -> None:
-    """The reason is in them; nothing is left, and the next one tries anew."""
+async def test_a_failed_pip_install_has_the_last_lines_of_output(environments: Environments, tmp_path: Path) -> None:
+    """The environment is removed, and the next call tries again."""
     root = _source(tmp_path / "app", requirements_txt="--no-index\nnothing-of-this-name==1\n")
 
     with pytest.raises(EnvironmentFailure, match=r"`python -m pip install .*` ended with 1") as caught:
@@ -133,8 +133,8 @@ async def test_pip_that_fails_shows_its_last_lines(environments: Environments, t
     assert not list((tmp_path / "environments").iterdir())
 
 
-async def test_a_venv_that_fails_is_told_apart(tasks: TaskRegistry, tmp_path: Path) -> None:
-    """By its state, whether python ends badly or cannot even be started."""
+async def test_a_failed_venv_has_its_own_state(tasks: TaskRegistry, tmp_path: Path) -> None:
+    """It is the same when python fails and when it cannot be started."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
 
     async def refuse(argv: object, cwd: object, env: object, on_output: Callable[[bytes], None]) -> int:
@@ -160,7 +160,7 @@ async def test_a_venv_that_fails_is_told_apart(tasks: TaskRegistry, tmp_path: Pa
 
 
 async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
-    """Whatever it runs is ended once too little is free, the reason says so, and what was made is removed."""
+    """It is ended when too little space is free, the error has the reason, and the environment is removed."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
     ballast = tmp_path / "environments" / "ballast"
 
@@ -182,8 +182,10 @@ async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runn
     environments.close()
 
 
-async def test_nobody_waits_so_it_is_ended(environments: Environments, runner: Runner, tmp_path: Path) -> None:
-    """The last one who leaves ends the commands, and what they made is removed."""
+async def test_a_build_ends_when_its_last_caller_is_cancelled(
+    environments: Environments, runner: Runner, tmp_path: Path
+) -> None:
+    """The environment is removed."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
     waiters = [asyncio.create_task(environments.provide(root, DIGEST, _ignore)) for _ in range(3)]
     await runner.began.wait()
@@ -195,8 +197,8 @@ async def test_nobody_waits_so_it_is_ended(environments: Environments, runner: R
     assert not list((tmp_path / "environments").iterdir())
 
 
-async def test_who_joins_late_hears_what_was_said(tasks: TaskRegistry, tmp_path: Path) -> None:
-    """At most the last 64 KiB of it."""
+async def test_a_late_caller_gets_the_earlier_output(tasks: TaskRegistry, tmp_path: Path) -> None:
+    """It gets at most the last 64 KiB."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
     said, go = asyncio.Event(), asyncio.Event()
 
@@ -211,16 +213,16 @@ async def test_who_joins_late_hears_what_was_said(tasks: TaskRegistry, tmp_path:
     environments = Environments(tmp_path / "environments", run, tasks, {})
     await environments.open()
     early, late = bytearray(), bytearray()
-    heard = asyncio.Event()
+    received = asyncio.Event()
 
     def hear(data: bytes) -> None:
         late.extend(data)
-        heard.set()
+        received.set()
 
     waiters = [asyncio.create_task(environments.provide(root, DIGEST, early.extend))]
     await said.wait()
     waiters.append(asyncio.create_task(environments.provide(root, DIGEST, hear)))
-    await heard.wait()
+    await received.wait()
     go.set()
     await asyncio.gather(*waiters)
 
@@ -229,10 +231,10 @@ async def test_who_joins_late_hears_what_was_said(tasks: TaskRegistry, tmp_path:
     environments.close()
 
 
-async def test_what_was_not_completed_is_removed_at_start(
+async def test_an_incomplete_environment_is_removed_at_start(
     environments: Environments, runner: Runner, tmp_path: Path
 ) -> None:
-    """A service that was killed leaves no half environment to be used."""
+    """An environment whose build was interrupted by a crash is not used."""
     half, whole = tmp_path / "environments" / "half", tmp_path / "environments" / "whole"
     for place in (half, whole):
         (place / "venv").mkdir(parents=True)
@@ -243,8 +245,8 @@ async def test_what_was_not_completed_is_removed_at_start(
     assert [path.name for path in (tmp_path / "environments").iterdir()] == ["whole"]
 
 
-async def test_what_no_source_needs_is_set_aside(environments: Environments, tmp_path: Path) -> None:
-    """Those of the sources in use stay, and those that somebody asked for just now."""
+async def test_unused_environments_are_removed(environments: Environments, tmp_path: Path) -> None:
+    """Those of sources in use stay, and recently used ones."""
     root = _source(tmp_path / "app", requirements_txt="thing==1\n")
     used = recipe(root, DIGEST)
     assert used is not None
@@ -255,13 +257,13 @@ async def test_what_no_source_needs_is_set_aside(environments: Environments, tmp
         os.utime(place, (1000, 1000) if name != "young" else (3000, 3000))
     gone: list[str] = []
 
-    environments.set_aside([used, None], 2000, lambda path: gone.append(path.name))
+    environments.remove_unused([used, None], 2000, lambda path: gone.append(path.name))
 
     assert gone == ["old"]
 
 
-def test_what_an_environment_is_made_of(tmp_path: Path) -> None:
-    """The requirements first, else a project; the source counts where it is a part of them."""
+def test_the_recipe_follows_the_requirements_or_the_project(tmp_path: Path) -> None:
+    """The digest of the source is a part of the key when the requirements refer to the source."""
     plain = _source(tmp_path / "plain", requirements_txt="thing==1\n", pyproject_toml=PROJECT)
     local = _source(tmp_path / "local", requirements_txt="-e .\n")
     project = _source(tmp_path / "project", pyproject_toml="[project]\nname = 'x'\nversion = '1'\n")
@@ -283,7 +285,7 @@ def test_what_an_environment_is_made_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"[project", b"\xff"])
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
 def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_path: Path) -> None:
-    """Its name is in the reason."""
+    """The error has its name."""
     (tmp_path / name).write_bytes(content)
     if (name, content) == ("requirements.txt", b"[project"):
         assert recipe(tmp_path, DIGEST) is not None
@@ -314,9 +316,9 @@ def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_
         ("/absolute\n", False),
     ],
 )
-def test_requirements_that_name_files_are_told(text: str, expected: bool) -> None:
-    """What is not surely independent of the source counts as dependent."""
-    assert stands_alone(text) is expected
+def test_requirements_that_refer_to_files_are_recognised(text: str, expected: bool) -> None:
+    """Requirements that may refer to the source count as dependent on it."""
+    assert is_self_contained(text) is expected
 
 
 @pytest.mark.parametrize(
@@ -335,8 +337,10 @@ def test_requirements_that_name_files_are_told(text: str, expected: bool) -> Non
         ("pyproject.toml", b"x = 2000-02-30", "Invalid"),
     ],
 )
-def test_what_is_too_large_or_too_deep_is_a_failure(name: str, content: bytes, why: str, tmp_path: Path) -> None:
-    """One line says which file it is and what is wrong with it."""
+def test_requirements_and_projects_beyond_the_limits_are_failures(
+    name: str, content: bytes, why: str, tmp_path: Path
+) -> None:
+    """The error has the file and the reason, in one line."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(EnvironmentFailure) as caught:
         recipe(tmp_path, DIGEST)
@@ -361,23 +365,23 @@ def test_what_is_too_large_or_too_deep_is_a_failure(name: str, content: bytes, w
         ("", "-i", "\n"),
     ],
 )
-def test_a_line_costs_as_much_as_it_is_long(head: str, repeated: str, tail: str) -> None:
-    """Eight times as much takes far less than the 64-fold of the time, whatever nearly fits the pattern."""
+def test_checking_a_requirement_takes_linear_time(head: str, repeated: str, tail: str) -> None:
+    """Eight times the length takes far less than 64 times the time, also for lines that almost match."""
 
     def seconds(count: int) -> float:
         text = head + repeated * count + tail
         found = []
         for _ in range(5):
             began = time.thread_time()
-            stands_alone(text)
+            is_self_contained(text)
             found.append(time.thread_time() - began)
         return min(found)
 
     assert seconds(80_000) < 25 * max(seconds(10_000), 1e-4)
 
 
-def test_the_largest_project_that_is_taken_costs_little(tmp_path: Path) -> None:
-    """Its keys have as many parts as are allowed, and so has the table that they stand in."""
+def test_parsing_the_largest_project_takes_little_time(tmp_path: Path) -> None:
+    """Its keys and table have as many parts as allowed."""
     header = f"[{'.'.join('a' * (MOST_DOTS + 1))}]\n"
     lines = [f"{chr(97 + n % 26)}{n}=1\n" for n in range(20_000)]
     content = header + "".join(lines)

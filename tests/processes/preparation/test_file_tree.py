@@ -1,4 +1,4 @@
-"""Whole folders: copies that share nothing, removal of what a program left, threads that stop."""
+"""Copying and removing folders, and stopping the threads that do it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def _threads() -> AsyncIterator[Threads]:
 
 
 def test_a_copy_has_everything_and_shares_nothing(tmp_path: Path) -> None:
-    """Contents of any size, links as links, the right to execute; writing into one does not change the other."""
+    """Contents, links and executable bits are copied; writing to one does not change the other."""
     source = tmp_path / "source"
     (source / "deep" / "empty").mkdir(parents=True)
     large = os.urandom(2_500_000)
@@ -50,7 +50,7 @@ def test_a_copy_has_everything_and_shares_nothing(tmp_path: Path) -> None:
 
 
 def test_a_copy_can_be_stopped(tmp_path: Path) -> None:
-    """Nothing more is copied once the event is set."""
+    """Nothing more is copied when the event is set."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "x").touch()
     stop = threading.Event()
@@ -61,8 +61,8 @@ def test_a_copy_can_be_stopped(tmp_path: Path) -> None:
     assert not list((tmp_path / "copy").iterdir())
 
 
-def test_small_is_what_is_copied_at_once(tmp_path: Path) -> None:
-    """A few small files; not many, not large ones, no folders, nothing that is not there."""
+def test_a_small_folder_has_few_small_files_and_no_folders(tmp_path: Path) -> None:
+    """A missing folder is not small."""
     for name, files in (("few", [10] * 8), ("many", [10] * 9), ("large", [70_000]), ("deep", [10])):
         (tmp_path / name).mkdir()
         for number, size in enumerate(files):
@@ -73,8 +73,8 @@ def test_small_is_what_is_copied_at_once(tmp_path: Path) -> None:
     assert not is_small(tmp_path / "none")
 
 
-def test_what_a_program_locked_is_removed(tmp_path: Path) -> None:
-    """Permissions that it took away do not keep a folder alive, and links are not followed."""
+def test_a_folder_without_permissions_is_removed(tmp_path: Path) -> None:
+    """Links are not followed."""
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "x").touch()
@@ -92,8 +92,8 @@ def test_what_a_program_locked_is_removed(tmp_path: Path) -> None:
     assert (kept / "x").exists()
 
 
-async def test_work_in_a_thread_is_stopped_when_nobody_waits(threads: Threads) -> None:
-    """It has ended when the cancellation has; work that had not begun never does."""
+async def test_a_cancelled_call_stops_its_thread(threads: Threads) -> None:
+    """The call ends after the work has ended; work that had not begun never begins."""
     began, ended, never = threading.Event(), threading.Event(), threading.Event()
 
     def work(stop: threading.Event) -> None:
@@ -116,7 +116,7 @@ async def test_work_in_a_thread_is_stopped_when_nobody_waits(threads: Threads) -
 
 
 async def test_errors_of_a_thread_are_raised(threads: Threads) -> None:
-    """They reach the one who waits."""
+    """The caller gets the exception."""
 
     def work(_: threading.Event) -> None:
         raise OSError("no")
@@ -125,8 +125,8 @@ async def test_errors_of_a_thread_are_raised(threads: Threads) -> None:
         await threads.run(work)
 
 
-def test_a_copy_leaves_the_floor_free(tmp_path: Path) -> None:
-    """What would take the space that is kept for the service is not copied."""
+def test_a_copy_leaves_the_least_free_space(tmp_path: Path) -> None:
+    """A copy that needs the reserved space is refused."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "large").write_bytes(bytes(3_000_000))

@@ -1,4 +1,4 @@
-"""From an address to a running program: every way in which that can fail, and what is done only once."""
+"""Preparing processes: all failures, and the steps that processes share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD = {"Procfile": f"web: {SLEEP}\n"}
 BOMB = make_archive("tar.gz", {"Procfile": f"web: {SLEEP}\n", "zeros": File(bytes(300_000_000), 0o644)})
 
 FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
-    "nobody listens": (lambda f: "http://127.0.0.1:1/app.zip", "download failure", "no connection"),
+    "connection refused": (lambda f: "http://127.0.0.1:1/app.zip", "download failure", "no connection"),
     "no such host": (lambda f: "http://no-such-host.invalid/app.zip", "download failure", "no-such-host.invalid"),
     "not there": (lambda f: f.url("/nothing"), "download failure", "404"),
     "server error": (lambda f: f.status("/app", 500), "download failure", "500"),
@@ -82,7 +82,7 @@ LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stal
 async def test_every_failure_has_a_state_and_a_reason(
     agent_with: Any, serve: Callable[[FileServer], str], state: str, reason: str, tmp_path: Path
 ) -> None:
-    """A person sees what to do; nothing is started and nothing leaves its folder; a restart tries again."""
+    """Nothing is started, no file leaves its folder, and a restart tries again."""
     agent: Agent = await agent_with(processes=LIMITS)
     await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
     status = await until(lambda: _failed(agent), 200)
@@ -106,8 +106,8 @@ async def _failed(agent: Agent) -> dict[str, Any] | None:
     return status if ended else None
 
 
-async def test_a_failure_can_be_mended_and_tried_again(agent: Agent) -> None:
-    """What was created stays, so that nobody has to create it again."""
+async def test_a_failed_process_can_be_deleted_and_created_again(agent: Agent) -> None:
+    """The corrected source runs."""
     await agent.create(agent.app("worker: true\n"))
     await until(lambda: _failed(agent))
     agent.app(f"web: {SLEEP}\n")
@@ -116,8 +116,8 @@ async def test_a_failure_can_be_mended_and_tried_again(agent: Agent) -> None:
     await agent.become("app.web.0", "running")
 
 
-async def test_progress_is_shown(agent: Agent) -> None:
-    """How much has come, and of how much."""
+async def test_the_status_shows_the_progress_of_the_download(agent: Agent) -> None:
+    """It has the bytes received and the total."""
     await agent.create(agent.files.stall("/app", b"PK" * 500, promised=4000))
 
     async def there() -> bool:
@@ -127,8 +127,8 @@ async def test_progress_is_shown(agent: Agent) -> None:
     await until(there)
 
 
-async def test_delete_during_download(agent: Agent) -> None:
-    """The download is given up, and the answer comes soon."""
+async def test_a_delete_cancels_the_download(agent: Agent) -> None:
+    """The process is not in the list afterwards."""
     await agent.create(agent.files.stall("/app", b"PK"))
     await agent.become("app.web.0", "downloading")
     await agent.post("delete", "app.web.0")
@@ -136,8 +136,8 @@ async def test_delete_during_download(agent: Agent) -> None:
         assert await response.json() == {"processes": []}
 
 
-async def test_delete_during_pip_install(agent: Agent, tmp_path: Path) -> None:
-    """Its whole tree is ended first."""
+async def test_a_delete_during_pip_install_ends_its_process_tree(agent: Agent, tmp_path: Path) -> None:
+    """The build process has ended when the answer comes."""
     setup = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
     project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
     await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "slow.py": setup}))
@@ -149,7 +149,7 @@ async def test_delete_during_pip_install(agent: Agent, tmp_path: Path) -> None:
 
 
 async def test_ten_nodes_share_everything_but_their_copies(agent: Agent, tmp_path: Path) -> None:
-    """One download, one unpacked source, one environment; each has a folder of its own."""
+    """There is one download, one unpacked source and one environment; each node has its own folder."""
     package = wheel("greeting", "1.0", {"greeting.py": "TEXT = 'hello from a package'\n"})
     url = agent.files.file("/greeting-1.0-py3-none-any.whl", package)
     main = "import greeting, os; print(greeting.TEXT, os.environ['VIRTUAL_ENV'], os.getcwd(), flush=True)"
@@ -159,28 +159,30 @@ async def test_ten_nodes_share_everything_but_their_copies(agent: Agent, tmp_pat
     await asyncio.gather(*(agent.create(source, node=f"web.{n}") for n in range(10)))
     consoles = [await agent.attach(f"app.web.{n}", tail=1000) for n in range(10)]
     agent.files.gate.set()
-    told = [await until_line(console, "hello from a package") for console in consoles]
+    reported = [await until_line(console, "hello from a package") for console in consoles]
     assert agent.files.asked_for("/app.tar.gz") == 1
     assert agent.files.asked_for("/greeting-1.0-py3-none-any.whl") == 1
-    last = [found[-1].split() for found in told]
+    last = [found[-1].split() for found in reported]
     assert len({words[-2] for words in last}) == 1
     assert len({words[-1] for words in last}) == 10
-    # What pip says is on everybody's console.
-    assert all(any("Successfully installed greeting" in line for line in found) for found in told)
+    # The output of pip is on the console of every node.
+    assert all(any("Successfully installed greeting" in line for line in found) for found in reported)
     [environment] = [p for p in (tmp_path / "data" / "processes" / "environments").iterdir() if p.is_dir()]
     assert environment.name in last[0][-2]
 
 
-async def test_without_requirements_no_environment_is_made(agent: Agent, tmp_path: Path) -> None:
-    """It would cost seconds and megabytes for nothing."""
+async def test_without_requirements_no_environment_is_built(agent: Agent, tmp_path: Path) -> None:
+    """The process has no VIRTUAL_ENV."""
     await agent.run("env; exec sleep 600")
     console = await agent.attach(tail=100)
     assert not any(line.startswith("VIRTUAL_ENV=") for line in await until_line(console, "PORT="))
     assert not list((tmp_path / "data" / "processes" / "environments").iterdir())
 
 
-async def test_the_service_keeps_its_secrets(agent_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a program nor the build of a package sees the service's own environment."""
+async def test_programs_and_builds_do_not_see_the_variables_of_the_service(
+    agent_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token and database address are in neither environment."""
     monkeypatch.setenv("SMARTMOB_TOKEN", "wonderland")
     monkeypatch.setenv("DATABASE_URL", "wonderland")
     agent: Agent = await agent_with()
@@ -192,13 +194,13 @@ async def test_the_service_keeps_its_secrets(agent_with: Any, monkeypatch: pytes
     await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "peek.py": backend}))
     await until(lambda: _failed(agent), 200)
     console = await agent.attach(tail=1000, follow=0)
-    told = "\n".join([message.data async for message in console])
-    assert "SEEN" in told
-    assert "wonderland" not in told
+    reported = "\n".join([message.data async for message in console])
+    assert "SEEN" in reported
+    assert "wonderland" not in reported
 
 
-async def test_many_at_once(agent: Agent) -> None:
-    """A hundred creates are answered at once, and all of them come to run."""
+async def test_a_hundred_processes_can_be_created_at_once(agent: Agent) -> None:
+    """All of them run in the end, and the archive is downloaded once."""
     source = agent.app(f"web: {SLEEP}\n")
     await asyncio.gather(*(agent.create(source, node=f"web.{n}", grace=0) for n in range(100)))
 
@@ -210,9 +212,9 @@ async def test_many_at_once(agent: Agent) -> None:
     assert agent.files.asked_for("/app.tar.gz") == 1
 
 
-async def test_signals_reach_a_program_behind_a_shell_that_expands(agent: Agent) -> None:
-    """`exec` replaces the shell, so that the process id is the program's."""
+async def test_the_program_replaces_a_shell_that_expands(agent: Agent) -> None:
+    """The process id is that of the program."""
     status = await agent.run("python3 -c 'import time; time.sleep(600)' $PORT")
-    # Empty for a moment while one program replaces the other.
+    # The command line is empty for a moment while the program replaces the shell.
     await until(lambda: psutil.Process(status["pid"]).cmdline()[-1:] == ["5000"])
     assert await lines(await agent.attach(tail=0, follow=0), 0) == []

@@ -1,4 +1,4 @@
-"""Procfiles: the RFC's examples, what a shell makes of assignments, and every way to be wrong."""
+"""Parsing Procfiles: the examples of the RFC, assignments as in a shell, and invalid lines."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ BASICS = {"web": "gunicorn myapp:app", "worker": "celery -A tasks worker --logle
     ],
     ids=["basics", "comments", "multiline", "indented", "windows", "comment-inside"],
 )
-def test_the_examples_of_the_rfc(data: str) -> None:
-    """Basics, blank lines and comments, multiline commands: each means the same two commands."""
+def test_the_examples_of_the_rfc_are_parsed(data: str) -> None:
+    """With blank lines, comments and continued lines they have the same two commands."""
     assert _commands(data) == BASICS
 
 
 def test_a_blank_line_ends_a_continued_command() -> None:
-    """What comes after it is a declaration of its own."""
+    """The line after it is a declaration."""
     assert _commands("web: serve \\\n\nworker: work") == {"web": "serve", "worker": "work"}
 
 
@@ -63,7 +63,7 @@ def test_a_blank_line_ends_a_continued_command() -> None:
     ],
 )
 def test_leading_assignments_go_to_the_environment(command: str, text: str, environment: dict[str, str]) -> None:
-    """They are cut off the command and mean what a shell makes of them."""
+    """They are removed from the command and have the meaning that they have in a shell."""
     parsed = parse(f"web: {command}".encode())["web"]
 
     assert parsed.text == text
@@ -80,9 +80,9 @@ def test_leading_assignments_go_to_the_environment(command: str, text: str, envi
         (b"web: A=1\n", 1, "has no command"),
         (b"web: A=1 A=2 serve\n", 1, "set twice"),
         (b"web: A='x serve\n", 1, "not closed"),
-        (b"web: A=$(date) serve\n", 1, "nothing that a shell must compute"),
-        (b"web: A=`date` serve\n", 1, "nothing that a shell must compute"),
-        (b"web: A=${B%x} serve\n", 1, "nothing that a shell must compute"),
+        (b"web: A=$(date) serve\n", 1, "nothing else that a shell expands"),
+        (b"web: A=`date` serve\n", 1, "nothing else that a shell expands"),
+        (b"web: A=${B%x} serve\n", 1, "nothing else that a shell expands"),
         (b"web: A=1; serve\n", 1, "follows an assignment"),
         (b"we b: x\n", 1, "neither a process type"),
         (b"../x: x\n", 1, "neither a process type"),
@@ -92,8 +92,8 @@ def test_leading_assignments_go_to_the_environment(command: str, text: str, envi
         (b"web: x\nworker: y \\\n  z \\\n", 2, "continued"),
     ],
 )
-def test_a_bad_line_is_named(data: bytes, line: int, reason: str) -> None:
-    """The error has the number of the line, and says what is wrong with it."""
+def test_an_invalid_line_is_reported(data: bytes, line: int, reason: str) -> None:
+    """The error has the number of the line and the reason."""
     with pytest.raises(BadLine, match=f"Procfile, line {line}: .*{reason}") as caught:
         parse(data)
     assert caught.value.line == line
@@ -101,7 +101,7 @@ def test_a_bad_line_is_named(data: bytes, line: int, reason: str) -> None:
 
 @given(st.binary(max_size=200) | st.text(st.sampled_from("web: A=$'\"\\{}`#\n\r \t"), max_size=60).map(str.encode))
 def test_any_bytes_are_a_procfile_or_refused(data: bytes) -> None:
-    """Nothing else can come of a file."""
+    """Any file is parsed or raises BadLine."""
     try:
         commands = parse(data)
     except BadLine as error:
@@ -115,8 +115,8 @@ def test_any_bytes_are_a_procfile_or_refused(data: bytes) -> None:
         _NAMES, st.tuples(_TEXTS.filter(lambda text: not text.strip(" \t\f\v").endswith("\\")), st.booleans())
     )
 )
-def test_what_was_written_is_read(commands: dict[str, tuple[str, bool]]) -> None:
-    """Any command comes back as it was, on one line or continued."""
+def test_any_command_is_read_as_it_was_written(commands: dict[str, tuple[str, bool]]) -> None:
+    """It is the same on one line or on several."""
     expected = {name: f"run {text}".rstrip(" \t\f\v") for name, (text, _) in commands.items()}
     starts = {name: f"{name}: \\\n" if split else f"{name}: " for name, (_, split) in commands.items()}
     lines = [f"{starts[name]}{text}\n".encode() for name, text in expected.items()]
@@ -128,8 +128,8 @@ def test_what_was_written_is_read(commands: dict[str, tuple[str, bool]]) -> None
 
 
 @given(st.lists(st.tuples(_NAMES, _TEXTS), unique_by=lambda pair: pair[0], min_size=1, max_size=4))
-def test_any_value_can_be_quoted(pairs: list[tuple[str, str]]) -> None:
-    """Between single quotes nothing means anything but itself."""
+def test_single_quotes_make_any_value_literal(pairs: list[tuple[str, str]]) -> None:
+    """No character between them is special."""
     quoted = [(name, value.replace("'", "'\\''")) for name, value in pairs]
     line = " ".join(f"{name}='{value}'" for name, value in quoted)
 
@@ -140,8 +140,8 @@ _SHELL_WORDS = st.text(st.sampled_from("ab'\"\\$ {}:-"), max_size=12)
 
 
 @given(_SHELL_WORDS)
-def test_assignments_mean_what_the_shell_makes_of_them(word: str) -> None:
-    """Where it is read at all, `A=word` gives the variable that a POSIX shell gives it."""
+def test_assignments_have_the_value_that_a_shell_gives_them(word: str) -> None:
+    """It holds for all words that are accepted."""
     try:
         command = parse(f"web: A={word} :".encode())["web"]
     except BadLine:
@@ -153,8 +153,8 @@ def test_assignments_mean_what_the_shell_makes_of_them(word: str) -> None:
     assert shell.returncode != 0 or shell.stdout == command.environment({"a": "1"})["A"] + "."
 
 
-def test_a_command_can_be_compared_and_kept() -> None:
-    """It is a value."""
+def test_a_command_can_be_compared_and_hashed() -> None:
+    """Commands are values."""
     assert parse(b"web: A=x$B/y serve")["web"] == Command("serve", (Assignment("A", ("x", Variable("B"), "/y")),))
 
 
@@ -169,14 +169,14 @@ def test_a_command_can_be_compared_and_kept() -> None:
     ],
     ids=["bytes", "assignments", "a line", "a continued line", "lines"],
 )
-def test_what_is_too_large_is_refused(data: bytes, reason: str) -> None:
-    """The error says which limit it is."""
+def test_a_procfile_beyond_a_limit_is_refused(data: bytes, reason: str) -> None:
+    """The error names the limit."""
     with pytest.raises(BadLine, match=reason):
         parse(data)
 
 
-def test_the_largest_that_is_taken_costs_little() -> None:
-    """Many assignments, and one of many characters: CPU time of this thread stays far below what a stall would be."""
+def test_parsing_the_largest_procfile_takes_little_time() -> None:
+    """It has as many assignments and characters as allowed; the CPU time of the thread is compared."""
     before = time.thread_time()
     parse(b"web: " + b" ".join(b"V%d=%d" % (number, number) for number in range(1_000)) + b" x")
     parse(b"\n".join(b"web%d: A=%s x" % (number, b"y" * 65_000) for number in range(4)))
@@ -184,7 +184,7 @@ def test_the_largest_that_is_taken_costs_little() -> None:
 
 
 def test_values_that_double_each_other_are_refused() -> None:
-    """A few lines would else make more characters than any memory has."""
+    """Otherwise a few lines would fill the memory."""
     doubling = b" ".join(b"A%d=$A%d$A%d" % (number, number - 1, number - 1) for number in range(1, 24))
     command = parse(b"web: A0=xx " + doubling + b" serve")["web"]
     with pytest.raises(InvalidInput, match="the variable A16 has more than 131071 characters"):

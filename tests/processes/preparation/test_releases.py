@@ -1,4 +1,4 @@
-"""Releases: done once for all who ask, whole or not there, and removed when nobody uses them."""
+"""Releases: shared by concurrent calls, complete or absent, and removed when unused."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_from_an_address_to_a_folder_that_can_be_run(releases: Releases, files: FileServer) -> None:
-    """Fetched, unpacked at its root, copied for a node."""
+async def test_an_archive_is_downloaded_unpacked_and_copied(releases: Releases, files: FileServer) -> None:
+    """The working copy has the files of the source."""
     stored = await releases.fetch(files.file("/app", APP), request_id="r1")
     source = await releases.source(stored.digest)
     place = await releases.working_copy(source, "app.web.0")
@@ -85,8 +85,10 @@ async def test_from_an_address_to_a_folder_that_can_be_run(releases: Releases, f
     assert await releases.environment(source, print) is None
 
 
-async def test_ten_at_once_share_each_step(releases: Releases, files: FileServer, tmp_path: Path) -> None:
-    """One download and one unpacked source, and each has a copy of its own."""
+async def test_ten_concurrent_nodes_share_the_download_and_the_source(
+    releases: Releases, files: FileServer, tmp_path: Path
+) -> None:
+    """Each has its own working copy."""
     url = files.file("/app", APP)
     files.gate.clear()
 
@@ -107,8 +109,8 @@ async def test_ten_at_once_share_each_step(releases: Releases, files: FileServer
     assert not _names(tmp_path / "r" / "making")
 
 
-async def test_what_has_not_changed_is_not_sent_again(releases: Releases, files: FileServer, tmp_path: Path) -> None:
-    """The server is asked each time; a new version is downloaded, and so is one that was removed here."""
+async def test_an_unchanged_archive_is_not_sent_again(releases: Releases, files: FileServer, tmp_path: Path) -> None:
+    """The server is asked each time; a new version is downloaded, and so is an archive that was removed."""
     url = files.redirect("/app", "/v1")
     files.tagged("/v1", APP, '"1"')
     first = await releases.fetch(url)
@@ -122,15 +124,15 @@ async def test_what_has_not_changed_is_not_sent_again(releases: Releases, files:
     files.tagged("/v2", APP, '"2"')
     assert (await releases.fetch(url)).digest == DIGEST
 
-    await releases.collect([], [], unused_seconds=-60)
+    await releases.remove_unused([], [], unused_seconds=-60)
     assert not releases.holds(DIGEST)
     assert (await releases.fetch(url)).digest == DIGEST
     assert releases.holds(DIGEST)
     assert not _names(tmp_path / "r" / "making")
 
 
-async def test_progress_reaches_all_who_wait(releases: Releases, files: FileServer) -> None:
-    """Who joins a download hears of it from where it is."""
+async def test_progress_is_reported_to_all_callers(releases: Releases, files: FileServer) -> None:
+    """A late caller gets the current progress first."""
     url = files.stall("/app", b"x" * 1000, promised=5000)
     seen: list[tuple[int, int | None]] = []
     began = asyncio.Event()
@@ -145,8 +147,10 @@ async def test_progress_reaches_all_who_wait(releases: Releases, files: FileServ
     await asyncio.wait([first, second])
 
 
-async def test_a_waiter_that_leaves_harms_nobody(releases: Releases, files: FileServer, tmp_path: Path) -> None:
-    """The others get their archive; when all leave, nothing is left of it."""
+async def test_a_cancelled_caller_does_not_affect_the_others(
+    releases: Releases, files: FileServer, tmp_path: Path
+) -> None:
+    """When all are cancelled, the download is cancelled and its file removed."""
     url = files.file("/app", APP)
     files.gate.clear()
     waiters = [asyncio.create_task(releases.fetch(url)) for _ in range(3)]
@@ -170,7 +174,7 @@ async def test_a_waiter_that_leaves_harms_nobody(releases: Releases, files: File
 
 
 async def test_unpacking_can_be_cancelled(releases: Releases, tmp_path: Path) -> None:
-    """Nothing of it is left, and the next one who asks gets it."""
+    """Its files are removed, and the next call unpacks again."""
     data = make_archive("tar.gz", {f"{number}/x": "x" for number in range(2000)})
     stored = await releases.upload(_chunks_of(data))
     task = asyncio.create_task(releases.source(stored.digest))
@@ -188,10 +192,10 @@ async def _chunks_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def test_failures_are_told_to_everybody_and_leave_nothing(
+async def test_failures_are_raised_for_all_callers_and_leave_no_files(
     releases: Releases, files: FileServer, tmp_path: Path
 ) -> None:
-    """A download and an archive that cannot be used raise their reason, each time anew."""
+    """Each later call fails again with its reason."""
     missing = await asyncio.gather(*(releases.fetch(files.url("/none")) for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in missing] == [DownloadError] * 3
 
@@ -201,14 +205,14 @@ async def test_failures_are_told_to_everybody_and_leave_nothing(
             await releases.source(page.digest)
     with pytest.raises(DownloadError, match="more than 1000000 bytes"):
         await releases.fetch(files.endless("/endless"))
-    with pytest.raises(DownloadError, match="is not an address"):
+    with pytest.raises(DownloadError, match="is not an address that begins with http"):
         await releases.fetch("file:///etc/passwd")
     assert not _names(tmp_path / "r" / "making")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_upload_is_a_release(kind: Any, releases: Releases) -> None:
-    """Its digest is known, and it needs no download."""
+async def test_an_uploaded_archive_needs_no_download(kind: Any, releases: Releases) -> None:
+    """Its digest is known."""
     data = make_archive(kind, {"Procfile": "web: x"})
     stored = await releases.upload(_chunks(data))
 
@@ -220,8 +224,8 @@ async def test_an_upload_is_a_release(kind: Any, releases: Releases) -> None:
     assert (await releases.source(stored.digest)).digest == stored.digest
 
 
-async def test_an_upload_that_fails_leaves_nothing(releases: Releases, tmp_path: Path) -> None:
-    """Too large, or broken off by the client."""
+async def test_a_failed_upload_leaves_no_file(releases: Releases, tmp_path: Path) -> None:
+    """It was too large, or the client disconnected."""
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
@@ -240,16 +244,16 @@ async def test_an_upload_that_fails_leaves_nothing(releases: Releases, tmp_path:
 
 
 @pytest.mark.parametrize("digest", [UNKNOWN, "", "..", "../downloads", "x" * 64, DIGEST.upper()])
-async def test_what_is_not_here_is_said_so(digest: str, releases: Releases) -> None:
-    """A digest is no path."""
+async def test_an_unknown_digest_is_not_found(digest: str, releases: Releases) -> None:
+    """A digest is not used as a path before it was checked."""
     assert releases.archive(digest) is None
     assert not releases.holds(digest)
-    with pytest.raises(NotFound, match="there is no archive"):
+    with pytest.raises(NotFound, match="is not stored here"):
         await releases.source(digest)
 
 
-async def test_releases_outlive_the_service(make: Make, files: FileServer, tmp_path: Path) -> None:
-    """After a restart the source is there without a download, and so is what a program wrote; leftovers are gone."""
+async def test_releases_and_working_copies_survive_a_restart(make: Make, files: FileServer, tmp_path: Path) -> None:
+    """No download is needed, files of the program stay, and incomplete files are removed."""
     first = await make()
     digest = (await first.fetch(files.file("/app", APP))).digest
     place = await first.working_copy(await first.source(digest), "app.web.0")
@@ -269,8 +273,8 @@ async def test_releases_outlive_the_service(make: Make, files: FileServer, tmp_p
     assert files.asked_for("/app") == 1
 
 
-async def test_a_working_copy_is_fresh(releases: Releases, tmp_path: Path) -> None:
-    """A new one takes the place of the old one, also of another release."""
+async def test_a_new_working_copy_replaces_the_old_one(releases: Releases, tmp_path: Path) -> None:
+    """Also the copy of another release is replaced."""
     source = await releases.source((await releases.upload(_chunks(APP))).digest)
     place = await releases.working_copy(source, "app.web.0")
     (place / "state").write_text("old")
@@ -281,27 +285,27 @@ async def test_a_working_copy_is_fresh(releases: Releases, tmp_path: Path) -> No
     await releases.working_copy(other, "app.web.0")
     assert releases.copy_of("app.web.0", source.digest) is None
 
-    await releases.discard("app.web.0")
-    await releases.discard("app.web.0")
+    await releases.remove_working_copy("app.web.0")
+    await releases.remove_working_copy("app.web.0")
     assert not _names(tmp_path / "r" / "copies")
 
 
 @pytest.mark.parametrize("slug", ["../../x", "..", ".", "a/b", "", "ü.web.0", "x" * 5000, "-", "%2E.", "\udcff"])
 async def test_any_slug_has_a_folder_of_its_own(slug: str, releases: Releases, tmp_path: Path) -> None:
-    """Whatever clients call their nodes, nothing leaves the folder and no two share one."""
+    """Any two slugs have different folders, which are inside the folder of copies."""
     source = await releases.source((await releases.upload(_chunks(APP))).digest)
     other = await releases.working_copy(source, "other")
     place = await releases.working_copy(source, slug)
 
     assert place.parent == tmp_path / "r" / "copies" == place.resolve().parent
     assert releases.copy_of(slug, DIGEST) == place
-    await releases.discard(slug)
+    await releases.remove_working_copy(slug)
     assert _names(tmp_path / "r" / "copies") == [other.name]
     assert other.is_dir()
 
 
-async def test_a_large_source_is_copied_too(releases: Releases, tmp_path: Path) -> None:
-    """In a thread, which stops when nobody waits, and leaves nothing."""
+async def test_a_large_source_is_copied_in_a_thread(releases: Releases, tmp_path: Path) -> None:
+    """The copy stops when the call is cancelled, and its files are removed."""
     data = make_archive("tar.gz", {"Procfile": "web: x", **{f"{number}/x": "x" for number in range(2000)}})
     source = await releases.source((await releases.upload(_chunks_of(data))).digest)
     copying = asyncio.create_task(releases.working_copy(source, "app.web.0"))
@@ -317,37 +321,37 @@ async def test_a_large_source_is_copied_too(releases: Releases, tmp_path: Path) 
     assert not _names(tmp_path / "r" / "making")
 
 
-async def test_a_copy_that_cannot_be_made_says_why(releases: Releases, tmp_path: Path) -> None:
-    """What was copied till then is removed."""
+async def test_a_failed_copy_has_its_reason_and_leaves_no_files(releases: Releases, tmp_path: Path) -> None:
+    """The error is an ArchiveError."""
     with pytest.raises(ArchiveError, match="the source cannot be copied: No such file"):
         await releases.working_copy(Source(UNKNOWN, tmp_path / "none"), "app.web.0")
     assert not _names(tmp_path / "r" / "making")
 
 
-async def test_only_the_owner_reads_what_is_kept(releases: Releases, tmp_path: Path) -> None:
-    """Sources may hold secrets."""
+async def test_only_the_owner_can_read_releases(releases: Releases, tmp_path: Path) -> None:
+    """Sources may contain secrets."""
     for name in ("making", "downloads", "sources", "copies"):
         assert stat.S_IMODE((tmp_path / "r" / name).stat().st_mode) == 0o700
 
 
-async def test_what_nobody_uses_is_removed(releases: Releases, tmp_path: Path) -> None:
-    """Archives, sources and copies stay while a process has them, or were asked for just now."""
+async def test_unused_releases_are_removed(releases: Releases, tmp_path: Path) -> None:
+    """Archives, sources and copies stay while a process uses them, and for a while after their last use."""
     used = await releases.source((await releases.upload(_chunks(APP))).digest)
     unused = await releases.source((await releases.upload(_chunks(make_archive("zip", {"Procfile": "x: y"})))).digest)
     await releases.working_copy(used, "app.web.0")
     await releases.working_copy(unused, "app.web.1")
 
-    assert await releases.collect([used.digest], ["app.web.0"]) == 0
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 0
     for path in [*(tmp_path / "r").glob("*/*"), tmp_path]:
         os.utime(path, (0, 0))
     await releases.source(unused.digest)
-    assert await releases.collect([used.digest], ["app.web.0"]) == 2
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 2
     assert releases.holds(unused.digest)
     assert releases.archive(unused.digest) is None
     assert releases.copy_of("app.web.1", unused.digest) is None
 
     os.utime(unused.root, (0, 0))
-    assert await releases.collect([used.digest], ["app.web.0"]) == 1
+    assert await releases.remove_unused([used.digest], ["app.web.0"]) == 1
     assert not releases.holds(unused.digest)
     assert releases.holds(used.digest)
     assert releases.copy_of("app.web.0", used.digest) is not None
@@ -355,17 +359,17 @@ async def test_what_nobody_uses_is_removed(releases: Releases, tmp_path: Path) -
 
 
 async def test_a_source_that_is_being_unpacked_is_not_removed(releases: Releases) -> None:
-    """Neither is its archive."""
+    """Its archive is not removed either."""
     stored = await releases.upload(_chunks_of(make_archive("tar", {f"{number}": "x" for number in range(500)})))
     unpacking = asyncio.create_task(releases.source(stored.digest))
     await asyncio.sleep(0)
-    await asyncio.gather(*(releases.collect([], [], unused_seconds=-60) for _ in range(3)))
+    await asyncio.gather(*(releases.remove_unused([], [], unused_seconds=-60) for _ in range(3)))
 
     assert len(_names((await unpacking).root)) == 500
 
 
-async def test_a_disk_that_is_low(make: Make, files: FileServer, tmp_path: Path) -> None:
-    """Uploads, downloads, unpacking and working copies say so, and leave nothing of what they had begun."""
+async def test_a_low_disk_is_an_error_that_leaves_no_files(make: Make, files: FileServer, tmp_path: Path) -> None:
+    """Uploads, downloads, unpacking and working copies say how much is free."""
     before = await make()
     stored = await before.upload(_chunks(APP))
     low = await make(2 * free_bytes(tmp_path))

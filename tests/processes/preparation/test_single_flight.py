@@ -1,4 +1,4 @@
-"""Single flight: the work is done once, whoever comes and leaves meanwhile."""
+"""Single flight: concurrent calls share one execution, whichever of them are cancelled."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from smartmob.processes.preparation.single_flight import SingleFlight
 
 
 class Work:
-    """Work that a test holds in its hands."""
+    """Work that a test completes, fails or observes."""
 
     def __init__(self) -> None:
         self.begun = 0
         self.ended = 0
-        self.tell: Callable[[str], None] = print
+        self.report: Callable[[str], None] = print
         self.started = asyncio.Event()
-        self.go = asyncio.Event()
-        self.clean = asyncio.Event()
-        self.clean.set()
+        self.may_complete = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
         self.error: Exception | None = None
 
-    async def __call__(self, tell: Callable[[str], None]) -> int:
+    async def __call__(self, report: Callable[[str], None]) -> int:
         self.begun += 1
-        self.tell = tell
+        self.report = report
         self.started.set()
         try:
-            await self.go.wait()
+            await self.may_complete.wait()
         finally:
-            await self.clean.wait()
+            await self.may_end.wait()
             self.ended += 1
         if self.error is not None:
             raise self.error
@@ -39,7 +39,7 @@ class Work:
 
 
 def _ignore(_: str) -> None:
-    """Listen to nothing."""
+    """Ignore progress."""
 
 
 @pytest.fixture(name="tasks")
@@ -49,131 +49,136 @@ async def _tasks() -> AsyncIterator[TaskRegistry]:
     await tasks.close()
 
 
-@pytest.fixture(name="flights")
-def _flights(tasks: TaskRegistry) -> SingleFlight[str, int]:
+@pytest.fixture(name="single_flight")
+def _single_flight(tasks: TaskRegistry) -> SingleFlight[str, int]:
     return SingleFlight("test", tasks, lambda old, new: (old + new)[-4:])
 
 
-async def test_many_wait_for_one_work(flights: SingleFlight[str, int]) -> None:
-    """Ten who ask at once get the same result, made once; who asks later starts anew."""
+async def test_concurrent_calls_share_one_execution(single_flight: SingleFlight[str, int]) -> None:
+    """Ten calls get the same result; a later call starts the work again."""
     work = Work()
-    waiters = [asyncio.create_task(flights.join("a", work, _ignore)) for _ in range(10)]
+    waiters = [asyncio.create_task(single_flight.join("a", work, _ignore)) for _ in range(10)]
     await work.started.wait()
-    assert "a" in flights
-    work.go.set()
+    assert "a" in single_flight
+    work.may_complete.set()
 
     assert await asyncio.gather(*waiters) == [1] * 10
-    assert "a" not in flights
-    assert await flights.join("a", work, _ignore) == 2
+    assert "a" not in single_flight
+    assert await single_flight.join("a", work, _ignore) == 2
 
 
-async def test_keys_are_apart(flights: SingleFlight[str, int]) -> None:
-    """Work for another key is other work."""
+async def test_different_keys_are_executed_separately(single_flight: SingleFlight[str, int]) -> None:
+    """Each key has its own work."""
     first, second = Work(), Work()
-    first.go.set()
-    second.go.set()
+    first.may_complete.set()
+    second.may_complete.set()
 
-    assert await asyncio.gather(flights.join("a", first, _ignore), flights.join("b", second, _ignore)) == [1, 1]
+    assert await asyncio.gather(single_flight.join("a", first, _ignore), single_flight.join("b", second, _ignore)) == [
+        1,
+        1,
+    ]
 
 
-async def test_an_error_reaches_everybody(
-    flights: SingleFlight[str, int], tasks: TaskRegistry, capsys: pytest.CaptureFixture[str]
+async def test_an_error_is_raised_for_every_caller(
+    single_flight: SingleFlight[str, int], tasks: TaskRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is raised to each waiter, and is no failure of the service."""
+    """It is not logged as a failure of a task."""
     work = Work()
     work.error = ValueError("no")
-    work.go.set()
+    work.may_complete.set()
 
-    results = await asyncio.gather(*(flights.join("a", work, _ignore) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(*(single_flight.join("a", work, _ignore) for _ in range(3)), return_exceptions=True)
 
     assert results == [work.error] * 3
     assert "task.failed" not in capsys.readouterr().out
 
 
-async def test_who_leaves_does_not_stop_the_work(flights: SingleFlight[str, int]) -> None:
-    """The others get their result, also when the one who started it left."""
+async def test_a_cancelled_caller_does_not_stop_the_work(single_flight: SingleFlight[str, int]) -> None:
+    """The others get the result, also when the caller that started the work is cancelled."""
     work = Work()
-    waiters = [asyncio.create_task(flights.join("a", work, _ignore)) for _ in range(3)]
+    waiters = [asyncio.create_task(single_flight.join("a", work, _ignore)) for _ in range(3)]
     await work.started.wait()
     for waiter in waiters[:2]:
         waiter.cancel()
     await asyncio.wait(waiters[:2])
-    work.go.set()
+    work.may_complete.set()
 
     assert await waiters[2] == 1
     assert all(waiter.cancelled() for waiter in waiters[:2])
 
 
-async def test_the_last_to_leave_stops_the_work(flights: SingleFlight[str, int]) -> None:
-    """It has ended when the last one's cancellation has."""
+async def test_the_last_cancelled_caller_stops_the_work(single_flight: SingleFlight[str, int]) -> None:
+    """Its call ends after the work has ended."""
     work = Work()
-    waiters = [asyncio.create_task(flights.join("a", work, _ignore)) for _ in range(3)]
+    waiters = [asyncio.create_task(single_flight.join("a", work, _ignore)) for _ in range(3)]
     await work.started.wait()
     for waiter in waiters:
         waiter.cancel()
     await asyncio.wait(waiters)
 
     assert work.ended == 1
-    assert "a" not in flights
+    assert "a" not in single_flight
 
 
-async def test_work_can_be_stopped_before_it_begins(flights: SingleFlight[str, int]) -> None:
-    """The next one who asks gets work of his own."""
+async def test_work_can_be_cancelled_before_it_begins(single_flight: SingleFlight[str, int]) -> None:
+    """The next call starts new work."""
     work = Work()
-    work.go.set()
-    waiter = asyncio.create_task(flights.join("a", work, _ignore))
+    work.may_complete.set()
+    waiter = asyncio.create_task(single_flight.join("a", work, _ignore))
     await asyncio.sleep(0)
     waiter.cancel()
     await asyncio.wait([waiter])
 
-    assert "a" not in flights
-    assert await flights.join("a", work, _ignore) == work.begun
+    assert "a" not in single_flight
+    assert await single_flight.join("a", work, _ignore) == work.begun
 
 
-async def test_who_comes_while_the_work_is_being_stopped_starts_anew(flights: SingleFlight[str, int]) -> None:
-    """The new work begins only after the old one has ended."""
+async def test_a_call_during_the_cancellation_starts_new_work(single_flight: SingleFlight[str, int]) -> None:
+    """It begins after the old work has ended."""
     work = Work()
-    work.clean.clear()
-    leaving = asyncio.create_task(flights.join("a", work, _ignore))
+    work.may_end.clear()
+    leaving = asyncio.create_task(single_flight.join("a", work, _ignore))
     await work.started.wait()
     leaving.cancel()
     await asyncio.sleep(0)
-    joining = asyncio.create_task(flights.join("a", work, _ignore))
+    joining = asyncio.create_task(single_flight.join("a", work, _ignore))
     await asyncio.sleep(0)
     assert work.begun == 1
-    work.clean.set()
-    work.go.set()
+    work.may_end.set()
+    work.may_complete.set()
 
     assert await joining == 2
     assert leaving.cancelled()
 
 
-async def test_what_the_work_tells_reaches_everybody(flights: SingleFlight[str, int]) -> None:
-    """Who comes late is told first what is remembered; who has left is told nothing more."""
+async def test_progress_is_reported_to_every_caller(single_flight: SingleFlight[str, int]) -> None:
+    """A late caller gets the merged progress first; a cancelled one gets nothing more."""
     work = Work()
     early: list[str] = []
     late: list[str] = []
-    waiters = [asyncio.create_task(flights.join("a", work, early.append))]
+    waiters = [asyncio.create_task(single_flight.join("a", work, early.append))]
     await work.started.wait()
     for word in ("one", "two"):
-        work.tell(word)
-    waiters.append(asyncio.create_task(flights.join("a", work, late.append)))
+        work.report(word)
+    waiters.append(asyncio.create_task(single_flight.join("a", work, late.append)))
     await asyncio.sleep(0)
-    work.tell("three")
+    work.report("three")
     waiters[0].cancel()
     await asyncio.wait(waiters[:1])
-    work.tell("four")
-    work.go.set()
+    work.report("four")
+    work.may_complete.set()
     await waiters[1]
 
     assert early == ["one", "two", "three"]
     assert late == ["etwo", "three", "four"]
 
 
-async def test_the_end_of_the_service_ends_the_waiting(flights: SingleFlight[str, int], tasks: TaskRegistry) -> None:
-    """Who still waits is cancelled."""
+async def test_the_end_of_the_service_cancels_the_callers(
+    single_flight: SingleFlight[str, int], tasks: TaskRegistry
+) -> None:
+    """They do not wait for the work any more."""
     work = Work()
-    waiter = asyncio.create_task(flights.join("a", work, _ignore))
+    waiter = asyncio.create_task(single_flight.join("a", work, _ignore))
     await work.started.wait()
     await tasks.close()
 
