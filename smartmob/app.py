@@ -173,7 +173,7 @@ def _wired(services: Mapping[Any, Any]) -> Services:
         turrets=services[turrets],
         marks=services[marks],
     )
-    found.turrets.machines = found.hosts
+    found.turrets.reports.host_load = found.hosts
     found.metrics.introduce(found.hosts)
     return found
 

@@ -36,7 +36,7 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
     happened, runs, loads, jobs, hosts, marks = await asyncio.gather(
         happenings(services, start, end, most),
         services.metrics.runs_between(start, end, most),
-        services.turrets.runs_between(start, end, most),
+        services.turrets.queries.runs_between(start, end, most),
         services.commands.jobs_between(start, end, most),
         services.hosts.hosts("", _MOST_HOSTS),
         services.marks.marks(start, end, most),

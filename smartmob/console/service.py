@@ -15,7 +15,7 @@ from smartmob.hosts.model import Span as HostSpan
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.processes.model import Snapshot
-from smartmob.turrets.model import TRANSACTION, LiveFrame
+from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
 MOST_HOSTS = 200
 _MOST_JOBS = 20
@@ -39,7 +39,7 @@ class ConsoleService:
         hosts, jobs = await asyncio.gather(
             services.hosts.hosts("", MOST_HOSTS), services.commands.jobs(_NEWEST_JOB, RUNNING, _MOST_JOBS)
         )
-        frame = services.turrets.viewers.current()
+        frame = services.turrets.live_view.current()
         return model.Now(
             at=clock.now(),
             news=news,
@@ -160,7 +160,7 @@ def _job(job: Job) -> model.JobNow:
 
 
 def _load(name: str, frame: LiveFrame) -> model.LoadNow:
-    timer = frame.timers.get(TRANSACTION)
+    timer = frame.timers.get(ALL_TRANSACTIONS)
     percentiles = timer.percentiles if timer is not None else {}
     return model.LoadNow(
         id=frame.id,

@@ -38,7 +38,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
         services.metrics.runs_between(start, end, MOST_RUNS),
-        services.turrets.runs_between(start, end, MOST_LOADS),
+        services.turrets.queries.runs_between(start, end, MOST_LOADS),
         services.commands.jobs_between(start, end, MOST_JOBS),
     )
     happened, changed, marks = await asyncio.gather(
@@ -161,7 +161,7 @@ async def _load_course(services: Services, run: LoadRun) -> LoadCourse | None:
     if run.started_at is None:
         return None
     begun = run.started_at.timestamp()
-    points = (await services.turrets.course(run.id)).points
+    points = (await services.turrets.reports.course(run.id)).points
     return LoadCourse(
         id=run.id,
         name=run.name,

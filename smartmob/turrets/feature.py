@@ -1,4 +1,4 @@
-"""How the feature `turrets` is put together of its dependencies."""
+"""The composition of the feature `turrets` from its dependencies."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ from smartmob.kernel.features import Dependencies, Feature
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.run_recorder import RunRecorder
 from smartmob.turrets.routes import table as routes
-from smartmob.turrets.service import TurretsService
-from smartmob.turrets.store.partitions import FORMS
+from smartmob.turrets.service.firing import TurretsService
+from smartmob.turrets.store.partitions import FORMATS
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-PARTITIONS = FORMS
-"""The divided tables, with the form of the times in the names of their partitions."""
+PARTITIONS = FORMATS
+"""The partitioned tables, with the format of the times in the names of their partitions."""
 
 
 def build(dependencies: Dependencies) -> Feature:
-    """Return the feature; the headquarters listens when the setting `hq` says so."""
+    """Return the feature; the headquarters listens if the setting `hq` is on."""
     settings = dependencies.settings
     reader, writer = TurretsReader(dependencies.database), TurretsWriter(dependencies.database)
-    live = dependencies.writer("turrets", writer.commit)
+    batches = dependencies.writer("turrets", writer.commit)
     hq = Headquarters(
-        *(str(settings.data_dir), settings.turrets, live, RunRecorder(reader, writer), dependencies.bus),
+        str(settings.data_dir),
+        settings.turrets,
+        batches,
+        RunRecorder(reader, writer),
+        dependencies.bus,
         insecure=settings.insecure,
     )
     service = TurretsService(hq, reader, writer, dependencies.bus, settings.turrets)
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
-    return Feature(table, live, start=lambda: service.open(dependencies.tasks), close=service.close, service=service)
+    return Feature(table, batches, start=lambda: service.open(dependencies.tasks), close=service.close, service=service)

@@ -13,12 +13,12 @@ from smartmob.turrets.hq.machine_events import (
     Now,
     Publish,
     Resumed,
-    Rules,
-    RunAsked,
     RunChanged,
+    RunRequested,
     RunState,
-    StatusHeard,
+    StatusReceived,
     Ticked,
+    Timeouts,
     TurretLost,
 )
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
@@ -27,18 +27,20 @@ from smartmob.turrets.protocol import PROTOCOL, Health, Report, Status
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RUN = "01a20788-1e4e-7206-a499-0770704355fa"
-RULES = Rules(lost_after=5.0, quiet=2.0, drain=30.0, wait=60.0, lead=0.5)
+TIMEOUTS = Timeouts(lost_after=5.0, quiet=2.0, drain=30.0, wait=60.0, lead=0.5)
 
 
-def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusHeard:
+def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusReceived:
     """Return what a turret of OCT says."""
-    return StatusHeard(Status(turret=name, status=status, uuid=uuid, rampup=0.0, script="v_user.py", cannons=cannons))
+    return StatusReceived(
+        Status(turret=name, status=status, uuid=uuid, rampup=0.0, script="v_user.py", cannons=cannons)
+    )
 
 
-def ours(status: str, uuid: str = "u1", run: str | None = None, **report: Any) -> StatusHeard:
+def ours(status: str, uuid: str = "u1", run: str | None = None, **report: Any) -> StatusReceived:
     """Return what a turret of ours says."""
     told = Report(protocol=PROTOCOL, version="1", host="rack7", run=run, **report)
-    return StatusHeard(
+    return StatusReceived(
         Status(turret="nav", status=status, uuid=uuid, rampup=0.0, script="v.py", cannons=5.0, smartmob=told)
     )
 
@@ -52,7 +54,7 @@ def health(busiest: float = 0.5, lag: float = 0.001) -> Health:
 class History:
     """A headquarters and its time: `steady` goes on by itself, `wall` can be set."""
 
-    machine: HeadquartersStateMachine = field(default_factory=lambda: HeadquartersStateMachine("here", RULES))
+    machine: HeadquartersStateMachine = field(default_factory=lambda: HeadquartersStateMachine("here", TIMEOUTS))
     steady: float = 1000.0
     wall: datetime = NOON
     said: list[Action] = field(default_factory=list)
@@ -75,14 +77,14 @@ class History:
 
     def ask(self, **config: Any) -> list[Action]:
         """Ask for a run of 20 s."""
-        return self.tell(RunAsked(RUN, RunConfig(**{"run_time": 20.0} | config), self.wall))
+        return self.tell(RunRequested(RUN, RunConfig(**{"run_time": 20.0} | config), self.wall))
 
     def tick(self, seconds: float = 0.0, pending: int = 0) -> list[Action]:
         """Let time pass and the headquarters look at it."""
         self.after(seconds)
         return self.tell(Ticked(pending))
 
-    def pass_time(self, seconds: float, *alive: StatusHeard) -> list[Action]:
+    def pass_time(self, seconds: float, *alive: StatusReceived) -> list[Action]:
         """Let time pass in steps of a second, in each of which the turrets of `alive` say the same."""
         actions: list[Action] = []
         for _ in range(int(seconds)):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from smartmob.turrets.host_load import is_same_machine, loads_in_run
+from smartmob.turrets.host_load import is_same_host, loads_in_run
 from smartmob.turrets.model import MachineLoad, Member
 from smartmob.turrets.protocol import Report
 
@@ -54,4 +54,4 @@ def test_where_turrets_fired() -> None:
 )
 def test_names_of_machines(one: str, other: str, same: bool) -> None:
     """One of two names may lack its domain."""
-    assert is_same_machine(one, other) is same
+    assert is_same_host(one, other) is same

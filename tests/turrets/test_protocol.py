@@ -204,7 +204,7 @@ def test_the_bounds_are_documented() -> None:
     }
     assert told == {
         "a message to the port of results": protocol.LONGEST_MESSAGE,
-        "a subscription at the other two ports": sockets._LONGEST_TOPIC,
+        "a subscription at the other two ports": sockets._LONGEST_TOPIC_BYTES,
         "a name": protocol.LONGEST_NAME,
         "an error text of a slice": protocol.LONGEST_ERROR,
         "the error text of one result": protocol.LONGEST_TEXT,
@@ -222,5 +222,5 @@ def test_the_bounds_are_documented() -> None:
         "`users`": _limit(protocol.Users),
         "how far a second of a slice may be ahead of the run": collector._AHEAD_SECONDS,
         "how often the health of a turret is kept": collector._HEALTH_SECONDS,
-        "slices of one second that are kept for who watches": LIVE_BYTES,
+        "slices of one second that are kept for the live view": LIVE_BYTES,
     }

@@ -1,4 +1,4 @@
-"""Can this run be trusted? What speaks against its figures, in words. No I/O."""
+"""The verdict whether the statistics of a run can be trusted, with the reasons against it as texts. No I/O."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Trust
 
 BUSY, VERY_BUSY = 0.85, 0.97
-"""Share of one core from which a turret's own figures begin to suffer, and from which they do."""
+"""Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
 LAG, LONG_LAG = 0.05, 0.5
+"""Seconds of delay of a turret's event loop from which there is a warning, and from which the run is not trusted."""
 LATE, VERY_LATE = 0.01, 0.05
-SATURATED = 90.0
-"""Percent of a machine's processors, on average over the run, from which what ran there had to wait for them."""
+"""Shares of late starts from which there is a warning, and from which the run is not trusted."""
+SATURATED_PERCENT = 90.0
+"""Average use of a machine's processors above which its programs had to wait for a processor."""
 
 
 def judge(
@@ -48,7 +50,7 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
 
 def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
     if restarts and stock:
-        # They send a result once and are told of nothing, so it is gone with the memory of whoever had received it.
+        # Stock turrets send a result once and get no acknowledgement, so results that were not stored are lost.
         yield Doubt(
             "bad",
             f"The headquarters was restarted {_count(restarts, 'time')} during the run: results of turrets of OCT that "
@@ -112,7 +114,7 @@ def _of_health(member: Member, who: str) -> Iterator[Doubt]:
 
 def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:
     for machine in machines:
-        if machine.cpu_avg <= SATURATED:
+        if machine.cpu_avg <= SATURATED_PERCENT:
             continue
         says = f"The processors of {machine.host} were busy for {machine.cpu_avg:.0f}% of the run"
         if machine.fired:
@@ -132,6 +134,6 @@ def _count(number: int, noun: str) -> str:
 
 
 def worst(doubts: Iterable[Doubt]) -> str:
-    """Return the level of the worst doubt, or `fine`."""
+    """Return the worst level of some doubts, or `fine` if there are none."""
     levels = {doubt.level for doubt in doubts}
     return "bad" if "bad" in levels else "warning" if levels else "fine"

@@ -179,7 +179,7 @@ async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
             assert b"added" not in taken
 
             keyed.hq_turret_keys.write_text(f"{STRANGER[0].decode()} new\n{SECOND[0].decode()}\n")
-            channel.keys.refresh()
+            channel.keys.reload()
             await until(lambda: b"added" in taken)
             with structlog.testing.capture_logs() as lines:
                 await first.send(b"revoked")
@@ -202,15 +202,15 @@ def test_a_list_that_becomes_bad(text: str | None, keyed: Any) -> None:
     else:
         path.write_text(text)
     with structlog.testing.capture_logs() as lines:
-        known.refresh()
-        known.refresh()
+        known.reload()
+        known.reload()
     assert [(line["event"], line["log_level"], line["keys"]) for line in lines] == [
         ("turrets.keys_unreadable", "error", 2)
     ]
     assert FIRST[0].decode() in known
 
     path.write_text(SECOND[0].decode())
-    known.refresh()
+    known.reload()
     assert (FIRST[0].decode() in known, SECOND[0].decode() in known) == (False, True)
 
 

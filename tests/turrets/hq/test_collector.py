@@ -15,18 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.kernel.http.json_depth import MOST_LEVELS
+from smartmob.turrets.hq.aggregation import OTHER_ERRORS, RunTotals
 from smartmob.turrets.hq.batch import Batch
-from smartmob.turrets.hq.collector import (
-    BATCH_ROWS,
-    MOST_ERROR_TEXTS,
-    MOST_TIMERS,
-    OTHER_ERRORS,
-    PLENTY_ROWS,
-    Collector,
-    Taken,
-    Totals,
-)
+from smartmob.turrets.hq.collector import Received, ResultCollector
+from smartmob.turrets.hq.pending_rows import BATCH_ROWS, ENOUGH_ROWS
 from smartmob.turrets.model import Counters
+from smartmob.turrets.protocol import MOST_ERROR_TEXTS, MOST_TIMERS
 from smartmob.turrets.slices import Distribution
 from tests.turrets.copied import rows_of
 from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
@@ -41,17 +35,17 @@ class Gathered:
 
     def __init__(self, begun: bool = True, **progress: int) -> None:
         self.complaints: list[tuple[bytes, str]] = []
-        self.collector = Collector(lambda frame, why: self.complaints.append((frame, why)))
+        self.collector = ResultCollector(lambda frame, why: self.complaints.append((frame, why)))
         if begun:
-            self.collector.begin(RUN, STARTED, progress, Totals(), Counters())
+            self.collector.begin(RUN, STARTED, progress, RunTotals(), Counters())
 
-    def take(self, *frames: bytes, passed: float = 5.0) -> Taken:
+    def take(self, *frames: bytes, passed: float = 5.0) -> Received:
         """Hand in messages `passed` seconds after the start."""
-        return self.collector.take(frames, STARTED + passed, WALL, passed)
+        return self.collector.receive(frames, STARTED + passed, WALL, passed)
 
     def cut(self, passed: float = 5.0, *, everything: bool = True) -> Batch:
         """Return the next batch."""
-        batch = self.collector.cut(STARTED + passed, passed, everything=everything)
+        batch = self.collector.next_batch(STARTED + passed, passed, everything=everything)
         assert batch is not None
         return batch
 
@@ -71,14 +65,14 @@ class TestStockResults:
             stock_result(epoch=STARTED + 1.6, scriptrun_time=0.3, error="boom"),
             stock_result(epoch=STARTED + 3.0, custom_timers={"page": 0.2}),
         )
-        assert taken.stock
+        assert taken.has_stock_results
         batch = gathered.cut()
-        assert [row.took for row in rows_of(batch)] == [0.1, 0.3, 0.01]
+        assert [row.duration for row in rows_of(batch)] == [0.1, 0.3, 0.01]
         assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
         assert _counts(batch) == {(1, ""): 2, (3, ""): 1, (3, "page"): 1}
         first = batch.slices[0].slice
         assert (first.total, first.minimum, first.maximum, first.errors) == (pytest.approx(0.4), 0.1, 0.3, {"boom": 1})
-        assert (batch.transactions, batch.errors, batch.folded) == (3, 1, 3)
+        assert (batch.transactions, batch.errors, batch.aggregated) == (3, 1, 3)
         totals = gathered.collector.totals
         assert (totals.transactions, totals.errors, totals.timers) == (3, 1, {"": 3, "page": 1})
 
@@ -130,11 +124,11 @@ class TestStockResults:
         gathered = Gathered()
         gathered.take(stock_result(epoch=STARTED + 1.0), passed=1.5)
         batch = gathered.cut(1.5, everything=False)
-        assert (batch.rows, batch.slices, batch.folded) == (1, [], 0)
+        assert (batch.rows, batch.slices, batch.aggregated) == (1, [], 0)
         gathered.take(stock_result(epoch=STARTED + 1.2), passed=2.0)
         gathered.take(stock_result(epoch=STARTED + 6.0), passed=6.0)
         batch = gathered.cut(6.0, everything=False)
-        assert (_counts(batch), batch.folded) == ({(1, ""): 2}, 2)
+        assert (_counts(batch), batch.aggregated) == ({(1, ""): 2}, 2)
         gathered.take(stock_result(epoch=STARTED + 1.0), passed=7.0)
         assert _counts(gathered.cut(7.0)) == {(1, ""): 1, (6, ""): 1}
 
@@ -143,23 +137,23 @@ class TestStockResults:
         gathered = Gathered()
         for chunk in range(45):
             gathered.take(*(stock_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
-        assert gathered.collector.full
+        assert gathered.collector.rows.has_full_batch
         sizes = []
         seen: list[float] = []
-        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
+        while (batch := gathered.collector.next_batch(STARTED, 5.0, everything=True)) is not None:
             sizes.append(batch.rows)
-            seen += [row.took for row in rows_of(batch)]
+            seen += [row.duration for row in rows_of(batch)]
         assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(45_000)])
 
     def test_plenty_does_not_wait_for_more(self) -> None:
         """Less than a whole batch is handed out at once, when it is worth a commit of its own."""
         gathered = Gathered()
-        gathered.take(*(stock_result() for _ in range(PLENTY_ROWS - 1)))
-        assert not gathered.collector.plenty
+        gathered.take(*(stock_result() for _ in range(ENOUGH_ROWS - 1)))
+        assert not gathered.collector.rows.has_enough
         gathered.take(stock_result())
-        assert (gathered.collector.plenty, gathered.collector.full) == (True, False)
-        assert gathered.cut(everything=False).rows == PLENTY_ROWS
-        assert not gathered.collector.plenty
+        assert (gathered.collector.rows.has_enough, gathered.collector.rows.has_full_batch) == (True, False)
+        assert gathered.cut(everything=False).rows == ENOUGH_ROWS
+        assert not gathered.collector.rows.has_enough
 
     def test_what_waits_is_weighed(self) -> None:
         """The weight grows with what comes and sinks with what is stored, to nothing."""
@@ -167,10 +161,10 @@ class TestStockResults:
         gathered.take(
             stock_result(custom_timers={"a": 1.0}), slices(RUN, 1, [slice_of(1, [n / 1000 for n in range(500)])])
         )
-        assert gathered.collector.weight > 2
-        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
-            gathered.collector.committed(batch)
-        assert (gathered.collector.weight, gathered.collector.pending) == (0, 0)
+        assert gathered.collector.rows.weight > 2
+        while (batch := gathered.collector.next_batch(STARTED, 5.0, everything=True)) is not None:
+            gathered.collector.rows.committed(batch)
+        assert (gathered.collector.rows.weight, gathered.collector.pending) == (0, 0)
 
     def test_texts_have_bounds(self) -> None:
         """A script that makes up a new error text, or timer, for each transaction does not fill the memory."""
@@ -190,7 +184,7 @@ class TestStockResults:
         gathered.take(stock_result())
         gathered.collector.end()
         gathered.take(stock_result())
-        assert (gathered.cut().folded, gathered.collector.counters.stale) == (1, 1)
+        assert (gathered.cut().aggregated, gathered.collector.counters.stale) == (1, 1)
 
 
 class TestNumberedMessages:
@@ -232,7 +226,7 @@ class TestNumberedMessages:
         taken = gathered.take(*frames)
         batch = gathered.cut()
         assert (batch.rows, _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
-        assert not taken.stock
+        assert not taken.has_stock_results
 
     def test_a_slice_that_cannot_be_read(self) -> None:
         """It is badly formed, and its number is still to come."""
@@ -323,7 +317,7 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
         nonlocal rows, folded
         if batch is not None:
             assert batch.run == UUID(RUN)
-            rows, folded = rows + batch.rows, folded + batch.folded
+            rows, folded = rows + batch.rows, folded + batch.aggregated
             for row in batch.slices:
                 whole = Distribution()
                 whole.merge(row.slice)
@@ -335,9 +329,9 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
         frame = stock_result(elapsed=0.0, epoch=STARTED + at, scriptrun_time=took, error="boom" if failed else "")
         gathered.take(frame, passed=at)
         if index % every == 0:
-            store(gathered.collector.cut(STARTED + at, at, everything=False))
+            store(gathered.collector.next_batch(STARTED + at, at, everything=False))
     gathered.collector.end()
-    while (batch := gathered.collector.cut(STARTED, 30.0, everything=True)) is not None:
+    while (batch := gathered.collector.next_batch(STARTED, 30.0, everything=True)) is not None:
         store(batch)
 
     assert rows == folded == counts["count"] == len(results)

@@ -196,5 +196,5 @@ async def test_a_restart_is_told(settings: Settings, recruit: Recruit) -> None:
 
 def test_bounds_fit_together() -> None:
     """Reading begins again before what waits is gone, and a batch is a part of what may wait."""
-    assert headquarters._READ_AGAIN_BELOW < headquarters.MOST_WAITING
+    assert headquarters.RESUME_ROWS < headquarters.PAUSE_ROWS
     assert Result.__struct_config__.gc is False

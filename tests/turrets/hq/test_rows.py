@@ -49,7 +49,7 @@ def test_every_column(count: int) -> None:
     assert rows[0] == Row(
         7, 20, pytest.approx(NOON + 0.000001), 1.5, NOON, 0.25, "a\ufffdb", '{"page":0.5}', "nav", "u1"
     )
-    plain = [(row.seq, row.elapsed, row.took, row.error, row.timers, row.name, row.uuid) for row in rows[1:]]
+    plain = [(row.seq, row.elapsed, row.duration, row.error, row.timers, row.name, row.uuid) for row in rows[1:]]
     assert plain == [(21 + n, 1.5, 0.25, "", None, None, None) for n in range(count)]
 
 
@@ -59,7 +59,7 @@ def test_rows_are_those_of_the_results(results: list[Result], first: int) -> Non
     rows = _encoded(results, first=first)
     assert [row.seq for row in rows] == [*range(first, first + len(results))]
     for row, result in zip(rows, results, strict=True):
-        assert (row.elapsed, row.epoch, row.took) == (result.elapsed, result.epoch, result.scriptrun_time)
+        assert (row.elapsed, row.epoch, row.duration) == (result.elapsed, result.epoch, result.scriptrun_time)
         assert row.moment == pytest.approx(result.epoch, abs=1e-6)
         assert row.error == text(result.error or "")
         assert (row.timers is None) == (not result.custom_timers)
@@ -72,7 +72,7 @@ def test_columns_that_differ_in_each_byte() -> None:
     figures = [(random.uniform(0, 1e9), random.uniform(-1e9, 1e9), random.random()) for _ in range(500)]
     results = [_result(elapsed=a, epoch=b, scriptrun_time=c) for a, b, c in figures]
     rows = _encoded(results, [NOON + place for place in range(500)])
-    assert [(row.elapsed, row.epoch, row.took) for row in rows] == figures
+    assert [(row.elapsed, row.epoch, row.duration) for row in rows] == figures
     assert [row.moment for row in rows] == [NOON + place for place in range(500)]
 
 

@@ -108,15 +108,15 @@ async def test_an_order_reaches_everybody() -> None:
 async def test_results_are_passed_on() -> None:
     """Only while somebody wants them, under the topic of the run."""
     async with _opened() as place:
-        assert not place.channel.wanted
+        assert not place.channel.has_subscribers
         subscriber = place.peer(zmq.SUB, place.channel.ports[2])
         subscriber.subscribe("run-1")
-        await until(lambda: place.channel.wanted)
+        await until(lambda: place.channel.has_subscribers)
         place.channel.republish(b"run-2", [b"no"])
         place.channel.republish(b"run-1", [b"a", b"b"])
         assert [await subscriber.recv_multipart() for _ in range(2)] == [[b"run-1", b"a"], [b"run-1", b"b"]]
         subscriber.close(linger=0)
-        await until(lambda: not place.channel.wanted)
+        await until(lambda: not place.channel.has_subscribers)
 
 
 async def test_a_message_that_is_too_long() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsHeard, StopAsked
+from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsReceived, StopRequested
 from smartmob.turrets.model import ENDED
 from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
 from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
@@ -126,7 +126,7 @@ class TestWaiting:
         """Nothing has fired, so it is over at once."""
         history = History()
         history.ask()
-        actions = history.tell(StopAsked("enough"))
+        actions = history.tell(StopRequested("enough"))
         assert (states(actions), orders(actions)) == (["stopped"], [])
         assert last_run(actions).reason == "enough"
 
@@ -202,7 +202,7 @@ class TestFiring:
             assert (history.state, lost(actions)) == ("running", [])
             history.tick(1.0)
             assert history.state == "draining"
-            assert history.machine.elapsed(history.now()) == pytest.approx(20)
+            assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
 
     def test_the_worst_health_is_kept(self) -> None:
         """A turret that was busy for a second is not forgiven."""
@@ -221,7 +221,7 @@ class TestDraining:
     def test_stopped_during_rampup(self) -> None:
         """The stop goes out at once, is repeated until the turret has obeyed, and the run ends as stopped."""
         history = _running()
-        actions = history.after(0.2).tell(StopAsked("enough"))
+        actions = history.after(0.2).tell(StopRequested("enough"))
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
         assert orders(history.tick(1.0)) == ["stop", "status_request"]
         history.tell(stock("ready"))
@@ -233,7 +233,7 @@ class TestDraining:
         history = _running()
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
-        history.after(1.5).tell(ResultsHeard())
+        history.after(1.5).tell(ResultsReceived())
         history.tick(0.6)
         assert history.state == "draining"
         history.tick(1.4)
@@ -314,7 +314,7 @@ class TestRestart:
         history = _running()
         history.pass_time(5, stock("Running"))
         later = history.restart(away=8.0)
-        assert (later.state, later.machine.passed(later.now())) == ("running", pytest.approx(13))
+        assert (later.state, later.machine.seconds_since_start(later.now())) == ("running", pytest.approx(13))
         assert orders(later.said) == ["status_request"]
         later.pass_time(6, stock("Running"))
         assert later.state == "running"
@@ -330,7 +330,7 @@ class TestRestart:
     def test_the_clock_was_set_back_meanwhile(self) -> None:
         """The run does not become longer than it was asked for."""
         later = _running().restart(away=-3600.0)
-        assert later.machine.passed(later.now()) == 0.0
+        assert later.machine.seconds_since_start(later.now()) == 0.0
 
     def test_it_waited(self) -> None:
         """It asks again."""
@@ -367,8 +367,8 @@ _EVENTS = st.one_of(
     st.builds(stock, st.sampled_from(["ready", "Running", "Aborted", "?"]), st.sampled_from(["a", "b"])),
     st.builds(ours, st.sampled_from(["ready", "Running"]), st.just("c"), st.sampled_from([None, RUN, "other"])),
     st.builds(Committed, st.sampled_from(["a", "c", "x"]), st.sampled_from([RUN, "other"]), st.integers(0, 9)),
-    st.builds(StopAsked, st.just("enough")),
-    st.just(ResultsHeard()),
+    st.builds(StopRequested, st.just("enough")),
+    st.just(ResultsReceived()),
     st.floats(0.01, 7.0),
 )
 
@@ -415,8 +415,8 @@ def test_turrets_beyond_a_number_are_left_out() -> None:
     for number in range(MOST_TURRETS + 10):
         history.tell(stock("busy" if number == 0 else "ready", f"u{number}"))
     assert len(history.machine.members()) == MOST_TURRETS
-    assert not history.machine.admits("another")
-    assert history.machine.admits("u1")
+    assert not history.machine.accepts("another")
+    assert history.machine.accepts("u1")
     assert history.state == "running"
 
 

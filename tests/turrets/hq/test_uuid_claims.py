@@ -52,5 +52,5 @@ def test_what_could_not_be_stored() -> None:
     claims.check(_said("u1"), "first")
     changes = claims.take_changes()
     claims.check(_said("u2"), "first")
-    claims.give_back(changes)
+    claims.restore_changes(changes)
     assert claims.changes == {"u1": None, "u2": "first"}

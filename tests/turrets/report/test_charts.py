@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from smartmob.turrets.model import Counters, Member, Summary, Trust
 from smartmob.turrets.report import charts
-from smartmob.turrets.report.charts import Found
+from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
 from tests.turrets.messages import slice_of
 from tests.turrets.report.test_trust import FINE
@@ -19,7 +19,7 @@ STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script><b>&amp;"
 
 
-def found(name: str = "night", timer: str = "page", **changes: Any) -> Found:
+def found(name: str = "night", timer: str = "page", **changes: Any) -> RunData:
     """Return a run of ten seconds with a timer, an error and the health of a turret."""
     findings = Findings(10.0, 5.0)
     for second in range(10):
@@ -35,13 +35,13 @@ def found(name: str = "night", timer: str = "page", **changes: Any) -> Found:
     summary = Summary(
         id="01a20788", name=name, state="finished", reason=None, started_at=STARTED,
         ended_at=STARTED + timedelta(seconds=12), duration=10.0, interval=5.0, transactions=20, errors=10, rate=2.0,
-        timers=findings.all_figures(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
+        timers=findings.all_stats(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
         turrets=[FINE], counters=Counters(), trust=Trust("yes", []),
     )  # fmt: skip
     return msgspec.structs.replace(summary, **changes), findings, health
 
 
-def _all(runs: list[Found]) -> list[charts.Chart]:
+def _all(runs: list[RunData]) -> list[charts.Chart]:
     drawn = [charts.throughput(runs), charts.curves(runs), charts.latency("", runs), charts.latency("page", runs)]
     drawn += [charts.heat(runs[0][1])]
     return drawn + [charts.turret_health(runs[0], column, 1.0, "s") for column in ("busiest", "lag", "memory")]
@@ -49,7 +49,7 @@ def _all(runs: list[Found]) -> list[charts.Chart]:
 
 def test_plotly_takes_them() -> None:
     """Each trace and layout has only what plotly knows, for one run, for two, and for one without anything."""
-    empty: Found = (found()[0], Findings(0.0, 5.0), [])
+    empty: RunData = (found()[0], Findings(0.0, 5.0), [])
     for runs in ([found()], [found(), found()], [empty], [found(), empty]):
         for chart in _all(runs):
             go.Figure(data=chart["data"], layout=chart["layout"])
@@ -92,7 +92,7 @@ def test_a_target_that_stood_still() -> None:
     findings = Findings(6.0, 6.0)
     findings.add([slice_of(second, [0.01]) for second in (0, 1, 3, 5, 6)])
     findings.close()
-    run: Found = (found()[0], findings, [])
+    run: RunData = (found()[0], findings, [])
     rate = charts.throughput([run])["data"][0]
     assert (rate["x"], rate["y"]) == ([0, 1, 2, 3, 4, 5], [1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     longest = charts.latency("", [run])["data"][3]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.model import TRANSACTION
+from smartmob.turrets.model import ALL_TRANSACTIONS
 from smartmob.turrets.report.findings import MOST_POINTS, Findings, heat_bound, heat_row
 from tests.turrets.messages import slice_of
 
@@ -28,7 +28,7 @@ def test_percentiles_of_many_slices() -> None:
     random.seed(7)
     values = [random.lognormvariate(-4, 1) for _ in range(20_000)]
     findings = _found(*(slice_of(number // 4, values[number::40]) for number in range(40)))
-    own = findings.figures("")
+    own = findings.stats("")
     exact = sorted(values)
     assert (own.count, own.min, own.max) == (20_000, exact[0], exact[-1])
     assert own.avg == pytest.approx(statistics.fmean(values))
@@ -44,7 +44,7 @@ def test_intervals_and_points() -> None:
         duration=10.0,
         interval=4.0,
     )
-    rows = findings.all_intervals()[TRANSACTION]
+    rows = findings.all_intervals()[ALL_TRANSACTIONS]
     assert [(row.at, row.figures.count, row.figures.errors) for row in rows] == [(0, 10, 4), (4, 26, 4), (8, 19, 2)]
     assert [row.figures.rate for row in rows] == [2.5, 6.5, 9.5]
     points = findings.timers[""].points
@@ -81,13 +81,13 @@ def test_a_slice_that_is_damaged() -> None:
     good = slice_of(0, [0.1, 0.2])
     wrong = msgspec.structs.replace(good, count=9)
     findings = _found(good, wrong)
-    assert (findings.damaged, findings.figures("").count) == (9, 2)
+    assert (findings.damaged, findings.stats("").count) == (9, 2)
 
 
 def test_nothing() -> None:
     """A run without results has figures without numbers."""
     findings = _found(duration=0.0)
-    own = findings.all_figures()[TRANSACTION]
+    own = findings.all_stats()[ALL_TRANSACTIONS]
     assert (own.count, own.min, own.percentiles, own.rate) == (0, None, {}, 0.0)
     assert (findings.all_intervals(), findings.error_texts(), findings.curve("")) == ({}, [], [])
 
