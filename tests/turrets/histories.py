@@ -1,4 +1,4 @@
-"""Histories of a headquarters, told event by event at chosen times."""
+"""Histories of a headquarters: events at chosen times."""
 
 from __future__ import annotations
 

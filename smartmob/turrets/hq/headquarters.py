@@ -306,8 +306,10 @@ class Headquarters:
                 continue
             if self._committing or self._collector.rows.has_enough:
                 continue
+            # After the sockets are closed no state changes any more, so one whole pass records the last one.
+            closing = self._closing
             await self._record_end()
-            if self._closing and not self.pending:
+            if closing and not self.pending:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COMMIT_SECONDS):

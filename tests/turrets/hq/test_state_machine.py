@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsReceived, StopRequested
-from smartmob.turrets.model import ENDED
+from smartmob.turrets.hq.state_machine import TRANSITIONS
+from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
 from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
 
@@ -19,6 +22,14 @@ def _briefings(actions: list[Action]) -> list[Briefing]:
     found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
     assert all(isinstance(briefing, Briefing) for briefing in found)
     return [briefing for briefing in found if isinstance(briefing, Briefing)]
+
+
+ALLOWED = {(state, following) for state, all_following in TRANSITIONS.items() for following in all_following}
+
+
+def _transitions(history: History) -> set[tuple[str, str]]:
+    """Return the pairs of states that followed each other in one run."""
+    return set(pairwise(states(history.said)))
 
 
 def _running(uuid: str = "u1") -> History:
@@ -391,10 +402,46 @@ class TestWhateverComes:
             if isinstance(action, Publish):
                 assert encode_order(action.order).startswith(b' {"command":')
                 assert b'"msg":' in encode_order(action.order)
-        order = ["waiting", "running", "draining", *ENDED]
-        places = [order.index(state) for state in states(history.said)]
-        assert places == sorted(places)
+        assert _transitions(history) <= ALLOWED
         assert sum(1 for state in states(history.said) if state in ENDED) <= 1
+
+
+def test_every_transition_happens() -> None:
+    """Each transition of the table in the code is made by some history."""
+    finished, lost_turret, stopped = _running(), _running(), _running()
+    for history in (finished, lost_turret):
+        history.pass_time(20, stock("Running"))
+    stopped.tell(StopRequested("enough"))
+    for history in (finished, stopped):
+        history.tell(stock("ready"))
+        history.pass_time(3, stock("ready"))
+    lost_turret.pass_time(8)
+    stopped_early, timed_out = History(), History()
+    stopped_early.ask()
+    stopped_early.tell(StopRequested("enough"))
+    timed_out.ask(wait=1)
+    timed_out.pass_time(2)
+    histories = (finished, lost_turret, stopped, stopped_early, timed_out)
+    assert set().union(*(_transitions(history) for history in histories)) == ALLOWED
+
+
+def _table(page: str, title: str) -> list[list[str]]:
+    """Return the rows of the first table after a title, without its head."""
+    part = page.partition(title)[2].partition("\n#")[0]
+    return [
+        [cell.strip().strip("`") for cell in line.strip("| ").split(" | ")]
+        for line in part.splitlines()
+        if line.startswith("| ")
+    ][1:]
+
+
+def test_the_states_and_transitions_are_documented() -> None:
+    """The tables of the page list the states and transitions of the code."""
+    page = (Path(__file__).parents[3] / "docs/reference/turret-protocol.md").read_text(encoding="utf-8")
+    assert [row[0] for row in _table(page, "## States of a run")] == list(STATES)
+    transitions = [(row[0], row[1]) for row in _table(page, "### Transitions")]
+    assert set(transitions) == ALLOWED
+    assert len(transitions) == len(ALLOWED)
 
 
 def test_many_turrets_that_wait() -> None:
