@@ -46,7 +46,7 @@ _ROUNDING = 1e-9  # keeps 99.9 % of 1000 values at the rank 999
 
 _OUTER, _INNER = struct.Struct(">II"), struct.Struct(">IIIIQQ")
 _OUTER_COOKIE, _INNER_COOKIE = 0x1C849304, 0x1C849303
-_COOKIE_MASK = ~0xF0
+_COOKIE_MASK = ~0xF0  # bits 4 to 7 of a cookie are the word size, which does not matter in V2
 MOST_UNPACKED = 1024 * 1024
 """Bytes of all unpacked histograms of one message; they are read in a tenth of a second."""
 _LONGEST_BYTES = 512 * 1024

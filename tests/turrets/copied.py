@@ -1,4 +1,4 @@
-"""Reads rows in the binary format of COPY, as PostgreSQL does."""
+"""A reader of rows in PostgreSQL's binary format of COPY."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EPOCH_2000 = 946_684_800
 
 @dataclass(frozen=True)
 class Row:
-    """A result as it goes to the database; `moment` in seconds since 1970."""
+    """A result as it is sent to the database; `moment` is in seconds since 1970."""
 
     batch: int
     seq: int

@@ -20,7 +20,7 @@ class Now(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the headquarters waits, in seconds.
+    """The times that the headquarters waits, in seconds.
 
     `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
     last one, so a run of them ends when no result has come for so long. `drain`: a draining run ends after so long even

@@ -60,40 +60,40 @@ def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
 
 def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
     for member in members:
-        who = f"{member.name} ({member.uuid[:8]})"
-        yield from _of_turret(member, who)
+        turret = f"{member.name} ({member.uuid[:8]})"
+        yield from _of_turret(member, turret)
     stock = sum(1 for member in members if not member.ours)
     if stock:
         yield Doubt(
             "warning",
-            f"{_count(stock, 'turret')} of OCT took part. Such a turret tells neither its load nor its last result, "
+            f"{_count(stock, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result, "
             "and starts a transaction only when the one before is over: while the target is frozen, it measures less.",
         )
 
 
-def _of_turret(member: Member, who: str) -> Iterator[Doubt]:
+def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
-        yield Doubt("bad", f"{who} was lost from {absence.since:%H:%M:%S} UTC{until}.")
+        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
     if member.status.strip().lower() in ("aborted", "killed"):
-        said = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
-        yield Doubt("bad", f"{who} ended as {member.status}{said}.")
+        reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
+        yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
     if member.twice:
-        yield Doubt("bad", f"Two turrets used the uuid of {who}.")
+        yield Doubt("bad", f"Two turrets used the uuid of {turret}.")
     if member.expected is not None and member.received < member.expected:
         missing = member.expected - member.received
-        yield Doubt("bad", f"{_count(missing, 'message')} of {who} did not arrive.")
+        yield Doubt("bad", f"{_count(missing, 'message')} of {turret} did not arrive.")
     if member.ours and member.expected is None:
-        yield Doubt("bad", f"{who} did not tell that it had sent everything.")
-    yield from _of_health(member, who)
+        yield Doubt("bad", f"{turret} did not report that it had sent everything.")
+    yield from _of_health(member, turret)
 
 
-def _of_health(member: Member, who: str) -> Iterator[Doubt]:
+def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
     if member.busiest >= BUSY:
         level, says = ("bad", "measured itself") if member.busiest >= VERY_BUSY else ("warning", "was near its limit")
-        yield _doubt(level, f"{who} {says}: it used {member.busiest:.0%} of a core.")
+        yield _doubt(level, f"{turret} {says}: it used {member.busiest:.0%} of a core.")
     if member.lag >= LAG:
-        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{who} stood still for {member.lag:.3g} s.")
+        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{turret} stood still for {member.lag:.3g} s.")
     report = member.report
     if report is None:
         return
@@ -102,14 +102,14 @@ def _of_health(member: Member, who: str) -> Iterator[Doubt]:
         level = "bad" if share >= VERY_LATE else "warning"
         if share >= LATE:
             yield _doubt(
-                level, f"{who} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
+                level, f"{turret} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
             )
     if report.never_started:
-        yield Doubt("bad", f"{who} had no free cannon for {_count(report.never_started, 'transaction')}.")
+        yield Doubt("bad", f"{turret} had no free cannon for {_count(report.never_started, 'transaction')}.")
     if report.dropped:
-        yield Doubt("bad", f"{who} had to drop {_count(report.dropped, 'result')}.")
+        yield Doubt("bad", f"{turret} had to drop {_count(report.dropped, 'result')}.")
     if report.paused:
-        yield Doubt("warning", f"{who} had to pause for {report.paused:.3g} s, since its results were not stored.")
+        yield Doubt("warning", f"{turret} had to pause for {report.paused:.3g} s, since its results were not stored.")
 
 
 def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:

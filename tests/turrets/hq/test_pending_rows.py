@@ -34,7 +34,7 @@ def test_a_batch_is_closed_when_it_is_full() -> None:
 
 
 def test_the_weight_of_all_rows_is_returned() -> None:
-    """Whether a batch is stored, or its rows are left out before."""
+    """Stored rows and rows that were left out before both count."""
     rows = _begun()
     rows.add_slices([SliceRow("good", slice_of(0, [0.1])), SliceRow("bad", slice_of(0, [0.1]))])
     whole = rows.weight

@@ -18,7 +18,7 @@ from tests.turrets.stored import Store
 STARTED = datetime(2026, 11, 23, 23, 59, 58, 123456, tzinfo=UTC)
 
 
-async def test_the_same_slices(store: Store) -> None:
+async def test_reaggregation_makes_the_same_slices(store: Store) -> None:
     """For a run over midnight, with timers and errors, also at the very beginning of a second."""
     run = uuid4()
     collector = ResultCollector(lambda frame, why: pytest.fail(why))
@@ -52,8 +52,8 @@ async def test_the_same_slices(store: Store) -> None:
     assert sum(part.count for part in after if not part.timer) == 81
 
 
-async def test_a_batch_that_is_given_twice(store: Store) -> None:
-    """What was committed without an answer is not stored again."""
+async def test_a_batch_is_stored_once(store: Store) -> None:
+    """A batch that was committed without an answer is not stored again."""
     run = uuid4()
     collector = ResultCollector(lambda frame, why: pytest.fail(why))
     collector.begin(str(run), STARTED.timestamp(), {}, RunTotals(), Counters())
@@ -68,8 +68,8 @@ async def test_a_batch_that_is_given_twice(store: Store) -> None:
     assert await store.reader.timer_counts(run) == {"": 2}
 
 
-async def test_nothing_to_fold(store: Store) -> None:
-    """A run without results has no slices afterwards."""
+async def test_a_run_without_results_has_no_slices(store: Store) -> None:
+    """Re-aggregation of it does nothing."""
     run = uuid4()
     await reaggregate(store.reader, store.writer, run, STARTED)
     assert await store.slices(run) == []

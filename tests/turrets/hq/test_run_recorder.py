@@ -41,8 +41,8 @@ async def test_only_the_last_state_is_written(store: Store) -> None:
     assert [member.status for member in await store.reader.members(UUID(run.id))] == ["Running"]
 
 
-async def test_nothing_was_on(store: Store) -> None:
-    """A run that is over, and one of another headquarters, are left alone."""
+async def test_only_an_active_run_of_this_headquarters_is_resumed(store: Store) -> None:
+    """A run that has ended, and one of another headquarters, stay as they are."""
     recorder, over, other = RunRecorder(store.reader, store.writer), _run(), _run()
     await store.writer.insert_run("here", over, b'{"run_time": 5.0}', None)
     await store.writer.update_run(replace(over, state="finished"), 0, 0, Counters())
@@ -53,8 +53,8 @@ async def test_nothing_was_on(store: Store) -> None:
     assert found.run == other
 
 
-async def test_two_that_were_on(store: Store) -> None:
-    """There is one run at a time, so the older one is marked as failed."""
+async def test_the_older_of_two_active_runs_fails(store: Store) -> None:
+    """There is one run at a time."""
     recorder, first = RunRecorder(store.reader, store.writer), _run("running")
     second = replace(_run(), created_at=NOW.replace(hour=13))
     for run in (first, second):
@@ -67,8 +67,8 @@ async def test_two_that_were_on(store: Store) -> None:
     assert (stored.state.state, stored.state.reason) == ("failed", "the service ended meanwhile")
 
 
-async def test_the_database_is_away(database_url: str) -> None:
-    """Nothing is forgotten: it is written when it is back."""
+async def test_states_are_kept_while_the_database_is_away(database_url: str) -> None:
+    """They are written when it is back."""
     async with proxy_to(database_url) as proxy, opened(proxy.url, patience=0.1) as store:
         recorder, run = RunRecorder(store.reader, store.writer), _run()
         await store.writer.insert_run("here", run, b'{"run_time": 5.0}', None)

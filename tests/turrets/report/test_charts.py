@@ -47,16 +47,16 @@ def _all(runs: list[RunData]) -> list[charts.Chart]:
     return drawn + [charts.turret_health(runs[0], column, 1.0, "s") for column in ("busiest", "lag", "memory")]
 
 
-def test_plotly_takes_them() -> None:
-    """Each trace and layout has only what plotly knows, for one run, for two, and for one without anything."""
+def test_plotly_accepts_all_charts() -> None:
+    """Traces and layouts have only known properties, for one run, for two, and for an empty one."""
     empty: RunData = (found()[0], Findings(0.0, 5.0), [])
     for runs in ([found()], [found(), found()], [empty], [found(), empty]):
         for chart in _all(runs):
             go.Figure(data=chart["data"], layout=chart["layout"])
 
 
-def test_only_traces_of_svg() -> None:
-    """They print sharply and need no program that is made at run time."""
+def test_all_traces_are_svg() -> None:
+    """They print sharply and need no code generated at run time."""
     kinds = {trace["type"] for chart in _all([found()]) for trace in chart["data"]}
     assert kinds == {"scatter", "heatmap"}
 
@@ -100,20 +100,20 @@ def test_a_target_that_stood_still() -> None:
     assert (longest["mode"], longest["marker"]["size"]) == ("lines+markers", [0, 0, 0, 5, 0, 0, 0])
 
 
-def test_latency_in_milliseconds() -> None:
-    """The longest of each second."""
+def test_latency_is_in_milliseconds() -> None:
+    """The longest of each second is shown."""
     longest = charts.latency("", [found()])["data"][3]
     assert longest["y"] == [20.0 * (second + 1) for second in range(10)]
 
 
-def test_two_runs() -> None:
-    """Their lines are told apart by name and by dash."""
+def test_the_lines_of_two_runs_differ() -> None:
+    """They differ by name and by dash."""
     data = charts.latency("", [found(), found()])["data"]
     assert [trace["name"] for trace in data[::4]] == ["p50 A", "p50 B"]
     assert {trace["line"]["dash"] for trace in data} == {"solid", "dot"}
 
 
-def test_names_are_texts() -> None:
-    """Plotly takes tags in names for formatting: none reaches it."""
+def test_names_contain_no_tags() -> None:
+    """Plotly interprets tags in names, so they are escaped."""
     for chart in (charts.curves([found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
         assert not any("<" in trace["name"] for trace in chart["data"])
