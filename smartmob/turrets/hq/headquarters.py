@@ -171,6 +171,11 @@ class Headquarters:
         committing = sum(batch.rows + len(batch.slices) + 1 for batch in self._committing)
         return self._collector.pending + committing
 
+    @property
+    def paused(self) -> bool:
+        """Return whether results are not read, because too many rows wait."""
+        return self._sockets.paused
+
     def _run(self) -> RunState | None:
         if self._ended_run is not None:
             return replace(self._ended_run, state="draining", ended_at=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -11,8 +13,16 @@ import zmq
 import zmq.asyncio
 
 from smartmob.app import build
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.hq import headquarters
+from smartmob.turrets.hq.headquarters import Headquarters
+from smartmob.turrets.hq.machine_events import RunRequested, RunState
+from smartmob.turrets.hq.run_recorder import RunRecorder
+from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import Result
 from tests.conftest import running
 from tests.kernel.proxy import proxy_to
@@ -20,6 +30,7 @@ from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
 from tests.turrets.runs import ask, get, post, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.stored import Store
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(90)
@@ -59,6 +70,38 @@ async def test_a_flood_is_stored_completely_and_in_order(lab: Any, recruit: Recr
     assert in_order
     await connection.close()
     assert (await get(lab, f"/turret-runs/{run['id']}/summary"))["transactions"] == FLOOD
+
+
+async def test_reading_pauses_while_too_many_rows_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as no batch is committed, the received rows are bounded; afterwards every result is stored, once."""
+    monkeypatch.setattr(headquarters, "PAUSE_ROWS", 2_000)
+    monkeypatch.setattr(headquarters, "RESUME_ROWS", 1_000)
+    count, run, tasks = 10_000, RunState(str(uuid4()), RunConfig(run_time=600), "waiting", clock.now()), TaskRegistry()
+    # It commits nothing until it is started.
+    writer = GroupCommitWriter("turrets", store.database, store.writer.commit)
+    hq = Headquarters("here", QUICK, writer, RunRecorder(store.reader, store.writer), EventBus(), insecure=False)
+    await hq.open(tasks)
+    await store.writer.insert_run("here", run, b'{"run_time": 600}', None)
+    orders, results, _ = hq.ports
+    async with connected(StockTurret("127.0.0.1", orders, results)) as turret:
+        hq.begin(RunRequested(run.id, run.config, run.created_at))
+        await turret.until_told("start")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(turret.fire(*({"elapsed": 0.1} for _ in range(count))))
+            await until(lambda: hq.paused or _received(hq) == count)
+            assert hq.paused
+            assert 2_000 <= _received(hq) < count
+            await writer.start(tasks)
+        await until(lambda: _received(hq) == count and hq.pending == 0)
+    await hq.close()
+    await writer.close()
+    await tasks.close()
+    assert (await store.reader.totals(UUID(run.id))).results == count
+
+
+def _received(hq: Headquarters) -> int:
+    snapshot = hq.snapshot()
+    return 0 if snapshot is None else snapshot.totals.transactions
 
 
 async def test_no_result_is_lost_while_the_database_is_away(
