@@ -143,7 +143,25 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: Count = 1
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class TurretCounts(msgspec.Struct, kw_only=True):
+    """The counts of a turret, or of one of its processes, in a run; `Report` explains them."""
+
+    users: Users = 0
+    transactions: Number = 0
+    errors: Number = 0
+    late_starts: Number = 0
+    lateness: Figure = 0.0
+    never_started: Number = 0
+    paused: Figure = 0.0
+
+    def add(self, other: TurretCounts) -> None:
+        """Add the counts of another process; of delays, the longest one is kept."""
+        for name in TurretCounts.__struct_fields__:
+            mine, its = getattr(self, name), getattr(other, name)
+            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+
+
+class Report(TurretCounts, kw_only=True):
     """The key `smartmob` of a status, sent to a headquarters of ours. Counts are those of the run.
 
     `sequence`: the last used number; `acknowledged`: the last number that the turret knows to be committed; `final`: no
@@ -161,14 +179,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Number = 0
     acknowledged: Number = 0
     final: bool = False
-    users: Users = 0
-    transactions: Number = 0
-    errors: Number = 0
-    late_starts: Number = 0
-    lateness: Figure = 0.0
-    never_started: Number = 0
     dropped: Number = 0
-    paused: Figure = 0.0
     reason: Text = ""
     health: Health | None = None
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import msgspec
-
-from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, encode
+from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, TurretCounts, encode
 from smartmob.turrets.slices import TRANSACTION, Distribution
 
 LATE = 0.010
@@ -23,30 +21,12 @@ LONGEST_NAME = 200
 UNNAMED = "(unnamed)"
 
 
-class Counts(msgspec.Struct, kw_only=True):
-    """Counts of one run, as in `protocol.Report`."""
-
-    users: int = 0
-    transactions: int = 0
-    errors: int = 0
-    late_starts: int = 0
-    lateness: float = 0.0
-    never_started: int = 0
-    paused: float = 0.0
-
-    def add(self, other: Counts) -> None:
-        """Add those of another process."""
-        for name in self.__struct_fields__:
-            mine, its = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
-
-
 class ResultBuffer:
     """Takes shots. With `raw` each becomes a message of the documented form, else they become slices."""
 
     def __init__(self, turret: str, epoch: float, *, raw: bool) -> None:
         """`epoch` is the start of the run in seconds since 1970."""
-        self.counts = Counts()
+        self.counts = TurretCounts()
         self.raw = raw
         self._turret = turret
         self._epoch = epoch

@@ -15,11 +15,10 @@ import zmq
 from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, decode_order, encode
+from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, TurretCounts, decode_order, encode
 from smartmob.turrets.turret import state_machine as machine
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script, ScriptError, describe, load
 from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
 from smartmob.turrets.turret.sockets import Keys, TurretSockets
@@ -69,7 +68,7 @@ class Turret:
         ports = (settings.hq_publisher, settings.hq_rc)
         self._wire = TurretSockets(settings.hq_address, ports, keys, self._hear, self._connected)
         self._outbox = Outbox()
-        self._counts = Counts()
+        self._counts = TurretCounts()
         self._dropped = 0
         self._misunderstood = 0
         self._watch, self._lag = SelfMonitor(), LagMeter()
@@ -182,7 +181,7 @@ class Turret:
 
     async def _firing(self, fire: machine.StartFiring) -> None:
         """Fire one run; whatever goes wrong ends the turret in the regular way."""
-        self._fire, self._counts, self._dropped = fire, Counts(), 0
+        self._fire, self._counts, self._dropped = fire, TurretCounts(), 0
         self._outbox = Outbox(numbered=fire.numbered)
         self._wire.use(self._outbox)
         guns: LoadGenerator
@@ -275,7 +274,7 @@ class Turret:
         counts = self._counts
         firing = self._fire is not None and self._fire.run == run
         if not firing:
-            counts = Counts()
+            counts = TurretCounts()
         self._longest_lag = max(self._longest_lag, self._lag.take())
         health = self._watch.look(self._workers.pids if self._workers is not None else (), self._longest_lag)
         if health.lag == self._longest_lag:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.turrets.protocol import TurretCounts
 from smartmob.turrets.turret import worker_pipe
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import ScriptError
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
 
@@ -28,7 +28,7 @@ class _Child:
     def __init__(self, process: subprocess.Popen[bytes], line: worker_pipe.WorkerPipe) -> None:
         self.process = process
         self.line = line
-        self.counts = Counts()
+        self.counts = TurretCounts()
         self.lag = 0.0
         self.loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -66,7 +66,7 @@ class Workers:
         """Fire until `cease`; return when all have ended. Raises RuntimeError when a process cannot, or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
-            child.counts, child.ended = Counts(), loop.create_future()
+            child.counts, child.ended = TurretCounts(), loop.create_future()
             if child.process.poll() is not None:
                 raise WorkerDied(_obituary(child))
             child.line.send(worker_pipe.FireMessage(plan))
@@ -88,7 +88,7 @@ class Workers:
 
     def take(self, *, everything: bool = False) -> ResultBatch:
         """Return what has come from the processes since the last time."""
-        counts = Counts()
+        counts = TurretCounts()
         for child in self._children:
             counts.add(child.counts)
         new, self._new = self._new, []

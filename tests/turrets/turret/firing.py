@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import Slice
+from smartmob.turrets.protocol import Slice, TurretCounts
 from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.turret import configuration
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script
 from smartmob.turrets.turret.user_pool import FiringPlan, UserPool
 
@@ -38,19 +37,19 @@ class Firing:
         plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
         self._fire = self._tasks.start("fire", self.battery.fire(plan))
 
-    def look(self) -> Counts:
+    def look(self) -> TurretCounts:
         """Take what is there."""
         shots = self.battery.take()
         self.slices += shots.slices
         self.frames += shots.frames
         return shots.counts
 
-    async def end(self, *, at_once: bool = False) -> Counts:
+    async def end(self, *, at_once: bool = False) -> TurretCounts:
         """Cease, and return what it came to."""
         self.battery.cease(at_once=at_once)
         return await self.ended()
 
-    async def ended(self) -> Counts:
+    async def ended(self) -> TurretCounts:
         """Return when it has ended by itself."""
         assert self._fire is not None
         await self._fire
