@@ -99,8 +99,7 @@ async def test_killed_and_started_again(lab: Any, turret_python: Path, tmp_path:
         hits = place.hits["/"]
 
     assert (over["state"], len(over["turrets"])) == ("finished", 3)
-    # What the dead one had under way is nobody's: at most a transaction of each of its cannons, and what it had not
-    # sent yet.
+    # The killed turret loses results: at most one transaction of each cannon, and those that it had not sent yet.
     assert hits - 200 < over["transactions"] <= hits
     summary = await get(lab, f"{path}/summary")
     assert summary["trust"]["verdict"] == "no"
