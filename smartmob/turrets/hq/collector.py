@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -22,14 +21,12 @@ from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.live_seconds import LiveSeconds
 from smartmob.turrets.hq.pending_rows import PendingRows
 from smartmob.turrets.hq.rows import Columns
+from smartmob.turrets.hq.stock_results import StockResult, decode_stock_results
 from smartmob.turrets.hq.uuid_claims import UuidClaims
 from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import (
-    LONGEST_TEXT,
     MOST_TIMERS,
     MOST_TURRETS,
-    Figure,
-    Name,
     Report,
     Result,
     Slice,
@@ -49,23 +46,6 @@ _AHEAD_SECONDS = 60.0
 """A slice may be of a second that is so far in the future."""
 _HEALTH_SECONDS = 0.5
 """The health of a turret is kept at most once in so many seconds."""
-
-
-class _StockResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A result with the documented keys and no others; it has no number."""
-
-    elapsed: Figure
-    epoch: Figure
-    scriptrun_time: Figure
-    error: Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)] = ""
-    custom_timers: Annotated[dict[Name, Figure], msgspec.Meta(max_length=MOST_TIMERS)] = {}
-    turret_name: Name | None = None
-
-    uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET
-    sequence: ClassVar[msgspec.UnsetType] = msgspec.UNSET
-
-
-_STOCK_RESULTS = msgspec.json.Decoder(_StockResult)
 
 
 @dataclass(slots=True)
@@ -138,12 +118,8 @@ class ResultCollector:
         public key of the turret that sent them, or "" where keys are not used.
         """
         self._now, self._since_start = now, since_start
-        try:
-            results = _STOCK_RESULTS.decode_lines(b"\n".join(frames))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._receive_one_by_one(frames, wall, sender)
-        # The numbers differ when a frame holds several messages, or when two frames make up one.
-        if len(results) != len(frames) or not results:
+        results = decode_stock_results(frames)
+        if not results:
             return self._receive_one_by_one(frames, wall, sender)
         self._keep_stock_results(results)
         return Received(results=frames, has_stock_results=True)
@@ -176,7 +152,7 @@ class ResultCollector:
 
     # -- single results -------------------------------------------------------------------------------------------
 
-    def _keep_stock_results(self, results: list[_StockResult]) -> None:
+    def _keep_stock_results(self, results: list[StockResult]) -> None:
         """Keep results without a number: all at once if they are of one second, which is three times as fast."""
         columns = Columns.of(results)
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
@@ -196,19 +172,19 @@ class ResultCollector:
         self._add_rows(columns)
         second.flush()
 
-    def _keep_results(self, results: Sequence[Result | _StockResult]) -> bool:
+    def _keep_results(self, results: Sequence[Result | StockResult]) -> bool:
         """Keep results of any kind; return whether some had no number."""
         if not self.rows.has_run:
             self.counters.stale += len(results)
             return False
         started, latest = self._started, max(self._now, self._started)
         horizon = self._since_start + _STALE_SECONDS
-        kept: dict[str, tuple[list[Result | _StockResult], list[float]]] = {"": ([], [])}
+        kept: dict[str, tuple[list[Result | StockResult], list[float]]] = {"": ([], [])}
         has_stock_results = False
         current, pending, second = -1, [], OpenSecond()
         for result in results:
             elapsed = result.elapsed
-            if isinstance(result, _StockResult) or result.sequence is msgspec.UNSET:
+            if isinstance(result, StockResult) or result.sequence is msgspec.UNSET:
                 has_stock_results = True
                 if elapsed > horizon:
                     # Its turret has fired for longer than this run: it is of an earlier run.
