@@ -38,7 +38,7 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
     events, runs, loads, jobs, hosts, marks = await asyncio.gather(
         process_events(services, start, end, most),
         services.metrics.runs.between(start, end, most),
-        services.turrets.runs_between(start, end, most),
+        services.turrets.queries.runs_between(start, end, most),
         services.commands.jobs.between(start, end, most),
         services.hosts.hosts("", _MAX_HOSTS),
         services.marks.marks(start, end, most),

@@ -15,7 +15,7 @@ from smartmob.hosts.model import Span as HostSpan
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.processes.model import Snapshot
-from smartmob.turrets.model import TRANSACTION, LiveFrame
+from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
 MAX_HOSTS = 200  # machines that the pages show
 _MAX_JOBS = 20  # running jobs on the overview
@@ -39,7 +39,7 @@ class ConsoleService:
         hosts, jobs = await asyncio.gather(
             services.hosts.hosts("", MAX_HOSTS), services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS)
         )
-        frame = services.turrets.viewers.current()
+        frame = services.turrets.live_view.current()
         return model.Now(
             at=clock.now(),
             news=news,
@@ -165,7 +165,7 @@ def _job(job: Job) -> model.JobNow:
 
 
 def _load(name: str, frame: LiveFrame) -> model.LoadNow:
-    timer = frame.timers.get(TRANSACTION)
+    timer = frame.timers.get(ALL_TRANSACTIONS)
     percentiles = timer.percentiles if timer is not None else {}
     return model.LoadNow(
         id=frame.id,

@@ -9,7 +9,7 @@ from smartmob.hosts.service import HostsService
 from smartmob.marks.service import MarksService
 from smartmob.metrics.service import MetricsService
 from smartmob.processes.service import ProcessesService
-from smartmob.turrets.service import TurretsService
+from smartmob.turrets.service.firing import TurretsService
 
 
 @dataclass(frozen=True, slots=True)

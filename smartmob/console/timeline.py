@@ -41,7 +41,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
         services.metrics.runs.between(start, end, MAX_RUNS),
-        services.turrets.runs_between(start, end, MAX_LOADS),
+        services.turrets.queries.runs_between(start, end, MAX_LOADS),
         services.commands.jobs.between(start, end, MAX_JOBS),
     )
     events, changed, marks = await asyncio.gather(
@@ -168,7 +168,7 @@ async def _load_course(services: Services, run: LoadRun) -> LoadCourse | None:
     if run.started_at is None:
         return None
     begun = run.started_at.timestamp()
-    points = (await services.turrets.course(run.id)).points
+    points = (await services.turrets.reports.course(run.id)).points
     return LoadCourse(
         id=run.id,
         name=run.name,

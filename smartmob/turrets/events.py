@@ -1,4 +1,4 @@
-"""What happens in the feature `turrets`, as it is told on the bus."""
+"""The events that the feature `turrets` publishes on the bus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run is over: `state` is finished, failed or stopped."""
+    """A run ended; `state` is finished, failed or stopped."""
 
     run_id: str
     name: str
@@ -26,7 +26,7 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class TurretSilent:
-    """A turret of a run was silent for too long."""
+    """A turret of a run was silent for too long, and is regarded as lost."""
 
     run_id: str
     uuid: str

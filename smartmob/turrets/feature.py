@@ -1,4 +1,4 @@
-"""How the feature `turrets` is put together of its dependencies."""
+"""The composition of the feature `turrets` from its dependencies."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from smartmob.turrets.host_load import HostLoadSource
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.run_recorder import RunRecorder
 from smartmob.turrets.routes import table as routes
-from smartmob.turrets.service import TurretsService
-from smartmob.turrets.store.partitions import FORMS
+from smartmob.turrets.service.firing import TurretsService
+from smartmob.turrets.store.partitions import FORMATS
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-PARTITIONS = FORMS
-"""The divided tables, with the form of the times in the names of their partitions."""
+PARTITIONS = FORMATS
+"""The partitioned tables, with the format of the times in the names of their partitions."""
 
 
 def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[TurretsService]:
     """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` tells the load of hosts."""
     settings = dependencies.settings
     reader, writer = TurretsReader(dependencies.database), TurretsWriter(dependencies.database)
-    live = dependencies.writer("turrets", writer.commit)
+    batches = dependencies.writer("turrets", writer.commit)
     hq = Headquarters(
         str(settings.data_dir),
         settings.turrets,
-        live,
+        batches,
         RunRecorder(reader, writer),
         dependencies.bus,
         insecure=settings.insecure,
     )
     service = TurretsService(hq, reader, writer, dependencies.bus, settings.turrets, host_load=host_load)
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
-    return Feature(service, table, live, start=lambda: service.open(dependencies.tasks), close=service.close)
+    return Feature(service, table, batches, start=lambda: service.open(dependencies.tasks), close=service.close)

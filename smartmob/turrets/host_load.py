@@ -1,4 +1,4 @@
-"""The load of machines while a run fires: what this room asks of whoever watches them, and what it makes of that."""
+"""The load of hosts while a run fires: the source that the composition root provides, and its use in a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smartmob.turrets.model import MachineLoad, Member
 
 
 class CpuLoad(Protocol):
-    """How busy the processors of a machine were, in percent."""
+    """The use of all processors of a host, in percent."""
 
     @property
     def avg(self) -> float:
@@ -19,35 +19,37 @@ class CpuLoad(Protocol):
 
     @property
     def max(self) -> float:
-        """Return the most."""
+        """Return the maximum."""
 
 
 class HostLoad(Protocol):
-    """A machine that has reported; `cpu` is None where it did not tell that."""
+    """The load of a host; `cpu` is None if the host did not report it."""
 
     @property
     def host(self) -> str:
-        """Return its name."""
+        """Return the name of the host."""
 
     @property
     def cpu(self) -> CpuLoad | None:
-        """Return how busy it was."""
+        """Return the use of its processors."""
 
 
 class HostLoadSource(Protocol):
-    """Knows machines that report their load."""
+    """A source of host load."""
 
     async def busy(self, start: datetime, end: datetime) -> Sequence[HostLoad]:
-        """Return the load of each machine from `start` until before `end`. Raises Unavailable."""
+        """Return the load of each host from `start` until before `end`. Raises Unavailable."""
 
 
 def loads_in_run(hosts: Iterable[HostLoad], members: Iterable[Member]) -> list[MachineLoad]:
-    """Return the load of the machines of a run, and on which of them its turrets said to be."""
-    fired = [member.report.host for member in members if member.report is not None]
+    """Return the load of the hosts in a run, and on which of them its turrets ran, by the names that they report."""
+    turret_hosts = [member.report.host for member in members if member.report is not None]
     return [
         MachineLoad(
-            *(load.host, load.cpu.avg, load.cpu.max),
-            fired=any(is_same_host(load.host, name) for name in fired),
+            host=load.host,
+            cpu_avg=load.cpu.avg,
+            cpu_max=load.cpu.max,
+            fired=any(is_same_host(load.host, name) for name in turret_hosts),
         )
         for load in hosts
         if load.cpu is not None

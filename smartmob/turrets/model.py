@@ -1,7 +1,6 @@
-"""What the headquarters stores and says: load tests ("runs"), the turrets that fired in them, and their figures.
+"""The data of load tests ("runs"): their configuration, state, turrets, statistics and live frames. No I/O.
 
-Durations are in seconds, times are aware UTC times, `cpu` is a share of one core (0.66 means 66 %). This module does no
-I/O.
+Durations are in seconds, times are aware UTC times, `cpu` and `busiest` are shares of one core (0.66 means 66 %).
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import msgspec
 
 from smartmob.turrets.protocol import Report
 
-TRANSACTION = "All transactions"
-"""Under this name the figures of the transactions as such stand beside those of the timers."""
+ALL_TRANSACTIONS = "All transactions"
+"""The name of the statistics of the transactions themselves, beside those of the timers."""
 
 STATES = ("waiting", "running", "draining", "finished", "failed", "stopped")
 ENDED = ("finished", "failed", "stopped")
@@ -27,7 +26,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One turret of a project; further keys go to its script. `canons` is how the protocol's text spells `cannons`."""
+    """One turret of a project; further keys go to its script. `canons` is the protocol's own spelling of `cannons`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     script: str = ""
@@ -37,7 +36,7 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration of a project (its `config.json`); the keys of the original, and others are kept."""
+    """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too."""
 
     run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -57,18 +56,18 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """A time in which a turret was silent; it has not come back while `until` is null."""
+    """A span in which a turret was silent; while `until` is null, it has not come back."""
 
     since: datetime
     until: datetime | None = None
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A turret in a run. `lost` tells when it was silent for too long; `report` is the last one of a turret of ours.
+    """A turret in a run. `lost` lists the spans in which it was silent; `report` is the last one of a turret of ours.
 
-    `busiest` and `lag` are the worst that it reported: cores that its busiest process used, and seconds for which its
-    event loop kept a due call waiting. `received` of its `expected` numbered messages are stored; `twice` tells that
-    two turrets use its uuid.
+    `busiest` and `lag` are the highest reported values: cores used by its busiest process, and seconds for which its
+    event loop delayed a due call. `received` of its `expected` numbered messages are stored. `twice` means that two
+    turrets use its uuid.
     """
 
     uuid: str
@@ -91,9 +90,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """What came besides the results of a run: badly formed messages, results of an earlier run, numbers sent twice.
+    """The counts of irregular messages in a run.
 
-    `dropped` could not be stored; `restarts` is how often the headquarters was started again while the run was on.
+    `malformed`: messages that could not be read; `stale`: results of an earlier run; `again`: repeated numbered
+    messages; `dropped`: results that could not be stored; `restarts`: restarts of the headquarters during the run.
     """
 
     malformed: int = 0
@@ -104,7 +104,7 @@ class Counters(msgspec.Struct, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A load test. It fires from `started_at` to `ceased_at` and is over at `ended_at`; `reason` says why it failed."""
+    """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed."""
 
     id: str
     name: str
@@ -127,7 +127,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunDetails(Run, frozen=True, kw_only=True):
-    """A load test with its turrets and its configuration as it was given."""
+    """A load test with its turrets and its configuration as it was received."""
 
     turrets: list[Member]
     config: dict[str, Any]
@@ -141,7 +141,7 @@ class RunList(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one timer; `late` counts those whose start came too late, which their latency includes."""
+    """The statistics of one timer; `late` counts late starts, whose delay is part of their latency."""
 
     count: int
     errors: int
@@ -155,7 +155,7 @@ class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The transactions of a stretch of time, which begins `at` seconds after the start; latencies are seconds."""
+    """The transactions of a time step that begins `at` seconds after the start; latencies are in seconds."""
 
     at: float
     rate: float
@@ -167,7 +167,7 @@ class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """How the transactions of a run did over time; stretches without any are left out."""
+    """The transactions of a run over time; steps without a transaction are left out."""
 
     id: str
     started_at: datetime | None
@@ -175,30 +175,30 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one timer from `at` (seconds after the start) to the next interval."""
+    """The statistics of one timer from `at` (seconds after the start) to the next interval."""
 
     at: float
     figures: TimerStats
 
 
 class ErrorText(msgspec.Struct, frozen=True):
-    """How often an error was told in the same words."""
+    """The count of errors with the same text."""
 
     text: str
     count: int
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """Something that speaks against a run's figures: `level` is `warning` or `bad`."""
+    """A reason not to trust the statistics of a run; `level` is `warning` or `bad`."""
 
     level: Literal["warning", "bad"]
     what: str
 
 
 class MachineLoad(msgspec.Struct, frozen=True):
-    """How busy a machine that reports was while the run fired: its processors in percent, on average and at most.
+    """The load of a machine while the run fired: its processors in percent, on average and at most.
 
-    `fired` tells that a turret of the run was on it, as far as turrets tell the name of their machine.
+    `fired` means that a turret of the run was on it, as far as turrets report the names of their machines.
     """
 
     host: str
@@ -208,14 +208,14 @@ class MachineLoad(msgspec.Struct, frozen=True):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """Can this run be trusted? `verdict` is `yes`, `with care` or `no`, `doubts` tell why."""
+    """The verdict whether a run can be trusted: `yes`, `with care` or `no`, with the reasons against it."""
 
     verdict: Literal["yes", "with care", "no"]
     doubts: list[Doubt]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run found. `duration` is the time in which it fired, `rate` transactions in each second of it."""
+    """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second."""
 
     id: str
     name: str
@@ -238,7 +238,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
-    """A turret as a live frame shows it."""
+    """A turret in a live frame."""
 
     uuid: str
     name: str
@@ -251,7 +251,7 @@ class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
-    """A timer in the last second that is complete, and its count since the start."""
+    """A timer in the last complete second; `total` is its count since the start."""
 
     total: int
     count: int
@@ -261,7 +261,7 @@ class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """One second of a run: `elapsed` since its start, `rate` and `error_rate` in the last complete second."""
+    """The state of a run, once a second: `elapsed` since its start, `rate` and `error_rate` of the last second."""
 
     id: str
     state: State
@@ -279,7 +279,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """Where the headquarters listens: for orders' subscribers, for results, and where it passes results on."""
+    """The address and ports of the headquarters: of orders, of results, and of republished results."""
 
     host: str
     publish_port: int
@@ -288,7 +288,7 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class TurretList(msgspec.Struct, frozen=True):
-    """The headquarters, if the service is one, and the turrets that it has heard lately."""
+    """The headquarters, or null if the service is none, and the turrets that it heard lately."""
 
     headquarters: Ports | None
     turrets: list[Member]

@@ -1,4 +1,4 @@
-"""The project that a run is asked for with: its configuration, as JSON or in a package. No I/O besides memory."""
+"""The project of a requested run: its configuration, as JSON or in a package. No I/O except in memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from smartmob.errors import InvalidInput, TooLarge
 from smartmob.turrets.model import RunConfig
 
 CONFIG = "config.json"
-_LONGEST_CONFIG = 1024 * 1024
-_MOST_MEMBERS = 10_000
-_MOST_UNPACKED = 512 * 1024 * 1024
+_LONGEST_CONFIG_BYTES = 1024 * 1024
+_MOST_FILES = 10_000
+_MOST_UNPACKED_BYTES = 512 * 1024 * 1024
 
 DECODER = msgspec.json.Decoder(RunConfig)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A configuration, as it was given too, and the package that it came in."""
+    """A configuration, its JSON as it was received, and the package that contained it."""
 
     config: RunConfig
     raw: bytes
@@ -31,9 +31,9 @@ class Project:
 
 
 def find_config(package: bytes) -> bytes:
-    """Return the `config.json` of a package: a tar, compressed or not, of a project or of its folder.
+    """Return the `config.json` of a package: a tar archive, compressed or not, of a project or of its folder.
 
-    Nothing is written anywhere, and no more is unpacked than a package can need. Raises InvalidInput.
+    Nothing is written to disk, and the number and size of the files are bounded. Raises InvalidInput and TooLarge.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
@@ -46,12 +46,12 @@ def _find_config(archive: tarfile.TarFile) -> bytes:
     unpacked = 0
     for number, member in enumerate(archive, start=1):
         unpacked += member.size
-        if number > _MOST_MEMBERS or unpacked > _MOST_UNPACKED:
-            raise TooLarge(f"the package has more than {_MOST_MEMBERS} files or {_MOST_UNPACKED} bytes unpacked")
+        if number > _MOST_FILES or unpacked > _MOST_UNPACKED_BYTES:
+            raise TooLarge(f"the package has more than {_MOST_FILES} files or {_MOST_UNPACKED_BYTES} bytes unpacked")
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
         if member.isfile() and parts[-1:] == [CONFIG] and len(parts) <= 2:
-            if member.size > _LONGEST_CONFIG:
-                raise TooLarge(f"{member.name} has more than {_LONGEST_CONFIG} bytes")
+            if member.size > _LONGEST_CONFIG_BYTES:
+                raise TooLarge(f"{member.name} has more than {_LONGEST_CONFIG_BYTES} bytes")
             file = archive.extractfile(member)
             assert file is not None
             return file.read()

@@ -1,31 +1,31 @@
 """The messages between a headquarters and its turrets, over ZeroMQ: JSON, UTF-8, one message a frame. No I/O.
 
-Two dialects share the sockets (PUB for orders, PULL for what turrets say):
+Two dialects share the sockets (PUB for orders, PULL for the messages of turrets):
 
-*The documented one* (OCT, seed 004): orders `{"command", "msg"}`; statuses; one message for each result.
+*The documented dialect* (OCT, seed 004): orders `{"command", "msg"}`; statuses; one message for each result.
 
-*Ours on top of it*, which a turret and a headquarters of OCT do not notice. A headquarters that is ours adds the key
-`smartmob` (a `Briefing`) to every order. A turret that has seen it adds `smartmob` (a `Report`) to its statuses and
-sends slices or numbered results; towards a headquarters that has not said so, it sends the documented keys only.
+*Our extension*, which turrets and headquarters of OCT ignore. A headquarters of ours adds the key `smartmob` (a
+`Briefing`) to every order. A turret of ours that has seen it adds `smartmob` (a `Report`) to its statuses and sends
+slices or numbered results. To a headquarters without that key it sends the documented keys only.
 
-How our two sides agree:
+The rules of the extension:
 
-1. **Orders are a state, not an event.** The headquarters repeats a `status_request` once a second whose briefing says
-   what should be: which run there is, in how many seconds it starts (negative: it is under way), how long it fires,
-   whether it was stopped. A turret that missed an order, came late, or came back, does what the next one says. `start`
-   and `stop` are sent besides for turrets of OCT, with the same briefing. Times are relative, so that clocks do not
-   matter: the turret keeps the earliest start that a briefing of the run gave it (the one that travelled fastest).
-2. **A turret ends by itself** after `run_time` seconds. If the headquarters falls silent, it goes on firing until
-   then. A briefing without the run, or with another one, ends it at once, and what was not acknowledged is thrown away.
-3. **Nothing is lost or counted twice.** For each run a turret numbers what it delivers: `sequence` is 1, 2, 3, … over
-   its `Slices` and numbered `Result`s. The headquarters stores of each turret only what has the next number; what has a
-   lower one is a repetition and is dropped, what has a higher one came after a loss and is dropped, too. It repeats in
-   each briefing, for each turret (`acknowledged[uuid]`), the highest number that is committed with all before it. The
-   turret keeps what is not acknowledged; if that number stays behind for `REPEAT_SECONDS`, it sends everything behind
-   it again. The number must survive a restart of the headquarters (it is a fact of the database, not of the process).
-4. **The end is counted.** After its last delivery a turret says `final` in its report, with `sequence` the last number
-   that it gave out (0: nothing). The run is complete when every turret of ours said so and `acknowledged` has come to
-   that number. A turret goes back to ready when it has seen that, or when the briefing no longer has the run.
+1. **Orders are a state, not an event.** Once a second, the headquarters sends a `status_request` whose briefing
+   describes the wanted state: the run, in how many seconds it starts (negative: it has started), how long it fires, and
+   whether it was stopped. A turret that missed an order, came late or came back follows the next briefing. `start` and
+   `stop` are sent, too, for turrets of OCT, with the same briefing. Times are relative, so clocks do not matter: the
+   turret keeps the earliest start that the briefings of the run gave it (that of the fastest delivery).
+2. **A turret stops by itself** after `run_time` seconds, also when the headquarters is silent. A briefing without the
+   run, or with another one, stops it at once, and unacknowledged messages are discarded.
+3. **No result is lost or counted twice.** For each run, a turret numbers its `Slices` and numbered `Result`s:
+   `sequence` is 1, 2, 3, …. The headquarters stores of each turret only the message with the next number. A lower
+   number is a repetition, a higher one follows a loss; both are dropped. Each briefing has for each turret
+   (`acknowledged[uuid]`) the highest number that is committed with all before it. The turret keeps the messages after
+   that number, and sends them again if it has not changed for `REPEAT_SECONDS`. The number is read from the database
+   after a restart of the headquarters.
+4. **The end is counted.** After its last message, a turret sends a report with `final` and the last number as
+   `sequence` (0: there was no message). The run is complete when every turret of ours has done so and all their numbers
+   are acknowledged. A turret is ready again when it has seen that, or when the briefing no longer has the run.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ import msgspec
 from smartmob.errors import InvalidInput
 
 PROTOCOL = 1
-"""The version of our dialect."""
+"""The version of our extension."""
 
 LONGEST_MESSAGE = 4 * 1024 * 1024
-"""Bytes of one message; a turret makes none longer, and a headquarters sets ZMQ_MAXMSGSIZE to it."""
+"""Bytes of one message: turrets make none longer, and the headquarters sets ZMQ_MAXMSGSIZE to it."""
 
 LONGEST_ERROR = 1000
 """Characters of an error text that a turret sends; the rest is cut off."""
 
 ORDER_SECONDS = 1.0
-"""The headquarters repeats its orders so often. Never more often: turrets of OCT answer each."""
+"""The time between two repetitions of an order. It is not shorter, since turrets of OCT answer each order."""
 
 STATUS_SECONDS = 2.0
-"""A turret sends a status at least so often, unasked, too."""
+"""A turret sends a status at least once in so many seconds, also without an order."""
 
 REPEAT_SECONDS = 5.0
-"""A turret sends again what was not acknowledged when the acknowledged number has not moved for so long."""
+"""A turret repeats unacknowledged messages when the acknowledged number has not changed for so long."""
 
 LONGEST_NAME = 300
 """Characters of a name: of a turret, a timer, a uuid."""
@@ -72,7 +72,7 @@ MOST_SLICES = 1_000
 """Slices of one message."""
 
 LONGEST_HISTOGRAM = 300_000
-"""Characters of a histogram: 9 bytes for each of its counters, as base64, are fewer."""
+"""Characters of a histogram: 9 bytes for each of its 23,552 counters take fewer as base64."""
 
 MOST_ERROR_TEXTS = 200
 """Different error texts of one slice."""
@@ -89,10 +89,10 @@ Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
 
 class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a turret must know about a run. `starts_in` counts from the sending of the order, in seconds.
+    """The run in a briefing. `starts_in` is in seconds from the sending of the order; negative after the start.
 
-    `run_time` is how many seconds it fires; `stopped` ends it now, in the regular way (results are still delivered).
-    `context` is given to the transactions, as that of `set_transaction_context`.
+    `run_time` is for how many seconds it fires; `stopped` stops it now (its results are still delivered). `context` is
+    passed to the transactions, like that of `set_transaction_context`.
     """
 
     id: str
@@ -104,10 +104,10 @@ class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Briefing(msgspec.Struct, frozen=True, kw_only=True):
-    """The key `smartmob` of an order: the headquarters is ours, and this is what should be.
+    """The key `smartmob` of an order: the state that a headquarters of ours wants.
 
-    `headquarters` is any text that names the service (the same after a restart). `run` is null while there is none.
-    `acknowledged` has for each uuid the highest number of this run that is committed with all before it.
+    `headquarters` names the service (the same after a restart). `run` is null while there is none. `acknowledged` has
+    for each uuid the highest number of this run that is committed with all before it.
     """
 
     protocol: int
@@ -117,9 +117,9 @@ class Briefing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `msg` is a text, an object for `set_transaction_context`, and may be null for `status_request`.
+    """An order. `msg` is a text; it is an object for `set_transaction_context` and may be null for `status_request`.
 
-    Turrets of OCT need the key `msg` in each order, and an object in that of `set_transaction_context`.
+    Turrets of OCT need the key `msg` in each order, and an object in `set_transaction_context`.
     """
 
     command: str
@@ -128,11 +128,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How a turret does, over the time since its last report.
+    """The health of a turret since its last report.
 
-    `cpu`: cores that its processes used (1.0 is one core); `busiest`: the same of its busiest process; `cores`: how
-    many the machine gives it. `lag`: the longest time that its event loop kept a due call waiting, in seconds.
-    `memory`: bytes of all its processes.
+    `cpu`: cores used by its processes (1.0 is one core); `busiest`: cores used by its busiest process; `cores`: those
+    that it may use. `lag`: the longest delay of a due call of its event loop, in seconds. `memory`: bytes of all its
+    processes.
     """
 
     cpu: Figure
@@ -143,14 +143,33 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: Count = 1
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The key `smartmob` of a status, towards a headquarters that is ours. Counts are those of the run.
+class TurretCounts(msgspec.Struct, kw_only=True):
+    """The counts of a turret, or of one of its processes, in a run; `Report` explains them."""
 
-    `sequence`: the last number given out; `acknowledged`: the last one that the turret knows to be committed; `final`:
-    nothing more will be numbered. `users`: cannons that fire now. `late_starts`: transactions of the open model that
-    began later than intended by more than 10 ms, `lateness` the longest such delay in seconds; `never_started`: those
-    that were due before the end and found no free cannon. `dropped`: results that could not be kept. `paused`: seconds
-    for which firing had to wait since too much was not acknowledged. `reason`: why it was aborted.
+    users: Users = 0
+    transactions: Number = 0
+    errors: Number = 0
+    late_starts: Number = 0
+    lateness: Figure = 0.0
+    never_started: Number = 0
+    paused: Figure = 0.0
+
+    def add(self, other: TurretCounts) -> None:
+        """Add the counts of another process; of delays, the longest one is kept."""
+        for name in TurretCounts.__struct_fields__:
+            mine, its = getattr(self, name), getattr(other, name)
+            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+
+
+class Report(TurretCounts, kw_only=True):
+    """The key `smartmob` of a status, sent to a headquarters of ours. Counts are those of the run.
+
+    `sequence`: the last used number; `acknowledged`: the last number that the turret knows to be committed; `final`: no
+    further message will get a number. `users`: cannons that fire now. `late_starts`: transactions of the open model
+    that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
+    `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
+    kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `reason`: why
+    the turret was aborted.
     """
 
     protocol: Count
@@ -160,22 +179,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Number = 0
     acknowledged: Number = 0
     final: bool = False
-    users: Users = 0
-    transactions: Number = 0
-    errors: Number = 0
-    late_starts: Number = 0
-    lateness: Figure = 0.0
-    never_started: Number = 0
     dropped: Number = 0
-    paused: Figure = 0.0
     reason: Text = ""
     health: Health | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """A status of a turret. The seed writes `canons`, turrets of OCT 0.2.4 and later `cannons`: see `users`.
+    """A status of a turret. The seed has the key `canons`, turrets of OCT 0.2.4 and later send `cannons`: see `users`.
 
-    Known texts of `status` are those of `Condition`, in any case; any other text is possible.
+    `status` is mostly one of the texts of `Condition`, in upper or lower case; any other text is possible.
     """
 
     turret: Name = ""
@@ -189,7 +201,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """Return the uuid; a turret that does not send one is known by its name."""
+        """Return the uuid, or the name of a turret that sends no uuid."""
         return self.uuid or self.turret
 
     @property
@@ -220,9 +232,9 @@ class Result(msgspec.Struct, kw_only=True, gc=False):
     """The result of one transaction.
 
     `elapsed`: seconds from the start of the run to the end of the transaction; `epoch`: its time in seconds since 1970
-    (whole ones from turrets of OCT); `scriptrun_time`: how long it took, in seconds (in the open model from the
-    intended start); `error`: "" or the text of the exception; `custom_timers`: seconds by name. The last three are
-    there where both sides are ours and the run has `"results": "raw"`.
+    (whole seconds from turrets of OCT); `scriptrun_time`: its duration in seconds (in the open model from the intended
+    start); `error`: "" or the text of the exception; `custom_timers`: seconds by name. `uuid`, `run` and `sequence` are
+    sent when both sides are ours and the run has `"results": "raw"`.
     """
 
     elapsed: Figure
@@ -237,12 +249,12 @@ class Result(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one timer of one turret measured in one second of a run.
+    """The values of one timer of one turret in one second of a run.
 
-    `second`: whole seconds since the start of the run, by the end of the transaction; `timer`: its name, "" for the
+    `second`: whole seconds from the start of the run to the end of the transaction; `timer`: its name, "" for the
     transaction itself. `count` values with the sum `total` and the sum of squares `squares` (seconds), from `minimum`
     to `maximum`. `histogram`: an HdrHistogram of whole microseconds, in the V2 compressed format as base64 (see
-    `slices`). Only with the timer "": `errors` (how often each text) and `late` (late starts of the open model).
+    `slices`). Only with the timer "": `errors` (the count of each text) and `late` (late starts of the open model).
     """
 
     second: Count
@@ -258,7 +270,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
-    """Slices of one turret under one number: some timers of some seconds. A second may come in several parts."""
+    """Slices of one turret with one number: some timers of some seconds. A second may come in several messages."""
 
     slices: Annotated[list[Slice], msgspec.Meta(max_length=MOST_SLICES)]
     turret: Name
@@ -268,7 +280,7 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Incoming(Result, kw_only=True, gc=False):
-    """Reads a result, which is most of what comes, and tells the other kinds by their keys in the same pass."""
+    """A result, which most messages are, with the keys by which the other kinds are recognised in the same pass."""
 
     elapsed: Figure = math.nan
     epoch: Figure = math.nan
@@ -289,9 +301,9 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def decode(frame: bytes) -> Result | Status | Slices:
-    """Return what a turret sent. A status is what has the key `status`, whatever its texts say.
+    """Return the message in a frame of a turret. Only the key `status` makes a message a status, not a word in a text.
 
-    Raises InvalidInput, with the reason, for what is no message: not JSON, a missing key, a number that is none.
+    Raises InvalidInput, with the reason, if it is not JSON, a key is missing or a value is not of its type.
     """
     try:
         message = _INCOMING.decode(frame)
@@ -299,7 +311,7 @@ def decode(frame: bytes) -> Result | Status | Slices:
         return _other(frame, error)
     if message.status is not msgspec.UNSET or message.slices is not msgspec.UNSET:
         return _other(frame, None)
-    # A number that is missing, infinite or none at all makes the sum something that is not finite.
+    # The sum is finite only if each number is there and finite.
     if not math.isfinite(message.elapsed + message.epoch + message.scriptrun_time):
         raise InvalidInput("elapsed, epoch and scriptrun_time must be there and be finite numbers")
     if message.custom_timers:
@@ -314,13 +326,13 @@ def decode(frame: bytes) -> Result | Status | Slices:
 
 
 def printable(name: str) -> str:
-    """Return a name as it is shown: not too long, and with a mark in the place of what is no printable character."""
+    """Return a name for display: cut off after 300 characters, with U+FFFD in place of unprintable characters."""
     name = name[:LONGEST_NAME]
     return name if name.isprintable() else _UNPRINTABLE.sub("\ufffd", name)
 
 
 def _other(frame: bytes, error: Exception | None) -> Status | Slices:
-    """Return a status or slices: also what is no result since a key that it shares with one has another type."""
+    """Return a message that is not a result, as a status or slices; `error` is why it is not a result."""
     try:
         keys = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
         if "status" in keys:
@@ -333,7 +345,7 @@ def _other(frame: bytes, error: Exception | None) -> Status | Slices:
 
 
 def _finite(status: Status) -> Status:
-    """Return the status if its numbers are some; their bounds let through what is not a number."""
+    """Return the status if its numbers are finite; msgspec's bounds let NaN through."""
     numbers: list[object] = [status.rampup, status.cannons, status.canons]
     if isinstance(report := status.smartmob, Report):
         numbers += [report.lateness, report.paused]
@@ -345,7 +357,7 @@ def _finite(status: Status) -> Status:
 
 
 def _checked(batch: Slices) -> Slices:
-    """Return the batch if its numbers can be."""
+    """Return the batch if its numbers are in their ranges."""
     if batch.sequence < 1:
         raise InvalidInput.at("$.sequence", "numbers begin with 1")
     for index, part in enumerate(batch.slices):
@@ -357,21 +369,24 @@ def _checked(batch: Slices) -> Slices:
 
 
 def decode_order(frame: bytes) -> tuple[str, Order]:
-    """Return the channel of an order ("": for everybody; else a uuid) and the order; raises InvalidInput."""
+    """Return the channel of an order ("": all turrets; else a uuid) and the order. Raises InvalidInput."""
     channel, _, text = (b"", b"", frame) if frame.startswith(b"{") else frame.partition(b" ")
     try:
         return channel.decode(), _ORDER.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"an order that cannot be read: {error}") from None
+        raise InvalidInput(f"the order cannot be read: {error}") from None
 
 
 def encode_order(order: Order) -> bytes:
-    """Return the frame of an order to everybody, the only ones that turrets of OCT survive: it begins with a blank."""
+    """Return the frame of an order to all turrets: the empty channel, a blank and JSON.
+
+    Turrets of OCT end with an error at an order with a channel.
+    """
     return b" " + _ENCODER.encode(order)
 
 
 def encode(message: Status | Result | Slices) -> bytes:
-    """Return the frame of what a turret says; what is not set is left out."""
+    """Return the frame of a message of a turret, without the keys that are not set."""
     return _ENCODER.encode(message)
 
 

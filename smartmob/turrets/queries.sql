@@ -11,7 +11,7 @@ SET state = $2, reason = $3, stop_asked = $4, started_at = $5, ceased_at = $6, e
     transactions = $8, errors = $9, counters = $10
 WHERE run_id = $1;
 
--- name: keep_summary
+-- name: update_summary
 UPDATE turret_runs SET summary = $2 WHERE run_id = $1;
 
 -- name: select_runs
@@ -43,7 +43,7 @@ WITH batches AS (
 DELETE FROM turret_runs WHERE run_id = $1;
 
 -- name: old_runs
--- One that never came to its end was left behind by a headquarters that is no more.
+-- A run that has not ended for 30 days belongs to a headquarters that no longer exists.
 SELECT run_id FROM turret_runs
 WHERE created_at < $1 AND (state IN ('finished', 'failed', 'stopped') OR created_at < $1 - interval '30 days');
 
@@ -69,7 +69,7 @@ INSERT INTO turret_claims (headquarters, uuid, key, claimed_at)
 SELECT $1, *, $4::timestamptz FROM unnest($2::text[], $3::text[])
 ON CONFLICT (headquarters, uuid) DO UPDATE SET key = excluded.key, claimed_at = excluded.claimed_at;
 
--- name: forget_claims
+-- name: delete_claims
 DELETE FROM turret_claims WHERE headquarters = $1 AND uuid = ANY ($2::text[]);
 
 -- name: insert_batch
@@ -88,7 +88,7 @@ ON CONFLICT (run_id, at, uuid) DO NOTHING;
 -- name: select_totals
 SELECT
     coalesce(sum(transactions), 0)::bigint AS transactions, coalesce(sum(errors), 0)::bigint AS errors,
-    coalesce(sum(results), 0)::bigint AS results, coalesce(sum(folded), 0)::bigint AS folded
+    coalesce(sum(results), 0)::bigint AS results, coalesce(sum(folded), 0)::bigint AS aggregated
 FROM turret_batches WHERE run_id = $1;
 
 -- name: select_timer_counts
@@ -107,10 +107,10 @@ ORDER BY batch, seq;
 SELECT second, timer, count, total, squares, minimum, maximum, errors, late, histogram
 FROM turret_slices WHERE run_id = $1 AND ($2::text IS NULL OR timer = $2) ORDER BY second;
 
--- name: forget_folded
+-- name: delete_aggregated
 DELETE FROM turret_slices WHERE run_id = $1 AND uuid = '';
 
--- name: mark_folded
+-- name: mark_aggregated
 UPDATE turret_batches SET folded = results WHERE run_id = $1;
 
 -- name: select_health

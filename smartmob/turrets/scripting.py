@@ -1,4 +1,4 @@
-"""What test scripts import: the class that they derive from, and a timer. Scripts for OCT find it as `oct_turrets`.
+"""The base class and the timer that test scripts import; scripts of OCT get them under the name `oct_turrets`.
 
 A script is a module with a class `Transaction`. Each cannon makes one object of it and then, until the run ends, calls
 `setup()`, `run()` and `tear_down()` in this order; only `run()` is timed. With `async def run()` the cannons are
@@ -20,8 +20,9 @@ __all__ = ["Answer", "BaseTransaction", "CustomTimer", "Http", "HttpError"]
 class BaseTransaction:
     """The base of the transactions of a script.
 
-    `config` is the turret's configuration, `context` what the headquarters gave to all turrets of the run. What stands
-    in `custom_timers` after `run` (seconds by name) is sent with the result; it is empty again before the next `setup`.
+    `config` is the configuration of the turret, `context` the object that the headquarters sent to all turrets of the
+    run. The content of `custom_timers` after `run` (seconds by name) is sent with the result; the dictionary is empty
+    again before the next `setup`.
     """
 
     def __init__(self, config: Mapping[str, Any] | None, context: Mapping[str, Any] | None = None) -> None:
@@ -33,14 +34,14 @@ class BaseTransaction:
         """Prepare one `run`; not timed. May be `async def` if `run` is."""
 
     def run(self) -> Any:
-        """Do what is measured. An exception becomes the error of the result, and firing goes on."""
+        """Perform the measured work. An exception becomes the error of the result, and firing goes on."""
 
     def tear_down(self) -> Any:
         """Clean up after one `run`; not timed. May be `async def` if `run` is."""
 
 
 class CustomTimer:
-    """Times a part of `run`: `with CustomTimer(self, "login"): …`."""
+    """A timer for a part of `run`: `with CustomTimer(self, "login"): …`."""
 
     def __init__(self, transaction: Any, name: str) -> None:
         if not hasattr(transaction, "custom_timers"):

@@ -1,8 +1,8 @@
 """Distributions of durations: recorded by turrets, sent as slices, merged by the headquarters. No I/O.
 
 A slice holds an HdrHistogram of whole microseconds from 1 µs to one hour with three significant digits, in the
-V2 compressed format as base64, which libraries for other languages read. So a percentile is right to 0.1 %, however
-many slices were merged; count, sum, minimum and maximum are exact.
+V2 compressed format (https://github.com/HdrHistogram/HdrHistogram) as base64, which libraries for other languages read.
+So a percentile is exact to 0.1 %, however many slices were merged; count, sum, minimum and maximum are exact.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets.protocol import Slice
 
 LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
-"""Of the histograms: microseconds, and significant digits."""
+"""The range of the histograms in microseconds, and their significant digits."""
 
 TRANSACTION = ""
 """The name of the timer of the transaction itself."""
 
-_MICROSECONDS = 1_000_000
-_MAGNITUDE = 11
-"""Values of so many bits are kept as they are: 2 * 10**3 needs 11."""
-_HIGHEST_KEPT = HIGHEST >> HIGHEST.bit_length() - _MAGNITUDE << HIGHEST.bit_length() - _MAGNITUDE
+_MICROSECONDS = 1_000_000  # of a second
+_EXACT_BITS = 11
+"""Values of so many bits are counted exactly: 2 * 10**3 needs 11 bits."""
+_HIGHEST_COUNTED = HIGHEST >> HIGHEST.bit_length() - _EXACT_BITS << HIGHEST.bit_length() - _EXACT_BITS
 _LONGEST_SECONDS = 1e9
-"""What is longer counts as this, so that squares and sums stay finite."""
+"""Longer durations count as this, so that sums of squares stay finite."""
 _DOUBLE, _WORD = struct.Struct("=d"), struct.Struct("=Q")
-_CUT_OFF = 52 - (_MAGNITUDE - 1)
-"""Bits of a float behind those that count: of its 52, and the first one of a number is not written."""
+_DROPPED_BITS = 52 - (_EXACT_BITS - 1)
+"""The bits of a float that are dropped: of its 52 bits (IEEE 754, binary64) without the implicit first one."""
 _COUNTERS = 23_552
-"""Of a histogram with our range: 2,048 for the first bits, and 1,024 for each of 21 further ones."""
-_LAST_SHIFT = 56
-"""The ninth byte of a number has eight bits of it."""
-_ROUNDING = 1e-9
+"""The counters of a histogram with our range: 2,048 for the first 11 bits, 1,024 for each of 21 further bits."""
+_LAST_SHIFT_BITS = 56
+"""The ninth byte of a number holds eight bits (ZigZag LEB128 of HdrHistogram V2), those before it seven."""
+_ROUNDING = 1e-9  # keeps 99.9 % of 1000 values at the rank 999
 
 _OUTER, _INNER = struct.Struct(">II"), struct.Struct(">IIIIQQ")
 _OUTER_COOKIE, _INNER_COOKIE = 0x1C849304, 0x1C849303
-_COOKIE_MASK = ~0xF0
+_COOKIE_MASK = ~0xF0  # bits 4 to 7 of a cookie are the word size, which does not matter in V2
 MOST_UNPACKED = 1024 * 1024
-"""Bytes of all unpacked histograms of one message, which are read in a tenth of a second."""
-_LONGEST = 512 * 1024
-"""Bytes of an unpacked histogram: 9 for each counter are 212 kB."""
+"""Bytes of all unpacked histograms of one message; they are read in a tenth of a second."""
+_LONGEST_BYTES = 512 * 1024
+"""The size of an unpacked histogram: 9 bytes for each counter are 212 kB."""
 
 
 class Distribution:
-    """How long something took: values in seconds are recorded one by one or merged from slices.
+    """A distribution of durations in seconds, which are recorded or merged from slices.
 
-    Recording costs a third of a microsecond; a new distribution is cheaper than emptying one.
+    Recording a value takes a third of a microsecond; a new distribution is cheaper than emptying one.
     """
 
-    __slots__ = ("_beginnings", "_recorded", "count", "errors", "late", "maximum", "minimum", "squares", "total")
+    __slots__ = ("_prefixes", "_recorded", "count", "errors", "late", "maximum", "minimum", "squares", "total")
 
     def __init__(self) -> None:
         self.count = 0
@@ -70,10 +70,10 @@ class Distribution:
         self.errors: dict[str, int] = {}
         self.late = 0
         self._recorded: dict[int, int] = {}
-        self._beginnings: Counter[int] = Counter()
+        self._prefixes: Counter[int] = Counter()
 
     def record(self, seconds: float) -> None:
-        """Add one value. One below 0 (a clock that was set) counts as 0, one above an hour keeps only its maximum."""
+        """Add one value. A negative one (the clock was set) counts as 0; percentiles end at one hour."""
         seconds = min(max(seconds, 0.0), _LONGEST_SECONDS)
         self.count += 1
         self.total += seconds
@@ -83,19 +83,18 @@ class Distribution:
         if seconds > self.maximum:
             self.maximum = seconds
         value = min(int(seconds * _MICROSECONDS + 0.5), HIGHEST)
-        # Values that the histogram does not tell apart are counted together.
-        shift = value.bit_length() - _MAGNITUDE
+        # Values that have the same counter in a histogram are counted together.
+        shift = value.bit_length() - _EXACT_BITS
         if shift > 0:
             value = value >> shift << shift
         recorded = self._recorded
         recorded[value] = recorded.get(value, 0) + 1
 
     def record_many(self, values: Sequence[float]) -> None:
-        """Add several values, which costs a quarter of adding each by itself.
+        """Add several values, in a quarter of the time of adding each with `record`.
 
-        A float begins with its exponent and its highest bits, so that cutting off the others puts it among those that
-        the histogram does not tell apart from it. These beginnings are counted, and made into values when they are
-        looked at.
+        The first bits of a float are its exponent and its highest digits. Floats with the same first bits have the same
+        counter in a histogram. So these prefixes are counted here, and converted to values when they are read.
         """
         if not values:
             return
@@ -106,27 +105,27 @@ class Distribution:
         self._add(len(values), sum(values), sum(map(operator.mul, values, values)), lowest, highest)
         whole = array("d", [seconds * _MICROSECONDS + 0.5 for seconds in values])
         bits = memoryview(whole).cast("B").cast("Q").tolist()
-        self._beginnings.update([number >> _CUT_OFF for number in bits])
+        self._prefixes.update([number >> _DROPPED_BITS for number in bits])
 
     def fail(self, error: str, times: int = 1) -> None:
         """Count an error by its text."""
         self.errors[error] = self.errors.get(error, 0) + times
 
     def merge(self, part: Slice) -> None:
-        """Add what a slice holds; raises InvalidInput for a histogram that is none or that is not like ours."""
+        """Add the values of a slice. Raises InvalidInput if its histogram cannot be read or has another range."""
         self._add_counts(read_histogram(part.histogram, part.count))
         self._add(part.count, part.total, part.squares, part.minimum, part.maximum)
         self._add_errors(part.errors, part.late)
 
     def absorb(self, other: Distribution) -> None:
-        """Add what another distribution holds."""
+        """Add the values of another distribution."""
         if other.count:
-            self._add_counts(other._settled())
+            self._add_counts(other._all_counts())
             self._add(other.count, other.total, other.squares, other.minimum, other.maximum)
         self._add_errors(other.errors, other.late)
 
     def slice(self, second: int, timer: str) -> Slice:
-        """Return everything as the slice of a second; there must be at least one value."""
+        """Return the values as the slice of a second; there must be at least one."""
         return Slice(
             second=second,
             timer=timer,
@@ -141,19 +140,19 @@ class Distribution:
         )
 
     def percentiles(self, wanted: Sequence[float]) -> dict[float, float]:
-        """Return the seconds within which each share of the values lies: {50: 0.012, 99.9: 0.8}; {} without values."""
+        """Return the percentiles in seconds, {50: 0.012, 99.9: 0.8}; {} without values."""
         if not self.count:
             return {}
         found: dict[float, float] = {}
-        counts = iter(sorted(self._settled().items()))
+        counts = iter(sorted(self._all_counts().items()))
         value, seen = 0, 0
         for share in sorted(set(wanted)):
             rank = max(1, math.ceil(share / 100 * self.count - _ROUNDING))
             while seen < rank:
                 value, count = next(counts)
                 seen += count
-            # The highest value that is not told apart from this one.
-            highest = value | (1 << max(value.bit_length() - _MAGNITUDE, 0)) - 1
+            # The highest value that has the same counter.
+            highest = value | (1 << max(value.bit_length() - _EXACT_BITS, 0)) - 1
             found[share] = min(max(highest / _MICROSECONDS, self.minimum), self.maximum)
         return found
 
@@ -169,30 +168,30 @@ class Distribution:
 
     @property
     def failed(self) -> int:
-        """Return how many errors there were."""
+        """Return the number of errors."""
         return sum(self.errors.values())
 
     def counts(self) -> dict[int, int]:
-        """Return how often each value occurred, in microseconds rounded down to three digits, in ascending order."""
-        return dict(sorted(self._settled().items()))
+        """Return the count of each value in ascending order; values are microseconds, rounded down to three digits."""
+        return dict(sorted(self._all_counts().items()))
 
     def _encoded(self) -> str:
-        """Return the histogram as the library writes it."""
+        """Return the histogram, encoded by the library."""
         histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
-        for value, count in self._settled().items():
+        for value, count in self._all_counts().items():
             histogram.record_value(value, count)
         text: bytes = histogram.encode()
         return text.decode()
 
-    def _settled(self) -> dict[int, int]:
-        """Return how often each value occurred, with those that were recorded together."""
-        if self._beginnings:
+    def _all_counts(self) -> dict[int, int]:
+        """Return the count of each value, after the conversion of the counted prefixes."""
+        if self._prefixes:
             recorded = self._recorded
-            for beginning, count in self._beginnings.items():
-                (first,) = _DOUBLE.unpack(_WORD.pack(beginning << _CUT_OFF))
-                value = min(int(first), _HIGHEST_KEPT)
+            for prefix, count in self._prefixes.items():
+                (first,) = _DOUBLE.unpack(_WORD.pack(prefix << _DROPPED_BITS))
+                value = min(int(first), _HIGHEST_COUNTED)
                 recorded[value] = recorded.get(value, 0) + count
-            self._beginnings.clear()
+            self._prefixes.clear()
         return self._recorded
 
     def _add_counts(self, counts: Mapping[int, int]) -> None:
@@ -214,9 +213,9 @@ class Distribution:
 
 
 def check_histograms(parts: Sequence[Slice]) -> None:
-    """Raise InvalidInput for a message with a histogram that is none, or that takes too long to read.
+    """Raise InvalidInput if a histogram of a message cannot be read, or if reading all of them takes too long.
 
-    A few hundred bytes unpack to one with all counters, and a message has room for ten thousand of them.
+    A few hundred bytes can unpack to a histogram with all counters, and ten thousand of them fit into a message.
     """
     left = MOST_UNPACKED
     for part in parts:
@@ -228,27 +227,27 @@ def check_histograms(parts: Sequence[Slice]) -> None:
 
 
 def read_histogram(text: str, count: int) -> dict[int, int]:
-    """Return how often each value occurs in a histogram that must hold `count` values; raises InvalidInput.
+    """Return the count of each value in a histogram that must hold `count` values. Raises InvalidInput.
 
-    Values are microseconds, rounded down to three digits. Only the counters that are not zero are looked at: the
-    library's own reader makes 23,552 of them each time, which took most of the time of a report.
+    Values are microseconds, rounded down to three digits. Only counters that are not zero are read: the reader of the
+    library creates 23,552 counters each time, which took most of the time of a report.
     """
     return _counted(_unpacked(text), count)
 
 
 def _counted(counters: bytes, count: int) -> dict[int, int]:
-    """Return how often each value occurs by the counters of a histogram."""
+    """Return the count of each value by the encoded counters of a histogram."""
     found: dict[int, int] = {}
     values = _values()
     index = number = shift = 0
     try:
         for byte in counters:
-            if shift < _LAST_SHIFT and byte & 0x80:
+            if shift < _LAST_SHIFT_BITS and byte & 0x80:
                 number |= (byte & 0x7F) << shift
                 shift += 7
                 continue
             number |= byte << shift
-            # ZigZag: the lowest bit is the sign, and a negative number tells how many counters are zero.
+            # ZigZag: the lowest bit is the sign, and a negative number counts consecutive counters that are zero.
             if number & 1:
                 index += (number + 1) >> 1
             else:
@@ -268,17 +267,17 @@ def _counted(counters: bytes, count: int) -> dict[int, int]:
 
 @cache
 def _values() -> tuple[int, ...]:
-    """Return for each counter the lowest value that it counts."""
-    half = 1 << (_MAGNITUDE - 1)
-    first = range(1 << _MAGNITUDE)
-    further = ((index % half + half) << (index // half - 1) for index in range(1 << _MAGNITUDE, _COUNTERS))
+    """Return the lowest value of each counter."""
+    half = 1 << (_EXACT_BITS - 1)
+    first = range(1 << _EXACT_BITS)
+    further = ((index % half + half) << (index // half - 1) for index in range(1 << _EXACT_BITS, _COUNTERS))
     return (*first, *further)
 
 
 def _unpacked(text: str) -> bytes:
-    """Return the counters of a histogram with our range and digits that unpacks to a possible size.
+    """Return the encoded counters of a histogram that has our range and digits and a plausible size.
 
-    A few bytes of zlib could otherwise take all memory.
+    Without the limit, a few bytes of zlib data could unpack to more than the memory.
     """
     try:
         data = base64.b64decode(text, validate=True)
@@ -286,7 +285,7 @@ def _unpacked(text: str) -> bytes:
         if cookie & _COOKIE_MASK != _OUTER_COOKIE or length != len(data) - _OUTER.size:
             raise InvalidInput.at("$.histogram", "is no HdrHistogram in the V2 compressed format")
         unpacker = zlib.decompressobj()
-        unpacked = unpacker.decompress(data[_OUTER.size :], _LONGEST)
+        unpacked = unpacker.decompress(data[_OUTER.size :], _LONGEST_BYTES)
         if not unpacker.eof or unpacker.unused_data:
             raise InvalidInput.at("$.histogram", "is longer than a histogram can be, or cut off")
         cookie, length, offset, digits, lowest, highest = _INNER.unpack_from(unpacked)

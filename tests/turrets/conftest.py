@@ -1,4 +1,4 @@
-"""What the tests of load tests share: a headquarters, and turrets that do what a test says."""
+"""The fixtures of the tests of load tests: a headquarters, and turrets that a test controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = TurretsSettings(
     drain=10.0,
     wait=20.0,
 )
-"""A headquarters on free ports that is not patient."""
+"""The settings of a headquarters on free ports with short timeouts."""
 
 
 @pytest.fixture(name="lab")

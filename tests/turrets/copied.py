@@ -1,4 +1,4 @@
-"""Reads rows in the binary format of COPY, as PostgreSQL does."""
+"""A reader of rows in PostgreSQL's binary format of COPY."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _EPOCH_2000 = 946_684_800
 
 @dataclass(frozen=True)
 class Row:
-    """A result as it goes to the database; `moment` in seconds since 1970."""
+    """A result as it is sent to the database; `moment` is in seconds since 1970."""
 
     batch: int
     seq: int
     moment: float
     elapsed: float
     epoch: float
-    took: float
+    duration: float
     error: str
     timers: str | None
     name: str | None
@@ -29,7 +29,7 @@ class Row:
 
 def rows_of(batch: Batch) -> list[Row]:
     """Return the results of a batch in the order of their arrival."""
-    return sorted(read(b"".join(piece.data for piece in batch.pieces)), key=lambda row: row.seq)
+    return sorted(read(b"".join(piece.data for piece in batch.encoded)), key=lambda row: row.seq)
 
 
 def read(data: bytes) -> list[Row]:
@@ -51,9 +51,9 @@ def read(data: bytes) -> list[Row]:
 
 
 def _row(fields: list[bytes | None]) -> Row:
-    batch, seq, at, elapsed, epoch, took = (
+    batch, seq, at, elapsed, epoch, duration = (
         struct.unpack(f">{code}", field or b"")[0] for code, field in zip("qiqddd", fields, strict=False)
     )
     error, timers, name, uuid = (None if field is None else field.decode() for field in fields[6:])
     assert error is not None
-    return Row(batch, seq, at / 1_000_000 + _EPOCH_2000, elapsed, epoch, took, error, timers, name, uuid)
+    return Row(batch, seq, at / 1_000_000 + _EPOCH_2000, elapsed, epoch, duration, error, timers, name, uuid)

@@ -1,4 +1,4 @@
-"""Scripted headquarters on real sockets: one built from the documented wire, and one that is ours."""
+"""Scripted headquarters on real sockets: one that behaves like OCT's, and one like ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.waiting import until
 
 
 class StockHeadquarters:
-    """Speaks as a headquarters of OCT does, and is as easily hurt: what it cannot take is kept in `complaints`."""
+    """A headquarters like that of OCT: messages with other keys than it expects are kept in `complaints`."""
 
     STATUS_KEYS = frozenset({"turret", "status", "uuid", "rampup", "script", "cannons"})
     RESULT_KEYS = frozenset({"turret_name", "elapsed", "epoch", "scriptrun_time", "error", "custom_timers"})
@@ -76,7 +76,7 @@ class StockHeadquarters:
         await self.publish("stop", "premature stop")
 
     def unbind_results(self) -> None:
-        """Listen to results no more, as OCT does right after `stop`."""
+        """Stop receiving results, as OCT does right after `stop`."""
         self._collector.unbind(self._collector.LAST_ENDPOINT)
 
     @property
@@ -98,7 +98,7 @@ class StockHeadquarters:
 
 
 class OwnHeadquarters:
-    """Speaks our dialect: repeats its briefing, and acknowledges what comes in order, unless it is `deaf`."""
+    """A headquarters of ours: it repeats its briefing and acknowledges messages in order, unless it is `deaf`."""
 
     def __init__(self, ports: tuple[int, int] = (0, 0), keys: tuple[bytes, bytes] | None = None) -> None:
         self._context = zmq.asyncio.Context()
@@ -130,7 +130,7 @@ class OwnHeadquarters:
         await self.close()
 
     async def close(self) -> None:
-        """Go away."""
+        """Close the sockets."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,13 +139,13 @@ class OwnHeadquarters:
         self._context.term()
 
     async def announce(self, run: RunBriefing | None) -> None:
-        """Say from now on that there is this run."""
+        """Send briefings with this run from now on."""
         self.run = run
         self.starts = asyncio.get_running_loop().time() + (run.starts_in if run else 0.0)
         await self.order("status_request", None)
 
     async def stop(self) -> None:
-        """Say from now on that the run was stopped."""
+        """Send briefings with the run as stopped from now on."""
         assert self.run is not None
         self.run = msgspec.structs.replace(self.run, stopped=True)
         await self.order("stop", "premature stop")
@@ -170,7 +170,7 @@ class OwnHeadquarters:
         return reports[-1] if reports else protocol.Report(protocol=0, version="", host="", run=None)
 
     async def complete(self, turrets: int = 1) -> None:
-        """Return when so many turrets have said that they delivered everything, and it is all there."""
+        """Wait until so many turrets have sent their final reports, and all their messages are here."""
 
         def done() -> bool:
             final = {status.uuid: status.smartmob.sequence for status in self.statuses if _final(status, self.run)}

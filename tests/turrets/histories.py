@@ -1,4 +1,4 @@
-"""Histories of a headquarters, told event by event at chosen times."""
+"""Histories of a headquarters: events at chosen times."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smartmob.turrets.hq.machine_events import (
     Now,
     Publish,
     Resumed,
-    Rules,
-    RunAsked,
     RunChanged,
+    RunRequested,
     RunState,
-    StatusHeard,
+    StatusReceived,
     Ticked,
+    Timeouts,
     TurretLost,
 )
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
@@ -27,32 +27,34 @@ from smartmob.turrets.protocol import PROTOCOL, Health, Report, Status
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RUN = "01a20788-1e4e-7206-a499-0770704355fa"
-RULES = Rules(lost_after=5.0, quiet=2.0, drain=30.0, wait=60.0, lead=0.5)
+TIMEOUTS = Timeouts(lost_after=5.0, quiet=2.0, drain=30.0, wait=60.0, lead=0.5)
 
 
-def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusHeard:
-    """Return what a turret of OCT says."""
-    return StatusHeard(Status(turret=name, status=status, uuid=uuid, rampup=0.0, script="v_user.py", cannons=cannons))
+def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusReceived:
+    """Return the status of a turret of OCT."""
+    return StatusReceived(
+        Status(turret=name, status=status, uuid=uuid, rampup=0.0, script="v_user.py", cannons=cannons)
+    )
 
 
-def ours(status: str, uuid: str = "u1", run: str | None = None, **report: Any) -> StatusHeard:
-    """Return what a turret of ours says."""
+def ours(status: str, uuid: str = "u1", run: str | None = None, **report: Any) -> StatusReceived:
+    """Return the status of a turret of ours."""
     told = Report(protocol=PROTOCOL, version="1", host="rack7", run=run, **report)
-    return StatusHeard(
+    return StatusReceived(
         Status(turret="nav", status=status, uuid=uuid, rampup=0.0, script="v.py", cannons=5.0, smartmob=told)
     )
 
 
 def health(busiest: float = 0.5, lag: float = 0.001) -> Health:
-    """Return how a turret does."""
+    """Return the health of a turret."""
     return Health(cpu=busiest, busiest=busiest, cores=2, lag=lag, memory=30_000_000)
 
 
 @dataclass
 class History:
-    """A headquarters and its time: `steady` goes on by itself, `wall` can be set."""
+    """A headquarters with its two times: `steady` only grows, `wall` can be set back."""
 
-    machine: HeadquartersStateMachine = field(default_factory=lambda: HeadquartersStateMachine("here", RULES))
+    machine: HeadquartersStateMachine = field(default_factory=lambda: HeadquartersStateMachine("here", TIMEOUTS))
     steady: float = 1000.0
     wall: datetime = NOON
     said: list[Action] = field(default_factory=list)
@@ -68,22 +70,22 @@ class History:
         return Now(self.steady, self.wall)
 
     def tell(self, event: Event) -> list[Action]:
-        """Tell the headquarters of an event; return what it wants done."""
+        """Let the headquarters handle an event; return its actions."""
         actions = self.machine.handle(event, self.now())
         self.said += actions
         return actions
 
     def ask(self, **config: Any) -> list[Action]:
-        """Ask for a run of 20 s."""
-        return self.tell(RunAsked(RUN, RunConfig(**{"run_time": 20.0} | config), self.wall))
+        """Request a run of 20 seconds."""
+        return self.tell(RunRequested(RUN, RunConfig(**{"run_time": 20.0} | config), self.wall))
 
     def tick(self, seconds: float = 0.0, pending: int = 0) -> list[Action]:
-        """Let time pass and the headquarters look at it."""
+        """Let time pass, and let the headquarters handle that."""
         self.after(seconds)
         return self.tell(Ticked(pending))
 
-    def pass_time(self, seconds: float, *alive: StatusHeard) -> list[Action]:
-        """Let time pass in steps of a second, in each of which the turrets of `alive` say the same."""
+    def pass_time(self, seconds: float, *alive: StatusReceived) -> list[Action]:
+        """Let time pass in steps of a second; in each of them, the turrets of `alive` send their statuses."""
         actions: list[Action] = []
         for _ in range(int(seconds)):
             actions += self.tick(1.0)
@@ -115,7 +117,7 @@ def orders(actions: list[Action]) -> list[str]:
 
 
 def states(actions: list[Action]) -> list[str]:
-    """Return the states that the run comes to."""
+    """Return the states to which the run changes."""
     return [action.run.state for action in actions if isinstance(action, RunChanged)]
 
 
@@ -125,7 +127,7 @@ def lost(actions: list[Action]) -> list[str]:
 
 
 def kept(actions: list[Action]) -> list[Member]:
-    """Return what is kept of turrets."""
+    """Return the recorded states of turrets."""
     return [action.member for action in actions if isinstance(action, MemberChanged)]
 
 

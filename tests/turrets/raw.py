@@ -14,7 +14,7 @@ GREETING = b"".join(
         bytes([4, len(_READY)]) + _READY,
     )
 )
-"""What a subscriber says first, by ZMTP 3.0 without encryption."""
+"""The first bytes of a subscriber, by ZMTP 3.0 without encryption."""
 
 
 def subscription(topic: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs as a client of the service asks for them and follows them."""
+"""Requests of a client of the service: it begins runs and waits for their states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.waiting import until
 
 
 async def ask(client: Any, **config: Any) -> dict[str, Any]:
-    """Ask for a run of a second and return it."""
+    """Request a run of one second and return it."""
     async with client.post("/turret-runs", json={"run_time": 1.0} | config) as response:
         document: dict[str, Any] = orjson.loads(await response.read())
         assert response.status == 201, document
@@ -51,7 +51,7 @@ async def until_over(client: Any, run: str) -> dict[str, Any]:
 
 
 async def results(client: Any, run: str) -> list[dict[str, Any]]:
-    """Return the results that came one by one."""
+    """Return the single results of a run."""
     async with client.get(f"/turret-runs/{run}/results") as response:
         assert response.status == 200
         return [orjson.loads(line) for line in (await response.read()).splitlines()]

@@ -1,4 +1,4 @@
-"""Turrets that do what a test says, on real sockets: one speaks as those of OCT do, the other as ours."""
+"""Turrets that a test controls, on real sockets: one behaves like those of OCT, the other like ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.turrets.messages import own_status, slices, stock_result, stock_statu
 
 
 class ScriptedTurret:
-    """A connection to a headquarters. It keeps all orders; `answer` says what it tells after each."""
+    """A connection to a headquarters. It keeps all orders; `answer` sends the messages that follow each."""
 
     def __init__(self, host: str, publish_port: int, rc_port: int) -> None:
         self.orders: list[dict[str, Any]] = []
@@ -39,7 +39,7 @@ class ScriptedTurret:
         self._reader = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
-        """Go away without a word."""
+        """Close the connection without a last message."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -51,7 +51,7 @@ class ScriptedTurret:
             await self._pusher.send(frame)
 
     async def until_told(self, command: str, after: int = 0) -> dict[str, Any]:
-        """Return the first order with a command from the `after`-th order on; wait for it."""
+        """Wait for an order with a command, from the `after`-th order on; return the first one."""
 
         def found() -> dict[str, Any] | None:
             return next((order for order in self.orders[after:] if order["command"] == command), None)
@@ -68,7 +68,7 @@ class ScriptedTurret:
             await self._news.wait_for(lambda: self.acknowledged >= number)
 
     async def answer(self, order: dict[str, Any]) -> None:
-        """Tell what is to be told after an order."""
+        """Send the messages that follow an order."""
         raise NotImplementedError
 
     async def _listen(self) -> None:
@@ -76,19 +76,19 @@ class ScriptedTurret:
             frame = await self._subscriber.recv()
             assert frame.startswith(b" ")
             order = json.loads(frame)
-            self._note(order)
+            self._read_briefing(order)
             await self.answer(order)
             async with self._news:
                 self.frames.append(frame)
                 self.orders.append(order)
                 self._news.notify_all()
 
-    def _note(self, order: dict[str, Any]) -> None:
-        """Take note of what is said to turrets of ours."""
+    def _read_briefing(self, order: dict[str, Any]) -> None:
+        """Read the briefing of an order; stock turrets ignore it."""
 
 
 class StockTurret(ScriptedTurret):
-    """Speaks as oct-turrets 0.2.8: a status after each order, another for each question, none unasked here."""
+    """A turret like oct-turrets 0.2.8: it sends a status after each order; here it sends none without an order."""
 
     def __init__(self, *where: Any, uuid: str = "stock-1") -> None:
         super().__init__(*where)
@@ -101,7 +101,7 @@ class StockTurret(ScriptedTurret):
         elif order["command"] == "stop" and self.status == "Running":
             self.status = "ready"
         elif order["command"] == "set_transaction_context":
-            dict.update({}, order["msg"])  # a stock turret dies here of what is no object
+            dict.update({}, order["msg"])  # a stock turret ends with an error here if it is not an object
         await self.send(stock_status(self.status, self.uuid))
 
     async def fire(self, *results: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ class StockTurret(ScriptedTurret):
 
 
 class OwnTurret(ScriptedTurret):
-    """Speaks as ours: numbers what it sends, and tells the last number at the end."""
+    """A turret like ours: it numbers its messages, and reports the last number at the end."""
 
     def __init__(self, *where: Any, uuid: str = "own-1") -> None:
         super().__init__(*where)
@@ -120,7 +120,7 @@ class OwnTurret(ScriptedTurret):
         self.final = False
         self.health: dict[str, Any] | None = None
 
-    def _note(self, order: dict[str, Any]) -> None:
+    def _read_briefing(self, order: dict[str, Any]) -> None:
         briefing = order["smartmob"]
         run = briefing.get("run")
         self.acknowledged = briefing.get("acknowledged", {}).get(self.uuid, self.acknowledged)

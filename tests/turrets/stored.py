@@ -31,7 +31,7 @@ class Store:
 
 @asynccontextmanager
 async def opened(url: str, patience: float = 5.0) -> AsyncIterator[Store]:
-    """Give an open store."""
+    """Yield an open store."""
     store, tasks = Store(url, patience), TaskRegistry()
     await store.database.open()
     await store.live.start(tasks)

@@ -30,8 +30,8 @@ class _Load:
     cpu: _Percent | None
 
 
-def test_where_turrets_fired() -> None:
-    """A turret tells the name of its machine; one of OCT does not, and neither does a machine without figures."""
+def test_loads_say_where_turrets_fired() -> None:
+    """Turrets of ours report the names of their machines; hosts without CPU use are left out."""
     hosts = [_Load("Rack7.lab", _Percent(50.0, 99.0)), _Load("rack8", _Percent(1.0, 2.0)), _Load("rack9", None)]
     stock = msgspec.structs.replace(MEMBER, ours=False, report=None)
     assert loads_in_run(hosts, [MEMBER, stock]) == [

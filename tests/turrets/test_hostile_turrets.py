@@ -112,7 +112,7 @@ async def test_numbers_names_and_counts_have_bounds(lab: Any, recruit: Recruit, 
 
 
 async def test_only_what_the_database_refuses_is_left_out(lab: Any, recruit: Recruit, database_url: str) -> None:
-    """A batch that is refused is divided: the others are stored and acknowledged, the culprit is neither."""
+    """A refused batch is divided: the rows of other turrets are stored and acknowledged, the wrong row is neither."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE turret_slices ADD CHECK (timer <> 'poison')")
     good, bad = await recruit(lab, OwnTurret, uuid="good"), await recruit(lab, OwnTurret, uuid="bad")
@@ -166,7 +166,7 @@ async def test_a_histogram_that_is_expensive_to_read() -> None:
 
 @pytest.mark.parametrize("place", [0, 2], ids=["orders", "external"])
 async def test_long_subscriptions(place: int) -> None:
-    """They end the connection of who sends them, and cost the headquarters no memory; short ones are heard."""
+    """They end their connection and take no memory of the headquarters; short ones work."""
     channel = HeadquartersSockets(QUICK, False, lambda _: None)
     channel.open()
     context = zmq.asyncio.Context()

@@ -1,4 +1,4 @@
-"""What a run can be asked for with."""
+"""The configuration with which a run is requested."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ OF_OCT = {
 """A configuration with everything that projects of OCT have."""
 
 
-def test_a_project_of_oct() -> None:
-    """It is taken as it is, with keys that nobody here needs."""
+def test_a_project_of_oct_is_accepted() -> None:
+    """Its further keys are ignored."""
     config = DECODER.decode(json.dumps(OF_OCT))
     assert (config.run_time, config.min_turrets, config.results) == (30, 1, "slices")
     assert [getattr(turret, "name", turret) for turret in config.turrets] == ["navigation", "old", "turrets/other.json"]
 
 
-def test_the_least() -> None:
-    """Only how long it fires must be told."""
+def test_only_the_run_time_is_required() -> None:
+    """All other keys have defaults."""
     assert DECODER.decode(b'{"run_time": 0.5}') == RunConfig(run_time=0.5)
 
 
@@ -56,7 +56,7 @@ def test_the_least() -> None:
         ({"wait": 0}, "wait"),
     ],
 )
-def test_what_cannot_be(change: dict[str, Any], where: str) -> None:
+def test_impossible_values_are_refused(change: dict[str, Any], where: str) -> None:
     """The error names the field."""
     with pytest.raises(msgspec.ValidationError, match=where):
         DECODER.decode(json.dumps(OF_OCT | change))

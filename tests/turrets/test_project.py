@@ -27,8 +27,8 @@ def package(*files: tuple[str, bytes], mode: str = "w:gz") -> bytes:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("name", ["config.json", "./config.json", "project/config.json"])
-def test_it_is_found(name: str, mode: str) -> None:
-    """In the package itself or in the one folder in it, however it is compressed."""
+def test_the_configuration_is_found(name: str, mode: str) -> None:
+    """It may be in the package itself or in its only folder, however the package is compressed."""
     assert find_config(package(("a/b/config.json", b"no"), ("v_user.py", b"x"), (name, CONFIG), mode=mode)) == CONFIG
 
 
@@ -46,14 +46,14 @@ def test_a_link_is_no_configuration() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"nonsense", package(("config.json", CONFIG))[:60], b"\x1f\x8b" + b"\0" * 50], ids=range(4)
 )
-def test_what_is_no_package(data: bytes) -> None:
+def test_other_data_is_no_package(data: bytes) -> None:
     """The error says so."""
     with pytest.raises(InvalidInput, match=r"no tar archive|no config\.json"):
         find_config(data)
 
 
-def test_a_bomb() -> None:
-    """A file that says that it is huge is not unpacked."""
+def test_a_file_of_huge_size_is_not_unpacked() -> None:
+    """The size in its header is enough to refuse it."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         huge = tarfile.TarInfo("zeros")
@@ -68,7 +68,7 @@ def test_a_bomb() -> None:
         find_config(bytes(data))
 
 
-def test_a_configuration_that_is_too_long() -> None:
-    """No project has one of megabytes."""
+def test_a_configuration_of_megabytes_is_refused() -> None:
+    """No real project has one."""
     with pytest.raises(TooLarge, match=r"config\.json has more than"):
         find_config(package(("config.json", b" " * (1024 * 1024 + 1))))

@@ -47,21 +47,21 @@ def _frame(document: object) -> bytes:
 class TestWhatTurretsSay:
     """Results, statuses and slices, told apart by their keys."""
 
-    def test_a_result(self) -> None:
-        """A message of the documented form is a result, with or without the name of its turret."""
+    def test_a_message_of_the_documented_form_is_a_result(self) -> None:
+        """It may have the name of its turret or not."""
         for further in ({}, {"turret_name": "navigation"}, {"turret_name": None}):
             message = decode(_frame(RESULT | further))
             assert isinstance(message, Result)
             assert (message.elapsed, message.scriptrun_time, message.custom_timers) == (1.5, 0.25, {"a": 0.1})
 
     def test_an_error_that_speaks_of_a_status_is_a_result(self) -> None:
-        """Only the key makes a status, not the word in a text."""
+        """Only the key makes a message a status, not the word in a text."""
         message = decode(_frame(RESULT | {"error": 'HTTP "status": 500', "custom_timers": {"status": 1.0}}))
         assert isinstance(message, Result)
         assert message.error == 'HTTP "status": 500'
 
     def test_numbers_may_be_texts(self) -> None:
-        """The seed's own example of a status has them so."""
+        """The example of a status in the seed has them so."""
         message = decode(_frame(RESULT | {"elapsed": "1.5", "custom_timers": {"a": "0.1"}}))
         assert isinstance(message, Result)
         assert (message.elapsed, message.custom_timers) == (1.5, {"a": 0.1})
@@ -70,21 +70,21 @@ class TestWhatTurretsSay:
         assert (status.rampup, status.users) == (30, 250)
 
     @pytest.mark.parametrize("key", ["cannons", "canons"])
-    def test_both_spellings_of_cannons(self, key: str) -> None:
-        """The seed writes `canons`, turrets of OCT `cannons`."""
+    def test_both_spellings_of_cannons_are_read(self, key: str) -> None:
+        """The seed has `canons`, turrets of OCT send `cannons`."""
         document = {name: value for name, value in STATUS.items() if name != "cannons"} | {key: 7}
         status = decode(_frame(document))
         assert isinstance(status, Status)
         assert status.users == 7
 
-    def test_a_status_of_few_words(self) -> None:
-        """Only the text is needed; who has no uuid is known by the name, and any text is a status."""
+    def test_a_status_needs_only_its_text(self) -> None:
+        """A turret without a uuid is identified by its name."""
         status = decode(_frame({"turret": "n", "status": " Doing FINE "}))
         assert isinstance(status, Status)
         assert (status.identity, status.condition, status.users) == ("n", "doing fine", None)
 
-    def test_slices(self) -> None:
-        """What has the key `slices` is a batch of them."""
+    def test_a_message_with_the_key_slices_has_slices(self) -> None:
+        """They are decoded."""
         message = decode(_frame(BATCH))
         assert isinstance(message, Slices)
         assert message.slices[0] == Slice(**PART)
@@ -112,27 +112,27 @@ class TestWhatTurretsSay:
             _frame(BATCH | {"slices": 1}),
         ],
     )
-    def test_what_is_no_message(self, frame: bytes) -> None:
-        """It is refused with the reason; nothing else can come out."""
+    def test_wrong_frames_are_refused(self, frame: bytes) -> None:
+        """The error has the reason."""
         with pytest.raises(InvalidInput, match=r"."):
             decode(frame)
 
     @given(st.binary(max_size=80) | st.recursive(st.none() | st.text() | st.floats(), st.lists).map(_frame))
-    def test_hostile_frames(self, frame: bytes) -> None:
-        """Whatever comes is a message or is refused."""
+    def test_any_frame_is_a_message_or_refused(self, frame: bytes) -> None:
+        """No other error is raised."""
         try:
             assert isinstance(decode(frame), Result | Status | Slices)
         except InvalidInput:
             pass
 
-    def test_what_we_send_to_a_headquarters_of_oct(self) -> None:
-        """What is not set does not appear: one key too many costs such a headquarters its run."""
+    def test_unset_keys_are_not_sent(self) -> None:
+        """A headquarters of OCT loses its run at an additional key."""
         result = Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.5, turret_name="n")
         assert set(json.loads(protocol.encode(result))) == {*RESULT, "turret_name"}
         assert set(json.loads(protocol.encode(Status(**STATUS)))) == set(STATUS)
 
-    def test_they_survive_the_way(self) -> None:
-        """What one side encodes, the other decodes."""
+    def test_encoded_messages_are_decoded_to_the_same(self) -> None:
+        """This holds for statuses with a report and for slices."""
         report = Report(protocol=1, version="1", host="h", run="r", sequence=3, final=True)
         for sent in (
             Status(**STATUS, smartmob=report),
@@ -142,15 +142,15 @@ class TestWhatTurretsSay:
 
 
 class TestOrders:
-    """What a headquarters says."""
+    """The orders of a headquarters."""
 
-    def test_the_frame(self) -> None:
-        """It begins with the blank behind an empty channel, as turrets of OCT need it, and has the key `msg`."""
+    def test_the_frame_of_an_order_begins_with_a_blank(self) -> None:
+        """It is the blank after an empty channel, and the order has the key `msg`: turrets of OCT need both."""
         frame = protocol.encode_order(Order(command="status_request"))
         assert frame == b' {"command":"status_request","msg":null}'
 
-    def test_an_order_of_ours(self) -> None:
-        """The briefing comes back as it went."""
+    def test_a_briefing_is_decoded_to_the_same(self) -> None:
+        """The order keeps its command."""
         run = RunBriefing(id="r", starts_in=2.5, run_time=30, context={"a": [1]})
         brief = Briefing(protocol=1, headquarters="h", run=run, acknowledged={"u": 4})
         channel, order = protocol.decode_order(protocol.encode_order(Order(command="start", msg="x", smartmob=brief)))
@@ -160,27 +160,27 @@ class TestOrders:
         ("frame", "wanted"),
         [(b' {"command": "stop", "msg": "x"}', ""), (b'u-1 {"command": "stop"}', "u-1"), (b'{"command": "stop"}', "")],
     )
-    def test_channels(self, frame: bytes, wanted: str) -> None:
-        """An order is for everybody or for one turret; one without a channel is for everybody."""
+    def test_an_order_is_for_one_turret_or_for_all(self, frame: bytes, wanted: str) -> None:
+        """An order without a channel is for all turrets."""
         found, order = protocol.decode_order(frame)
         assert (found, order.command, protocol.briefing(order)) == (wanted, "stop", None)
 
     @pytest.mark.parametrize(
         "frame", [b"", b" ", b"\xff {}", b" []", b' {"msg": 1}', b' {"command": "x", "smartmob": 1}']
     )
-    def test_what_is_no_order(self, frame: bytes) -> None:
-        """It is refused."""
+    def test_wrong_orders_are_refused(self, frame: bytes) -> None:
+        """The error is InvalidInput."""
         with pytest.raises(InvalidInput):
             protocol.decode_order(frame)
 
     def test_unset_and_null_are_no_briefing(self) -> None:
-        """A headquarters that says nothing of us is not ours."""
+        """Such a headquarters is not one of ours."""
         assert protocol.briefing(Order(command="x", smartmob=msgspec.UNSET)) is None
 
 
 @pytest.mark.parametrize("frame", [b"[" * 20_000, b'{"status": ' + b"[" * 20_000, b'{"slices": [' + b'{"a":' * 20_000])
-def test_messages_that_nest_without_end(frame: bytes) -> None:
-    """They are no messages, whatever they begin like; nor are such orders."""
+def test_messages_of_too_many_levels_are_refused(frame: bytes) -> None:
+    """Messages of turrets and orders are refused, whatever they begin with."""
     with pytest.raises(InvalidInput):
         decode(frame)
     with pytest.raises(InvalidInput):
@@ -194,7 +194,7 @@ def _limit(kind: Any, key: str = "le") -> int:
 
 
 def test_the_bounds_are_documented() -> None:
-    """The table of the page says what the code holds to."""
+    """The table of the page has the limits of the code."""
     page = (Path(__file__).parents[2] / "docs/reference/turret-protocol.md").read_text()
     table = page.partition("## Bounds")[2].partition("## ")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
@@ -204,7 +204,7 @@ def test_the_bounds_are_documented() -> None:
     }
     assert told == {
         "a message to the port of results": protocol.LONGEST_MESSAGE,
-        "a subscription at the other two ports": sockets._LONGEST_TOPIC,
+        "a subscription at the other two ports": sockets._LONGEST_TOPIC_BYTES,
         "a name": protocol.LONGEST_NAME,
         "an error text of a slice": protocol.LONGEST_ERROR,
         "the error text of one result": protocol.LONGEST_TEXT,
@@ -222,5 +222,5 @@ def test_the_bounds_are_documented() -> None:
         "`users`": _limit(protocol.Users),
         "how far a second of a slice may be ahead of the run": collector._AHEAD_SECONDS,
         "how often the health of a turret is kept": collector._HEALTH_SECONDS,
-        "slices of one second that are kept for who watches": LIVE_BYTES,
+        "slices of one second that are kept for the live view": LIVE_BYTES,
     }

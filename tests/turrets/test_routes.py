@@ -47,8 +47,8 @@ class TestAsking:
         assert problem["errors"][0]["where"] == where
         assert await get(lab, "/turret-runs") == {"runs": []}
 
-    async def test_a_package(self, lab: Any, recruit: Recruit) -> None:
-        """Its configuration counts, and it can be had again as it was."""
+    async def test_a_package_begins_a_run_and_can_be_fetched(self, lab: Any, recruit: Recruit) -> None:
+        """Its configuration counts, and it is returned unchanged."""
         await recruit(lab)
         packed = package(("config.json", CONFIG.replace(b"5", b"0.5")), ("v_user.py", b"pass"))
         async with lab.post("/turret-runs", data=packed, headers={"Content-Type": "application/gzip"}) as response:
@@ -58,14 +58,14 @@ class TestAsking:
             assert await response.read() == packed
         await until_over(lab, run["id"])
 
-    async def test_a_package_that_is_none(self, lab: Any) -> None:
-        """The error tells what is wrong with it, also with a field of the configuration in it."""
+    async def test_a_wrong_package_is_refused(self, lab: Any) -> None:
+        """The error names the problem, or the wrong field of the configuration."""
         assert "no tar archive" in (await _refused(lab, b"nonsense", "application/gzip"))["detail"]
         packed = package(("config.json", b'{"run_time": "long"}'))
         assert "config.json: $.run_time" in (await _refused(lab, packed, "application/x-tar"))["detail"]
 
-    async def test_without_a_package(self, lab: Any) -> None:
-        """There is none to be had."""
+    async def test_a_run_without_a_package_has_none(self, lab: Any) -> None:
+        """The answer is 404."""
         run = await ask(lab)
         await get(lab, f"/turret-runs/{run['id']}/package", 404)
 
@@ -74,8 +74,8 @@ class TestUnknown:
     """A run that is not there."""
 
     @pytest.mark.parametrize("ident", [NOBODY, "last", "x" * 500, "%F0%9F%8E%AF"])
-    async def test_every_route(self, lab: Any, ident: str) -> None:
-        """404, whatever is asked of it."""
+    async def test_an_unknown_run_is_not_found_on_any_route(self, lab: Any, ident: str) -> None:
+        """The answer is always 404."""
         for method, end in (
             *(("GET", part) for part in ("", "/results", "/summary", "/report", "/package", "/live")),
             *(("POST", part) for part in ("/stop", "/rebuild")),
@@ -84,8 +84,8 @@ class TestUnknown:
             async with lab.request(method, f"/turret-runs/{ident}{end}") as response:
                 assert response.status == 404, (method, end)
 
-    async def test_to_compare_with(self, lab: Any) -> None:
-        """A report against nothing is refused."""
+    async def test_a_report_against_an_unknown_run_is_not_found(self, lab: Any) -> None:
+        """The answer is 404."""
         run = await ask(lab)
         await get(lab, f"/turret-runs/{run['id']}/report?against={NOBODY}", 404)
 
@@ -93,8 +93,8 @@ class TestUnknown:
 class TestListing:
     """GET /turret-runs."""
 
-    async def test_page_by_page(self, lab: Any) -> None:
-        """Each run once, newest first, by the links."""
+    async def test_pages_list_each_run_once(self, lab: Any) -> None:
+        """The newest run is first, and the links lead on."""
         made = []
         for _ in range(5):
             made.append((await ask(lab))["id"])
@@ -116,8 +116,8 @@ class TestListing:
 class TestResults:
     """GET /turret-runs/{id}/results."""
 
-    async def test_as_csv(self, lab: Any, recruit: Recruit) -> None:
-        """A column for each timer, empty where a result has none, and texts with anything in them."""
+    async def test_results_as_csv_have_a_column_for_each_timer(self, lab: Any, recruit: Recruit) -> None:
+        """It is empty if a result lacks the timer, and texts may contain anything."""
         turret = await recruit(lab)
         run = await ask(lab)
         await turret.until_told("start")
@@ -134,7 +134,7 @@ class TestResults:
 class TestLive:
     """GET /turret-runs/{id}/live."""
 
-    async def test_frames_until_the_end(self, lab: Any, recruit: Recruit) -> None:
+    async def test_frames_come_until_the_end_of_the_run(self, lab: Any, recruit: Recruit) -> None:
         """Counts grow, each second has its rate, and the last frame has the last state."""
         turret = await recruit(lab)
         run = await ask(lab, run_time=60)
@@ -156,8 +156,8 @@ class TestLive:
         assert rates[0]["timers"]["page"]["percentiles"]["50"] == pytest.approx(0.1, rel=0.001)
         assert [turret["name"] for turret in frames[-1]["turrets"]] == ["nav"]
 
-    async def test_a_run_that_is_over(self, lab: Any) -> None:
-        """One frame tells how it ended."""
+    async def test_an_ended_run_sends_one_frame(self, lab: Any) -> None:
+        """It has the last state."""
         run = await ask(lab)
         await post(lab, f"/turret-runs/{run['id']}/stop")
         await until_over(lab, run["id"])
@@ -165,8 +165,8 @@ class TestLive:
             frames = [orjson.loads(message.data) async for message in socket]
         assert [frame["state"] for frame in frames] == ["stopped"]
 
-    async def test_a_viewer_that_leaves(self, lab: Any) -> None:
-        """The others see on, and those who come later as well."""
+    async def test_a_viewer_that_leaves_does_not_disturb_others(self, lab: Any) -> None:
+        """They get further frames."""
         run = await ask(lab)
         path = f"/turret-runs/{run['id']}/live"
         async with lab.ws_connect(path) as staying:
@@ -175,8 +175,8 @@ class TestLive:
             for _ in range(2):
                 assert orjson.loads((await staying.receive(timeout=20)).data)["state"] == "waiting"
 
-    async def test_without_a_websocket(self, lab: Any) -> None:
-        """The answer says what is needed."""
+    async def test_a_plain_request_to_live_is_refused(self, lab: Any) -> None:
+        """The answer is 426."""
         run = await ask(lab)
         problem = await get(lab, f"/turret-runs/{run['id']}/live", 426)
         assert problem["type"] == "urn:smartmob:problem:upgrade-required"
@@ -185,8 +185,8 @@ class TestLive:
 class TestReport:
     """GET /turret-runs/{id}/report."""
 
-    async def test_one_run_and_two(self, lab: Any, recruit: Recruit) -> None:
-        """A page that may load nothing, with the figures of the run or of both."""
+    async def test_the_report_shows_one_run_or_two(self, lab: Any, recruit: Recruit) -> None:
+        """The page may load nothing."""
         turret = await recruit(lab)
         ids = []
         for name in ("one", "two"):

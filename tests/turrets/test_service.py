@@ -32,8 +32,8 @@ async def _transactions(client: Any, run: str) -> int:
 class TestStockTurret:
     """A run with a turret that speaks as those of OCT."""
 
-    async def test_from_the_request_to_the_figures(self, lab: Any, recruit: Recruit) -> None:
-        """Every result is stored, folded and counted, also one whose error text has the word status."""
+    async def test_a_run_is_stored_and_summed_up(self, lab: Any, recruit: Recruit) -> None:
+        """Every result is stored, aggregated and counted, also one whose error text has the word status."""
         turret = await recruit(lab)
         run = await ask(lab, name="first", min_turrets=1, results_ts_interval=1)
         assert (run["name"], run["config"]["results_ts_interval"]) == ("first", 1)
@@ -58,8 +58,8 @@ class TestStockTurret:
         assert [result["scriptrun_time"] for result in stored] == [*(n / 1000 for n in range(100)), 0.01]
         assert stored[0]["custom_timers"] == {"page": 0.002}
 
-    async def test_orders_that_it_survives(self, lab: Any, recruit: Recruit) -> None:
-        """Each frame begins with a blank and has a message; questions come at most once a second."""
+    async def test_orders_have_the_form_that_stock_turrets_need(self, lab: Any, recruit: Recruit) -> None:
+        """Each frame begins with a blank and has a message; requests come at most once a second."""
         turret = await recruit(lab)
         run = await ask(lab, transaction_context={"user": "me"})
         await until_over(lab, run["id"])
@@ -69,8 +69,8 @@ class TestStockTurret:
         assert commands.index("set_transaction_context") < commands.index("start") < commands.index("stop")
         assert commands.count("status_request") <= 5
 
-    async def test_stopped_before_its_time(self, lab: Any, recruit: Recruit) -> None:
-        """The turret is stopped at once, what it sends afterwards still counts, and a second stop changes nothing."""
+    async def test_a_run_can_be_stopped_before_its_time(self, lab: Any, recruit: Recruit) -> None:
+        """Results that come after the stop count, and a second stop changes nothing."""
         turret = await recruit(lab)
         run = await ask(lab, run_time=600)
         await turret.until_told("start")
@@ -82,8 +82,8 @@ class TestStockTurret:
         assert (over["state"], over["reason"], over["transactions"]) == ("stopped", "stopped by request", 3)
         assert (await post(lab, f"/turret-runs/{run['id']}/stop"))["ended_at"] == over["ended_at"]
 
-    async def test_bad_messages(self, lab: Any, recruit: Recruit) -> None:
-        """They are counted, nothing else suffers, and the verdict tells of them."""
+    async def test_bad_messages_are_counted_and_reported(self, lab: Any, recruit: Recruit) -> None:
+        """Other messages are kept."""
         turret = await recruit(lab)
         run = await ask(lab)
         await turret.until_told("start")
@@ -93,8 +93,8 @@ class TestStockTurret:
         assert (summary["transactions"], summary["counters"]["malformed"]) == (1, 4)
         assert "4 messages could not be understood" in orjson.dumps(summary["trust"]).decode()
 
-    async def test_two_at_a_time(self, lab: Any, recruit: Recruit) -> None:
-        """The second is refused with what to do, and can be had when the first is over."""
+    async def test_a_second_run_is_refused(self, lab: Any, recruit: Recruit) -> None:
+        """The error says what to do, and the request works after the first run."""
         await recruit(lab)
         run = await ask(lab)
         async with lab.post("/turret-runs", json={"run_time": 1}) as response:
@@ -107,8 +107,8 @@ class TestStockTurret:
         listed = (await get(lab, "/turret-runs"))["runs"]
         assert [each["id"] for each in listed] == [second["id"], run["id"]]
 
-    async def test_many_who_ask_at_once(self, lab: Any) -> None:
-        """One gets the run, the others are refused, and no other is left over."""
+    async def test_one_of_many_simultaneous_requests_begins_a_run(self, lab: Any) -> None:
+        """The others are refused and leave no run."""
 
         async def attempt() -> int:
             async with lab.post("/turret-runs", json={"run_time": 1}) as response:
@@ -122,8 +122,8 @@ class TestStockTurret:
 class TestOwnTurret:
     """A run with a turret that speaks as ours."""
 
-    async def test_the_counted_end(self, lab: Any, recruit: Recruit) -> None:
-        """Repetitions count once, what comes after a gap waits for it, and the run ends with the last number."""
+    async def test_a_run_of_ours_ends_with_its_last_number(self, lab: Any, recruit: Recruit) -> None:
+        """Repetitions count once, and a message after a gap waits for the missing one."""
         turret = await recruit(lab, OwnTurret)
         turret.health = {"cpu": 0.5, "busiest": 0.5, "cores": 2, "lag": 0.001, "memory": 50_000_000}
         run = await ask(lab, run_time=60)
@@ -151,8 +151,8 @@ class TestOwnTurret:
         assert (member["ours"], member["expected"], member["received"]) == (True, 2, 2)
         assert await results(lab, run["id"]) == []
 
-    async def test_what_is_missing_is_told(self, lab: Any, recruit: Recruit) -> None:
-        """A turret that says more than came is waited for, and then the verdict is no."""
+    async def test_a_missing_message_makes_the_verdict_no(self, lab: Any, recruit: Recruit) -> None:
+        """The run waits for the turret before."""
         turret = await recruit(lab, OwnTurret)
         run = await ask(lab)
         await turret.until_told("start")
@@ -163,8 +163,8 @@ class TestOwnTurret:
         summary = await get(lab, f"/turret-runs/{run['id']}/summary")
         assert summary["trust"]["verdict"] == "no"
 
-    async def test_numbered_results(self, lab: Any, recruit: Recruit) -> None:
-        """A run that wants each result gets each once, with the turret that sent it."""
+    async def test_numbered_results_are_stored_once_with_their_turret(self, lab: Any, recruit: Recruit) -> None:
+        """A run with raw results asks for them."""
         turret = await recruit(lab, OwnTurret)
         run = await ask(lab, results="raw")
         await turret.until_told("start")
@@ -178,10 +178,10 @@ class TestOwnTurret:
 
 
 class TestMachines:
-    """What the machines that report did meanwhile."""
+    """The load of reporting machines during a run."""
 
-    async def test_a_saturated_machine(self, lab: Any, database_url: str, recruit: Recruit) -> None:
-        """Its name is among the doubts, in the summary and in the report, also when its samples are gone."""
+    async def test_a_saturated_machine_is_in_the_report(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """It is in the doubts, in the summary and in the report, also after its samples are deleted."""
         ident = await register(lab, "loadgen7")
         turret = await recruit(lab)
         run = await ask(lab, run_time=60)
@@ -204,8 +204,8 @@ class TestMachines:
 class TestRestart:
     """The service ends in the middle of a run and is started again."""
 
-    async def test_the_run_goes_on(self, settings: Settings, recruit: Recruit) -> None:
-        """The same ports, the same run; what was acknowledged is there, and numbers go on where they were."""
+    async def test_a_run_goes_on_after_a_restart(self, settings: Settings, recruit: Recruit) -> None:
+        """Acknowledged results are there, and numbers go on."""
         async with running(build(replace(settings, turrets=QUICK))) as first:
             host, publish, rc = await where(first)
             turret = await recruit(first, OwnTurret)
@@ -225,10 +225,10 @@ class TestRestart:
             assert (over["state"], over["transactions"]) == ("stopped", 20)
             assert (await get(second, f"/turret-runs/{run['id']}/summary"))["transactions"] == 20
 
-    async def test_results_whose_slices_were_lost(
+    async def test_lost_slices_are_made_again_at_the_start(
         self, settings: Settings, database_url: str, recruit: Recruit
     ) -> None:
-        """After a kill the slices are made again from the results, which are stored first."""
+        """After a kill the single results are stored, and their slices may not be."""
         async with running(build(replace(settings, turrets=QUICK))) as first:
             turret = await recruit(first)
             run = await ask(first, run_time=60)
@@ -246,8 +246,8 @@ class TestRestart:
             assert (over["transactions"], summary["transactions"]) == (50, 50)
             assert summary["timers"]["page"]["count"] == 50
 
-    async def test_it_waited(self, settings: Settings, recruit: Recruit) -> None:
-        """A run that had not begun begins then."""
+    async def test_a_waiting_run_begins_after_a_restart(self, settings: Settings, recruit: Recruit) -> None:
+        """It is finished by the next service."""
         async with running(build(replace(settings, turrets=QUICK))) as first:
             run = await ask(first)
         async with running(build(replace(settings, turrets=QUICK))) as second:
@@ -264,10 +264,10 @@ async def _stored(database_url: str, rows: int) -> bool:
 
 
 class TestKeeping:
-    """What is kept, made again, and removed."""
+    """Storing, rebuilding and removing runs."""
 
-    async def test_made_again(self, lab: Any, database_url: str, recruit: Recruit) -> None:
-        """Slices and summary come out the same when they are made from the stored results."""
+    async def test_a_rebuilt_summary_is_the_same(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """Slices and summary are made from the stored results."""
         run = await _short_run(lab, recruit)
         before = await get(lab, f"/turret-runs/{run}/summary")
         connection = await asyncpg.connect(database_url)
@@ -277,8 +277,8 @@ class TestKeeping:
         assert (after["timers"], after["intervals"]) == (before["timers"], before["intervals"])
         assert await get(lab, f"/turret-runs/{run}/summary") == after
 
-    async def test_removed(self, lab: Any, database_url: str, recruit: Recruit) -> None:
-        """Nothing of a run is left in any table."""
+    async def test_a_removed_run_leaves_no_rows(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """All tables are empty afterwards."""
         run = await _short_run(lab, recruit)
         async with lab.delete(f"/turret-runs/{run}") as response:
             assert response.status == 204
@@ -288,15 +288,17 @@ class TestKeeping:
             assert await connection.fetchval(f"SELECT count(*) FROM turret_{table}") == 0, table
         await connection.close()
 
-    async def test_not_while_it_is_on(self, lab: Any) -> None:
-        """A run that waits is neither removed nor made again."""
+    async def test_an_active_run_cannot_be_removed_or_rebuilt(self, lab: Any) -> None:
+        """Both requests are refused."""
         run = (await ask(lab))["id"]
         for method, path in (("DELETE", f"/turret-runs/{run}"), ("POST", f"/turret-runs/{run}/rebuild")):
             async with lab.request(method, path) as response:
                 assert response.status == 409
 
-    async def test_expired(self, settings: Settings, database_url: str, recruit: Recruit) -> None:
-        """What is older than `keep_days` goes with its partitions; what is younger stays."""
+    async def test_runs_older_than_keep_days_are_removed(
+        self, settings: Settings, database_url: str, recruit: Recruit
+    ) -> None:
+        """Their partitions are dropped; newer runs stay."""
         day = datetime.now(UTC) - timedelta(days=3)
         async with running(build(replace(settings, turrets=QUICK))) as client:
             old, young = await _short_run(client, recruit), await _short_run(client, recruit)
@@ -318,8 +320,8 @@ class TestKeeping:
             await until(lambda: _is_missing(connection, name))
         await connection.close()
 
-    async def test_no_headquarters(self, client: Any) -> None:
-        """A service that was not started as one says how to, and still shows what is stored."""
+    async def test_a_service_that_is_no_headquarters_refuses_runs(self, client: Any) -> None:
+        """The error says how to start one, and stored runs are still listed."""
         async with client.post("/turret-runs", json={"run_time": 1}) as response:
             problem = await response.json(content_type=None)
         assert (response.status, "--hq" in problem["detail"]) == (409, True)

@@ -33,10 +33,10 @@ def _packed(body: bytes, **header: int) -> str:
 
 
 class TestDistribution:
-    """What a distribution knows."""
+    """The statistics of a distribution."""
 
     def test_percentiles_are_right_to_a_thousandth(self) -> None:
-        """Against the sorted values themselves, with values over four orders of magnitude."""
+        """They are compared with the sorted values, over four orders of magnitude."""
         values = [random.Random(7).lognormvariate(-5, 1.2) for _ in range(1)] + [
             random.Random(seed).lognormvariate(-5, 1.2) for seed in range(5000)
         ]
@@ -54,24 +54,24 @@ class TestDistribution:
         assert made.stdev == pytest.approx(statistics.pstdev(values))
 
     def test_the_last_percentile_is_the_maximum(self) -> None:
-        """No percentile lies outside of what was measured."""
+        """No percentile is outside the measured values."""
         made = _recorded([0.123456789, 0.5])
         assert made.percentiles([0, 100]) == {0: pytest.approx(0.123456789, rel=1e-3), 100: 0.5}
         assert made.percentiles([0])[0] >= 0.123456789
 
-    def test_nothing(self) -> None:
-        """Without a value there is no percentile and no average."""
+    def test_an_empty_distribution_has_no_percentiles(self) -> None:
+        """Its average and count are 0."""
         made = Distribution()
         assert (made.percentiles([50]), made.mean, made.stdev, made.count) == ({}, 0.0, 0.0, 0)
 
-    def test_impossible_durations(self) -> None:
-        """A clock that was set back gives 0, and what took longer than an hour keeps its true maximum."""
+    def test_impossible_durations_are_limited(self) -> None:
+        """A negative one counts as 0, and one above an hour keeps its true maximum."""
         made = _recorded([-3.0, 7200.0])
         assert (made.minimum, made.maximum, made.count) == (0.0, 7200.0, 2)
         assert made.percentiles([100])[100] == pytest.approx(3600, rel=1e-3)
 
-    def test_errors(self) -> None:
-        """They are counted by their text, over all that is merged."""
+    def test_errors_are_counted_by_text(self) -> None:
+        """They are added up when distributions are merged."""
         one, other = Distribution(), Distribution()
         one.record(1.0)
         one.fail("x", 2)
@@ -84,7 +84,7 @@ class TestDistribution:
 
     @given(st.lists(st.floats(0, 3000), min_size=1, max_size=50), st.lists(st.floats(0, 3000), min_size=1, max_size=50))
     def test_merging_is_recording_together(self, some: list[float], others: list[float]) -> None:
-        """A slice that was sent and merged gives what one distribution of all values gives."""
+        """Merging a slice gives the same as one distribution of all values."""
         merged, whole = _recorded(some), _recorded(some + others)
         merged.merge(msgspec.json.decode(msgspec.json.encode(_recorded(others).slice(3, "t")), type=type(_SAMPLE)))
         shares = [1, 50, 90, 100]
@@ -113,7 +113,7 @@ _SAMPLE = _recorded([0.0015]).slice(0, "")
 
 
 class TestHostileSlices:
-    """Histograms that are none."""
+    """Histograms that cannot be read."""
 
     @pytest.mark.parametrize(
         "text",
@@ -130,19 +130,19 @@ class TestHostileSlices:
             _packed(b"\0" * 600_000),
         ],
     )
-    def test_they_are_refused(self, text: str) -> None:
-        """Before the library unpacks them, so that a few bytes cannot take all memory."""
+    def test_wrong_histograms_are_refused(self, text: str) -> None:
+        """They are refused before they are unpacked, so that a few bytes cannot take all memory."""
         with pytest.raises(InvalidInput):
             read_histogram(text, 1)
 
     def test_a_bomb_is_not_unpacked(self) -> None:
-        """Half a gigabyte in half a megabyte is refused after the first half megabyte."""
+        """A histogram that unpacks to megabytes is refused after the first half megabyte."""
         with pytest.raises(InvalidInput, match="longer than a histogram"):
             read_histogram(_packed(bytes(20_000_000)), 1)
 
     @given(st.binary(max_size=40))
-    def test_any_content(self, body: bytes) -> None:
-        """Whatever the counters say, they are merged or refused, and nothing is counted by halves."""
+    def test_any_counters_are_merged_or_refused(self, body: bytes) -> None:
+        """Nothing is counted partly."""
         made = Distribution()
         try:
             made.merge(msgspec.structs.replace(_SAMPLE, histogram=_packed(body)))
@@ -151,7 +151,7 @@ class TestHostileSlices:
         else:
             assert (made.count, sum(made.counts().values())) == (1, 1)
 
-    def test_a_count_that_does_not_fit(self) -> None:
+    def test_a_wrong_count_is_refused(self) -> None:
         """The histogram must hold as many values as the slice says."""
         with pytest.raises(InvalidInput, match="count is 5"):
             Distribution().merge(msgspec.structs.replace(_SAMPLE, count=5))

@@ -28,7 +28,7 @@ async def _partitions(connection: Any) -> set[str]:
 
 
 async def test_partitions_are_made_ahead(store: Store) -> None:
-    """Today's and those of the next days, once, whoever makes them and how often."""
+    """Those of today and the next days are made once, whoever makes them and how often."""
     other = Partitions()
     connections = [await store.database.connect() for _ in range(2)]
     there = await _partitions(connections[0])
@@ -43,7 +43,7 @@ async def test_partitions_are_made_ahead(store: Store) -> None:
         await connection.close()
 
 
-async def test_partitions_that_a_batch_needs(store: Store) -> None:
+async def test_a_batch_makes_the_partitions_that_it_needs(store: Store) -> None:
     """A clock that was set far ahead costs a partition, not the results."""
     batch = Batch(uuid4(), STARTED.timestamp(), number=1)
     columns = Columns.of([Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="a\0b", custom_timers={"t": 1.5})])
@@ -64,15 +64,15 @@ async def test_partitions_that_a_batch_needs(store: Store) -> None:
 
 
 async def test_progress_only_grows(store: Store) -> None:
-    """An older number that is written later changes nothing."""
+    """A lower number that is written later changes nothing."""
     run = uuid4()
     for number, sequence in enumerate((5, 3), start=1):
         await store.live.put((Batch(run, STARTED.timestamp(), number=number, progress={"u": sequence}),))
     assert await store.reader.progress(run) == {"u": 5}
 
 
-async def test_a_partition_that_others_made(store: Store) -> None:
-    """A restored database has others than were known; the batch is stored all the same."""
+async def test_a_batch_is_stored_in_a_restored_database(store: Store) -> None:
+    """The known partitions are forgotten with the connection."""
     await store.live.put((Batch(uuid4(), STARTED.timestamp(), number=1, slices=[SliceRow("u", slice_of(0, [0.1]))]),))
     connection = await store.database.connect()
     await connection.execute("DROP TABLE turret_slices_20310228")
@@ -86,7 +86,7 @@ async def test_a_partition_that_others_made(store: Store) -> None:
 
 
 async def test_old_partitions_are_dropped(store: Store) -> None:
-    """Those whose day is over before the time; tables that are no partitions of a day stay."""
+    """Partitions of later days, and those that are not of a day, stay."""
     partitions, connection = Partitions(), await store.database.connect()
     await partitions.ensure(connection, [date(2031, 2, 26), date(2031, 2, 27)])
     await connection.execute(
@@ -102,8 +102,8 @@ async def test_old_partitions_are_dropped(store: Store) -> None:
     await connection.close()
 
 
-async def test_load_tests_that_never_came_to_their_end(store: Store) -> None:
-    """They are removed like others, but not before it is certain that no headquarters goes on with them."""
+async def test_runs_that_never_ended_are_removed_later(store: Store) -> None:
+    """After 30 more days no headquarters can resume them."""
     connection = await store.database.connect()
     await connection.execute(
         "INSERT INTO turret_runs (run_id, headquarters, name, state, stop_asked, config, created_at, transactions, "
@@ -120,21 +120,23 @@ async def test_load_tests_that_never_came_to_their_end(store: Store) -> None:
 
 
 async def test_tables_can_be_distributed(store: Store) -> None:
-    """Each key begins with the run, so that a table can be spread by it."""
+    """Each key begins with the run, or with the headquarters, so that a table can be spread by it."""
     connection = await store.database.connect()
     keys = await connection.fetch(
         "SELECT c.relname AS name, a.attname AS first FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid "
         "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] "
         "WHERE i.indisprimary AND c.relname LIKE 'turret%'"
     )
-    assert {row["first"] for row in keys} == {"run_id"}
+    # Claims outlive runs: they belong to the headquarters.
+    assert {row["first"] for row in keys if row["name"] != "turret_claims"} == {"run_id"}
+    assert {row["first"] for row in keys if row["name"] == "turret_claims"} == {"headquarters"}
     with_key = {row["name"] for row in keys}
     assert {"turret_runs", "turret_members", "turret_progress", "turret_batches", "turret_slices"} <= with_key
     await connection.close()
 
 
-async def test_an_error_is_told_as_it_is(store: Store) -> None:
-    """What the database refuses reaches whoever wrote it, and nothing of it is stored."""
+async def test_a_refused_batch_raises_the_error_of_the_database(store: Store) -> None:
+    """Nothing of it is stored."""
     connection = await store.database.connect()
     await connection.execute("ALTER TABLE turret_slices ADD CONSTRAINT odd CHECK (count < 3)")
     run = uuid4()

@@ -67,7 +67,7 @@ class PageHandlers:
         return self._page("load", "Load", "Load tests")
 
     async def load_run(self, request: web.Request) -> web.StreamResponse:
-        run = await self._services.turrets.run(parameter(request, "id"))
+        run = await self._services.turrets.queries.details(parameter(request, "id"))
         return self._page("load_run", "Load", run.name, id=run.id)
 
     async def hosts(self, _: web.Request) -> web.StreamResponse:

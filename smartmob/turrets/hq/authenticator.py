@@ -1,4 +1,4 @@
-"""Tells which turrets may connect: those whose public CURVE key is in a list (ZAP, RFC 27 of ZeroMQ)."""
+"""Admits the turrets whose public CURVE key is in a list, by ZAP, the authentication protocol of ZeroMQ (RFC 27)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = structlog.get_logger()
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
-KEY_LENGTH = 40
+KEY_LENGTH = 40  # characters of a key in Z85 (RFC 32 of ZeroMQ)
 _KEY_BYTES = 32
-_REQUEST_PARTS = 7
-_MOST_KEYS = 100_000
-_SECONDS_BETWEEN_WORDS = 1.0
-_LOOK_EVERY = 1.0
+_REQUEST_PARTS = 7  # frames of a request with a CURVE key (RFC 27)
+_MOST_KEYS = 100_000  # lines of a list
+_LOG_INTERVAL_SECONDS = 1.0
+_RELOAD_SECONDS = 1.0
 
 
 def read_keys(path: Path) -> dict[str, str]:
-    """Return the names of turrets by their public keys: one key a line, with a name or comment behind it if wanted.
+    """Return the names of turrets by their public keys. A line has a key and, if wanted, a name or comment.
 
-    Empty lines and those that begin with `#` are skipped (a key may begin so, and has 40 characters). Raises
-    SettingsError.
+    Empty lines and lines that begin with `#` are skipped, unless the line begins with a key: a key may begin with `#`.
+    Raises SettingsError.
     """
     try:
         lines = path.read_text(errors="replace").splitlines()
@@ -51,7 +51,7 @@ def read_keys(path: Path) -> dict[str, str]:
 
 
 def is_key(text: str) -> bool:
-    """Return whether a text could be a key of CURVE."""
+    """Return whether a text has the form of a CURVE key."""
     try:
         return len(text) == KEY_LENGTH and len(z85.decode(text.encode())) == _KEY_BYTES
     except (ValueError, KeyError, UnicodeError):
@@ -59,30 +59,30 @@ def is_key(text: str) -> bool:
 
 
 class KeyList:
-    """The public keys in a file, which is read again when it has changed; a file with an error changes nothing."""
+    """The public keys in a file, which is read again after it changed; a file with an error changes nothing."""
 
     def __init__(self, path: Path) -> None:
         """Read the file; raises SettingsError."""
         self._path = path
-        self._seen = _state(path)
+        self._file_state = _state(path)
         self._keys = read_keys(path)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
 
-    async def follow(self) -> None:
-        """Look each second whether the file has changed."""
+    async def run_reload(self) -> None:
+        """Check each second whether the file has changed, and read it if so."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(_RELOAD_SECONDS)
+            await asyncio.to_thread(self.reload)
 
-    def refresh(self) -> None:
+    def reload(self) -> None:
         """Read the file if it has changed since it was last read."""
         state = _state(self._path)
-        if state == self._seen:
+        if state == self._file_state:
             return
-        # Before it is read: what changes meanwhile is seen the next time.
-        self._seen = state
+        # Set before the file is read: a change during the reading is noticed the next time.
+        self._file_state = state
         try:
             self._keys = read_keys(self._path)
         except SettingsError as error:
@@ -92,7 +92,7 @@ class KeyList:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Return what differs once a file was written or replaced; () while it is not there."""
+    """Return the times, size and inode of a file, which differ once it was changed; () if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -101,7 +101,7 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 class Authenticator:
-    """Answers libzmq, for all sockets of one context, whether a peer with some public key may connect.
+    """The ZAP handler of a context: libzmq asks it, for each connection, whether the public key is allowed.
 
     `open` it before the sockets are bound, and `close` it after they are closed.
     """
@@ -109,10 +109,10 @@ class Authenticator:
     def __init__(self, keys: KeyList) -> None:
         self.keys = keys
         self._socket: Any = None
-        self._said = float("-inf")
+        self._last_logged_at = float("-inf")
 
     def open(self, context: Any) -> None:
-        """Begin to answer."""
+        """Answer requests from now on."""
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind(_ADDRESS)
@@ -121,7 +121,7 @@ class Authenticator:
         loop.call_soon(self._read)
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.FD)
             self._socket.close(linger=0)
@@ -140,12 +140,12 @@ class Authenticator:
         key = z85.encode(credentials[0]).decode() if credentials and len(credentials[0]) == _KEY_BYTES else ""
         if version == _VERSION and mechanism == b"CURVE" and key in self.keys:
             return [_VERSION, number, b"200", b"OK", key.encode(), b""]
-        self.refuse(address.decode(errors="replace"), key)
+        self.log_refusal(address.decode(errors="replace"), key)
         return [_VERSION, number, b"300", b"this key is not in the list", b"", b""]
 
-    def refuse(self, address: str, key: str) -> None:
-        """Log that somebody is not heard, at most once a second."""
+    def log_refusal(self, address: str, key: str) -> None:
+        """Log that a key was refused, at most once a second."""
         moment = asyncio.get_running_loop().time()
-        if moment - self._said >= _SECONDS_BETWEEN_WORDS:
-            self._said = moment
+        if moment - self._last_logged_at >= _LOG_INTERVAL_SECONDS:
+            self._last_logged_at = moment
             log.warning("turrets.key_refused", address=address, key=key)

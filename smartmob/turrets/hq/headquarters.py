@@ -1,28 +1,31 @@
-"""The headquarters at work: connects its machine with the sockets, the clock and the database.
+"""The headquarters: connects its state machine with the sockets, the clock and the database.
 
-Messages go from the channel to the collector and to the machine at once. What the collector has gathered is committed
-by one task, a batch after the other; turrets are told what is stored only after the commit. While too much waits, the
-channel is not read, so that turrets wait instead of this process growing.
+Messages go from the sockets to the collector and to the state machine at once. One task commits the collected rows,
+batch after batch; results are acknowledged only after their commit. While too many rows wait, the socket of results is
+not read, so that turrets wait and the memory of this process stays bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+import msgspec
 import structlog
 
-from smartmob.errors import Conflict, NotFound, Unavailable
+from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import TurretsSettings
 from smartmob.turrets.events import RunFinished, RunStarted, TurretSilent
+from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.batch import Batch
-from smartmob.turrets.hq.collector import Collector, Totals
+from smartmob.turrets.hq.collector import ResultCollector
 from smartmob.turrets.hq.machine_events import (
     Action,
     Committed,
@@ -30,18 +33,19 @@ from smartmob.turrets.hq.machine_events import (
     MemberChanged,
     Now,
     Publish,
-    ResultsHeard,
+    ResultsReceived,
     Resumed,
-    Rules,
-    RunAsked,
     RunChanged,
+    RunRequested,
     RunState,
-    StatusHeard,
-    StopAsked,
+    StatusReceived,
+    StopRequested,
     Ticked,
+    Timeouts,
     TurretLost,
 )
-from smartmob.turrets.hq.run_recorder import RunRecorder
+from smartmob.turrets.hq.run_recorder import ResumableRun, RunRecorder
+from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import ENDED, Counters, Member
@@ -49,297 +53,353 @@ from smartmob.turrets.protocol import MOST_TURRETS, encode_order
 
 log = structlog.get_logger()
 
-MOST_WAITING = 100_000
-_READ_AGAIN_BELOW = 50_000
-_COMMIT_EVERY = 0.25
-_COMMIT_AGAIN_AFTER = 0.5
-_SAMPLE = 200
-_SAMPLES_PER_SECOND = 1.0
+PAUSE_ROWS = 100_000
+"""The socket of results is not read while so many rows wait, by their weight."""
+RESUME_ROWS = 50_000
+"""It is read again when fewer rows wait."""
+_COMMIT_SECONDS = 0.25
+"""Rows wait for others at most so long before they are committed."""
+_RETRY_SECONDS = 0.5
+"""The time between two attempts to commit while the database is away."""
+_SAMPLE_BYTES = 200
+"""A log line shows so much of a malformed message."""
+_LOG_INTERVAL_SECONDS = 1.0
+"""Malformed messages are logged at most once in so many seconds."""
 
 
 class Headquarters:
-    """One headquarters. `ended` is called with each run that is over, once everything of it is stored."""
+    """One headquarters, and the owner of the state of its run: readers get a `snapshot`.
+
+    `on_run_ended` is called with each run that has ended, once everything of it is stored; `on_run_changed` when a run
+    has come to another state. The writer must have been started before `open`.
+    """
 
     def __init__(
         self,
         name: str,
         settings: TurretsSettings,
-        live: GroupCommitWriter[Batch],
-        keeper: RunRecorder,
+        writer: GroupCommitWriter[Batch],
+        recorder: RunRecorder,
         bus: EventBus,
         *,
         insecure: bool,
     ) -> None:
-        self.channel = HeadquartersSockets(settings, insecure, self._take)
-        self.collector = Collector(self._complain)
-        self.machine = HeadquartersStateMachine(
-            name, Rules(settings.lost_after, settings.quiet, settings.drain, settings.wait)
-        )
-        self.ended: Callable[[RunState], None] = lambda _: None
-        self.changed: Callable[[], None] = lambda: None
-        self._live = live
-        self._keeper = keeper
+        self.name = name
+        self.on_run_ended: Callable[[RunSnapshot], None] = lambda _: None
+        self.on_run_changed: Callable[[], None] = lambda: None
+        self._sockets = HeadquartersSockets(settings, insecure, self._receive)
+        self._collector = ResultCollector(self._log_malformed)
+        timeouts = Timeouts(settings.lost_after, settings.quiet, settings.drain, settings.wait)
+        self._machine = HeadquartersStateMachine(name, timeouts)
+        self._writer = writer
+        self._recorder = recorder
         self._bus = bus
-        self._keyed = settings.hq_turret_keys is not None
-        self._in_flight = 0
-        self._held: Batch | None = None
+        self._uses_keys = settings.hq_turret_keys is not None
+        # The batch that is being committed; it stays here when an attempt fails, also when the task dies.
+        self._committing: deque[Batch] = deque()
+        # The run that has ended, until everything of it is stored.
+        self._ended_run: RunState | None = None
         self._closing = False
         self._work = asyncio.Event()
         self._tick = asyncio.Event()
-        self._complained = float("-inf")
+        self._last_logged_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
-        self._over: RunState | None = None
 
-    # -- life -----------------------------------------------------------------------------------------------------
+    # -- start and end --------------------------------------------------------------------------------------------
 
     async def open(self, tasks: TaskRegistry) -> None:
-        """Take up the run that was on when the service ended, and listen."""
-        await self._live.start(tasks)
-        await self._keeper.make_partitions()
-        found = await self._keeper.resume(self.machine.name)
-        if self._keyed:
-            # Before anybody is heard.
-            self.collector.claims.load(await self._keeper.read_claims(self.machine.name))
-        self.channel.open()
-        if found is not None:
-            self._resume(found.run, found.members, found.progress, found.totals, found.counters)
+        """Resume the run that had not ended when the service ended, and listen."""
+        await self._recorder.make_partitions()
+        resumable = await self._recorder.resume(self.name)
+        if self._uses_keys:
+            # Before the first message is read.
+            self._collector.claims.load(await self._recorder.read_claims(self.name))
+        self._sockets.open()
+        if resumable is not None:
+            self._resume(resumable)
         self._tasks = [
-            tasks.supervise("turrets-orders", self._keep_time),
-            tasks.supervise("turrets-results", self._commit_until_closed),
+            tasks.supervise("turrets-orders", self._run_timer),
+            tasks.supervise("turrets-results", self._run_commits),
         ]
-        if (keys := self.channel.keys) is not None:
-            self._tasks.append(tasks.supervise("turrets-keys", keys.follow))
-        orders, results, external = self.channel.ports
+        if (keys := self._sockets.keys) is not None:
+            self._tasks.append(tasks.supervise("turrets-keys", keys.run_reload))
+        orders, results, external = self._sockets.ports
         log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
 
     async def close(self) -> None:
-        """Listen no more, and store what has come; a run that is on goes on at the next start."""
+        """Stop listening, and store what was received; a run that has not ended is resumed at the next start."""
         if not self._tasks:
             return
-        await self.channel.close()
+        await self._sockets.close()
         self._closing = True
         self._work.set()
-        ticking, _, *following = self._tasks
-        for task in (ticking, *following):
+        timer, _, *others = self._tasks
+        for task in (timer, *others):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._live.close()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        """Return the ports of orders, results and republished results."""
+        return self._sockets.ports
+
+    def members(self) -> list[Member]:
+        """Return the turrets of the run; without a run, those that were heard lately."""
+        return self._machine.members()
+
+    def snapshot(self) -> RunSnapshot | None:
+        """Return the newest run as it is now, or None before the first; it is draining until all of it is stored."""
+        run = self._run()
+        if run is None:
+            return None
+        now, totals = self._now(), self._collector.totals
+        return RunSnapshot(
+            run=run,
+            members=self.members(),
+            totals=replace(totals, timers=dict(totals.timers)),
+            counters=msgspec.structs.replace(self._collector.counters),
+            firing_seconds=self._machine.firing_seconds(now),
+            seconds_since_start=self._machine.seconds_since_start(now),
+            recent=self._collector.live,
+        )
 
     @property
     def pending(self) -> int:
-        """Return how many results are not stored yet."""
-        return self.collector.pending + self._in_flight
+        """Return how many rows are not stored yet; a batch that is being committed counts for at least 1."""
+        committing = sum(batch.rows + len(batch.slices) + 1 for batch in self._committing)
+        return self._collector.pending + committing
 
-    def now(self) -> Now:
-        """Return the present."""
+    @property
+    def paused(self) -> bool:
+        """Return whether results are not read, because too many rows wait."""
+        return self._sockets.paused
+
+    def _run(self) -> RunState | None:
+        if self._ended_run is not None:
+            return replace(self._ended_run, state="draining", ended_at=None)
+        return self._machine.run
+
+    def _now(self) -> Now:
         return Now(asyncio.get_running_loop().time(), clock.now())
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    def begin(self, event: RunAsked) -> RunState:
-        """Begin a run that is stored; raises Conflict when one is on."""
-        self.check_free()
-        self._handle(event)
-        self._tick.set()
-        assert self.machine.run is not None
-        return self.machine.run
-
     def check_free(self) -> None:
-        """Raise Conflict when a run is on, or when the last one is not stored yet."""
-        run = self.current
-        if run is not None:
+        """Raise Conflict when a run has not ended, or is not stored completely."""
+        run = self._run()
+        if run is not None and run.state not in ENDED:
             raise Conflict(
                 f"run {run.id} is {run.state}; there is one run at a time. "
                 f"Wait for its end, or stop it: POST /turret-runs/{run.id}/stop"
             )
 
-    def stop(self, run: str, reason: str) -> RunState:
-        """End a run; raises NotFound when it is not on."""
-        active = self.machine.active
-        if active is None or active.id != run:
-            raise NotFound(f"run {run} is not on")
-        self._handle(StopAsked(reason))
+    def begin(self, event: RunRequested) -> None:
+        """Begin a run that is stored; raises Conflict when another one has not ended."""
+        self.check_free()
+        self._handle(event)
         self._tick.set()
-        assert self.machine.run is not None
-        return self.machine.run
 
-    @property
-    def current(self) -> RunState | None:
-        """Return the run that is on; one that is over drains until everything of it is stored."""
-        if self._over is not None:
-            return replace(self._over, state="draining", ended_at=None)
-        return self.machine.active
+    def stop(self, run: str, reason: str) -> None:
+        """Stop a run; one that has ended stays as it is."""
+        active = self._machine.active
+        if active is not None and active.id == run:
+            self._handle(StopRequested(reason))
+            self._tick.set()
 
-    # -- what comes -----------------------------------------------------------------------------------------------
+    # -- messages -------------------------------------------------------------------------------------------------
 
-    def _take(self, frames: list[bytes]) -> None:
-        now = self.now()
-        taken = self.collector.take(
-            frames, now.wall.timestamp(), now.wall, self.machine.passed(now), self.channel.sender
+    def _receive(self, frames: list[bytes]) -> None:
+        now = self._now()
+        since_start = self._machine.seconds_since_start(now)
+        received = self._collector.receive(
+            frames, now.wall.timestamp(), now.wall, since_start, sender=self._sockets.sender
         )
-        for status in taken.statuses:
-            if not self.machine.admits(status.identity):
-                self.collector.counters.malformed += 1
-                self._complain(b"", f"left out: a headquarters has at most {MOST_TURRETS} turrets")
+        for status in received.statuses:
+            if not self._machine.accepts(status.identity):
+                self._collector.counters.malformed += 1
+                self._log_malformed(b"", f"left out: a headquarters has at most {MOST_TURRETS} turrets")
                 continue
-            self._do(self.machine.handle(StatusHeard(status), now))
-        if taken.stock:
-            self.machine.handle(ResultsHeard(), now)
-        if taken.results and self.channel.wanted and self.machine.active is not None:
-            self.channel.republish(self.machine.active.id.encode(), taken.results)
-        if self.collector.weight >= MOST_WAITING:
-            self.channel.pause()
-        if self.collector.plenty:
+            self._perform(self._machine.handle(StatusReceived(status), now))
+        if received.has_stock_results:
+            self._machine.handle(ResultsReceived(), now)
+        active = self._machine.active
+        if received.results and self._sockets.has_subscribers and active is not None:
+            self._sockets.republish(active.id.encode(), received.results)
+        if self._collector.rows.weight >= PAUSE_ROWS:
+            self._sockets.pause()
+        if self._collector.rows.has_enough:
             self._work.set()
 
-    def _complain(self, frame: bytes, why: str) -> None:
+    def _log_malformed(self, frame: bytes, reason: str) -> None:
         moment = asyncio.get_running_loop().time()
-        if moment - self._complained >= _SAMPLES_PER_SECOND:
-            self._complained = moment
-            sample = frame[:_SAMPLE].decode(errors="backslashreplace")
-            log.warning("turrets.malformed", reason=why, sample=sample, count=self.collector.counters.malformed)
+        if moment - self._last_logged_at >= _LOG_INTERVAL_SECONDS:
+            self._last_logged_at = moment
+            sample = frame[:_SAMPLE_BYTES].decode(errors="backslashreplace")
+            log.warning("turrets.malformed", reason=reason, sample=sample, count=self._collector.counters.malformed)
 
-    # -- what is done ---------------------------------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        now = self.now()
-        self._do(self.machine.handle(event, now))
+        self._perform(self._machine.handle(event, self._now()))
 
-    def _do(self, actions: Iterable[Action]) -> None:
+    def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
                 case Publish():
-                    self.channel.publish(encode_order(action.order))
+                    self._sockets.publish(encode_order(action.order))
                 case RunChanged():
-                    self._change(action.run)
+                    self._on_state_changed(action.run)
                 case MemberChanged():
-                    self._keeper.keep_member(action.run, action.member)
+                    self._recorder.record_member(action.run, action.member)
                 case TurretLost():
                     member = action.member
                     log.warning("turrets.lost", run=action.run, turret=member.name, uuid=member.uuid)
                     self._bus.publish(TurretSilent(action.run, member.uuid, member.name))
 
-    def _change(self, run: RunState) -> None:
+    def _on_state_changed(self, run: RunState) -> None:
         log.info("turrets.run", run=run.id, name=run.config.name, state=run.state, reason=run.reason)
         if run.state == "waiting":
-            self.collector.end()
-            self.collector.totals, self.collector.counters = Totals(), Counters()
+            self._collector.end()
+            self._collector.reset_counts()
         if run.state == "running":
             assert run.started_at is not None
-            self.collector.begin(run.id, run.started_at.timestamp(), {}, Totals(), Counters())
+            self._collector.begin(run.id, run.started_at.timestamp(), {}, RunTotals(), Counters())
             self._bus.publish(RunStarted(run.id, run.config.name))
         if run.state in ENDED:
-            self.collector.end()
-            self._over = run
+            self._collector.end()
+            self._ended_run = run
         else:
-            totals = self.collector.totals
-            self._keeper.keep_run(run, totals.transactions, totals.errors, self.collector.counters)
+            self._record(run)
         self._work.set()
-        self.changed()
+        self.on_run_changed()
 
-    def _resume(
-        self, run: RunState, members: tuple[Member, ...], progress: dict[str, int], totals: Totals, counters: Counters
-    ) -> None:
+    def _record(self, run: RunState) -> None:
+        totals = self._collector.totals
+        self._recorder.record_run(run, totals.transactions, totals.errors, self._collector.counters)
+
+    def _resume(self, found: ResumableRun) -> None:
+        run, counters = found.run, found.counters
         if run.started_at is not None:
             counters.restarts += 1
-            self.collector.begin(run.id, run.started_at.timestamp(), progress, totals, counters)
-            self._keeper.keep_run(run, totals.transactions, totals.errors, counters)
-        log.info("turrets.resumed", run=run.id, state=run.state, transactions=totals.transactions)
-        self._handle(Resumed(run, members, progress))
+            self._collector.begin(run.id, run.started_at.timestamp(), found.progress, found.totals, counters)
+            self._record(run)
+        log.info("turrets.resumed", run=run.id, state=run.state, transactions=found.totals.transactions)
+        self._handle(Resumed(run, found.members, found.progress))
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
+    async def _run_timer(self) -> None:
+        """Tell the state machine when time has passed."""
         while True:
             self._handle(Ticked(self.pending))
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.machine.nap(self.now())):
+                async with asyncio.timeout(self._machine.seconds_to_next_tick(self._now())):
                     await self._tick.wait()
             self._tick.clear()
 
-    async def _commit_until_closed(self) -> None:
+    async def _run_commits(self) -> None:
+        """Commit batch after batch until the headquarters is closed and everything is stored.
+
+        This is the only loop that tries again: an attempt that fails leaves its batch in `_committing`.
+        """
         while True:
-            await self._commit_once()
-            while self.collector.plenty:
-                await self._commit_once()
-            await self._keep()
-            if self._closing and not self.pending:
+            stored = await self._commit_next()
+            if not stored and not self._closing:
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if self._committing or self._collector.rows.has_enough:
+                continue
+            # After the sockets are closed no state changes any more, so one whole pass records the last one.
+            closing = self._closing
+            await self._record_end()
+            if closing and not self.pending:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(_COMMIT_EVERY):
+                async with asyncio.timeout(_COMMIT_SECONDS):
                     await self._work.wait()
             self._work.clear()
 
-    async def _commit_once(self) -> None:
-        now = self.now()
-        run = self.machine.active
-        everything = self._closing or (run is not None and run.state == "draining")
-        # One that is held was being stored when this task died.
-        batch = self._held or self.collector.cut(now.wall.timestamp(), self.machine.passed(now), everything=everything)
-        self._held = batch
-        # Whose a number is must be known after a restart, too, when it is acknowledged.
-        await self._keep_claims(wait=batch is not None)
-        if batch is None:
-            return
-        self._in_flight = batch.rows + len(batch.slices) + 1
-        stored = await self._store(self.collector.allowed(batch, now.wall.timestamp()))
-        self._held, self._in_flight = None, 0
-        self.collector.committed(batch)
-        for uuid, sequence in batch.progress.items():
-            if stored and uuid not in self.collector.barred:
-                self._handle(Committed(uuid, str(batch.run), sequence))
-        if self.channel.paused and self.collector.weight < _READ_AGAIN_BELOW:
-            self.channel.resume()
-        if run is not None and run.state == "draining":
+    async def _commit_next(self) -> bool:
+        """Commit one batch and acknowledge it; return False while the database is away."""
+        now, run = self._now(), self._machine.active
+        draining = run is not None and run.state == "draining"
+        if not self._committing:
+            epoch, since_start = now.wall.timestamp(), self._machine.seconds_since_start(now)
+            batch = self._collector.next_batch(epoch, since_start, everything=self._closing or draining)
+            if batch is not None:
+                self._committing.append(self._collector.without_blocked(batch, epoch))
+        # A claim is stored before its results are acknowledged: after a restart the uuid must belong to the same key.
+        claims_stored = await self._store_claims()
+        if not self._committing:
+            return True
+        if not claims_stored and not self._closing:
+            return False
+        if not await self._commit(self._committing[0]):
+            return False
+        if self._sockets.paused and self._collector.rows.weight < RESUME_ROWS:
+            self._sockets.resume()
+        if draining:
             self._tick.set()
-
-    async def _keep_claims(self, *, wait: bool) -> None:
-        """Store which keys uuids belong to; `wait` for the database as long as it takes."""
-        while self.collector.claims.changes:
-            stored = await self._keeper.write_claims(self.machine.name, self.collector.claims)
-            if stored or not wait or self._closing:
-                return
-            await asyncio.sleep(_COMMIT_AGAIN_AFTER)
-
-    async def _store(self, batch: Batch) -> bool:
-        """Store a batch, and wait for the database as long as it takes; return False when it had to be given up.
-
-        What the database refuses for its content is looked for by halves, and left out.
-        """
-        while batch:
-            try:
-                await self._live.put((batch,))
-            except Unavailable as error:
-                if self._closing:
-                    log.error("turrets.results_lost", reason=str(error), results=batch.transactions)
-                    return False
-                log.warning("turrets.waiting", reason=str(error), results=batch.transactions)
-                await asyncio.sleep(_COMMIT_AGAIN_AFTER)
-            except Exception as error:
-                halves = self.collector.divide(batch, self.now().wall.timestamp())
-                if not halves:
-                    self._refuse(batch, error)
-                    return True
-                return all([await self._store(half) for half in halves])
-            else:
-                return True
         return True
 
-    def _refuse(self, batch: Batch, error: Exception) -> None:
-        """Leave out what the database refuses, and acknowledge nothing more of its turret."""
+    async def _store_claims(self) -> bool:
+        """Store to which keys uuids belong; return False while the database is away."""
+        if not self._collector.claims.changes:
+            return True
+        return await self._recorder.write_claims(self.name, self._collector.claims)
+
+    async def _commit(self, batch: Batch) -> bool:
+        """Commit the first batch of `_committing`; return False while the database is away.
+
+        A batch that the database refuses for its content is replaced by its halves, until one cannot be divided; that
+        one is dropped.
+        """
+        try:
+            if batch:
+                await self._writer.put((batch,))
+        except Unavailable as error:
+            if not self._closing:
+                log.warning("turrets.waiting", reason=str(error), results=batch.transactions)
+                return False
+            log.error("turrets.results_lost", reason=str(error), results=batch.transactions)
+            self._finish(batch, stored=False)
+        except Exception as error:
+            if halves := self._collector.rows.halves(batch, self._now().wall.timestamp()):
+                self._committing.popleft()
+                self._committing.extendleft(reversed(halves))
+            else:
+                self._drop(batch, error)
+                self._finish(batch, stored=True)
+        else:
+            self._finish(batch, stored=True)
+        return True
+
+    def _finish(self, batch: Batch, *, stored: bool) -> None:
+        """Remove the first batch of `_committing`, and acknowledge its messages if it is stored."""
+        self._committing.popleft()
+        self._collector.rows.committed(batch)
+        for uuid, sequence in batch.progress.items():
+            if stored and uuid not in self._collector.blocked:
+                self._handle(Committed(uuid, str(batch.run), sequence))
+
+    def _drop(self, batch: Batch, error: Exception) -> None:
+        """Leave out rows that the database refuses, and acknowledge nothing more of their turret."""
         for owner in filter(None, batch.owners):
-            self.collector.bar(owner)
-        self.collector.counters.dropped += max(batch.transactions, 1)
+            self._collector.block(owner)
+        self._collector.counters.dropped += max(batch.transactions, 1)
         log.error("turrets.refused", results=batch.transactions, turrets=batch.owners, exc_info=error)
 
-    async def _keep(self) -> None:
-        """Store the state of the run and its turrets, and tell of its end once everything of it is stored."""
-        over = self._over if not self.pending else None
-        if over is not None:
-            totals = self.collector.totals
-            self._keeper.keep_run(over, totals.transactions, totals.errors, self.collector.counters)
-        if await self._keeper.write() and over is not None:
-            self._over = None
-            totals = self.collector.totals
-            self._bus.publish(RunFinished(over.id, over.config.name, over.state, totals.transactions, totals.errors))
-            self.ended(over)
+    async def _record_end(self) -> None:
+        """Store the state of the run and its turrets, and report its end once everything of it is stored."""
+        ended = self._ended_run if not self.pending else None
+        if ended is not None:
+            self._record(ended)
+        if await self._recorder.write() and ended is not None:
+            self._ended_run = None
+            snapshot = self.snapshot()
+            assert snapshot is not None
+            totals = snapshot.totals
+            self._bus.publish(RunFinished(ended.id, ended.config.name, ended.state, totals.transactions, totals.errors))
+            self.on_run_ended(snapshot)

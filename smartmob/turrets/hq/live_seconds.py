@@ -1,4 +1,4 @@
-"""The last seconds of a run, for those who watch it: what came of each timer, within a bound in bytes. No I/O."""
+"""The last seconds of a run for the live view: the values of each timer, bounded in size. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIVE_SECONDS = 8
 
 
 class LiveSeconds:
-    """What came of the last seconds."""
+    """The distributions and slices of the last seconds, by second and timer."""
 
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, list[Distribution | Slice]]] = {}
@@ -24,13 +24,13 @@ class LiveSeconds:
         return len(self._parts)
 
     def of(self, second: int) -> Mapping[str, Sequence[Distribution | Slice]]:
-        """Return what came of a second, by timer."""
+        """Return the parts of a second, by timer."""
         return self._parts.get(second, {})
 
     def add(self, second: int, timer: str, part: Distribution | Slice) -> None:
-        """Keep a part of a second until eight later ones have come; slices beyond the bound are left out."""
+        """Keep a part of a second until eight later seconds have come; drop slices beyond the size limit."""
         if isinstance(part, Slice):
-            # Those of a peer that sends without end would stay in memory for some seconds.
+            # Without this limit, a turret that sends many slices of one second would fill the memory.
             size = self._bytes.get(second, 0) + size_of(part)
             if size > LIVE_BYTES:
                 return
@@ -43,5 +43,5 @@ class LiveSeconds:
 
 
 def size_of(part: Slice) -> int:
-    """Return how many characters a slice holds."""
+    """Return the size of a slice in characters."""
     return len(part.histogram) + len(part.timer) + (sum(map(len, part.errors)) if part.errors else 0)

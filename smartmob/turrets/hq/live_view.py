@@ -1,4 +1,4 @@
-"""Shows a run while it is on: one frame a second to everybody who watches."""
+"""The live view of a run: sends one frame a second to each of its viewers."""
 
 from __future__ import annotations
 
@@ -8,88 +8,90 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.broadcast import Broadcast
 from smartmob.turrets.hq.headquarters import Headquarters
-from smartmob.turrets.hq.machine_events import RunState
-from smartmob.turrets.model import ENDED, TRANSACTION, LiveFrame, LiveTimer, LiveTurret, Member
+from smartmob.turrets.hq.run_snapshot import RunSnapshot
+from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame, LiveTimer, LiveTurret, Member
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import TRANSACTION as OWN
-from smartmob.turrets.slices import Distribution
+from smartmob.turrets.slices import TRANSACTION, Distribution
 
-_EVERY = 1.0
-_BEHIND = 2
-"""How long ago the second is that is shown: turrets of ours send one when it is over, and the network takes time."""
-_SHOWN = (50.0, 90.0, 95.0, 99.0)
-_MOST_TIMERS = 50
+_FRAME_SECONDS = 1.0
+"""The time between two frames."""
+_DELAY_SECONDS = 2
+"""The second that is shown is so long ago: turrets of ours send a slice after its second, and that takes time."""
+_PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+_MOST_TIMERS = 50  # timers of a frame; the transactions come first, then names in alphabetical order
 
 
 class LiveView:
-    """Everybody who watches the run of a headquarters."""
+    """The viewers of the run of a headquarters."""
 
     def __init__(self, hq: Headquarters) -> None:
         self._hq = hq
-        self._audience = Broadcast[LiveFrame]()
+        self._viewers = Broadcast[LiveFrame]()
 
     async def watch(self) -> AsyncIterator[LiveFrame]:
-        """Yield frames of the run that is on until it is over; the last one has its last state."""
-        run = self._hq.current
-        if run is None:
+        """Yield frames of the active run until its end; the last one has its last state."""
+        snapshot = self._active()
+        if snapshot is None:
             return
-        async for frame in self._audience.subscribe(self.frame(run)):
+        async for frame in self._viewers.subscribe(frame_of(snapshot)):
             yield frame
 
-    async def show_for_ever(self) -> None:
+    async def run(self) -> None:
         """Send a frame each second."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due = max(due + _EVERY, loop.time())
+            due = max(due + _FRAME_SECONDS, loop.time())
             await asyncio.sleep(due - loop.time())
-            self.show()
+            self.send()
 
-    def show(self) -> None:
-        """Send a frame now."""
-        run = self._hq.current
-        if self._audience and run is not None:
-            self._audience.publish(self.frame(run))
+    def send(self) -> None:
+        """Send a frame now, if there are viewers and an active run."""
+        if self._viewers and (snapshot := self._active()) is not None:
+            self._viewers.publish(frame_of(snapshot))
 
-    def finish(self, run: RunState) -> None:
-        """Send the last frame of a run."""
-        if self._audience:
-            self._audience.publish(self.frame(run))
-        self._audience.close()
+    def finish(self, snapshot: RunSnapshot) -> None:
+        """Send the last frame of a run, and end the subscriptions."""
+        if self._viewers:
+            self._viewers.publish(frame_of(snapshot))
+        self._viewers.close()
 
     def close(self) -> None:
-        """Let everybody go."""
-        self._audience.close()
+        """End the subscriptions."""
+        self._viewers.close()
 
     def current(self) -> tuple[str, LiveFrame] | None:
-        """Return the name of the run that is on, and how it is now."""
-        run = self._hq.current
-        return None if run is None else (run.config.name, self.frame(run))
+        """Return the name of the active run and its present frame, or None."""
+        snapshot = self._active()
+        return None if snapshot is None else (snapshot.run.config.name, frame_of(snapshot))
 
-    def frame(self, run: RunState) -> LiveFrame:
-        """Return how it is now: totals, and the figures of the last second of which all has come."""
-        hq = self._hq
-        now = hq.now()
-        second = int(hq.machine.passed(now)) - _BEHIND
-        seconds = hq.collector.live.of(second) if run.state not in ENDED else {}
-        totals = hq.collector.totals
-        names = sorted(totals.timers, key=lambda name: (name != OWN, name))[:_MOST_TIMERS]
-        own = _merged(seconds.get(OWN, ()))
-        return LiveFrame(
-            id=run.id,
-            state=run.state,
-            reason=run.reason,
-            elapsed=hq.machine.elapsed(now),
-            run_time=run.config.run_time,
-            min_turrets=run.config.min_turrets,
-            transactions=totals.transactions,
-            errors=totals.errors,
-            rate=own.count,
-            error_rate=own.failed,
-            timers={name or TRANSACTION: _timer(totals.timers[name], seconds.get(name, ())) for name in names},
-            turrets=_turrets(hq.machine.members()),
-            counters=hq.collector.counters,
-        )
+    def _active(self) -> RunSnapshot | None:
+        snapshot = self._hq.snapshot()
+        return snapshot if snapshot is not None and snapshot.is_active else None
+
+
+def frame_of(snapshot: RunSnapshot) -> LiveFrame:
+    """Return the frame of a run: its totals, and the values of the last second that is complete."""
+    run, totals = snapshot.run, snapshot.totals
+    second = int(snapshot.seconds_since_start) - _DELAY_SECONDS
+    parts = snapshot.recent.of(second) if snapshot.is_active else {}
+    names = sorted(totals.timers, key=lambda name: (name != TRANSACTION, name))[:_MOST_TIMERS]
+    own = _merged(parts.get(TRANSACTION, ()))
+    return LiveFrame(
+        id=run.id,
+        state=run.state,
+        reason=run.reason,
+        elapsed=snapshot.firing_seconds,
+        run_time=run.config.run_time,
+        min_turrets=run.config.min_turrets,
+        transactions=totals.transactions,
+        errors=totals.errors,
+        rate=own.count,
+        error_rate=own.failed,
+        timers={name or ALL_TRANSACTIONS: _timer(totals.timers[name], parts.get(name, ())) for name in names},
+        turrets=_turrets(snapshot.members),
+        counters=snapshot.counters,
+    )
 
 
 def _merged(parts: Sequence[Distribution | Slice]) -> Distribution:
@@ -101,7 +103,7 @@ def _merged(parts: Sequence[Distribution | Slice]) -> Distribution:
         try:
             whole.merge(part)
         except InvalidInput:
-            continue  # the summary of the run tells of it
+            continue  # the summary of the run counts it as damaged
     return whole
 
 
@@ -111,7 +113,7 @@ def _timer(total: int, parts: Sequence[Distribution | Slice]) -> LiveTimer:
         total=total,
         count=whole.count,
         errors=whole.failed,
-        percentiles={f"{share:g}": value for share, value in whole.percentiles(_SHOWN).items()},
+        percentiles={f"{share:g}": value for share, value in whole.percentiles(_PERCENTILES).items()},
         max=whole.maximum if whole.count else None,
     )
 

@@ -1,4 +1,4 @@
-"""What happens to the headquarters, and what its machine wants done about it."""
+"""The events that the headquarters' state machine handles, and the actions that it returns. No I/O."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from smartmob.turrets.protocol import Order, Status
 
 
 class Now(NamedTuple):
-    """The present: `steady` never goes back, `wall` is what clocks show."""
+    """The present: `steady` is a monotonic time in seconds, `wall` the time of day, which can be set back."""
 
     steady: float
     wall: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How patient the headquarters is, in seconds.
+class Timeouts:
+    """The times that the headquarters waits, in seconds.
 
-    A turret is lost that is silent for `lost_after`. Stock turrets do not tell their last result, so it is waited until
-    none has come for `quiet`. A run that drains is ended after `drain` whoever is missing, and one that waits after
-    `wait`. Turrets of ours are told of the start `lead` before it.
+    `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
+    last one, so a run of them ends when no result has come for so long. `drain`: a draining run ends after so long even
+    if turrets are missing. `wait`: a waiting run fails after so long. `lead`: turrets of ours are told of the start so
+    long before it.
     """
 
     lost_after: float = 10.0
@@ -36,7 +37,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What is known of a run besides its results."""
+    """The state of a run, without its results; `ceased_at` is when its turrets were told to stop firing."""
 
     id: str
     config: RunConfig
@@ -46,19 +47,19 @@ class RunState:
     ceased_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
-    stop_asked: bool = False
+    stop_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class StatusHeard:
-    """A turret told its status."""
+class StatusReceived:
+    """A turret sent a status."""
 
     status: Status
 
 
 @dataclass(frozen=True, slots=True)
-class ResultsHeard:
-    """Results came one by one, as stock turrets send them."""
+class ResultsReceived:
+    """Results without a number came, as stock turrets send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class RunAsked:
-    """Somebody wants a run."""
+class RunRequested:
+    """A client asked for a run."""
 
     id: str
     config: RunConfig
@@ -80,8 +81,8 @@ class RunAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Somebody wants the run to end."""
+class StopRequested:
+    """A client asked for the end of the run."""
 
     reason: str
 
@@ -95,33 +96,36 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The headquarters was started again while a run was on; this is how it was."""
+    """The headquarters was restarted during a run, whose stored state this is.
+
+    `acknowledged` has for each uuid the highest number that is stored with all before it.
+    """
 
     run: RunState
     members: tuple[Member, ...]
     acknowledged: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = StatusHeard | ResultsHeard | Committed | RunAsked | StopAsked | Ticked | Resumed
+Event = StatusReceived | ResultsReceived | Committed | RunRequested | StopRequested | Ticked | Resumed
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send an order to everybody."""
+    """Send an order to all turrets."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class RunChanged:
-    """The run has another state: keep it."""
+    """Record the new state of the run."""
 
     run: RunState
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChanged:
-    """A turret of the run is new, says something else, was lost or has come back: keep it."""
+    """Record a turret of the run that is new, sent a status, was lost or came back."""
 
     run: str
     member: Member
@@ -129,7 +133,7 @@ class MemberChanged:
 
 @dataclass(frozen=True, slots=True)
 class TurretLost:
-    """A turret was silent for too long."""
+    """Report a turret that was silent for too long."""
 
     run: str
     member: Member

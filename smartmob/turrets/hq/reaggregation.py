@@ -1,4 +1,4 @@
-"""Makes the slices of a run anew from the results that came one by one."""
+"""Re-aggregation: makes the slices of a run again from its stored single results."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-_ROUNDING = 2e-6
-"""Times are stored in whole microseconds, which must not move a result into the second before."""
+_ROUNDING_SECONDS = 2e-6
+"""Times are stored in whole microseconds; rounding must not move a result into the second before."""
 _TIMERS = msgspec.json.Decoder(dict[str, float])
 
 
-async def fold_again(reader: TurretsReader, writer: TurretsWriter, run: UUID, started_at: datetime) -> None:
-    """Replace the slices that were folded here by those of all stored results."""
+async def reaggregate(reader: TurretsReader, writer: TurretsWriter, run: UUID, started_at: datetime) -> None:
+    """Replace the slices that the headquarters aggregated by slices of all stored single results."""
     started = started_at.timestamp()
     seconds: dict[tuple[int, str], Distribution] = {}
     async for records in reader.results(run):
         for record in records:
-            _fold(seconds, record, started)
+            _aggregate(seconds, record, started)
     batch = Batch(run, started)
     batch.slices = [
         SliceRow("", distribution.slice(second, timer)) for (second, timer), distribution in sorted(seconds.items())
     ]
-    await writer.fold_again(run, batch)
+    await writer.replace_aggregated(run, batch)
 
 
-def _fold(seconds: dict[tuple[int, str], Distribution], record: Record, started: float) -> None:
-    second = int(record["at"].timestamp() - started + _ROUNDING)
+def _aggregate(seconds: dict[tuple[int, str], Distribution], record: Record, started: float) -> None:
+    second = int(record["at"].timestamp() - started + _ROUNDING_SECONDS)
     own = _distribution(seconds, second, TRANSACTION)
     own.record(record["scriptrun_time"])
     if record["error"]:

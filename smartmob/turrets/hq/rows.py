@@ -1,4 +1,7 @@
-"""Results that came one by one as rows of the database, in the binary format of COPY. No I/O."""
+"""Single results as rows of the database, in PostgreSQL's binary format of COPY. No I/O.
+
+The format is described in the PostgreSQL manual, page "COPY", section "Binary Format".
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,38 @@ from uuid import UUID
 import msgspec
 
 COLUMNS = (
-    *("run_id", "batch", "seq", "at", "elapsed", "epoch", "scriptrun_time", "error", "custom_timers", "turret_name"),
+    "run_id",
+    "batch",
+    "seq",
+    "at",
+    "elapsed",
+    "epoch",
+    "scriptrun_time",
+    "error",
+    "custom_timers",
+    "turret_name",
     "uuid",
 )
 HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+"""The header of the format: its signature, no flags, no extension."""
 TAIL = struct.pack(">h", -1)
+"""The end of the data: a row with -1 columns."""
 
-_EPOCH_2000 = 946_684_800.0
+_EPOCH_2000_SECONDS = 946_684_800.0
+"""2000-01-01 UTC in seconds since 1970: PostgreSQL counts microseconds from then."""
 _KEYS = struct.Struct(">hi16siq")
-_FIGURES = struct.Struct(">iiiqididid")
+_NUMBERS = struct.Struct(">iiiqididid")
 _LENGTH = struct.Struct(">i")
-_FIGURE_SIZE = {"i": 4, "q": 8, "d": 8}
+_NUMBER_BYTES = {"i": 4, "q": 8, "d": 8}
 _EMPTY, _NULL = _LENGTH.pack(0), _LENGTH.pack(-1)
 _NO_TEXTS = _EMPTY + 3 * _NULL
-"""An empty error; neither custom_timers nor turret_name nor uuid."""
-_FEW = 16
+"""An empty error; custom_timers, turret_name and uuid are NULL."""
+_FEW_ROWS = 16
+"""Fewer rows without texts than these are packed one by one, which is faster for them."""
 
 
 class AnyResult(Protocol):
-    """What is stored of a result, whatever it was decoded as."""
+    """The stored fields of a result; several types of decoded messages have them."""
 
     @property
     def elapsed(self) -> float: ...
@@ -54,19 +70,19 @@ class AnyResult(Protocol):
 class Columns:
     """Results in the order of their arrival, column by column.
 
-    `moments` are their places in time, in seconds since 1970; `odd` are those that have more than figures, by their
-    places in the columns.
+    `moments` are their times in seconds since 1970, `durations` their `scriptrun_time` in seconds. `with_texts` holds
+    the results that have an error, timers, a name or a uuid, by their index in the columns.
     """
 
     moments: list[float]
     elapsed: list[float]
     epochs: list[float]
-    took: list[float]
-    odd: dict[int, AnyResult]
+    durations: list[float]
+    with_texts: dict[int, AnyResult]
 
     @classmethod
     def of(cls, results: Sequence[AnyResult]) -> Columns:
-        """Return the columns of results, with the times that their turrets told as their moments."""
+        """Return the columns of results; their moments are the times that their turrets sent."""
         epochs = [result.epoch for result in results]
         return cls(
             epochs,
@@ -74,101 +90,102 @@ class Columns:
             epochs,
             [result.scriptrun_time for result in results],
             {
-                place: result
-                for place, result in enumerate(results)
+                index: result
+                for index, result in enumerate(results)
                 if result.error or result.custom_timers or result.turret_name or result.uuid
             },
         )
 
     def __len__(self) -> int:
-        return len(self.took)
+        return len(self.durations)
 
 
 def encode(run: UUID, batch: int, first: int, columns: Columns) -> bytes:
-    """Return the rows of results that are the `first` and further ones of a batch.
+    """Return results as rows of a batch, whose `seq` begins with `first`.
 
     Rows without texts all have the same length, so they are written column by column: each byte of a column is a slice
-    of all rows with a stride. That takes a quarter of the time of packing row by row, which takes a third of that of
-    the driver's own way (benchmarks/turrets.py). The column `seq` tells the order, so those with texts can follow.
+    of all rows with a stride. That takes a quarter of the time of packing row by row, which takes a third of the time
+    of the driver's own encoder (benchmarks/turrets.py). The column `seq` has the order, so rows with texts can be last.
     """
     keys = _KEYS.pack(len(COLUMNS), 16, run.bytes, 8, batch)
     at = _microseconds(columns.moments)
     seqs = range(first, first + len(columns))
-    figures = (seqs, at, columns.elapsed, columns.epochs, columns.took)
-    if len(columns) - len(columns.odd) < _FEW:
-        return b"".join([_row(keys, place, figures) + _texts(columns.odd.get(place)) for place in range(len(columns))])
-    rows = [_row(keys, place, figures) + _texts(result) for place, result in columns.odd.items()]
+    numbers = (seqs, at, columns.elapsed, columns.epochs, columns.durations)
+    with_texts = columns.with_texts
+    if len(columns) - len(with_texts) < _FEW_ROWS:
+        return b"".join([_row(keys, index, numbers) + _texts(with_texts.get(index)) for index in range(len(columns))])
+    rows = [_row(keys, index, numbers) + _texts(result) for index, result in with_texts.items()]
     wanted = bytearray(b"\1") * len(columns)
-    for place in columns.odd:
-        wanted[place] = 0
-    rows.append(bytes(_transposed(keys, figures, wanted)))
+    for index in with_texts:
+        wanted[index] = 0
+    rows.append(bytes(_transposed(keys, numbers, wanted)))
     return b"".join(rows)
 
 
 def renumbered(rows: bytes, run: UUID, old: int, new: int) -> bytes:
     """Return encoded rows of the batch `old` as rows of the batch `new`.
 
-    Each begins with the same keys, which no text holds, since they have NULs.
+    Each row begins with the same keys. No text can contain these bytes, since they have NULs.
     """
     before, after = (_KEYS.pack(len(COLUMNS), 16, run.bytes, 8, batch) for batch in (old, new))
     return rows.replace(before, after)
 
 
 def _microseconds(moments: Sequence[float]) -> list[int]:
-    """Return times as the database has them."""
-    if _constant(moments):
-        return [int((moments[0] - _EPOCH_2000) * 1_000_000)] * len(moments)
-    return [int((moment - _EPOCH_2000) * 1_000_000) for moment in moments]
+    """Return times as the database stores them: microseconds since 2000."""
+    if _is_constant(moments):
+        return [int((moments[0] - _EPOCH_2000_SECONDS) * 1_000_000)] * len(moments)
+    return [int((moment - _EPOCH_2000_SECONDS) * 1_000_000) for moment in moments]
 
 
-def _constant(column: Sequence[float]) -> bool:
-    """Return whether all are the same; times of OCT's turrets mostly are, since they have whole seconds."""
+def _is_constant(column: Sequence[float]) -> bool:
+    """Return whether all values are the same; times of OCT's turrets mostly are, since they are whole seconds."""
     return column[0] == column[-1] and column.count(column[0]) == len(column)
 
 
-def _row(keys: bytes, place: int, figures: Sequence[Sequence[float]]) -> bytes:
+def _row(keys: bytes, index: int, numbers: Sequence[Sequence[float]]) -> bytes:
     """Return the row of a result without its texts."""
-    seq, at, elapsed, epoch, took = figures
-    return keys + _FIGURES.pack(4, seq[place], 8, at[place], 8, elapsed[place], 8, epoch[place], 8, took[place])
+    seqs, ats, elapsed, epochs, durations = numbers
+    return keys + _NUMBERS.pack(4, seqs[index], 8, ats[index], 8, elapsed[index], 8, epochs[index], 8, durations[index])
 
 
-def _transposed(keys: bytes, figures: Sequence[Sequence[float]], wanted: bytearray) -> bytearray:
-    """Return the rows without texts among the columns `figures`."""
+def _transposed(keys: bytes, numbers: Sequence[Sequence[float]], wanted: bytearray) -> bytearray:
+    """Return the rows without texts: those of the columns `numbers` whose byte in `wanted` is 1."""
     count = wanted.count(1)
-    row = _row(keys, 0, figures) + _NO_TEXTS
+    row = _row(keys, 0, numbers) + _NO_TEXTS
     rows = bytearray(row) * count
     offset = len(keys)
-    for code, column in zip("iqddd", figures, strict=True):
+    for code, column in zip("iqddd", numbers, strict=True):
         offset += _LENGTH.size
-        width = _FIGURE_SIZE[code]
-        if not _constant(column):
+        width = _NUMBER_BYTES[code]
+        if not _is_constant(column):
             values = array(code, column if count == len(column) else [*compress(column, wanted)])
             if sys.byteorder == "little":
                 values.byteswap()
-            given = bytearray(values)
+            encoded = bytearray(values)
             for byte in range(width):
-                rows[offset + byte :: len(row)] = given[byte::width]
+                rows[offset + byte :: len(row)] = encoded[byte::width]
         offset += width
     return rows
 
 
 def _texts(result: AnyResult | None) -> bytes:
-    """Return the columns that most results leave empty."""
+    """Return the columns with texts, which are empty in most results."""
     if result is None:
         return _NO_TEXTS
-    columns = _sized(text(result.error).encode()) if result.error else _EMPTY
-    columns += _sized(msgspec.json.encode(result.custom_timers)) if result.custom_timers else _NULL
+    columns = _with_length(text(result.error).encode()) if result.error else _EMPTY
+    columns += _with_length(msgspec.json.encode(result.custom_timers)) if result.custom_timers else _NULL
     if not (result.turret_name or result.uuid):
         return columns + _NULL + _NULL
-    for given in (result.turret_name, result.uuid):
-        columns += _sized(text(given).encode()) if given and isinstance(given, str) else _NULL
+    for value in (result.turret_name, result.uuid):
+        columns += _with_length(text(value).encode()) if value and isinstance(value, str) else _NULL
     return columns
 
 
-def _sized(value: bytes) -> bytes:
+def _with_length(value: bytes) -> bytes:
     return _LENGTH.pack(len(value)) + value
 
 
 def text(value: str) -> str:
-    """Return a text without the one character that PostgreSQL cannot store."""
+    """Return a text with U+FFFD in place of NUL, which PostgreSQL cannot store."""
     return value.replace("\0", "\ufffd") if "\0" in value else value

@@ -1,4 +1,4 @@
-"""Keeps the state of the run and of its turrets in the database, and finds it again after a restart."""
+"""Records the state of the run and of its turrets in the database, and reads it after a restart."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import structlog
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.runtime import clock
-from smartmob.turrets.hq.collector import Totals
+from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.machine_events import RunState
-from smartmob.turrets.hq.reaggregation import fold_again
+from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.hq.uuid_claims import UuidClaims
 from smartmob.turrets.model import Counters, Member
 from smartmob.turrets.protocol import MOST_TURRETS
@@ -22,18 +22,18 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A run that was on when the service ended."""
+class ResumableRun:
+    """A run that had not ended when the service ended, as it is stored."""
 
     run: RunState
     members: tuple[Member, ...]
     progress: dict[str, int]
-    totals: Totals
+    totals: RunTotals
     counters: Counters
 
 
 class RunRecorder:
-    """What is to be written: only the last state of each matters."""
+    """The states that are not written yet: only the last state of each run and turret is written."""
 
     def __init__(self, reader: TurretsReader, writer: TurretsWriter) -> None:
         self._reader = reader
@@ -41,16 +41,16 @@ class RunRecorder:
         self._runs: dict[str, tuple[RunState, int, int, Counters]] = {}
         self._members: dict[tuple[str, str], Member] = {}
 
-    def keep_run(self, run: RunState, transactions: int, errors: int, counters: Counters) -> None:
-        """Write the state of a run, soon."""
+    def record_run(self, run: RunState, transactions: int, errors: int, counters: Counters) -> None:
+        """Record the state of a run at the next `write`."""
         self._runs[run.id] = (run, transactions, errors, counters)
 
-    def keep_member(self, run: str, member: Member) -> None:
-        """Write what a turret told, soon."""
+    def record_member(self, run: str, member: Member) -> None:
+        """Record the state of a turret at the next `write`."""
         self._members[run, member.uuid] = member
 
     async def write(self) -> bool:
-        """Write what is to be written; return False when the database is away, and nothing is forgotten."""
+        """Write the recorded states; return False and keep them when the database is away."""
         try:
             while self._members:
                 members, self._members = self._members, {}
@@ -62,7 +62,7 @@ class RunRecorder:
             while self._runs:
                 run, transactions, errors, counters = next(iter(self._runs.values()))
                 await self._writer.update_run(run, transactions, errors, counters)
-                # Something newer may have come meanwhile.
+                # Keep a newer state that was recorded in the meantime.
                 if self._runs[run.id][0] is run:
                     del self._runs[run.id]
         except Unavailable as error:
@@ -78,7 +78,7 @@ class RunRecorder:
             await self._write_some(UUID(run), found)
 
     async def _write_some(self, run: UUID, members: list[Member]) -> None:
-        """Write turrets; one that the database refuses is left out, and the others are not lost for it."""
+        """Write turrets; leave out those that the database refuses, and write the others."""
         try:
             await self._writer.upsert_members(run, members)
         except Unavailable:
@@ -92,40 +92,40 @@ class RunRecorder:
             await self._write_some(run, members[half:])
 
     async def write_claims(self, headquarters: str, claims: UuidClaims) -> bool:
-        """Write which keys uuids belong to; return False when the database is away, and nothing is forgotten."""
+        """Write to which keys uuids belong; return False and keep the changes when the database is away."""
         changes = claims.take_changes()
         if not changes:
             return True
         try:
-            await self._writer.keep_claims(headquarters, changes, clock.now())
+            await self._writer.update_claims(headquarters, changes, clock.now())
         except Unavailable as error:
-            claims.give_back(changes)
+            claims.restore_changes(changes)
             log.warning("turrets.waiting", reason=str(error), results=0)
             return False
         return True
 
     async def read_claims(self, headquarters: str) -> dict[str, str]:
-        """Return which key each uuid belongs to, the oldest first."""
+        """Return the key of each uuid, the oldest claims first."""
         return await self._reader.claims(headquarters, MOST_TURRETS)
 
     async def make_partitions(self) -> None:
         """Make the partitions of the next days."""
         await self._writer.make_partitions(clock.now())
 
-    async def resume(self, headquarters: str) -> Found | None:
-        """Return the run that was on, with slices of all its results; further ones are marked as failed."""
+    async def resume(self, headquarters: str) -> ResumableRun | None:
+        """Return the newest run that has not ended, with slices of all its results; mark older ones as failed."""
         found = await self._reader.open_runs(headquarters)
         for stored in found[:-1]:
-            over = replace(stored.state, state="failed", reason="the service ended meanwhile", ended_at=clock.now())
-            await self._writer.update_run(over, stored.transactions, stored.errors, stored.counters)
-        return await self._found(found[-1]) if found else None
+            failed = replace(stored.state, state="failed", reason="the service ended meanwhile", ended_at=clock.now())
+            await self._writer.update_run(failed, stored.transactions, stored.errors, stored.counters)
+        return await self._resumable(found[-1]) if found else None
 
-    async def _found(self, stored: StoredRun) -> Found:
+    async def _resumable(self, stored: StoredRun) -> ResumableRun:
         run = UUID(stored.state.id)
         counts = await self._reader.totals(run)
-        if counts.folded != counts.results and stored.state.started_at is not None:
-            # The service was killed: what was folded of the last seconds went with it, the results did not.
-            await fold_again(self._reader, self._writer, run, stored.state.started_at)
-        totals = Totals(counts.transactions, counts.errors, await self._reader.timer_counts(run))
+        if counts.aggregated != counts.results and stored.state.started_at is not None:
+            # The service was killed: the slices of the last seconds were not stored, their results were.
+            await reaggregate(self._reader, self._writer, run, stored.state.started_at)
+        totals = RunTotals(counts.transactions, counts.errors, await self._reader.timer_counts(run))
         members = tuple(await self._reader.members(run))
-        return Found(stored.state, members, await self._reader.progress(run), totals, stored.counters)
+        return ResumableRun(stored.state, members, await self._reader.progress(run), totals, stored.counters)

@@ -1,8 +1,8 @@
-"""The sockets of the headquarters: orders go out, what turrets send comes in, results are passed on to whoever asks.
+"""The sockets of the headquarters: they publish orders, read the messages of turrets, and republish results.
 
-Everything runs on the service's own loop. ZeroMQ tells by a descriptor that something has changed, and tells it once:
-so a socket is read until it is empty, some hundred messages at a time with others of the loop in between. Awaiting one
-message at a time is thirteen times slower.
+Everything runs on the event loop of the service. The descriptor of a ZeroMQ socket signals a change once. So a socket
+is read until it is empty, some hundred messages at a time, with other work of the loop in between. Awaiting one message
+at a time is thirteen times slower.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ import zmq
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.auth.authenticator import is_loopback
 from smartmob.settings import TurretsSettings, secret
-from smartmob.turrets.hq.authenticator import Authenticator, KeyList
+from smartmob.turrets.hq.authenticator import KEY_LENGTH, Authenticator, KeyList
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
-_AT_ONCE = 500
+_MESSAGES_AT_ONCE = 500
+"""Messages that are read before other work of the loop gets its turn."""
 _BYTES_AT_ONCE = 256 * 1024
-_LONGEST_TOPIC = 1024
-_MOST_TOPICS = 1000
-_HIGH_WATER = 20_000
+_LONGEST_TOPIC_BYTES = 1024
+_MOST_TOPICS = 1000  # subscriptions that are remembered
+_HIGH_WATER_MESSAGES = 20_000
+"""ZeroMQ queues so many messages of each peer (ZMQ_RCVHWM, ZMQ_SNDHWM)."""
 _LINGER_MS = 300
-_KEY_LENGTH = 40
 
 
 class HeadquartersSockets:
-    """Three sockets; `take` is given messages as they come. After `open` you must `close`."""
+    """The three sockets; `on_frames` is called with messages as they come. After `open`, call `close`."""
 
-    def __init__(self, settings: TurretsSettings, insecure: bool, take: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, settings: TurretsSettings, insecure: bool, on_frames: Callable[[list[bytes]], None]) -> None:
         self._settings = settings
         self._insecure = insecure
-        self._take = take
+        self._on_frames = on_frames
         self.sender = ""
-        """The key of the turret whose messages are handed on just now; "" where keys are not known."""
+        """During `on_frames`, the public key of the turret that sent the messages; "" where keys are not used."""
         self._authenticator: Authenticator | None = None
         self._paused = False
         self._topics: set[bytes] = set()
@@ -47,22 +48,22 @@ class HeadquartersSockets:
 
     def open(self) -> None:
         """Bind the sockets and begin to read; raises StartupError."""
-        keys = self._keys()
+        keys = self._curve_keys()
         if not (is_loopback(self._settings.hq_host) or keys or self._insecure):
             raise StartupError(
-                f"refusing to be the headquarters on {self._settings.hq_host}, since everybody who can connect could "
+                f"refusing to be the headquarters on {self._settings.hq_host}, since everyone who can connect could "
                 "send results. Give --hq-curve-key-file FILE and the public key to the turrets, or listen on "
                 "127.0.0.1, or accept the risk with --insecure."
             )
-        self._authenticator = self._allowed(keys)
+        self._authenticator = self._make_authenticator(keys)
         self._context = zmq.Context()
         try:
             if self._authenticator is not None:
                 self._authenticator.open(self._context)
-            # To the first and the last, peers send subscriptions only, and libzmq keeps a node for each byte of them.
-            self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys, _LONGEST_TOPIC)
+            # Publishers get subscriptions only, and libzmq keeps a node of 24 bytes for each byte of a subscription.
+            self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys, _LONGEST_TOPIC_BYTES)
             self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys, LONGEST_MESSAGE)
-            self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys, _LONGEST_TOPIC)
+            self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys, _LONGEST_TOPIC_BYTES)
         except BaseException:
             if self._authenticator is not None:
                 self._authenticator.close()
@@ -71,12 +72,12 @@ class HeadquartersSockets:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._results.FD, self._read)
         loop.add_reader(self._external.FD, self._read_topics)
-        # What came before the descriptors were watched is told by nobody.
+        # The descriptors do not signal messages that came before they were watched.
         loop.call_soon(self._read)
         loop.call_soon(self._read_topics)
 
     async def close(self) -> None:
-        """Stop to read, send what is under way, and release the ports."""
+        """Stop reading, send queued messages for up to 300 ms, and release the ports."""
         if self._context is None:
             return
         self._paused = True
@@ -101,37 +102,37 @@ class HeadquartersSockets:
 
     @property
     def keys(self) -> KeyList | None:
-        """Return the keys of the turrets that are heard, or None where any is."""
+        """Return the keys of the turrets that may connect, or None where all may."""
         return None if self._authenticator is None else self._authenticator.keys
 
     @property
     def paused(self) -> bool:
-        """Return whether nothing is read now."""
+        """Return whether reading is paused."""
         return self._paused
 
     @property
-    def wanted(self) -> bool:
-        """Return whether anybody has subscribed to results."""
+    def has_subscribers(self) -> bool:
+        """Return whether there are subscriptions to republished results."""
         return bool(self._topics)
 
     def publish(self, frame: bytes) -> None:
-        """Send an order to every turret that is connected."""
+        """Send an order to all connected turrets."""
         self._orders.send(frame, zmq.NOBLOCK)
 
     def republish(self, topic: bytes, frames: Sequence[bytes]) -> None:
-        """Pass results on to subscribers; those of one who does not keep up are dropped."""
+        """Send results to the subscribers; ZeroMQ drops those that a slow subscriber has no room for."""
         send = self._external.send_multipart
         for frame in frames:
             send((topic, frame), zmq.NOBLOCK)
-        # Sending may have eaten the news of a subscription.
+        # Sending may have consumed the signal of a subscription.
         self._read_topics()
 
     def pause(self) -> None:
-        """Read nothing more: the high-water mark makes turrets wait."""
+        """Stop reading results: queues fill up to the high-water mark, and turrets wait."""
         self._paused = True
 
     def resume(self) -> None:
-        """Read again."""
+        """Read results again."""
         if self._paused and self._context is not None:
             self._paused = False
             asyncio.get_running_loop().call_soon(self._read)
@@ -140,13 +141,13 @@ class HeadquartersSockets:
         if self._paused or self._context is None:
             return
         if self._authenticator is not None:
-            self._read_known(self._authenticator)
+            self._read_authenticated(self._authenticator)
             return
         frames: list[bytes] = []
         add, receive, now = frames.append, self._results.recv, zmq.NOBLOCK
         more, size = True, 0
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_MESSAGES_AT_ONCE):
                 frame = receive(now)
                 add(frame)
                 size += len(frame)
@@ -155,20 +156,20 @@ class HeadquartersSockets:
         except zmq.Again:
             more = False
         if frames:
-            self._take(frames)
+            self._on_frames(frames)
         if more:
             asyncio.get_running_loop().call_soon(self._read)
 
-    def _read_known(self, authenticator: Authenticator) -> None:
-        """Do what `_read` does where each message tells whose it is, and leave out those of keys that were revoked."""
+    def _read_authenticated(self, authenticator: Authenticator) -> None:
+        """Read messages with the keys of their senders, and drop those whose key was revoked."""
         groups: list[tuple[str, list[bytes]]] = []
         more, size = True, 0
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_MESSAGES_AT_ONCE):
                 message = self._results.recv(zmq.NOBLOCK, copy=False)
                 sender, frame = message.get("User-Id"), message.bytes
                 if sender not in authenticator.keys:
-                    authenticator.refuse(message.get("Peer-Address"), sender)
+                    authenticator.log_refusal(message.get("Peer-Address"), sender)
                     continue
                 if not groups or groups[-1][0] != sender:
                     groups.append((sender, []))
@@ -179,7 +180,7 @@ class HeadquartersSockets:
         except zmq.Again:
             more = False
         for self.sender, frames in groups:
-            self._take(frames)
+            self._on_frames(frames)
         self.sender = ""
         if more:
             asyncio.get_running_loop().call_soon(self._read)
@@ -189,20 +190,21 @@ class HeadquartersSockets:
             return
         try:
             while True:
-                news = self._external.recv(zmq.NOBLOCK)
-                if news[:1] == b"\x01":
+                # The first byte is 1 for a subscription and 0 for its end (ZMQ_XPUB).
+                change = self._external.recv(zmq.NOBLOCK)
+                if change[:1] == b"\x01":
                     if len(self._topics) < _MOST_TOPICS:
-                        self._topics.add(news[1:])
+                        self._topics.add(change[1:])
                 else:
-                    self._topics.discard(news[1:])
+                    self._topics.discard(change[1:])
         except zmq.Again:
             return
 
-    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest: int) -> Any:
+    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
         socket = self._context.socket(kind)
-        socket.set_hwm(_HIGH_WATER)
+        socket.set_hwm(_HIGH_WATER_MESSAGES)
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        socket.setsockopt(zmq.MAXMSGSIZE, longest)
+        socket.setsockopt(zmq.MAXMSGSIZE, longest_bytes)
         if keys is not None:
             socket.curve_server = True
             socket.zap_domain = b"turrets"
@@ -217,22 +219,22 @@ class HeadquartersSockets:
             ) from None
         return socket
 
-    def _allowed(self, keys: tuple[bytes, bytes] | None) -> Authenticator | None:
-        """Return who knows the turrets that may connect, or None where any may."""
+    def _make_authenticator(self, keys: tuple[bytes, bytes] | None) -> Authenticator | None:
+        """Return the authenticator of turrets, or None where all may connect."""
         if self._settings.hq_turret_keys is None:
             return None
         if keys is None:
             raise SettingsError("--hq-turret-keys needs a key of the headquarters, too: --hq-curve-key-file FILE")
         return Authenticator(KeyList(self._settings.hq_turret_keys))
 
-    def _keys(self) -> tuple[bytes, bytes] | None:
-        """Return the public and the secret key, or None without CURVE."""
+    def _curve_keys(self) -> tuple[bytes, bytes] | None:
+        """Return the public and the secret key of the headquarters, or None without CURVE."""
         path = self._settings.hq_curve_key_file
         if path is None:
             return None
         key = secret(path, "--hq-curve-key-file").encode(errors="replace")
         try:
-            if len(key) != _KEY_LENGTH:
+            if len(key) != KEY_LENGTH:
                 raise ValueError
             return zmq.curve_public(key), key
         except (ValueError, zmq.ZMQError):

@@ -1,12 +1,14 @@
-"""What the headquarters decides: whom to ask, when to start, when to stop, who is lost, and when all has come in.
+"""The state machine of the headquarters: which orders it sends, and when a run starts, stops and ends.
 
-`Headquarters.handle(event, now)` returns what is to be done. It does no I/O and reads no clock: `now` has a steady time
-in seconds, by which everything is measured, and the time of day, which is only written down. So a clock that is set
-moves no deadline.
+`handle(event, now)` returns the actions to take. The machine does no I/O and reads no clock: `now` has a monotonic time
+in seconds, by which every interval is measured, and the time of day, which is only recorded. So setting the clock moves
+no deadline.
 
-Orders reach only those who are connected when they are sent, and nobody says which. So an order is repeated, at most
-once a second, until the status of every turret shows that it was obeyed. All orders go to everybody and are understood
-by stock turrets, which ignore `start` while they fire and `stop` while they do not.
+An order reaches only the turrets that are connected when it is sent, and ZeroMQ does not report which those are. So an
+order is repeated, at most once a second, until the status of every turret shows that it was obeyed. Each order goes to
+all turrets. Stock turrets ignore `start` while they fire and `stop` while they do not.
+
+The states and transitions of a run are listed in docs/reference/turret-protocol.md.
 """
 
 from __future__ import annotations
@@ -25,15 +27,15 @@ from smartmob.turrets.hq.machine_events import (
     MemberChanged,
     Now,
     Publish,
-    ResultsHeard,
+    ResultsReceived,
     Resumed,
-    Rules,
-    RunAsked,
     RunChanged,
+    RunRequested,
     RunState,
-    StatusHeard,
-    StopAsked,
+    StatusReceived,
+    StopRequested,
     Ticked,
+    Timeouts,
     TurretLost,
 )
 from smartmob.turrets.model import ENDED, Absence, Member, State
@@ -49,127 +51,140 @@ from smartmob.turrets.protocol import (
     printable,
 )
 
+TRANSITIONS: Mapping[State, tuple[State, ...]] = {
+    "waiting": ("running", "failed", "stopped"),
+    "running": ("draining",),
+    "draining": ("finished", "failed", "stopped"),
+    "finished": (),
+    "failed": (),
+    "stopped": (),
+}
+"""The states that may follow each state of a run; a new run is waiting."""
+
 FIRING = "running"
-GONE = ("aborted", "killed")
-_LONGEST_NAP = 1.0
-_A_LITTLE = 1e-6
-"""Seconds by which a timer may be early."""
+"""The condition of a turret that fires: its status in lower case."""
+TERMINATED = ("aborted", "killed")
+"""The conditions of turrets whose process ends."""
+_LONGEST_TICK_SECONDS = 1.0
+_TOLERANCE_SECONDS = 1e-6
+"""A timer may fire early by so much: the event loop rounds times."""
 
 
 @dataclass(slots=True)
-class _Turret:
-    """A turret as the headquarters sees it; messages up to number `acked` are stored."""
+class _TrackedTurret:
+    """A turret as the headquarters sees it; its messages up to number `acknowledged` are stored."""
 
     member: Member
-    heard: float
-    acked: int = 0
+    last_heard_at: float
+    acknowledged: int = 0
 
     @property
-    def firing(self) -> bool:
+    def is_firing(self) -> bool:
         return _condition(self.member.status) == FIRING
 
     @property
-    def gone(self) -> bool:
-        return _condition(self.member.status) in GONE
+    def is_terminated(self) -> bool:
+        return _condition(self.member.status) in TERMINATED
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Return whether it could begin to fire."""
-        return self.member.alive and not self.firing and not self.gone
+        return self.member.alive and not self.is_firing and not self.is_terminated
 
     def is_settled(self, run: str) -> bool:
-        """Return whether nothing more is to be expected of it."""
-        if not self.member.alive or self.gone:
+        """Return whether no further result of a run is expected from it."""
+        if not self.member.alive or self.is_terminated:
             return True
         report = self.member.report
         if report is None or report.run != run:
-            return not self.firing
-        return report.final and self.acked >= report.sequence
+            return not self.is_firing
+        return report.final and self.acknowledged >= report.sequence
 
 
 class HeadquartersStateMachine:
-    """The state of one headquarters, whose name is `name`; there is at most one run at a time."""
+    """The state of the headquarters called `name`; there is at most one run at a time."""
 
-    def __init__(self, name: str, rules: Rules) -> None:
+    def __init__(self, name: str, timeouts: Timeouts) -> None:
         self.name = name
-        self.rules = rules
+        self.timeouts = timeouts
         self.run: RunState | None = None
-        self._turrets: dict[str, _Turret] = {}
+        self._turrets: dict[str, _TrackedTurret] = {}
         self._ready: set[str] = set()
-        self._asked = float("-inf")
-        self._began = 0.0
-        self._started = 0.0
-        self._ceased = 0.0
-        self._fired = False
-        self._last_result = float("-inf")
+        # Monotonic times in seconds.
+        self._last_order_at = float("-inf")
+        self._requested_at = 0.0
+        self._started_at = 0.0
+        self._ceased_at = 0.0
+        self._last_result_at = float("-inf")
+        self._start_sent = False
 
     @property
     def active(self) -> RunState | None:
-        """Return the run that is on, or None."""
+        """Return the run that has not ended, or None."""
         return self.run if self.run is not None and self.run.state not in ENDED else None
 
     def members(self) -> list[Member]:
-        """Return the turrets of the run; without one, those that were heard lately."""
+        """Return the turrets of the run; without a run, those that were heard lately."""
         return [turret.member for turret in self._turrets.values()]
 
-    def admits(self, uuid: str) -> bool:
-        """Return whether a turret is known, or may become known beside the others."""
+    def accepts(self, uuid: str) -> bool:
+        """Return whether a turret is known, or may be added to those that are known."""
         return uuid in self._turrets or len(self._turrets) < MOST_TURRETS
 
-    def elapsed(self, now: Now) -> float:
-        """Return the seconds since the run has started, at most until it has ceased to fire."""
+    def firing_seconds(self, now: Now) -> float:
+        """Return for how many seconds the run has fired so far."""
         if self.run is None or self.run.started_at is None:
             return 0.0
-        until = now.steady if self.run.state == "running" else self._ceased
-        return max(0.0, until - self._started)
+        until = now.steady if self.run.state == "running" else self._ceased_at
+        return max(0.0, until - self._started_at)
 
-    def passed(self, now: Now) -> float:
-        """Return the seconds since the run has started, however it went on; 0 while it has not."""
+    def seconds_since_start(self, now: Now) -> float:
+        """Return the seconds since the run started, whether or not it still fires; 0 before the start."""
         started = self.run is not None and self.run.started_at is not None
-        return max(0.0, now.steady - self._started) if started else 0.0
+        return max(0.0, now.steady - self._started_at) if started else 0.0
 
-    def nap(self, now: Now) -> float:
+    def seconds_to_next_tick(self, now: Now) -> float:
         """Return after how many seconds at most the next `Ticked` is due."""
-        due = [self._asked + ORDER_SECONDS]
+        due = [self._last_order_at + ORDER_SECONDS]
         run = self.active
         if run is not None and run.state == "running":
-            due.append(self._started + run.config.run_time if self._fired else self._started)
+            due.append(self._started_at + run.config.run_time if self._start_sent else self._started_at)
         if run is not None and run.state == "draining":
-            due.append(self._last_result + self.rules.quiet)
-        return min((moment - now.steady for moment in due if moment > now.steady), default=_LONGEST_NAP)
+            due.append(self._last_result_at + self.timeouts.quiet)
+        return min((moment - now.steady for moment in due if moment > now.steady), default=_LONGEST_TICK_SECONDS)
 
     def handle(self, event: Event, now: Now) -> list[Action]:
-        """Return what is to be done about `event`."""
+        """Change the state by an event; return the actions to take."""
         match event:
-            case StatusHeard():
-                return list(self._hear(event.status, now))
-            case ResultsHeard():
-                self._last_result = now.steady
+            case StatusReceived():
+                return list(self._on_status(event.status, now))
+            case ResultsReceived():
+                self._last_result_at = now.steady
             case Committed():
-                return list(self._commit(event, now))
-            case RunAsked():
-                return list(self._begin(event, now))
-            case StopAsked():
-                return list(self._stop(event.reason, now))
+                return list(self._on_committed(event))
+            case RunRequested():
+                return list(self._on_run_requested(event, now))
+            case StopRequested():
+                return list(self._on_stop_requested(event.reason, now))
             case Ticked():
-                return list(self._tick(event, now))
+                return list(self._on_tick(event, now))
             case Resumed():
-                return list(self._resume(event, now))
+                return list(self._on_resumed(event, now))
         return []
 
     # -- turrets --------------------------------------------------------------------------------------------------
 
-    def _hear(self, status: Status, now: Now) -> Iterator[Action]:
+    def _on_status(self, status: Status, now: Now) -> Iterator[Action]:
         uuid = status.identity
         turret = self._turrets.get(uuid)
         if turret is None:
-            if not self.admits(uuid):
+            if not self.accepts(uuid):
                 return
-            turret = self._turrets[uuid] = _Turret(_new_member(status, now.wall), now.steady)
+            turret = self._turrets[uuid] = _TrackedTurret(_new_member(status, now.wall), now.steady)
         run = self.active
-        turret.member = _told(turret.member, status, run.id if run else None, now.wall)
-        turret.heard = now.steady
-        if turret.idle:
+        turret.member = _updated_member(turret.member, status, run.id if run else None, now.wall)
+        turret.last_heard_at = now.steady
+        if turret.is_idle:
             self._ready.add(uuid)
         else:
             self._ready.discard(uuid)
@@ -178,21 +193,22 @@ class HeadquartersStateMachine:
         yield MemberChanged(run.id, turret.member)
         yield from self._start_if_ready(now)
 
-    def _commit(self, event: Committed, now: Now) -> Iterator[Action]:
+    def _on_committed(self, event: Committed) -> Iterator[Action]:
         turret, run = self._turrets.get(event.uuid), self.active
         if turret is not None and run is not None and run.id == event.run:
-            turret.acked = max(turret.acked, event.sequence)
-            turret.member = changed(turret.member, received=turret.acked)
+            turret.acknowledged = max(turret.acknowledged, event.sequence)
+            turret.member = changed(turret.member, received=turret.acknowledged)
             if turret.is_settled(run.id):
                 yield MemberChanged(run.id, turret.member)
 
-    def _find_lost(self, now: Now) -> Iterator[Action]:
+    def _mark_lost(self, now: Now) -> Iterator[Action]:
+        """Mark the silent turrets of a run as lost; forget those that are silent before it."""
         run = self.active
         for uuid, turret in list(self._turrets.items()):
-            if now.steady - turret.heard <= self.rules.lost_after or not turret.member.alive:
+            if now.steady - turret.last_heard_at <= self.timeouts.lost_after or not turret.member.alive:
                 continue
             if run is None or run.state == "waiting":
-                # Nothing depends on it: it has left, and may come again.
+                # No results depend on it. It is added again when it sends a status.
                 del self._turrets[uuid]
                 self._ready.discard(uuid)
                 continue
@@ -201,81 +217,85 @@ class HeadquartersStateMachine:
             yield MemberChanged(run.id, turret.member)
             yield TurretLost(run.id, turret.member)
 
-    def _stands_by(self) -> bool:
-        """Return whether a stock turret is ready while others fire."""
+    def _has_idle_stock_turret(self) -> bool:
+        """Return whether a stock turret, heard since the request for the run, is ready to fire."""
         return any(
-            turret.idle and not turret.member.ours and turret.heard >= self._began for turret in self._turrets.values()
+            turret.is_idle and not turret.member.ours and turret.last_heard_at >= self._requested_at
+            for turret in self._turrets.values()
         )
 
     # -- the run --------------------------------------------------------------------------------------------------
 
-    def _begin(self, event: RunAsked, now: Now) -> Iterator[Action]:
+    def _on_run_requested(self, event: RunRequested, now: Now) -> Iterator[Action]:
         self.run = RunState(event.id, event.config, "waiting", event.created_at)
-        self._began = now.steady
-        self._fired = False
-        self._last_result = float("-inf")
-        # What was said before the run was asked for proves nothing.
+        self._requested_at = now.steady
+        self._start_sent = False
+        self._last_result_at = float("-inf")
+        # Statuses from before the request do not show that a turret gets orders.
         self._ready.clear()
         for uuid, turret in list(self._turrets.items()):
-            if not turret.member.alive or turret.gone:
+            if not turret.member.alive or turret.is_terminated:
                 del self._turrets[uuid]
                 continue
-            turret.acked = 0
+            turret.acknowledged = 0
             turret.member = changed(
                 turret.member, lost=[], twice=False, expected=None, received=0, busiest=0.0, lag=0.0, report=None
             )
         yield RunChanged(self.run)
-        yield from self._ask(now)
+        yield from self._request_statuses(now)
 
     def _start_if_ready(self, now: Now) -> Iterator[Action]:
         run = self.active
         if run is None or run.state != "waiting" or len(self._ready) < run.config.min_turrets:
             return
-        lead = self.rules.lead if any(turret.member.ours for turret in self._turrets.values()) else 0.0
-        self._started = now.steady + lead
-        yield from self._become(replace(run, state="running", started_at=now.wall + timedelta(seconds=lead)))
+        lead = self.timeouts.lead if any(turret.member.ours for turret in self._turrets.values()) else 0.0
+        self._started_at = now.steady + lead
+        yield from self._change_state(replace(run, state="running", started_at=now.wall + timedelta(seconds=lead)))
         for turret in self._turrets.values():
             yield MemberChanged(run.id, turret.member)
         if lead:
             yield self._order("status_request", None, now)
         else:
-            yield from self._fire(now)
+            yield from self._order_start(now)
 
-    def _fire(self, now: Now) -> Iterator[Action]:
+    def _order_start(self, now: Now) -> Iterator[Action]:
         run = self.active
         assert run is not None
-        self._fired = True
+        self._start_sent = True
         if run.config.transaction_context:
             yield self._order("set_transaction_context", run.config.transaction_context, now)
         yield self._order("start", "open fire", now)
 
-    def _stop(self, reason: str, now: Now) -> Iterator[Action]:
+    def _on_stop_requested(self, reason: str, now: Now) -> Iterator[Action]:
         run = self.active
         if run is None or run.state == "draining":
             return
         if run.state == "waiting":
-            yield from self._become(replace(run, state="stopped", reason=reason, ended_at=now.wall, stop_asked=True))
+            stopped = replace(run, state="stopped", reason=reason, ended_at=now.wall, stop_requested=True)
+            yield from self._change_state(stopped)
             return
-        self.run = replace(run, stop_asked=True, reason=reason)
-        yield from self._cease(now)
+        self.run = replace(run, stop_requested=True, reason=reason)
+        yield from self._order_stop(now)
 
-    def _cease(self, now: Now) -> Iterator[Action]:
+    def _order_stop(self, now: Now) -> Iterator[Action]:
         run = self.active
         assert run is not None
-        self._ceased = now.steady
-        self._last_result = max(self._last_result, now.steady)
-        yield from self._become(replace(run, state="draining", ceased_at=now.wall))
-        yield self._order("stop", "premature stop" if run.stop_asked else "time is up", now)
+        self._ceased_at = now.steady
+        self._last_result_at = max(self._last_result_at, now.steady)
+        yield from self._change_state(replace(run, state="draining", ceased_at=now.wall))
+        yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
 
-    def _become(self, run: RunState) -> Iterator[Action]:
+    def _change_state(self, run: RunState) -> Iterator[Action]:
+        assert self.run is not None
+        assert run.state in TRANSITIONS[self.run.state], f"{self.run.state} -> {run.state}"
         self.run = run
         yield RunChanged(run)
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
     def _order(self, command: str, msg: Any, now: Now) -> Publish:
-        self._asked = now.steady
-        acknowledged = {uuid: turret.acked for uuid, turret in self._turrets.items() if turret.acked}
+        self._last_order_at = now.steady
+        acknowledged = {uuid: turret.acknowledged for uuid, turret in self._turrets.items() if turret.acknowledged}
         briefing = Briefing(
             protocol=PROTOCOL, headquarters=self.name, run=self._run_briefing(now), acknowledged=acknowledged
         )
@@ -287,101 +307,108 @@ class HeadquartersStateMachine:
             return None
         return RunBriefing(
             id=run.id,
-            starts_in=self._started - now.steady,
+            starts_in=self._started_at - now.steady,
             run_time=run.config.run_time,
             stopped=run.state == "draining",
             results=run.config.results,
             context=run.config.transaction_context,
         )
 
-    def _ask(self, now: Now) -> Iterator[Action]:
-        if any(turret.firing and turret.member.alive for turret in self._turrets.values()):
+    def _request_statuses(self, now: Now) -> Iterator[Action]:
+        if any(turret.is_firing and turret.member.alive for turret in self._turrets.values()):
             yield self._order("stop", "another run begins", now)
         yield self._order("status_request", None, now)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
-    def _tick(self, event: Ticked, now: Now) -> Iterator[Action]:
-        yield from self._find_lost(now)
+    def _on_tick(self, event: Ticked, now: Now) -> Iterator[Action]:
+        yield from self._mark_lost(now)
         run = self.active
-        due = now.steady + _A_LITTLE >= self._asked + ORDER_SECONDS
+        due = now.steady + _TOLERANCE_SECONDS >= self._last_order_at + ORDER_SECONDS
         if run is None:
-            if due and any(_fires_for_nobody(turret) for turret in self._turrets.values()):
+            if due and any(_fires_without_run(turret) for turret in self._turrets.values()):
                 yield self._order("stop", "there is no run", now)
         elif run.state == "waiting":
-            yield from self._wait(run, due, now)
+            yield from self._tick_waiting(run, due, now)
         elif run.state == "running":
-            yield from self._keep_firing(run, due, now)
+            yield from self._tick_running(run, due, now)
         else:
-            yield from self._drain(run, due, event.pending, now)
+            yield from self._tick_draining(run, due, event.pending, now)
 
-    def _wait(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
-        patience = run.config.wait if run.config.wait is not None else self.rules.wait
-        if now.steady - self._began >= patience:
+    def _tick_waiting(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
+        patience = run.config.wait if run.config.wait is not None else self.timeouts.wait
+        if now.steady - self._requested_at >= patience:
             came, wanted = len(self._ready), run.config.min_turrets
             reason = f"{came} of {wanted} turrets came within {patience:g} s"
-            yield from self._become(replace(run, state="failed", reason=reason, ended_at=now.wall))
+            yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:
-            yield from self._ask(now)
+            yield from self._request_statuses(now)
 
-    def _keep_firing(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
-        if now.steady + _A_LITTLE >= self._started + run.config.run_time:
-            yield from self._cease(now)
-        elif not self._fired and now.steady + _A_LITTLE >= self._started:
-            yield from self._fire(now)
+    def _tick_running(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
+        if now.steady + _TOLERANCE_SECONDS >= self._started_at + run.config.run_time:
+            yield from self._order_stop(now)
+        elif not self._start_sent and now.steady + _TOLERANCE_SECONDS >= self._started_at:
+            yield from self._order_start(now)
         elif due:
-            # Ours do what the briefing says; a stock turret that came late, or missed it, needs the word.
-            if self._fired and self._stands_by():
-                yield from self._fire(now)
+            # Turrets of ours follow the briefing; a stock turret that came late or missed the order needs `start`.
+            if self._start_sent and self._has_idle_stock_turret():
+                yield from self._order_start(now)
             yield self._order("status_request", None, now)
 
-    def _drain(self, run: RunState, due: bool, pending: int, now: Now) -> Iterator[Action]:
+    def _tick_draining(self, run: RunState, due: bool, pending: int, now: Now) -> Iterator[Action]:
         missing = [turret for turret in self._turrets.values() if not turret.is_settled(run.id)]
         stock = any(not turret.member.ours for turret in self._turrets.values())
-        quiet = not stock or now.steady + _A_LITTLE >= self._last_result + self.rules.quiet
+        quiet = not stock or now.steady + _TOLERANCE_SECONDS >= self._last_result_at + self.timeouts.quiet
         if not missing and quiet and not pending:
-            yield from self._end(run, now)
-        elif now.steady - self._ceased >= self.rules.drain:
+            yield from self._end_run(run, now)
+        elif now.steady - self._ceased_at >= self.timeouts.drain:
             names = ", ".join(sorted({turret.member.name for turret in missing})) or "the last results"
-            yield from self._end(replace(run, reason=run.reason or f"ended without waiting longer for {names}"), now)
+            reason = run.reason or f"ended without waiting longer for {names}"
+            yield from self._end_run(replace(run, reason=reason), now)
         elif due:
-            if any(turret.firing for turret in missing):
+            if any(turret.is_firing for turret in missing):
                 yield self._order("stop", "time is up", now)
             yield self._order("status_request", None, now)
 
-    def _end(self, run: RunState, now: Now) -> Iterator[Action]:
-        # The last acknowledgements go out, so that our turrets need not keep what is stored.
+    def _end_run(self, run: RunState, now: Now) -> Iterator[Action]:
+        # Send the last acknowledgements, so that turrets of ours need not keep what is stored.
         yield self._order("status_request", None, now)
-        state: State = "stopped" if run.stop_asked else "finished"
-        if not run.stop_asked and all(not turret.member.alive or turret.gone for turret in self._turrets.values()):
+        state: State = "stopped" if run.stop_requested else "finished"
+        if not run.stop_requested and all(
+            not turret.member.alive or turret.is_terminated for turret in self._turrets.values()
+        ):
             state, run = "failed", replace(run, reason="no turret was left when the run ended")
-        yield from self._become(replace(run, state=state, ended_at=now.wall))
+        yield from self._change_state(replace(run, state=state, ended_at=now.wall))
 
-    # -- a new start of the headquarters --------------------------------------------------------------------------
+    # -- restart of the headquarters ------------------------------------------------------------------------------
 
-    def _resume(self, event: Resumed, now: Now) -> Iterator[Action]:
+    def _on_resumed(self, event: Resumed, now: Now) -> Iterator[Action]:
         run = self.run = event.run
         for member in event.members:
-            # Nobody could be heard while there was no headquarters: silence counts from now on.
-            acked = event.acknowledged.get(member.uuid, 0)
-            turret = self._turrets[member.uuid] = _Turret(changed(member, received=acked), now.steady, acked)
-            if turret.idle:
+            # No turret could be heard during the restart, so its silence counts from now on.
+            acknowledged = event.acknowledged.get(member.uuid, 0)
+            turret = _TrackedTurret(changed(member, received=acknowledged), now.steady, acknowledged)
+            self._turrets[member.uuid] = turret
+            if turret.is_idle:
                 self._ready.add(member.uuid)
-        self._began = self._ceased = self._last_result = now.steady
+        self._requested_at = self._ceased_at = self._last_result_at = now.steady
         if run.started_at is not None:
             passed = (now.wall - run.started_at).total_seconds()
-            self._started = now.steady - min(max(passed, 0.0), run.config.run_time)
-            self._fired = passed >= 0.0
-        yield from self._ask(now) if run.state == "waiting" else (self._order("status_request", None, now),)
+            self._started_at = now.steady - min(max(passed, 0.0), run.config.run_time)
+            self._start_sent = passed >= 0.0
+        if run.state == "waiting":
+            yield from self._request_statuses(now)
+        else:
+            yield self._order("status_request", None, now)
 
 
 def _condition(status: str) -> str:
     return status.strip().lower()
 
 
-def _fires_for_nobody(turret: _Turret) -> bool:
+def _fires_without_run(turret: _TrackedTurret) -> bool:
     report = turret.member.report
-    return turret.member.alive and (turret.firing or (report is not None and report.run is not None))
+    return turret.member.alive and (turret.is_firing or (report is not None and report.run is not None))
 
 
 def changed(member: Member, **changes: Any) -> Member:
@@ -403,21 +430,22 @@ def _new_member(status: Status, wall: datetime) -> Member:
     )
 
 
-def _told(member: Member, status: Status, run: str | None, wall: datetime) -> Member:
-    """Return a turret with what it told now."""
+def _updated_member(member: Member, status: Status, run: str | None, wall: datetime) -> Member:
+    """Return a turret with the values of a status that came at `wall`."""
     changes: dict[str, Any] = {"status": printable(status.status), "status_at": wall, "alive": True}
     if not member.alive and member.lost:
         changes["lost"] = [*member.lost[:-1], Absence(member.lost[-1].since, wall)]
-    fresh = (printable(status.turret or status.identity), status.script or "", status.users)
-    if fresh != (member.name, member.script, member.cannons):
-        # A turret never changes these: another one uses the same uuid.
-        changes |= {"twice": True, "name": fresh[0], "script": fresh[1], "cannons": fresh[2]}
+    name, script, cannons = printable(status.turret or status.identity), status.script or "", status.users
+    if (name, script, cannons) != (member.name, member.script, member.cannons):
+        # A turret never changes these: two turrets use the same uuid.
+        changes |= {"twice": True, "name": name, "script": script, "cannons": cannons}
     if isinstance(status.smartmob, Report):
-        changes |= _reported(member, status.smartmob, run)
+        changes |= _report_changes(member, status.smartmob, run)
     return changed(member, **changes)
 
 
-def _reported(member: Member, report: Report, run: str | None) -> Mapping[str, Any]:
+def _report_changes(member: Member, report: Report, run: str | None) -> Mapping[str, Any]:
+    """Return the fields of a turret that its report changes."""
     changes: dict[str, Any] = {"ours": True, "report": report}
     if run is not None and report.run == run:
         if report.final:

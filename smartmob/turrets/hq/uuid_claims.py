@@ -1,4 +1,4 @@
-"""Which turret key each uuid belongs to, so that no turret speaks in the name of another. No I/O."""
+"""The turret key to which each uuid belongs, so that no turret can send messages under another's uuid. No I/O."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from smartmob.turrets.protocol import MOST_TURRETS, Result, Slices, Status
 
 
 class UuidClaims:
-    """The key that was the first to use each uuid, for at most `most` of them.
+    """The public key that first used each uuid, for at most `most` uuids.
 
-    Beyond that a key gives up the oldest of its own, so that none displaces what belongs to others. `changes` are
-    those that are not stored yet: the key of a uuid, or None where it was given up.
+    When the limit is reached, a key with a new uuid loses the oldest of its own, so that it cannot displace a uuid of
+    another key. `changes` are the claims that are not stored yet: the key of a uuid, or None for a released uuid.
     """
 
     def __init__(self, most: int = MOST_TURRETS) -> None:
@@ -22,13 +22,16 @@ class UuidClaims:
         self._uuids: dict[str, dict[str, None]] = {}
 
     def load(self, keys: Mapping[str, str]) -> None:
-        """Take over what was stored, the oldest first."""
+        """Load the stored claims, the oldest first."""
         for uuid, key in keys.items():
             self._claim(uuid, key)
         self.changes.clear()
 
     def check(self, message: Result | Status | Slices, key: str) -> None:
-        """Raise InvalidInput for a message that speaks of a uuid of another key; "" is one that is not known."""
+        """Claim the uuid of a message for the key of its sender; "" means that the key is not known.
+
+        Raises InvalidInput when the uuid belongs to another key.
+        """
         uuid = message.identity if isinstance(message, Status) else message.uuid
         if not key or not isinstance(uuid, str):
             return
@@ -39,22 +42,22 @@ class UuidClaims:
             raise InvalidInput.at("$.uuid", "belongs to a turret with another key")
 
     def take_changes(self) -> dict[str, str | None]:
-        """Return what is to be stored, and take it for stored."""
+        """Return the changes to store, and regard them as stored."""
         changes, self.changes = self.changes, {}
         return changes
 
-    def give_back(self, changes: Mapping[str, str | None]) -> None:
-        """Take back what could not be stored; what came meanwhile is newer."""
+    def restore_changes(self, changes: Mapping[str, str | None]) -> None:
+        """Put back changes that could not be stored; those that came in the meantime are newer and win."""
         self.changes = {**changes, **self.changes}
 
     def _claim(self, uuid: str, key: str) -> None:
         if len(self._keys) >= self._most:
-            most = key if key in self._uuids else max(self._uuids, key=lambda one: len(self._uuids[one]))
-            self._give_up(next(iter(self._uuids[most])), most)
+            largest = key if key in self._uuids else max(self._uuids, key=lambda one: len(self._uuids[one]))
+            self._release(next(iter(self._uuids[largest])), largest)
         self._keys[uuid] = self.changes[uuid] = key
         self._uuids.setdefault(key, {})[uuid] = None
 
-    def _give_up(self, uuid: str, key: str) -> None:
+    def _release(self, uuid: str, key: str) -> None:
         del self._keys[uuid], self._uuids[key][uuid]
         self.changes[uuid] = None
         if not self._uuids[key]:

@@ -1,6 +1,7 @@
-"""The charts of a report as plotly takes them: plain objects. No I/O.
+"""The charts of a report, as objects for plotly. No I/O.
 
-Only traces that plotly draws as SVG are used: they print sharply, and need no program made at run time.
+Only traces that plotly draws as SVG are used: they print sharply, and need no code generated at run time, which the
+content security policy of the page forbids.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from smartmob.turrets.model import TRANSACTION, CoursePoint, Member, Summary
+from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Member, Summary
 from smartmob.turrets.report.findings import Findings, heat_bound
-from smartmob.turrets.slices import TRANSACTION as OWN
+from smartmob.turrets.slices import TRANSACTION
 
 Chart = dict[str, Any]
-Found = tuple[Summary, Findings, Sequence[Mapping[str, Any]]]
+RunData = tuple[Summary, Findings, Sequence[Mapping[str, Any]]]
+"""The summary, the findings and the rows of health of a run."""
 
 _DASHES = ("solid", "dot")
 _P50, _P95, _P99, _MAX = "#2a7f62", "#e09f3e", "#c8553d", "#8d99ae"
@@ -29,24 +31,26 @@ DARK = {
     **{"#7d5ba6": "#b69ae0", "#1b998b": "#4fd1c5", "#5f0f40": "#e07bb0"},
     **{_HEAT[0]: "#22364a", _HEAT[1]: "#3a6590", _HEAT[3]: "#e4f0fb"},
 }
-"""What stands for each color where the reader prefers a dark page."""
-_DIGITS = 6
-_MOST_TURRETS = 20
+"""The color that replaces each color if the reader prefers dark pages."""
+_DIGITS = 6  # decimal places of numbers in a chart
+_MOST_TURRETS = 20  # lines of a chart of health
+_RAMPUP_STEPS = 20  # points of the planned number of cannons during rampup
 
 
-def throughput(runs: Sequence[Found]) -> Chart:
-    """Return transactions and errors a second over time, and how many cannons fired."""
+def throughput(runs: Sequence[RunData]) -> Chart:
+    """Return the chart of transactions and errors per second, and of the number of cannons, over time."""
     traces, most = [], 0
     for number, (summary, findings, health) in enumerate(runs):
-        # What ended after the end of the run fills only a part of its second.
-        stretches = [(at, point) for at, point in _stretches(OWN, findings) if at < findings.duration]
-        at = [at for at, _ in stretches]
-        rate, errors = ([getattr(p, name) if p else 0.0 for _, p in stretches] for name in ("rate", "error_rate"))
-        traces.append(_line(_of("transactions/s", number, runs), at, rate, _RATE, number))
-        traces.append(_line(_of("errors/s", number, runs), at, errors, _ERRORS, number))
+        # Transactions that ended after the end of the run fill only a part of their second.
+        steps = [(at, point) for at, point in _steps(TRANSACTION, findings) if at < findings.duration]
+        at = [at for at, _ in steps]
+        rate, errors = ([getattr(p, name) if p else 0.0 for _, p in steps] for name in ("rate", "error_rate"))
+        traces.append(_line(_label("transactions/s", number, runs), at, rate, _RATE, number))
+        traces.append(_line(_label("errors/s", number, runs), at, errors, _ERRORS, number))
         if users := _users(summary, health):
             most = max(most, *(count for _, count in users))
-            trace = _line(_of("cannons", number, runs), [at for at, _ in users], [n for _, n in users], _USERS, number)
+            times, counts = [at for at, _ in users], [count for _, count in users]
+            trace = _line(_label("cannons", number, runs), times, counts, _USERS, number)
             traces.append(trace | {"yaxis": "y2", "line": trace["line"] | {"width": 1, "shape": "hv"}})
     layout = _layout("seconds after the start", "per second")
     if most:
@@ -57,23 +61,25 @@ def throughput(runs: Sequence[Found]) -> Chart:
     return {"data": traces, "layout": layout}
 
 
-def latency(name: str, runs: Sequence[Found]) -> Chart:
-    """Return the percentiles of a timer over time."""
+def latency(name: str, runs: Sequence[RunData]) -> Chart:
+    """Return the chart of the percentiles of a timer over time."""
     traces = []
     for number, (_, findings, _) in enumerate(runs):
-        stretches = _stretches(name, findings)
-        at = [at for at, _ in stretches]
+        steps = _steps(name, findings)
+        at = [at for at, _ in steps]
         for label, color, column in (
-            *(("p50", _P50, "p50"), ("p95", _P95, "p95"), ("p99", _P99, "p99")),
+            ("p50", _P50, "p50"),
+            ("p95", _P95, "p95"),
+            ("p99", _P99, "p99"),
             ("max", _MAX, "maximum"),
         ):
-            values = [getattr(point, column) * 1000 if point else None for _, point in stretches]
-            traces.append(_line(_of(label, number, runs), at, values, color, number))
+            values = [getattr(point, column) * 1000 if point else None for _, point in steps]
+            traces.append(_line(_label(label, number, runs), at, values, color, number))
     return {"data": traces, "layout": _layout("seconds after the start", "ms")}
 
 
 def heat(findings: Findings) -> Chart:
-    """Return how many transactions took how long when."""
+    """Return the heat map of transactions by time and latency."""
     columns = sorted(findings.heat)
     rows = sorted({row for counts in findings.heat.values() for row in counts})
     rows = list(range(rows[0], rows[-1] + 1)) if rows else []
@@ -93,14 +99,14 @@ def heat(findings: Findings) -> Chart:
     return {"data": [trace], "layout": layout}
 
 
-def curves(runs: Sequence[Found]) -> Chart:
-    """Return the latency of each timer at each percentile; the axis stretches what lies above 90, 99 and 99.9 %."""
+def curves(runs: Sequence[RunData]) -> Chart:
+    """Return the chart of latency by percentile of each timer; the axis is stretched towards the high percentiles."""
     traces = []
     for number, (_, findings, _) in enumerate(runs):
-        names = [OWN, *sorted(name for name in findings.timers if name != OWN)][: len(_PALETTE)]
+        names = [TRANSACTION, *sorted(name for name in findings.timers if name != TRANSACTION)][: len(_PALETTE)]
         for index, name in enumerate(names):
             values = [(share, value) for share, value in findings.curve(name) if 50 <= share <= 99.99]
-            label = _of(name or TRANSACTION, number, runs)
+            label = _label(name or ALL_TRANSACTIONS, number, runs)
             x, y = [1 / (1 - share / 100) for share, _ in values], [value * 1000 for _, value in values]
             trace = _line(label, x, y, _PALETTE[index], number)
             traces.append(trace | {"customdata": [share for share, _ in values], "hovertemplate": _CURVE_HOVER})
@@ -118,9 +124,9 @@ def curves(runs: Sequence[Found]) -> Chart:
 _CURVE_HOVER = "p%{customdata}: %{y:.3f} ms<extra>%{fullData.name}</extra>"
 
 
-def turret_health(found: Found, column: str, factor: float, unit: str) -> Chart:
-    """Return one figure of the health of each turret over time."""
-    summary, _, rows = found
+def turret_health(run: RunData, column: str, factor: float, unit: str) -> Chart:
+    """Return the chart of one column of the health of each turret over time."""
+    summary, _, rows = run
     names = {member.uuid: member.name for member in summary.turrets}
     by_turret: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -134,20 +140,21 @@ def turret_health(found: Found, column: str, factor: float, unit: str) -> Chart:
 
 
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
-    """Return how many cannons fired at each time: as turrets of ours told, and as stock ones were told to."""
-    told = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
+    """Return the number of firing cannons over time: reported by turrets of ours, planned for stock turrets."""
+    reported = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
     planned = [member for member in summary.turrets if not member.ours and member.cannons]
-    moments = {max(at, 0.0) for at, _, _ in told}
+    moments = {max(at, 0.0) for at, _, _ in reported}
     if planned:
         moments |= {0.0, summary.duration}
     for member in planned:
-        moments |= {step * min(member.rampup or 0.0, summary.duration) / 20 for step in range(21)}
+        rampup = min(member.rampup or 0.0, summary.duration)
+        moments |= {step * rampup / _RAMPUP_STEPS for step in range(_RAMPUP_STEPS + 1)}
     latest: dict[str, int] = {}
-    found, place = [], 0
+    found, index = [], 0
     for at in sorted(moments):
-        while place < len(told) and told[place][0] <= at:
-            latest[told[place][1]] = told[place][2]
-            place += 1
+        while index < len(reported) and reported[index][0] <= at:
+            latest[reported[index][1]] = reported[index][2]
+            index += 1
         stock = sum(_planned(member, at) for member in planned) if at < summary.duration else 0
         found.append((at, sum(latest.values()) + stock))
     return found
@@ -158,15 +165,15 @@ def _planned(member: Member, at: float) -> int:
     return cannons if rampup <= 0 or at >= rampup else max(1, int(cannons * at / rampup))
 
 
-def _stretches(name: str, findings: Findings) -> list[tuple[float, CoursePoint | None]]:
-    """Return the points of a timer, with None where nothing ended: a target that stood still is a gap, not a line."""
+def _steps(name: str, findings: Findings) -> list[tuple[float, CoursePoint | None]]:
+    """Return the points of a timer, with None where no transaction ended: a frozen target shows as a gap."""
     points = {point.at: point for point in (findings.timers[name].points if name in findings.timers else ())}
     ends = (int(findings.duration), *(int(at) + 1 for at in points))
     return [(at, points.get(at)) for at in range(0, max(ends), findings.step)]
 
 
 def _step(at_least: float) -> int:
-    """Return a whole number from which people count on: 1, 2, 5, 10, 20, 50, …"""
+    """Return the first of 1, 2, 5, 10, 20, 50, … that is not less than `at_least`."""
     step = 1
     while step < at_least:
         step = step * 5 // 2 if str(step).startswith("2") else step * 2
@@ -177,18 +184,19 @@ def _since(summary: Summary, moment: datetime) -> float:
     return (moment - summary.started_at).total_seconds() if summary.started_at is not None else 0.0
 
 
-def _of(label: str, number: int, runs: Sequence[Found]) -> str:
+def _label(label: str, number: int, runs: Sequence[RunData]) -> str:
+    """Return a label with A or B if there are two runs."""
     return label if len(runs) == 1 else f"{label} {'AB'[number]}"
 
 
 def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, number: int) -> dict[str, Any]:
-    # A point between two gaps is no line.
+    # A point between two gaps is drawn as a marker, since no line leads to it.
     around = [None, *y, None]
     lone = [around[place] is None and around[place + 2] is None for place in range(len(y))]
     return {
         "type": "scatter",
         "mode": "lines+markers" if any(lone) else "lines",
-        # Plotly takes some tags in texts for formatting, and names come from whoever wrote the test.
+        # Plotly interprets some tags in texts, and names come from the author of the test.
         "name": html.escape(name, quote=False),
         "x": [round(value, _DIGITS) for value in x],
         "y": [None if value is None else round(value, _DIGITS) for value in y],

@@ -1,4 +1,4 @@
-"""What the slices of a run say: figures of each timer, over time and in all. No I/O."""
+"""The findings of a run, added up from its slices: statistics of each timer, over time and in total. No I/O."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import PERCENTILES, TRANSACTION, CoursePoint, ErrorText, Interval, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, PERCENTILES, CoursePoint, ErrorText, Interval, TimerStats
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import TRANSACTION as OWN
-from smartmob.turrets.slices import Distribution
+from smartmob.turrets.slices import TRANSACTION, Distribution
 
-MOST_POINTS = 600
-MOST_ERROR_TEXTS = 100
+MOST_POINTS = 600  # points of a chart
+MOST_ERROR_TEXTS = 100  # rows of the table of errors
 _ROWS_PER_DECADE = 12
-_SHOWN = (50.0, 95.0, 99.0)
-_CURVE = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
+_STEP_PERCENTILES = (50.0, 95.0, 99.0)
+_CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
 
 
 @dataclass(slots=True)
 class TimerFindings:
-    """What was found of one timer."""
+    """The findings of one timer; `open_step` and `open_interval` have the values of the present ones."""
 
     whole: Distribution = field(default_factory=Distribution)
     points: list[CoursePoint] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
-    stretch: Distribution | None = None
-    interval: Distribution | None = None
+    open_step: Distribution | None = None
+    open_interval: Distribution | None = None
 
 
 class Findings:
-    """Adds up slices, which must come in the order of their seconds; `close` it when all have been added.
+    """The sums of slices, which must be added in the order of their seconds; call `close` after the last one.
 
-    Of each timer three distributions are held at a time, however long the run was: the present stretch (a point of a
-    chart), the present interval (a row of a table), and the whole.
+    For each timer there are three distributions, whatever the length of the run: that of the present step (a point of a
+    chart), that of the present interval (a row of a table), and that of the whole run. `step`, `interval` and
+    `duration` are in seconds.
     """
 
     def __init__(self, duration: float, interval: float) -> None:
@@ -46,113 +46,113 @@ class Findings:
         self.heat: dict[int, Counter[int]] = {}
         self.errors: Counter[str] = Counter()
         self.damaged = 0
-        self._stretch = 0
-        self._interval = 0
+        self._step_number = 0
+        self._interval_number = 0
 
     def add(self, slices: Iterable[Slice]) -> None:
         """Add slices."""
         for part in slices:
-            stretch, interval = part.second // self.step, int(part.second / self.interval)
-            if stretch > self._stretch:
-                self._end_stretch()
-                self._stretch = stretch
-            if interval > self._interval:
+            step, interval = part.second // self.step, int(part.second / self.interval)
+            if step > self._step_number:
+                self._end_step()
+                self._step_number = step
+            if interval > self._interval_number:
                 self._end_interval()
-                self._interval = interval
+                self._interval_number = interval
             self._add(part)
 
     def close(self) -> None:
-        """End what is still open."""
-        self._end_stretch()
+        """End the present step and interval."""
+        self._end_step()
         self._end_interval()
 
-    def figures(self, name: str) -> TimerStats:
-        """Return the figures of a timer over the whole run."""
+    def stats(self, name: str) -> TimerStats:
+        """Return the statistics of a timer over the whole run."""
         found = self.timers.get(name)
-        return figures(found.whole if found is not None else Distribution(), self.duration)
+        return timer_stats(found.whole if found is not None else Distribution(), self.duration)
 
-    def all_figures(self) -> dict[str, TimerStats]:
-        """Return the figures of all timers by their names, the transactions themselves first."""
-        names = [OWN, *sorted(name for name in self.timers if name != OWN)]
-        return {name or TRANSACTION: self.figures(name) for name in names}
+    def all_stats(self) -> dict[str, TimerStats]:
+        """Return the statistics of all timers by their names, the transactions themselves first."""
+        names = [TRANSACTION, *sorted(name for name in self.timers if name != TRANSACTION)]
+        return {name or ALL_TRANSACTIONS: self.stats(name) for name in names}
 
     def all_intervals(self) -> dict[str, list[Interval]]:
-        """Return the figures of all timers in each interval."""
-        return {name or TRANSACTION: found.intervals for name, found in sorted(self.timers.items())}
+        """Return the statistics of all timers in each interval."""
+        return {name or ALL_TRANSACTIONS: found.intervals for name, found in sorted(self.timers.items())}
 
     def error_texts(self) -> list[ErrorText]:
-        """Return how often each error was told, the most frequent first."""
+        """Return the count of each error text, the most frequent first."""
         return [ErrorText(text, count) for text, count in self.errors.most_common(MOST_ERROR_TEXTS)]
 
     def curve(self, name: str) -> list[tuple[float, float]]:
-        """Return the latency at many percentiles."""
+        """Return the latency of a timer at many percentiles, as pairs of percentile and seconds."""
         found = self.timers.get(name)
-        values = found.whole.percentiles([float(share) for share in _CURVE]) if found is not None else {}
-        return sorted(values.items())
+        shares = [float(share) for share in _CURVE_PERCENTILES]
+        return sorted(found.whole.percentiles(shares).items()) if found is not None else []
 
     def _add(self, part: Slice) -> None:
         found = self.timers.setdefault(part.timer, TimerFindings())
-        if found.stretch is None:
-            found.stretch = Distribution()
+        if found.open_step is None:
+            found.open_step = Distribution()
         try:
-            found.stretch.merge(part)
+            found.open_step.merge(part)
         except InvalidInput:
             self.damaged += part.count
             return
         self.errors.update(part.errors)
 
-    def _end_stretch(self) -> None:
-        at = self._stretch * self.step
+    def _end_step(self) -> None:
+        at = self._step_number * self.step
         for name, found in self.timers.items():
-            stretch, found.stretch = found.stretch, None
-            if stretch is None or not stretch.count:
+            step, found.open_step = found.open_step, None
+            if step is None or not step.count:
                 continue
-            shown = stretch.percentiles(_SHOWN)
+            percentiles = step.percentiles(_STEP_PERCENTILES)
             found.points.append(
                 CoursePoint(
                     at=at,
-                    rate=stretch.count / self.step,
-                    error_rate=stretch.failed / self.step,
-                    p50=shown[50.0],
-                    p95=shown[95.0],
-                    p99=shown[99.0],
-                    maximum=stretch.maximum,
+                    rate=step.count / self.step,
+                    error_rate=step.failed / self.step,
+                    p50=percentiles[50.0],
+                    p95=percentiles[95.0],
+                    p99=percentiles[99.0],
+                    maximum=step.maximum,
                 )
             )
-            if name == OWN:
-                self._heat(at, stretch)
-            if found.interval is None:
-                found.interval = Distribution()
-            found.interval.absorb(stretch)
+            if name == TRANSACTION:
+                self._add_heat(at, step)
+            if found.open_interval is None:
+                found.open_interval = Distribution()
+            found.open_interval.absorb(step)
 
     def _end_interval(self) -> None:
-        self._end_stretch()
+        self._end_step()
         for found in self.timers.values():
-            interval, found.interval = found.interval, None
+            interval, found.open_interval = found.open_interval, None
             if interval is not None:
-                at = self._interval * self.interval
+                at = self._interval_number * self.interval
                 length = min(self.interval, self.duration - at) if self.duration > at else self.interval
-                found.intervals.append(Interval(at=at, figures=figures(interval, length)))
+                found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 
-    def _heat(self, at: int, stretch: Distribution) -> None:
+    def _add_heat(self, at: int, step: Distribution) -> None:
         rows = self.heat[at] = Counter()
-        for value, count in stretch.counts().items():
+        for value, count in step.counts().items():
             rows[heat_row(value)] += count
 
 
 def heat_row(microseconds: int) -> int:
-    """Return the row of the heat map in which a latency lies: twelve to each power of ten."""
+    """Return the row of the heat map for a latency: there are twelve rows to each power of ten."""
     return int(math.log10(max(microseconds, 1)) * _ROWS_PER_DECADE)
 
 
 def heat_bound(row: int) -> float:
-    """Return the latency in seconds with which a row of the heat map begins."""
+    """Return the latency in seconds at which a row of the heat map begins."""
     return float(10 ** (row / _ROWS_PER_DECADE)) / 1e6
 
 
-def figures(values: Distribution, duration: float) -> TimerStats:
-    """Return the figures of a distribution whose values came in so many seconds."""
+def timer_stats(values: Distribution, duration: float) -> TimerStats:
+    """Return the statistics of a distribution of the values of `duration` seconds."""
     some = values.count > 0
     return TimerStats(
         count=values.count,

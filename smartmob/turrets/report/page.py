@@ -1,4 +1,4 @@
-"""The report of a run, or of two side by side, as one page that brings everything with it."""
+"""The report of a run, or of two runs side by side, as one page that needs no other file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import orjson
 
 from smartmob import __version__
-from smartmob.turrets.model import TRANSACTION, Summary, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, Summary, TimerStats
 from smartmob.turrets.report import charts
-from smartmob.turrets.report.charts import Chart, Found
+from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.trust import worst
-from smartmob.turrets.slices import TRANSACTION as OWN
+from smartmob.turrets.slices import TRANSACTION
 
 COLUMNS = ("50", "80", "90", "95", "99", "99.9", "99.99")
 NOTHING = "-"
-_MOST_TIMERS = 100
-_SAME = 0.005
-"""A share by which two figures may differ and still count as the same."""
+_MOST_TIMERS = 100  # timers of a report
+_SAME_SHARE = 0.005
+"""Two values that differ by a smaller share count as the same."""
 
 
 def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]]) -> str:
@@ -30,28 +30,29 @@ def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, A
     return _page([(summary, findings, health)])
 
 
-def compare(first: Found, second: Found) -> str:
-    """Return the page of two runs side by side, `first` being A and `second` B."""
+def compare(first: RunData, second: RunData) -> str:
+    """Return the page of two runs side by side, called A and B."""
     return _page([first, second])
 
 
-def _page(runs: Sequence[Found]) -> str:
+def _page(runs: Sequence[RunData]) -> str:
     names = _timer_names(runs)
-    timers = [name or TRANSACTION for name in names]
+    timers = [name or ALL_TRANSACTIONS for name in names]
     drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(runs)}
     for number, name in enumerate(names):
         drawn[f"latency-{number}"] = charts.latency(name, runs)
-    for number, found in enumerate(runs):
-        drawn[f"heat-{number}"] = charts.heat(found[1])
-        if found[2]:
-            drawn[f"cpu-{number}"] = charts.turret_health(found, "busiest", 100.0, "% of a core")
-            drawn[f"lag-{number}"] = charts.turret_health(found, "lag", 1000.0, "ms")
-            drawn[f"memory-{number}"] = charts.turret_health(found, "memory", 1 / 2**20, "MiB")
+    for number, run in enumerate(runs):
+        _, findings, health = run
+        drawn[f"heat-{number}"] = charts.heat(findings)
+        if health:
+            drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
+            drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
+            drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1 / 2**20, "MiB")
     return str(
         _template().render(
             version=__version__,
             summaries=[summary for summary, _, _ in runs],
-            healthy=[bool(health) for _, _, health in runs],
+            has_health=[bool(health) for _, _, health in runs],
             levels=[worst(summary.trust.doubts) for summary, _, _ in runs],
             timers=timers,
             rows={timer: sum(len(summary.intervals.get(timer, ())) for summary, _, _ in runs) for timer in timers},
@@ -63,13 +64,13 @@ def _page(runs: Sequence[Found]) -> str:
     )
 
 
-def _timer_names(runs: Sequence[Found]) -> list[str]:
+def _timer_names(runs: Sequence[RunData]) -> list[str]:
     found = {name for _, findings, _ in runs for name in findings.timers}
-    return [OWN, *sorted(found - {OWN})][:_MOST_TIMERS]
+    return [TRANSACTION, *sorted(found - {TRANSACTION})][:_MOST_TIMERS]
 
 
 def as_script(document: object) -> str:
-    """Return a document as JSON that can stand in a script element, whatever texts are in it."""
+    """Return a document as JSON that is safe inside a script element, whatever texts it contains."""
     text = orjson.dumps(document).decode()
     for mark in "<>&\u2028\u2029":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
@@ -78,7 +79,7 @@ def as_script(document: object) -> str:
 
 @cache
 def _plotly() -> str:
-    """Return plotly's JavaScript, as its package brings it, so that it can stand in a script element."""
+    """Return plotly's JavaScript from its package, changed so that it is safe inside a script element."""
     text = resources.files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
@@ -92,13 +93,13 @@ def _template() -> Any:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "seconds": seconds, "time": _time, "change": change, "number": _number, "share": _share, "figures": _figures,
+        "seconds": seconds, "time": _time, "change": change, "number": _number, "share": _share, "stats": _stats,
     }  # fmt: skip
     return environment.get_template("report.html")
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration with the unit that suits it."""
+    """Return a duration as text with a fitting unit; "-" for None."""
     if value is None:
         return NOTHING
     if value >= 10 or value == 0:
@@ -106,18 +107,18 @@ def seconds(value: float | None) -> str:
     if value >= 1:
         return f"{value:.2f} s"
     if value >= 0.001:
-        # Four digits, so that those below each other can be compared at a glance.
+        # Four digits, so that values in a column can be compared.
         digits = 1 if value >= 0.1 else 2 if value >= 0.01 else 3
         return f"{value * 1e3:.{digits}f} ms"
     return f"{value * 1e6:.0f} µs"
 
 
 def change(new: float | None, old: float | None) -> str:
-    """Return by how much a figure has changed."""
+    """Return the change of a value in percent, "same" below half a percent, or "" if there is nothing to compare."""
     if new is None or not old:
         return ""
     share = new / old - 1
-    return "same" if abs(share) < _SAME else f"{share:+.1%}"
+    return "same" if abs(share) < _SAME_SHARE else f"{share:+.1%}"
 
 
 def _time(moment: datetime | None) -> str:
@@ -132,5 +133,5 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.2%}" if whole else NOTHING
 
 
-def _figures(summary: Summary, timer: str) -> TimerStats | None:
+def _stats(summary: Summary, timer: str) -> TimerStats | None:
     return summary.timers.get(timer)

@@ -1,4 +1,4 @@
-"""Can this run be trusted? What speaks against its figures, in words. No I/O."""
+"""The verdict whether the statistics of a run can be trusted, with the reasons against it as texts. No I/O."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Trust
 
 BUSY, VERY_BUSY = 0.85, 0.97
-"""Share of one core from which a turret's own figures begin to suffer, and from which they do."""
+"""Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
 LAG, LONG_LAG = 0.05, 0.5
+"""Seconds of delay of a turret's event loop from which there is a warning, and from which the run is not trusted."""
 LATE, VERY_LATE = 0.01, 0.05
-SATURATED = 90.0
-"""Percent of a machine's processors, on average over the run, from which what ran there had to wait for them."""
+"""Shares of late starts from which there is a warning, and from which the run is not trusted."""
+SATURATED_PERCENT = 90.0
+"""Average use of a machine's processors above which its programs had to wait for a processor."""
 
 
 def judge(
@@ -48,7 +50,7 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
 
 def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
     if restarts and stock:
-        # They send a result once and are told of nothing, so it is gone with the memory of whoever had received it.
+        # Stock turrets send a result once and get no acknowledgement, so results that were not stored are lost.
         yield Doubt(
             "bad",
             f"The headquarters was restarted {_count(restarts, 'time')} during the run: results of turrets of OCT that "
@@ -58,40 +60,40 @@ def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
 
 def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
     for member in members:
-        who = f"{member.name} ({member.uuid[:8]})"
-        yield from _of_turret(member, who)
+        turret = f"{member.name} ({member.uuid[:8]})"
+        yield from _of_turret(member, turret)
     stock = sum(1 for member in members if not member.ours)
     if stock:
         yield Doubt(
             "warning",
-            f"{_count(stock, 'turret')} of OCT took part. Such a turret tells neither its load nor its last result, "
+            f"{_count(stock, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result, "
             "and starts a transaction only when the one before is over: while the target is frozen, it measures less.",
         )
 
 
-def _of_turret(member: Member, who: str) -> Iterator[Doubt]:
+def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
-        yield Doubt("bad", f"{who} was lost from {absence.since:%H:%M:%S} UTC{until}.")
+        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
     if member.status.strip().lower() in ("aborted", "killed"):
-        said = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
-        yield Doubt("bad", f"{who} ended as {member.status}{said}.")
+        reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
+        yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
     if member.twice:
-        yield Doubt("bad", f"Two turrets used the uuid of {who}.")
+        yield Doubt("bad", f"Two turrets used the uuid of {turret}.")
     if member.expected is not None and member.received < member.expected:
         missing = member.expected - member.received
-        yield Doubt("bad", f"{_count(missing, 'message')} of {who} did not arrive.")
+        yield Doubt("bad", f"{_count(missing, 'message')} of {turret} did not arrive.")
     if member.ours and member.expected is None:
-        yield Doubt("bad", f"{who} did not tell that it had sent everything.")
-    yield from _of_health(member, who)
+        yield Doubt("bad", f"{turret} did not report that it had sent everything.")
+    yield from _of_health(member, turret)
 
 
-def _of_health(member: Member, who: str) -> Iterator[Doubt]:
+def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
     if member.busiest >= BUSY:
         level, says = ("bad", "measured itself") if member.busiest >= VERY_BUSY else ("warning", "was near its limit")
-        yield _doubt(level, f"{who} {says}: it used {member.busiest:.0%} of a core.")
+        yield _doubt(level, f"{turret} {says}: it used {member.busiest:.0%} of a core.")
     if member.lag >= LAG:
-        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{who} stood still for {member.lag:.3g} s.")
+        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{turret} stood still for {member.lag:.3g} s.")
     report = member.report
     if report is None:
         return
@@ -100,19 +102,19 @@ def _of_health(member: Member, who: str) -> Iterator[Doubt]:
         level = "bad" if share >= VERY_LATE else "warning"
         if share >= LATE:
             yield _doubt(
-                level, f"{who} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
+                level, f"{turret} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
             )
     if report.never_started:
-        yield Doubt("bad", f"{who} had no free cannon for {_count(report.never_started, 'transaction')}.")
+        yield Doubt("bad", f"{turret} had no free cannon for {_count(report.never_started, 'transaction')}.")
     if report.dropped:
-        yield Doubt("bad", f"{who} had to drop {_count(report.dropped, 'result')}.")
+        yield Doubt("bad", f"{turret} had to drop {_count(report.dropped, 'result')}.")
     if report.paused:
-        yield Doubt("warning", f"{who} had to pause for {report.paused:.3g} s, since its results were not stored.")
+        yield Doubt("warning", f"{turret} had to pause for {report.paused:.3g} s, since its results were not stored.")
 
 
 def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:
     for machine in machines:
-        if machine.cpu_avg <= SATURATED:
+        if machine.cpu_avg <= SATURATED_PERCENT:
             continue
         says = f"The processors of {machine.host} were busy for {machine.cpu_avg:.0f}% of the run"
         if machine.fired:
@@ -132,6 +134,6 @@ def _count(number: int, noun: str) -> str:
 
 
 def worst(doubts: Iterable[Doubt]) -> str:
-    """Return the level of the worst doubt, or `fine`."""
+    """Return the worst level of some doubts, or `fine` if there are none."""
     levels = {doubt.level for doubt in doubts}
     return "bad" if "bad" in levels else "warning" if levels else "fine"

@@ -1,4 +1,4 @@
-"""Handlers of the feature `turrets`: parse, call the service, encode."""
+"""The handlers of the feature `turrets`: they parse the request, call the service and encode the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
-from smartmob.turrets.service import TurretsService
+from smartmob.turrets.service.firing import TurretsService
 
 GZIP = "application/gzip"
 TAR = "application/x-tar"
@@ -29,7 +29,7 @@ _PACKAGES = (GZIP, TAR, "application/x-gzip", "application/octet-stream")
 _FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffffffffff")
 _COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
-# The page brings everything with it: nothing is loaded from anywhere, and nothing is sent.
+# The page is complete: it may load nothing from anywhere, and send nothing.
 _REPORT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -40,20 +40,20 @@ _REPORT_HEADERS = {
 
 
 class RunsQuery(msgspec.Struct, frozen=True):
-    """Which runs to list."""
+    """The runs to list: at most `limit`, before the place `before` of an earlier page."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     before: str | None = None
 
 
 class ReportQuery(msgspec.Struct, frozen=True):
-    """The run to compare with."""
+    """The id of the run to compare with."""
 
     against: str | None = None
 
 
 class Handlers:
-    """The handlers."""
+    """The handlers, with the service that they call."""
 
     def __init__(self, service: TurretsService, bodies: BodyReader, viewers: ConnectionLimit) -> None:
         self._service = service
@@ -73,7 +73,7 @@ class Handlers:
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RunsQuery)
-        runs = await self._service.runs(_before(asked.before), asked.limit)
+        runs = await self._service.queries.runs(_before(asked.before), asked.limit)
         link = None
         if len(runs) == asked.limit:
             place = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
@@ -81,7 +81,7 @@ class Handlers:
         return json_response(RunList(runs, link))
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.run(parameter(request, "id")))
+        return json_response(await self._service.queries.details(parameter(request, "id")))
 
     async def stop(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.stop(parameter(request, "id"), "stopped by request"))
@@ -91,37 +91,37 @@ class Handlers:
         return web.Response(status=204)
 
     async def rebuild(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.rebuild(parameter(request, "id")))
+        return json_response(await self._service.reports.rebuild(parameter(request, "id")))
 
     async def summary(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.summary(parameter(request, "id")))
+        return json_response(await self._service.reports.summary(parameter(request, "id")))
 
     async def results(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
-        timers = await self._service.timers(ident)
-        records = self._service.results(ident)
+        timers = await self._service.queries.timers(ident)
+        records = self._service.queries.results(ident)
         if CSV in request.headers.get("Accept", ""):
             return await stream(request, _as_csv(records, timers), f"{CSV}; charset=utf-8", f"results-{ident}.csv")
         return await stream(request, _as_ndjson(records), NDJSON)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
-        page = await self._service.report(parameter(request, "id"), query(request, ReportQuery).against)
+        page = await self._service.reports.report(parameter(request, "id"), query(request, ReportQuery).against)
         return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_REPORT_HEADERS)
 
     async def package(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
         headers = {"Content-Disposition": f'attachment; filename="project-{ident}.tar.gz"'}
-        return web.Response(body=await self._service.package(ident), content_type=GZIP, headers=headers)
+        return web.Response(body=await self._service.queries.package(ident), content_type=GZIP, headers=headers)
 
     async def turrets(self, _: web.Request) -> web.StreamResponse:
         return json_response(self._service.turrets())
 
     async def course(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.course(parameter(request, "id")))
+        return json_response(await self._service.reports.course(parameter(request, "id")))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
-        await self._service.run(ident)
+        await self._service.queries.find(ident)  # raises NotFound before the connection is upgraded
         return await ws_stream.serve(request, _texts(self._service.watch(ident)), self._viewers)
 
 
@@ -131,12 +131,12 @@ async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:
 
 
 async def _as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
-    async for some in records:
-        yield b"".join(orjson.dumps(_document(record), option=orjson.OPT_APPEND_NEWLINE) for record in some)
+    async for group in records:
+        yield b"".join(orjson.dumps(_document(record), option=orjson.OPT_APPEND_NEWLINE) for record in group)
 
 
 def _document(record: Record) -> dict[str, object]:
-    """Return a result as turrets send it."""
+    """Return a result in the form in which turrets send it."""
     timers = record["custom_timers"]
     return {
         **{name: record[name] for name in _COLUMNS},
@@ -147,15 +147,15 @@ def _document(record: Record) -> dict[str, object]:
 
 async def _as_csv(records: AsyncIterator[list[Record]], timers: list[str]) -> AsyncIterator[bytes]:
     yield csv_cells.encoded([[*_COLUMNS, *timers]])
-    async for some in records:
-        documents = [_document(record) for record in some]
+    async for group in records:
+        documents = [_document(record) for record in group]
         yield csv_cells.encoded(_cells(document, timers) for document in documents)
 
 
 def _cells(document: dict[str, object], timers: list[str]) -> list[object]:
-    given = document["custom_timers"]
-    assert isinstance(given, dict)
-    return [*(document[name] for name in _COLUMNS), *(given.get(name) for name in timers)]
+    values = document["custom_timers"]
+    assert isinstance(values, dict)
+    return [*(document[name] for name in _COLUMNS), *(values.get(name) for name in timers)]
 
 
 def _before(cursor: str | None) -> tuple[datetime, str]:

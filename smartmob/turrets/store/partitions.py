@@ -1,4 +1,4 @@
-"""The daily partitions of what turrets send: made before they are needed, and dropped with all that is in them."""
+"""The daily partitions of results, slices and health: made before they are needed, and dropped with their rows."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from datetime import UTC, date, datetime, timedelta
 from smartmob.kernel.db.database import PARTITIONS_LOCK, Connection
 
 PARTITIONED = ("turret_results", "turret_slices", "turret_health")
-_FORM = "%Y%m%d"
-FORMS = dict.fromkeys(PARTITIONED, _FORM)
-"""How the time in the name of a partition is written, by table."""
+_FORMAT = "%Y%m%d"
+FORMATS = dict.fromkeys(PARTITIONED, _FORMAT)
+"""The format of the time in the names of partitions, by table."""
 
 _DAYS_AHEAD = 3
-_ALL_THERE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
+_ALL_EXIST = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
 
 
 class Partitions:
-    """The partitions that are known to be there."""
+    """The days whose partitions are known to exist."""
 
     def __init__(self) -> None:
         self._known: set[date] = set()
 
     def forget(self) -> None:
-        """Take none for known: the connection may lead to a restored database."""
+        """Forget all known days: a new connection may lead to a restored database."""
         self._known.clear()
 
     async def ensure(self, connection: Connection, days: Iterable[date]) -> None:
         """Make the partitions of `days` that are missing; must be called outside a transaction."""
         for day in sorted(set(days) - self._known):
-            if await self._there(connection, day):
+            if await self._exist(connection, day):
                 self._known.add(day)
                 continue
             async with connection.transaction():
-                # Two services that make the same one at once would hit each other.
+                # Two services that make the same partition at once would get an error.
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", PARTITIONS_LOCK)
                 for table in PARTITIONED:
                     await connection.execute(
@@ -43,10 +43,10 @@ class Partitions:
             self._known.add(day)
 
     @staticmethod
-    async def _there(connection: Connection, day: date) -> bool:
-        """Return whether all partitions of a day are there, without waiting for anybody who makes or copies them."""
+    async def _exist(connection: Connection, day: date) -> bool:
+        """Return whether all partitions of a day exist, without waiting for a lock."""
         names = [_name(table, day) for table in PARTITIONED]
-        return bool(await connection.fetchval(_ALL_THERE, names))
+        return bool(await connection.fetchval(_ALL_EXIST, names))
 
     async def ensure_ahead(self, connection: Connection, now: datetime) -> None:
         """Make the partitions of today and of the next days."""
@@ -54,7 +54,7 @@ class Partitions:
         await self.ensure(connection, (today + timedelta(days=ahead) for ahead in range(_DAYS_AHEAD)))
 
     async def drop_before(self, connection: Connection, query: str, before: datetime) -> int:
-        """Drop the partitions whose days ended before a time; return how many. `query` lists those of a table."""
+        """Drop the partitions of days that ended before a time; return how many. `query` lists those of a table."""
         first = before.astimezone(UTC).date()
         dropped = 0
         for table in PARTITIONED:
@@ -62,7 +62,8 @@ class Partitions:
                 day = _day(table, row["partition"])
                 if day is not None and day < first:
                     async with connection.transaction():
-                        # A backup that is being made holds this lock: it would be in the way, and everybody behind it.
+                        # A running backup holds this lock. Without it, dropping would wait for a lock of the backup
+                        # on the table, and all later statements on the table would wait behind it.
                         await connection.execute("SELECT pg_advisory_xact_lock($1)", PARTITIONS_LOCK)
                         await connection.execute(f"DROP TABLE IF EXISTS {row['partition']}")
                     self._known.discard(day)
@@ -71,11 +72,11 @@ class Partitions:
 
 
 def _name(table: str, day: date) -> str:
-    return f"{table}_{day:{_FORM}}"
+    return f"{table}_{day:{_FORMAT}}"
 
 
 def _day(table: str, partition: str) -> date | None:
     try:
-        return datetime.strptime(partition.removeprefix(f"{table}_"), _FORM).replace(tzinfo=UTC).date()
+        return datetime.strptime(partition.removeprefix(f"{table}_"), _FORMAT).replace(tzinfo=UTC).date()
     except ValueError:
         return None

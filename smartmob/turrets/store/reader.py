@@ -16,12 +16,15 @@ from smartmob.turrets.model import Counters, Member, RunConfig
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.store.writer import PACKAGE
 
-_RESULTS_AT_ONCE = 20_000
+_RESULT_ROWS = 20_000
+"""Results are fetched in groups of about so many rows."""
+_SLICE_ROWS = 500
+"""Slices are fetched in groups of so many rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as it is stored; `config` is JSON as it was given."""
+    """A run as it is stored; `config` is JSON as it was received."""
 
     state: RunState
     config: str
@@ -33,12 +36,12 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredTotals:
-    """What the batches of a run hold together."""
+    """The sums over the batches of a run; `aggregated` of its single `results` are in stored slices."""
 
     transactions: int
     errors: int
     results: int
-    folded: int
+    aggregated: int
 
 
 class TurretsReader:
@@ -49,24 +52,24 @@ class TurretsReader:
         self._sql = queries.load(PACKAGE)
 
     async def run(self, run: UUID) -> StoredRun | None:
-        """Return a run."""
+        """Return a run, or None."""
         row = await self._database.fetchrow(self._sql["select_runs"] + " WHERE run_id = $1", run)
         return None if row is None else _stored(row)
 
     async def runs_before(self, moment: datetime, run: UUID, limit: int) -> list[StoredRun]:
-        """Return the runs before a place in the order of their creation, newest first."""
+        """Return the runs before a creation time and id, newest first."""
         query = " WHERE (created_at, run_id) < ($1, $2) ORDER BY created_at DESC, run_id DESC LIMIT $3"
         return [
             _stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, moment, run, limit)
         ]
 
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
-        """Return the runs that went on at some time of a span, newest first."""
+        """Return the runs that were active at some time of a span, newest first."""
         query = " WHERE created_at < $2 AND (ended_at IS NULL OR ended_at >= $1) ORDER BY created_at DESC LIMIT $3"
         return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, start, end, limit)]
 
     async def open_runs(self, headquarters: str) -> list[StoredRun]:
-        """Return the runs of a headquarters that are not over, oldest first."""
+        """Return the runs of a headquarters that have not ended, oldest first."""
         query = " WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining') ORDER BY created_at"
         return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, headquarters)]
 
@@ -76,17 +79,17 @@ class TurretsReader:
         return [msgspec.json.decode(row["member"], type=Member) for row in rows]
 
     async def progress(self, run: UUID) -> dict[str, int]:
-        """Return up to which number the messages of each turret of ours are stored."""
+        """Return the number up to which the messages of each turret of ours are stored, by uuid."""
         rows = await self._database.fetch(self._sql["select_progress"], run)
         return {row["uuid"]: row["sequence"] for row in rows}
 
     async def claims(self, headquarters: str, limit: int) -> dict[str, str]:
-        """Return which key each uuid belongs to, of so many that were claimed last, the oldest first."""
+        """Return the key of each uuid, for the `limit` newest claims, the oldest of them first."""
         rows = await self._database.fetch(self._sql["select_claims"], headquarters, limit)
         return {row["uuid"]: row["key"] for row in reversed(rows)}
 
     async def totals(self, run: UUID) -> StoredTotals:
-        """Return what the batches of a run hold together."""
+        """Return the sums over the batches of a run."""
         row = await self._database.fetchrow(self._sql["select_totals"], run)
         assert row is not None
         return StoredTotals(**row)
@@ -97,38 +100,38 @@ class TurretsReader:
         return {row["timer"]: row["count"] for row in rows}
 
     async def summary(self, run: UUID) -> bytes | None:
-        """Return the summary that was kept when the run was over, as JSON."""
-        kept = await self._database.fetchval(self._sql["select_summary"], run)
-        return kept.encode() if kept is not None else None
+        """Return the summary that was stored when the run ended, as JSON, or None."""
+        summary = await self._database.fetchval(self._sql["select_summary"], run)
+        return summary.encode() if summary is not None else None
 
     async def package(self, run: UUID) -> bytes | None:
-        """Return the package that the run was asked for with."""
+        """Return the package with which the run was requested, or None."""
         package: bytes | None = await self._database.fetchval(self._sql["select_package"], run)
         return package
 
     async def results(self, run: UUID) -> AsyncIterator[list[Record]]:
-        """Yield the results that came one by one, in the order of their arrival, some thousands at a time."""
+        """Yield the single results in the order of their arrival, some thousands at a time."""
         batches = await self._database.fetch(self._sql["select_batches"], run)
-        first, held = 0, 0
+        first, rows = 0, 0
         for index, row in enumerate(batches):
-            held += row["results"]
-            if held >= _RESULTS_AT_ONCE or index == len(batches) - 1:
-                query, span = self._sql["select_results"], (batches[first]["batch"], row["batch"])
-                yield await self._database.fetch(query, run, *span)
-                first, held = index + 1, 0
+            rows += row["results"]
+            if rows >= _RESULT_ROWS or index == len(batches) - 1:
+                query = self._sql["select_results"]
+                yield await self._database.fetch(query, run, batches[first]["batch"], row["batch"])
+                first, rows = index + 1, 0
 
     async def slices(self, run: UUID, timer: str | None = None) -> AsyncIterator[list[Slice]]:
         """Yield the slices of a run, or of one timer of it, in the order of their seconds, many at a time."""
         try:
             async with self._database.acquire() as connection, connection.transaction(readonly=True):
                 cursor = await connection.cursor(self._sql["select_slices"], run, timer)
-                while rows := await cursor.fetch(500):
+                while rows := await cursor.fetch(_SLICE_ROWS):
                     yield [_slice(row) for row in rows]
         except Exception as error:
             raise (away(error) if is_away(error) else error) from error
 
     async def health(self, run: UUID) -> list[Record]:
-        """Return how the turrets of a run did, in the order of time."""
+        """Return the health of the turrets of a run, in the order of time."""
         return await self._database.fetch(self._sql["select_health"], run)
 
 
@@ -142,7 +145,7 @@ def _stored(row: Record) -> StoredRun:
         ceased_at=row["ceased_at"],
         ended_at=row["ended_at"],
         reason=row["reason"],
-        stop_asked=row["stop_asked"],
+        stop_requested=row["stop_asked"],
     )
     counters = msgspec.json.decode(row["counters"], type=Counters)
     return StoredRun(state, row["config"], row["transactions"], row["errors"], counters, row["package"])

@@ -20,8 +20,21 @@ from smartmob.turrets.store.partitions import Partitions
 PACKAGE = "smartmob.turrets"
 
 _SLICE_COLUMNS = (
-    *("run_id", "at", "batch", "seq", "uuid", "second", "timer", "count", "total", "squares", "minimum", "maximum"),
-    *("errors", "late", "histogram"),
+    "run_id",
+    "at",
+    "batch",
+    "seq",
+    "uuid",
+    "second",
+    "timer",
+    "count",
+    "total",
+    "squares",
+    "minimum",
+    "maximum",
+    "errors",
+    "late",
+    "histogram",
 )
 
 
@@ -44,35 +57,45 @@ class TurretsWriter:
     async def update_run(self, run: RunState, transactions: int, errors: int, counters: Counters) -> None:
         """Store the state of a run."""
         values = (
-            *(UUID(run.id), run.state, run.reason, run.stop_asked, run.started_at, run.ceased_at, run.ended_at),
-            *(transactions, errors, msgspec.json.encode(counters).decode()),
+            UUID(run.id),
+            run.state,
+            run.reason,
+            run.stop_requested,
+            run.started_at,
+            run.ceased_at,
+            run.ended_at,
+            transactions,
+            errors,
+            msgspec.json.encode(counters).decode(),
         )
         await self._database.run(lambda connection: connection.execute(self._sql["update_run"], *values))
 
-    async def keep_summary(self, run: UUID, summary: bytes | None) -> None:
-        """Keep the summary of a run that is over, or forget it."""
-        values = (run, summary.decode() if summary is not None else None)
-        await self._database.run(lambda connection: connection.execute(self._sql["keep_summary"], *values))
+    async def update_summary(self, run: UUID, summary: bytes) -> None:
+        """Store the summary of a run, as JSON."""
+        await self._database.run(
+            lambda connection: connection.execute(self._sql["update_summary"], run, summary.decode())
+        )
 
     async def upsert_members(self, run: UUID, members: Iterable[Member]) -> None:
-        """Store what turrets of a run told last."""
+        """Store the last state of turrets of a run."""
         rows = [(run, text(member.uuid), msgspec.json.encode(member).decode()) for member in members]
         await self._database.run(lambda connection: connection.executemany(self._sql["upsert_member"], rows))
 
-    async def keep_claims(self, headquarters: str, changes: Mapping[str, str | None], now: datetime) -> None:
-        """Store which key each uuid belongs to, and remove those that belong to none (None)."""
-        kept = {text(uuid): key for uuid, key in changes.items() if key is not None}
-        gone = [text(uuid) for uuid, key in changes.items() if key is None]
+    async def update_claims(self, headquarters: str, changes: Mapping[str, str | None], now: datetime) -> None:
+        """Store the key of each uuid; remove the claims of uuids whose key is None."""
+        claimed = {text(uuid): key for uuid, key in changes.items() if key is not None}
+        released = [text(uuid) for uuid, key in changes.items() if key is None]
 
         async def write(connection: Connection) -> None:
             async with connection.transaction():
-                await connection.execute(self._sql["forget_claims"], headquarters, gone)
-                await connection.execute(self._sql["upsert_claims"], headquarters, list(kept), list(kept.values()), now)
+                await connection.execute(self._sql["delete_claims"], headquarters, released)
+                keys = list(claimed.values())
+                await connection.execute(self._sql["upsert_claims"], headquarters, list(claimed), keys, now)
 
         await self._database.run(write)
 
     async def delete_run(self, run: UUID) -> None:
-        """Remove a run with everything that belongs to it."""
+        """Remove a run with its rows in all tables."""
         await self._database.run(lambda connection: connection.execute(self._sql["delete_run"], run))
 
     # -- results --------------------------------------------------------------------------------------------------
@@ -94,10 +117,16 @@ class TurretsWriter:
     async def _write(self, connection: Connection, batch: Batch) -> None:
         await connection.execute(
             self._sql["insert_batch"],
-            *(batch.run, batch.number, batch.transactions, batch.errors, batch.rows, batch.folded),
+            batch.run,
+            batch.number,
+            batch.transactions,
+            batch.errors,
+            batch.rows,
+            batch.aggregated,
         )
         if batch.rows:
-            await connection.copy_to_table("turret_results", source=_pieces(batch), columns=COLUMNS, format="binary")
+            source = _copy_data(batch)
+            await connection.copy_to_table("turret_results", source=source, columns=COLUMNS, format="binary")
         await self._copy_slices(connection, batch)
         if batch.progress:
             uuids = [text(uuid) for uuid in batch.progress]
@@ -111,15 +140,15 @@ class TurretsWriter:
             records = [_slice_record(batch, seq, row) for seq, row in enumerate(batch.slices)]
             await connection.copy_records_to_table("turret_slices", records=records, columns=_SLICE_COLUMNS)
 
-    async def fold_again(self, run: UUID, batch: Batch) -> None:
-        """Put the slices of `batch` in the place of those that were folded of a run's results."""
+    async def replace_aggregated(self, run: UUID, batch: Batch) -> None:
+        """Replace the slices of a run that were aggregated from its single results by those of `batch`."""
 
         async def write(connection: Connection) -> None:
             await self._partitions.ensure(connection, batch.days())
             async with connection.transaction():
-                await connection.execute(self._sql["forget_folded"], run)
+                await connection.execute(self._sql["delete_aggregated"], run)
                 await self._copy_slices(connection, batch)
-                await connection.execute(self._sql["mark_folded"], run)
+                await connection.execute(self._sql["mark_aggregated"], run)
 
         await self._database.run(write)
 
@@ -130,7 +159,7 @@ class TurretsWriter:
         await self._database.run(lambda connection: self._partitions.ensure_ahead(connection, now))
 
     async def expire(self, before: datetime) -> tuple[int, int]:
-        """Remove what is older than a time; return how many runs and partitions went."""
+        """Remove the runs and partitions that are older than a time; return how many of each."""
         old = [row["run_id"] for row in await self._database.fetch(self._sql["old_runs"], before)]
         for run in old:
             await self.delete_run(run)
@@ -140,10 +169,10 @@ class TurretsWriter:
         return len(old), dropped
 
 
-async def _pieces(batch: Batch) -> AsyncIterator[bytes]:
+async def _copy_data(batch: Batch) -> AsyncIterator[bytes]:
     yield HEAD
-    for piece in batch.pieces:
-        yield piece.data
+    for rows in batch.encoded:
+        yield rows.data
     yield TAIL
 
 
@@ -151,6 +180,19 @@ def _slice_record(batch: Batch, seq: int, row: SliceRow) -> tuple[object, ...]:
     part = row.slice
     errors = msgspec.json.encode(part.errors).decode() if part.errors else None
     return (
-        *(batch.run, batch.moment(part.second), batch.number, seq, text(row.uuid), part.second, text(part.timer)),
-        *(part.count, part.total, part.squares, part.minimum, part.maximum, errors, part.late, part.histogram),
+        batch.run,
+        batch.moment(part.second),
+        batch.number,
+        seq,
+        text(row.uuid),
+        part.second,
+        text(part.timer),
+        part.count,
+        part.total,
+        part.squares,
+        part.minimum,
+        part.maximum,
+        errors,
+        part.late,
+        part.histogram,
     )

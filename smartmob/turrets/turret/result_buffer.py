@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import msgspec
-
-from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, encode
+from smartmob.turrets.protocol import LONGEST_ERROR, Result, Slice, TurretCounts, encode
 from smartmob.turrets.slices import TRANSACTION, Distribution
 
 LATE_SECONDS = 0.010
@@ -24,30 +22,12 @@ UNNAMED = "(unnamed)"
 """The name of a custom timer whose name is empty."""
 
 
-class Counts(msgspec.Struct, kw_only=True):
-    """Counts of one run, as in `protocol.Report`; `lateness` (the longest) and `paused` are seconds."""
-
-    users: int = 0
-    transactions: int = 0
-    errors: int = 0
-    late_starts: int = 0
-    lateness: float = 0.0
-    never_started: int = 0
-    paused: float = 0.0
-
-    def add(self, other: Counts) -> None:
-        """Add the counts of another process; of the seconds the larger value is kept."""
-        for name in self.__struct_fields__:
-            own, further = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(own, further) if name in ("lateness", "paused") else own + further)
-
-
 class ResultBuffer:
     """Collects results. With `raw` each becomes a documented message, otherwise they are merged to slices."""
 
     def __init__(self, turret: str, epoch: float, *, raw: bool) -> None:
         """Create an empty buffer; `epoch` is the start of the run in seconds since 1970."""
-        self.counts = Counts()
+        self.counts = TurretCounts()
         self.raw = raw
         self._turret = turret
         self._epoch = epoch

@@ -15,11 +15,10 @@ import zmq
 from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, decode_order, encode
+from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, TurretCounts, decode_order, encode
 from smartmob.turrets.turret import state_machine
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script, ScriptError, describe, load
 from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
 from smartmob.turrets.turret.sockets import Keys, TurretSockets
@@ -71,7 +70,7 @@ class TurretSession:
         ports = (settings.hq_publisher, settings.hq_rc)
         self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed)
         self._outbox = Outbox()
-        self._counts = Counts()
+        self._counts = TurretCounts()
         self._dropped = 0
         self._invalid_orders = 0
         self._self_monitor, self._lag = SelfMonitor(), LagMeter()
@@ -184,7 +183,7 @@ class TurretSession:
 
     async def _fire_run(self, fire: state_machine.StartFiring) -> None:
         """Fire one run. An error of any kind is reported to the headquarters and ends the turret."""
-        self._start_order, self._counts, self._dropped = fire, Counts(), 0
+        self._start_order, self._counts, self._dropped = fire, TurretCounts(), 0
         self._outbox = Outbox(numbered=fire.numbered)
         self._sockets.use(self._outbox)
         generator: LoadGenerator
@@ -277,7 +276,7 @@ class TurretSession:
         counts = self._counts
         firing = self._start_order is not None and self._start_order.run == run
         if not firing:
-            counts = Counts()
+            counts = TurretCounts()
         self._longest_lag = max(self._longest_lag, self._lag.take())
         health = self._self_monitor.read(self._workers.pids if self._workers is not None else (), self._longest_lag)
         if health.lag == self._longest_lag:

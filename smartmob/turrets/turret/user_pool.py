@@ -13,11 +13,11 @@ import msgspec
 
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import Slice
+from smartmob.turrets.protocol import Slice, TurretCounts
 from smartmob.turrets.turret.arrival_queue import CoroutineArrivalQueue, ThreadArrivalQueue
 from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon, ThreadEvents
 from smartmob.turrets.turret.configuration import TurretConfiguration
-from smartmob.turrets.turret.result_buffer import Counts, ResultBuffer
+from smartmob.turrets.turret.result_buffer import ResultBuffer
 from smartmob.turrets.turret.schedule import rampup
 from smartmob.turrets.turret.script import Script
 from smartmob.turrets.turret.self_monitor import LagMeter
@@ -35,7 +35,7 @@ class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
     `frames` are raw results without sequence numbers. `lag` is the longest event loop lag in seconds.
     """
 
-    counts: Counts
+    counts: TurretCounts
     slices: list[Slice] = []
     frames: list[bytes] = []
     lag: float = 0.0

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.turrets.protocol import TurretCounts
 from smartmob.turrets.turret import worker_pipe
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import ScriptError
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch
 
@@ -29,7 +29,7 @@ class _Child:
     def __init__(self, process: subprocess.Popen[bytes], pipe: worker_pipe.WorkerPipe) -> None:
         self.process = process
         self.pipe = pipe
-        self.counts = Counts()
+        self.counts = TurretCounts()
         self.lag = 0.0
         self.loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -67,7 +67,7 @@ class Workers:
         """Fire until `cease`; return when all processes have. Raises RuntimeError when one fails or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
-            child.counts, child.ended = Counts(), loop.create_future()
+            child.counts, child.ended = TurretCounts(), loop.create_future()
             if child.process.poll() is not None:
                 raise WorkerDied(_exit_text(child))
             child.pipe.send(worker_pipe.FireMessage(plan))
@@ -89,7 +89,7 @@ class Workers:
 
     def take(self, *, everything: bool = False) -> ResultBatch:
         """Return the results of all processes since the last call as one batch."""
-        counts = Counts()
+        counts = TurretCounts()
         for child in self._children:
             counts.add(child.counts)
         new, self._new = self._new, []

@@ -59,7 +59,7 @@ async def _pushers(port: int) -> AsyncIterator[Callable[[tuple[bytes, bytes] | N
 
 
 async def test_only_turrets_with_a_known_key_are_heard(keyed: Any) -> None:
-    """One whose key is in the list is heard, with its key; one with another key and one without any are not."""
+    """Messages of a turret whose key is in the list are read, with its key; those of other peers are not."""
     taken: list[tuple[str, bytes]] = []
     channel = HeadquartersSockets(
         keyed, False, lambda frames: taken.extend((channel.sender, frame) for frame in frames)
@@ -81,8 +81,8 @@ async def test_only_turrets_with_a_known_key_are_heard(keyed: Any) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["orders", "external"])
-async def test_only_turrets_with_a_known_key_hear(keyed: Any, place: int) -> None:
-    """Orders and results go to nobody else, either."""
+async def test_only_turrets_with_a_known_key_get_messages(keyed: Any, place: int) -> None:
+    """Orders and republished results are sent to no other peer."""
     channel = HeadquartersSockets(keyed, False, lambda _: None)
     channel.open()
     context = zmq.asyncio.Context()
@@ -112,7 +112,7 @@ async def test_only_turrets_with_a_known_key_hear(keyed: Any, place: int) -> Non
 async def test_a_forged_number_displaces_no_honest_one(
     keyed: Any, with_settings: Callable[..., Awaitable[Any]]
 ) -> None:
-    """What another turret says under the uuid of the first one is refused, and counts for nothing."""
+    """Messages that another turret sends under the uuid of the first one are refused and not counted."""
     lab = await with_settings(turrets=keyed)
     async with _pushers((await where(lab))[2]) as connect:
         first, second = connect(FIRST), connect(SECOND)
@@ -141,14 +141,14 @@ async def test_a_forged_number_displaces_no_honest_one(
         assert (await get(lab, f"/turret-runs/{run['id']}"))["transactions"] == 7
 
 
-async def test_a_list_without_a_key_of_the_headquarters(keyed: Any) -> None:
-    """Without encryption keys tell nothing, so it is refused."""
+async def test_a_list_without_a_key_of_the_headquarters_is_refused(keyed: Any) -> None:
+    """Without encryption the keys of turrets prove nothing."""
     with pytest.raises(SettingsError, match="--hq-curve-key-file"):
         HeadquartersSockets(replace(keyed, hq_curve_key_file=None), False, lambda _: None).open()
 
 
 @pytest.mark.parametrize("text", ["short name", "x" * 41, "\u00e9" * 40, '"' * 40])
-def test_a_line_that_is_no_key(text: str, tmp_path: Path) -> None:
+def test_a_line_without_a_key_is_an_error(text: str, tmp_path: Path) -> None:
     """The error names the line."""
     file = tmp_path / "turrets"
     file.write_text(f"# keys\n{text}\n")
@@ -156,14 +156,14 @@ def test_a_line_that_is_no_key(text: str, tmp_path: Path) -> None:
         read_keys(file)
 
 
-def test_a_list_that_is_not_there(tmp_path: Path) -> None:
-    """The error says so."""
+def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
+    """The error says that the file does not exist."""
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         read_keys(tmp_path / "nothing")
 
 
 async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
-    """A key that is added is heard, one that is removed is not any more, whether its turret is connected or not."""
+    """An added key is admitted, a removed one is refused, whether or not its turret is connected."""
     taken: list[bytes] = []
     channel = HeadquartersSockets(keyed, False, taken.extend)
     channel.open()
@@ -179,7 +179,7 @@ async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
             assert b"added" not in taken
 
             keyed.hq_turret_keys.write_text(f"{STRANGER[0].decode()} new\n{SECOND[0].decode()}\n")
-            channel.keys.refresh()
+            channel.keys.reload()
             await until(lambda: b"added" in taken)
             with structlog.testing.capture_logs() as lines:
                 await first.send(b"revoked")
@@ -193,8 +193,8 @@ async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["no key\n", None], ids=["syntax", "gone"])
-def test_a_list_that_becomes_bad(text: str | None, keyed: Any) -> None:
-    """The last good one stays in force, and an error is logged once for each change."""
+def test_a_list_that_becomes_bad_changes_nothing(text: str | None, keyed: Any) -> None:
+    """The last good list stays in force, and an error is logged once for each change."""
     path = keyed.hq_turret_keys
     known = KeyList(path)
     if text is None:
@@ -202,20 +202,20 @@ def test_a_list_that_becomes_bad(text: str | None, keyed: Any) -> None:
     else:
         path.write_text(text)
     with structlog.testing.capture_logs() as lines:
-        known.refresh()
-        known.refresh()
+        known.reload()
+        known.reload()
     assert [(line["event"], line["log_level"], line["keys"]) for line in lines] == [
         ("turrets.keys_unreadable", "error", 2)
     ]
     assert FIRST[0].decode() in known
 
     path.write_text(SECOND[0].decode())
-    known.refresh()
+    known.reload()
     assert (FIRST[0].decode() in known, SECOND[0].decode() in known) == (False, True)
 
 
-async def test_the_service_follows_the_list(keyed: Any, with_settings: Callable[..., Awaitable[Any]]) -> None:
-    """A headquarters that runs reads it again by itself."""
+async def test_the_service_reads_a_changed_list_again(keyed: Any, with_settings: Callable[..., Awaitable[Any]]) -> None:
+    """A running headquarters notices the change by itself."""
     lab = await with_settings(turrets=keyed)
     async with _pushers((await where(lab))[2]) as connect:
         with structlog.testing.capture_logs() as lines:
@@ -230,7 +230,7 @@ async def test_the_service_follows_the_list(keyed: Any, with_settings: Callable[
 
 
 async def test_a_restart_forgets_no_key(keyed: Any, settings: Settings) -> None:
-    """What another turret says under the uuid of the first one is refused by the next headquarters, too."""
+    """Messages of another turret under the uuid of the first one are refused by the next headquarters, too."""
     settings = replace(settings, turrets=keyed)
     async with running(build(settings)) as lab, _pushers((await where(lab))[2]) as connect:
         first = connect(FIRST)

@@ -1,4 +1,4 @@
-"""What is committed together."""
+"""Batches of rows that are committed together."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def _columns(moments: list[float]) -> Columns:
 
 
 def test_numbers_only_grow() -> None:
-    """Also when the clock is set back, and for many in the same millisecond."""
+    """This holds when the clock is set back, and for many numbers in the same millisecond."""
     numbers = BatchNumbers()
     given = [numbers.next(moment) for moment in (1000.0, 1000.0, 500.0, 1000.0, 2000.0)]
     assert given == sorted(set(given))
     assert BatchNumbers().next(2001.0) > given[-1]
 
 
-def test_an_empty_batch() -> None:
-    """It needs no commit."""
+def test_an_empty_batch_is_false() -> None:
+    """It needs no commit and no partition."""
     batch = Batch(uuid4(), MIDNIGHT)
     assert not batch
     assert batch.days() == set()
 
 
-def test_the_days_of_all_rows() -> None:
+def test_a_batch_names_the_days_of_all_its_rows() -> None:
     """A run over midnight needs the partitions of both days, for each kind of row."""
     today, tomorrow = date(2026, 11, 23), date(2026, 11, 24)
     batch = Batch(uuid4(), MIDNIGHT - 10, number=1)
@@ -49,8 +49,8 @@ def test_the_days_of_all_rows() -> None:
     assert batch.days() == {today}
 
 
-def test_results_of_several_times() -> None:
-    """They are numbered in the order in which they were added."""
+def test_results_are_numbered_in_the_order_of_their_addition() -> None:
+    """The numbers go on over several additions."""
     batch = Batch(uuid4(), MIDNIGHT, number=3)
     batch.add(_columns([MIDNIGHT + 2] * 30))
     batch.add(_columns([MIDNIGHT + 1]))
@@ -67,7 +67,7 @@ def _divided(batch: Batch, numbers: BatchNumbers) -> list[Batch]:
 
 
 def test_a_batch_is_divided_by_turrets() -> None:
-    """What one turret sent stays together with its number, and the parts hold together what the whole one held."""
+    """The rows of one turret stay together with its number, and the parts hold together the rows of the whole."""
     numbers = BatchNumbers()
     batch = Batch(uuid4(), MIDNIGHT, numbers.next(1000.0))
     uuids = [f"u{number}" for number in range(5)]
@@ -86,7 +86,7 @@ def test_a_batch_is_divided_by_turrets() -> None:
 
 
 def test_results_without_a_turret_are_divided_by_messages() -> None:
-    """A row that is refused costs those that came with it, and no others."""
+    """A refused row costs the rows that came with it, and no others."""
     numbers = BatchNumbers()
     batch = Batch(uuid4(), MIDNIGHT, numbers.next(1000.0))
     for place in range(4):

@@ -1,4 +1,4 @@
-"""What is kept of the messages of turrets, what is folded, and what is counted as wrong."""
+"""The collector: which messages of turrets are kept, aggregated, or counted as wrong."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.kernel.http.json_depth import MAX_LEVELS
+from smartmob.turrets.hq.aggregation import OTHER_ERRORS, RunTotals
 from smartmob.turrets.hq.batch import Batch
-from smartmob.turrets.hq.collector import (
-    BATCH_ROWS,
-    MOST_ERROR_TEXTS,
-    MOST_TIMERS,
-    OTHER_ERRORS,
-    PLENTY_ROWS,
-    Collector,
-    Taken,
-    Totals,
-)
+from smartmob.turrets.hq.collector import Received, ResultCollector
+from smartmob.turrets.hq.pending_rows import BATCH_ROWS, ENOUGH_ROWS
 from smartmob.turrets.model import Counters
+from smartmob.turrets.protocol import MOST_ERROR_TEXTS, MOST_TIMERS
 from smartmob.turrets.slices import Distribution
 from tests.turrets.copied import rows_of
 from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
@@ -37,21 +31,21 @@ WALL = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 class Gathered:
-    """A collector of a run that is on, and what it complained of."""
+    """A collector of a running run, and the malformed messages that it reported."""
 
     def __init__(self, begun: bool = True, **progress: int) -> None:
         self.complaints: list[tuple[bytes, str]] = []
-        self.collector = Collector(lambda frame, why: self.complaints.append((frame, why)))
+        self.collector = ResultCollector(lambda frame, why: self.complaints.append((frame, why)))
         if begun:
-            self.collector.begin(RUN, STARTED, progress, Totals(), Counters())
+            self.collector.begin(RUN, STARTED, progress, RunTotals(), Counters())
 
-    def take(self, *frames: bytes, passed: float = 5.0) -> Taken:
+    def take(self, *frames: bytes, passed: float = 5.0) -> Received:
         """Hand in messages `passed` seconds after the start."""
-        return self.collector.take(frames, STARTED + passed, WALL, passed)
+        return self.collector.receive(frames, STARTED + passed, WALL, passed)
 
     def cut(self, passed: float = 5.0, *, everything: bool = True) -> Batch:
         """Return the next batch."""
-        batch = self.collector.cut(STARTED + passed, passed, everything=everything)
+        batch = self.collector.next_batch(STARTED + passed, passed, everything=everything)
         assert batch is not None
         return batch
 
@@ -61,35 +55,35 @@ def _counts(batch: Batch) -> dict[tuple[int, str], int]:
 
 
 class TestStockResults:
-    """Results that come one by one, without a number."""
+    """Single results without a number."""
 
-    def test_they_are_kept_and_folded(self) -> None:
-        """Each is a row, and in the slice of its second, by the time that its turret tells."""
+    def test_results_are_stored_and_aggregated(self) -> None:
+        """Each result is a row, and is in the slice of its second, by the time that its turret sent."""
         gathered = Gathered()
         taken = gathered.take(
             stock_result(epoch=STARTED + 1.5, scriptrun_time=0.1),
             stock_result(epoch=STARTED + 1.6, scriptrun_time=0.3, error="boom"),
             stock_result(epoch=STARTED + 3.0, custom_timers={"page": 0.2}),
         )
-        assert taken.stock
+        assert taken.has_stock_results
         batch = gathered.cut()
-        assert [row.took for row in rows_of(batch)] == [0.1, 0.3, 0.01]
+        assert [row.duration for row in rows_of(batch)] == [0.1, 0.3, 0.01]
         assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
         assert _counts(batch) == {(1, ""): 2, (3, ""): 1, (3, "page"): 1}
         first = batch.slices[0].slice
         assert (first.total, first.minimum, first.maximum, first.errors) == (pytest.approx(0.4), 0.1, 0.3, {"boom": 1})
-        assert (batch.transactions, batch.errors, batch.folded) == (3, 1, 3)
+        assert (batch.transactions, batch.errors, batch.aggregated) == (3, 1, 3)
         totals = gathered.collector.totals
         assert (totals.transactions, totals.errors, totals.timers) == (3, 1, {"": 3, "page": 1})
 
-    def test_an_error_text_with_the_word_status(self) -> None:
-        """It is still a result: a status is what has the key."""
+    def test_an_error_text_with_the_word_status_is_a_result(self) -> None:
+        """Only the key makes a message a status."""
         gathered = Gathered()
         taken = gathered.take(stock_result(error='{"status": "Running"}'))
         assert (taken.statuses, gathered.collector.totals.errors) == ([], 1)
 
-    def test_both_ways_of_reading_keep_the_same(self) -> None:
-        """A chunk with one odd message in it is read one by one."""
+    def test_both_ways_of_decoding_keep_the_same_results(self) -> None:
+        """Messages with one of another kind among them are decoded one by one."""
         frames = [stock_result(epoch=STARTED + n / 10, scriptrun_time=n / 100) for n in range(50)]
         plain, mixed = Gathered(), Gathered()
         plain.take(*frames)
@@ -99,81 +93,81 @@ class TestStockResults:
         assert [replace(row, batch=0) for row in rows_of(one)] == [replace(row, batch=0) for row in rows_of(other)]
         assert one.transactions == other.transactions
 
-    def test_clocks_of_turrets(self) -> None:
-        """A time before the run or after now is brought to its end, so that no row falls out of the run."""
+    def test_times_outside_the_run_are_moved_to_its_ends(self) -> None:
+        """A row never falls out of the run, whatever the clock of its turret."""
         gathered = Gathered()
         gathered.take(stock_result(epoch=0.0), stock_result(epoch=9e12), passed=5.0)
         assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([0.0, 5.0])
 
-    def test_times_that_cannot_be(self) -> None:
-        """A result with a time beyond all bounds is counted and left out; those beside it are kept."""
+    def test_impossible_times_are_malformed(self) -> None:
+        """Valid results beside them are kept."""
         gathered = Gathered()
         gathered.take(stock_result(scriptrun_time=1e308), stock_result(), stock_result(custom_timers={"page": -1e308}))
         own = gathered.cut().slices[0].slice
         assert (own.count, own.maximum) == (1, 0.01)
         assert gathered.collector.counters.malformed == 2
 
-    def test_results_of_an_earlier_run(self) -> None:
-        """A turret that hung sends its last results when the next run is on: they took longer than that runs."""
+    def test_results_of_an_earlier_run_are_stale(self) -> None:
+        """A turret that hung sends its last results during the next run: they took longer than that has lasted."""
         gathered = Gathered()
         gathered.take(stock_result(elapsed=60.0), stock_result(elapsed=4.0), passed=5.0)
         assert (gathered.collector.totals.transactions, gathered.collector.counters.stale) == (1, 1)
 
-    def test_results_without_a_run(self) -> None:
-        """Nothing knows where they belong; they are counted."""
+    def test_results_without_a_run_are_stale(self) -> None:
+        """They are counted and not kept."""
         gathered = Gathered(begun=False)
         gathered.take(stock_result(), stock_result())
         assert (gathered.collector.counters.stale, gathered.collector.pending) == (2, 0)
 
-    def test_a_second_is_folded_until_it_is_old(self) -> None:
-        """So it makes one slice; a result that comes later makes another."""
+    def test_a_second_stays_open_for_late_results(self) -> None:
+        """An open second makes one slice; a result that comes after its end makes another."""
         gathered = Gathered()
         gathered.take(stock_result(epoch=STARTED + 1.0), passed=1.5)
         batch = gathered.cut(1.5, everything=False)
-        assert (batch.rows, batch.slices, batch.folded) == (1, [], 0)
+        assert (batch.rows, batch.slices, batch.aggregated) == (1, [], 0)
         gathered.take(stock_result(epoch=STARTED + 1.2), passed=2.0)
         gathered.take(stock_result(epoch=STARTED + 6.0), passed=6.0)
         batch = gathered.cut(6.0, everything=False)
-        assert (_counts(batch), batch.folded) == ({(1, ""): 2}, 2)
+        assert (_counts(batch), batch.aggregated) == ({(1, ""): 2}, 2)
         gathered.take(stock_result(epoch=STARTED + 1.0), passed=7.0)
         assert _counts(gathered.cut(7.0)) == {(1, ""): 1, (6, ""): 1}
 
-    def test_batches_have_a_bound(self) -> None:
-        """More than fit into one are handed out in several, in the order of arrival."""
+    def test_batches_are_bounded(self) -> None:
+        """More rows than fit into one batch are handed out in several, in the order of arrival."""
         gathered = Gathered()
         for chunk in range(45):
             gathered.take(*(stock_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
-        assert gathered.collector.full
+        assert gathered.collector.rows.has_full_batch
         sizes = []
         seen: list[float] = []
-        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
+        while (batch := gathered.collector.next_batch(STARTED, 5.0, everything=True)) is not None:
             sizes.append(batch.rows)
-            seen += [row.took for row in rows_of(batch)]
+            seen += [row.duration for row in rows_of(batch)]
         assert (sizes, seen) == ([BATCH_ROWS, BATCH_ROWS, 5000], [float(n) for n in range(45_000)])
 
-    def test_plenty_does_not_wait_for_more(self) -> None:
-        """Less than a whole batch is handed out at once, when it is worth a commit of its own."""
+    def test_enough_rows_do_not_wait_for_more(self) -> None:
+        """A batch that is not full is handed out at once if it is worth a commit of its own."""
         gathered = Gathered()
-        gathered.take(*(stock_result() for _ in range(PLENTY_ROWS - 1)))
-        assert not gathered.collector.plenty
+        gathered.take(*(stock_result() for _ in range(ENOUGH_ROWS - 1)))
+        assert not gathered.collector.rows.has_enough
         gathered.take(stock_result())
-        assert (gathered.collector.plenty, gathered.collector.full) == (True, False)
-        assert gathered.cut(everything=False).rows == PLENTY_ROWS
-        assert not gathered.collector.plenty
+        assert (gathered.collector.rows.has_enough, gathered.collector.rows.has_full_batch) == (True, False)
+        assert gathered.cut(everything=False).rows == ENOUGH_ROWS
+        assert not gathered.collector.rows.has_enough
 
-    def test_what_waits_is_weighed(self) -> None:
-        """The weight grows with what comes and sinks with what is stored, to nothing."""
+    def test_the_weight_is_zero_when_everything_is_stored(self) -> None:
+        """The weight grows with received messages and falls with stored batches."""
         gathered = Gathered()
         gathered.take(
             stock_result(custom_timers={"a": 1.0}), slices(RUN, 1, [slice_of(1, [n / 1000 for n in range(500)])])
         )
-        assert gathered.collector.weight > 2
-        while (batch := gathered.collector.cut(STARTED, 5.0, everything=True)) is not None:
-            gathered.collector.committed(batch)
-        assert (gathered.collector.weight, gathered.collector.pending) == (0, 0)
+        assert gathered.collector.rows.weight > 2
+        while (batch := gathered.collector.next_batch(STARTED, 5.0, everything=True)) is not None:
+            gathered.collector.rows.committed(batch)
+        assert (gathered.collector.rows.weight, gathered.collector.pending) == (0, 0)
 
-    def test_texts_have_bounds(self) -> None:
-        """A script that makes up a new error text, or timer, for each transaction does not fill the memory."""
+    def test_different_texts_and_timers_are_bounded(self) -> None:
+        """A script with a new error text or timer for each transaction does not fill the memory."""
         gathered = Gathered()
         count = MOST_TIMERS + 50
         gathered.take(*(stock_result(error=f"e{n}" + "x" * 9000, custom_timers={f"t{n}": 0.1}) for n in range(count)))
@@ -184,20 +178,20 @@ class TestStockResults:
         assert max(map(len, own.errors)) == 1000
         assert gathered.collector.counters.dropped == 50
 
-    def test_the_end_of_a_run(self) -> None:
-        """What is still folded is handed out, and what comes then is too late."""
+    def test_the_end_of_a_run_closes_its_seconds(self) -> None:
+        """Open seconds are handed out, and later results are stale."""
         gathered = Gathered()
         gathered.take(stock_result())
         gathered.collector.end()
         gathered.take(stock_result())
-        assert (gathered.cut().folded, gathered.collector.counters.stale) == (1, 1)
+        assert (gathered.cut().aggregated, gathered.collector.counters.stale) == (1, 1)
 
 
 class TestNumberedMessages:
     """Slices and numbered results of turrets of ours."""
 
-    def test_each_number_once_and_in_order(self) -> None:
-        """A repetition is dropped, and so is what comes after a gap, since it will be repeated."""
+    def test_each_number_is_stored_once_and_in_order(self) -> None:
+        """A repetition is dropped, and so is a message after a gap, since it will be repeated."""
         gathered = Gathered()
         part = slice_of(1, [0.1, 0.2], errors={"boom": 1})
         gathered.take(*(slices(RUN, number, [part]) for number in (1, 2, 2, 4, 1, 3)))
@@ -207,35 +201,35 @@ class TestNumberedMessages:
         assert gathered.collector.counters.again == 2
 
     def test_numbers_go_on_after_a_restart(self) -> None:
-        """What is stored is known from the database."""
+        """The last stored number comes from the database."""
         gathered = Gathered(u1=7)
         gathered.take(slices(RUN, 7, [slice_of(1, [0.1])]), slices(RUN, 8, [slice_of(1, [0.1])]))
         assert gathered.cut().progress == {"u1": 8}
 
-    def test_turrets_count_for_themselves(self) -> None:
-        """Two turrets have the same numbers."""
+    def test_each_turret_has_its_own_numbers(self) -> None:
+        """Two turrets use the same numbers."""
         gathered = Gathered()
         gathered.take(slices(RUN, 1, [slice_of(1, [0.1])], "a"), slices(RUN, 1, [slice_of(1, [0.1])], "b"))
         assert gathered.cut().progress == {"a": 1, "b": 1}
 
-    def test_of_another_run(self) -> None:
-        """They are not ours to keep."""
+    def test_messages_of_another_run_are_stale(self) -> None:
+        """They are counted and not kept."""
         gathered = Gathered()
         gathered.take(slices("another", 1, [slice_of(1, [0.1])]))
         assert (gathered.collector.counters.stale, gathered.collector.pending) == (1, 0)
 
-    def test_numbered_results(self) -> None:
-        """They are kept like those of stock turrets, each number once, in the second that their turret tells."""
+    def test_numbered_results_are_stored_once(self) -> None:
+        """They are aggregated by the seconds that their turret sent."""
         gathered = Gathered()
         own = {"uuid": "u1", "run": RUN, "turret_name": "nav"}
         frames = [stock_result(elapsed=3.5, sequence=number, **own) for number in (1, 2, 1)]
         taken = gathered.take(*frames)
         batch = gathered.cut()
         assert (batch.rows, _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
-        assert not taken.stock
+        assert not taken.has_stock_results
 
-    def test_a_slice_that_cannot_be_read(self) -> None:
-        """It is badly formed, and its number is still to come."""
+    def test_an_unreadable_slice_does_not_use_its_number(self) -> None:
+        """It is malformed, and a valid message with the same number is stored."""
         gathered = Gathered()
         broken = slices(RUN, 1, [slice_of(1, [0.1])]).replace(b'"histogram":"H', b'"histogram":"X')
         gathered.take(broken)
@@ -243,14 +237,14 @@ class TestNumberedMessages:
         gathered.take(slices(RUN, 1, [slice_of(1, [0.1])]))
         assert gathered.cut().progress == {"u1": 1}
 
-    def test_a_second_that_has_not_come(self) -> None:
-        """It would lie years ahead, where there is no room in the tables."""
+    def test_a_slice_of_the_far_future_is_malformed(self) -> None:
+        """There are no partitions for a row that is years ahead."""
         gathered = Gathered()
         gathered.take(slices(RUN, 1, [slice_of(400_000_000, [0.1])]))
         assert (gathered.collector.counters.malformed, gathered.collector.pending) == (1, 0)
 
-    def test_health_is_kept(self) -> None:
-        """Of the run that is on."""
+    def test_health_in_the_run_is_stored(self) -> None:
+        """Health that is sent outside the run is not."""
         gathered = Gathered()
         health = {"cpu": 1.5, "busiest": 0.9, "cores": 2, "lag": 0.01, "memory": 1000}
         gathered.take(own_status("Running", RUN, health=health, users=7, late_starts=3), own_status("ready", None))
@@ -259,7 +253,7 @@ class TestNumberedMessages:
 
 
 class TestBadMessages:
-    """What is no message."""
+    """Frames that are not valid messages."""
 
     @pytest.mark.parametrize(
         "frame",
@@ -280,24 +274,24 @@ class TestBadMessages:
         ],
         ids=repr,
     )
-    def test_it_is_counted_and_told(self, frame: bytes) -> None:
-        """The others of the same moment are kept."""
+    def test_a_wrong_message_is_counted_and_reported(self, frame: bytes) -> None:
+        """Valid messages that came with it are kept."""
         gathered = Gathered()
         gathered.take(stock_result(), frame, stock_result())
         assert gathered.collector.counters.malformed == 1
         assert gathered.complaints[0][0] == frame
         assert gathered.collector.totals.transactions == 2
 
-    def test_halves_of_a_message(self) -> None:
-        """Two frames never become one, nor one two."""
+    def test_frames_are_not_joined_or_split(self) -> None:
+        """Two halves are not one message, and two messages in a frame are none."""
         gathered = Gathered()
         whole = stock_result()
         gathered.take(whole[:20], whole[20:])
         gathered.take(whole + whole)
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (0, 3)
 
-    def test_levels(self) -> None:
-        """A result with a field of more levels than are taken is malformed, one with fewer is kept."""
+    def test_levels_are_bounded(self) -> None:
+        """A result whose field has too many levels is malformed, one with fewer is kept."""
         gathered = Gathered()
         result = stock_result()
         for levels in (MAX_LEVELS - 1, MAX_LEVELS):
@@ -305,8 +299,8 @@ class TestBadMessages:
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (1, 1)
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
-    def test_any_bytes(self, frames: list[bytes]) -> None:
-        """Nothing is fatal."""
+    def test_any_bytes_are_counted_as_malformed(self, frames: list[bytes]) -> None:
+        """No frame raises an error."""
         gathered = Gathered()
         gathered.take(*frames)
         assert gathered.collector.counters.malformed == len(frames)
@@ -323,7 +317,7 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
         nonlocal rows, folded
         if batch is not None:
             assert batch.run == UUID(RUN)
-            rows, folded = rows + batch.rows, folded + batch.folded
+            rows, folded = rows + batch.rows, folded + batch.aggregated
             for row in batch.slices:
                 whole = Distribution()
                 whole.merge(row.slice)
@@ -335,9 +329,9 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
         frame = stock_result(elapsed=0.0, epoch=STARTED + at, scriptrun_time=took, error="boom" if failed else "")
         gathered.take(frame, passed=at)
         if index % every == 0:
-            store(gathered.collector.cut(STARTED + at, at, everything=False))
+            store(gathered.collector.next_batch(STARTED + at, at, everything=False))
     gathered.collector.end()
-    while (batch := gathered.collector.cut(STARTED, 30.0, everything=True)) is not None:
+    while (batch := gathered.collector.next_batch(STARTED, 30.0, everything=True)) is not None:
         store(batch)
 
     assert rows == folded == counts["count"] == len(results)
@@ -345,8 +339,8 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
     assert math.isclose(counts["total"], sum(took for _, took, _ in results), abs_tol=1e-9)
 
 
-def test_a_message_that_nests_without_end() -> None:
-    """It is counted as malformed, and those beside it are kept."""
+def test_a_message_of_too_many_levels_is_malformed() -> None:
+    """Valid messages beside it are kept."""
     gathered = Gathered()
     gathered.take(stock_result(), b'{"elapsed": ' + b"[" * 20_000, stock_result())
     assert len(gathered.complaints) == 1
@@ -354,10 +348,10 @@ def test_a_message_that_nests_without_end() -> None:
 
 
 class TestBounds:
-    """What one turret can make the headquarters keep."""
+    """Limits of the data that one turret can make the headquarters keep."""
 
-    def test_what_is_shown_of_a_second(self) -> None:
-        """Slices of a second are kept for viewers up to 8 MiB, error texts included; all are kept to be stored."""
+    def test_the_live_slices_of_a_second_are_bounded(self) -> None:
+        """Slices of a second are kept for the live view up to 8 MiB with their error texts; all are stored."""
         gathered = Gathered()
         errors = {f"{number}" + "x" * 999: 1 for number in range(5)}
         part = slice_of(1, [1e-6 * 1.01**number for number in range(2_000)], errors=errors)
@@ -373,8 +367,8 @@ class TestBounds:
             gathered.take(slices(RUN, count + second - 1, [slice_of(second, [0.1])]))
         assert len(gathered.collector.live) == 8
 
-    def test_the_rate_of_health(self) -> None:
-        """However often a turret tells how it does, two rows a second are kept, and the others are not forgotten."""
+    def test_the_rate_of_health_is_bounded(self) -> None:
+        """Two rows a second are kept of each turret, however often it sends its health."""
         gathered = Gathered()
         health = {"cpu": 1.0, "busiest": 1.0, "cores": 1, "lag": 0.0, "memory": 1}
         for number in range(300):
@@ -401,8 +395,8 @@ class TestBounds:
         assert kept < 4 * 1024 * 1024
         assert gathered.collector.pending == 0
 
-    def test_timers_of_a_run(self) -> None:
-        """Those beyond a thousand are counted as left out, whichever way they come."""
+    def test_the_timers_of_a_run_are_bounded(self) -> None:
+        """Values of timers beyond a thousand are counted as dropped, in results and in slices."""
         gathered = Gathered()
         for number in range(2):
             timers = {f"a{number}-{timer}": 0.1 for timer in range(700)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -11,8 +13,16 @@ import zmq
 import zmq.asyncio
 
 from smartmob.app import build
+from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.hq import headquarters
+from smartmob.turrets.hq.headquarters import Headquarters
+from smartmob.turrets.hq.machine_events import RunRequested, RunState
+from smartmob.turrets.hq.run_recorder import RunRecorder
+from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import Result
 from tests.conftest import running
 from tests.kernel.proxy import proxy_to
@@ -20,6 +30,7 @@ from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
 from tests.turrets.runs import ask, get, post, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.stored import Store
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(90)
@@ -28,8 +39,8 @@ FLOOD = 150_000
 """More than may wait at a time."""
 
 
-async def test_a_flood(lab: Any, recruit: Recruit, database_url: str) -> None:
-    """Results that come faster than they can be stored are all stored, each once, in their order."""
+async def test_a_flood_is_stored_completely_and_in_order(lab: Any, recruit: Recruit, database_url: str) -> None:
+    """Results that come faster than they can be stored are all stored, each once."""
     turret = await recruit(lab)
     run = await ask(lab, run_time=60)
     await turret.until_told("start")
@@ -61,8 +72,42 @@ async def test_a_flood(lab: Any, recruit: Recruit, database_url: str) -> None:
     assert (await get(lab, f"/turret-runs/{run['id']}/summary"))["transactions"] == FLOOD
 
 
-async def test_the_database_goes_away(settings: Settings, database_url: str, recruit: Recruit) -> None:
-    """Nothing is acknowledged that is not stored; what came meanwhile is stored when it is back."""
+async def test_reading_pauses_while_too_many_rows_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as no batch is committed, the received rows are bounded; afterwards every result is stored, once."""
+    monkeypatch.setattr(headquarters, "PAUSE_ROWS", 2_000)
+    monkeypatch.setattr(headquarters, "RESUME_ROWS", 1_000)
+    count, run, tasks = 10_000, RunState(str(uuid4()), RunConfig(run_time=600), "waiting", clock.now()), TaskRegistry()
+    # It commits nothing until it is started.
+    writer = GroupCommitWriter("turrets", store.database, store.writer.commit)
+    hq = Headquarters("here", QUICK, writer, RunRecorder(store.reader, store.writer), EventBus(), insecure=False)
+    await hq.open(tasks)
+    await store.writer.insert_run("here", run, b'{"run_time": 600}', None)
+    orders, results, _ = hq.ports
+    async with connected(StockTurret("127.0.0.1", orders, results)) as turret:
+        hq.begin(RunRequested(run.id, run.config, run.created_at))
+        await turret.until_told("start")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(turret.fire(*({"elapsed": 0.1} for _ in range(count))))
+            await until(lambda: hq.paused or _received(hq) == count)
+            assert hq.paused
+            assert 2_000 <= _received(hq) < count
+            await writer.start(tasks)
+        await until(lambda: _received(hq) == count and hq.pending == 0)
+    await hq.close()
+    await writer.close()
+    await tasks.close()
+    assert (await store.reader.totals(UUID(run.id))).results == count
+
+
+def _received(hq: Headquarters) -> int:
+    snapshot = hq.snapshot()
+    return 0 if snapshot is None else snapshot.totals.transactions
+
+
+async def test_no_result_is_lost_while_the_database_is_away(
+    settings: Settings, database_url: str, recruit: Recruit
+) -> None:
+    """Only stored messages are acknowledged; those that came in the meantime are stored afterwards."""
     async with proxy_to(database_url) as proxy:
         away = replace(
             settings, turrets=replace(QUICK, drain=60.0), database=DatabaseSettings(url=proxy.url, patience=0.3)
@@ -85,8 +130,8 @@ async def test_the_database_goes_away(settings: Settings, database_url: str, rec
             assert (await get(client, f"/turret-runs/{run['id']}/summary"))["transactions"] == 160
 
 
-async def test_results_go_on_to_whoever_asks(lab: Any, recruit: Recruit) -> None:
-    """Those that come one by one, under the id of the run, as they came."""
+async def test_results_are_republished_to_subscribers(lab: Any, recruit: Recruit) -> None:
+    """Single results are sent on under the id of the run, unchanged."""
     turret = await recruit(lab)
     ports = (await get(lab, "/turrets"))["headquarters"]
     context = zmq.asyncio.Context()
@@ -102,8 +147,8 @@ async def test_results_go_on_to_whoever_asks(lab: Any, recruit: Recruit) -> None
     context.destroy(linger=0)
 
 
-async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: Recruit) -> None:
-    """The first is lost and told of, the second is started, and the results of both count."""
+async def test_a_killed_turret_is_lost_and_its_successor_started(lab: Any, recruit: Recruit) -> None:
+    """The results of both count."""
     run = await ask(lab, run_time=60)
     async with connected(StockTurret(*await where(lab), uuid="first")) as first:
         await first.until_told("start")
@@ -126,8 +171,8 @@ async def test_a_turret_that_is_killed_and_one_in_its_place(lab: Any, recruit: R
     assert any("was lost from" in doubt["what"] for doubt in summary["trust"]["doubts"])
 
 
-async def test_what_the_database_refuses(lab: Any, recruit: Recruit, database_url: str) -> None:
-    """It is counted as dropped, told of, and the next results are stored."""
+async def test_a_refused_row_is_dropped_and_reported(lab: Any, recruit: Recruit, database_url: str) -> None:
+    """The next results are stored."""
     turret = await recruit(lab)
     run = await ask(lab, run_time=60)
     await turret.until_told("start")
@@ -149,7 +194,7 @@ async def test_what_the_database_refuses(lab: Any, recruit: Recruit, database_ur
 
 
 async def test_texts_that_are_hard_to_store(lab: Any, recruit: Recruit) -> None:
-    """NUL characters, half characters of UTF-16, names of any kind: everything that is JSON is kept somehow."""
+    """NUL characters, half characters of UTF-16, names of any kind: each result is stored or malformed."""
     turret = await recruit(lab)
     run = await ask(lab)
     await turret.until_told("start")
@@ -164,8 +209,8 @@ async def test_texts_that_are_hard_to_store(lab: Any, recruit: Recruit) -> None:
     assert {"c\ufffdd", "(no name)", "'\"<script>"} <= set(summary["timers"])
 
 
-async def test_it_ends_with_the_service(settings: Settings, recruit: Recruit) -> None:
-    """What came before the stop is stored at the stop."""
+async def test_received_results_are_stored_at_the_stop(settings: Settings, recruit: Recruit) -> None:
+    """The next service has all of them."""
     async with running(build(replace(settings, turrets=QUICK))) as client:
         turret = await recruit(client)
         run = await ask(client, run_time=60)
@@ -180,8 +225,8 @@ async def test_it_ends_with_the_service(settings: Settings, recruit: Recruit) ->
         assert (await get(client, f"/turret-runs/{run['id']}/summary"))["timers"]["All transactions"]["count"] == 10
 
 
-async def test_a_restart_is_told(settings: Settings, recruit: Recruit) -> None:
-    """Each time that the headquarters comes back into a run of a turret of OCT, whose results may be missing."""
+async def test_a_restart_during_a_run_is_reported(settings: Settings, recruit: Recruit) -> None:
+    """Results of a turret of OCT may be missing after each restart, and the verdict says so."""
     async with running(build(replace(settings, turrets=QUICK))) as client:
         turret = await recruit(client)
         run = await ask(client, run_time=60)
@@ -195,6 +240,6 @@ async def test_a_restart_is_told(settings: Settings, recruit: Recruit) -> None:
 
 
 def test_bounds_fit_together() -> None:
-    """Reading begins again before what waits is gone, and a batch is a part of what may wait."""
-    assert headquarters._READ_AGAIN_BELOW < headquarters.MOST_WAITING
+    """Reading begins again before all waiting rows are stored, and results are not tracked by the garbage collector."""
+    assert headquarters.RESUME_ROWS < headquarters.PAUSE_ROWS
     assert Result.__struct_config__.gc is False

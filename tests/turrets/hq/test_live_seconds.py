@@ -7,8 +7,8 @@ from smartmob.turrets.slices import Distribution
 from tests.turrets.messages import slice_of
 
 
-def test_parts_of_a_second() -> None:
-    """Those of each timer come in the order in which they were added."""
+def test_parts_are_kept_by_second_and_timer() -> None:
+    """Those of a timer are in the order of their addition."""
     live, folded, sent = LiveSeconds(), Distribution(), slice_of(3, [0.1])
     live.add(3, "", folded)
     live.add(3, "", sent)
@@ -17,8 +17,8 @@ def test_parts_of_a_second() -> None:
     assert live.of(4) == {}
 
 
-def test_the_first_seconds_go() -> None:
-    """Eight are kept, whatever the order in which they come."""
+def test_the_oldest_seconds_are_dropped() -> None:
+    """Eight seconds are kept, whatever the order in which they come."""
     live = LiveSeconds()
     for second in (5, 1, 2, 3, 4, 9, 8, 7, 6):
         live.add(second, "", Distribution())

@@ -15,8 +15,8 @@ from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask
 
 
-async def test_many_watch(lab: Any) -> None:
-    """Each gets frames of its own connection, and a frame a second."""
+async def test_each_viewer_gets_all_frames(lab: Any) -> None:
+    """Each of twenty connections gets a frame a second."""
     run = await ask(lab)
     path = f"/turret-runs/{run['id']}/live"
 
@@ -27,8 +27,8 @@ async def test_many_watch(lab: Any) -> None:
     assert await asyncio.gather(*(watch() for _ in range(20))) == [["waiting", "waiting"]] * 20
 
 
-async def test_the_service_stops(settings: Settings) -> None:
-    """Nobody who watches holds it up: the connection is closed in the regular way."""
+async def test_viewers_do_not_delay_the_stop_of_the_service(settings: Settings) -> None:
+    """Their connections are closed in the regular way."""
     service = build(replace(settings, turrets=QUICK))
     async with running(service) as client:
         run = await ask(client)

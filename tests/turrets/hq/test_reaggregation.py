@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from smartmob.turrets.hq.collector import Collector, Totals
-from smartmob.turrets.hq.reaggregation import fold_again
+from smartmob.turrets.hq.aggregation import RunTotals
+from smartmob.turrets.hq.collector import ResultCollector
+from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.model import Counters
 from tests.turrets.messages import slice_of, slices, stock_result
 from tests.turrets.stored import Store
@@ -17,11 +18,11 @@ from tests.turrets.stored import Store
 STARTED = datetime(2026, 11, 23, 23, 59, 58, 123456, tzinfo=UTC)
 
 
-async def test_the_same_slices(store: Store) -> None:
+async def test_reaggregation_makes_the_same_slices(store: Store) -> None:
     """For a run over midnight, with timers and errors, also at the very beginning of a second."""
     run = uuid4()
-    collector = Collector(lambda frame, why: pytest.fail(why))
-    collector.begin(str(run), STARTED.timestamp(), {}, Totals(), Counters())
+    collector = ResultCollector(lambda frame, why: pytest.fail(why))
+    collector.begin(str(run), STARTED.timestamp(), {}, RunTotals(), Counters())
     frames = [
         stock_result(
             epoch=STARTED.timestamp() + number / 8,
@@ -33,15 +34,15 @@ async def test_the_same_slices(store: Store) -> None:
         for number in range(80)
     ]
     own = slices(str(run), 1, [slice_of(2, [0.5])])
-    collector.take([*frames, own], STARTED.timestamp() + 11, STARTED + timedelta(seconds=11), 11.0)
+    collector.receive([*frames, own], STARTED.timestamp() + 11, STARTED + timedelta(seconds=11), 11.0)
     collector.end()
-    batch: Any = collector.cut(STARTED.timestamp(), 11.0, everything=True)
+    batch: Any = collector.next_batch(STARTED.timestamp(), 11.0, everything=True)
     await store.live.put((batch,))
     before = await store.slices(run)
     totals = await store.reader.totals(run)
-    assert (totals.transactions, totals.results, totals.folded) == (81, 80, 80)
+    assert (totals.transactions, totals.results, totals.aggregated) == (81, 80, 80)
 
-    await fold_again(store.reader, store.writer, run, STARTED)
+    await reaggregate(store.reader, store.writer, run, STARTED)
 
     after = await store.slices(run)
     assert [(part.second, part.timer, part.count, part.errors, part.histogram) for part in after] == [
@@ -51,14 +52,14 @@ async def test_the_same_slices(store: Store) -> None:
     assert sum(part.count for part in after if not part.timer) == 81
 
 
-async def test_a_batch_that_is_given_twice(store: Store) -> None:
-    """What was committed without an answer is not stored again."""
+async def test_a_batch_is_stored_once(store: Store) -> None:
+    """A batch that was committed without an answer is not stored again."""
     run = uuid4()
-    collector = Collector(lambda frame, why: pytest.fail(why))
-    collector.begin(str(run), STARTED.timestamp(), {}, Totals(), Counters())
-    collector.take([stock_result(), slices(str(run), 1, [slice_of(0, [0.1])])], 2e9, STARTED, 1.0)
+    collector = ResultCollector(lambda frame, why: pytest.fail(why))
+    collector.begin(str(run), STARTED.timestamp(), {}, RunTotals(), Counters())
+    collector.receive([stock_result(), slices(str(run), 1, [slice_of(0, [0.1])])], 2e9, STARTED, 1.0)
     collector.end()
-    batch: Any = collector.cut(2e9, 1.0, everything=True)
+    batch: Any = collector.next_batch(2e9, 1.0, everything=True)
     await store.live.put((batch,))
     await store.live.put((batch,))
     assert (await store.reader.totals(run)).transactions == 2
@@ -67,8 +68,8 @@ async def test_a_batch_that_is_given_twice(store: Store) -> None:
     assert await store.reader.timer_counts(run) == {"": 2}
 
 
-async def test_nothing_to_fold(store: Store) -> None:
-    """A run without results has no slices afterwards."""
+async def test_a_run_without_results_has_no_slices(store: Store) -> None:
+    """Re-aggregation of it does nothing."""
     run = uuid4()
-    await fold_again(store.reader, store.writer, run, STARTED)
+    await reaggregate(store.reader, store.writer, run, STARTED)
     assert await store.slices(run) == []

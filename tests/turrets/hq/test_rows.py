@@ -42,40 +42,40 @@ def _encoded(results: Sequence[AnyResult], moments: list[float] | None = None, f
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_every_column(count: int) -> None:
-    """Texts and figures stand where they belong, whether rows are few or many."""
+def test_every_column_has_its_value(count: int) -> None:
+    """Texts and numbers are in their columns, whether there are few rows or many."""
     odd = _result(error="a\0b", custom_timers={"page": 0.5}, turret_name="nav", uuid="u1")
     rows = _encoded([odd] + [_result() for _ in range(count)], [NOON + 0.000001] * (count + 1), first=20)
     assert rows[0] == Row(
         7, 20, pytest.approx(NOON + 0.000001), 1.5, NOON, 0.25, "a\ufffdb", '{"page":0.5}', "nav", "u1"
     )
-    plain = [(row.seq, row.elapsed, row.took, row.error, row.timers, row.name, row.uuid) for row in rows[1:]]
+    plain = [(row.seq, row.elapsed, row.duration, row.error, row.timers, row.name, row.uuid) for row in rows[1:]]
     assert plain == [(21 + n, 1.5, 0.25, "", None, None, None) for n in range(count)]
 
 
 @given(st.lists(_RESULTS, min_size=1, max_size=60), st.integers(0, 10_000))
 def test_rows_are_those_of_the_results(results: list[Result], first: int) -> None:
-    """Each result is one row, in the order of arrival, with its own figures and texts."""
+    """Each result is one row, in the order of arrival, with its own numbers and texts."""
     rows = _encoded(results, first=first)
     assert [row.seq for row in rows] == [*range(first, first + len(results))]
     for row, result in zip(rows, results, strict=True):
-        assert (row.elapsed, row.epoch, row.took) == (result.elapsed, result.epoch, result.scriptrun_time)
+        assert (row.elapsed, row.epoch, row.duration) == (result.elapsed, result.epoch, result.scriptrun_time)
         assert row.moment == pytest.approx(result.epoch, abs=1e-6)
         assert row.error == text(result.error or "")
         assert (row.timers is None) == (not result.custom_timers)
         assert row.name == (text(str(result.turret_name)) if result.turret_name else None)
 
 
-def test_columns_that_differ_in_each_byte() -> None:
-    """No byte of a figure gets into another row or column."""
+def test_bytes_stay_in_their_rows_and_columns() -> None:
+    """Columns that differ in each byte are encoded correctly."""
     random.seed(7)
     figures = [(random.uniform(0, 1e9), random.uniform(-1e9, 1e9), random.random()) for _ in range(500)]
     results = [_result(elapsed=a, epoch=b, scriptrun_time=c) for a, b, c in figures]
     rows = _encoded(results, [NOON + place for place in range(500)])
-    assert [(row.elapsed, row.epoch, row.took) for row in rows] == figures
+    assert [(row.elapsed, row.epoch, row.duration) for row in rows] == figures
     assert [row.moment for row in rows] == [NOON + place for place in range(500)]
 
 
-def test_the_character_that_cannot_be_stored() -> None:
-    """It is shown as the sign for what cannot be shown."""
+def test_nul_is_replaced() -> None:
+    """PostgreSQL cannot store NUL; U+FFFD is stored in its place."""
     assert text("a\0b") == "a\ufffdb"

@@ -28,38 +28,38 @@ def _member(uuid: str, status: str = "ready") -> Member:
 
 async def test_only_the_last_state_is_written(store: Store) -> None:
     """Many changes between two writes are one."""
-    keeper, run = RunRecorder(store.reader, store.writer), _run()
+    recorder, run = RunRecorder(store.reader, store.writer), _run()
     await store.writer.insert_run("here", run, b'{"run_time": 5.0}', None)
     for state in ("running", "draining", "finished"):
-        keeper.keep_run(replace(run, state=state, started_at=NOW), 7, 1, Counters(malformed=2))
+        recorder.record_run(replace(run, state=state, started_at=NOW), 7, 1, Counters(malformed=2))
     for status in ("ready", "Running"):
-        keeper.keep_member(run.id, _member("a", status))
-    assert await keeper.write()
+        recorder.record_member(run.id, _member("a", status))
+    assert await recorder.write()
     stored = await store.reader.run(UUID(run.id))
     assert stored is not None
     assert (stored.state.state, stored.transactions, stored.counters.malformed) == ("finished", 7, 2)
     assert [member.status for member in await store.reader.members(UUID(run.id))] == ["Running"]
 
 
-async def test_nothing_was_on(store: Store) -> None:
-    """A run that is over, and one of another headquarters, are left alone."""
-    keeper, over, other = RunRecorder(store.reader, store.writer), _run(), _run()
+async def test_only_an_active_run_of_this_headquarters_is_resumed(store: Store) -> None:
+    """A run that has ended, and one of another headquarters, stay as they are."""
+    recorder, over, other = RunRecorder(store.reader, store.writer), _run(), _run()
     await store.writer.insert_run("here", over, b'{"run_time": 5.0}', None)
     await store.writer.update_run(replace(over, state="finished"), 0, 0, Counters())
     await store.writer.insert_run("elsewhere", other, b'{"run_time": 5.0}', None)
-    assert await keeper.resume("here") is None
-    found = await keeper.resume("elsewhere")
+    assert await recorder.resume("here") is None
+    found = await recorder.resume("elsewhere")
     assert found is not None
     assert found.run == other
 
 
-async def test_two_that_were_on(store: Store) -> None:
-    """There is one run at a time, so the older one is marked as failed."""
-    keeper, first = RunRecorder(store.reader, store.writer), _run("running")
+async def test_the_older_of_two_active_runs_fails(store: Store) -> None:
+    """There is one run at a time."""
+    recorder, first = RunRecorder(store.reader, store.writer), _run("running")
     second = replace(_run(), created_at=NOW.replace(hour=13))
     for run in (first, second):
         await store.writer.insert_run("here", run, b'{"run_time": 5.0}', None)
-    found = await keeper.resume("here")
+    found = await recorder.resume("here")
     assert found is not None
     assert found.run.id == second.id
     stored = await store.reader.run(UUID(first.id))
@@ -67,17 +67,17 @@ async def test_two_that_were_on(store: Store) -> None:
     assert (stored.state.state, stored.state.reason) == ("failed", "the service ended meanwhile")
 
 
-async def test_the_database_is_away(database_url: str) -> None:
-    """Nothing is forgotten: it is written when it is back."""
+async def test_states_are_kept_while_the_database_is_away(database_url: str) -> None:
+    """They are written when it is back."""
     async with proxy_to(database_url) as proxy, opened(proxy.url, patience=0.1) as store:
-        keeper, run = RunRecorder(store.reader, store.writer), _run()
+        recorder, run = RunRecorder(store.reader, store.writer), _run()
         await store.writer.insert_run("here", run, b'{"run_time": 5.0}', None)
-        keeper.keep_member(run.id, _member("a"))
-        keeper.keep_run(replace(run, state="running"), 1, 0, Counters())
+        recorder.record_member(run.id, _member("a"))
+        recorder.record_run(replace(run, state="running"), 1, 0, Counters())
         proxy.cut()
-        assert not await keeper.write()
+        assert not await recorder.write()
         proxy.up = True
-        assert await keeper.write()
+        assert await recorder.write()
         stored = await store.reader.run(UUID(run.id))
         assert stored is not None
         assert (stored.state.state, len(await store.reader.members(UUID(run.id)))) == ("running", 1)

@@ -1,4 +1,4 @@
-"""The sockets of the headquarters: everything comes in, in order; a pause makes the sender wait; results go on."""
+"""The sockets of the headquarters: messages come in order, a pause makes the sender wait, results are republished."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.waiting import until
 
 
 class Open:
-    """An open channel, what it took, and a context for its peers."""
+    """Open sockets, the messages that came, and a context for their peers."""
 
     def __init__(self, settings: TurretsSettings = QUICK) -> None:
         self.taken: list[bytes] = []
@@ -33,7 +33,7 @@ class Open:
     def peer(self, kind: int, port: int, **options: Any) -> Any:
         """Return a socket that is connected to a port."""
         socket = self.context.socket(kind)
-        # A socket that nobody holds is closed.
+        # A socket without a reference would be closed.
         self._sockets.append(socket)
         for name, value in options.items():
             setattr(socket, name, value)
@@ -52,8 +52,8 @@ async def _opened(settings: TurretsSettings = QUICK) -> AsyncIterator[Open]:
         place.context.destroy(linger=0)
 
 
-async def test_everything_comes_in_order() -> None:
-    """Ten thousand messages, many more than are read at a time."""
+async def test_messages_come_in_order() -> None:
+    """Ten thousand messages come, many more than are read at a time."""
     async with _opened() as place:
         pusher = place.peer(zmq.PUSH, place.channel.ports[1])
         frames = [str(number).encode() for number in range(10_000)]
@@ -64,7 +64,7 @@ async def test_everything_comes_in_order() -> None:
 
 
 async def test_a_pause_makes_the_sender_wait() -> None:
-    """Nothing is dropped: what was not read is read after the pause."""
+    """No message is dropped: those that were not read are read after the pause."""
     async with _opened() as place:
         pusher = place.peer(zmq.PUSH, place.channel.ports[1], sndhwm=100)
         place.channel.pause()
@@ -92,7 +92,7 @@ async def test_a_pause_makes_the_sender_wait() -> None:
         assert [int(frame.rstrip(b"x")) for frame in place.taken] == list(range(sent))
 
 
-async def test_an_order_reaches_everybody() -> None:
+async def test_an_order_reaches_all_turrets() -> None:
     """Each subscriber gets it once."""
     async with _opened() as place:
         subscribers = [place.peer(zmq.SUB, place.channel.ports[0]) for _ in range(3)]
@@ -105,22 +105,22 @@ async def test_an_order_reaches_everybody() -> None:
             assert await subscriber.recv() == b" again"
 
 
-async def test_results_are_passed_on() -> None:
-    """Only while somebody wants them, under the topic of the run."""
+async def test_results_are_sent_to_their_subscribers() -> None:
+    """They are sent only while there are subscriptions, under the topic of the run."""
     async with _opened() as place:
-        assert not place.channel.wanted
+        assert not place.channel.has_subscribers
         subscriber = place.peer(zmq.SUB, place.channel.ports[2])
         subscriber.subscribe("run-1")
-        await until(lambda: place.channel.wanted)
+        await until(lambda: place.channel.has_subscribers)
         place.channel.republish(b"run-2", [b"no"])
         place.channel.republish(b"run-1", [b"a", b"b"])
         assert [await subscriber.recv_multipart() for _ in range(2)] == [[b"run-1", b"a"], [b"run-1", b"b"]]
         subscriber.close(linger=0)
-        await until(lambda: not place.channel.wanted)
+        await until(lambda: not place.channel.has_subscribers)
 
 
-async def test_a_message_that_is_too_long() -> None:
-    """Its sender is cut off; others are not."""
+async def test_a_message_that_is_too_long_ends_its_connection() -> None:
+    """Other connections stay."""
     async with _opened() as place:
         port = place.channel.ports[1]
         place.peer(zmq.PUSH, port).send(b"x" * (5 * 1024 * 1024))
@@ -129,8 +129,8 @@ async def test_a_message_that_is_too_long() -> None:
         assert place.taken == [b"short"]
 
 
-async def test_keys(tmp_path: Path) -> None:
-    """With CURVE only who knows the public key is heard."""
+async def test_only_peers_with_the_public_key_are_heard(tmp_path: Path) -> None:
+    """With CURVE, peers without encryption or with another key are not heard."""
     public, secret = zmq.curve_keypair()
     file = tmp_path / "key"
     file.write_bytes(secret + b"\n")
@@ -147,8 +147,8 @@ async def test_keys(tmp_path: Path) -> None:
         assert place.taken == [b"right"]
 
 
-async def test_a_port_that_is_taken(caplog: pytest.LogCaptureFixture) -> None:
-    """The error names it and the flags; what was bound before is free again."""
+async def test_a_port_in_use_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The error names the port and the options, and the ports that were bound before are free again."""
     caplog.set_level(logging.ERROR)
     async with _opened() as place:
         taken = replace(QUICK, hq_rc_port=place.channel.ports[1])
@@ -156,8 +156,8 @@ async def test_a_port_that_is_taken(caplog: pytest.LogCaptureFixture) -> None:
             HeadquartersSockets(taken, False, lambda _: None).open()
 
 
-async def test_an_open_address_without_keys() -> None:
-    """It is refused with three ways to go on, and can be insisted on."""
+async def test_an_open_address_without_keys_is_refused() -> None:
+    """The error names three ways to go on, and --insecure is one of them."""
     everywhere = replace(QUICK, hq_host="0.0.0.0")
     with pytest.raises(StartupError, match=r"--hq-curve-key-file.*--insecure"):
         HeadquartersSockets(everywhere, False, lambda _: None).open()
@@ -168,8 +168,8 @@ async def test_an_open_address_without_keys() -> None:
 
 
 @pytest.mark.parametrize("content", ["y" * 39, "x" * 41, "\u00e9" * 40, "'" * 40])
-async def test_a_key_that_is_none(content: str, tmp_path: Path) -> None:
-    """The error says what the file must hold, and not what it holds."""
+async def test_a_wrong_secret_key_is_an_error(content: str, tmp_path: Path) -> None:
+    """The error says what the file must hold, and does not show what it holds."""
     file = tmp_path / "key"
     file.write_text(content)
     with pytest.raises(SettingsError, match="40 characters of Z85") as caught:
@@ -177,6 +177,6 @@ async def test_a_key_that_is_none(content: str, tmp_path: Path) -> None:
     assert content not in str(caught.value)
 
 
-async def test_closed_before_it_was_open() -> None:
-    """Nothing happens."""
+async def test_close_before_open_does_nothing() -> None:
+    """Closing sockets that were never opened raises no error."""
     await HeadquartersSockets(QUICK, False, lambda _: None).close()

@@ -1,16 +1,19 @@
-"""What the headquarters decides, in histories of turrets that come late, die, come back, and of clocks that are set."""
+"""The decisions of the headquarters in histories of turrets that come late, die or come back, and of clock changes."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsHeard, StopAsked
-from smartmob.turrets.model import ENDED
+from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsReceived, StopRequested
+from smartmob.turrets.hq.state_machine import TRANSITIONS
+from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
 from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
 
@@ -19,6 +22,14 @@ def _briefings(actions: list[Action]) -> list[Briefing]:
     found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
     assert all(isinstance(briefing, Briefing) for briefing in found)
     return [briefing for briefing in found if isinstance(briefing, Briefing)]
+
+
+ALLOWED = {(state, following) for state, all_following in TRANSITIONS.items() for following in all_following}
+
+
+def _transitions(history: History) -> set[tuple[str, str]]:
+    """Return the pairs of states that followed each other in one run."""
+    return set(pairwise(states(history.said)))
 
 
 def _running(uuid: str = "u1") -> History:
@@ -34,12 +45,12 @@ def _running(uuid: str = "u1") -> History:
 class TestWaiting:
     """From the request to the start."""
 
-    def test_it_asks_who_is_there(self) -> None:
-        """Nobody is started before everybody was asked."""
+    def test_a_new_run_asks_for_statuses(self) -> None:
+        """No turret is started before all were asked."""
         assert orders(History().ask()) == ["status_request"]
 
-    def test_a_word_from_before_the_question_counts_for_nothing(self) -> None:
-        """A status that was queued before says nothing about whether the turret hears orders."""
+    def test_a_status_from_before_the_request_does_not_count(self) -> None:
+        """A status that was queued before does not show that the turret gets orders."""
         history = History()
         history.tell(stock("ready"))
         history.after(1)
@@ -48,8 +59,8 @@ class TestWaiting:
         history.after(0.1)
         assert orders(history.tell(stock("ready"))) == ["start"]
 
-    def test_it_starts_when_enough_are_there(self) -> None:
-        """Two are wanted, so one does not start anything."""
+    def test_the_run_starts_when_enough_turrets_are_ready(self) -> None:
+        """One turret does not start a run that needs two."""
         history = History()
         history.ask(min_turrets=2)
         assert states(history.tell(stock("ready", "u1"))) == []
@@ -58,15 +69,15 @@ class TestWaiting:
         assert states(actions) == ["running"]
         assert {member.uuid for member in kept(actions)} == {"u1", "u2"}
 
-    def test_statuses_of_other_programs(self) -> None:
-        """A status may be any text; only that a turret fires or is gone keeps it from being started."""
+    def test_any_status_but_running_and_ended_is_ready(self) -> None:
+        """A status may be any text."""
         for status, starts in (("WAITING", True), ("Initialized", True), ("rUNNING", False), ("Aborted", False)):
             history = History()
             history.ask()
             assert bool(states(history.tell(stock(status)))) is starts, status
 
-    def test_it_asks_at_most_once_a_second(self) -> None:
-        """Stock turrets answer each question, and a ready one each order."""
+    def test_statuses_are_requested_at_most_once_a_second(self) -> None:
+        """Stock turrets answer each request, and a ready one each order."""
         history = History()
         history.ask(min_turrets=9)
         sent = [history.tick(0.25) for _ in range(40)]
@@ -75,7 +86,7 @@ class TestWaiting:
             assert orders(history.tell(stock("ready"))) == []
 
     def test_turrets_of_ours_are_told_of_the_start_before_it(self) -> None:
-        """All know the one time at which they begin, by a briefing that counts from its sending."""
+        """All turrets know the time of the start by a briefing that counts from its sending."""
         history = History()
         history.ask()
         actions = history.tell(ours("ready"))
@@ -88,23 +99,23 @@ class TestWaiting:
         assert orders(history.tick(0.2)) == ["start"]
 
     def test_the_context_comes_before_the_start(self) -> None:
-        """A stock turret dies of a context that is null, so there is no order without one."""
+        """A stock turret ends with an error at a context that is null, so without a context there is no order."""
         history = History()
         history.ask(transaction_context={"user": "me"})
         actions = history.tell(stock("ready"))
         assert orders(actions) == ["set_transaction_context", "start"]
         assert next(action.order.msg for action in actions if isinstance(action, Publish)) == {"user": "me"}
 
-    def test_turrets_that_do_not_come(self) -> None:
-        """After its patience the run fails, and says how many came."""
+    def test_a_run_fails_when_turrets_do_not_come(self) -> None:
+        """The reason says how many came."""
         history = History()
         history.ask(min_turrets=2, wait=10)
         actions = history.pass_time(11, stock("ready"))
         assert history.state == "failed"
         assert last_run(actions).reason == "1 of 2 turrets came within 10 s"
 
-    def test_one_that_left_does_not_count(self) -> None:
-        """A turret that was heard and is silent is not waited with."""
+    def test_a_silent_turret_does_not_count_as_ready(self) -> None:
+        """It is forgotten before the run starts."""
         history = History()
         history.ask(min_turrets=2)
         history.tell(stock("ready", "gone"))
@@ -113,8 +124,8 @@ class TestWaiting:
         history.tell(stock("ready", "u1"))
         assert history.state == "waiting"
 
-    def test_one_that_still_fires_for_another_run(self) -> None:
-        """It is told to stop before it is taken for ready."""
+    def test_a_turret_that_still_fires_is_stopped_first(self) -> None:
+        """It counts as ready only afterwards."""
         history = History()
         history.tell(stock("Running"))
         history.after(1)
@@ -122,11 +133,11 @@ class TestWaiting:
         assert states(history.tell(stock("Running"))) == []
         assert states(history.tell(stock("ready"))) == ["running"]
 
-    def test_it_can_be_stopped(self) -> None:
-        """Nothing has fired, so it is over at once."""
+    def test_a_waiting_run_is_stopped_at_once(self) -> None:
+        """No turret has fired, so no order is needed."""
         history = History()
         history.ask()
-        actions = history.tell(StopAsked("enough"))
+        actions = history.tell(StopRequested("enough"))
         assert (states(actions), orders(actions)) == (["stopped"], [])
         assert last_run(actions).reason == "enough"
 
@@ -134,16 +145,16 @@ class TestWaiting:
 class TestFiring:
     """From the start to the end of the time."""
 
-    def test_it_ends_in_time(self) -> None:
-        """The stop goes out when the time is up, whatever the rhythm of ticks."""
+    def test_the_stop_is_sent_when_the_time_is_up(self) -> None:
+        """The times of the ticks do not matter."""
         history = _running()
         history.pass_time(19, stock("Running"))
         assert orders(history.tick(0.9)) == []
         actions = history.tick(0.1)
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
 
-    def test_a_late_joiner(self) -> None:
-        """It is started with the next order; those that fire ignore it."""
+    def test_a_late_turret_is_started(self) -> None:
+        """Turrets that fire ignore the order."""
         history = _running()
         history.pass_time(5, stock("Running"))
         history.tell(stock("ready", "late"))
@@ -153,8 +164,8 @@ class TestFiring:
         assert orders(history.tick(1.0)) == ["status_request"]
         assert {member.uuid for member in history.machine.members()} == {"u1", "late"}
 
-    def test_a_lost_order(self) -> None:
-        """A turret that did not hear the start is told again until its status shows that it fires."""
+    def test_the_start_is_repeated_until_the_turret_fires(self) -> None:
+        """A turret may have missed the order."""
         history = History()
         history.ask()
         history.tell(stock("ready"))
@@ -164,8 +175,8 @@ class TestFiring:
         history.tell(stock("Running"))
         assert orders(history.tick(1.0)) == ["status_request"]
 
-    def test_a_turret_that_dies_and_returns(self) -> None:
-        """It is lost from its last word, and back with the next one."""
+    def test_a_turret_that_comes_back_is_no_longer_lost(self) -> None:
+        """It was lost from its last status to its next one."""
         history = _running()
         history.pass_time(2, stock("Running"))
         silent_since = history.wall
@@ -177,23 +188,23 @@ class TestFiring:
         assert history.member().alive
         assert (history.member().lost[0].until, len(history.member().lost)) == (history.wall, 1)
 
-    def test_a_turret_that_was_restarted(self) -> None:
-        """It has another uuid: the old one is lost, the new one is started."""
+    def test_a_restarted_turret_is_a_new_one(self) -> None:
+        """It has another uuid: the old turret is lost, the new one is started."""
         history = _running("old")
         history.pass_time(7, stock("ready", "new"))
         assert not history.member("old").alive
         assert history.member("new").alive
         assert "start" in orders(history.tick(1.0))
 
-    def test_a_uuid_that_two_use(self) -> None:
-        """A turret never changes its name: two that say the same uuid are told."""
+    def test_a_uuid_of_two_turrets_is_noticed(self) -> None:
+        """A turret never changes its name, so two names mean two turrets."""
         history = _running()
         assert not history.member().twice
         history.tell(stock("Running", name="other"))
         assert history.member().twice
 
-    def test_clocks_that_are_set(self) -> None:
-        """The time of day may jump in either direction; the run ends after its seconds, and nobody is lost."""
+    def test_setting_the_clock_changes_no_deadline(self) -> None:
+        """The run lasts its seconds, and no turret is lost."""
         for jump in (timedelta(hours=-5), timedelta(days=3)):
             history = _running()
             history.pass_time(5, stock("Running"))
@@ -202,10 +213,10 @@ class TestFiring:
             assert (history.state, lost(actions)) == ("running", [])
             history.tick(1.0)
             assert history.state == "draining"
-            assert history.machine.elapsed(history.now()) == pytest.approx(20)
+            assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
 
     def test_the_worst_health_is_kept(self) -> None:
-        """A turret that was busy for a second is not forgiven."""
+        """Later and better values do not replace it."""
         history = History()
         history.ask()
         history.tell(ours("ready"))
@@ -218,10 +229,10 @@ class TestFiring:
 class TestDraining:
     """From the stop to the end."""
 
-    def test_stopped_during_rampup(self) -> None:
-        """The stop goes out at once, is repeated until the turret has obeyed, and the run ends as stopped."""
+    def test_a_stop_is_sent_at_once_and_repeated(self) -> None:
+        """It is repeated until the turret has obeyed, and the run ends as stopped."""
         history = _running()
-        actions = history.after(0.2).tell(StopAsked("enough"))
+        actions = history.after(0.2).tell(StopRequested("enough"))
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
         assert orders(history.tick(1.0)) == ["stop", "status_request"]
         history.tell(stock("ready"))
@@ -229,18 +240,18 @@ class TestDraining:
         assert history.state == "stopped"
 
     def test_stock_turrets_are_waited_for_until_they_are_quiet(self) -> None:
-        """A stock turret does not tell its last result, so each further one begins the wait anew."""
+        """Each further result begins the quiet time anew."""
         history = _running()
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
-        history.after(1.5).tell(ResultsHeard())
+        history.after(1.5).tell(ResultsReceived())
         history.tick(0.6)
         assert history.state == "draining"
         history.tick(1.4)
         assert history.state == "finished"
 
-    def test_what_is_not_stored_yet_is_waited_for(self) -> None:
-        """The run is over when everything of it is stored."""
+    def test_a_run_ends_only_when_everything_is_stored(self) -> None:
+        """Rows that are not committed keep it draining."""
         history = _running()
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
@@ -249,8 +260,8 @@ class TestDraining:
         history.tick(0.1)
         assert history.state == "finished"
 
-    def test_ours_are_counted(self) -> None:
-        """It ends when the last number that the turret told is stored, without any quiet time."""
+    def test_a_run_of_ours_ends_with_the_last_number(self) -> None:
+        """It ends when the last number is stored, without a quiet time."""
         history = History()
         history.ask()
         history.tell(ours("ready"))
@@ -267,8 +278,8 @@ class TestDraining:
         assert history.state == "finished"
         assert _briefings(actions)[-1].acknowledged == {"u1": 42}
 
-    def test_a_turret_that_never_answers(self) -> None:
-        """It is lost, and what it owes is not waited for any longer."""
+    def test_a_run_does_not_wait_for_a_lost_turret(self) -> None:
+        """Without any turret left it fails."""
         history = _running()
         history.pass_time(20, stock("Running"))
         actions = history.pass_time(8)
@@ -276,24 +287,24 @@ class TestDraining:
         assert history.state == "failed"
         assert last_run(history.said).reason == "no turret was left when the run ended"
 
-    def test_a_turret_that_does_not_come_to_an_end(self) -> None:
-        """After `drain` seconds the run ends without it, and says so."""
+    def test_draining_is_limited(self) -> None:
+        """After `drain` seconds the run ends, and the reason names the missing turret."""
         history = _running()
         history.pass_time(20, stock("Running"))
         history.pass_time(31, stock("Running"))
         assert history.state == "finished"
         assert "without waiting longer for nav" in str(last_run(history.said).reason)
 
-    def test_one_that_fires_for_nobody(self) -> None:
-        """Without a run it is told to stop, at most once a second."""
+    def test_a_turret_that_fires_without_a_run_is_stopped(self) -> None:
+        """The order is sent at most once a second."""
         history = History()
         history.tell(stock("Running"))
         sent = [orders(history.tick(0.25)) for _ in range(12)]
         assert sum(len(commands) for commands in sent) == 3
         assert {command for commands in sent for command in commands} == {"stop"}
 
-    def test_the_next_run(self) -> None:
-        """Those that are there fire again, with counts that begin anew; the lost ones are forgotten."""
+    def test_the_next_run_begins_with_new_counts(self) -> None:
+        """Connected turrets fire again; lost ones are forgotten."""
         history = _running()
         history.tell(stock("Running", "dead"))
         history.pass_time(20, stock("Running"))
@@ -309,31 +320,31 @@ class TestDraining:
 class TestRestart:
     """The headquarters ends in the middle of a run, and another one takes it up."""
 
-    def test_the_run_goes_on(self) -> None:
-        """It ends when it would have ended, and nobody is lost for the time in which nobody listened."""
+    def test_a_run_ends_in_time_after_a_restart(self) -> None:
+        """No turret is lost for its silence during the restart."""
         history = _running()
         history.pass_time(5, stock("Running"))
         later = history.restart(away=8.0)
-        assert (later.state, later.machine.passed(later.now())) == ("running", pytest.approx(13))
+        assert (later.state, later.machine.seconds_since_start(later.now())) == ("running", pytest.approx(13))
         assert orders(later.said) == ["status_request"]
         later.pass_time(6, stock("Running"))
         assert later.state == "running"
         later.tick(1.0)
         assert later.state == "draining"
 
-    def test_the_time_was_up_meanwhile(self) -> None:
+    def test_a_run_whose_time_is_up_is_stopped_after_a_restart(self) -> None:
         """The turrets are stopped at once."""
         later = _running().restart(away=3600.0)
         assert orders(later.tick()) == ["stop"]
         assert later.state == "draining"
 
-    def test_the_clock_was_set_back_meanwhile(self) -> None:
-        """The run does not become longer than it was asked for."""
+    def test_a_clock_set_back_during_a_restart_does_not_prolong_the_run(self) -> None:
+        """The run does not become longer than requested."""
         later = _running().restart(away=-3600.0)
-        assert later.machine.passed(later.now()) == 0.0
+        assert later.machine.seconds_since_start(later.now()) == 0.0
 
-    def test_it_waited(self) -> None:
-        """It asks again."""
+    def test_a_waiting_run_asks_again_after_a_restart(self) -> None:
+        """It starts when a turret is ready."""
         history = History()
         history.ask()
         later = history.restart(away=1.0)
@@ -341,8 +352,8 @@ class TestRestart:
         later.tell(stock("ready"))
         assert later.state == "running"
 
-    def test_it_drained(self) -> None:
-        """What was waited for is waited for again."""
+    def test_a_draining_run_waits_again_after_a_restart(self) -> None:
+        """It ends when the turrets are quiet."""
         history = _running()
         history.pass_time(20, stock("Running"))
         later = history.restart(away=1.0)
@@ -351,8 +362,8 @@ class TestRestart:
         later.pass_time(3, stock("ready"))
         assert later.state == "finished"
 
-    def test_what_is_stored_is_acknowledged(self) -> None:
-        """The numbers come from the database, and the next briefing has them."""
+    def test_stored_numbers_are_acknowledged_after_a_restart(self) -> None:
+        """The next briefing has the numbers of the database."""
         history = History()
         history.ask()
         history.tell(ours("ready"))
@@ -367,18 +378,18 @@ _EVENTS = st.one_of(
     st.builds(stock, st.sampled_from(["ready", "Running", "Aborted", "?"]), st.sampled_from(["a", "b"])),
     st.builds(ours, st.sampled_from(["ready", "Running"]), st.just("c"), st.sampled_from([None, RUN, "other"])),
     st.builds(Committed, st.sampled_from(["a", "c", "x"]), st.sampled_from([RUN, "other"]), st.integers(0, 9)),
-    st.builds(StopAsked, st.just("enough")),
-    st.just(ResultsHeard()),
+    st.builds(StopRequested, st.just("enough")),
+    st.just(ResultsReceived()),
     st.floats(0.01, 7.0),
 )
 
 
 class TestWhateverComes:
-    """What holds in every history."""
+    """Properties of every history."""
 
     @given(st.lists(_EVENTS, max_size=60), st.booleans())
     def test_orders_that_stock_turrets_survive(self, events: list[object], asked: bool) -> None:
-        """Each begins with a blank, has a `msg`, and a context is never null; states only go forward."""
+        """Each order begins with a blank and has a `msg`, a context is never null, and transitions are allowed ones."""
         history = History()
         if asked:
             history.ask(run_time=5.0)
@@ -391,14 +402,50 @@ class TestWhateverComes:
             if isinstance(action, Publish):
                 assert encode_order(action.order).startswith(b' {"command":')
                 assert b'"msg":' in encode_order(action.order)
-        order = ["waiting", "running", "draining", *ENDED]
-        places = [order.index(state) for state in states(history.said)]
-        assert places == sorted(places)
+        assert _transitions(history) <= ALLOWED
         assert sum(1 for state in states(history.said) if state in ENDED) <= 1
 
 
+def test_every_transition_happens() -> None:
+    """Each transition of the table in the code is made by some history."""
+    finished, lost_turret, stopped = _running(), _running(), _running()
+    for history in (finished, lost_turret):
+        history.pass_time(20, stock("Running"))
+    stopped.tell(StopRequested("enough"))
+    for history in (finished, stopped):
+        history.tell(stock("ready"))
+        history.pass_time(3, stock("ready"))
+    lost_turret.pass_time(8)
+    stopped_early, timed_out = History(), History()
+    stopped_early.ask()
+    stopped_early.tell(StopRequested("enough"))
+    timed_out.ask(wait=1)
+    timed_out.pass_time(2)
+    histories = (finished, lost_turret, stopped, stopped_early, timed_out)
+    assert set().union(*(_transitions(history) for history in histories)) == ALLOWED
+
+
+def _table(page: str, title: str) -> list[list[str]]:
+    """Return the rows of the first table after a title, without its head."""
+    part = page.partition(title)[2].partition("\n#")[0]
+    return [
+        [cell.strip().strip("`") for cell in line.strip("| ").split(" | ")]
+        for line in part.splitlines()
+        if line.startswith("| ")
+    ][1:]
+
+
+def test_the_states_and_transitions_are_documented() -> None:
+    """The tables of the page list the states and transitions of the code."""
+    page = (Path(__file__).parents[3] / "docs/reference/turret-protocol.md").read_text(encoding="utf-8")
+    assert [row[0] for row in _table(page, "## States of a run")] == list(STATES)
+    transitions = [(row[0], row[1]) for row in _table(page, "### Transitions")]
+    assert set(transitions) == ALLOWED
+    assert len(transitions) == len(ALLOWED)
+
+
 def test_many_turrets_that_wait() -> None:
-    """Each status costs the same, however many turrets are there: thousands of new ones do not stall the loop."""
+    """Each status takes the same time, however many turrets there are: thousands of new ones do not stall the loop."""
     history = History()
     history.ask(min_turrets=MOST_TURRETS)
     began = time.thread_time()
@@ -409,14 +456,14 @@ def test_many_turrets_that_wait() -> None:
 
 
 def test_turrets_beyond_a_number_are_left_out() -> None:
-    """Those that are known are heard as before."""
+    """Statuses of known turrets are handled as before."""
     history = History()
     history.ask(min_turrets=MOST_TURRETS)
     for number in range(MOST_TURRETS + 10):
         history.tell(stock("busy" if number == 0 else "ready", f"u{number}"))
     assert len(history.machine.members()) == MOST_TURRETS
-    assert not history.machine.admits("another")
-    assert history.machine.admits("u1")
+    assert not history.machine.accepts("another")
+    assert history.machine.accepts("u1")
     assert history.state == "running"
 
 

@@ -14,7 +14,7 @@ def _said(uuid: str) -> Status:
 
 
 def test_the_first_key_keeps_a_uuid() -> None:
-    """Another key is refused, and so it is after what was to be stored is loaded again."""
+    """Another key is refused, also after the stored claims were loaded again."""
     claims, later = UuidClaims(), UuidClaims()
     claims.check(_said("u1"), "first")
     claims.check(_said("u1"), "first")
@@ -25,8 +25,8 @@ def test_the_first_key_keeps_a_uuid() -> None:
         assert each.changes == {}
 
 
-def test_senders_that_are_not_known() -> None:
-    """Without keys nothing belongs to anybody."""
+def test_without_keys_no_uuid_is_claimed() -> None:
+    """A sender with a key can claim the uuid afterwards."""
     claims = UuidClaims()
     claims.check(_said("u1"), "")
     claims.check(_said("u1"), "first")
@@ -34,7 +34,7 @@ def test_senders_that_are_not_known() -> None:
 
 
 def test_a_key_with_many_uuids_displaces_none_of_others() -> None:
-    """Beyond the bound it gives up the oldest of its own; a new key takes the place of one of those."""
+    """Beyond the limit it loses its own oldest uuid; a new key takes the place of one of those."""
     claims = UuidClaims(most=4)
     claims.check(_said("honest"), "honest")
     for number in range(10):
@@ -46,11 +46,11 @@ def test_a_key_with_many_uuids_displaces_none_of_others() -> None:
         claims.check(_said("honest"), "bad")
 
 
-def test_what_could_not_be_stored() -> None:
-    """It is to be stored the next time, but for what is newer."""
+def test_changes_that_could_not_be_stored_are_kept() -> None:
+    """Newer changes win."""
     claims = UuidClaims(most=1)
     claims.check(_said("u1"), "first")
     changes = claims.take_changes()
     claims.check(_said("u2"), "first")
-    claims.give_back(changes)
+    claims.restore_changes(changes)
     assert claims.changes == {"u1": None, "u2": "first"}

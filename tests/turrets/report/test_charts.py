@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from smartmob.turrets.model import Counters, Member, Summary, Trust
 from smartmob.turrets.report import charts
-from smartmob.turrets.report.charts import Found
+from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
 from tests.turrets.messages import slice_of
 from tests.turrets.report.test_trust import FINE
@@ -19,7 +19,7 @@ STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script><b>&amp;"
 
 
-def found(name: str = "night", timer: str = "page", **changes: Any) -> Found:
+def found(name: str = "night", timer: str = "page", **changes: Any) -> RunData:
     """Return a run of ten seconds with a timer, an error and the health of a turret."""
     findings = Findings(10.0, 5.0)
     for second in range(10):
@@ -35,28 +35,28 @@ def found(name: str = "night", timer: str = "page", **changes: Any) -> Found:
     summary = Summary(
         id="01a20788", name=name, state="finished", reason=None, started_at=STARTED,
         ended_at=STARTED + timedelta(seconds=12), duration=10.0, interval=5.0, transactions=20, errors=10, rate=2.0,
-        timers=findings.all_figures(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
+        timers=findings.all_stats(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
         turrets=[FINE], counters=Counters(), trust=Trust("yes", []),
     )  # fmt: skip
     return msgspec.structs.replace(summary, **changes), findings, health
 
 
-def _all(runs: list[Found]) -> list[charts.Chart]:
+def _all(runs: list[RunData]) -> list[charts.Chart]:
     drawn = [charts.throughput(runs), charts.curves(runs), charts.latency("", runs), charts.latency("page", runs)]
     drawn += [charts.heat(runs[0][1])]
     return drawn + [charts.turret_health(runs[0], column, 1.0, "s") for column in ("busiest", "lag", "memory")]
 
 
-def test_plotly_takes_them() -> None:
-    """Each trace and layout has only what plotly knows, for one run, for two, and for one without anything."""
-    empty: Found = (found()[0], Findings(0.0, 5.0), [])
+def test_plotly_accepts_all_charts() -> None:
+    """Traces and layouts have only known properties, for one run, for two, and for an empty one."""
+    empty: RunData = (found()[0], Findings(0.0, 5.0), [])
     for runs in ([found()], [found(), found()], [empty], [found(), empty]):
         for chart in _all(runs):
             go.Figure(data=chart["data"], layout=chart["layout"])
 
 
-def test_only_traces_of_svg() -> None:
-    """They print sharply and need no program that is made at run time."""
+def test_all_traces_are_svg() -> None:
+    """They print sharply and need no code generated at run time."""
     kinds = {trace["type"] for chart in _all([found()]) for trace in chart["data"]}
     assert kinds == {"scatter", "heatmap"}
 
@@ -92,7 +92,7 @@ def test_a_target_that_stood_still() -> None:
     findings = Findings(6.0, 6.0)
     findings.add([slice_of(second, [0.01]) for second in (0, 1, 3, 5, 6)])
     findings.close()
-    run: Found = (found()[0], findings, [])
+    run: RunData = (found()[0], findings, [])
     rate = charts.throughput([run])["data"][0]
     assert (rate["x"], rate["y"]) == ([0, 1, 2, 3, 4, 5], [1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     longest = charts.latency("", [run])["data"][3]
@@ -100,20 +100,20 @@ def test_a_target_that_stood_still() -> None:
     assert (longest["mode"], longest["marker"]["size"]) == ("lines+markers", [0, 0, 0, 5, 0, 0, 0])
 
 
-def test_latency_in_milliseconds() -> None:
-    """The longest of each second."""
+def test_latency_is_in_milliseconds() -> None:
+    """The longest of each second is shown."""
     longest = charts.latency("", [found()])["data"][3]
     assert longest["y"] == [20.0 * (second + 1) for second in range(10)]
 
 
-def test_two_runs() -> None:
-    """Their lines are told apart by name and by dash."""
+def test_the_lines_of_two_runs_differ() -> None:
+    """They differ by name and by dash."""
     data = charts.latency("", [found(), found()])["data"]
     assert [trace["name"] for trace in data[::4]] == ["p50 A", "p50 B"]
     assert {trace["line"]["dash"] for trace in data} == {"solid", "dot"}
 
 
-def test_names_are_texts() -> None:
-    """Plotly takes tags in names for formatting: none reaches it."""
+def test_names_contain_no_tags() -> None:
+    """Plotly interprets tags in names, so they are escaped."""
     for chart in (charts.curves([found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
         assert not any("<" in trace["name"] for trace in chart["data"])

@@ -1,4 +1,4 @@
-"""What slices add up to: the truth within the precision of the histograms, over time and in all."""
+"""The findings: sums of slices are exact within the precision of the histograms, over time and in total."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.model import TRANSACTION
+from smartmob.turrets.model import ALL_TRANSACTIONS
 from smartmob.turrets.report.findings import MOST_POINTS, Findings, heat_bound, heat_row
 from tests.turrets.messages import slice_of
 
@@ -23,12 +23,12 @@ def _found(*slices: object, duration: float = 10.0, interval: float = 5.0) -> Fi
     return findings
 
 
-def test_percentiles_of_many_slices() -> None:
-    """They are those of all values, whatever was spread over which second, turret and timer."""
+def test_percentiles_of_many_slices_are_those_of_all_values() -> None:
+    """It does not matter how values are spread over seconds and slices."""
     random.seed(7)
     values = [random.lognormvariate(-4, 1) for _ in range(20_000)]
     findings = _found(*(slice_of(number // 4, values[number::40]) for number in range(40)))
-    own = findings.figures("")
+    own = findings.stats("")
     exact = sorted(values)
     assert (own.count, own.min, own.max) == (20_000, exact[0], exact[-1])
     assert own.avg == pytest.approx(statistics.fmean(values))
@@ -37,14 +37,14 @@ def test_percentiles_of_many_slices() -> None:
         assert value == pytest.approx(exact[math.ceil(float(share) / 100 * len(exact)) - 1], rel=0.002), share
 
 
-def test_intervals_and_points() -> None:
-    """Each value is in the interval and the point of its second; a rate is that of its time."""
+def test_each_value_is_in_its_interval_and_point() -> None:
+    """A rate is that of the interval or point."""
     findings = _found(
         *(slice_of(second, [0.1] * (second + 1), errors={"boom": 1}) for second in range(10)),
         duration=10.0,
         interval=4.0,
     )
-    rows = findings.all_intervals()[TRANSACTION]
+    rows = findings.all_intervals()[ALL_TRANSACTIONS]
     assert [(row.at, row.figures.count, row.figures.errors) for row in rows] == [(0, 10, 4), (4, 26, 4), (8, 19, 2)]
     assert [row.figures.rate for row in rows] == [2.5, 6.5, 9.5]
     points = findings.timers[""].points
@@ -52,7 +52,7 @@ def test_intervals_and_points() -> None:
     assert findings.error_texts()[0].count == 10
 
 
-def test_a_long_run() -> None:
+def test_the_points_of_a_long_run_are_bounded() -> None:
     """A day has no more points than a chart can show, and every value is in one."""
     findings = _found(*(slice_of(second, [0.1]) for second in range(0, 86_400, 60)), duration=86_400.0, interval=3600.0)
     points = findings.timers[""].points
@@ -61,39 +61,39 @@ def test_a_long_run() -> None:
     assert len(findings.timers[""].intervals) == 24
 
 
-def test_the_heat_map() -> None:
-    """It has every transaction once, none of the other timers, in the row of its latency."""
+def test_the_heat_map_has_each_transaction_once() -> None:
+    """Other timers are not in it."""
     findings = _found(slice_of(0, [0.001] * 3 + [0.5]), slice_of(0, [9.0], "page"), slice_of(7, [0.001]))
     assert sum(sum(rows.values()) for rows in findings.heat.values()) == 5
     assert {heat_bound(row) <= 0.001 < heat_bound(row + 1) for row in findings.heat[7]} == {True}
 
 
 @given(st.integers(1, 3_600_000_000))
-def test_rows_of_the_heat_map(value: int) -> None:
-    """A latency lies between the bounds of its row."""
+def test_a_latency_lies_within_its_row_of_the_heat_map(value: int) -> None:
+    """The bounds of the row enclose it."""
     row = heat_row(value)
     assert heat_bound(row) * 1e6 <= value * (1 + 1e-9)
     assert value < heat_bound(row + 1) * 1e6 * (1 + 1e-9)
 
 
-def test_a_slice_that_is_damaged() -> None:
-    """It is counted, and the others are added up."""
+def test_a_damaged_slice_is_counted() -> None:
+    """The others are added up."""
     good = slice_of(0, [0.1, 0.2])
     wrong = msgspec.structs.replace(good, count=9)
     findings = _found(good, wrong)
-    assert (findings.damaged, findings.figures("").count) == (9, 2)
+    assert (findings.damaged, findings.stats("").count) == (9, 2)
 
 
-def test_nothing() -> None:
-    """A run without results has figures without numbers."""
+def test_a_run_without_results_has_empty_statistics() -> None:
+    """Counts are 0, times are None."""
     findings = _found(duration=0.0)
-    own = findings.all_figures()[TRANSACTION]
+    own = findings.all_stats()[ALL_TRANSACTIONS]
     assert (own.count, own.min, own.percentiles, own.rate) == (0, None, {}, 0.0)
     assert (findings.all_intervals(), findings.error_texts(), findings.curve("")) == ({}, [], [])
 
 
-def test_the_curve() -> None:
-    """It rises from the least to the most."""
+def test_the_curve_rises_from_minimum_to_maximum() -> None:
+    """Its values are sorted."""
     values = [value for _, value in _found(slice_of(0, [n / 1000 for n in range(1, 1001)])).curve("")]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (0.001, 1.0)

@@ -46,8 +46,8 @@ def _page() -> _Page:
     return _Page(render(*found()))
 
 
-def test_it_has_everything(page: _Page) -> None:
-    """Figures of each timer, intervals, errors, turrets, health, and a place for each chart."""
+def test_the_page_has_all_parts(page: _Page) -> None:
+    """Statistics of each timer, intervals, errors, turrets, health, and a place for each chart are there."""
     for text in ("All transactions", "page", "Errors", "Turrets", "Can I trust this run?", "p99.99", "from", "nav"):
         assert any(text in found for found in page.texts), text
     charts = json.loads(page.scripts[1])
@@ -56,8 +56,8 @@ def test_it_has_everything(page: _Page) -> None:
     assert set(charts) >= {"throughput", "curves", "heat-0", "latency-0", "latency-1", "cpu-0", "lag-0", "memory-0"}
 
 
-def test_it_needs_nothing_else(page: _Page) -> None:
-    """No element loads anything, and the page forbids it as well."""
+def test_the_page_loads_nothing(page: _Page) -> None:
+    """No element has an address, and the policy of the page forbids loading."""
     assert not [name for _, attributes in page.elements for name in attributes if name in ("src", "href", "srcset")]
     assert [tag for tag, _ in page.elements if tag in ("link", "iframe", "object", "embed", "img", "form")] == []
     policy = next(attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv"))
@@ -65,8 +65,8 @@ def test_it_needs_nothing_else(page: _Page) -> None:
     assert len(page.scripts[0]) > 1_000_000
 
 
-def test_hostile_texts() -> None:
-    """Whatever a name or an error text holds, it is shown and nothing else."""
+def test_hostile_texts_are_shown_as_texts() -> None:
+    """Names and error texts make no elements."""
     trust = Trust("no", [Doubt("bad", HOSTILE)])
     page = _Page(render(*found(name=HOSTILE, timer=HOSTILE, reason=HOSTILE, trust=trust)))
     assert len(page.scripts) == 4
@@ -75,8 +75,8 @@ def test_hostile_texts() -> None:
     json.loads(page.scripts[1])
 
 
-def test_two_runs_side_by_side() -> None:
-    """Both verdicts, both figures, and by how much they differ."""
+def test_two_runs_are_shown_side_by_side() -> None:
+    """Both verdicts, both statistics and their differences are there."""
     page = _Page(compare(found("before"), found("after", timer="other")))
     assert {"A: before", "B: after"} <= set(page.texts)
     assert sum("Can I trust this run?" in text for text in page.texts) == 2
@@ -84,8 +84,8 @@ def test_two_runs_side_by_side() -> None:
     assert {"heat-0", "heat-1", "cpu-1"} <= set(json.loads(page.scripts[1]))
 
 
-def test_colors_of_a_dark_page() -> None:
-    """Each color of a chart has one that stands for it where the page is dark, so that no line is lost in it."""
+def test_each_color_has_a_dark_one() -> None:
+    """No line is lost on a dark page."""
     page = _Page(compare(found(), found()))
     drawn, dark = json.loads(page.scripts[1]), json.loads(page.scripts[2])
     colors = set(re.findall(r'"(#[0-9a-f]{3,6})"', json.dumps(drawn)))
@@ -94,8 +94,8 @@ def test_colors_of_a_dark_page() -> None:
     assert not set(dark.values()) & colors
 
 
-def test_data_in_a_script() -> None:
-    """It is the same data, and has no character that could end a script."""
+def test_data_in_a_script_cannot_end_it() -> None:
+    """It is the same data, without the characters that could end the script."""
     document = {"a": HOSTILE, "b": "\u2028<!--\u2029"}
     text = as_script(document)
     assert json.loads(text) == document
@@ -116,8 +116,8 @@ def test_data_in_a_script() -> None:
         (1234.5, "1,234.5 s"),
     ],
 )
-def test_durations(value: float | None, shown: str) -> None:
-    """Each has the unit that suits it."""
+def test_durations_have_fitting_units(value: float | None, shown: str) -> None:
+    """From microseconds to seconds."""
     assert seconds(value) == shown
 
 
@@ -125,6 +125,6 @@ def test_durations(value: float | None, shown: str) -> None:
     ("new", "old", "shown"),
     [(1.1, 1.0, "+10.0%"), (0.5, 1.0, "-50.0%"), (1.001, 1.0, "same"), (1.0, 0.0, ""), (None, 1.0, "")],
 )
-def test_changes(new: float | None, old: float | None, shown: str) -> None:
-    """A share of the old figure."""
+def test_a_change_is_a_share_of_the_old_value(new: float | None, old: float | None, shown: str) -> None:
+    """Small changes are the same, and a missing value has no change."""
     assert change(new, old) == shown

@@ -1,4 +1,4 @@
-"""What speaks against a run."""
+"""The verdict on a run and its doubts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _judge(counters: Counters | None = None, transactions: int = 1000, **changes
     return judge([member], counters or Counters(), transactions, None, 0)
 
 
-def test_nothing_speaks_against_it() -> None:
-    """A run of turrets of ours that had time is trusted."""
+def test_a_good_run_is_trusted() -> None:
+    """A run of turrets of ours without problems has no doubts."""
     assert _judge() == Trust("yes", [])
     assert worst([]) == "fine"
 
@@ -44,7 +44,7 @@ def test_nothing_speaks_against_it() -> None:
         ({"status": "Aborted", "report": {"reason": "no memory"}}, "no", "ended as Aborted: no memory"),
         ({"twice": True}, "no", "Two turrets used the uuid of nav (01234567)"),
         ({"received": 3}, "no", "1 message of nav (01234567) did not arrive"),
-        ({"expected": None}, "no", "did not tell that it had sent everything"),
+        ({"expected": None}, "no", "did not report that it had sent everything"),
         ({"report": {"late_starts": 9}}, "yes", ""),
         (
             {"report": {"late_starts": 20, "lateness": 0.5}},
@@ -64,8 +64,8 @@ def test_nothing_speaks_against_it() -> None:
         ({"counters": Counters(dropped=5)}, "no", "5 results could not be stored or read"),
     ],
 )
-def test_doubts(changes: dict[str, Any], verdict: str, words: str) -> None:
-    """Each has its weight, and says what happened to whom."""
+def test_each_doubt_has_its_level_and_text(changes: dict[str, Any], verdict: str, words: str) -> None:
+    """The text names the turret."""
     trust = _judge(**changes)
     assert trust.verdict == verdict
     assert words in " ".join(doubt.what for doubt in trust.doubts)
@@ -75,8 +75,8 @@ def _of_machines(*machines: MachineLoad) -> Trust:
     return judge([FINE], Counters(), 1000, None, 0, machines)
 
 
-def test_machines() -> None:
-    """A saturated one is a doubt with its name, and one from which a turret fired a reason not to trust the run."""
+def test_a_saturated_machine_is_a_doubt() -> None:
+    """If a turret fired from it, the run is not trusted."""
     assert _of_machines(MachineLoad("rack7", 90.0, 100.0, fired=True)) == Trust("yes", [])
     elsewhere = _of_machines(MachineLoad("rack8", 93.4, 100.0), MachineLoad("rack7", 30.0, 99.0, fired=True))
     assert (elsewhere.verdict, len(elsewhere.doubts)) == ("with care", 1)
@@ -86,8 +86,8 @@ def test_machines() -> None:
     assert "rack7 were busy for 97% of the run, and a turret fired from there" in here.doubts[0].what
 
 
-def test_a_run_that_failed() -> None:
-    """Its reason is the first doubt."""
+def test_the_reason_of_a_failed_run_is_the_first_doubt() -> None:
+    """Further doubts follow."""
     trust = judge([], Counters(), 5, "ended early", 3)
     assert trust.verdict == "no"
     assert [doubt.what for doubt in trust.doubts] == [

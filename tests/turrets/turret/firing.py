@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import Slice
+from smartmob.turrets.protocol import Slice, TurretCounts
 from smartmob.turrets.slices import TRANSACTION, Distribution
 from smartmob.turrets.turret import configuration
-from smartmob.turrets.turret.result_buffer import Counts
 from smartmob.turrets.turret.script import Script
 from smartmob.turrets.turret.user_pool import FiringPlan, UserPool
 
@@ -38,19 +37,19 @@ class Firing:
         plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
         self._fire = self._tasks.start("fire", self.pool.fire(plan))
 
-    def look(self) -> Counts:
+    def look(self) -> TurretCounts:
         """Take the results so far, and return the counts."""
         batch = self.pool.take()
         self.slices += batch.slices
         self.frames += batch.frames
         return batch.counts
 
-    async def end(self, *, at_once: bool = False) -> Counts:
+    async def end(self, *, at_once: bool = False) -> TurretCounts:
         """Stop, and return the final counts."""
         self.pool.stop(at_once=at_once)
         return await self.ended()
 
-    async def ended(self) -> Counts:
+    async def ended(self) -> TurretCounts:
         """Wait until firing has ended, and return the final counts."""
         assert self._fire is not None
         await self._fire

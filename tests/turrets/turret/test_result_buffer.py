@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from smartmob.turrets.protocol import LONGEST_ERROR
+from smartmob.turrets.protocol import LONGEST_ERROR, TurretCounts
 from smartmob.turrets.slices import Distribution
 from smartmob.turrets.turret import result_buffer
-from smartmob.turrets.turret.result_buffer import Counts, ResultBuffer
+from smartmob.turrets.turret.result_buffer import ResultBuffer
 
 
 def test_a_second_is_taken_once_when_it_is_over() -> None:
@@ -49,7 +49,7 @@ def test_errors_and_late_starts_are_counted() -> None:
     made.add(0.5, 0.01, "", {}, result_buffer.LATE_SECONDS)
     (part,) = made.take_slices(1.0)
     assert (part.count, part.errors, part.late) == (3, {"broken": 2}, 1)
-    assert made.counts == Counts(transactions=3, errors=2, late_starts=1, lateness=0.02)
+    assert made.counts == TurretCounts(transactions=3, errors=2, late_starts=1, lateness=0.02)
 
 
 def test_a_raw_result_has_the_documented_keys() -> None:
@@ -102,6 +102,6 @@ def test_an_error_text_is_cut_and_valid() -> None:
 
 def test_counts_of_processes_are_added() -> None:
     """Sums, and maxima of lateness and pause."""
-    made = Counts(users=1, transactions=2, lateness=0.5, paused=3.0)
-    made.add(Counts(users=1, transactions=5, lateness=0.2, paused=4.0, errors=1))
-    assert made == Counts(users=2, transactions=7, lateness=0.5, paused=4.0, errors=1)
+    made = TurretCounts(users=1, transactions=2, lateness=0.5, paused=3.0)
+    made.add(TurretCounts(users=1, transactions=5, lateness=0.2, paused=4.0, errors=1))
+    assert made == TurretCounts(users=2, transactions=7, lateness=0.5, paused=4.0, errors=1)

@@ -1,0 +1,31 @@
+"""A snapshot of a run for those who read its state: the live view, the queries and the reports. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smartmob.turrets.hq.aggregation import RunTotals
+from smartmob.turrets.hq.live_seconds import LiveSeconds
+from smartmob.turrets.hq.machine_events import RunState
+from smartmob.turrets.model import ENDED, Counters, Member
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """The newest run of a headquarters at one moment; `recent` has the values of its last seconds.
+
+    `firing_seconds` is for how long it has fired, `seconds_since_start` goes on until its end.
+    """
+
+    run: RunState
+    members: list[Member]
+    totals: RunTotals
+    counters: Counters
+    firing_seconds: float
+    seconds_since_start: float
+    recent: LiveSeconds
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether the run has not ended, or is not stored completely."""
+        return self.run.state not in ENDED

@@ -1,0 +1,127 @@
+"""The public service of the feature: starts, stops and removes load tests, and lets clients watch them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import structlog
+
+from smartmob.errors import Conflict, SmartmobError
+from smartmob.kernel.runtime import clock, ids
+from smartmob.kernel.runtime.events import EventBus, ServiceStopping
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.settings import TurretsSettings
+from smartmob.turrets.host_load import HostLoadSource
+from smartmob.turrets.hq.headquarters import Headquarters
+from smartmob.turrets.hq.live_view import LiveView
+from smartmob.turrets.hq.machine_events import RunRequested, RunState
+from smartmob.turrets.hq.run_snapshot import RunSnapshot
+from smartmob.turrets.model import ENDED, LiveFrame, Ports, RunDetails, TurretList
+from smartmob.turrets.project import Project
+from smartmob.turrets.service.maintenance import RunMaintenance
+from smartmob.turrets.service.queries import RunQueries
+from smartmob.turrets.service.reports import RunReports
+from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
+
+log = structlog.get_logger()
+
+
+class TurretsService:
+    """Fires load tests; `queries` and `reports` read them, `live_view` follows the active one.
+
+    The headquarters listens only if the setting `hq` is on.
+    """
+
+    def __init__(
+        self,
+        hq: Headquarters,
+        reader: TurretsReader,
+        writer: TurretsWriter,
+        bus: EventBus,
+        settings: TurretsSettings,
+        *,
+        host_load: HostLoadSource | None = None,
+    ) -> None:
+        self.queries = RunQueries(hq, reader)
+        self.reports = RunReports(self.queries, reader, writer, host_load)
+        self.live_view = LiveView(hq)
+        self._maintenance = RunMaintenance(writer, settings.keep_days)
+        self._hq = hq
+        self._writer = writer
+        self._settings = settings
+        self._beginning = asyncio.Lock()
+        self._tasks: TaskRegistry | None = None
+        hq.on_run_ended = self._on_run_ended
+        hq.on_run_changed = self.live_view.send
+        bus.subscribe(ServiceStopping, lambda _: self.live_view.close())
+
+    async def open(self, tasks: TaskRegistry) -> None:
+        """Start the maintenance of the tables and, if the service is a headquarters, listen for turrets."""
+        self._tasks = tasks
+        tasks.supervise("turrets-maintenance", self._maintenance.run)
+        if self._settings.hq:
+            await self._hq.open(tasks)
+            tasks.supervise("turrets-live", self.live_view.run)
+
+    async def close(self) -> None:
+        """Stop listening, and store what was received."""
+        self.live_view.close()
+        await self._hq.close()
+
+    async def fire(self, project: Project) -> RunDetails:
+        """Begin a run. Raises Conflict when one is active, or when the service is not a headquarters."""
+        if not self._settings.hq:
+            raise Conflict("this service is no headquarters; start it with --hq (smartmob serve --hq)")
+        async with self._beginning:
+            self._hq.check_free()
+            created = clock.now()
+            run = RunState(str(ids.uuid7()), project.config, "waiting", created)
+            await self._writer.insert_run(self._hq.name, run, project.raw, project.package)
+            self._hq.begin(RunRequested(run.id, project.config, created))
+        return await self.queries.details(run.id)
+
+    async def stop(self, ident: str, reason: str) -> RunDetails:
+        """Stop a run before its time; a run that has ended stays as it is. Raises NotFound."""
+        current = await self.queries.find(ident)
+        if current.is_active:
+            self._hq.stop(current.state.id, reason)
+        return await self.queries.details(ident)
+
+    async def delete(self, ident: str) -> None:
+        """Remove a run with its results. Raises NotFound, and Conflict while it is active."""
+        current = await self.queries.find(ident)
+        if current.state.state not in ENDED:
+            raise Conflict(f"run {ident} is {current.state.state}; stop it first")
+        await self._writer.delete_run(UUID(current.state.id))
+
+    async def watch(self, ident: str) -> AsyncIterator[LiveFrame]:
+        """Yield frames of a run until its end; the last one has its last state. Raises NotFound."""
+        current = await self.queries.find(ident)
+        if current.state.state not in ENDED:
+            async for frame in self.live_view.watch():
+                yield frame
+        else:
+            yield current.last_frame()
+
+    def turrets(self) -> TurretList:
+        """Return the ports of the headquarters, and the turrets that were heard lately."""
+        if not self._settings.hq:
+            return TurretList(None, self._hq.members())
+        orders, results, external = self._hq.ports
+        return TurretList(Ports(self._settings.hq_host, orders, results, external), self._hq.members())
+
+    def _on_run_ended(self, snapshot: RunSnapshot) -> None:
+        assert self._tasks is not None
+        self._tasks.start("turrets-summary", self._store_summary(snapshot))
+
+    async def _store_summary(self, snapshot: RunSnapshot) -> None:
+        try:
+            await self.reports.store_summary(snapshot.run.id)
+        except SmartmobError as error:
+            # The summary is computed again at each request for it.
+            log.warning("turrets.summary_failed", run=snapshot.run.id, reason=str(error))
+        finally:
+            self.live_view.finish(snapshot)

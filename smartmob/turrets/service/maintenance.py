@@ -1,0 +1,41 @@
+"""The maintenance of the tables of load tests: partitions for the next days, and the removal of old runs."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.runtime import clock
+from smartmob.turrets.store.writer import TurretsWriter
+
+log = structlog.get_logger()
+
+_MAINTENANCE_SECONDS = 3600.0
+
+
+class RunMaintenance:
+    """Removes runs that are older than `keep_days` (None: never), and makes partitions ahead."""
+
+    def __init__(self, writer: TurretsWriter, keep_days: float | None) -> None:
+        self._writer = writer
+        self._keep_days = keep_days
+
+    async def run(self) -> None:
+        """Maintain the tables each hour."""
+        while True:
+            try:
+                await self.maintain(clock.now())
+            except Unavailable as error:
+                log.warning("turrets.maintenance_failed", reason=str(error))
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
+
+    async def maintain(self, now: datetime) -> None:
+        """Make the partitions of the next days, and remove what is older than `keep_days`."""
+        await self._writer.make_partitions(now)
+        if self._keep_days is not None:
+            runs, partitions = await self._writer.expire(now - timedelta(days=self._keep_days))
+            if runs or partitions:
+                log.info("turrets.expired", runs=runs, partitions=partitions)

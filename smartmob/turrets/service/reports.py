@@ -1,0 +1,155 @@
+"""Summaries, time series and report pages of runs, computed from their slices."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import msgspec
+
+from smartmob.errors import Conflict
+from smartmob.kernel.runtime import clock
+from smartmob.turrets.host_load import HostLoadSource, loads_in_run
+from smartmob.turrets.hq.machine_events import RunState
+from smartmob.turrets.hq.reaggregation import reaggregate
+from smartmob.turrets.model import ENDED, Course, MachineLoad, Member, Summary
+from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.page import compare, render
+from smartmob.turrets.report.trust import judge
+from smartmob.turrets.service.queries import CurrentRun, RunQueries
+from smartmob.turrets.slices import TRANSACTION
+from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.writer import TurretsWriter
+
+_CACHED_COURSES_COUNT = 32
+
+
+class RunReports:
+    """Computes reports; `host_load` is None if nothing measures the load of hosts. Raises NotFound for an unknown run."""
+
+    def __init__(
+        self,
+        queries: RunQueries,
+        reader: TurretsReader,
+        writer: TurretsWriter,
+        host_load: HostLoadSource | None = None,
+    ) -> None:
+        self._host_load = host_load
+        self._queries = queries
+        self._reader = reader
+        self._writer = writer
+        # A report takes much memory, so one is computed at a time.
+        self._reporting = asyncio.Semaphore(1)
+        self._courses: dict[str, Course] = {}
+
+    async def summary(self, ident: str) -> Summary:
+        """Return the statistics of a run; of an active run, those so far."""
+        run = await self._queries.find(ident)
+        if run.state.state in ENDED:
+            stored = await self._stored_summary(run.uuid)
+            if stored is not None:
+                return stored
+        return (await self._compute(run))[0]
+
+    async def course(self, ident: str) -> Course:
+        """Return the transactions of a run over time; of an active run, those so far."""
+        run = await self._queries.find(ident)
+        cached = self._courses.get(run.state.id)
+        if cached is not None:
+            return cached
+        findings = await self._findings(run, TRANSACTION)
+        points = findings.timers[TRANSACTION].points if TRANSACTION in findings.timers else []
+        course = Course(id=run.state.id, started_at=run.state.started_at, points=points)
+        if run.state.state in ENDED:
+            if len(self._courses) >= _CACHED_COURSES_COUNT:
+                del self._courses[next(iter(self._courses))]
+            self._courses[run.state.id] = course
+        return course
+
+    async def report(self, ident: str, against: str | None = None) -> str:
+        """Return the report of a run as a page, or of two runs side by side."""
+        async with self._reporting:
+            runs = []
+            for each in (ident, against) if against is not None else (ident,):
+                run = await self._queries.find(each)
+                summary, findings = await self._compute(run)
+                health = await self._reader.health(run.uuid)
+                runs.append((summary, findings, [dict(row) for row in health]))
+            if len(runs) == 2:
+                return await asyncio.to_thread(compare, *runs)
+            return await asyncio.to_thread(render, *runs[0])
+
+    async def rebuild(self, ident: str) -> Summary:
+        """Make the slices of a run again from its single results, and its summary from the slices.
+
+        Raises Conflict while the run is active.
+        """
+        run = await self._queries.find(ident)
+        if run.state.state not in ENDED:
+            raise Conflict(f"run {ident} is {run.state.state}; wait for its end")
+        if run.state.started_at is not None:
+            await reaggregate(self._reader, self._writer, run.uuid, run.state.started_at)
+        self._courses.pop(run.state.id, None)
+        return await self.store_summary(ident)
+
+    async def store_summary(self, ident: str) -> Summary:
+        """Compute the summary of a run, store it and return it."""
+        run = await self._queries.find(ident)
+        summary, _ = await self._compute(run)
+        await self._writer.update_summary(run.uuid, msgspec.json.encode(summary))
+        return summary
+
+    async def _compute(self, run: CurrentRun) -> tuple[Summary, Findings]:
+        findings = await self._findings(run)
+        members = await self._queries.members(run)
+        return _summary(run, findings, members, await self._machine_loads(run.state, members)), findings
+
+    async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
+        """Return the findings of a run, or of one of its timers."""
+        findings = Findings(run.firing_seconds(), run.state.config.results_ts_interval)
+        async for slices in self._reader.slices(run.uuid, timer):
+            await asyncio.to_thread(findings.add, slices)
+        await asyncio.to_thread(findings.close)
+        return findings
+
+    async def _machine_loads(self, state: RunState, members: list[Member]) -> list[MachineLoad]:
+        """Return the load of machines while a run fired.
+
+        The samples of a machine may have expired; then its load is that of the stored summary.
+        """
+        if self._host_load is None or state.started_at is None:
+            return []
+        until = state.ceased_at or state.ended_at or clock.now()
+        loads = loads_in_run(await self._host_load.busy(state.started_at, until), members)
+        stored = await self._stored_summary(UUID(state.id))
+        hosts = {load.host for load in loads}
+        return [*loads, *(load for load in (stored.machines if stored else ()) if load.host not in hosts)]
+
+    async def _stored_summary(self, run: UUID) -> Summary | None:
+        stored = await self._reader.summary(run)
+        return None if stored is None else msgspec.json.decode(stored, type=Summary)
+
+
+def _summary(run: CurrentRun, findings: Findings, members: list[Member], machines: list[MachineLoad]) -> Summary:
+    state = run.state
+    own = findings.stats(TRANSACTION)
+    return Summary(
+        id=state.id,
+        name=state.config.name,
+        state=state.state,
+        reason=state.reason,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        duration=findings.duration,
+        interval=findings.interval,
+        transactions=own.count,
+        errors=own.errors,
+        rate=own.rate,
+        timers=findings.all_stats(),
+        intervals=findings.all_intervals(),
+        error_texts=findings.error_texts(),
+        turrets=members,
+        counters=run.counters,
+        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines),
+        machines=machines,
+    )
