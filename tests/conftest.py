@@ -110,6 +110,15 @@ async def _make_host_partitions(url: str) -> None:
     await database.close()
 
 
+@pytest.fixture(autouse=True)
+def _keep_umask() -> Iterator[None]:
+    """Restore the umask after a test: commands that run in the process of the tests make it private."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(name="database_url")
 async def _database_url(postgres_url: str) -> AsyncIterator[str]:
     """Return the URL of a database for the test, with all tables and no rows."""

@@ -28,7 +28,7 @@ from tests.acceptance.commands import kill_postgres, lay_database
 
 T = TypeVar("T")
 
-_SECONDS = 60.0
+_SECONDS = 300.0
 _SERVES = re.compile(r"(?:\w+=\S+ )*(?:smartmob serve|smartmob-agent)\b(?!.*(?:--help|--version))")
 
 

@@ -15,7 +15,7 @@ from smartmob.settings import environment
 from tests.acceptance.installed import programs
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)

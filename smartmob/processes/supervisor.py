@@ -32,7 +32,7 @@ _SHOWN_LINES = 10
 """Lines of output in the status of a process that failed or is in backoff."""
 
 
-class Prepare(Protocol):
+class PrepareProcess(Protocol):
     """The preparation, as a supervisor calls it."""
 
     async def __call__(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
@@ -49,7 +49,7 @@ class SupervisorDependencies:
 
     spawner: Spawner
     tasks: TaskRegistry
-    prepare: Prepare
+    prepare: PrepareProcess
     publish: Callable[[model.ProcessEvent], None]
     on_digest: Callable[[model.Definition], None]
 

@@ -35,7 +35,7 @@ class Load:
     async def further(self, count: int) -> None:
         """Wait until so many more metrics have been acknowledged."""
         goal = len(self.acknowledged) + count
-        async with asyncio.timeout(60), self._changed:
+        async with asyncio.timeout(300), self._changed:
             await self._changed.wait_for(lambda: len(self.acknowledged) >= goal)
 
 
@@ -45,7 +45,7 @@ async def under_load(url: str, senders: int = 16) -> AsyncIterator[Load]:
     load, numbers, ending = Load(), itertools.count(), asyncio.Event()
 
     async def send() -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
             while not ending.is_set():
                 name = f"m{next(numbers)}"
                 try:

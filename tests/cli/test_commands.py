@@ -42,7 +42,7 @@ class Caller:
         """Return exit code, output and errors."""
         stdin = asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE
         process = await self.start(*arguments, stdin=stdin)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             output, errors = await process.communicate(given)
         return process.returncode, output.decode(), errors.decode()
 

@@ -22,7 +22,7 @@ from tests.client.servers import Server, serving
 def _connection(server: Server) -> Iterator[client.ClientConnection]:
     """Return a connection that is made as the seed does it."""
     connection = client.add("127.0.0.1", port=server.port)
-    connection.connect(timeout=20)
+    connection.connect(timeout=300)
     yield connection
     connection.close()
 
@@ -32,7 +32,7 @@ def test_the_seeds_first_examples(server: Server) -> None:
     connection = client.add("127.0.0.1", port=server.port)
     with pytest.raises(AttributeError, match="become methods by connect"):
         connection.cwd()
-    connection.connect(timeout=20)
+    connection.connect(timeout=300)
     assert connection.os_info() == ["linux"]
     connection.close()
     with pytest.raises(ConnectionError, match="closed"):
@@ -99,7 +99,7 @@ def test_clearing_messages(connection: client.ClientConnection) -> None:
 
 def test_the_seeds_client_commands(connection: client.ClientConnection, tmp_path: Path) -> None:
     """`heartbeat`, `transfer`, and `server_methods` with signatures and documentation; `help` shows them."""
-    assert connection.heartbeat(timeout=10) is True
+    assert connection.heartbeat(timeout=300) is True
     (tmp_path / "a").write_bytes(b"content")
     connection.transfer(str(tmp_path / "a"), str(tmp_path / "new" / "b"))
     connection.fetch(str(tmp_path / "new" / "b"), tmp_path / "c")
@@ -119,7 +119,7 @@ def test_jobs_continue_after_a_disconnect(connection: client.ClientConnection) -
     connection.disconnect()
     with pytest.raises(ConnectionError, match="call connect first"):
         connection.cwd()
-    connection.connect(timeout=20)
+    connection.connect(timeout=300)
     connection.send_input(listener.id, "x")
     assert list(listener) == ["two\n"]
 
@@ -160,6 +160,6 @@ def test_gathered_output_is_bounded(connection: client.ClientConnection, monkeyp
 def test_close_all_closes_every_connection(server: Server) -> None:
     """The whole pool is closed at once."""
     made = [client.add(server.url) for _ in range(3)]
-    made[0].connect(timeout=20)
+    made[0].connect(timeout=300)
     client.close_all()
     assert client.connections() == []

@@ -34,7 +34,7 @@ async def test_cut_in_the_middle(wire: Wire, tmp_path: Path) -> None:
     """A transfer whose connection is cut goes on over the next one, and what arrives is whole."""
     data = os.urandom(8_000_000)
     (tmp_path / "src").write_bytes(data)
-    async with CommandClient(wire.url, timeout=10) as lab:
+    async with CommandClient(wire.url, timeout=300) as lab:
 
         def cut(done: int, total: int) -> None:
             if wire.connections < 3 and done > 3_000_000 * wire.connections:
@@ -52,7 +52,7 @@ async def test_the_next_attempt_of_a_killed_client_continues(lab: CommandClient,
     """The bytes that it sent are used by the next attempt, and no partial file appears under the final name."""
     data = os.urandom(3_000_000)
     (tmp_path / "src").write_bytes(data)
-    killed = CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=10)
+    killed = CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=300)
     await killed.connect()
     listener = killed.start("put", str(tmp_path / "there"), len(data))
     assert await listener.next() == {"offset": 0}

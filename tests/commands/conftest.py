@@ -23,7 +23,7 @@ async def _commands(database_url: str, tmp_path: Path) -> AsyncIterator[RunningF
 @pytest.fixture(name="lab")
 async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[Lab]:
     """Return a client's connection to a running service; its working directory is the test's own."""
-    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=10) as lab:
+    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=300) as lab:
         await lab.cd(str(tmp_path))
         yield lab
 

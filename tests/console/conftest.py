@@ -40,7 +40,7 @@ class Watched:
     async def goto(self, path: str) -> Page:
         """Open a page, and return it when it shows that it is connected."""
         await self.page.goto(self.base + path)
-        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=30_000)
+        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=300_000)
         return self.page
 
     def _on_message(self, message: Any) -> None:

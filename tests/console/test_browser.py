@@ -208,7 +208,7 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
         await page.get_by_role("button", name="Stop").click()
         await turret.until_told("stop")
 
-        await expect(page.locator("#summary")).to_contain_text("can it be trusted?", timeout=20_000)
+        await expect(page.locator("#summary")).to_contain_text("can it be trusted?", timeout=300_000)
         await expect(page.locator("#summary")).to_contain_text("did not go as planned: stopped by request")
         await expect(page.locator("#timers tbody tr")).to_have_count(2)
         for width in (1280, 400):

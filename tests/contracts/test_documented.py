@@ -95,7 +95,7 @@ def _rows(page: str) -> Iterator[list[str]]:
 
 @pytest.mark.long
 class TestReference:
-    """What the reference lists."""
+    """Completeness of the reference."""
 
     @pytest.mark.timeout(240)
     def test_it_can_be_built(self, built: Path) -> None:
@@ -205,7 +205,7 @@ def _logged() -> dict[str, set[str]]:
 
 
 class TestExamples:
-    """What pages and the folder of examples show."""
+    """Examples of the pages and of the folder `examples`."""
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
     def test_blocks_are_executed_or_say_why_not(self, page: Path) -> None:
@@ -237,7 +237,7 @@ class TestExamples:
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("page", sorted((ROOT / "examples").rglob("*.md")), ids=lambda page: page.parent.name)
     def test_the_folder_of_examples(self, page: Path) -> None:
-        """What the README of an example says is what happens."""
+        """The README of an example shows what its programs print."""
         run(page)
 
     @pytest.mark.interop

@@ -1,4 +1,4 @@
-"""What holds for every route: it is in the document, its errors have one shape, and no input is a bug."""
+"""Contracts of every route: it is documented, its errors have one shape, and no input causes an internal error."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def address(path: str, value: str) -> str:
 
 
 async def test_errors_have_one_shape(client: Any) -> None:
-    """Whatever a route refuses, it refuses as a problem with the id of the request, and nothing is a bug."""
+    """Each refusal is a problem document with the id of the request, and no input causes an internal error."""
     for method, path in ROUTES:
         for verb, value, data in ((method, "%00", b"{"), (method, "x", b"\xff"), ("PATCH", "x", b"")):
             url = f"http://127.0.0.1:{client.server.port}{address(path, value)}"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 MODEL = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 HEAD = ["What is tried", "What stops it", "Which test"]
 SHOWN = "try-list: …"
-"""What the introduction says instead of a name."""
+"""The placeholder of the introduction."""
 
 
 def _tables() -> list[list[list[str]]]:
@@ -65,7 +65,7 @@ def test_every_row_names_a_test_function() -> None:
 
 
 def test_no_row_comes_twice() -> None:
-    """What is tried at a surface, and what stops it, stands there once."""
+    """Each attack of a section has one row."""
     for table in _tables():
         tried = [row[0] for row in table]
         assert len(set(tried)) == len(tried), [name for name in tried if tried.count(name) > 1]

@@ -264,7 +264,7 @@ class Commands(RuleBasedStateMachine):
         binary=st.booleans(),
     )
     def mutate(self, of: int, sent: list[bytes], binary: bool) -> None:
-        """What is no message is answered, and the connection lives on."""
+        """A malformed message is answered with an error, and the connection stays open."""
         client = self.client(of)
         self.cost.allow(0.1 * len(sent))
         for message in sent:
@@ -274,7 +274,7 @@ class Commands(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), sent=messages(_STARTING, damage=False))
     def mutate_programs(self, of: int, sent: bytes) -> None:
-        """What is no program, or has no proper arguments, harms no other."""
+        """A call without a program or with wrong arguments affects no other call."""
         self.cost.allow(_PROGRAM_SECONDS)
         client = self.client(of)
         client.line.send(sent, TEXT if is_text(sent) else BINARY)
@@ -302,7 +302,7 @@ class Commands(RuleBasedStateMachine):
 
     @rule(data=BROKEN)
     def broken_frames(self, data: bytes) -> None:
-        """What is no frame, or not a whole one, ends that connection at most."""
+        """A malformed or incomplete frame ends at most its own connection."""
         line = WebSocket(self.target.port, "/commands")
         try:
             line.write(data)
@@ -314,7 +314,7 @@ class Commands(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3), part=st.integers(0, 60))
     def leave_in_the_middle(self, count: int, part: int) -> None:
-        """Who leaves does not wait for what was begun, and others do not wait for it."""
+        """A client can disconnect while its calls run, and no other client waits."""
         self.cost.allow(_PROGRAM_SECONDS * count)
         line = WebSocket(self.target.port, "/commands")
         call = {"type": "call", "id": 1, "name": "exec", "args": [["true"]]}
@@ -362,5 +362,5 @@ class Commands(RuleBasedStateMachine):
 
 
 def test_commands(service: Service) -> None:
-    """Whatever clients send: no stall, no growth, no error; programs and files that were acknowledged are there."""
+    """No input of clients causes a stall, growth of memory or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Commands(service), settings=settings(6, 12))

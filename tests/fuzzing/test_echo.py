@@ -156,7 +156,7 @@ class Echo(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), sent=st.lists(messages(_documents()), min_size=1, max_size=8), binary=st.booleans())
     def mutate(self, of: int, sent: list[bytes], binary: bool) -> None:
-        """What is no message is answered, and the connection lives on."""
+        """A malformed message is answered with an error, and the connection stays open."""
         line = self.line(of)
         for message in sent:
             self.cost.allow(0.1)  # another password costs its hash
@@ -179,7 +179,7 @@ class Echo(RuleBasedStateMachine):
 
     @rule(data=BROKEN)
     def broken_frames(self, data: bytes) -> None:
-        """What is no frame, or not a whole one, ends that connection at most."""
+        """A malformed or incomplete frame ends at most its own connection."""
         line = WebSocket(self.target.port, "/echo")
         try:
             line.write(data)
@@ -270,5 +270,5 @@ def _target(service: Service) -> Iterator[Service]:
 
 
 def test_echo(target: Service) -> None:
-    """Whatever machines send: no stall, no growth, no error; acknowledged samples are stored once."""
+    """No input of machines causes a stall, growth of memory or an internal error; acknowledged samples are stored once."""
     run_state_machine_as_test(lambda: Echo(target), settings=settings(10, 15))

@@ -69,7 +69,7 @@ _FRAMES = [
 
 
 class _Message:
-    """What the stock client's MSG holds."""
+    """The fields of MSG of a stock client."""
 
     def __init__(self) -> None:
         self.kind: Any = None
@@ -186,19 +186,19 @@ class Gateway(RuleBasedStateMachine):
 
     @rule(message=st.one_of(any_of(_VALID).flatmap(damaged), any_of(_WRONG), st.binary(max_size=200)))
     def mutate(self, message: bytes) -> None:
-        """What is no message of a stock client ends its own connection at most."""
+        """A message that no stock client sends ends at most its own connection."""
         self.cost.allow(_PROGRAM_SECONDS)
         peer = Peer(self.target.conplyent_port)
         self.spoil(peer, frame(message))
 
     @rule(data=st.one_of(any_of(_FRAMES), st.binary(max_size=100), damaged(frame(call("cwd")))))
     def broken_frames(self, data: bytes) -> None:
-        """What is no frame, or not a whole one, ends its own connection at most."""
+        """A malformed or incomplete frame ends at most its own connection."""
         self.spoil(Peer(self.target.conplyent_port), data)
 
     @rule(data=st.one_of(damaged(GREETING + READY), st.binary(max_size=100)))
     def broken_greeting(self, data: bytes) -> None:
-        """What is no greeting ends its own connection at most."""
+        """A malformed greeting ends at most its own connection."""
         with socket.create_connection(("127.0.0.1", self.target.conplyent_port), SECONDS) as line:
             line.sendall(data)
 
@@ -244,5 +244,5 @@ class Gateway(RuleBasedStateMachine):
 
 
 def test_gateway(service: Service) -> None:
-    """Whatever clients send: no stall, no growth, no error; programs and files that were acknowledged are there."""
+    """No input of clients causes a stall, growth of memory or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Gateway(service), settings=settings(5, 10))

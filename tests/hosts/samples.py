@@ -76,7 +76,7 @@ class Talk:
 
     async def hear(self) -> dict[str, Any]:
         """Return the next message."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(300):
             return dict(orjson.loads(await self.socket.receive_str()))
 
     async def ask(self, message: Any) -> dict[str, Any]:

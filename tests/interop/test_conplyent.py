@@ -29,7 +29,7 @@ def step(name: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...], di
 
 
 FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
-CONNECT = step("connect", timeout=20)
+CONNECT = step("connect", timeout=300)
 
 
 class ConplyentClient:
@@ -64,7 +64,7 @@ async def test_every_quick_command_works_as_on_conplyents_server(client: Conplye
     """The messages are the same."""
     home = client.commands.home
     steps = [
-        (step("heartbeat", timeout=20), True),
+        (step("heartbeat", timeout=300), True),
         (step("cd", str(home)), [str(home)]),
         (step("cwd"), [str(home)]),
         (step("mkdir", "a"), ["Created directory: a"]),

@@ -109,7 +109,7 @@ async def test_variables_override_each_other_in_the_documented_order(agent: Agen
 
 
 async def _until(console: Any, last: str) -> Any:
-    while (line := await console.receive_str(timeout=50)) != last:
+    while (line := await console.receive_str(timeout=300)) != last:
         yield line
 
 

@@ -89,7 +89,7 @@ async def test_a_line_without_an_end_is_split(agent: Agent) -> None:
     agent.files.gate.set()
     sizes: list[int] = []
     while sum(sizes) < 5 * 524288:
-        sizes.append(len(await console.receive_str(timeout=50)))
+        sizes.append(len(await console.receive_str(timeout=300)))
     assert sum(sizes) == 5 * 524288
     assert max(sizes) <= 1024 * 1024
 
@@ -136,7 +136,7 @@ class Raw:
         found: list[str] = []
         data = b""
         while not any(last in line for line in found[-1000:]):
-            data += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 20)
+            data += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 300)
             whole, data = texts_and_rest(data)
             found += whole
         return found

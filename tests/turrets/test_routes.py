@@ -143,9 +143,9 @@ class TestLive:
             frames = []
             for _ in range(3):
                 await turret.fire(*({"epoch": 9e12, "custom_timers": {"page": 0.1}} for _ in range(10)))
-                frames.append(orjson.loads((await socket.receive(timeout=20)).data))
+                frames.append(orjson.loads((await socket.receive(timeout=300)).data))
             while not any(frame["rate"] for frame in frames):
-                frames.append(orjson.loads((await socket.receive(timeout=20)).data))
+                frames.append(orjson.loads((await socket.receive(timeout=300)).data))
             await post(lab, f"/turret-runs/{run['id']}/stop")
             frames += [orjson.loads(message.data) async for message in socket]
         assert socket.close_code == aiohttp.WSCloseCode.OK
@@ -171,9 +171,9 @@ class TestLive:
         path = f"/turret-runs/{run['id']}/live"
         async with lab.ws_connect(path) as staying:
             async with lab.ws_connect(path) as leaving:
-                await leaving.receive(timeout=20)
+                await leaving.receive(timeout=300)
             for _ in range(2):
-                assert orjson.loads((await staying.receive(timeout=20)).data)["state"] == "waiting"
+                assert orjson.loads((await staying.receive(timeout=300)).data)["state"] == "waiting"
 
     async def test_a_plain_request_to_live_is_refused(self, lab: Any) -> None:
         """The answer is 426."""

@@ -54,7 +54,7 @@ class Credential:
     path: str
 
 
-class _Address:
+class _AddressState:
     """The state of one address: its token bucket, its refused credentials, and its running and waiting checks."""
 
     __slots__ = ("active", "attempts_left", "limit_logged", "refused", "updated_at", "waiting")
@@ -75,7 +75,7 @@ class AttemptLimit:
         self._limit = limit
         self.seconds = seconds
         self._key = secrets.token_bytes(32)
-        self._addresses: OrderedDict[str, _Address] = OrderedDict()
+        self._addresses: OrderedDict[str, _AddressState] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._waiting = 0
         self.refused = 0
@@ -126,7 +126,7 @@ class AttemptLimit:
             if entry is not None:
                 self._end(address, entry)
 
-    async def _begin(self, address: str, digest: bytes, credential: Credential) -> _Address | None:
+    async def _begin(self, address: str, digest: bytes, credential: Credential) -> _AddressState | None:
         """Wait until a check may begin; return its address, or None if the check does not count for one."""
         if self._is_remembered(address, digest) or not self._limit:
             return None
@@ -150,14 +150,14 @@ class AttemptLimit:
         entry.active += 1
         return entry
 
-    def _end(self, address: str, entry: _Address) -> None:
+    def _end(self, address: str, entry: _AddressState) -> None:
         entry.active -= 1
         self._wake(entry)
         idle = not (entry.active or entry.waiting or entry.refused) and self._left(entry) >= self._limit
         if idle and self._addresses.get(address) is entry:
             del self._addresses[address]
 
-    def _wake(self, entry: _Address) -> None:
+    def _wake(self, entry: _AddressState) -> None:
         left = int(self._left(entry))
         free = left - entry.active if left else len(entry.waiting)
         while entry.waiting and free > 0:
@@ -166,7 +166,7 @@ class AttemptLimit:
                 turn.set_result(None)
                 free -= 1
 
-    def _check_limit(self, entry: _Address, credential: Credential) -> int:
+    def _check_limit(self, entry: _AddressState, credential: Credential) -> int:
         """Return the number of attempts that an address has left; raises TooManyTries if there is none."""
         left = self._left(entry)
         if not self._limit or left >= 1.0:
@@ -180,7 +180,7 @@ class AttemptLimit:
             )
         raise TooManyTries(retry_after=wait)
 
-    def _left(self, entry: _Address) -> float:
+    def _left(self, entry: _AddressState) -> float:
         """Refill the token bucket of an address for the time since its last update; return its content."""
         now = self.seconds()
         refill = (now - entry.updated_at) * self._limit / _WINDOW_SECONDS
@@ -218,10 +218,10 @@ class AttemptLimit:
         entry = self._addresses.get(address)
         return entry is not None and digest in entry.refused
 
-    def _entry(self, address: str) -> _Address:
+    def _entry(self, address: str) -> _AddressState:
         entry = self._addresses.get(address)
         if entry is None:
-            entry = self._addresses[address] = _Address(float(self._limit), self.seconds())
+            entry = self._addresses[address] = _AddressState(float(self._limit), self.seconds())
             if len(self._addresses) > MAX_ADDRESSES:
                 idle = (key for key, other in self._addresses.items() if not other.active and other is not entry)
                 self._addresses.pop(next(idle, next(iter(self._addresses))))

@@ -25,7 +25,7 @@ _CACHED_COURSES_COUNT = 32
 
 
 class RunReports:
-    """Computes reports; `host_load` is None if nothing measures the load of hosts. Raises NotFound for an unknown run."""
+    """Computes reports; `host_load` is None if nothing measures the load of hosts. Raises NotFound for unknown runs."""
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class Peer:
 
     async def disconnected(self) -> bool:
         """Return whether the server has closed the connection."""
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(300):
             try:
                 while await self._reader.read(65536):
                     pass

@@ -15,7 +15,7 @@ CLOSED = (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 async def ended(socket: Any) -> None:
     """Wait until the server has closed the connection."""
-    while (await socket.receive(timeout=20)).type not in CLOSED:
+    while (await socket.receive(timeout=300)).type not in CLOSED:
         pass
 
 

@@ -47,7 +47,7 @@ class Service:
     async def run(self, statement: str, role: str = "smartmob") -> Any:
         """Return the first value of a statement."""
         address = {"host": self.address.host, "database": self.address.database}
-        connection = await asyncpg.connect(user=role, timeout=20, **address)
+        connection = await asyncpg.connect(user=role, timeout=300, **address)
         try:
             return await connection.fetchval(statement)
         finally:

@@ -99,4 +99,4 @@ async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: Postgres
 
     watchdog.release()
 
-    await asyncio.wait_for(waiting, 30)
+    await asyncio.wait_for(waiting, 300)

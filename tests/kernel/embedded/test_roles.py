@@ -76,7 +76,7 @@ async def _earlier(home: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def _connected(host: str, role: str, database: str = "smartmob") -> Any:
-    return await asyncpg.connect(host=host, user=role, database=database, timeout=20)
+    return await asyncpg.connect(host=host, user=role, database=database, timeout=300)
 
 
 async def _check(host: str) -> None:

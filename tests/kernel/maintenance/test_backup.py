@@ -95,7 +95,7 @@ async def test_writing_goes_on_while_a_backup_is_made(
 
     loop = asyncio.get_running_loop()
     copying = asyncio.create_task(dump(target, None, Slow(), _unseen))
-    await asyncio.wait_for(holding.wait(), 30)
+    await asyncio.wait_for(holding.wait(), 300)
     maker = await asyncpg.connect(database_url)
     later = await filled.fetchval("SELECT now() + interval '30 days'")
     making = asyncio.create_task(Partitions().ensure_ahead(maker, later))

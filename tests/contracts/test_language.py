@@ -1,0 +1,182 @@
+"""Contracts on words: names and sentences use the terms of the field, and numbers tell their unit."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "smartmob"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PAGES = sorted(
+    [
+        *(ROOT / "docs").rglob("*.md"),
+        *(each for each in ROOT.glob("*.md") if each.name != "CHANGES.md"),
+        ROOT / "benchmarks" / "README.md",
+    ]
+)
+
+RETIRED_NAMES = {
+    *("nursery", "brand", "brands", "bury", "buried", "born", "house", "room", "rooms", "face", "guests", "visitor"),
+    *("entrance", "battery", "guns", "shots", "rehearse", "rehearsal", "rehearsed", "happening", "surroundings"),
+    *("amend", "forever", "judgement", "occasion", "occasions", "upkeep", "mend", "mended"),
+}
+"""Words that names may not contain: each had a meaning of its own here that no other program gives it."""
+
+ALLOWED_NAMES = {
+    "room": "space for more data: in names of flow control",
+}
+
+RETIRED_PHRASES = {
+    r"\bfor ever\b": "say how long, or drop it",
+    r"\bmend(s|ed|ing)?\b": "fix, correct, repair",
+    r"(?<!`)\bnobody\b(?!`)(?! reads the data)": "name who: no client, no user, no test",
+    r"\bthe nursery\b": "the process spawner",
+    r"\bthe house\b": "the dependencies, or the code base",
+    r"\b(the|a|each|every) rooms?\b(?! (for|left|again))": "feature",
+    r"\bwhat it is given\b": "its arguments",
+    r"\btake[sn]? note\b": "record",
+}
+
+HEADLESS = re.compile(r"(Who|Whom|Whose|What|Where|How|Of whom|For whom|For who|To whom|Whether|Whoever|That which)\b")
+
+UNITS = re.compile(
+    r"(SECONDS?|MINUTES?|HOURS?|DAYS?|MS|NS|BYTES?|KB|MB|GB|CHARACTERS?|CHARS|ROWS?|LINES?|LEVELS?|FILES?|PERCENT|PORT|"
+    r"BITS?|HZ|ROUNDS?|COUNT|ITEMS?|CONNECTIONS?|MESSAGES?|SAMPLES?|POINTS?|TRIES|WIDTH|HEIGHT|PIXELS|VERSION|STATUS|CODE|FLAGS?)(_|$)"
+)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of what has a docstring, with the docstrings."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", "module"), text
+
+
+def _comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the comments of a file with their line numbers."""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of an identifier, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+def _names(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the names that a file defines, with their lines."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def _retired(text: str) -> list[str]:
+    """Return the retired phrases of a text, each with its advice."""
+    found = {phrase: re.search(phrase, text, re.IGNORECASE) for phrase in RETIRED_PHRASES}
+    return [f"{match[0]!r}: {RETIRED_PHRASES[phrase]}" for phrase, match in found.items() if match]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_names_use_no_retired_words(path: Path) -> None:
+    """No module, class, function, argument or variable has a word that was replaced by the field's term."""
+    names = [(0, path.stem), *_names(path)]
+    found = [(line, name) for line, name in names if _words(name) & (RETIRED_NAMES - set(ALLOWED_NAMES))]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=_name)
+def test_sentences_in_code_are_plain(path: Path) -> None:
+    """Docstrings begin with a thing or a verb, and neither they nor comments use retired phrases."""
+    wrong = [f"{name}: {text.splitlines()[0]}" for name, text in _docstrings(path) if HEADLESS.match(text)]
+    wrong += [f"{name}: {each}" for name, text in _docstrings(path) for each in _retired(text)]
+    wrong += [f"line {line}: {each}" for line, text in _comments(path) for each in _retired(text)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_pages_are_plain(path: Path) -> None:
+    """Pages use no retired phrases; the column "Before" of the examples in CONTRIBUTING is left out."""
+    text = path.read_text(encoding="utf-8")
+    if path.name == "CONTRIBUTING.md":
+        text = re.sub(r"(?m)^\| [^|]+\. \|", "", text)
+    assert [f"{number}: {each}" for number, line in enumerate(text.splitlines(), 1) for each in _retired(line)] == []
+
+
+def test_class_names_are_unique_within_a_feature() -> None:
+    """A class name has one meaning in a feature."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in SOURCES:
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places[path.relative_to(PACKAGE).parts[0], node.name.lstrip("_")].append(_name(path))
+    assert {key: where for key, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_numbers_tell_their_unit(path: Path) -> None:
+    """A numeric constant has its unit in its name, or a comment beside or above it, or a docstring below."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tree, wrong = _tree(path), []
+    for number, node in enumerate(tree.body):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not _is_number(node.value):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        following = tree.body[number + 1] if number + 1 < len(tree.body) else None
+        described = (
+            "#" in lines[node.lineno - 1]
+            or lines[node.lineno - 2].startswith("#")
+            or (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
+        )
+        if isinstance(target, ast.Name) and not described and not UNITS.search(target.id.upper()):
+            wrong.append(target.id)
+    assert wrong == []
+
+
+def _is_number(node: ast.expr | None) -> bool:
+    """Return whether an expression is a number, or arithmetic on numbers."""
+    if isinstance(node, ast.BinOp):
+        return _is_number(node.left) and _is_number(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return _is_number(node.operand)
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_calls_pass_no_starred_literals(path: Path) -> None:
+    """Arguments stand by themselves or by name: `f(*(1, 2), x=3)` hides which argument is which."""
+    found = [
+        node.lineno
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call)
+        for argument in node.args
+        if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple | ast.List)
+    ]
+    assert found == []
