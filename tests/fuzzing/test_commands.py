@@ -362,5 +362,5 @@ class Commands(RuleBasedStateMachine):
 
 
 def test_commands(service: Service) -> None:
-    """No input of clients causes a stall, growth of memory or an internal error; acknowledged programs and files exist."""
+    """No input of clients causes a stall, memory growth or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Commands(service), settings=settings(6, 12))

@@ -191,7 +191,7 @@ class Echo(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 20), part=st.integers(0, 60))
     def leave_in_the_middle(self, count: int, part: int) -> None:
-        """Samples whose answers nobody waits for are stored once or not at all."""
+        """Samples whose client leaves before the answer are stored once or not at all."""
         line = WebSocket(self.target.port, "/echo")
         data = frame(TEXT, json.dumps({"type": "HELLO"}).encode())
         for _ in range(count):
@@ -270,5 +270,5 @@ def _target(service: Service) -> Iterator[Service]:
 
 
 def test_echo(target: Service) -> None:
-    """No input of machines causes a stall, growth of memory or an internal error; acknowledged samples are stored once."""
+    """No input of machines causes a stall, memory growth or an internal error; acknowledged samples are stored once."""
     run_state_machine_as_test(lambda: Echo(target), settings=settings(10, 15))

@@ -244,5 +244,5 @@ class Gateway(RuleBasedStateMachine):
 
 
 def test_gateway(service: Service) -> None:
-    """No input of clients causes a stall, growth of memory or an internal error; acknowledged programs and files exist."""
+    """No input of clients causes a stall, memory growth or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Gateway(service), settings=settings(5, 10))

@@ -150,5 +150,5 @@ def _turret(service: Service) -> Iterator[Turret]:
 
 
 def test_headquarters(turret: Turret, fuzzed_url: str) -> None:
-    """No input of strangers causes a stall, growth of memory or a dead task; results of an honest turret are stored once."""
+    """No input of strangers causes a stall, memory growth or a dead task; honest results are stored once."""
     run_state_machine_as_test(lambda: Headquarters(turret, fuzzed_url), settings=settings(5, 10))
