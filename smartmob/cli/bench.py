@@ -14,7 +14,7 @@ import msgspec
 import orjson
 import psutil
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.serve import check_installed
 from smartmob.cli.server_options import as_json
 from smartmob.cli.temporary_service import trial
@@ -52,16 +52,16 @@ def command(seconds: float, as_json: bool) -> None:
     with trial("bench") as service:
         found = [_disk(service.folder, min(seconds, 2.0)), *asyncio.run(_measure(service.url, seconds))]
     if as_json:
-        output.print_json({"busy_before": busy, "measured": msgspec.to_builtins(found)})
+        printing.print_json({"busy_before": busy, "measured": msgspec.to_builtins(found)})
     else:
         rows = ((one.what, f"{one.per_second:,.0f}", _ms(one.p50_ms), _ms(one.p99_ms)) for one in found)
-        output.print_table("", ("What", ">A second", ">p50", ">p99"), rows)
+        printing.print_table("", ("What", ">A second", ">p50", ">p99"), rows)
     if busy > _BUSY_PERCENT:
-        output.say(f"{busy:.0f}% of the processors were busy with something else before. Repeat it on a quiet machine.")
+        printing.say(f"{busy:.0f}% of the processors were busy with something else. Repeat it on a quiet machine.")
 
 
 def _ms(milliseconds: float | None) -> str:
-    return output.NOTHING if milliseconds is None else f"{milliseconds:.2f} ms"
+    return printing.NOTHING if milliseconds is None else f"{milliseconds:.2f} ms"
 
 
 def _disk(folder: Path, seconds: float) -> Measurement:

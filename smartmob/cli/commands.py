@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.server_options import with_rest_client, with_server_options
 from smartmob.client import safe_paths, transfer
 from smartmob.client.command_client import CommandClient
@@ -105,7 +105,7 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
         await group.aclose()
     for result in results.values():
         if not result.good:
-            output.say(f"{result.host}: {_ending(result)}")
+            printing.say(f"{result.host}: {_ending(result)}")
     return max((_exit_code(result.exit_code) for result in results.values()), default=0)
 
 
@@ -167,21 +167,21 @@ class _Attachment:
                     self._listener.cancel()
                     raise
         self._listener.cancel()
-        output.say(f"Job {self._listener.id} goes on. Come back with: smartmob output {self._listener.id} -f")
+        printing.say(f"Job {self._listener.id} goes on. Come back with: smartmob output {self._listener.id} -f")
         return _INTERRUPTED_CODE
 
     async def _show(self) -> int:
         async for message in self._listener:
             if isinstance(message, BaseException):
-                output.say(f"smartmob: {message}")
+                printing.say(f"smartmob: {message}")
             else:
                 sys.stdout.buffer.write(_output(message))
                 sys.stdout.buffer.flush()
         for first, last in self._listener.gaps:
-            output.say(f"smartmob: {last - first} bytes of output were no longer stored")
+            printing.say(f"smartmob: {last - first} bytes of output were no longer stored")
         ended = self._listener.ended
         if ended is not None and ended.state == "timed out":
-            output.say("smartmob: the time limit was reached")
+            printing.say("smartmob: the time limit was reached")
         return _exit_code(self._listener.exit_code)
 
     def _call(self, name: str, *args: Any) -> None:
@@ -234,21 +234,21 @@ async def jobs_command(rest: RestClient, state: str | None, limit: int, as_json:
     asked = {"limit": limit, **({"state": state} if state else {})}
     found = (await rest.get("/jobs", **asked))["jobs"]
     if as_json:
-        output.print_json(found)
+        printing.print_json(found)
         return
     rows = (
         (
             job["id"],
             job["state"],
             job["exit_code"],
-            output.local_time(job["started_at"]),
+            printing.local_time(job["started_at"]),
             job["output_bytes"],
             job["client"],
             " ".join(job["argv"]),
         )
         for job in found
     )
-    output.print_table("Jobs", (">Job", "State", ">Code", "Began", ">Bytes", "Client", "Command"), rows)
+    printing.print_table("Jobs", (">Job", "State", ">Code", "Began", ">Bytes", "Client", "Command"), rows)
 
 
 @click.command("output")
@@ -279,7 +279,7 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         listener = client.start("kill", job) if name is None else client.start("signal", job, name)
         said = await listener.output()
-    output.say("\n".join(str(line) for line in said))
+    printing.say("\n".join(str(line) for line in said))
     return 1 if listener.exit_code else 0
 
 
@@ -322,7 +322,7 @@ async def _send(client: CommandClient, src: Path, dest: str) -> None:
     if dest.endswith("/") or dest in (".", ".."):
         dest = f"{dest.rstrip('/')}/{src.resolve().name}"
     total = sum(path.stat().st_size for path, _ in files)
-    with output.transfer() as bars:
+    with printing.transfer() as bars:
         task = bars.add_task(src.name, total=total)
         before = 0
         for path, inner in files:
@@ -348,8 +348,8 @@ async def _fetch(client: CommandClient, src: str, dest: Path) -> None:
     if dest.is_dir() and name != "..":
         dest = dest / name
     files = list(_listed(listed, src, dest))
-    with output.transfer() as bars:
-        task = bars.add_task(output.printable(name), total=sum(size for _, _, size in files))
+    with printing.transfer() as bars:
+        task = bars.add_task(printing.printable(name), total=sum(size for _, _, size in files))
         before = 0
         for origin, target, size in files:
             await transfer.download(client, origin, target, _progress(bars, task, before), size)

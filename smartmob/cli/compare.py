@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from smartmob.cli import output, verdict_formats
+from smartmob.cli import printing, verdict_formats
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
@@ -75,7 +75,7 @@ async def command(
             raise SettingsError(str(error)) from None
         raise
     if as_json or form == "json":
-        output.print_json(found)
+        printing.print_json(found)
     elif form == "markdown":
         click.echo(verdict_formats.markdown(found), nl=False)
     elif form == "junit":
@@ -88,27 +88,27 @@ async def command(
 def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     """Print the verdict, the tests that are not only noise, and notes on the load of the machine."""
     colour = _COLOURS.get(found["verdict"], "bold")
-    lines = [output.plain(f"{found['verdict']}: {found['explanation']}", colour)]
+    lines = [printing.plain(f"{found['verdict']}: {found['explanation']}", colour)]
     rows = [row for row in found["items"] if everything or row["verdict"] != "noise"]
     if rows:
-        output.print_table(
+        printing.print_table(
             verdict_formats.title(found),
             ("Verdict", "Test", ">Base", ">Head", ">Usual", ">Change", ">Noise", "Reason"),
             (_cells(row, found["unit"]) for row in rows),
         )
     else:
-        lines.insert(0, output.plain(verdict_formats.title(found), "bold"))
-    lines += [output.plain(note) for note in verdict_formats.notes(found)]
+        lines.insert(0, printing.plain(verdict_formats.title(found), "bold"))
+    lines += [printing.plain(note) for note in verdict_formats.notes(found)]
     hidden = found["counts"]["noise"]
     if hidden and not everything:
-        lines.append(output.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
-    output.print_lines(lines)
+        lines.append(printing.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
+    printing.print_lines(lines)
 
 
 def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:
     values = (verdict_formats.value(row[name], unit) for name in ("base", "head", "level"))
     return (
-        output.plain(row["verdict"], _COLOURS.get(row["verdict"], "")),
+        printing.plain(row["verdict"], _COLOURS.get(row["verdict"], "")),
         *(verdict_formats.test_name(row), *values, verdict_formats.change(row), verdict_formats.noise(row)),
         cast(str, row["reason"]),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.serve import flag
 from smartmob.cli.server_options import as_json
 from smartmob.errors import SettingsError
@@ -88,7 +88,7 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
             await connection.close()
         good = not status.missing and status.wrong is None
         if as_json:
-            output.print_json({"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)})
+            printing.print_json({"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)})
         else:
             _print_status(place, status)
         return 0 if good else 1
@@ -101,24 +101,24 @@ def _print_status(place: Any, status: Any) -> None:
     missing = f", missing: {', '.join(status.missing)} (smartmob db migrate)" if status.missing else ""
     last = "none that was made by smartmob db dump"
     if backup is not None:
-        when = output.local_time(backup.at.isoformat())
-        last = f"{when}, {output.size(backup.bytes)}, {backup.path}"
-    output.print_table(
+        when = printing.local_time(backup.at.isoformat())
+        last = f"{when}, {printing.size(backup.bytes)}, {backup.path}"
+    printing.print_table(
         "",
         ("", ""),
         (
             ("database", f"{place.name}{embedded}"),
             ("PostgreSQL", status.server),
-            ("size", output.size(status.bytes)),
+            ("size", printing.size(status.bytes)),
             ("migrations", f"{status.applied} applied{missing}"),
             *((("not usable", status.wrong),) if status.wrong else ()),
             ("last backup", last),
         ),
     )
     rows = (
-        (table.name, f"{table.rows:,}", output.size(table.bytes), table.partitions or "") for table in status.tables
+        (table.name, f"{table.rows:,}", printing.size(table.bytes), table.partitions or "") for table in status.tables
     )
-    output.print_table("\nTables", ("Table", ">Rows, about", ">Size", ">Partitions"), rows)
+    printing.print_table("\nTables", ("Table", ">Rows, about", ">Size", ">Partitions"), rows)
 
 
 @command.command("migrate")
@@ -138,10 +138,10 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
         finally:
             await connection.close()
         if as_json:
-            output.print_json({"applied": done, "migrations": len(place.migrations)})
+            printing.print_json({"applied": done, "migrations": len(place.migrations)})
         else:
             said = f"{done} migrations applied" if done else "nothing to do"
-            output.say(f"{said}: all {len(place.migrations)} are in {place.name}")
+            printing.say(f"{said}: all {len(place.migrations)} are in {place.name}")
 
     return _run(config, flags, use, make=True)
 
@@ -163,7 +163,7 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
     path = None if file == "-" else Path(file or f"smartmob-{clock.local(clock.now()):%Y%m%d-%H%M%S}.dump")
 
     async def use(place: Any) -> None:
-        with output.progress() as bar:
+        with printing.progress() as bar:
             task = bar.add_task("looking", total=None)
             sizes, total = await _sizes(place, tables)
             bar.update(task, total=total)
@@ -172,14 +172,14 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
             def show(table: str, written: int) -> None:
                 seen.add(table)
                 done = sum(sizes.get(name, 0) for name in seen if name != table)
-                bar.update(task, completed=done, description=f"{table or 'structure'} ({output.size(written)})")
+                bar.update(task, completed=done, description=f"{table or 'structure'} ({printing.size(written)})")
 
             made = await backup.dump(place, path, sys.stdout.buffer, show)
             bar.update(task, completed=total, description="done")
         if as_json:
-            output.print_json(msgspec.to_builtins(made))
+            printing.print_json(msgspec.to_builtins(made))
         else:
-            output.say(f"{made.path}: {output.size(made.bytes)}, SHA-256 {made.sha256}")
+            printing.say(f"{made.path}: {printing.size(made.bytes)}, SHA-256 {made.sha256}")
 
     return _run(config, flags, use)
 
@@ -210,7 +210,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     from smartmob.kernel.maintenance import restore
 
     async def use(place: Any) -> None:
-        with output.progress() as bar:
+        with printing.progress() as bar:
             task = bar.add_task("checking", total=None)
             done = await restore.restore(
                 place,
@@ -221,10 +221,10 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
             )
             bar.update(task, total=1, completed=1, description="done")
         if as_json:
-            output.print_json(dataclasses.asdict(done))
+            printing.print_json(dataclasses.asdict(done))
         else:
             replaced = f" in place of {done.replaced} tables that were there" if done.replaced else ""
-            output.say(f"restored {done.rows:,} rows of {done.tables} tables into {place.name}{replaced}")
+            printing.say(f"restored {done.rows:,} rows of {done.tables} tables into {place.name}{replaced}")
 
     return _run(config, flags, use, make=True)
 
@@ -243,7 +243,7 @@ def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
         connection = await place.database.connect()
         try:
             before = await tables.tables(connection, place.migrations)
-            with output.progress() as bar:
+            with printing.progress() as bar:
                 task = bar.add_task("", total=len(before))
                 for table in before:
                     bar.update(task, description=table.name)
@@ -260,9 +260,9 @@ def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 def _print_vacuumed(before: Sequence[Any], after: dict[str, Any], as_json: bool) -> None:
     pairs = [(table, after[table.name]) for table in before if table.name in after]
     if as_json:
-        output.print_json(
+        printing.print_json(
             [{"table": a.name, "rows": b.rows, "bytes_before": a.bytes, "bytes": b.bytes} for a, b in pairs]
         )
         return
-    rows = ((a.name, f"{b.rows:,}", output.size(a.bytes), output.size(b.bytes)) for a, b in pairs)
-    output.print_table("Vacuumed", ("Table", ">Rows, about", ">Size before", ">Size"), rows)
+    rows = ((a.name, f"{b.rows:,}", printing.size(a.bytes), printing.size(b.bytes)) for a, b in pairs)
+    printing.print_table("Vacuumed", ("Table", ">Rows, about", ">Size before", ">Size"), rows)

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import platformdirs
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli import tests as tests_command
 from smartmob.cli.serve import check_installed
 from smartmob.cli.temporary_service import trial
@@ -35,20 +35,20 @@ def command(keep: bool) -> None:
     python = _plugin_environment()
     with trial("demo") as service:
         url = service.url
-        output.say(f"The service answers at {url}")
+        printing.say(f"The service answers at {url}")
         with resources.as_file(resources.files("smartmob.cli") / "demo_suite") as suite:
             shutil.copytree(suite, copy := service.folder / "suite")
         _run_suite(python, url, copy, "--tag", "how=plain")
         _run_suite(python, url, copy, "--tag", "how=parallel", "-n", "2")
-        output.say("")
+        printing.say("")
         _show(url)
-        output.say(
+        printing.say(
             f"\nThat was the plugin as it is: pytest --remote-server {url} --no-db"
             "\nNext: `smartmob serve`, the same with your own suite, then `smartmob tests ls`."
             "\nIn a browser, while that service runs: http://127.0.0.1:8080"
         )
         if keep:
-            output.say(f"The service goes on at {url}; CTRL-C ends it.")
+            printing.say(f"The service goes on at {url}; CTRL-C ends it.")
             service.process.wait()
 
 
@@ -58,7 +58,7 @@ def _plugin_environment() -> Path:
     folder = Path(platformdirs.user_cache_path("smartmob")) / f"demo-{name}"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        output.say(f"Installing {', '.join(REQUIREMENTS)} into {folder} (the first time only)")
+        printing.say(f"Installing {', '.join(REQUIREMENTS)} into {folder} (the first time only)")
         venv.create(folder, with_pip=True, clear=True)
         installed = subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS], check=False

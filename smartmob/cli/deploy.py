@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import command_line
 from smartmob.client.http import RestClient
@@ -152,7 +152,7 @@ async def deployed(
         try:
             await _create(processes, config.parent, temporary, required)
             await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
-            output.say(f"Ready: {', '.join(map(str, processes))}")
+            printing.say(f"Ready: {', '.join(map(str, processes))}")
             yield Deployment(folder, await asyncio.to_thread(_waiting_for, config, number, temporary), number)
         finally:
             await _remove(processes)
@@ -278,6 +278,6 @@ async def _remove(processes: Sequence[_Process]) -> None:
         except RemoteError as error:
             if error.status != 404:
                 way = command_line(process.rest, "stop", "--remove", process.slug)
-                output.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
+                printing.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
 
     await asyncio.gather(*map(remove, processes))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.db import settings_of
 from smartmob.cli.serve import with_settings
 from smartmob.cli.server_options import as_json
@@ -53,7 +53,7 @@ def command(server: str | None, config: Path | None, as_json: bool, **flags: Any
     finally:
         logs.close()
     if as_json:
-        output.print_json(msgspec.to_builtins(found))
+        printing.print_json(msgspec.to_builtins(found))
     else:
         _print(found)
     return 1 if any(finding.level == "bad" for finding in found) else 0
@@ -79,8 +79,8 @@ def _turret_keys(path: Path) -> Any:
 
 
 def _print(found: list[Any]) -> None:
-    rows = ((output.plain(one.level, _STYLES[one.level]), one.name, one.said) for one in found)
-    output.print_table("", ("", "Check", "Found"), rows)
+    rows = ((printing.plain(one.level, _STYLES[one.level]), one.name, one.said) for one in found)
+    printing.print_table("", ("", "Check", "Found"), rows)
     advised = [one for one in found if one.advice]
     for one in advised:
-        output.say(f"\n{one.name}: {one.advice}")
+        printing.say(f"\n{one.name}: {one.advice}")

@@ -17,7 +17,7 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import output, output_files, thresholds
+from smartmob.cli import output_files, printing, thresholds
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.run_display import RunDisplay
@@ -85,7 +85,7 @@ async def fire(
         run = await _request_run(rest, project, config_file)
         await _warn_of_ports(rest, run["config"])
         if no_wait:
-            click.echo(output.printable(str(run["id"])))
+            click.echo(printing.printable(str(run["id"])))
             return
         state = await _follow(rest, _ident(run))
     await _show_result(rest, _ident(run), state, limits, target, as_json)
@@ -106,7 +106,7 @@ async def _show_result(
     if target is not None:
         await _save(rest, f"{RUNS}/{run}/report", target)
     if as_json:
-        output.print_json(summary)
+        printing.print_json(summary)
     else:
         print_summary(summary)
     violations = [text for limit in limits if (text := limit.violation(summary)) is not None]
@@ -152,8 +152,8 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
             writer.writerow([csv_cells.guarded(cell) for cell in (*(result[key] for key in _KEYS), *given)])
             rows += 1
     if not rows and summary["transactions"]:
-        output.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
-    output.say(f"{target}: {rows} results")
+        printing.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
+    printing.say(f"{target}: {rows} results")
 
 
 @click.command("rebuild-results")
@@ -165,7 +165,7 @@ async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> No
     """Compute the summary of RUN again from its stored results, and write its report."""
     run = await _find(rest, run)
     summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
-    output.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
+    printing.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
 
 
@@ -198,7 +198,7 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
     there = (await rest.get("/turrets"))["headquarters"]
     for key in ("publish_port", "rc_port"):
         if there is not None and config.get(key) is not None and config[key] != there[key]:
-            output.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
+            printing.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
 async def _follow(rest: RestClient, run: str) -> str:
@@ -215,7 +215,7 @@ async def _follow(rest: RestClient, run: str) -> str:
                         return str(frame["state"])
                     if interrupted.is_set():
                         interrupted.clear()
-                        output.say("stopping; once more to leave without waiting")
+                        printing.say("stopping; once more to leave without waiting")
                         await rest.post(f"{path}/stop", {})
             except http.ConnectionBroken:
                 # The service may have been restarted; the run continues.
@@ -260,30 +260,30 @@ async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None
     with output_files.replacing(target) as file:
         async for chunk in rest.chunks(path, "text/html", max_bytes=LIMITS.report_bytes, query=query):
             file.write(chunk)
-    output.say(f"{target} is written")
+    printing.say(f"{target} is written")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """Print the statistics of a run, its errors, and the doubts about its validity."""
     title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
-    output.print_table(
+    printing.print_table(
         f"{title}, {summary['rate']:,.1f}/s",
         ("Timer", ">Count", ">Errors", ">Min", ">Avg", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">Max", ">Stdev"),
         (
             (
-                *(name, f"{row['count']:,}", f"{row['errors']:,}", *map(output.seconds, (row["min"], row["avg"]))),
-                *(output.seconds(row["percentiles"].get(share)) for share in ("50", "90", "95", "99", "99.9")),
-                *map(output.seconds, (row["max"], row["stdev"])),
+                *(name, f"{row['count']:,}", f"{row['errors']:,}", *map(printing.seconds, (row["min"], row["avg"]))),
+                *(printing.seconds(row["percentiles"].get(share)) for share in ("50", "90", "95", "99", "99.9")),
+                *map(printing.seconds, (row["max"], row["stdev"])),
             )
             for name, row in summary["timers"].items()
         ),
     )
     if summary["error_texts"]:
         rows = ((f"{error['count']:,}", error["text"]) for error in summary["error_texts"][:10])
-        output.print_table("Errors", (">Count", "Error"), rows)
+        printing.print_table("Errors", (">Count", "Error"), rows)
     trust = summary["trust"]
     if trust["doubts"]:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
-        output.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
+        printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
         click.echo("Can this run be trusted? Yes: nothing speaks against it.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.server_options import command_line
 from smartmob.client.http import RestClient
@@ -108,4 +108,4 @@ class OutputFollower:
 
     def _report(self, text: str) -> None:
         self._printer.flush()
-        output.say(text)
+        printing.say(text)

@@ -12,7 +12,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
@@ -41,9 +41,9 @@ async def ls(rest: RestClient, as_json: bool) -> None:
     """List machines with their newest sample."""
     hosts = await _hosts(rest)
     if as_json:
-        output.print_json(hosts)
+        printing.print_json(hosts)
         return
-    output.print_table("Machines", _COLUMNS, (_row(host, clock.epoch()) for host in hosts))
+    printing.print_table("Machines", _COLUMNS, (_row(host, clock.epoch()) for host in hosts))
 
 
 @command.command()
@@ -59,10 +59,10 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
     span = {"from": f"{end - duration_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
     history = await rest.get(f"{path}/samples", **span)
     if as_json:
-        output.print_json({"host": host, "history": history})
+        printing.print_json({"host": host, "history": history})
         return
-    output.print_table("Machine", _COLUMNS, [_row(host, end)])
-    output.print_table(
+    printing.print_table("Machine", _COLUMNS, [_row(host, end)])
+    printing.print_table(
         f"The last {last}", ("", ">Least", ">Mean", ">Most", "Over time"), _statistics(history["points"])
     )
 
@@ -76,7 +76,7 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
     updates = 0
-    with Live(console=output.console(), auto_refresh=False, transient=False) as live:
+    with Live(console=printing.console(), auto_refresh=False, transient=False) as live:
         while True:
             live.update(_table(await _hosts(rest)), refresh=True)
             updates += 1
@@ -100,7 +100,7 @@ def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
         host["name"] + (" (this service)" if host["own"] else ""),
         _ago(latest.get("time"), now),
         *(_value(field, latest) for field in _LISTED),
-        None if offset is None else output.seconds(offset),
+        None if offset is None else printing.seconds(offset),
     )
 
 
@@ -118,7 +118,7 @@ def _table(hosts: Sequence[dict[str, Any]]) -> Table:
             *(_live(column, latest) for column in live),
         )
         silent = not latest or now - _epoch(latest["time"]) > _SILENT_SECONDS
-        table.add_row(*(output.plain(cell) for cell in cells), style="dim" if silent else None)
+        table.add_row(*(printing.plain(cell) for cell in cells), style="dim" if silent else None)
     return table
 
 
@@ -178,7 +178,7 @@ def _ago(time: str | None, now: float) -> str | None:
     if time is None:
         return None
     seconds = now - _epoch(time)
-    return "now" if seconds < 3 else f"{output.span(seconds)} ago"
+    return "now" if seconds < 3 else f"{printing.span(seconds)} ago"
 
 
 def _epoch(time: str) -> float:

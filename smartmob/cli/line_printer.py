@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import orjson
 from rich.console import Console
 
-from smartmob.cli.output import escaped, plain
+from smartmob.cli.printing import escaped, plain
 from smartmob.processes.protocol import NOTE
 
 EVENT_PREFIX = NOTE.decode()

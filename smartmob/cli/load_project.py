@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.errors import InvalidInput
 
 _SCRIPT = "test_scripts/v_user.py"
@@ -48,7 +48,7 @@ def new_project(folder: Path, url: str, run_time: float) -> None:
         (folder / _SCRIPT).write_text(script, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {folder}: {error.strerror}") from None
-    output.say(f"{folder} is there: {_SCRIPT} is what users do, config.json how many there are and for how long")
+    printing.say(f"{folder} is there: {_SCRIPT} is what users do, config.json how many there are and for how long")
 
 
 @click.command("pack-turrets", context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,7 +66,7 @@ def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
         target = project / f"{_file_name(turret['name'])}.tar.gz"
         setup = _setup(turret["name"], required) if python else None
         names = package.pack(source.parent, turret, target, setup)
-        output.say(f"{target}: {', '.join(names)}")
+        printing.say(f"{target}: {', '.join(names)}")
 
 
 @click.command("try-script", context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,11 +92,16 @@ def try_script(script: Path, times: int, config_file: Path | None) -> None:
         if one.trace:
             click.echo(one.trace, err=True)
     timers = sorted({name for one in done for name in one.timers})
-    output.print_table(
+    printing.print_table(
         script.name,
         ("#", ">Time", *(f">{name}" for name in timers), "Error"),
         (
-            (number, output.seconds(one.took), *(output.seconds(one.timers.get(name)) for name in timers), one.error)
+            (
+                number,
+                printing.seconds(one.took),
+                *(printing.seconds(one.timers.get(name)) for name in timers),
+                one.error,
+            )
             for number, one in enumerate(done, start=1)
         ),
     )

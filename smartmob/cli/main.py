@@ -128,7 +128,7 @@ def _run(call: Callable[[], object]) -> int:
 
 
 def _printable(text: str) -> str:
-    from smartmob.cli.output import printable
+    from smartmob.cli.printing import printable
 
     return printable(text)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 from rich.text import Text
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
 from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
@@ -34,29 +34,29 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     """List processes with their state, and what they use of the processor and of memory."""
     processes = await listed(rest)
     if as_json:
-        output.print_json(processes)
+        printing.print_json(processes)
         return
     if not processes:
-        output.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
+        printing.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
-    output.print_table(
+    printing.print_table(
         "Processes",
         ("Slug", "State", ">PID", ">Uptime", ">Restarts", ">CPU", ">Memory", ">Port"),
         (
             (
                 process["slug"],
-                output.plain(process["state"], style_of(process["state"])),
+                printing.plain(process["state"], style_of(process["state"])),
                 process["pid"],
-                output.span(process["uptime"]),
+                printing.span(process["uptime"]),
                 process["restarts"],
                 None if process["cpu_percent"] is None else f"{process['cpu_percent']:.1f} %",
-                output.size(process["memory"]),
+                printing.size(process["memory"]),
                 process["port"],
             )
             for process in processes
         ),
     )
-    output.print_lines(line for process in processes for line in remarks(process))
+    printing.print_lines(line for process in processes for line in remarks(process))
 
 
 def style_of(state: str) -> str:
@@ -70,20 +70,20 @@ def remarks(process: Status) -> Iterator[Text]:
     if not what:
         return
     yield Text("")
-    yield Text.assemble(output.plain(process["slug"], "bold"), f"  {process['state']}: ", output.plain(what))
+    yield Text.assemble(printing.plain(process["slug"], "bold"), f"  {process['state']}: ", printing.plain(what))
     for line in process["output"]:
-        yield Text.assemble("  ", output.plain(line or " ", "dim"))
+        yield Text.assemble("  ", printing.plain(line or " ", "dim"))
 
 
 def _reason(process: Status) -> str:
     if process["state"] in model.FAILURES:
         return str(process["detail"] or "")
     if process["state"] == model.BACKOFF:
-        next_try = f"next try at {output.local_time(process['next_try_at'])}" if process["next_try_at"] else ""
+        next_try = f"next try at {printing.local_time(process['next_try_at'])}" if process["next_try_at"] else ""
         return ", ".join(filter(None, (process["detail"] or _end(process), next_try)))
     if process["download"] is not None:
         total = process["download"]["total"]
-        return output.size(process["download"]["received"]) + (f" of {output.size(total)}" if total else "")
+        return printing.size(process["download"]["received"]) + (f" of {printing.size(total)}" if total else "")
     return ""
 
 
@@ -132,7 +132,7 @@ async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
     """
     processes = await select(rest, (slug,))
     for process in processes:
-        output.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
+        printing.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
     names = {process["slug"]: process["slug"] for process in processes}
     follower = OutputFollower(rest, LinePrinter(names, as_json=as_json), events=True)
     return await _follow(follower, list(names), tail, f"Detached; `{command_line(rest, 'attach', slug)}` comes back")
@@ -144,7 +144,7 @@ async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye
         return GOOD if await follower.follow(slugs, tail) else REMOTE
     except asyncio.CancelledError:
         # On the line after the ^C that the terminal shows.
-        output.say(f"\n{goodbye}".rstrip("\n"))
+        printing.say(f"\n{goodbye}".rstrip("\n"))
         return GOOD
 
 
@@ -185,14 +185,14 @@ async def _each(rest: RestClient, names: tuple[str, ...], action: str, said: str
         try:
             answer = await rest.post(f"/{action}/{quote(slug, safe='')}", {})
         except RemoteError as error:
-            output.say(f"smartmob: {slug}: {error}")
+            printing.say(f"smartmob: {slug}: {error}")
             codes.add(FAILED if error.status in _REFUSAL_STATUS else REMOTE)
             return None
         if not as_json:
-            output.say(f"{slug} {said}")
+            printing.say(f"{slug} {said}")
         return answer or {"slug": slug, "removed": True}
 
     done = await asyncio.gather(*map(act, await select(rest, names)))
     if as_json:
-        output.print_json([document for document in done if document is not None])
+        printing.print_json([document for document in done if document is not None])
     return max(codes)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
@@ -103,7 +103,7 @@ async def command(
     await _create(rest, [wanted | {"node": node, "process_type": name} for node, name in nodes])
     if detach:
         return await _started(rest, app, slugs, as_json=as_json)
-    output.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
+    printing.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
     return await _watch(rest, app, slugs, as_json=as_json)
 
 
@@ -146,7 +146,7 @@ async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) ->
 async def _send(rest: RestClient, folder: Path) -> str:
     """Pack and upload a folder; return its address for the service."""
     async with _packed(folder) as archive:
-        with output.transfer() as bar:
+        with printing.transfer() as bar:
             task = bar.add_task("Uploading", total=archive.size)
 
             async def chunks() -> AsyncIterator[bytes]:
@@ -157,7 +157,7 @@ async def _send(rest: RestClient, folder: Path) -> str:
 
             stored = await rest.upload("/upload-archive", chunks(), archive.size)
         files = "1 file" if archive.files == 1 else f"{archive.files} files"
-        output.say(f"Uploaded {files}, {output.size(archive.size)} packed")
+        printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
     return str(stored["source_url"])
 
 
@@ -166,7 +166,7 @@ async def _packed(folder: Path) -> AsyncIterator[SourceArchive]:
     """Pack in a thread, which CTRL-C stops."""
     cancelled = threading.Event()
 
-    with output.transfer() as bar:
+    with printing.transfer() as bar:
         task = bar.add_task("Packing", total=None)
 
         def progress(done: int, total: int) -> None:
@@ -195,7 +195,7 @@ async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:
                 raise
 
     if slugs:
-        output.say(f"Removing {', '.join(slugs)}")
+        printing.say(f"Removing {', '.join(slugs)}")
         await asyncio.gather(*map(remove, slugs))
 
 
@@ -212,13 +212,13 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
     """Wait until each process runs or has failed; return the exit code."""
     statuses = await asyncio.gather(*(_settled(rest, slug) for slug in slugs))
     if as_json:
-        output.print_json(statuses)
+        printing.print_json(statuses)
     for process in statuses:
         if process["state"] == model.RUNNING:
-            output.say(_with_port(process))
+            printing.say(_with_port(process))
     if any(process["state"] in _NOT_STARTED for process in statuses):
         return _report(rest, statuses, _NOT_STARTED)
-    output.say(_ways_back(rest, app, slugs))
+    printing.say(_ways_back(rest, app, slugs))
     return GOOD
 
 
@@ -250,7 +250,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
             raise _ProcessFailed
         if process["state"] == model.RUNNING and slug not in reported:
             reported.add(slug)
-            output.say(_with_port(process))
+            printing.say(_with_port(process))
 
     try:
         ended = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
@@ -260,7 +260,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
         return _report(rest, processes, model.FAILURES, shown=True)
     except asyncio.CancelledError:
         printer.flush()
-        output.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
+        printing.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
         return GOOD
     return GOOD if ended else REMOTE
 
@@ -283,9 +283,9 @@ def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str
     bad = [process for process in processes if process["state"] in failed]
     for process in bad:
         for line in remarks(process | ({"output": []} if shown else {})):
-            output.say(line.plain)
+            printing.say(line.plain)
     remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
-    output.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
+    printing.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
     if others := [process["slug"] for process in processes if process not in bad]:
-        output.say(f"Still running: {', '.join(others)}")
+        printing.say(f"Still running: {', '.join(others)}")
     return FAILED

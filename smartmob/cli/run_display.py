@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from smartmob.cli import output
+from smartmob.cli import printing
 
 _BAR_WIDTH = 40  # columns
 _MAX_TIMERS = 15  # rows of the table
@@ -42,7 +42,7 @@ class RunDisplay:
         if self._console.is_terminal:
             self._live.update(rendered(frame), refresh=True)
         elif frame["state"] != self._state:
-            output.say(headline(frame))
+            printing.say(headline(frame))
         self._state = frame["state"]
 
 
@@ -57,7 +57,7 @@ def headline(frame: Mapping[str, Any]) -> str:
 
 def rendered(frame: Mapping[str, Any]) -> Group:
     """Return the table and the progress bar of a snapshot."""
-    parts: list[Any] = [output.plain(headline(frame))]
+    parts: list[Any] = [printing.plain(headline(frame))]
     if frame["state"] != "waiting":
         parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -65,9 +65,9 @@ def rendered(frame: Mapping[str, Any]) -> Group:
         for name in ("Total", "per s", "errors/s", "p50", "p95", "p99", "max"):
             table.add_column(name, justify="right", no_wrap=True)
         for name, row in list(frame["timers"].items())[:_MAX_TIMERS]:
-            shares = [output.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
+            shares = [printing.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
             counts = [f"{row[key]:,}" for key in ("total", "count", "errors")]
-            table.add_row(*map(output.plain, (name, *counts, *shares, output.seconds(row["max"]))))
+            table.add_row(*map(printing.plain, (name, *counts, *shares, printing.seconds(row["max"]))))
         parts.append(table)
     alive = [turret for turret in frame["turrets"] if turret["alive"]]
     text = f"turrets: {len(alive)}"
@@ -75,5 +75,5 @@ def rendered(frame: Mapping[str, Any]) -> Group:
     busy = [turret["busiest"] for turret in alive if turret["busiest"] is not None]
     text += f", the busiest at {max(busy):.0%} of a core" if busy else ""
     text += f", lost: {', '.join(lost)}" if lost else ""
-    parts.append(output.plain(text))
+    parts.append(printing.plain(text))
     return Group(*parts, Text())

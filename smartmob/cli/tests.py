@@ -15,7 +15,7 @@ import click
 import orjson
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import output, output_files, result_files
+from smartmob.cli import output_files, printing, result_files
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
@@ -47,31 +47,31 @@ async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
     runs = ((await rest.get(f"{API}/runs/", limit=limit)) or {"runs": []})["runs"]
     orphans = (await rest.get(f"{API}/metrics/orphans", limit=limit))["orphans"]
     if as_json:
-        output.print_json({"runs": runs, "orphans": orphans})
+        printing.print_json({"runs": runs, "orphans": orphans})
         return
-    output.print_table(
+    printing.print_table(
         "Test runs",
         ("Run", "Began", "Commit", "Machine", ">Sessions", ">Tests", ">Time", "Tags"),
         (
             (
                 _short(run["id"]),
-                output.local_time(run["started_at"]),
+                printing.local_time(run["started_at"]),
                 _short(run["scm_ref"]),
                 ", ".join(run["nodes"]),
                 len(run["sessions"]),
                 run["metrics"],
-                output.seconds(run["total_time"]),
+                printing.seconds(run["total_time"]),
                 " ".join(f"{tag['name']}={tag['value']}" for tag in run["tags"]),
             )
             for run in runs
         ),
     )
     if orphans:
-        output.print_table(
+        printing.print_table(
             "Metrics without a session",
             ("Session", ">Tests", "First", "Last"),
             (
-                (row["session_h"], row["metrics"], output.local_time(row["first"]), output.local_time(row["last"]))
+                (row["session_h"], row["metrics"], printing.local_time(row["first"]), printing.local_time(row["last"]))
                 for row in orphans
             ),
         )
@@ -94,19 +94,19 @@ async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
     if (measure := _SORTS[sort]) is not None:
         metrics.sort(key=lambda metric: metric[measure] if metric[measure] is not None else float("-inf"), reverse=True)
     if as_json:
-        output.print_json(run | {"measured": metrics})
+        printing.print_json(run | {"measured": metrics})
         return
-    title = f"Run {run['id']} of {output.local_time(run['started_at'])}, commit {run['scm_ref'] or output.NOTHING}"
-    output.print_table(
+    title = f"Run {run['id']} of {printing.local_time(run['started_at'])}, commit {run['scm_ref'] or printing.NOTHING}"
+    printing.print_table(
         title,
         ("Test", "Component", ">Time", ">User", ">Kernel", ">CPU", ">Memory"),
         (
             (
                 f"{metric['item_path']}::{metric['item_variant'] or metric['item']}",
                 metric["component"],
-                output.seconds(metric["total_time"]),
-                output.seconds(metric["user_time"]),
-                output.seconds(metric["kernel_time"]),
+                printing.seconds(metric["total_time"]),
+                printing.seconds(metric["user_time"]),
+                printing.seconds(metric["kernel_time"]),
                 _percent(metric["cpu_usage"]),
                 _megabytes(metric["mem_usage"]),
             )
@@ -124,21 +124,21 @@ async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> Non
     """Show each execution of a test, by its name or its variant, newest first."""
     rows = (await rest.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
     if as_json:
-        output.print_json(rows)
+        printing.print_json(rows)
         return
     if not rows:
         raise NotFound(f"no test named {item!r} was measured; the names are those of `smartmob tests show`")
     longest = max(row["total_time"] for row in rows) or 1.0
-    output.print_table(
+    printing.print_table(
         f"History of {item}",
         ("Began", "Commit", "Machine", "Variant", ">Time", "", ">CPU", ">Memory"),
         (
             (
-                output.local_time(row["started_at"]),
+                printing.local_time(row["started_at"]),
                 _short(row["scm_ref"] or ""),
                 row["machine_node"],
                 row["item_variant"],
-                output.seconds(row["total_time"]),
+                printing.seconds(row["total_time"]),
                 "▇" * max(1, round(20 * row["total_time"] / longest)),
                 _percent(row["cpu_usage"]),
                 _megabytes(row["mem_usage"]),
@@ -164,11 +164,13 @@ async def import_(
     pairs = dict(_pair(tag) for tag in tags)
     for path in files:
         content = result_files.open_measures(path, scm_ref, pairs, component)
-        with output.progress() as bar:
+        with printing.progress() as bar:
             stored = await _load(rest, content, bar, bar.add_task(path.name, total=sum(content.counts().values())))
         known = sum(content.counts().values()) - stored
         said = f"{path}: {stored} measures stored, {known} known already"
-        output.say(said + (f", {content.skipped} tests left out because they did not pass" if content.skipped else ""))
+        printing.say(
+            said + (f", {content.skipped} tests left out because they did not pass" if content.skipped else "")
+        )
 
 
 async def _load(rest: RestClient, content: result_files.Measures, bar: Progress, task: TaskID) -> int:
@@ -228,7 +230,7 @@ async def export(rest: RestClient, form: str, target: Path | None, force: bool, 
             count = await _export_pymon(rest, path, run, Path(file.name))
         else:
             count = await (_export_lines if form == "ndjson" else _export_csv)(rest, path, file)
-    output.say(f"{count} measures written" + (f" to {target}" if target else ""))
+    printing.say(f"{count} measures written" + (f" to {target}" if target else ""))
 
 
 @contextmanager
@@ -247,7 +249,7 @@ def _replacing(target: Path | None, force: bool) -> Iterator[BinaryIO]:
 async def _export_csv(rest: RestClient, path: str, file: BinaryIO) -> int:
     """Write the table that the server sends, and return its rows; raises RemoteError when it is malformed."""
     head, begun, last, lines = b"", False, b"", 0
-    shown = output.printable if file.isatty() else str
+    shown = printing.printable if file.isatty() else str
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     async for chunk in rest.chunks(path, CSV):
         lines += chunk.count(b"\n")
@@ -272,7 +274,7 @@ async def _export_lines(rest: RestClient, path: str, file: BinaryIO) -> int:
     async for line in rest.lines(path):
         if not isinstance(orjson.loads(line), dict):
             raise RemoteError("the server sent a line that is not a metric")
-        file.write(output.escaped(line.decode().rstrip("\n")).encode() + b"\n")
+        file.write(printing.escaped(line.decode().rstrip("\n")).encode() + b"\n")
         count += 1
     return count
 
@@ -348,8 +350,8 @@ def _short(text: str) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return output.NOTHING if share is None else f"{share * 100:.0f} %"
+    return printing.NOTHING if share is None else f"{share * 100:.0f} %"
 
 
 def _megabytes(value: float | None) -> str:
-    return output.NOTHING if value is None else f"{value:.1f} MB"
+    return printing.NOTHING if value is None else f"{value:.1f} MB"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.errors import SettingsError
 
 ALL = "All transactions"
@@ -58,7 +58,7 @@ class Threshold:
     def _shown(self, value: float) -> str:
         if self.share:
             return f"{value:.2%}"
-        return f"{value:,.10g}" if self.figure in _COUNTS else output.seconds(value)
+        return f"{value:,.10g}" if self.figure in _COUNTS else printing.seconds(value)
 
 
 def parse(text: str) -> Threshold:

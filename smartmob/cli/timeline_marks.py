@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
@@ -27,9 +27,9 @@ async def mark(rest: RestClient, text: str, at: str | None, author: str | None, 
         "/marks", {"text": text, "at": at, "author": _default_author() if author is None else author}
     )
     if as_json:
-        output.print_json(made)
+        printing.print_json(made)
         return
-    output.say(f"Marked {output.local_time(made['at'])}.")
+    printing.say(f"Marked {printing.local_time(made['at'])}.")
 
 
 @click.command("marks")
@@ -41,16 +41,16 @@ async def marks(rest: RestClient, last: str | None, remove: str | None, as_json:
     """List the notes on the timeline, oldest first."""
     if remove is not None:
         await rest.delete(f"/marks/{remove}")
-        output.say("Removed.")
+        printing.say("Removed.")
         return
     now = clock.epoch()
     span = _ALL_TIMES if last is None else (f"{now - duration_seconds('--last', last):.3f}", f"{now + 1:.3f}")
     found = await _marks(rest, *span)
     if as_json:
-        output.print_json(found)
+        printing.print_json(found)
         return
-    rows = ((output.local_time(row["at"]), row["author"], row["text"], row["id"]) for row in found)
-    output.print_table("Marks", ("At", "Author", "Text", "Id"), rows)
+    rows = ((printing.local_time(row["at"]), row["author"], row["text"], row["id"]) for row in found)
+    printing.print_table("Marks", ("At", "Author", "Text", "Id"), rows)
 
 
 _ALL_TIMES = ("0", "9999-01-01T00:00:00Z")

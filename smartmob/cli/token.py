@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from smartmob.cli import output
+from smartmob.cli import printing
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
@@ -31,9 +31,9 @@ async def add(rest: RestClient, name: str, role: str, expires: str | None, as_js
     seconds = None if expires is None else duration_seconds("--expires", expires)
     made = await rest.post("/tokens", {"name": name, "role": role, "seconds": seconds})
     if as_json:
-        output.print_json(made)
+        printing.print_json(made)
         return
-    output.say(f"The token {name} has the role {role}. It is not shown again:")
+    printing.say(f"The token {name} has the role {role}. It is not shown again:")
     sys.stdout.write(made["token"] + "\n")
 
 
@@ -44,22 +44,22 @@ async def ls(rest: RestClient, as_json: bool) -> None:
     """List tokens, without their secrets."""
     tokens = (await rest.get("/tokens"))["tokens"]
     if as_json:
-        output.print_json(tokens)
+        printing.print_json(tokens)
         return
     rows = (
         (
             token["name"],
             token["role"],
-            output.local_time(token["created_at"]),
+            printing.local_time(token["created_at"]),
             "expired"
             if token["expired"]
-            else output.local_time(token["expires_at"])
+            else printing.local_time(token["expires_at"])
             if token["expires_at"]
             else "never",
         )
         for token in tokens
     )
-    output.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
+    printing.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
 
 
 @command.command()
@@ -68,4 +68,4 @@ async def ls(rest: RestClient, as_json: bool) -> None:
 async def revoke(rest: RestClient, name: str) -> None:
     """Revoke a token with immediate effect."""
     await rest.delete(f"/tokens/{quote(name, safe='')}")
-    output.say(f"The token {name} is revoked.")
+    printing.say(f"The token {name} is revoked.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from smartmob.cli import output
+from smartmob.cli import printing
 
 _WORST = ("regression", "suspect", "unfit")
 _MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
@@ -59,23 +59,23 @@ def test_name(row: Row) -> str:
 def value(number: float | None, unit: str) -> str:
     """Return a value with its unit."""
     if number is None:
-        return output.NOTHING
+        return printing.NOTHING
     if unit == "MB":
         return f"{number:,.1f} MB"
-    return f"{number:.0%}" if unit == "cores" else output.seconds(number)
+    return f"{number:.0%}" if unit == "cores" else printing.seconds(number)
 
 
 def change(row: Row) -> str:
     """Return the change of a test, corrected by the shift of all tests."""
     ratio = row["corrected_ratio"]
     if ratio is None:
-        return output.NOTHING
+        return printing.NOTHING
     return f"x{ratio:.2f}" if ratio >= 2 else f"{ratio - 1:+.1%}"
 
 
 def noise(row: Row) -> str:
     """Return the usual variation of a test (its relative median absolute deviation)."""
-    return output.NOTHING if row["mad"] is None else f"±{row['mad']:.1%}"
+    return printing.NOTHING if row["mad"] is None else f"±{row['mad']:.1%}"
 
 
 # -- Markdown -----------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def _escaped(text: str) -> str:
 
     It makes no link and no mention, and contains no characters that control a terminal or a page.
     """
-    line = _MARKDOWN.sub(r"\\\1", output.printable(" ".join(text.split())).replace("&", "&amp;"))
+    line = _MARKDOWN.sub(r"\\\1", printing.printable(" ".join(text.split())).replace("&", "&amp;"))
     line = _LINKED.sub(rf"\1{_ZERO_WIDTH_SPACE}", line)
     return _BEGINNING.sub(r"\1\\\2", line, count=1) if _BEGINNING.match(line) else line
 
@@ -175,4 +175,4 @@ def junit(found: Row) -> str:
 
 def _xml(text: str) -> str:
     """Return a text that XML 1.0 can hold, without characters that control a terminal."""
-    return output.printable(text)
+    return printing.printable(text)

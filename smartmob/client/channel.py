@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from smartmob import __version__
-from smartmob.client import trust
+from smartmob.client import tls_trust
 from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
@@ -50,7 +50,7 @@ class Channel:
         url: str,
         token: str | None = None,
         *,
-        ca_file: trust.CAFile = None,
+        ca_file: tls_trust.CAFile = None,
         heartbeat: float | None = None,
         reconnect_for: float = RECONNECT_SECONDS,
     ) -> None:
@@ -180,8 +180,8 @@ class Channel:
             self._http = aiohttp.ClientSession(
                 headers=self._headers,
                 timeout=timeout,
-                connector=trust.connector(self._ca_file),
-                trace_configs=[trust.redirect_guard()],
+                connector=tls_trust.connector(self._ca_file),
+                trace_configs=[tls_trust.redirect_guard()],
             )
         opened = await self._http.ws_connect(f"{self.url}/commands", max_msg_size=LIMITS.frame_bytes, compress=0)
         try:
@@ -459,7 +459,7 @@ def _refusal(url: str, error: Exception) -> str:
         if error.status == 401:
             return f"{url} asks for a token"
         return f"{url} does not offer commands: it answered {error.status}"
-    if (distrusted := trust.certificate_problem(error)) is not None:
+    if (distrusted := tls_trust.certificate_problem(error)) is not None:
         return f"cannot connect to {url}: {distrusted}"
     return f"{url!r} is not the address of a service, such as http://127.0.0.1:8080"
 

@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from smartmob.client import trust
+from smartmob.client import tls_trust
 from smartmob.errors import RemoteError
 
 _EXCHANGES = 5
@@ -33,7 +33,7 @@ async def measure(url: str, wall: Callable[[], float]) -> tuple[float, float]:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trace_configs=[trust.redirect_guard()]) as session,
+            aiohttp.ClientSession(timeout=timeout, trace_configs=[tls_trust.redirect_guard()]) as session,
             session.ws_connect(URL(url) / "echo", max_msg_size=64 * 1024) as socket,
         ):
             await _ask(socket, {"type": "HELLO"})

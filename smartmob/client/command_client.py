@@ -13,7 +13,7 @@ from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
 from smartmob.client.listener import Listener
 from smartmob.client.messages import ServerMethod
-from smartmob.client.trust import CAFile
+from smartmob.client.tls_trust import CAFile
 
 _STREAMS = ("attach", "get", "put")
 """Commands whose bytes are not messages, so that a listener must take them."""

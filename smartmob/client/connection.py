@@ -22,7 +22,7 @@ from smartmob.client.calls import RemoteCall
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.messages import Backpressure, LineSplitter, ServerMethod
-from smartmob.client.trust import CAFile
+from smartmob.client.tls_trust import CAFile
 from smartmob.commands.protocol import Done
 
 DEFAULT_PORT = 8080

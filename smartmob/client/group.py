@@ -15,7 +15,7 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.connection import background
 from smartmob.client.failures import ClientError
 from smartmob.client.listener import Listener
-from smartmob.client.trust import CAFile
+from smartmob.client.tls_trust import CAFile
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from smartmob import __version__
-from smartmob.client import trust
+from smartmob.client import tls_trust
 from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
@@ -41,7 +41,7 @@ class RestClient:
     Every method raises RemoteError, with the detail of the problem that the server sent.
     """
 
-    def __init__(self, url: str, token: str | None = None, ca_file: trust.CAFile = None) -> None:
+    def __init__(self, url: str, token: str | None = None, ca_file: tls_trust.CAFile = None) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._ca_file = ca_file
@@ -61,8 +61,8 @@ class RestClient:
             timeout=timeout,
             read_bufsize=LIMITS.line_bytes,
             json_serialize=_dumps,
-            connector=trust.connector(self._ca_file),
-            trace_configs=[trust.redirect_guard()],
+            connector=tls_trust.connector(self._ca_file),
+            trace_configs=[tls_trust.redirect_guard()],
         )
         return self
 
@@ -226,7 +226,7 @@ class RestClient:
         try:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
-            raise RemoteError(f"cannot connect to {self.url}: {trust.certificate_problem(error)}") from None
+            raise RemoteError(f"cannot connect to {self.url}: {tls_trust.certificate_problem(error)}") from None
         except aiohttp.ClientConnectorError as error:
             raise ConnectionBroken(
                 f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"

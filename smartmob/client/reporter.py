@@ -20,7 +20,7 @@ import msgspec
 from yarl import URL
 
 from smartmob import __version__
-from smartmob.client import trust
+from smartmob.client import tls_trust
 from smartmob.client.backlog import Backlog
 from smartmob.client.clock_offset import exchange_result
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
@@ -58,7 +58,7 @@ class Account:
     name: str
     password: str
     token: str | None = None
-    ca_file: trust.CAFile = None
+    ca_file: tls_trust.CAFile = None
 
     @property
     def client_id(self) -> str:
@@ -136,9 +136,9 @@ class Reporter:
     async def _delivery_loop(self) -> None:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         headers = {"User-Agent": f"smartmob/{__version__}"}
-        connector = trust.connector(self._account.ca_file)
+        connector = tls_trust.connector(self._account.ca_file)
         async with aiohttp.ClientSession(
-            headers=headers, timeout=timeout, connector=connector, trace_configs=[trust.redirect_guard()]
+            headers=headers, timeout=timeout, connector=connector, trace_configs=[tls_trust.redirect_guard()]
         ) as session:
             delay = _FIRST_DELAY
             while True:
@@ -151,7 +151,7 @@ class Reporter:
                         await self._converse(socket)
                 except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
                     if self._connected or delay == _FIRST_DELAY:
-                        reason = trust.certificate_problem(error) or str(error) or "no answer in time"
+                        reason = tls_trust.certificate_problem(error) or str(error) or "no answer in time"
                         self._report(f"{self._account.url} is away ({reason}); samples are kept")
                 finally:
                     self._connected = False

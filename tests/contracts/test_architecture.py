@@ -123,6 +123,34 @@ _TESTED_ELSEWHERE = {
 }
 
 
+SHARED_NAMES = VOCABULARY | {
+    "__init__",
+    "authenticator",  # checks the proof of a client: a token, a client id, a CURVE key
+    "connection",  # one connection of a client to the service, at either end
+    "handlers",  # the handlers of routes
+    "host_load",  # the load of hosts that a feature asks another one for
+    "keys",  # CURVE keys
+    "maintenance",  # retention and clean-up of tables
+    "output",  # what a child process writes
+    "partitions",  # the partitions of tables
+    "queries",  # the service of a feature that reads
+    "reader",  # the part of a store that reads
+    "sampler",  # measures at a fixed rate
+    "session",  # one conversation with a peer, from its beginning to its end
+    "sockets",  # the ZeroMQ sockets of one side
+    "supervisor",  # starts programs and watches them
+    "table",  # the route table of a feature
+    "writer",  # the part that writes
+}
+"""Names of modules that may occur in several folders, because they mean the same in each."""
+
+
+def test_a_module_name_has_one_meaning() -> None:
+    """A name that occurs in several folders is listed with its meaning; all other names occur once."""
+    names = [path.stem for path in MODULES]
+    assert sorted({name for name in names if names.count(name) > 1} - SHARED_NAMES) == []
+
+
 def test_the_composition_root_stays_short() -> None:
     """It can be read from top to bottom."""
     assert len((PACKAGE / "app.py").read_text(encoding="utf-8").splitlines()) <= 200

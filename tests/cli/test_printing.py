@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from smartmob.cli import output
+from smartmob.cli import printing
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from smartmob.cli import output
 )
 def test_durations(value: float | None, text: str) -> None:
     """They come with the unit that suits them."""
-    assert output.seconds(value) == text
+    assert printing.seconds(value) == text
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_durations(value: float | None, text: str) -> None:
 )
 def test_a_duration_is_shown_in_two_units(value: float | None, text: str) -> None:
     """A duration is shown in its two largest units."""
-    assert output.span(value) == text
+    assert printing.span(value) == text
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_a_duration_is_shown_in_two_units(value: float | None, text: str) -> Non
 )
 def test_sizes(value: float | None, text: str) -> None:
     """Bytes come with the unit that suits them."""
-    assert output.size(value) == text
+    assert printing.size(value) == text
 
 
 def test_text_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither titles nor what is said pass on what a terminal obeys, or take it for markup; lines stay lines."""
-    assert output.printable("a\nb\tc\x1b]0;x\x07\x9b1m\u202e") == "a\nb\tc\ufffd]0;x\ufffd\ufffd1m\ufffd"
-    output.print_table("Run [red]\x1b[2J", ("A",), [("b" * 40,)])
-    output.say("no\x1b[2Jthing")
+    assert printing.printable("a\nb\tc\x1b]0;x\x07\x9b1m\u202e") == "a\nb\tc\ufffd]0;x\ufffd\ufffd1m\ufffd"
+    printing.print_table("Run [red]\x1b[2J", ("A",), [("b" * 40,)])
+    printing.say("no\x1b[2Jthing")
     out, err = capsys.readouterr()
     assert "Run [red]\ufffd[2J" in out
     assert err == "no\ufffd[2Jthing\n"
@@ -48,13 +48,13 @@ def test_text_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_cell_cannot_command_the_terminal() -> None:
     """Control characters of a name that somebody sent are not passed on, and markup is text."""
-    assert output.plain("a\x1b[31mb\x07[red]c").plain == "a\ufffd[31mb\ufffd[red]c"
-    assert [output.plain(nothing).plain for nothing in (None, "")] == ["-", "-"]
+    assert printing.plain("a\x1b[31mb\x07[red]c").plain == "a\ufffd[31mb\ufffd[red]c"
+    assert [printing.plain(nothing).plain for nothing in (None, "")] == ["-", "-"]
 
 
 def test_a_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal its lines are as wide as they must be to be read by programs."""
-    output.print_table("Title", ("Name", ">Number"), [("x" * 120, 7)])
+    printing.print_table("Title", ("Name", ">Number"), [("x" * 120, 7)])
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "Title"
@@ -64,8 +64,8 @@ def test_a_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_talk_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """So that what is printed can be piped."""
-    output.say("[bold]hello")
-    output.print_json({"a": 1})
+    printing.say("[bold]hello")
+    printing.print_json({"a": 1})
 
     said = capsys.readouterr()
     assert said.err == "[bold]hello\n"
@@ -75,7 +75,7 @@ def test_talk_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None
 def test_json_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Controls, marks of direction and separators of lines are escaped, and the value is the same."""
     document = {"\x1b[2J\x9b\u202e": ["\x85\u2028\u2066\x7f\U000e0001", "größe 🔴"]}
-    output.print_json(document)
+    printing.print_json(document)
     said = capsys.readouterr().out
     assert said.replace("\n", "").isprintable()
     assert "größe 🔴" in said

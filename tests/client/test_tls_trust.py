@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from smartmob.client.trust import certificate_problem, connector
+from smartmob.client.tls_trust import certificate_problem, connector
 from smartmob.errors import SettingsError
 from tests.certificates import Authority
 
