@@ -172,6 +172,7 @@ async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
         async with _pushers(channel.ports[1]) as connect:
             first = connect(FIRST)
             await first.send(b"first")
+            await until(lambda: b"first" in taken)
             with structlog.testing.capture_logs() as lines:
                 waiting = connect(STRANGER)
                 waiting.send(b"added")
