@@ -172,7 +172,7 @@ class ExamplesFile(pytest.File):
         if not runs_something(text):
             return
         item = ExamplesItem.from_parent(self, name="examples")
-        item.add_marker(pytest.mark.timeout(300))
+        item.add_marker(pytest.mark.timeout(900))
         item.add_marker("acceptance")
         if needs_plugin(text) or "<!-- example: use " in text:
             item.add_marker("interop")

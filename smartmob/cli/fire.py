@@ -123,7 +123,7 @@ async def _show_result(
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
 @with_rest_client
 async def report(rest: RestClient, run: str, against: str | None, target: Path | None) -> None:
-    """Write the report of RUN as one self-contained page; `last` is the last run."""
+    """Write the report of RUN (its id, or "last") as one self-contained page."""
     run = await _find(rest, run)
     query = {"against": await _find(rest, against)} if against is not None else {}
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)

@@ -17,7 +17,7 @@ from tests.metrics.samples import context, session
 from tests.processes.archives import make_archive
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 HQ = ("--hq", "--hq-publish-port", "0", "--hq-rc-port", "0", "--hq-external-port", "0")
 SHOWN = (

@@ -14,7 +14,7 @@ from smartmob.client.command_client import Lab
 from tests.acceptance.commands import kill_postgres, launch, run, serving
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.acceptance.load import Load, stored, under_load
 from tests.metrics.samples import metric
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 MIB = 1024 * 1024
 

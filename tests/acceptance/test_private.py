@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.commands import PROGRAMS, launch, serving
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 TOKEN = "a-secret-that-must-not-be-seen"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}

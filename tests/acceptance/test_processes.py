@@ -21,7 +21,7 @@ from tests.processes.archives import make_archive
 from tests.processes.file_server import FileServer, running_file_server
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 RUNNING = "running"
 

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.commands import run, serving
 from tests.cli.terminal import typed
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 PROGRAM = """\
 import itertools, os, time

@@ -15,7 +15,7 @@ from smartmob import __version__
 from tests.acceptance.commands import connected, launch, postgres_pid, run, serving
 from tests.metrics.samples import metric
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 async def _post(url: str, document: object = None) -> int:

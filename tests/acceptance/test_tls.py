@@ -18,7 +18,7 @@ from smartmob.client.failures import NotConnected
 from tests.acceptance.commands import PROGRAMS, SECONDS, RunningCommand, environment, run, serving
 from tests.certificates import Authority
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 TOKEN = "a-token-of-the-test"
 

@@ -11,7 +11,7 @@ from smartmob.errors import RemoteError
 from tests.acceptance.commands import run
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_everything_is_measured() -> None:
     """The disk first, then each feature that takes something; only one request has no times."""
     code, output, errors = await run("bench", "--seconds", "0.5", "--json", seconds=200)

@@ -17,7 +17,7 @@ from smartmob.cli import commands
 from tests.acceptance.commands import PROGRAMS, environment
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Caller:

@@ -12,7 +12,7 @@ from tests.acceptance.commands import run
 from tests.cli.conftest import Command
 from tests.metrics.suites import describe, send
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="compare")

@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.commands import run
 from tests.cli.terminal import typed
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="db")

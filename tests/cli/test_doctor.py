@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.commands import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 async def test_all_is_well(client: Any, tmp_path: Path, database_url: str) -> None:

@@ -21,7 +21,7 @@ from tests.turrets.runs import get
 
 __all__ = ["_lab", "_recruit"]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="project")

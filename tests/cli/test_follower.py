@@ -15,7 +15,7 @@ from tests.cli.terminal import typed
 from tests.cli.wire import wire_to
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 TALKER = "web: seq 100000 | while read n; do echo line $n; sleep 0.05; done\n"
 

@@ -11,7 +11,7 @@ from smartmob.kernel.runtime import clock
 from tests.acceptance.commands import run
 from tests.hosts.samples import register, sample, talking
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="hosts")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.commands import SECONDS, environment, kill_postgres, run
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 def _start(text: str) -> list[str]:

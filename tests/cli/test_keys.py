@@ -10,7 +10,7 @@ import zmq
 
 from tests.acceptance.commands import run
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 async def test_a_pair(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from smartmob.processes import model
 from tests.acceptance.commands import run
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 PROCFILE = """\
 web: for n in 1 2 3; do echo "web $n"; done; exec sleep 1000

@@ -16,7 +16,7 @@ from tests.acceptance.commands import PROGRAMS, environment, run
 from tests.hosts.samples import register
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 async def test_it_reports_until_it_is_stopped(client: Any, tmp_path: Path) -> None:

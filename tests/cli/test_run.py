@@ -13,7 +13,7 @@ from smartmob.settings import ProcessesSettings
 from tests.acceptance.commands import run
 from tests.cli.terminal import typed
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 PROCFILE = """\
 web: echo "listening on $PORT, $GREETING"; exec sleep 1000

@@ -16,7 +16,7 @@ from tests.acceptance.commands import run
 from tests.cli.test_result_files import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="tests")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.commands import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 async def test_mark_list_and_remove(client: Any) -> None:

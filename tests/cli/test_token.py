@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.commands import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(900)
 
 
 async def test_add_use_list_and_revoke(with_settings: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.serving import ServiceServer
 from tests.turrets.runs import ask
 from tests.turrets.scripted import StockTurret, connected, where
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.acceptance]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance]
 
 PAGES = {
     "overview": "/console/",
@@ -290,7 +290,7 @@ async def test_a_user_signs_in_and_out(with_settings: Any, look: Look) -> None:
     await page.goto(f"{watched.base}/console/hosts")
     await page.fill("#token", "wrong")
     await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("alert")).to_contain_text("not the token")
+    await expect(page.get_by_role("alert")).to_contain_text("not a token")
     await page.fill("#token", "a-long-secret")
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/console/hosts")

@@ -97,12 +97,12 @@ def _rows(page: str) -> Iterator[list[str]]:
 class TestReference:
     """Completeness of the reference."""
 
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(900)
     def test_it_can_be_built(self, built: Path) -> None:
         """Sphinx finds nothing to complain of: no link leads nowhere and no page is left out of the contents."""
         assert (built / "index.html").exists()
 
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(900)
     def test_every_setting(self, built: Path) -> None:
         """Each is there with its flag, its variable, its key and its meaning."""
         text = _text(built, "settings")
@@ -111,7 +111,7 @@ class TestReference:
                 assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name
             assert option.help.rstrip(".") in text
 
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(900)
     def test_every_command_and_option(self, built: Path) -> None:
         """Each command is there with its help and each of its options."""
         text = _text(built, "commands")
@@ -122,7 +122,7 @@ class TestReference:
                 for option in parameter.opts if isinstance(parameter, click.Option) else ():
                     assert option in section, (name, option)
 
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(900)
     def test_every_route_and_type(self, built: Path) -> None:
         """Each route is there; those with and without a slash at the end are one. So is each type of a body."""
         text = _text(built, "routes")
@@ -234,7 +234,7 @@ class TestExamples:
 
     @pytest.mark.interop
     @pytest.mark.acceptance
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(900)
     @pytest.mark.parametrize("page", sorted((ROOT / "examples").rglob("*.md")), ids=lambda page: page.parent.name)
     def test_the_folder_of_examples(self, page: Path) -> None:
         """The README of an example shows what its programs print."""
@@ -242,7 +242,7 @@ class TestExamples:
 
     @pytest.mark.interop
     @pytest.mark.acceptance
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(900)
     def test_a_machine_without_curl(self) -> None:
         """A program that stands in for it does what the page with most of its options shows."""
         run(DOCS / "howto" / "open-to-the-network.md", curl=False)

@@ -90,7 +90,7 @@ def test_sizes_are_stored_in_megabytes_and_shown_to_prometheus_in_bytes() -> Non
 def test_the_command_shows_all_fields() -> None:
     """`smartmob hosts show` has a row for each field, and every unit has a format."""
     points = [{"samples": 1, **{name: {"min": 1.0, "avg": 1.0, "max": 1.0} for name in NAMES}}]
-    assert [row[0] for row in cli._figures(points)] == [field.title for field in FIELDS]
+    assert [row[0] for row in cli._statistics(points)] == [field.title for field in FIELDS]
     assert set(cli._FORMATS) == set(Unit)
 
 

@@ -18,7 +18,7 @@ from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
 from tests.interop.children import run_script
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ("compose.yaml", "compose.test.yaml")
 USER = 10001
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 
 def _resolved(file: str) -> str:

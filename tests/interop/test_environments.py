@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.environments import InstallationError, Installs, digest, python_with
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(name="wheel")

@@ -11,7 +11,7 @@ import pytest
 from tests.interop import environments
 from tests.interop.children import clean_environment, run
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 CLIENTS: environments.Installs = (("requests==2.32.5", "websocket-client==1.9.0"),)
 

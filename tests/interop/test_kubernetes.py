@@ -38,7 +38,7 @@ def _containers() -> Iterator[dict[str, Any]]:
         yield from pod["spec"]["containers"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", ["1.28", "1.37"])
 def test_they_fit_the_schemas(version: str) -> None:
     """Each document is what an old and a new Kubernetes take, with no field that they do not know."""
@@ -50,7 +50,7 @@ def test_they_fit_the_schemas(version: str) -> None:
     assert (done.stdout + done.stderr).count(" passed ") == len(MANIFESTS)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_checker_checks(tmp_path: Path) -> None:
     """A field with a wrong name is found: the test above can fail."""
     wrong = tmp_path / "wrong.yaml"

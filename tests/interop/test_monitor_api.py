@@ -13,7 +13,7 @@ from tests.interop.children import Suite, run_script
 from tests.interop.monitor_calls import Answers, Calls, call, calls, comparable
 from tests.interop.stored import get, url
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 PAGES_OF_SEVEN = MetricsSettings(page_size=7)

@@ -16,7 +16,7 @@ from smartmob.settings import MetricsSettings
 from tests.interop.children import COMMIT, FREQUENCY, Suite
 from tests.interop.stored import count, get, in_pymon, items, rows, url
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 PASSING = """
     def test_first():

@@ -17,7 +17,7 @@ from tests.waiting import until
 
 __all__ = ["_lab"]
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 
 async def _ports(lab: Any) -> tuple[int, int]:

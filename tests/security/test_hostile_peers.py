@@ -30,7 +30,7 @@ from tests.processes.archives import make_archive
 from tests.security.services import TOKEN, Target, attacked
 from tests.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 MIB = 2**20
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"

@@ -17,7 +17,7 @@ import pytest
 from tests.kernel.raw import Reply
 from tests.security.services import TOKEN, Target
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 REFUSED, UNKNOWN, FORBIDDEN = (400, 422), (404,), (403,)
 CHUNKED = "Transfer-Encoding: chunked"

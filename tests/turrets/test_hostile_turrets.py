@@ -24,7 +24,7 @@ from tests.turrets.runs import ask, get, until_over
 from tests.turrets.scripted import OwnTurret, StockTurret
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(900)
 
 HUGE = 10**30
 GOOD = slice_of(0, [0.01])

@@ -22,7 +22,7 @@ from tests.turrets.runs import ask, get, post, results, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(900)
 
 
 async def _transactions(client: Any, run: str) -> int:

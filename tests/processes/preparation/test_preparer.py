@@ -17,7 +17,7 @@ from tests.processes.conftest import SLEEP, Agent, lines, until_line
 from tests.processes.file_server import FileServer
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 GOOD = {"Procfile": f"web: {SLEEP}\n"}
 BOMB = make_archive("tar.gz", {"Procfile": f"web: {SLEEP}\n", "zeros": File(bytes(300_000_000), 0o644)})

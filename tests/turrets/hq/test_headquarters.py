@@ -33,7 +33,7 @@ from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.turrets.stored import Store
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(900)
 
 FLOOD = 150_000
 """More than may wait at a time."""
