@@ -320,6 +320,7 @@ def hide_secrets() -> None:
     os.write(memory, json.dumps({**_secrets, **given}).encode())
     os.lseek(memory, 0, os.SEEK_SET)
     kept = {name: value for name, value in os.environ.items() if name not in given}
+    # S606 is about starting a process without a shell: here the same program goes on, with another environment.
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_SECRETS_VARIABLE: str(memory)})  # noqa: S606
 
 
