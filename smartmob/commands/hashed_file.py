@@ -16,7 +16,7 @@ _PERMISSIONS = 0o777  # bits of a mode: read, write and execute, see chmod(2)
 _UMASK = "Umask:"  # a line of /proc/self/status, see proc(5)
 
 PART_BYTES = 1024 * 1024
-"""How much is read at a time, and how much received data is held before it is written."""
+"""Bytes that are read at a time, and bytes of received data that are held before they are written."""
 
 
 def mode_of(mode: int) -> int:

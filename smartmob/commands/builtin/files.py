@@ -42,7 +42,7 @@ def cwd(call: CallContext) -> int:
 def cd(call: CallContext, dest: str) -> int:
     """Change the connection's working directory, and return the new one. Other connections keep theirs."""
     path = call.path(dest)
-    # Opening it as a directory raises the right error for everything that is wrong with it.
+    # Opening the path as a directory raises the right error if it is missing, a file, or not permitted.
     os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     if not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
