@@ -130,7 +130,9 @@ def invalid(
     if isinstance(error, RecursionError):
         return errors.InvalidInput.at(prefix, "the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
-        message = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        # msgspec raises UnicodeDecodeError up to 0.22, and from 0.23 its own error with a text.
+        bad_text = isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error)
+        message = "it is not UTF-8" if bad_text else str(error)
         return errors.InvalidInput.at(prefix, f"the body is not valid JSON: {message}")
     message, where = str(error), prefix
     if match := _AT.fullmatch(message):

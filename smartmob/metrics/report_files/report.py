@@ -1,0 +1,105 @@
+"""The content of a report file, in the form in which all readers of `smartmob tests import` give it.
+
+A reader is a class with the attributes of `Report`. It reads its file as a stream: `cases()` opens the file again at
+each call and yields the same cases in the same order, because the place of a case in its session identifies it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+class Outcome(enum.StrEnum):
+    """The result of one test case. Only passed cases are stored: the cost of others is not comparable."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something in a report that was not understood, or was replaced.
+
+    `kind` groups remarks of a summary and is a short plain phrase, such as "unread time" or "replaced timestamp".
+    `text` is the example: the value and the test or line where it stands.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine and the interpreter of a case. A value that the report does not have is None."""
+
+    node: str | None = None
+    cpu_count: int | None = None
+    cpu_frequency_mhz: float | None = None
+    cpu_type: str | None = None
+    cpu_vendor: str | None = None
+    ram_total_mb: int | None = None
+    machine_type: str | None = None
+    machine_arch: str | None = None
+    system_info: str | None = None
+    python_info: str | None = None
+
+
+UNKNOWN_MACHINE = Machine()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One execution of one test, as the report tells it.
+
+    Times are in seconds, memory is in MB, `cpu_usage` is a share of one core. What the report does not say is None and
+    never a substitute. `started_at` has a zone if the report gives one; a time without a zone is the local time of the
+    machine that wrote the report.
+    """
+
+    path: str
+    """The module, class or package: `item_path` of a metric."""
+    name: str
+    """The name of the test without its parameters: `item` of a metric."""
+    variant: str
+    """The name of the test with its parameters: `item_variant` of a metric."""
+    outcome: Outcome
+    total_time: float | None = None
+    started_at: datetime | None = None
+    location: str = ""
+    """The source file: `item_fs_loc` of a metric."""
+    kind: str = "function"
+    user_time: float | None = None
+    kernel_time: float | None = None
+    cpu_usage: float | None = None
+    mem_usage: float | None = None
+    machine: Machine = UNKNOWN_MACHINE
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(slots=True)
+class Header:
+    """The part of a report that belongs to all its cases. It is complete when `cases()` has been read to its end."""
+
+    suites: int = 0
+    scm_ref: str | None = None
+    started_at: datetime | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Properties of the outermost suite or of the file, which become tags."""
+    remarks: list[Remark] = field(default_factory=list)
+    """Remarks that belong to no case."""
+
+
+class Report(Protocol):
+    """A report file of one format."""
+
+    format_name: str
+    """The name of the format for people, such as "JUnit XML"."""
+    header: Header
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases of the file in their order. Raises InvalidInput when the file is not of this format."""
