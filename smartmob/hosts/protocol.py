@@ -277,13 +277,12 @@ class Echo:
             decoded = _MESSAGE.decode(message)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as failed:
             return self._unreadable(message, failed)
-        kind = type(decoded)
-        if kind is Hello:
+        if isinstance(decoded, Hello):
             self.greeted = True
             return _WELCOME_ACTION
         if not self.greeted:
             return _DATA_TYPE_ACTION
-        if kind is ClientData:
+        if isinstance(decoded, ClientData):
             return _client_data(decoded)
         return self._other(decoded, wall_time)
 

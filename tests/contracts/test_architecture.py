@@ -34,8 +34,8 @@ ROLES = {
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},
     "hosts": {"authenticator", "fields", "sampler", "session"},
-    # `verdict` compares runs and decides which tests became slower.
-    "metrics": {"runs", "verdict"},
+    # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
+    "metrics": {"runs", "verdict", "report_files"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines.
     "turrets": {"host_load", "hq", "project", "report", "scripting", "slices", "turret"},
     # `preparation` leads from the address of a source to the command that starts it.
@@ -119,6 +119,7 @@ _TESTED_ELSEWHERE = {
     "feature": "a feature is put together by the tests of its routes",
     "services": "the services that the console asks are tested by its pages",
     "features": "what holds the services of the features, or starts them, is tested by those that use it",
+    "report": "the common form of report files is tested by each reader",
     "machine_events": "inputs and outputs of a state machine are tested by its tests",
 }
 
