@@ -22,7 +22,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-NOTHING = "-"
+from smartmob import duration_text
+
+NOTHING = duration_text.NOTHING
+seconds = duration_text.seconds
 _WIDTH_WITHOUT_TERMINAL = 160  # columns
 
 
@@ -111,17 +114,6 @@ def printable(text: str) -> str:
 def local_time(text: str) -> str:
     """Return an ISO 8601 time in the time zone of this machine."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def seconds(value: float | None) -> str:
-    """Return a duration in milliseconds or seconds, with its unit."""
-    if value is None:
-        return NOTHING
-    if abs(value) >= 100:
-        return f"{value:,.0f} s"
-    if abs(value) >= 1:
-        return f"{value:.2f} s"
-    return f"{value * 1000:.1f} ms"
 
 
 def span(value: float | None) -> str:

@@ -11,15 +11,6 @@ from smartmob.cli import printing
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (0.0, "0.0 ms"), (0.0123, "12.3 ms"), (1.5, "1.50 s"), (99.999, "100.00 s"), (12_345.6, "12,346 s")],
-)
-def test_durations(value: float | None, text: str) -> None:
-    """They come with the unit that suits them."""
-    assert printing.seconds(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
     [(None, "-"), (0.4, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7200, "2 h 0 min"), (200_000, "2 d 7 h")],
 )
 def test_a_duration_is_shown_in_two_units(value: float | None, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from smartmob.hosts.fields import query_parts
 from smartmob.hosts.model import MINUTE, Span
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Database, Record, away, is_away
+from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
 
 PACKAGE = "smartmob.hosts"
 _PREFETCH_ROWS = 4_000
@@ -77,4 +77,4 @@ class HostsReader:
                 while rows := await cursor.fetch(_PREFETCH_ROWS):
                     yield rows
         except Exception as error:
-            raise (away(error) if is_away(error) else error) from error
+            raise (unavailable(error) if is_unavailable(error) else error) from error

@@ -35,7 +35,7 @@ _LONGEST_DELAY_SECONDS = 0.5
 _FIRST_START_DELAY_SECONDS = 0.1  # the same while the service waits for the server at its start
 _LONGEST_START_DELAY_SECONDS = 2.0
 
-_AWAY_ERRORS = (
+_UNAVAILABLE_ERRORS = (
     OSError,  # refused, reset, no such socket; TimeoutError is one of them
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # the server shuts down, starts up or has lost a backend process
@@ -54,12 +54,12 @@ _PERMANENT_ERRORS = (
 )
 
 
-def is_away(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Return whether `error` means that the server is not available, so that a retry may succeed."""
     # asyncpg raises InterfaceError both for a lost connection and for a mistake of the caller. A connection that breaks
     # at the wrong moment can stay in the state "another operation is in progress".
     lost = isinstance(error, asyncpg.InterfaceError) and any(text in str(error) for text in _LOST_TEXTS)
-    return lost or isinstance(error, _AWAY_ERRORS)
+    return lost or isinstance(error, _UNAVAILABLE_ERRORS)
 
 
 class Database:
@@ -136,10 +136,10 @@ class Database:
                 async with self._acquire_for(self._settings.query_timeout) as connection:
                     return await operation(connection)
             except Exception as error:
-                if not is_away(error):
+                if not is_unavailable(error):
                     raise
                 if asyncio.get_running_loop().time() + delay > deadline:
-                    raise away(error) from error
+                    raise unavailable(error) from error
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
@@ -161,8 +161,8 @@ class Database:
             async with self._acquire_for(seconds) as connection:
                 await connection.fetchval("SELECT 1")
         except Exception as error:
-            if is_away(error) or isinstance(error, _PERMANENT_ERRORS):
-                raise away(error) from error
+            if is_unavailable(error) or isinstance(error, _PERMANENT_ERRORS):
+                raise unavailable(error) from error
             raise
 
     async def _wait_for_server(self) -> None:
@@ -176,7 +176,7 @@ class Database:
             except _PERMANENT_ERRORS as error:
                 raise DatabaseError(f"the database refuses the service: {error}") from None
             except Exception as error:
-                if not is_away(error):
+                if not is_unavailable(error):
                     # The message of Python's exception may quote a part of the password.
                     raise DatabaseError(
                         "the database URL cannot be used: it is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -194,7 +194,7 @@ class Database:
             delay = min(delay * 2, _LONGEST_START_DELAY_SECONDS)
 
 
-def away(error: BaseException, *, uncertain: bool = False) -> Unavailable:
+def unavailable(error: BaseException, *, uncertain: bool = False) -> Unavailable:
     """Return the exception that says that the database is not available because of `error`.
 
     `uncertain` means that a commit was sent and no answer came, so that the rows may be stored.

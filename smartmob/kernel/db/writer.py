@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.db.database import Connection, Database, Record, away, is_away, reason
+from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = structlog.get_logger()
@@ -217,7 +217,7 @@ class GroupCommitWriter(Generic[R]):
                     await self._commit(await self._connected(), waiting)
             except Exception as error:
                 await self._disconnect()
-                if is_away(error):
+                if is_unavailable(error):
                     if not _refused_by_server(error):
                         for submission in waiting:
                             submission.uncertain = submission.commit_key is not None
@@ -249,7 +249,7 @@ class GroupCommitWriter(Generic[R]):
         log.warning("writer.waiting", writer=self.name, reason=reason(error), waiting=self.stats.waiting)
         for submission in late:
             self.stats.refused += 1
-            _fail(submission, away(error, uncertain=submission.uncertain))
+            _fail(submission, unavailable(error, uncertain=submission.uncertain))
 
     async def _connected(self) -> asyncpg.Connection[Record]:
         if self._connection is None or self._connection.is_closed():

@@ -8,7 +8,7 @@ from datetime import datetime
 import orjson
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record, away, is_away
+from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, unavailable
 from smartmob.metrics.model import MEASURES, Context, MetricFilter, RunMember, Session, SessionFilter, tag_list
 
 PACKAGE = "smartmob.metrics"
@@ -176,7 +176,7 @@ class MetricsReader:
                 async for record in connection.cursor(text, *query.arguments, prefetch=1_000):
                     yield record
         except Exception as error:
-            raise (away(error) if is_away(error) else error) from error
+            raise (unavailable(error) if is_unavailable(error) else error) from error
 
     # -- components, pipelines and builds -------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record, away, is_away
+from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, unavailable
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
@@ -187,7 +187,7 @@ class MetricsWriter:
                     raise
                 await self._commit_bulk(transaction, load)
         except Exception as error:
-            raise (away(error) if is_away(error) else error) from error
+            raise (unavailable(error) if is_unavailable(error) else error) from error
         # Metrics that arrive from now on get a later position than those of the transaction.
         self._blocks.close()
 
@@ -196,7 +196,7 @@ class MetricsWriter:
             await transaction.commit()
         except Exception as error:
             # The answer to a commit can be lost; the blocks show whether it was done.
-            if not is_away(error) or not await self._database.fetchval(self._sql["blocks_exist"], load.blocks):
+            if not is_unavailable(error) or not await self._database.fetchval(self._sql["blocks_exist"], load.blocks):
                 raise
 
 

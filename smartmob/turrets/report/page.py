@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from smartmob import __version__
+from smartmob import __version__, duration_text
+from smartmob.duration_text import NOTHING
 from smartmob.turrets.model import ALL_TRANSACTIONS, Summary, TimerStats
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import Chart, RunData
@@ -19,7 +20,6 @@ from smartmob.turrets.report.trust import worst
 from smartmob.turrets.slices import TRANSACTION
 
 COLUMNS = ("50", "80", "90", "95", "99", "99.9", "99.99")
-NOTHING = "-"
 _MOST_TIMERS = 100  # timers of a report
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
@@ -93,24 +93,10 @@ def _template() -> Any:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "seconds": seconds, "time": _time, "change": change, "number": _number, "share": _share, "stats": _stats,
+        "seconds": duration_text.seconds, "time": _time, "change": change, "number": _number, "share": _share,
+        "stats": _stats,
     }  # fmt: skip
     return environment.get_template("report.html")
-
-
-def seconds(value: float | None) -> str:
-    """Return a duration as text with a fitting unit; "-" for None."""
-    if value is None:
-        return NOTHING
-    if value >= 10 or value == 0:
-        return f"{value:,.0f} s" if value == int(value) else f"{value:,.1f} s"
-    if value >= 1:
-        return f"{value:.2f} s"
-    if value >= 0.001:
-        # Four digits, so that values in a column can be compared.
-        digits = 1 if value >= 0.1 else 2 if value >= 0.01 else 3
-        return f"{value * 1e3:.{digits}f} ms"
-    return f"{value * 1e6:.0f} µs"
 
 
 def change(new: float | None, old: float | None) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Database, Record, away, is_away
+from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import Counters, Member, RunConfig
 from smartmob.turrets.protocol import Slice
@@ -128,7 +128,7 @@ class TurretsReader:
                 while rows := await cursor.fetch(_SLICE_ROWS):
                     yield [_slice(row) for row in rows]
         except Exception as error:
-            raise (away(error) if is_away(error) else error) from error
+            raise (unavailable(error) if is_unavailable(error) else error) from error
 
     async def health(self, run: UUID) -> list[Record]:
         """Return the health of the turrets of a run, in the order of time."""

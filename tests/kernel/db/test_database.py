@@ -233,7 +233,7 @@ class TestPermanentErrors:
             await database.run(operation)
 
     @pytest.mark.parametrize(
-        ("error", "away"),
+        ("error", "unavailable"),
         [
             (ConnectionRefusedError(), True),
             (FileNotFoundError(), True),
@@ -258,9 +258,9 @@ class TestPermanentErrors:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
     )
-    def test_lost_connections_are_distinguished_from_other_errors(self, error: Exception, away: bool) -> None:
+    def test_lost_connections_are_distinguished_from_other_errors(self, error: Exception, unavailable: bool) -> None:
         """Only they are retried."""
-        assert db.is_away(error) is away
+        assert db.is_unavailable(error) is unavailable
 
 
 async def _refused_at_once(url: str, said: str) -> None:
@@ -374,4 +374,4 @@ class TestStart:
 def test_a_reason_is_one_line_without_an_address(error: Exception, text: str) -> None:
     """Clients get it."""
     assert db.reason(error) == text
-    assert text in str(db.away(error))
+    assert text in str(db.unavailable(error))

@@ -25,7 +25,7 @@ async def _well() -> None:
 
 
 async def _away() -> None:
-    raise Unavailable("the database is away")
+    raise Unavailable("the database is not available")
 
 
 async def _broken() -> None:
@@ -49,7 +49,8 @@ class TestReadiness:
         readiness.add("database", _away)
         readiness.add("disk", _well)
 
-        assert await readiness.run_checks() == {"service": "ok", "database": "the database is away", "disk": "ok"}
+        found = await readiness.run_checks()
+        assert found == {"service": "ok", "database": "the database is not available", "disk": "ok"}
 
     async def test_the_message_of_an_error_is_the_reason(self) -> None:
         """The message of any SmartmobError is the reason."""

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from smartmob.turrets.model import Doubt, Trust
-from smartmob.turrets.report.page import as_script, change, compare, render, seconds
+from smartmob.turrets.report.page import as_script, change, compare, render
 from tests.turrets.report.test_charts import HOSTILE, found
 
 
@@ -100,25 +100,6 @@ def test_data_in_a_script_cannot_end_it() -> None:
     text = as_script(document)
     assert json.loads(text) == document
     assert not set("<>&\u2028\u2029") & set(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "-"),
-        (0.0, "0 s"),
-        (0.00025, "250 µs"),
-        (0.00123, "1.230 ms"),
-        (0.0793, "79.30 ms"),
-        (0.119, "119.0 ms"),
-        (1.5, "1.50 s"),
-        (40.0, "40 s"),
-        (1234.5, "1,234.5 s"),
-    ],
-)
-def test_durations_have_fitting_units(value: float | None, shown: str) -> None:
-    """From microseconds to seconds."""
-    assert seconds(value) == shown
 
 
 @pytest.mark.parametrize(
