@@ -110,17 +110,16 @@ async def command(
 def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
     """Return the nodes to create with their process types; raises InvalidInput."""
     try:
-        types = list(procfile.parse((folder / PROCFILE).read_bytes()))
+        declared = procfile.parse((folder / PROCFILE).read_bytes())
     except FileNotFoundError:
         raise InvalidInput(
             f"{folder} has no {PROCFILE}, the file that says what to run: a line of it is `web: python app.py`"
         ) from None
     except OSError as error:
         raise InvalidInput(f"cannot read {folder / PROCFILE}: {error.strerror}") from None
+    types = list(declared.commands)
     if unknown := [name for name in scale if name not in types]:
-        raise InvalidInput(
-            f"--scale: the {PROCFILE} has no {', '.join(unknown)}; it has {', '.join(types) or 'nothing'}"
-        )
+        raise InvalidInput(f"--scale: {declared.unknown(unknown[0])}")
     scale = scale or dict.fromkeys(types, 1)
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if not nodes:

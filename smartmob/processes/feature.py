@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.runtime.tcp_ports import is_listened_on
 from smartmob.processes import routes
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation.preparer import Preparer
@@ -15,7 +16,7 @@ def build(dependencies: Dependencies) -> Feature[ProcessesService]:
     """Return the feature. All processes are stopped when the service begins to stop."""
     settings, store = dependencies.settings.processes, ProcessStore(dependencies.database)
     writer = dependencies.writer("processes", store.commit)
-    ports = Ports(settings.base_port, _own_ports(dependencies.settings))
+    ports = Ports(settings.base_port, _own_ports(dependencies.settings), is_listened_on)
     folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free
     preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)
     service = ProcessesService(store, writer, preparer, dependencies, settings)

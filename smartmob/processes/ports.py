@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 _NUMBER = re.compile(r"(\d{1,5})$")
 _PORTS_PER_TYPE = 100  # as foreman does it
 _HIGHEST_PORT = 65535  # the largest number of 16 bits
+_MOST_TAKEN = 1_000  # ports in a row that are passed over
 
 
 class Ports:
     """Assigns each process a port: `base` + 100 for each process type before its own in the Procfile + its number.
 
     The number is the one at the end of the node's name: `web.3` of a Procfile's first type gets `base` + 3 each time.
-    Ports of other processes of this service are skipped, and so are those of the service itself (`reserved`).
+    Ports of other processes of this service are skipped, and so are those of the service itself (`reserved`) and those
+    on which another program listens (`is_taken`).
     """
 
-    def __init__(self, base: int, reserved: Collection[int] = ()) -> None:
+    def __init__(
+        self, base: int, reserved: Collection[int] = (), is_taken: Callable[[int], bool] = lambda _: False
+    ) -> None:
         self._base = base
         self._reserved = frozenset(reserved)
         self._owners: dict[int, str] = {}
+        self._is_taken = is_taken
 
     def assign(self, slug: str, node: str, type_index: int) -> int:
         """Return the port for the process `slug`; `type_index` counts the types before its own in the Procfile."""
@@ -29,7 +34,9 @@ class Ports:
         port = self._base + _PORTS_PER_TYPE * type_index + (int(found[1]) if found else 0)
         if port > _HIGHEST_PORT:
             port = self._base
-        while port in self._owners or port in self._reserved:
+        taken = 0
+        while port in self._owners or port in self._reserved or (taken < _MOST_TAKEN and self._is_taken(port)):
+            taken += 1
             port = port + 1 if port < _HIGHEST_PORT else self._base
         self._owners[port] = slug
         return port

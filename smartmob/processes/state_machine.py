@@ -89,10 +89,12 @@ class StartFailed:
 class Exited:
     """The program has ended; its descendants may still run.
 
-    `status` is the exit status, the negative number of a signal, or None when it is unknown.
+    `status` is the exit status, the negative number of a signal, or None when it is unknown. `hint` is a probable cause
+    for people, or "".
     """
 
     status: int | None
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ class ProcessStateMachine:
             case StartFailed():
                 return self._start_failed(event.detail, now)
             case Exited():
-                return self._exited(event.status)
+                return self._exited(event)
             case TreeGone():
                 return self._tree_gone(now)
             case TimerFired():
@@ -300,9 +302,11 @@ class ProcessStateMachine:
         self.phase, self.detail = Phase.IDLE, detail
         return [Report("failed", detail), *self._start_again(now, early=True)]
 
-    def _exited(self, status: int | None) -> list[Action]:
-        self.last_status, self.pid = status, None
-        actions: list[Action] = [Report("exited", describe(status))]
+    def _exited(self, event: Exited) -> list[Action]:
+        self.last_status, self.pid = event.status, None
+        hint = event.hint if self.wanted else ""
+        self.detail = hint
+        actions: list[Action] = [Report("exited", describe(event.status) + (f": {hint}" if hint else ""))]
         if self.phase is Phase.RUNNING:
             # The descendants hold the port and files that the next program needs: they end first.
             self.phase = Phase.ENDING

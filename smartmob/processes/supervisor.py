@@ -19,9 +19,11 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
 from smartmob.kernel.subprocesses.spawner import Spawner
+from smartmob.kernel.subprocesses.start_errors import interpreter_hint
 from smartmob.processes import model
 from smartmob.processes import state_machine as m
 from smartmob.processes.output import ProcessOutput
+from smartmob.processes.preparation.command import programs
 from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
 from smartmob.processes.spawned_program import SpawnedProgram, spawn
 from smartmob.processes.state_machine import ProcessStateMachine
@@ -30,6 +32,15 @@ log = structlog.get_logger()
 
 _SHOWN_LINES = 10
 """Lines of output in the status of a process that failed or is in backoff."""
+
+
+_NOT_FOUND_STATUSES = (126, 127)
+"""A shell found no program, or could not run it (POSIX.1-2017, XCU 2.8.2)."""
+
+_LEFT_BEHIND = (
+    "it left processes behind, which were ended; a program that puts itself into the background cannot be supervised, "
+    "so start it with its option for the foreground"
+)
 
 
 class PrepareProcess(Protocol):
@@ -245,7 +256,18 @@ class Supervisor:
         if self._program is not None:
             self._program.read_rest()
         self.output.end_line()
-        self._handle(m.Exited(ended.status))
+        self._handle(m.Exited(ended.status, self._hint(ended.status)))
+
+    def _hint(self, status: int | None) -> str:
+        """Return the probable cause of an exit, or "" when there is none that can be seen from outside."""
+        assert self._ready is not None
+        if status == 0 and self._child is not None and not self._child.is_gone:
+            return _LEFT_BEHIND
+        if status in _NOT_FOUND_STATUSES:
+            for program in programs(self._ready.argv):
+                if hint := interpreter_hint(program, Path(self._ready.folder)):
+                    return f"{program}: {hint}"
+        return ""
 
     def _tree_gone(self, child: Child) -> None:
         if self._program is not None:

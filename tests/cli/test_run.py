@@ -141,7 +141,7 @@ class TestFailing:
             ("", (), 1, "the Procfile is empty"),
             ("hello\n", (), 1, "Procfile, line 1"),
             ("web: true\n", ("--scale", "web=0"), 1, "asks for none"),
-            ("web: true\n", ("--scale", "wob=1"), 1, "has no wob; it has web"),
+            ("web: true\n", ("--scale", "wob=1"), 1, "has no 'wob'; it has web; did you mean 'web'?"),
             ("web: true\n", ("--scale", "web=1001"), 1, "more than 1000"),
             ("web: true\n", ("--scale", "web"), 2, "expected TYPE=NUMBER"),
             ("web: true\n", ("--env", "1A=2"), 2, "expected NAME=VALUE"),

@@ -35,3 +35,14 @@ def test_a_port_of_the_service_is_never_assigned() -> None:
     """By default, the headquarters of load tests has the ports from 5000 on."""
     ports = Ports(5000, {5000, 5001, 5002})
     assert [ports.assign(f"app.web.{n}", f"web.{n}", 0) for n in range(3)] == [5003, 5004, 5005]
+
+
+def test_a_port_of_another_program_is_passed_over() -> None:
+    """The process would not be able to listen on it."""
+    ports = Ports(6000, is_taken={6000, 6001}.__contains__)
+    assert ports.assign("app.web.0", "web.0", 0) == 6002
+
+
+def test_taken_ports_everywhere_end_the_search() -> None:
+    """After a thousand ports, the next is assigned as it is."""
+    assert Ports(6000, is_taken=lambda _: True).assign("app.web.0", "web.0", 0) == 7000

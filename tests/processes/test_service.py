@@ -67,7 +67,7 @@ async def test_a_missing_command_backs_off(agent: Agent) -> None:
     """The status has the reason."""
     await agent.create(agent.app("web: no-such-program --now\n"))
     status = await agent.become("app.web.0", "backoff")
-    assert "No such file" in status["detail"]
+    assert "there is no 'no-such-program' on the PATH" in status["detail"]
 
 
 async def test_descendants_of_a_dead_program_end_before_the_next_start(agent: Agent, tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def test_a_failed_preparation_stays_failed_until_a_restart(replay: Replay, failu
     assert (replay.machine.state, replay.machine.detail) == (model.PENDING, "")
 
 
+def test_the_hint_of_an_exit_is_shown(replay: Replay) -> None:
+    """It stands in the report and in the detail until the program runs again."""
+    replay.run()
+    assert replay.reports(m.Exited(127, "./x: its first line names /no/sh")) == [
+        "exited 127: ./x: its first line names /no/sh"
+    ]
+    replay(m.TreeGone())
+    assert replay.machine.detail == "./x: its first line names /no/sh"
+    replay(m.Started(2))
+    assert replay.machine.detail == ""
+
+
 @pytest.mark.parametrize("status", [0, 1, -9, None])
 def test_a_program_that_ends_is_started_again_at_once(replay: Replay, status: int | None) -> None:
     """The exit status does not matter (seed 002), and the rest of its tree is killed first."""

@@ -33,7 +33,11 @@ log = structlog.get_logger()
 
 
 class SpawnFailed(SmartmobError):
-    """The program could not be started."""
+    """The program could not be started. `number` is the error of the system, 0 when there is none."""
+
+    def __init__(self, message: str = "", number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +194,8 @@ class Child:
             self.pid, self._subreaper_pid = int(values[0]), int(values[1])
             self._started.set_result(None)
         elif word == "failed":
-            number, what = int(values[0]), values[1]
-            self._started.set_result(SpawnFailed(f"cannot start the {what}: {os.strerror(number)}"))
+            number = int(values[0])
+            self._started.set_result(SpawnFailed(f"cannot start the {values[1]}: {os.strerror(number)}", number))
             self._set_gone()
         elif word == "exited":
             status, user, system, memory = values

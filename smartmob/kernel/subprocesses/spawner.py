@@ -28,6 +28,7 @@ from smartmob.kernel.subprocesses.child import Child, SpawnFailed, Spec, Subreap
 from smartmob.kernel.subprocesses.fd_channel import FdChannel
 from smartmob.kernel.subprocesses.output import Pipe, PipeReader
 from smartmob.kernel.subprocesses.process_tag import ProcessTags
+from smartmob.kernel.subprocesses.start_errors import describe
 
 log = structlog.get_logger()
 
@@ -100,6 +101,12 @@ class Spawner:
                 self._dismiss(subreaper)
                 if last:
                     raise
+            except SpawnFailed as error:
+                if not error.number:
+                    raise
+                # In a thread, because the files may be on a slow disk.
+                reason = await asyncio.to_thread(describe, error.number, spec.argv[0], spec.cwd, spec.env)
+                raise SpawnFailed(reason, error.number) from None
             except asyncio.CancelledError:
                 child.kill()
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from smartmob.errors import InvalidInput, NotFound, Unavailable
+from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import SpawnFailed
 from smartmob.kernel.subprocesses.spawner import Spawner
@@ -28,6 +28,9 @@ from smartmob.settings import ProcessesSettings, environment
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"
+_SHELL_VARIABLE = "SHELL"
+_LONGEST_MESSAGE = 1_000  # bytes of what a shell says about a command
+_MOST_CHECKED = 1_000  # commands whose syntax was found right
 _INHERITED = ("PATH", "HOME", "LANG")
 # The build of a package runs code of its authors: it must not see the settings of the service.
 _PIP_VARIABLE = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|PIP_\w+|(?:https?|no|all)_proxy|SSL_CERT_\w+", re.IGNORECASE)
@@ -68,6 +71,7 @@ class Preparer:
         variables = environment()
         self._inherited = {name: variables[name] for name in _INHERITED if name in variables}
         self._ports = ports
+        self._checked_commands: set[tuple[str, str]] = set()
         self._releases = Releases(
             folder,
             tasks,
@@ -127,7 +131,9 @@ class Preparer:
             source = await self._releases.source(digest)
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
-            found, index, variables, argv = await asyncio.to_thread(_read_source, source, definition.process_type)
+            found, index, variables = await asyncio.to_thread(_read_source, source, definition.process_type)
+            argv = _argv(found, definition, variables)
+            await self._check_syntax(argv, source.root, found)
             folder = self._releases.copy_of(definition.slug, digest)
             if folder is None:
                 folder = await self._releases.working_copy(source, definition.slug)
@@ -137,12 +143,7 @@ class Preparer:
         except EnvironmentFailure as error:
             raise PreparationError(error.state, str(error)) from None
         port = self._ports.assign(definition.slug, definition.node, index)
-        outer = {**self._default_variables(port, venv), **variables}
-        try:
-            assigned = found.environment({**outer, **definition.env})
-        except InvalidInput as error:
-            raise PreparationError(model.NO_PROCFILE, str(error)) from None
-        env = {**outer, **assigned, **definition.env}
+        env = {**self._default_variables(port, venv), **variables, **definition.env}
         return model.Ready(argv=argv, env=env, folder=str(folder), port=port, digest=digest)
 
     async def _download(self, definition: model.Definition, listener: PreparationListener) -> str:
@@ -156,6 +157,26 @@ class Preparer:
         except (DownloadError, Unavailable) as error:
             raise PreparationError(model.DOWNLOAD_FAILURE, str(error)) from None
         return stored.digest
+
+    async def _check_syntax(self, argv: Sequence[str], folder: Path, found: procfile.Command) -> None:
+        """Let the shell read a command without running it; raises PreparationError with its message.
+
+        Otherwise a program with a mistake in its Procfile would be started again and again.
+        """
+        if argv[1:2] != ["-c"] or (argv[0], argv[2]) in self._checked_commands:
+            return
+        output = bytearray()
+        try:
+            status = await self._run([argv[0], "-n", "-c", argv[2]], folder, self._inherited, output.extend)
+        except OSError as error:
+            raise PreparationError(model.NO_PROCFILE, f"the shell of the program cannot be run: {error}") from None
+        if status:
+            lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
+            reason = re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0])
+            raise PreparationError(model.NO_PROCFILE, f"Procfile, line {found.line}: {reason or 'no shell command'}")
+        if len(self._checked_commands) >= _MOST_CHECKED:
+            self._checked_commands.clear()
+        self._checked_commands.add((argv[0], argv[2]))
 
     def _default_variables(self, port: int, venv: Path | None) -> dict[str, str]:
         """Return the variables that every process gets; its .env file, Procfile and definition may replace them."""
@@ -193,10 +214,10 @@ def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _PIP_VARIABLE.fullmatch(name)}
 
 
-def _read_source(source: Source, process_type: str) -> tuple[procfile.Command, int, dict[str, str], list[str]]:
-    """Return the command of a process type, the index of the type, the variables of .env, and the arguments."""
+def _read_source(source: Source, process_type: str) -> tuple[procfile.Command, int, dict[str, str]]:
+    """Return the command of a process type, the index of the type in the Procfile, and the variables of .env."""
     found, index = _find_command(source, process_type)
-    return found, index, _env_file(source), _argv(found, process_type)
+    return found, index, _env_file(source)
 
 
 def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, int]:
@@ -205,13 +226,12 @@ def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, 
     if data is None:
         raise PreparationError(model.NO_PROCFILE, "the source has no Procfile at its root")
     try:
-        commands = procfile.parse(data)
+        parsed = procfile.parse(data)
+        return parsed.command(process_type), list(parsed.commands).index(process_type)
     except procfile.BadLine as error:
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
-    if process_type not in commands:
-        known = ", ".join(commands) or "no process types"
-        raise PreparationError(model.UNKNOWN_PROCESS_TYPE, f"the Procfile has no {process_type!r}; it has {known}")
-    return commands[process_type], list(commands).index(process_type)
+    except KeyError:
+        raise PreparationError(model.UNKNOWN_PROCESS_TYPE, parsed.unknown(process_type)) from None
 
 
 def _env_file(source: Source) -> dict[str, str]:
@@ -224,12 +244,18 @@ def _env_file(source: Source) -> dict[str, str]:
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
 
 
-def _argv(found: procfile.Command, process_type: str) -> list[str]:
-    """Return the arguments of the program to start."""
+def _argv(found: procfile.Command, definition: model.Definition, variables: Mapping[str, str]) -> list[str]:
+    """Return the arguments of the program to start; SHELL of .env or of the request chooses the shell."""
+    shell = definition.env.get(_SHELL_VARIABLE) or variables.get(_SHELL_VARIABLE) or command.SHELL
+    if not shell.startswith("/"):
+        message = f"SHELL={shell}: expected the path of a shell, such as /bin/bash"
+        raise PreparationError(model.NO_PROCFILE, message)
     try:
-        return command.argv(found.text)
+        return command.argv(found.text, definition.env, shell)
     except ValueError as error:
-        raise PreparationError(model.NO_PROCFILE, f"the command of {process_type!r}: {error}") from None
+        raise PreparationError(
+            model.NO_PROCFILE, f"Procfile, line {found.line}: the process type {definition.process_type!r}: {error}"
+        ) from None
 
 
 def _read(path: Path) -> bytes | None:

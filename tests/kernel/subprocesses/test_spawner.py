@@ -25,20 +25,20 @@ from tests.waiting import until
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("no-such-program",), "cannot start the program: No such file or directory"),
-        (("/dev/null",), "cannot start the program: Permission denied"),
+        (("no-such-program",), "cannot start the program: there is no 'no-such-program' on the PATH"),
+        (("/dev/null",), "cannot start /dev/null: it is not executable"),
         (("",), "there is no program to start"),
     ],
 )
 async def test_a_failed_start_has_the_reason_of_the_system(run: Run, argv: tuple[str, ...], message: str) -> None:
-    """The message of SpawnFailed ends with the system's reason."""
+    """The message of SpawnFailed names the program and the reason."""
     with pytest.raises(SpawnFailed, match=message):
         await run(*argv)
 
 
 async def test_a_missing_folder_is_named_as_the_cause(run: Run, tmp_path: Path) -> None:
     """The message says that the folder is the cause, and not the program."""
-    with pytest.raises(SpawnFailed, match="cannot start the folder: No such file or directory"):
+    with pytest.raises(SpawnFailed, match=r"cannot start the program: its folder .* is not there"):
         await run("true", cwd=tmp_path / "missing")
 
 

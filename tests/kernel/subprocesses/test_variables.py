@@ -10,7 +10,7 @@ from smartmob.errors import InvalidInput
 from smartmob.kernel.subprocesses import variables
 from smartmob.kernel.subprocesses.child import SpawnFailed, Spec
 from smartmob.processes import protocol
-from smartmob.processes.preparation import envfile, procfile
+from smartmob.processes.preparation import envfile
 
 BAD = ["", "=", "A=B", "A\0", "1A", "a b", "a-b", "é", "A\n", "\ud800"]
 
@@ -34,11 +34,10 @@ def test_values_with_a_nul_or_half_a_character_are_refused(value: str) -> None:
         variables.check({"A": value}, "env")
 
 
-def test_requests_procfiles_and_env_files_take_the_same_names() -> None:
+def test_requests_and_env_files_take_the_same_names() -> None:
     """Values may hold bytes that are not UTF-8."""
     variables.check({"A_1": "", "_": "x y", "a": "\udcff"}, "env")
     assert envfile.parse(b"A_1=x\n_=y\n") == {"A_1": "x", "_": "y"}
-    assert procfile.parse(b"web: A_1=x _=y run\n")["web"].environment({}) == {"A_1": "x", "_": "y"}
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\0", "\ud800"])

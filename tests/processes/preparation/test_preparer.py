@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,17 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
         lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: x\nnonsense\n"})), "no procfile", "line 2",
     ),
     "an open quote": (
-        lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: echo 'x\n"})), "no procfile", "quot",
+        lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: echo 'x\n"})),
+        "no procfile",
+        "line 1: Syntax error",
+    ),
+    "a shell that is no path": (
+        lambda f: f.file("/app", make_archive("zip", {**GOOD, ".env": "SHELL=bash\n"})), "no procfile", "/bin/bash",
+    ),
+    "a shell that is not there": (
+        lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: a\n", ".env": "SHELL=/no/sh\n"})),
+        "no procfile",
+        "/no/sh",
     ),
     "no such type": (
         lambda f: f.file("/app", make_archive("zip", {"Procfile": "worker: x\n"})), "unknown process type", "worker",
@@ -218,3 +229,52 @@ async def test_the_program_replaces_a_shell_that_expands(agent: Agent) -> None:
     # The command line is empty for a moment while the program replaces the shell.
     await until(lambda: psutil.Process(status["pid"]).cmdline()[-1:] == ["5000"])
     assert await lines(await agent.attach(tail=0, follow=0), 0) == []
+
+
+SHELL_LINES = r"""
+loop: sh -c "for i in 1 2; do echo n=\$i; done"
+path: PATH=$PATH:bin && echo path $PATH
+comment: echo it works # it's a comment
+default: X="${A:-$HOME/.b}/bin" sh -c 'echo $X'
+bash: shopt -q extglob; echo ${BASH_VERSION:+bash}
+"""
+
+
+async def test_commands_print_what_a_shell_prints(agent: Agent) -> None:
+    """Loops, assignments, comments and defaults mean what `sh -c` makes of them; a broken neighbour is no matter."""
+    source = agent.app(f"{SHELL_LINES}broken: echo 'x\nempty:\n")
+    await agent.create(source, "broken")
+    wanted = dict(line.split(": ", 1) for line in SHELL_LINES.strip().splitlines())
+    outer = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    for name, command in wanted.items():
+        shell = "/bin/bash" if name == "bash" else "/bin/sh"
+        await agent.create(source, name, **({"env": {"SHELL": shell}} if name == "bash" else {}))
+        expected = await asyncio.create_subprocess_exec(shell, "-c", command, env=outer, stdout=asyncio.subprocess.PIPE)
+        output, _ = await expected.communicate()
+        console = await agent.attach(f"app.{name}.0", tail=100)
+        for line in output.decode().splitlines():
+            assert line in await until_line(console, line)
+    await until(lambda: _failed_as("app.broken.0", agent))
+
+
+@pytest.mark.parametrize(
+    ("procfile", "script", "hint"),
+    [
+        ("web: ./run\n", "#!/no/python\n", "cannot start ./run: its first line names /no/python, which is not there"),
+        ("web: ./run $PORT\n", "#!/bin/sh\r\n", "./run: its first line ends with a carriage return"),
+        ("web: no-such-program x\n", "", "there is no 'no-such-program' on the PATH"),
+        ("web: sh -c 'sleep 600 & exit 0'\n", "", "a program that puts itself into the background"),
+    ],
+)
+async def test_a_program_that_cannot_run_gets_a_hint(agent: Agent, procfile: str, script: str, hint: str) -> None:
+    """The detail says what is missing or what to change."""
+    await agent.create(agent.app(procfile, {"run": File(script.encode(), 0o755)}))
+
+    async def told() -> bool:
+        return hint in ((await agent.status("app.web.0"))["detail"] or "")
+
+    await until(told)
+
+
+async def _failed_as(slug: str, agent: Agent) -> bool:
+    return "Syntax error" in ((await agent.status(slug))["detail"] or "")
