@@ -126,6 +126,9 @@ class ProcessesSettings:
     max_files: int = setting(100_000, "Files that a source archive may contain.", low=1)
     download_timeout: float = setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
     stall_timeout: float = setting(30.0, "Seconds without data after which a download is aborted.", low=0.1)
+    dotenv: bool = setting(
+        False, "Read .env files as python-dotenv does, with export, quotes, variables and values of several lines."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class Preparer:
         variables = environment()
         self._inherited = {name: variables[name] for name in _INHERITED if name in variables}
         self._ports = ports
+        self._dotenv = settings.dotenv
         self._checked_commands: set[tuple[str, str]] = set()
         self._releases = Releases(
             folder,
@@ -131,7 +132,7 @@ class Preparer:
             source = await self._releases.source(digest)
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
-            found, index, variables = await asyncio.to_thread(_read_source, source, definition.process_type)
+            found, index, variables = await asyncio.to_thread(self._read_source, source, definition)
             argv = _argv(found, definition, variables)
             await self._check_syntax(argv, source.root, found)
             folder = self._releases.copy_of(definition.slug, digest)
@@ -157,6 +158,13 @@ class Preparer:
         except (DownloadError, Unavailable) as error:
             raise PreparationError(model.DOWNLOAD_FAILURE, str(error)) from None
         return stored.digest
+
+    def _read_source(
+        self, source: Source, definition: model.Definition
+    ) -> tuple[procfile.Command, int, dict[str, str]]:
+        """Return the command of a process type, the index of the type in the Procfile, and the variables of .env."""
+        found, index = _find_command(source, definition.process_type)
+        return found, index, _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
 
     async def _check_syntax(self, argv: Sequence[str], folder: Path, found: procfile.Command) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
@@ -214,12 +222,6 @@ def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _PIP_VARIABLE.fullmatch(name)}
 
 
-def _read_source(source: Source, process_type: str) -> tuple[procfile.Command, int, dict[str, str]]:
-    """Return the command of a process type, the index of the type in the Procfile, and the variables of .env."""
-    found, index = _find_command(source, process_type)
-    return found, index, _env_file(source)
-
-
 def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, int]:
     """Return the command of a process type, and the index of the type in the Procfile."""
     data = _read(source.root / PROCFILE)
@@ -234,11 +236,13 @@ def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, 
         raise PreparationError(model.UNKNOWN_PROCESS_TYPE, parsed.unknown(process_type)) from None
 
 
-def _env_file(source: Source) -> dict[str, str]:
-    """Return the variables of the .env file, if there is one."""
+def _env_file(source: Source, outer: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the variables of the .env file, if there is one; with `outer`, in the dialect of python-dotenv."""
     data = _read(source.root / _ENV_FILE)
     try:
-        return {} if data is None else envfile.parse(data)
+        if data is None:
+            return {}
+        return envfile.parse(data) if outer is None else envfile.parse_dotenv(data, outer)
     except procfile.BadLine as error:
         # Clients know no state for a bad .env file; this one says that the author of the source must correct a file.
         raise PreparationError(model.NO_PROCFILE, str(error)) from None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.preparation.envfile import parse
+from smartmob.processes.preparation.envfile import parse, parse_dotenv
 from smartmob.processes.preparation.procfile import BadLine
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -79,3 +79,46 @@ def test_any_value_is_read_as_it_was_written(variables: dict[str, str], equals: 
     data = "".join(f"{name}{equals}{value}\n" for name, value in variables.items()).encode()
 
     assert parse(data) == variables
+
+
+DOTENV = b"""# comment
+export A=1
+B='single $A' # behind
+C="two
+lines ${A}"
+D=${HOME}/x
+E=plain # comment
+F=
+G
+"""
+
+
+def test_the_dialect_of_python_dotenv_is_read() -> None:
+    """It has `export`, quotes, comments behind values, variables and values of several lines."""
+    assert parse_dotenv(DOTENV, {"HOME": "/home/me"}) == {
+        "A": "1",
+        "B": "single $A",
+        "C": "two\nlines 1",
+        "D": "/home/me/x",
+        "E": "plain",
+        "F": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "reason"),
+    [
+        (b"A=1\nB='open\n", 2, "neither a variable"),
+        (b"A=1\nwhat is this\n", 2, "neither a variable"),
+        (b"A=1\n'B C'=2\n", 2, "neither a variable"),
+        (b"A=1\nB=\xff\n", 2, "not UTF-8"),
+        (b"A=a\0b", 1, "zero byte"),
+        (b"A=" + b"x" * 300_000, 1, "more than 262144 bytes"),
+        (b"A=x\n" + b"A=${A}${A}\n" * 30, 18, "more than 131071 characters"),
+    ],
+)
+def test_an_invalid_line_of_the_dialect_is_reported(data: bytes, line: int, reason: str) -> None:
+    """The error has the number of the line and no value."""
+    with pytest.raises(BadLine, match=reason) as caught:
+        parse_dotenv(data, {})
+    assert caught.value.line == line
