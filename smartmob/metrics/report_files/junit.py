@@ -6,25 +6,27 @@ There is no standard of JUnit XML. The page "JUnit XML" of the reference lists w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from smartmob.errors import InvalidInput
+from smartmob.metrics.report_files.case_values import (
+    ALTERED_NAME,
+    COUNTS,
+    MISSING_NAME,
+    REPLACED_TIMESTAMP,
+    CaseValues,
+    earliest,
+    shortened,
+)
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.junit_suites import Properties, Suite, location, writes_utc
-from smartmob.metrics.report_files.outcome_words import is_yes, outcome_of_word
+from smartmob.metrics.report_files.outcome_words import is_yes
 from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
 from smartmob.metrics.report_files.time_values import COMMA_DECIMAL, COMMA_THOUSANDS, Durations, comma_evidence, moment
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
-
-UNREAD_TIME = "unread time"
-REPLACED_TIMESTAMP = "replaced timestamp"
-UNKNOWN_OUTCOME = "unknown outcome"
-MISSING_NAME = "missing name"
-ALTERED_NAME = "characters of a name"
-COUNTS = "counts differ"
 
 _SUITES = ("testsuite", "testsuites")
 _ROOTS = ("testsuite", "testsuites", "testrun")
@@ -44,7 +46,6 @@ _RERUNS = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
 _OPAQUE = _RERUNS | {"system-out", "system-err", "properties"}
 _WORD_ATTRIBUTES = ("status", "result", "outcome", "state")
 _YES_ATTRIBUTES = ("skipped", "disabled", "ignored")
-_EXAMPLE_CHARACTERS = 200
 
 
 def looks_like(head: bytes) -> bool:
@@ -84,7 +85,6 @@ class _OpenCase:
     attributes: Mapping[str, str]
     place: Place
     outcome: Outcome | None = None
-    remarks: list[Remark] = field(default_factory=list)
 
 
 class _Reading:
@@ -141,7 +141,7 @@ class _Reading:
         elif tag in _SUITES:
             suite = self._suites.pop()
             self._header.remarks.extend(
-                Remark(COUNTS, _short(f"line {suite.line}, {suite.own_name or tag!r}: {told}"))
+                Remark(COUNTS, shortened(f"line {suite.line}, {suite.own_name or tag!r}: {told}"))
                 for told in suite.differences()
             )
             self._suites[-1].add(suite)
@@ -161,23 +161,17 @@ class _Reading:
         suite = outer.inner(tag, attributes, place.line)
         self._suites.append(suite)
         self._header.suites += tag == "testsuite"
-        told = attributes.get("timestamp") or _date_and_time(attributes)
+        told = attributes.get("timestamp", "").strip()
         if told:
             begun = moment(told)
             if begun is None:
                 where = f"line {place.line}, suite {suite.name!r}"
-                self._header.remarks.append(Remark(REPLACED_TIMESTAMP, _short(f'{where}: timestamp="{told}"')))
+                self._header.remarks.append(Remark(REPLACED_TIMESTAMP, shortened(f'{where}: timestamp="{told}"')))
             else:
                 if begun.tzinfo is None:
                     begun = begun.replace(tzinfo=UTC if writes_utc(attributes) else outer.zone)
                 suite.begin(begun)
-                self._started(begun)
-
-    def _started(self, begun: datetime) -> None:
-        """Keep the earliest start; a time with and one without a zone cannot be compared, so the first kind stays."""
-        first = self._header.started_at
-        if first is None or ((first.tzinfo is None) == (begun.tzinfo is None) and begun < first):
-            self._header.started_at = begun
+                self._header.started_at = earliest(self._header.started_at, begun)
 
     def _property(self, attributes: Mapping[str, str]) -> None:
         """Keep a property of a suite; those of cases are left out."""
@@ -189,15 +183,23 @@ class _Reading:
 
     def _end_case(self, case: _OpenCase) -> None:
         suite, attributes = self._suites[-1], case.attributes
-        outcome = self._outcome(case)
-        name, path = self._names(case, suite, outcome)
-        where = f"line {case.place.line}, {path + '.' if path else ''}{name}"
-        seconds = self._seconds(case, outcome, where)
-        begun = self._begun(case, suite, where)
-        start = suite.clock
+        path = attributes.get("classname") or attributes.get("class") or suite.name
+        told_name = attributes.get("name", "")
+        name = told_name if told_name.strip() else path or "unnamed"
+        values = CaseValues(case.place, path, name)
+        found = [case.outcome] if case.outcome is not None else []
+        if any(is_yes(attributes.get(attribute, "")) for attribute in _YES_ATTRIBUTES):
+            found.append(Outcome.SKIPPED)
+        outcome = values.outcome(attributes, _WORD_ATTRIBUTES, found)
+        if name != told_name and outcome is Outcome.PASSED:
+            values.remark(MISSING_NAME, "the test case has no name")
+        if case.place.altered & {"name", "classname", "class"}:
+            values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")
+        seconds = values.seconds(self._durations, attributes, ("time", "duration"), outcome)
+        begun = values.start(attributes, ("timestamp",), suite.zone)
         if begun is not None:
-            start = begun
-            self._started(begun)
+            self._header.started_at = earliest(self._header.started_at, begun)
+        start = begun or suite.clock
         suite.count(outcome, start, seconds)
         self.ready.append(
             Case(
@@ -209,63 +211,9 @@ class _Reading:
                 started_at=start,
                 location=location(attributes) or suite.file,
                 machine=suite.machine(),
-                remarks=tuple(case.remarks),
+                remarks=tuple(values.remarks),
             )
         )
-
-    def _names(self, case: _OpenCase, suite: Suite, outcome: Outcome) -> tuple[str, str]:
-        """Return the name and the path of a case."""
-        attributes = case.attributes
-        path = attributes.get("classname") or attributes.get("class") or suite.name
-        name = attributes.get("name", "")
-        if not name.strip():
-            name = path or "unnamed"
-            if outcome is Outcome.PASSED:
-                case.remarks.append(Remark(MISSING_NAME, _short(f"line {case.place.line}: a test case of {path!r}")))
-        if case.place.altered & {"name", "classname", "class"}:
-            case.remarks.append(Remark(ALTERED_NAME, _short(f"line {case.place.line}: {path}.{name}")))
-        return name, path
-
-    def _outcome(self, case: _OpenCase) -> Outcome:
-        """Return the outcome by the children of a case and by words in its attributes; a failure wins."""
-        found = {case.outcome} if case.outcome is not None else set()
-        for attribute in _WORD_ATTRIBUTES:
-            word = case.attributes.get(attribute, "").strip()
-            if not word:
-                continue
-            outcome = outcome_of_word(word)
-            if outcome is None:
-                told = f'line {case.place.line}, {case.attributes.get("name", "")}: {attribute}="{word}"'
-                case.remarks.append(Remark(UNKNOWN_OUTCOME, _short(told)))
-            else:
-                found.add(outcome)
-        if any(is_yes(case.attributes.get(attribute, "")) for attribute in _YES_ATTRIBUTES):
-            found.add(Outcome.SKIPPED)
-        for outcome in (Outcome.FAILED, Outcome.SKIPPED):
-            if outcome in found:
-                return outcome
-        return Outcome.PASSED
-
-    def _seconds(self, case: _OpenCase, outcome: Outcome, where: str) -> float | None:
-        """Return the duration of a case. Only for a passed one, whose cost is used, its absence is remarked."""
-        told = case.attributes.get("time", "").strip() or case.attributes.get("duration", "").strip()
-        seconds = self._durations.seconds(told) if told else None
-        if seconds is None and (told or outcome is Outcome.PASSED):
-            reason = f'time="{told}"' if told else "it has no time"
-            case.remarks.append(Remark(UNREAD_TIME, _short(f"{where}: {reason}")))
-        return seconds
-
-    def _begun(self, case: _OpenCase, suite: Suite, where: str) -> datetime | None:
-        """Return the start that a case says itself."""
-        told = (case.attributes.get("timestamp") or case.attributes.get("start-time") or "").strip()
-        if not told:
-            return None
-        begun = moment(told)
-        if begun is None:
-            case.remarks.append(Remark(REPLACED_TIMESTAMP, _short(f'{where}: timestamp="{told}"')))
-        elif begun.tzinfo is None:
-            begun = begun.replace(tzinfo=suite.zone)
-        return begun
 
     def _comma(self) -> str | None:
         """Return the meaning of a comma in the times of this file, by those that have one meaning only."""
@@ -292,13 +240,3 @@ class _CommaEvidence:
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
-
-
-def _date_and_time(attributes: Mapping[str, str]) -> str:
-    """Return the start of a suite that has it in two attributes, or ""."""
-    date = attributes.get("date") or attributes.get("run-date") or ""
-    return f"{date}T{attributes.get('run-time', '00:00:00')}" if date else ""
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[:_EXAMPLE_CHARACTERS]}…"
