@@ -72,7 +72,7 @@ class JUnitReport:
     def cases(self) -> Iterator[Case]:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
-        reading = _Reading(self.path, self.header)
+        reading = _JUnitReading(self.path, self.header)
         for _ in read_elements(self.path, reading, self.header.remarks):
             yield from reading.ready
             reading.ready.clear()
@@ -88,7 +88,7 @@ class _OpenCase:
     outcome: Outcome | None = None
 
 
-class _Reading:
+class _JUnitReading:
     """One pass over a file of JUnit XML."""
 
     def __init__(self, path: Path, header: Header) -> None:

@@ -66,7 +66,7 @@ class TrxReport:
             for _ in read_elements(self.path, definitions, []):
                 pass
             self._definitions = definitions
-        reading = _Results(self._definitions, self.header)
+        reading = _TrxReading(self._definitions, self.header)
         for _ in read_elements(self.path, reading, self.header.remarks):
             yield from reading.ready
             reading.ready.clear()
@@ -112,7 +112,7 @@ class _OpenResult:
     has_inner: bool = False
 
 
-class _Results:
+class _TrxReading:
     """One pass over the results of a file."""
 
     def __init__(self, definitions: _Definitions, header: Header) -> None:

@@ -36,13 +36,13 @@ class XUnitReport:
     def cases(self) -> Iterator[Case]:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
-        reading = _Reading(self.path, self.header)
+        reading = _XUnitReading(self.path, self.header)
         for _ in read_elements(self.path, reading, self.header.remarks):
             yield from reading.ready
             reading.ready.clear()
 
 
-class _Reading:
+class _XUnitReading:
     """One pass over a file."""
 
     def __init__(self, path: Path, header: Header) -> None:
