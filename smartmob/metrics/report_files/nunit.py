@@ -36,7 +36,7 @@ class NUnitReport:
     def cases(self) -> Iterator[Case]:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
-        reading = _NUnitReading(self.path, self.header)
+        reading = _NUnitReading(self.header)
         for _ in read_elements(self.path, reading, self.header.remarks):
             yield from reading.ready
             reading.ready.clear()
@@ -45,9 +45,8 @@ class NUnitReport:
 class _NUnitReading:
     """One pass over a file."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, header: Header) -> None:
         self.ready: list[Case] = []
-        self._path = path
         self._header = header
         self._root = ""
         self._durations = Durations()
@@ -60,7 +59,7 @@ class _NUnitReading:
         if not self._root:
             self._root = tag
             if tag not in _ROOTS:
-                raise InvalidInput(f"{self._path} is no NUnit XML: it begins with <{tag[:40]}>")
+                raise InvalidInput(f"it is no NUnit XML: it begins with <{tag[:40]}>")
         if tag in _ROOTS:
             self._start_run(attributes, place)
         elif tag == "environment":

@@ -62,7 +62,7 @@ class TrxReport:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
         if self._definitions is None:
-            definitions = _Definitions(self.path)
+            definitions = _Definitions()
             for _ in read_elements(self.path, definitions, []):
                 pass
             self._definitions = definitions
@@ -76,9 +76,8 @@ class TrxReport:
 class _Definitions:
     """The class and the method of each test by its id."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.tests: dict[str, tuple[str, str]] = {}
-        self._path = path
         self._root = ""
         self._id = ""
 
@@ -87,12 +86,12 @@ class _Definitions:
         if not self._root:
             self._root = tag
             if tag != "TestRun":
-                raise InvalidInput(f"{self._path} is no TRX: it begins with <{tag[:40]}>")
+                raise InvalidInput(f"it is no TRX: it begins with <{tag[:40]}>")
         if tag == "UnitTest":
             self._id = attributes.get("id", "")
         elif tag == "TestMethod" and self._id:
             if len(self.tests) >= MAX_TESTS:
-                raise InvalidInput(f"{self._path} defines more than {MAX_TESTS:,} tests: split it")
+                raise InvalidInput(f"it defines more than {MAX_TESTS:,} tests: split it")
             # MSTest writes the assembly behind the class.
             found = _CLASS.match(attributes.get("className", ""))
             self.tests[self._id] = (found[0].strip() if found else "", attributes.get("name", ""))

@@ -123,13 +123,13 @@ class _Documents:
             except expat.ExpatError as error:
                 self._end_early(error)
         if not self._any:
-            raise InvalidInput(f"{self._text.path} contains no XML element: it is no report")
+            raise InvalidInput("it contains no XML element")
 
     def _end_early(self, error: expat.ExpatError) -> None:
         if error.code not in _AT_END:
             raise self._malformed(error)
         if not self._any:
-            raise InvalidInput(f"{self._text.path} ends before its first XML element: write the report again")
+            raise InvalidInput("it ends before its first XML element: write the report again")
         if self._levels or error.code != errors.codes[errors.XML_ERROR_NO_ELEMENTS]:
             line = self._lines_before + error.lineno
             told = f"the file ends in line {line} within the report: cases after it are missing"
@@ -198,11 +198,11 @@ class _Documents:
 
     def _malformed(self, error: expat.ExpatError) -> InvalidInput:
         line = self._lines_before + error.lineno
-        return InvalidInput(f"{self._text.path}, line {line}: not well-formed XML ({expat.ErrorString(error.code)})")
+        return InvalidInput(f"line {line}: not well-formed XML ({expat.ErrorString(error.code)})")
 
     def _refused(self, reason: str) -> InvalidInput:
         line = self._lines_before + (self._parser.CurrentLineNumber if self._parser is not None else 0)
-        return InvalidInput(f"{self._text.path}, line {line}: {reason}")
+        return InvalidInput(f"line {line}: {reason}")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._levels += 1

@@ -70,7 +70,7 @@ class XmlText:
             with self.path.open("rb") as file:
                 head = file.read(CHUNK_BYTES)
                 if not head.strip(b"\0 \t\r\n"):
-                    raise InvalidInput(f"{self.path} is empty: write the report again")
+                    raise InvalidInput("it is empty: write the report again")
                 encoding, skipped_bytes, self.unknown_encoding = encoding_of(head)
                 decoder = codecs.getincrementaldecoder(encoding)(errors=_BYTES_AS_MARKS)
                 carry, chunk = "", head[skipped_bytes:]
@@ -85,7 +85,7 @@ class XmlText:
                     chunk = file.read(CHUNK_BYTES)
                 yield self._legal(carry + decoder.decode(b"", final=True))
         except OSError as error:
-            raise InvalidInput(f"cannot read {self.path}: {error.strerror}") from None
+            raise InvalidInput(f"it cannot be read: {error.strerror}") from None
 
     def _legal(self, text: str) -> str:
         if "&" in text:

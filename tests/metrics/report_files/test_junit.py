@@ -99,19 +99,18 @@ def test_bytes_that_are_not_of_the_encoding_do_not_refuse_a_file(tmp_path: Path)
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
-    """The line names the file, the line in it and the reason."""
+    """It names the line of the file and the reason; the name of the file is added by the command."""
     path = tmp_path / "report.xml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InvalidInput) as caught:
         list(JUnitReport(path).cases())
     assert message in str(caught.value)
-    assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
     """The error of the system is part of the message."""
-    with pytest.raises(InvalidInput, match=r"cannot read .*: No such file"):
+    with pytest.raises(InvalidInput, match="it cannot be read: No such file"):
         list(JUnitReport(tmp_path / "none.xml").cases())
 
 
