@@ -198,7 +198,10 @@ class _Documents:
 
     def _malformed(self, error: expat.ExpatError) -> InvalidInput:
         line = self._lines_before + error.lineno
-        return InvalidInput(f"line {line}: not well-formed XML ({expat.ErrorString(error.code)})")
+        reason = expat.ErrorString(error.code)
+        if error.code == errors.codes[errors.XML_ERROR_INVALID_TOKEN]:
+            reason = "a character such as < is not escaped"
+        return InvalidInput(f"line {line}, column {error.offset + 1}: not well-formed XML ({reason})")
 
     def _refused(self, reason: str) -> InvalidInput:
         line = self._lines_before + (self._parser.CurrentLineNumber if self._parser is not None else 0)

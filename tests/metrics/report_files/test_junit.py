@@ -90,8 +90,11 @@ def test_bytes_that_are_not_of_the_encoding_do_not_refuse_a_file(tmp_path: Path)
         ("plain text", "contains no XML element"),
         ("<html><body/></html>", "is no JUnit XML: it begins with <html>"),
         ('<testsuites xmlns="urn:check"><suite><test result="success"/></suite></testsuites>', "is no JUnit XML"),
-        ("<testsuite>\n<testcase>\n</testsuite>", "line 3: not well-formed XML (mismatched tag)"),
-        ('<testsuite>\n<testcase name="a<b"/></testsuite>', "line 2: not well-formed XML"),
+        ("<testsuite>\n<testcase>\n</testsuite>", "line 3, column 3: not well-formed XML (mismatched tag)"),
+        (
+            '<testsuite>\n<testcase name="a<b"/></testsuite>',
+            "line 2, column 18: not well-formed XML (a character such as < is not escaped)",
+        ),
         ('<!DOCTYPE a [<!ENTITY b "c">]>\n<testsuite/>', "line 1: it declares the entity 'b'"),
         ('<!DOCTYPE a [<!ENTITY % b SYSTEM "file:///etc/passwd"> %b;]><testsuite/>', "declares the entity"),
         ("<testsuite>" * 201, "nested deeper than 200 levels"),

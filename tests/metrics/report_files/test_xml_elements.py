@@ -80,7 +80,7 @@ def test_the_end_within_an_element_is_remarked(tmp_path: Path, end: str) -> None
 
 def test_a_fault_within_a_later_document_is_refused(tmp_path: Path) -> None:
     """The line is that of the file."""
-    with pytest.raises(InvalidInput, match="line 3: not well-formed"):
+    with pytest.raises(InvalidInput, match="line 3, column 3: not well-formed"):
         _read(tmp_path / "a.xml", "<a/>\n<b>\n</c>")
 
 
