@@ -50,8 +50,7 @@ _YES_ATTRIBUTES = ("skipped", "disabled", "ignored")
 
 def looks_like(head: bytes) -> bool:
     """Return whether a file that begins with `head` is JUnit XML."""
-    # Text may stand above the report, but not the beginning of a JSON document.
-    names = [] if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else element_names(head)
+    names = element_names(head)
     return bool(names) and (names[0] in _ROOTS or "testsuite" in names or "testsuites" in names)
 
 

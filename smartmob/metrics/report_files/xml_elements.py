@@ -90,6 +90,8 @@ class _Documents:
         self._remarks = remarks
         self._parser: expat.XMLParserType | None = None
         self._levels = 0
+        self._begun = False
+        """Whether the root element of the document has begun."""
         self._ended = False
         """Whether the root element of the document has ended."""
         self._any = False
@@ -171,7 +173,7 @@ class _Documents:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.EntityDeclHandler = self._refuse_entity
-        self._parser, self._levels, self._ended = parser, 0, False
+        self._parser, self._levels, self._begun, self._ended = parser, 0, False, False
         self._fed_bytes, self._previous = 0, b""
 
     def _parse(self, text: str) -> str:
@@ -183,12 +185,14 @@ class _Documents:
         try:
             parser.Parse(data, False)
         except expat.ExpatError as error:
-            if not self._ended:
+            if not self._ended and self._begun:
                 raise self._malformed(error) from None
-            # The document has ended: text follows, or another document.
+            # The document has ended, or there is only its declaration: text follows, or another document.
             rest = (self._previous + data)[max(0, parser.ErrorByteIndex - before) :]
             self._lines_before += error.lineno - 1
             self._parser = None
+            if not self._ended and rest.startswith(b"<"):
+                raise self._malformed(error) from None
             return rest.decode("utf-8", errors="replace")
         self._fed_bytes += len(data)
         self._previous = data
@@ -209,7 +213,7 @@ class _Documents:
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._levels += 1
-        self._any = True
+        self._any = self._begun = True
         if self._levels > MAX_LEVELS:
             raise self._refused(f"elements are nested deeper than {MAX_LEVELS} levels")
         altered = _UNALTERED

@@ -139,10 +139,21 @@ _NO_ELEMENTS = re.compile(
 )
 
 
+_FIRST_TAG = re.compile(r"^<(?:\?xml\b|[A-Za-z])", re.MULTILINE)
+
+
 def element_names(head: bytes) -> list[str]:
-    """Return the names of the elements that begin in `head`, the first bytes of a file, without namespaces."""
+    """Return the names of the elements that begin in `head`, the first bytes of a file, without namespaces.
+
+    Text may stand above the first element if that begins a line. A page of Markdown that shows XML has none.
+    """
     encoding, skipped_bytes, _ = encoding_of(head)
-    text = head[skipped_bytes:].decode(encoding, errors="replace")
+    text = head[skipped_bytes:].decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
+    if not text.startswith("<"):
+        first = _FIRST_TAG.search(text)
+        if first is None or "```" in text[: first.start()]:
+            return []
+        text = text[first.start() :]
     return _ROOT.findall(_NO_ELEMENTS.sub("", text))
 
 

@@ -149,6 +149,8 @@ def test_a_file_that_was_cut_anywhere_is_never_silently_half(tmp_path: Path, nam
         (b"<TestRun>", False),
         (b"<html><body>", False),
         (b'{"benchmarks": "<testsuite>"}', False),
+        (b"# Reports\n\n```xml\n<testsuite>\n", False),
+        (b"# Reports\n\n    <testsuite>\n", False),
         (b"SQLite format 3\0", False),
         (b"", False),
         (b"\xff\xfe", False),
