@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 
 from smartmob.metrics.report_files.outcome_words import outcome_of_word
-from smartmob.metrics.report_files.report import Outcome, Remark
+from smartmob.metrics.report_files.report import Header, Outcome, Remark
 from smartmob.metrics.report_files.time_values import Durations, moment
 from smartmob.metrics.report_files.xml_elements import Place
 
@@ -19,6 +19,16 @@ COUNTS = "counts differ"
 
 EXAMPLE_CHARACTERS = 200
 """Longest text of a remark; the rest of a longer one is cut off."""
+
+
+MAX_REMARKS = 10_000
+"""Most remarks of a file that belong to no case; further ones are left out, so that memory stays bounded."""
+
+
+def add_remark(header: Header, kind: str, text: str) -> None:
+    """Add a remark that belongs to no case."""
+    if len(header.remarks) < MAX_REMARKS:
+        header.remarks.append(Remark(kind, shortened(text)))
 
 
 def shortened(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:

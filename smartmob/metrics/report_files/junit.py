@@ -17,13 +17,13 @@ from smartmob.metrics.report_files.case_values import (
     MISSING_NAME,
     REPLACED_TIMESTAMP,
     CaseValues,
+    add_remark,
     earliest,
-    shortened,
 )
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.junit_suites import Properties, Suite, location, writes_utc
 from smartmob.metrics.report_files.outcome_words import is_yes
-from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, Header, Outcome
 from smartmob.metrics.report_files.time_values import COMMA_DECIMAL, COMMA_THOUSANDS, Durations, comma_evidence, moment
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -140,10 +140,8 @@ class _JUnitReading:
             self._end_case(self._cases.pop())
         elif tag in _SUITES:
             suite = self._suites.pop()
-            self._header.remarks.extend(
-                Remark(COUNTS, shortened(f"line {suite.line}, {suite.own_name or tag!r}: {told}"))
-                for told in suite.differences()
-            )
+            for told in suite.differences():
+                add_remark(self._header, COUNTS, f"line {suite.line}, {suite.own_name or tag!r}: {told}")
             self._suites[-1].add(suite)
 
     def finish(self) -> None:
@@ -166,7 +164,7 @@ class _JUnitReading:
             begun = moment(told)
             if begun is None:
                 where = f"line {place.line}, suite {suite.name!r}"
-                self._header.remarks.append(Remark(REPLACED_TIMESTAMP, shortened(f'{where}: timestamp="{told}"')))
+                add_remark(self._header, REPLACED_TIMESTAMP, f'{where}: timestamp="{told}"')
             else:
                 if begun.tzinfo is None:
                     begun = begun.replace(tzinfo=UTC if writes_utc(attributes) else outer.zone)

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, earliest, shortened
+from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, add_remark, earliest
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -90,7 +90,7 @@ class _NUnitReading:
         if begun is not None:
             self._header.started_at = earliest(self._header.started_at, begun)
         elif told:
-            self._header.remarks.append(Remark(REPLACED_TIMESTAMP, shortened(f'line {place.line}: start="{told}"')))
+            add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
 
     def _case(self, attributes: Mapping[str, str], place: Place) -> None:
         path, name = self._names(attributes)

@@ -108,8 +108,8 @@ class Durations:
 
 def comma_evidence(text: str) -> set[str]:
     """Return the meanings of the comma that a number of a report shows: at most one, as a set."""
-    text = _GROUPED.sub("", _plain_digits(text.strip()))
-    if not _NUMBER.fullmatch(text) or _AMBIGUOUS.fullmatch(text):
+    text = _GROUPED.sub("", _plain_digits(text[: MAX_CHARACTERS + 1].strip()))
+    if len(text) > MAX_CHARACTERS or not _NUMBER.fullmatch(text) or _AMBIGUOUS.fullmatch(text):
         return set()
     if "," in text:
         decimal = text.count(",") == 1 and text.rfind(",") > text.rfind(".")

@@ -16,11 +16,11 @@ from smartmob.metrics.report_files.case_values import (
     COUNTS,
     REPLACED_TIMESTAMP,
     CaseValues,
+    add_remark,
     earliest,
-    shortened,
 )
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -140,7 +140,7 @@ class _TrxReading:
             if begun is not None:
                 self._header.started_at = earliest(self._header.started_at, begun)
             elif told:
-                self._header.remarks.append(Remark(REPLACED_TIMESTAMP, shortened(f'line {place.line}: start="{told}"')))
+                add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
         elif tag == "Counters" and attributes.get("total", "").isdigit():
             self._total = int(attributes["total"][:9])
         elif tag == "TestRun":
@@ -160,7 +160,7 @@ class _TrxReading:
         """Compare the number of results with the counter of the file."""
         if self._total is not None and self._total not in (self._outermost, self._seen, self._seen + self._sums):
             told = f"the total is {self._total}, but there are {self._seen} results"
-            self._header.remarks.append(Remark(COUNTS, told))
+            add_remark(self._header, COUNTS, told)
 
     def _end_result(self, result: _OpenResult) -> None:
         attributes = result.attributes

@@ -23,6 +23,9 @@ MAX_LEVELS = 200
 MAX_TAG_BYTES = 16 << 20
 """Longest tag or comment. A message of a failure, which is an attribute, is the longest one in real files."""
 
+MAX_DOCUMENTS = 10_000
+"""Most documents in a file. Each one costs a parser, so that a file of a million empty ones would take hours."""
+
 TRUNCATED = "truncated file"
 OUTSIDE = "text outside the report"
 ENCODING = "unknown encoding"
@@ -31,6 +34,9 @@ _BEGIN = re.compile(r"<(?:\?xml\b|!--|!DOCTYPE\b|[A-Za-z_])")
 _ROOT = re.compile(
     r"<(?:\?xml\b|!DOCTYPE\b|(?:[\w.-]+:)?(?:testsuites?|testrun|TestRun|test-run|test-results|assembly|assemblies)\b)"
 )
+# Longest declaration, in characters; a longer one is read by the parser.
+_DECLARATION_CHARACTERS = 300
+_PROLOG = re.compile(rf"(?:[\ufeff \t\r\n]|<\?xml\b[^>]{{0,{_DECLARATION_CHARACTERS - 10}}}\?>)*+")
 # Longest text that may begin a document and go on in the next chunk, in characters.
 _BEGIN_CHARACTERS = 64
 
@@ -90,16 +96,17 @@ class _Documents:
         self._remarks = remarks
         self._parser: expat.XMLParserType | None = None
         self._levels = 0
-        self._begun = False
-        """Whether the root element of the document has begun."""
         self._ended = False
         """Whether the root element of the document has ended."""
+        self._documents = 0
         self._any = False
         self._lines_before = 0
         """Lines of the file above the first one of the document."""
         self._skipped = ""
         """Text that may contain the beginning of a document, and is too short to decide."""
         self._told_outside = False
+        self._outside = False
+        """Whether the skipped text is the end of text outside of documents."""
         self._fed_bytes = 0
         self._previous = b""
 
@@ -139,41 +146,54 @@ class _Documents:
 
     def _find_document(self, text: str, *, final: bool) -> str:
         """Return `text` from the beginning of a document on, with a new parser; or "", and keep what may begin one."""
-        stripped = text.lstrip("\ufeff \t\r\n")
-        self._lines_before += text.count("\n", 0, len(text) - len(stripped))
-        self._skipped = ""
-        if not stripped:
-            return ""
-        if len(stripped) < _BEGIN_CHARACTERS and not final:
-            self._skipped = stripped
-            return ""
-        begin = _BEGIN.match(stripped)
-        if begin is None:
-            self._tell_outside(stripped)
-            begin = _ROOT.search(stripped)
-            if begin is None:
-                kept = stripped[-_BEGIN_CHARACTERS:] if not final else ""
-                self._lines_before += stripped.count("\n") - kept.count("\n")
-                self._skipped = kept
-                return ""
-            self._lines_before += stripped.count("\n", 0, begin.start())
+        self._skipped, place = "", 0
+        while True:
+            # A declaration says nothing that is not known, and output of a program can follow it.
+            prolog = _PROLOG.match(text, place)
+            place = prolog.end() if prolog is not None else place
+            is_declaration = text.startswith("<?xml", place)
+            left = len(text) - place
+            if not left or (not final and left < (_DECLARATION_CHARACTERS if is_declaration else _BEGIN_CHARACTERS)):
+                return self._keep(text, place)
+            if not self._outside and _BEGIN.match(text, place):
+                break
+            self._tell_outside(text, place)
+            self._outside = True
+            found = _ROOT.search(text, place)
+            if found is None:
+                return self._keep(text, len(text) if final else max(place, len(text) - _BEGIN_CHARACTERS))
+            place = found.start()
+            self._outside = False
+            if not text.startswith("<?xml", place):
+                break
+        self._lines_before += text.count("\n", 0, place)
         self._new_parser()
-        return stripped[begin.start() :]
+        return text[place:]
 
-    def _tell_outside(self, text: str) -> None:
+    def _keep(self, text: str, place: int) -> str:
+        """Keep `text` from `place` on, which may begin a document, until more of it is there."""
+        self._lines_before += text.count("\n", 0, place)
+        self._skipped = text[place:]
+        return ""
+
+    def _tell_outside(self, text: str, place: int) -> None:
         if not self._told_outside:
             self._told_outside = True
-            line = text.splitlines()[0][:80]
-            self._remarks.append(Remark(OUTSIDE, f"line {self._lines_before + 1}: {visible(line)!r} was skipped"))
+            line = text[place : place + 80].splitlines()[0]
+            number = self._lines_before + text.count("\n", 0, place) + 1
+            self._remarks.append(Remark(OUTSIDE, f"line {number}: {visible(line)!r} was skipped"))
 
     def _new_parser(self) -> None:
+        self._documents += 1
+        if self._documents > MAX_DOCUMENTS:
+            raise self._refused(f"it has more than {MAX_DOCUMENTS:,} documents: split it")
         # The text is decoded already, so that the declaration of an encoding has no meaning.
         parser = expat.ParserCreate("utf-8")
         parser.specified_attributes = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.EntityDeclHandler = self._refuse_entity
-        self._parser, self._levels, self._begun, self._ended = parser, 0, False, False
+        self._parser, self._levels, self._ended = parser, 0, False
         self._fed_bytes, self._previous = 0, b""
 
     def _parse(self, text: str) -> str:
@@ -185,14 +205,12 @@ class _Documents:
         try:
             parser.Parse(data, False)
         except expat.ExpatError as error:
-            if not self._ended and self._begun:
+            if not self._ended:
                 raise self._malformed(error) from None
-            # The document has ended, or there is only its declaration: text follows, or another document.
+            # The document has ended: text follows, or another document.
             rest = (self._previous + data)[max(0, parser.ErrorByteIndex - before) :]
             self._lines_before += error.lineno - 1
             self._parser = None
-            if not self._ended and rest.startswith(b"<"):
-                raise self._malformed(error) from None
             return rest.decode("utf-8", errors="replace")
         self._fed_bytes += len(data)
         self._previous = data
@@ -213,7 +231,7 @@ class _Documents:
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._levels += 1
-        self._any = self._begun = True
+        self._any = True
         if self._levels > MAX_LEVELS:
             raise self._refused(f"elements are nested deeper than {MAX_LEVELS} levels")
         altered = _UNALTERED

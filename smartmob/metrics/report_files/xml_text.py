@@ -135,7 +135,7 @@ def encoding_of(head: bytes) -> tuple[str, int, str | None]:
 
 _ROOT = re.compile(r"<(?!xml\b)(?:[\w.-]+:)?([A-Za-z_][\w.-]*)(?=[\s/>]|$)")
 _NO_ELEMENTS = re.compile(
-    r"<!--.*?(?:-->|$)|<\?.*?(?:\?>|$)|<!\[CDATA\[.*?(?:\]\]>|$)|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.DOTALL
+    r"<!--.*?(?:-->|$)|<\?.*?(?:\?>|$)|<!\[CDATA\[.*?(?:\]\]>|$)|<!DOCTYPE[^\[>]*(?:\[[^\]]{0,2000}\]\s*)?>", re.DOTALL
 )
 
 

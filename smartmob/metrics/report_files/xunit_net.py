@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, earliest, shortened
+from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, add_remark, earliest
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Remark
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine
 from smartmob.metrics.report_files.time_values import Durations, moment
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -79,7 +79,7 @@ class _XUnitReading:
             return
         self._begun = moment(told)
         if self._begun is None:
-            self._header.remarks.append(Remark(REPLACED_TIMESTAMP, shortened(f'line {place.line}: start="{told}"')))
+            add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
         else:
             self._header.started_at = earliest(self._header.started_at, self._begun)
 

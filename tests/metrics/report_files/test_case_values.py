@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smartmob.metrics.report_files.case_values import CaseValues, earliest, shortened
-from smartmob.metrics.report_files.report import Outcome
+from smartmob.metrics.report_files.case_values import MAX_REMARKS, CaseValues, add_remark, earliest, shortened
+from smartmob.metrics.report_files.report import Header, Outcome
 from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import Place
 
@@ -70,3 +70,11 @@ def test_starts_with_and_without_a_zone_are_not_compared() -> None:
     assert earliest(None, naive) == naive
     assert earliest(naive, aware) == naive
     assert earliest(naive, datetime(2024, 5, 5)) == datetime(2024, 5, 5)
+
+
+def test_the_remarks_of_a_file_are_bounded() -> None:
+    """A file with a million wrong suites does not fill the memory."""
+    header = Header()
+    for _ in range(MAX_REMARKS + 5):
+        add_remark(header, "kind", "text")
+    assert len(header.remarks) == MAX_REMARKS

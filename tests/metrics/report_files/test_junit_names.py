@@ -19,6 +19,9 @@ from smartmob.metrics.report_files.junit_names import without_parameters
         ("[a]", "[a]"),
         ("adds[1] a, b", "adds"),
         ("adds(int)[1]", "adds"),
+        ("adds(int)[1] (x)", "adds"),
+        ("test[line\nbreak]", "test"),
+        ("TestAdds/[x]", "TestAdds"),
         ("adds(int, String)[2] 3, x", "adds"),
         ("Ns.Cart.Adds(x: 1)", "Ns.Cart.Adds"),
         ("Adds/0", "Adds"),
@@ -43,5 +46,5 @@ def test_a_name_never_becomes_empty(name: str) -> None:
 
 def test_a_long_name_is_read_in_one_pass() -> None:
     """Patterns do not try combinations of brackets."""
-    for text in ("[" * 10_000, "a(" * 5_000, "a[1]" * 3_000 + "x", "(" * 10_000 + ")" * 9_999):
+    for text in ("[" * 10_000, "a(" * 5_000, "a[1]" * 3_000 + "x", "(" * 10_000 + ")" * 9_999, "a[" * 500_000):
         assert without_parameters(text)

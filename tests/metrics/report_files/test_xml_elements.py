@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import InvalidInput
+from smartmob.metrics.report_files import xml_elements
 from smartmob.metrics.report_files.report import Remark
 from smartmob.metrics.report_files.xml_elements import Place, read_elements
 from smartmob.metrics.report_files.xml_text import CHUNK_BYTES
@@ -89,3 +90,26 @@ def test_an_encoding_that_does_not_exist_is_remarked(tmp_path: Path) -> None:
     recorder, remarks = _read(tmp_path / "a.xml", "<?xml version='1.0' encoding='x-none'?><a/>")
     assert recorder.starts == [("a", 1)]
     assert remarks == [Remark("unknown encoding", "'x-none' was read as UTF-8")]
+
+
+def test_output_between_a_declaration_and_its_report_is_skipped(tmp_path: Path) -> None:
+    """Test programs in C++ write both to standard output."""
+    recorder, remarks = _read(tmp_path / "a.xml", "<?xml version='1.0'?>\nhello from <main.cpp>\n<testsuites/>\n")
+    assert recorder.starts == [("testsuites", 3)]
+    assert [remark.kind for remark in remarks] == ["text outside the report"]
+
+
+@pytest.mark.parametrize("length", range(40, 80))
+def test_text_outside_is_never_taken_for_a_document(tmp_path: Path, length: int) -> None:
+    """Wherever a chunk ends, only the root element of a report ends the text."""
+    content = "x" * (CHUNK_BYTES - length) + "<no> <xml <?here " * 12 + "\n<testsuites/>"
+    recorder, _ = _read(tmp_path / "a.xml", content)
+    assert recorder.starts == [("testsuites", 2)]
+
+
+def test_the_number_of_documents_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one costs a parser."""
+    monkeypatch.setattr(xml_elements, "MAX_DOCUMENTS", 3)
+    assert len(_read(tmp_path / "a.xml", "<a/>" * 3)[0].starts) == 3
+    with pytest.raises(InvalidInput, match="more than 3 documents"):
+        _read(tmp_path / "a.xml", "<a/>" * 4)
