@@ -1,0 +1,101 @@
+"""The values of one test case, with a remark for each that was not understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, tzinfo
+
+from smartmob.metrics.report_files.outcome_words import outcome_of_word
+from smartmob.metrics.report_files.report import Header, Outcome, Remark
+from smartmob.metrics.report_files.time_values import Durations, moment
+from smartmob.metrics.report_files.xml_elements import Place
+
+UNREAD_TIME = "unread time"
+REPLACED_TIMESTAMP = "replaced timestamp"
+UNKNOWN_OUTCOME = "unknown outcome"
+MISSING_NAME = "missing name"
+ALTERED_NAME = "characters of a name"
+COUNTS = "counts differ"
+
+EXAMPLE_CHARACTERS = 200
+"""Longest text of a remark; the rest of a longer one is cut off."""
+
+
+MAX_REMARKS = 10_000
+"""Most remarks of a file that belong to no case; further ones are left out, so that memory stays bounded."""
+
+
+def add_remark(header: Header, kind: str, text: str) -> None:
+    """Add a remark that belongs to no case."""
+    if len(header.remarks) < MAX_REMARKS:
+        header.remarks.append(Remark(kind, shortened(text)))
+
+
+def shortened(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
+    """Return `text`, cut off where it is longer than the text of a remark may be."""
+    return text if len(text) <= characters else f"{text[:characters]}…"
+
+
+class CaseValues:
+    """Reads values of the test case `path` and `name`, and keeps the remarks."""
+
+    def __init__(self, place: Place, path: str, name: str) -> None:
+        self.remarks: list[Remark] = []
+        self._where = shortened(f"line {place.line}, {path}{'.' if path else ''}{name}", EXAMPLE_CHARACTERS // 2)
+
+    def remark(self, kind: str, text: str) -> None:
+        """Add a remark."""
+        self.remarks.append(Remark(kind, shortened(f"{self._where}: {text}")))
+
+    def outcome(self, attributes: Mapping[str, str], names: Iterable[str], found: Iterable[Outcome] = ()) -> Outcome:
+        """Return the outcome by the words of the attributes `names` and by those found before; a failure wins."""
+        outcomes = set(found)
+        for name in names:
+            word = attributes.get(name, "").strip()
+            outcome = outcome_of_word(word) if word else None
+            if outcome is not None:
+                outcomes.add(outcome)
+            elif word:
+                self.remark(UNKNOWN_OUTCOME, f'{name}="{word}"')
+        for outcome in (Outcome.FAILED, Outcome.SKIPPED):
+            if outcome in outcomes:
+                return outcome
+        return Outcome.PASSED
+
+    def seconds(
+        self, durations: Durations, attributes: Mapping[str, str], names: Iterable[str], outcome: Outcome
+    ) -> float | None:
+        """Return the duration in the first of the attributes `names`, or None.
+
+        Only for a passed case, whose cost is used, there is a remark that it has no duration at all.
+        """
+        for name in names:
+            told = attributes.get(name, "").strip()
+            if told:
+                seconds = durations.seconds(told)
+                if seconds is None:
+                    self.remark(UNREAD_TIME, f'{name}="{told}"')
+                return seconds
+        if outcome is Outcome.PASSED:
+            self.remark(UNREAD_TIME, "it has no time")
+        return None
+
+    def start(self, attributes: Mapping[str, str], names: Iterable[str], zone: tzinfo | None) -> datetime | None:
+        """Return the start in the first of the attributes `names`, in `zone` if it has none; None without a start."""
+        for name in names:
+            told = attributes.get(name, "").strip()
+            if told:
+                begun = moment(told)
+                if begun is None:
+                    self.remark(REPLACED_TIMESTAMP, f'{name}="{told}"')
+                elif begun.tzinfo is None:
+                    begun = begun.replace(tzinfo=zone)
+                return begun
+        return None
+
+
+def earliest(first: datetime | None, begun: datetime) -> datetime:
+    """Return the earlier of two starts. A time with and one without a zone cannot be compared: then the first stays."""
+    if first is None or ((first.tzinfo is None) == (begun.tzinfo is None) and begun < first):
+        return begun
+    return first

@@ -1,0 +1,40 @@
+"""The name of a test without its parameters, in the notations of test frameworks."""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARACTERS = 10_000
+"""Longest name in which parameters are looked for."""
+
+_PARAMETERS = (
+    # Go: the name of a subtest, "TestAdds/zero".
+    re.compile(r"(?P<item>(?:Test|Example|Benchmark|Fuzz)\w*)/.+", re.DOTALL),
+    # JUnit 5 and TestNG: the number of the parameters, and then what they are: "test[1] a, b", "test(int)[1]".
+    re.compile(r"(?P<item>[^\s\[(]+(?:\([^)]*\))?)\[\d+\].*", re.DOTALL),
+    # xUnit.net, NUnit and Surefire: the parameters in parentheses, "Ns.Test.Adds(x: 1)".
+    re.compile(r"(?P<item>[^\W\d][\w.+`$<>,]*)\(.*\)", re.DOTALL),
+    # GoogleTest: the number of the parameter, "Adds/0".
+    re.compile(r"(?P<item>\w+)/\d+"),
+)
+
+
+def without_parameters(name: str) -> str:
+    """Return `name` without its parameters; the whole name if there are none, or nothing else.
+
+    JUnit 5 names a parametrised test by its parameters only, "[1] a": then that is the name.
+    """
+    if len(name) > MAX_CHARACTERS:
+        return name
+    item, bracket, _ = name.partition("[")
+    # pytest "test[a-1]", JUnit 4 "test[0: a]": a bracket right behind the name; prose has a space before it.
+    if not (bracket and item and not item[-1].isspace() and name.endswith("]")):
+        matches = (pattern.fullmatch(name) for pattern in _PARAMETERS)
+        match = next((match for match in matches if match is not None), None)
+        if match is None:
+            return name
+        item = match["item"]
+    elif go := _PARAMETERS[0].fullmatch(name):
+        item = go["item"]
+    # "test(int)[1]" has both.
+    return without_parameters(item) if item.endswith(")") and item != name else item

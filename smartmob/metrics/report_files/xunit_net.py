@@ -1,0 +1,104 @@
+"""The reader of the results of xUnit.net, versions 1 to 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from smartmob.errors import InvalidInput
+from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, add_remark, earliest
+from smartmob.metrics.report_files.junit_names import without_parameters
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine
+from smartmob.metrics.report_files.time_values import Durations, moment
+from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_text import element_names
+
+_ROOTS = ("assemblies", "assembly")
+
+
+class XUnitReport:
+    """A file of results of xUnit.net."""
+
+    format_name = "xUnit.net XML"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = Header()
+
+    @staticmethod
+    def looks_like(head: bytes) -> bool:
+        """Return whether a file that begins with `head` is of xUnit.net."""
+        names = element_names(head)
+        known = {"assembly", "collection", "class", "errors", "test"}
+        return bool(names) and names[0] in _ROOTS and (len(names) == 1 or bool(known & set(names[1:])))
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases of the file in their order. Raises InvalidInput."""
+        self.header = Header()
+        reading = _XUnitReading(self.header)
+        for _ in read_elements(self.path, reading, self.header.remarks):
+            yield from reading.ready
+            reading.ready.clear()
+
+
+class _XUnitReading:
+    """One pass over a file."""
+
+    def __init__(self, header: Header) -> None:
+        self.ready: list[Case] = []
+        self._header = header
+        self._root = ""
+        self._durations = Durations()
+        self._begun: datetime | None = None
+        """The start of the open assembly. Its tests run in parallel, so that no test has a start of its own."""
+        self._machine = UNKNOWN_MACHINE
+
+    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+        """Take the start of an element."""
+        if not self._root:
+            self._root = tag
+            if tag not in _ROOTS:
+                raise InvalidInput(f"it is no xUnit.net XML: it begins with <{tag[:40]}>")
+        if tag in _ROOTS:
+            self._start_assembly(attributes, place)
+            self._header.suites += tag == "assembly"
+        elif tag == "test":
+            self._case(attributes, place)
+
+    def end(self, tag: str) -> None:
+        """Take the end of an element."""
+
+    def _start_assembly(self, attributes: Mapping[str, str], place: Place) -> None:
+        if attributes.get("computer"):
+            self._machine = Machine(node=attributes["computer"])
+        told = attributes.get("start-rtf", "")
+        if not told and attributes.get("run-date"):
+            told = f"{attributes['run-date']} {attributes.get('run-time', '')}".strip()
+        if not told:
+            return
+        self._begun = moment(told)
+        if self._begun is None:
+            add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
+        else:
+            self._header.started_at = earliest(self._header.started_at, self._begun)
+
+    def _case(self, attributes: Mapping[str, str], place: Place) -> None:
+        path = attributes.get("type", "")
+        name = attributes.get("name", "").strip() or attributes.get("method", "") or "unnamed"
+        name = name.removeprefix(f"{path}.") or name
+        values = CaseValues(place, path, name)
+        outcome = values.outcome(attributes, ("result",))
+        self.ready.append(
+            Case(
+                path=path,
+                name=attributes.get("method") or without_parameters(name),
+                variant=name,
+                outcome=outcome,
+                total_time=values.seconds(self._durations, attributes, ("time-rtf", "time"), outcome),
+                started_at=values.start(attributes, ("start-rtf",), None) or self._begun,
+                location=attributes.get("source-file", ""),
+                machine=self._machine,
+                remarks=tuple(values.remarks),
+            )
+        )
