@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-
 HEAD_BYTES = 65_536
 """The bytes at the beginning of a file by which `looks_like` recognises its format."""
 

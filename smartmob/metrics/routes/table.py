@@ -38,7 +38,7 @@ _METRICS = {
 def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the feature."""
     ingest = IngestHandlers(service.ingest, bodies)
-    queries = QueryHandlers(service.queries, service.runs)
+    queries = QueryHandlers(service.queries, service.runs, bodies)
     comparisons = ComparisonHandlers(service.comparisons)
     routes = (*_ingest(ingest), *_queries(queries), *_comparisons(comparisons))
     return RouteTable("metrics", routes, PREFIXES, EXTRA_PREFIX)
@@ -55,6 +55,9 @@ def _ingest(h: IngestHandlers) -> list[Route]:
     appended = {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")}
     deleted = {200: answer(protocol.Deleted), 404: Answer("There is no such session.")}
     path, remove = "/sessions/{h}/metrics", "Delete a session with its metrics."
+    changed = {200: answer(model.Session), 404: Answer("There is no such session.")}
+    change = "Change tags (null removes one) and the commit of a session, and so its run."
+    new = body(model.SessionChange, limit=_MAX_DESCRIPTION_BYTES)
     posts = [
         *_posts("/contexts", h.create_context, "create_context", "Store a context.", answer(model.Context), context),
         *_posts("/sessions", h.create_session, "create_session", "Store a session.", answer(model.Session), session),
@@ -63,6 +66,7 @@ def _ingest(h: IngestHandlers) -> list[Route]:
     ]
     return [
         *(replace(route, roles=(INGEST, CONTROL)) for route in posts),
+        Route("PATCH", "/sessions/{h}", h.change_session, "change_session", change, changed, new),
         Route("DELETE", "/sessions/{h}", h.delete_session, "delete_session", remove, deleted),
     ]
 
