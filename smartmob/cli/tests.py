@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -88,7 +89,7 @@ async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
         ("Test", "Component", ">Time", ">User", ">Kernel", ">CPU", ">Memory"),
         (
             (
-                f"{metric['item_path']}::{metric['item_variant'] or metric['item']}",
+                _test_name(metric),
                 metric["component"],
                 printing.seconds(metric["total_time"]),
                 printing.seconds(metric["user_time"]),
@@ -132,6 +133,11 @@ async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> Non
             for row in rows
         ),
     )
+
+
+def _test_name(metric: dict[str, Any]) -> str:
+    name = metric["item_variant"] or metric["item"]
+    return f"{metric['item_path']}::{name}" if metric["item_path"] else str(name)
 
 
 def _short(text: str) -> str:
