@@ -32,7 +32,8 @@ async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidInput(f"this would remove {said}: confirm it with --yes")
-        click.confirm(f"Remove {said}?", abort=True, err=True)
+        if not click.confirm(f"Remove {said}?", err=True):
+            raise InvalidInput("nothing was removed")
     removed = 0
     for session_h in sessions:
         removed += (await rest.delete(f"{API}/sessions/{quote(session_h, safe='')}"))["metrics"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,7 @@ from smartmob.cli.report_sources import Found, NotAReport, OpenReport, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.errors import InvalidInput, RemoteError
-from smartmob.metrics.report_files import formats
+from smartmob.metrics.report_files import formats, metric_lines
 from smartmob.metrics.report_files.import_summary import ImportSummary, Tally
 from smartmob.metrics.report_files.pymon import PymonFile
 from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
@@ -209,13 +209,23 @@ def _short_name(name: str) -> str:
 
 
 async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> int:
-    """Send the metrics that are not stored yet, and return their number."""
+    """Send the metrics that are not stored yet, and return their number. Raises InvalidInput if no session is valid."""
+    remarks = rows.summary.remarks
     for context in rows.contexts():
-        await rest.post(f"{API}/contexts/", context)
-    for session in rows.sessions():
-        await rest.post(f"{API}/sessions/", session)
+        if (reason := await _refusal(rest, "contexts", context, metric_lines.check_context)) is not None:
+            remarks.add("refused context", f"{context['h']}: {reason}")
+    refused = {}
+    sessions = list(rows.sessions())
+    for session in sessions:
+        if (reason := await _refusal(rest, "sessions", session, metric_lines.check_session)) is not None:
+            refused[session["session_h"]] = reason
+            remarks.add("refused session", f"{session['session_h']}: {reason}")
+    if sessions and len(refused) == len(sessions):
+        raise InvalidInput(f"the service refuses its session: {reason}")
     stored = 0
     for session_h, total in rows.counts().items():
+        if session_h in refused:
+            continue
         path = f"{API}/sessions/{quote(session_h, safe='')}/metrics"
         for attempt in range(_ATTEMPTS):
             stored_count = (await rest.get(f"{path}/count"))["count"]
@@ -233,6 +243,22 @@ async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> in
                 if error.status != _CONFLICT_STATUS or attempt == _ATTEMPTS - 1:
                     raise
     return stored
+
+
+async def _refusal(
+    rest: RestClient, collection: str, document: dict[str, Any], check: Callable[[dict[str, Any]], None]
+) -> str | None:
+    """Send a context or a session; return the reason if it is not valid."""
+    try:
+        check(document)
+        await rest.post(f"{API}/{collection}/", document)
+    except InvalidInput as error:
+        return str(error)
+    except RemoteError as error:
+        if isinstance(error, ConnectionBroken) or error.status not in _REFUSED_STATUSES:
+            raise
+        return str(error)
+    return None
 
 
 class _Stream:

@@ -166,6 +166,8 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
 def _plain(found: Found) -> Iterator[tuple[Path, float]]:
     """Yield the path of a file that can be read twice, and its last change; pipes of the shell are copied."""
     if found.name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InvalidInput("there is no standard input")
         with _copied(sys.stdin.buffer) as path:
             yield path, path.stat().st_mtime
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ class TestDatabases:
         assert "1 left out, refused: tests.test_sum::broken: " in errors
         code, _, errors = await tests("import", tmp_path / "x.pymon", "--strict")
         assert (code, "0 measures stored, 2 known already" in errors) == (1, True)
+
+    async def test_what_no_json_can_hold_refuses_only_its_row(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """Bytes and broken texts in a context, a session or a metric are named, and the rest is stored."""
+        path = tmp_path / "x.pymon"
+        rows = [metric(item=b"bytes"), metric(context_h="other", item="good"), metric(session_h=b"other")]
+        write_pymon(path, [session(b"other", description="{}"), session(description="{}")], rows)
+        database = sqlite3.connect(path)
+        database.execute("UPDATE EXECUTION_CONTEXTS SET MACHINE_NODE = ?", (b"rack7",))
+        database.execute("UPDATE TEST_METRICS SET ITEM_PATH = CAST(X'ff' AS TEXT) WHERE ITEM = ?", (b"bytes",))
+        database.commit()
+        database.close()
+
+        code, _, errors = await tests("import", path)
+
+        assert (code, "1 measures stored" in errors) == (0, True), errors
+        for kind in ("2 left out, refused", "1 refused context", "1 refused session"):
+            assert kind in errors
 
     async def test_a_run_of_an_hour_ago_began_an_hour_ago(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """Its times count as local times of the machine that imports, and are never those of a live sender."""
@@ -191,7 +209,7 @@ class TestReports:
 
         code, _, errors = await tests("import", tmp_path / "a.pymon", tmp_path / "b.xml")
 
-        assert (code, "the service refuses it" in errors) == (1, True)
+        assert (code, "the service refuses its session" in errors) == (1, True)
         assert len(await _runs(client)) == 1
 
     @pytest.mark.parametrize(

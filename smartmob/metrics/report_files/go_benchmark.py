@@ -27,7 +27,10 @@ _DERIVED_UNITS = {"MB/s", "allocs/op"}
 """Units of measures that have no field, and that `go test` itself writes."""
 
 _BYTES_PER_MB = 1e6
-_LOOKS_LIKE = re.compile(rb'^(?:Benchmark\S*\s+[0-9]+\s|goos: \w)|"Action":\s*"', re.MULTILINE)
+_LOOKS_LIKE = re.compile(
+    rb'^(?:Benchmark\S*\s+[0-9]+\s|goos: \w|\{.*"Action":\s*"(?:start|run|output|build-output|pass|fail|skip|bench)")',
+    re.MULTILINE,
+)
 
 
 class _GoEvent(msgspec.Struct):

@@ -36,6 +36,26 @@ def encode(row: Mapping[str, Any]) -> bytes:
     return line
 
 
+def check_context(document: Mapping[str, Any]) -> None:
+    """Check a context as the service does. Raises InvalidInput."""
+    _check(document, protocol.CONTEXT)
+
+
+def check_session(document: Mapping[str, Any]) -> None:
+    """Check a session as the service does. Raises InvalidInput."""
+    _check(document, protocol.SESSION)
+
+
+def _check(document: Mapping[str, Any], decoder: msgspec.json.Decoder[Any]) -> None:
+    try:
+        data = orjson.dumps(document)
+        decoder.decode(data)
+    except (TypeError, msgspec.ValidationError) as error:
+        raise InvalidInput(str(error)) from None
+    if "\\u0000" in data.decode():
+        raise InvalidInput("a text contains the NUL character")
+
+
 def moment_of(value: datetime) -> datetime | None:
     """Return a time with its zone; without one it is a local time of this machine. None if it has no moment.
 

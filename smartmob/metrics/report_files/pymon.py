@@ -82,6 +82,8 @@ class PymonFile:
         self.summary = ImportSummary(FORMAT_NAME)
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         self._connection.row_factory = sqlite3.Row
+        # A text that is no UTF-8 then refuses its row, and not the whole file.
+        self._connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         tables = {row[0] for row in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         missing = {"TEST_SESSIONS", "TEST_METRICS", "EXECUTION_CONTEXTS"} - tables
         if missing:
