@@ -17,7 +17,7 @@ from smartmob.kernel.http.broadcast import Broadcast
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.marks.events import MarkCreated, MarkDeleted
-from smartmob.metrics.events import MetricsStored, SessionDeleted, SessionStored
+from smartmob.metrics.events import MetricsStored, SessionChanged, SessionDeleted, SessionStored
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.turrets.events import RunFinished, RunStarted
 
@@ -36,6 +36,7 @@ _NEWS = (
     ProcessStarted,
     RunFinished,
     RunStarted,
+    SessionChanged,
     SessionDeleted,
     SessionStored,
 )

@@ -103,7 +103,7 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime
     nodes: list[str]
     metrics: int
-    total_time: float
+    total_time: float | None
     verdict: str | None = None
     reason: str | None = None
 

@@ -89,9 +89,13 @@ def _run_span(run: TestRun) -> Span:
         label=run.scm_ref[:12] or run.id[:12],
         start=run.started_at,
         end=run.ended_at,
-        detail=f"{run.metrics} tests, {run.total_time:.3f} s, {', '.join(run.nodes)}",
+        detail=f"{run.metrics} tests, {_duration(run.total_time)}, {', '.join(run.nodes)}",
         href=f"/console/tests/runs/{quote(run.id, safe='')}",
     )
+
+
+def _duration(seconds: float | None) -> str:
+    return "unknown time" if seconds is None else f"{seconds:.3f} s"
 
 
 def _test_span(test: ExecutedTest) -> Span:
@@ -100,8 +104,8 @@ def _test_span(test: ExecutedTest) -> Span:
         lane="tests",
         label=test.item_variant or test.item,
         start=test.started_at,
-        end=_after(test.started_at, test.total_time),
-        detail=f"{test.total_time:.6g} s",
+        end=_after(test.started_at, test.total_time or 0.0),
+        detail="unknown time" if test.total_time is None else f"{test.total_time:.6g} s",
         href=f"/console/tests/items?path={path}&variant={quote(test.item_variant, safe='')}",
     )
 

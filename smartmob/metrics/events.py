@@ -28,6 +28,13 @@ class MetricsStored:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The tags or the commit of a session were changed."""
+
+    session_h: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionDeleted:
     """A session was deleted with its metrics."""
 

@@ -23,6 +23,9 @@ Hash = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+TagValue = Annotated[str, msgspec.Meta(max_length=100_000)]
 
 MEASURES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
 PIPELINE_TAG = "pipeline_branch"
@@ -95,12 +98,24 @@ def is_same_environment(one: Context, other: Context) -> bool:
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One pytest process. `description` is an object of tags from the plugin, and a text in the seed."""
+    """One pytest process. `description` is an object of tags from the plugin, and a text in the seed.
+
+    `started_at` is the moment that `run_date` means. It is sent for sessions from files, which are no news: without it
+    the zone of `run_date` is derived from the time of arrival.
+    """
 
     session_h: Hash
     run_date: str
     scm_ref: str | None
     description: dict[str, Any] | str
+    started_at: Moment | None = None
+
+
+class SessionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a stored session: tags to set, or to remove where the value is null, and another commit."""
+
+    tags: dict[TagName, TagValue | None] = {}
+    scm_ref: TagValue | None = None
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -120,7 +135,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a test: where and when it ran, which test it was and how long it took."""
+    """One execution of a test: where and when it ran, and which test it was."""
 
     session_h: Hash
     context_h: Hash
@@ -131,12 +146,12 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     item_fs_loc: str
     kind: str
     component: str | None
-    total_time: float
 
 
 class NewMetric(Execution, frozen=True, kw_only=True):
-    """The resources that one execution of a test used."""
+    """The time that one execution of a test took, and the resources that it used."""
 
+    total_time: float
     user_time: float
     kernel_time: float
     cpu_usage: float
@@ -144,12 +159,18 @@ class NewMetric(Execution, frozen=True, kw_only=True):
 
 
 class ImportedMetric(Execution, frozen=True, kw_only=True):
-    """A metric from a file; a measure that the file does not have is null."""
+    """A metric from a file; a measure that the file does not have is null.
 
+    `started_at` is the moment that `item_start_time` means; without it a time without a zone is one of the service's
+    machine.
+    """
+
+    total_time: float | None
     user_time: float | None
     kernel_time: float | None
     cpu_usage: float | None
     mem_usage: float | None
+    started_at: Moment | None = None
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -164,7 +185,7 @@ class Metric(msgspec.Struct, frozen=True):
     item_fs_loc: str
     kind: str
     component: str
-    total_time: float
+    total_time: float | None
     user_time: float | None
     kernel_time: float | None
     cpu_usage: float | None
@@ -209,7 +230,7 @@ class MetricRow(msgspec.Struct, frozen=True, gc=False):
     item: ItemKey
     item_start_time: str
     started_at: float
-    total_time: float
+    total_time: float | None
     user_time: float | None
     kernel_time: float | None
     cpu_usage: float | None
@@ -225,12 +246,17 @@ def item_id(key: ItemKey) -> uuid.UUID:
 def metric_row(metric: NewMetric | ImportedMetric, received_at: float | None) -> MetricRow:
     """Return the row to write for `metric`; see `local_to_utc` for `received_at`. Raises InvalidInput."""
     component = metric.component or ""
+    moment = metric.started_at if isinstance(metric, ImportedMetric) else None
+    if moment is not None:
+        began = moment_to_utc("$.item_start_time", metric.item_start_time, moment)
+    else:
+        began = local_to_utc("$.item_start_time", metric.item_start_time, metric.total_time or 0.0, received_at)
     return MetricRow(
         session_h=metric.session_h,
         context_h=metric.context_h,
         item=(metric.item_path, metric.item, metric.item_variant, metric.item_fs_loc, metric.kind, component),
         item_start_time=metric.item_start_time,
-        started_at=local_to_utc("$.item_start_time", metric.item_start_time, metric.total_time, received_at),
+        started_at=began,
         total_time=metric.total_time,
         user_time=metric.user_time,
         kernel_time=metric.kernel_time,
@@ -284,6 +310,15 @@ def local_to_utc(field: str, text: str, duration: float, received_at: float | No
         return _within_calendar(as_utc)
 
 
+def moment_to_utc(field: str, text: str, moment: datetime) -> float:
+    """Return `moment`, which the sender says that `text` means, in seconds since 1970.
+
+    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
+    """
+    local_to_utc(field, text, 0.0, None)
+    return _within_calendar((moment - _EPOCH_UTC).total_seconds())
+
+
 def _within_calendar(seconds: float) -> float:
     """Return `seconds`, limited to the years 1 to 9999, which an offset or a rounding can leave."""
     return max(_FIRST_SECOND, min(seconds, _LAST_SECOND))
@@ -311,6 +346,11 @@ def tag_list(tags: dict[str, str]) -> list[Tag]:
     return [Tag(name, value) for name, value in tags.items()]
 
 
+def run_tag(tags: dict[str, str]) -> str | None:
+    """Return the name of the run that the tags of a session give, or None."""
+    return tags.get(RUN_TAG, "")[:MAX_KEY_CHARACTERS] or None
+
+
 def run_key(scm_ref: str, tags: dict[str, str]) -> str:
     """Return a digest of the commit and the tags, which the sessions of one run have in common."""
     common = json.dumps([scm_ref, sorted(tags.items())])
@@ -318,14 +358,14 @@ def run_key(scm_ref: str, tags: dict[str, str]) -> str:
 
 
 class ExecutedTest(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a test on the timeline; `total_time` is in seconds."""
+    """One execution of a test on the timeline; `total_time` is in seconds, null if unknown."""
 
     session_h: str
     started_at: datetime
     item_path: str
     item: str
     item_variant: str
-    total_time: float
+    total_time: float | None
 
 
 class RunMember(msgspec.Struct, frozen=True):
@@ -395,12 +435,15 @@ def run_id(run: Sequence[RunMember]) -> str:
 
 
 class RunSession(msgspec.Struct, frozen=True):
-    """A session of a run, with the number of its metrics and the sum of their `total_time` in seconds."""
+    """A session of a run, with the number of its metrics and the sum of their `total_time` in seconds.
+
+    Times that are unknown are not counted; the sum is null if all are.
+    """
 
     session_h: str
     run_date: str
     metrics: int
-    total_time: float
+    total_time: float | None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -415,4 +458,4 @@ class Run(msgspec.Struct, frozen=True):
     contexts: list[str]
     sessions: list[RunSession]
     metrics: int
-    total_time: float
+    total_time: float | None

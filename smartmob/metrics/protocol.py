@@ -13,6 +13,7 @@ CONTEXT = msgspec.json.Decoder(model.NewContext)
 SESSION = msgspec.json.Decoder(model.NewSession)
 METRIC = msgspec.json.Decoder(model.NewMetric)
 METRICS = msgspec.json.Decoder(list[model.NewMetric])
+CHANGE = msgspec.json.Decoder(model.SessionChange)
 IMPORTED = msgspec.json.Decoder(model.ImportedMetric)
 IMPORTED_MANY = msgspec.json.Decoder(list[model.ImportedMetric])
 
@@ -141,7 +142,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     item: str
     item_variant: str
     component: str
-    total_time: float
+    total_time: float | None
     user_time: float | None
     kernel_time: float | None
     cpu_usage: float | None
@@ -206,6 +207,15 @@ class AppendQuery(msgspec.Struct, frozen=True):
     """The number of metrics that the session has already."""
 
     offset: model.Offset
+
+
+class PageBody(msgspec.Struct, frozen=True):
+    """The body of a GET request, in which monitor-server-api takes the number of a page too."""
+
+    page: int | float | str | None = None
+
+
+PAGE_BODY = msgspec.json.Decoder(PageBody)
 
 
 def tag_filter(names: str, values: str) -> tuple[tuple[str, str], ...]:

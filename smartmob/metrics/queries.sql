@@ -22,6 +22,13 @@ ON CONFLICT (session_h) DO NOTHING;
 -- name: select_sessions
 SELECT session_h, run_date, scm_ref, tags FROM test_sessions;
 
+-- name: lock_stored_session
+SELECT scm_ref, tags FROM test_sessions WHERE session_h = $1 FOR UPDATE;
+
+-- name: change_session
+UPDATE test_sessions SET scm_ref = $2, tags = $3, run_tag = $4, run_key = $5 WHERE session_h = $1
+RETURNING session_h, run_date, scm_ref, tags;
+
 -- name: delete_session
 WITH gone AS (
     DELETE FROM test_metrics WHERE session_h = $1 RETURNING block
@@ -155,10 +162,10 @@ SELECT DISTINCT i.component FROM test_items AS i
 WHERE EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id);
 
 -- name: select_pipelines
-SELECT DISTINCT s.tags ->> 'pipeline_branch' AS value FROM test_sessions AS s;
+SELECT s.tags ->> 'pipeline_branch' AS value FROM test_sessions AS s;
 
 -- name: select_builds
-SELECT DISTINCT s.tags ->> 'pipeline_build_no' AS value FROM test_sessions AS s;
+SELECT s.tags ->> 'pipeline_build_no' AS value FROM test_sessions AS s;
 
 -- name: select_session_hashes
 SELECT s.session_h FROM test_sessions AS s;
@@ -177,11 +184,17 @@ SELECT s.session_h, s.started_at, s.run_tag, s.run_key, (
 FROM test_sessions AS s;
 
 -- name: select_runs
--- Durations are bounded: the sum of the largest numbers that a client may send would overflow.
+-- Durations are bounded: the sum of the largest numbers that a client may send would overflow. Unknown ones are not
+-- counted: least() and greatest() would take a bound for them.
 SELECT
     s.session_h, s.run_date, s.started_at, s.scm_ref, s.tags, count(m.*) AS metrics,
-    coalesce(sum(greatest(least(m.total_time, 1e15), -1e15)) FILTER (WHERE m.session_h IS NOT NULL), 0) AS total_time,
-    max(least(m.started_at + make_interval(secs => greatest(least(m.total_time, 1e7), 0)), timestamptz '9999-12-31Z'))
+    CASE WHEN count(m.session_h) = 0 THEN 0 ELSE
+        sum(greatest(least(m.total_time, 1e15), -1e15)) FILTER (WHERE m.total_time IS NOT NULL)
+    END AS total_time,
+    max(least(
+        m.started_at + make_interval(secs => greatest(least(coalesce(m.total_time, 0), 1e7), 0)),
+        timestamptz '9999-12-31Z'
+    ))
     FILTER (WHERE m.session_h IS NOT NULL) AS ended_at,
     array_agg(DISTINCT m.context_h) FILTER (WHERE m.context_h IS NOT NULL) AS contexts
 FROM test_sessions AS s LEFT JOIN test_metrics AS m ON m.session_h = s.session_h
@@ -244,8 +257,10 @@ GROUP BY m.session_h;
 -- name: suite_loads
 SELECT
     session_h, min(started_at) AS started_at,
-    max(least(started_at + make_interval(secs => greatest(least(total_time, 1e7), 0)), timestamptz '9999-12-31Z'))
-    AS ended_at,
+    max(least(
+        started_at + make_interval(secs => greatest(least(coalesce(total_time, 0), 1e7), 0)),
+        timestamptz '9999-12-31Z'
+    )) AS ended_at,
     coalesce(sum(greatest(least(coalesce(user_time, 0), 1e7), 0) + greatest(least(coalesce(kernel_time, 0), 1e7), 0)), 0)
     AS cpu_seconds
 FROM test_metrics WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from smartmob.errors import NotFound
@@ -97,6 +98,13 @@ class RunFinder:
         return [described for run in runs if (described := _run(run, rows)) is not None]
 
 
+def _sum_of_known(times: Iterable[float | None]) -> float | None:
+    """Return the sum of the times that are known, 0 if there are none, or None if all are unknown."""
+    given = list(times)
+    known = [time for time in given if time is not None]
+    return math.fsum(known) if known or not given else None
+
+
 def _position(member: model.RunMember) -> tuple[datetime, str]:
     return member.started_at, member.session_h
 
@@ -126,5 +134,5 @@ def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> mode
             model.RunSession(row["session_h"], row["run_date"], row["metrics"], row["total_time"]) for row in found
         ],
         metrics=sum(row["metrics"] for row in found),
-        total_time=sum(row["total_time"] for row in found),
+        total_time=_sum_of_known(row["total_time"] for row in found if row["metrics"]),
     )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.acceptance.commands import run
-from tests.cli.test_result_files import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(900)
@@ -128,120 +123,6 @@ class TestHistory:
         """It is exit code 1 with where to find the names."""
         code, output, errors = await tests("history", "nothing")
         assert (code, output, "smartmob tests show" in errors) == (1, "", True)
-
-
-class TestImport:
-    """Files that are loaded."""
-
-    async def test_a_database_twice_and_then_longer(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """The second time changes nothing; what was added to the file since is added to the service."""
-        path = tmp_path / "x.pymon"
-        rows = [metric(item=f"test_{n}") for n in range(1200)]
-        write_pymon(path, [session(description='{"branch": "main"}')], rows[:700])
-        code, output, errors = await tests("import", path)
-        assert (code, output) == (0, "")
-        assert "700 measures stored, 0 known already" in errors
-        assert "0 measures stored, 700 known already" in (await tests("import", path))[2]
-
-        path.unlink()
-        write_pymon(path, [session(description='{"branch": "main"}')], rows)
-        assert "500 measures stored, 700 known already" in (await tests("import", path))[2]
-
-        async with client.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
-            assert [orjson.loads(line) for line in (await response.read()).splitlines()] == rows
-
-    async def test_the_rest_of_what_the_plugin_sent(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """When the service was gone in the middle of a run, the plugin's own file completes it."""
-        rows = [metric(item=f"test_{n}") for n in range(5)]
-        await client.post("/metrics/", json=rows[:2])
-        write_pymon(tmp_path / "x.pymon", [session(description="{}")], rows)
-
-        assert "3 measures stored, 2 known already" in (await tests("import", tmp_path / "x.pymon"))[2]
-        async with client.get("/metrics/") as response:
-            assert (await response.json())["metrics"] == rows
-
-    async def test_junit(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """With commit, tags and component from the command line."""
-        path = tmp_path / "junit.xml"
-        path.write_text(JUNIT)
-
-        code, _, errors = await tests("import", path, "--scm-ref", "abc", "--tag", "a=b", "--component", "core")
-
-        assert code == 0
-        assert "2 measures stored, 0 known already, 3 tests left out because they did not pass" in errors
-        async with client.get("/api/v1/runs/") as response:
-            (found,) = (await response.json())["runs"]
-        assert (found["scm_ref"], found["metrics"], found["nodes"]) == ("abc", 2, ["rack7"])
-        assert {"name": "a", "value": "b"} in found["tags"]
-
-    @pytest.mark.parametrize(
-        ("name", "content", "options", "code", "said"),
-        [
-            ("x.txt", "hello", (), 1, "neither a pytest-monitor database"),
-            ("junit.xml", JUNIT, ("--tag", "novalue"), 1, "expected NAME=VALUE"),
-            ("", "", (), 2, "does not exist"),
-        ],
-    )
-    async def test_what_cannot_be_loaded(
-        self, tests: Any, tmp_path: Path, name: str, content: str, options: tuple[str, ...], code: int, said: str
-    ) -> None:
-        """It says what is wrong."""
-        path = tmp_path / (name or "nothing")
-        if name:
-            path.write_text(content)
-
-        found, _, errors = await tests("import", path, *options)
-
-        assert (found, said in errors) == (code, True), errors
-
-
-class TestExport:
-    """Files that are written."""
-
-    async def test_csv_and_lines(self, client: Any, tests: Any) -> None:
-        """To standard output, so that they can be piped."""
-        await _fill(client)
-
-        code, output, errors = await tests("export")
-        assert (code, errors) == (0, "3 measures written\n")
-        assert [row["item"] for row in csv.DictReader(io.StringIO(output))] == ["test_0", "test_1", "test_2"]
-        _, output, _ = await tests("export", "--format", "ndjson")
-        assert [json.loads(line)["item"] for line in output.splitlines()] == ["test_0", "test_1", "test_2"]
-
-    async def test_an_exported_database_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """A database of pytest-monitor that was exported is the same after it was imported."""
-        await _fill(client)
-        await client.post("/metrics/", json=metric(session_h="other", context_h="unknown"))
-        path = tmp_path / "out.pymon"
-
-        assert (await tests("export", "--format", "pymon", "-o", path, "--run", "ab" * 16))[0] == 0
-
-        database = sqlite3.connect(path)
-        assert [row[0] for row in database.execute("SELECT ITEM FROM TEST_METRICS")] == ["test_0", "test_1", "test_2"]
-        assert database.execute("SELECT * FROM TEST_SESSIONS").fetchall() == [
-            ("ab" * 16, "2026-11-20T12:00:00.000123", "0123abc", '{"branch":"main"}')
-        ]
-        assert [row[0] for row in database.execute("SELECT MACHINE_NODE FROM EXECUTION_CONTEXTS")] == ["rack7"]
-        database.close()
-        await client.delete(f"/sessions/{'ab' * 16}")
-        assert "3 measures stored" in (await tests("import", path))[2]
-
-    async def test_a_file_that_is_there(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """It is replaced only when that is said, and whole or not at all."""
-        await _fill(client)
-        path = tmp_path / "out.csv"
-        path.write_text("mine")
-
-        code, _, errors = await tests("export", "-o", path)
-        assert (code, "--force" in errors, path.read_text()) == (1, True, "mine")
-        assert (await tests("export", "-o", path, "--force"))[0] == 0
-        assert path.read_text().startswith("session_h,")
-        assert not list(tmp_path.glob("*.part"))
-
-    async def test_a_database_needs_a_file(self, tests: Any) -> None:
-        """It says which option is missing."""
-        code, _, errors = await tests("export", "--format", "pymon")
-        assert (code, "--output FILE" in errors) == (1, True)
 
 
 class TestServer:

@@ -146,7 +146,7 @@ OTHERS = [
     ("/components/", "components", ["", "core", "core.io"]),
     ("/components/core.", "components", ["core.io"]),
     ("/components/c%25", "components", None),
-    ("/pipelines/", "pipelines", ["dev/x", "main"]),
+    ("/pipelines/", "pipelines", ["main", "dev/x"]),
 ]
 
 
@@ -172,7 +172,7 @@ async def test_sub_lists_answer_200_when_empty(lab: Any) -> None:
     """Pipelines, builds and sessions below a component or a pipeline answer 200, also when empty."""
     links = {"prev_url": None, "next_url": None}
     for path, expected in {
-        "/components/core/pipelines": {"component": "core", "pipelines": ["dev/x", "main"], "total_page": 1},
+        "/components/core/pipelines": {"component": "core", "pipelines": ["main", "dev/x"], "total_page": 1},
         "/components/core.io/pipelines/main/builds": {
             "component": "core.io", "pipeline": "main", "builds": ["1"], "total_page": 1
         },
@@ -234,6 +234,35 @@ class TestPages:
             assert status == (404 if expected is None else 200), page
             if expected is not None:
                 assert ([row["item"] for row in document["metrics"]], document["total_page"]) == (expected, 4)
+
+    async def test_the_page_may_stand_in_a_json_body(self, paged: Any) -> None:
+        """Every paged listing takes it as a number or a text; the page of the query comes first."""
+        listings = ("/metrics/", "/filters/scope/function/metrics", "/components/", "/components/c", "/runs/x/metrics")
+        await paged.post("/sessions/", json=session(description={"run": "x"}))
+        for listing in listings:
+            for body, query, first in (({"page": -1}, "", 9), ({"page": "4"}, "", 9), ({"page": -1}, "?page=1", 0)):
+                async with paged.get(listing + query, json=body) as response:
+                    assert response.status == 200, listing
+                    rows = next(rows for rows in (await response.json()).values() if isinstance(rows, list))
+                assert (rows[0] if isinstance(rows[0], str) else rows[0]["component"]) == f"c{first}"
+        async with paged.get("/metrics/", json={"page": 5}) as response:
+            assert response.status == 404
+        async with paged.get("/metrics/", data=b"{", headers={"Content-Type": "application/json"}) as response:
+            assert response.status == 400
+        async with paged.get("/metrics/", data=b"a=b") as response:
+            assert (await response.json())["metrics"][0]["item"] == "test_0"
+
+    async def test_builds_come_in_the_order_of_their_first_arrival(self, client: Any) -> None:
+        """Build 10 comes after build 9, and a build keeps its place when a session is added to it."""
+        for n, build in enumerate(["8", "9", "10", "9", "11"]):
+            tags = {"pipeline_branch": "zeta" if n < 4 else "alpha", "pipeline_build_no": build}
+            await client.post("/sessions/", json=session(f"{n}" * 32, description=tags))
+            await client.post("/metrics/", json=metric(session_h=f"{n}" * 32))
+
+        for path in ("/pipelines/zeta/builds", "/components/core/pipelines/zeta/builds"):
+            assert (await _get(client, path))[1]["builds"] == ["8", "9", "10"]
+        for path in ("/pipelines/", "/components/core/pipelines"):
+            assert (await _get(client, path))[1]["pipelines"] == ["zeta", "alpha"]
 
     async def test_links_lead_through_all_pages(self, paged: Any) -> None:
         """Links keep the other arguments and the prefix, and are absent at the ends."""

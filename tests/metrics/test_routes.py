@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -424,6 +425,82 @@ class TestAppending:
         status, problem = await _post(client, f"/sessions/{'5' * 32}/metrics{query}", metric())
 
         assert (status, problem["errors"][0]["where"]) == (400, "offset")
+
+    async def test_an_unknown_time_is_null_and_no_zero(self, client: Any) -> None:
+        """Listings and exports show null; it is no part of a sum, and no value of a comparison."""
+        path = f"/sessions/{'5' * 32}/metrics"
+        await _post(client, "/contexts/", context())
+        await _post(client, "/sessions/", session())
+        rows = [metric(item="a", total_time=None), metric(item="b", total_time=2.0), metric(item="a", total_time=None)]
+        assert await _post(client, f"{path}?offset=0", rows) == (201, {"count": 3})
+        await _post(client, "/sessions/", session("6" * 32, description={"run": "unknown"}))
+        await _post(client, f"/sessions/{'6' * 32}/metrics?offset=0", metric(session_h="6" * 32, total_time=None))
+
+        assert [row["total_time"] for row in (await _get(client, path))["metrics"]] == [None, 2.0, None]
+        async with client.get(path, headers={"Accept": "text/csv"}) as response:
+            assert "core,,1.0" in (await response.text()).splitlines()[1]
+        assert [row["total_time"] for row in (await _get(client, "/items/a/history"))["history"]] == [None, None]
+        runs = {run["id"]: run["total_time"] for run in (await _get(client, "/runs/"))["runs"]}
+        assert runs == {"5" * 32: 2.0, "unknown": None}
+        found = await _get(client, f"/compare?base=run:unknown&head=session:{'5' * 32}")
+        assert [(item["item"], item["verdict"]) for item in found["items"] if item["item"] == "a"] == []
+        assert (await _post(client, "/metrics/", metric(total_time=None)))[0] == 400
+
+    async def test_what_comes_from_a_file_is_no_news(self, client: Any) -> None:
+        """The moment that the sender gives counts, whatever the text and the time of arrival; the text is kept."""
+        now = datetime.now(UTC)
+        text, moment = now.replace(tzinfo=None).isoformat(), (now - timedelta(hours=5)).isoformat()
+        await _post(client, "/sessions/", session(run_date=text, started_at=moment))
+        rows = metric(item_start_time=text, started_at=moment)
+        assert (await _post(client, f"/sessions/{'5' * 32}/metrics?offset=0", rows))[0] == 201
+
+        (run,) = (await _get(client, "/runs/"))["runs"]
+        assert datetime.fromisoformat(run["started_at"]) == datetime.fromisoformat(moment)
+        assert run["sessions"][0]["run_date"] == text
+        (row,) = (await _get(client, "/items/test_sum/history"))["history"]
+        assert (row["item_start_time"], datetime.fromisoformat(row["started_at"])) == (
+            text, datetime.fromisoformat(moment)
+        )  # fmt: skip
+        bad = session("7" * 32, started_at="2026-11-20T12:00:00")
+        assert (await _post(client, "/sessions/", bad))[1]["errors"][0]["where"] == "$.started_at"
+
+
+class TestChanging:
+    """Tags and commits of stored sessions."""
+
+    async def test_tags_and_the_commit_can_be_changed(self, client: Any) -> None:
+        """The session belongs to the run of its new tags, and verdicts are computed again."""
+        await _post(client, "/contexts/", context())
+        for n in "56":
+            await _post(client, "/sessions/", session(n * 32, description={"run": "one", "a": "b"}))
+            await _post(client, "/metrics/", metric(session_h=n * 32))
+        assert len((await _get(client, "/runs/"))["runs"]) == 1
+        assert len((await _get(client, "/runs/one/verdict"))["head"]["sessions"]) == 2
+
+        change = {"tags": {"run": "two", "a": None, "c": "ü", "unknown": None}, "scm_ref": "feed"}
+        async with client.patch(f"/api/v1/sessions/{'6' * 32}", json=change) as response:
+            assert response.status == 200
+            changed = await response.json()
+
+        assert (changed["scm_ref"], changed["tags"]) == (
+            "feed", [{"name": "run", "value": "two"}, {"name": "c", "value": "ü"}]
+        )  # fmt: skip
+        runs = {run["id"]: (run["scm_ref"], run["metrics"]) for run in (await _get(client, "/runs/"))["runs"]}
+        assert runs == {"one": ("0123abc", 1), "two": ("feed", 1)}
+        assert len((await _get(client, "/runs/one/verdict"))["head"]["sessions"]) == 1
+        async with client.patch(f"/sessions/{'6' * 32}", json={"tags": {"run": None}}) as response:
+            assert response.status == 200
+        assert {run["id"] for run in (await _get(client, "/runs/"))["runs"]} == {"one", "6" * 32}
+
+    @pytest.mark.parametrize("change", [{"tags": {"": "x"}}, {"tags": {"a": 1}}, {"scm_ref": 1}, {"tags": []}])
+    async def test_an_invalid_change_is_refused(self, client: Any, change: Any) -> None:
+        """Nothing is changed then, and an unknown session is 404."""
+        await _post(client, "/sessions/", session())
+        async with client.patch(f"/sessions/{'5' * 32}", json=change) as response:
+            assert response.status == 400
+        assert len((await _get(client, f"/sessions/{'5' * 32}"))["sessions"][0]["tags"]) == 2
+        async with client.patch("/sessions/unknown", json={}) as response:
+            assert response.status == 404
 
 
 class TestDeleting:

@@ -13,7 +13,7 @@ async function chart() {
   await draw("chart", contexts.map((context, index) => {
     const own = found.points.filter((point) => point.context_h === context);
     const color = COLOURS[index % COLOURS.length];
-    return { type: "scatter", mode: "markers+lines", name: `context ${escapeHtml(context.slice(0, 8))}`, x: own.map((point) => point.started_at), y: own.map((point) => point.total_time * 1000),
+    return { type: "scatter", mode: "markers+lines", name: `context ${escapeHtml(context.slice(0, 8))}`, x: own.map((point) => point.started_at), y: own.map((point) => (point.total_time === null ? null : point.total_time * 1000)),
       marker: { size: 6, color }, line: { width: 1, color }, customdata: own.map((point) => escapeHtml(point.scm_ref?.slice(0, 12) || "–")), hovertemplate: "%{y:.3f} ms, commit %{customdata}" };
   }), layout({ xaxis: { type: "date" }, yaxis: { title: { text: "ms" }, rangemode: "tozero" }, hovermode: "closest",
     shapes: found.changes.map((change) => ({ type: "line", x0: change.started_at, x1: change.started_at, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: themeColours().text } })),

@@ -25,7 +25,7 @@ async function show() {
   el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
   fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);
   const found = await metrics();
-  found.sort((one, other) => other.total_time - one.total_time);
+  found.sort((one, other) => (other.total_time ?? -Infinity) - (one.total_time ?? -Infinity) || 0);
   fill("tests", table([
     { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
     { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, { name: "User", right: true, cell: (row) => seconds(row.user_time) }, { name: "Kernel", right: true, cell: (row) => seconds(row.kernel_time) },

@@ -1,6 +1,8 @@
 """The content of a report file, in the form in which all readers of `smartmob tests import` give it.
 
-A reader is a class with the attributes of `Report`. It reads its file as a stream: `cases()` opens the file again at
+A reader is a class with the attributes of `Report`. It is constructed with the path of a plain file (never a pipe or a
+packed file: the caller copies those), and its module or class has `looks_like(head: bytes) -> bool` for the first
+`HEAD_BYTES` of a file. It reads its file as a stream: `cases()` opens the file again at
 each call and yields the same cases in the same order, because the place of a case in its session identifies it.
 """
 
@@ -11,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+HEAD_BYTES = 65_536
+"""The bytes at the beginning of a file by which `looks_like` recognises its format."""
 
 
 class Outcome(enum.StrEnum):

@@ -54,6 +54,10 @@ class IngestHandlers:
             batches = _once(_one_or_many(await self._bodies.read(request)))
         return json_response(protocol.Count(await self._service.append_to_session(session_h, offset, batches)), 201)
 
+    async def change_session(self, request: web.Request) -> web.StreamResponse:
+        change = decode(protocol.CHANGE, await self._bodies.read(request))
+        return json_response(await self._service.change_session(parameter(request, "h"), change))
+
     async def delete_session(self, request: web.Request) -> web.StreamResponse:
         session_h = parameter(request, "h")
         return json_response(protocol.Deleted(session_h, await self._service.delete_session(session_h)))

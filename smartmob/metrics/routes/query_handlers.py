@@ -15,9 +15,9 @@ from smartmob import csv_cells
 from smartmob.errors import InvalidInput
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import paging
-from smartmob.kernel.http.bodies import parameter, query
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.json_response import JSONResponse, dumps, json_response
-from smartmob.kernel.http.routing import CSV, NDJSON, Handler
+from smartmob.kernel.http.routing import CSV, JSON, NDJSON, Handler
 from smartmob.kernel.http.stream_response import stream
 from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, SessionFilter
@@ -37,9 +37,10 @@ class QueryHandlers:
     `metrics` and `extremes` return handlers: many routes differ only in the part of the path that selects metrics.
     """
 
-    def __init__(self, service: QueryService, runs: RunFinder) -> None:
+    def __init__(self, service: QueryService, runs: RunFinder, bodies: BodyReader) -> None:
         self._service = service
         self._runs = runs
+        self._bodies = bodies
 
     def metrics(self, **names: str) -> tuple[Handler, Handler]:
         """Return the handlers that list and count metrics.
@@ -73,7 +74,8 @@ class QueryHandlers:
         return handler
 
     async def contexts(self, request: web.Request) -> web.StreamResponse:
-        return _paged(request, "contexts", await self._service.contexts(_optional(request, "h"), _page_number(request)))
+        listing = await self._service.contexts(_optional(request, "h"), await self._page_number(request))
+        return _paged(request, "contexts", listing)
 
     async def count_contexts(self, _: web.Request) -> web.StreamResponse:
         return json_response(protocol.Count(await self._service.count_contexts()))
@@ -85,17 +87,17 @@ class QueryHandlers:
         tags = protocol.tag_filter(arguments.with_flags or arguments.with_tags, arguments.restrict_flags)
         match_any = arguments.method == "match_any"
         selection = SessionFilter(prefix=_optional(request, "h"), tags=tags, match_any=match_any)
-        return _paged(request, "sessions", await self._service.sessions(selection, _page_number(request)))
+        return _paged(request, "sessions", await self._service.sessions(selection, await self._page_number(request)))
 
     async def scm_sessions(self, request: web.Request) -> web.StreamResponse:
         selection = SessionFilter(scm_prefix=parameter(request, "ref"))
-        return _paged(request, "sessions", await self._service.sessions(selection, _page_number(request)))
+        return _paged(request, "sessions", await self._service.sessions(selection, await self._page_number(request)))
 
     async def count_sessions(self, _: web.Request) -> web.StreamResponse:
         return json_response(protocol.Count(await self._service.count_sessions()))
 
     async def components(self, request: web.Request) -> web.StreamResponse:
-        listing = await self._service.components(_optional(request, "prefix"), _page_number(request))
+        listing = await self._service.components(_optional(request, "prefix"), await self._page_number(request))
         return _paged(request, "components", listing)
 
     async def count_components(self, _: web.Request) -> web.StreamResponse:
@@ -107,19 +109,20 @@ class QueryHandlers:
 
     async def pipelines(self, request: web.Request) -> web.StreamResponse:
         component = parameter(request, "component")
-        listing = await self._service.pipelines(component, _page_number(request))
+        listing = await self._service.pipelines(component, await self._page_number(request))
         return _sub_list(request, "pipelines", listing, component=component)
 
     async def builds(self, request: web.Request) -> web.StreamResponse:
         parts = _path_parts(request, "component", "pipeline")
-        listing = await self._service.builds(parts.get("component"), parts["pipeline"], _page_number(request))
+        listing = await self._service.builds(
+            parts.get("component"), parts["pipeline"], await self._page_number(request)
+        )
         return _sub_list(request, "builds", listing, **parts)
 
     async def build_sessions(self, request: web.Request) -> web.StreamResponse:
         parts = _path_parts(request, "component", "pipeline", "build")
-        listing = await self._service.build_sessions(
-            parts.get("component"), parts["pipeline"], parts["build"], _page_number(request)
-        )
+        page = await self._page_number(request)
+        listing = await self._service.build_sessions(parts.get("component"), parts["pipeline"], parts["build"], page)
         return _sub_list(request, "sessions", listing, **parts)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
@@ -150,21 +153,30 @@ class QueryHandlers:
         rows = await self._service.history(item, query(request, protocol.LimitQuery).limit)
         return JSONResponse(dumps({"item": item, "history": [dict(row) for row in rows]}))
 
+    async def _page_number(self, request: web.Request) -> int:
+        """Return the page that a client asks for, in the query or in a JSON body, as monitor-server-api takes it."""
+        page = request.query.get("page")
+        if page is None and request.can_read_body and (data := await self._bodies.read(request)).strip():
+            try:
+                given = decode(protocol.PAGE_BODY, data).page
+            except InvalidInput:
+                if request.content_type == JSON:
+                    raise
+                given = None  # some clients send a body with any request
+            page = None if given is None else str(given)
+        return paging.parse(page)
+
     async def _metrics_answer(self, request: web.Request, selection: MetricFilter) -> web.StreamResponse:
         """Return metrics in the form that the client accepts: one page as JSON, or all of them as NDJSON or CSV."""
         accept = request.headers.get("Accept", "")
         if NDJSON not in accept and CSV not in accept:
-            return _paged(request, "metrics", await self._service.metrics(selection, _page_number(request)))
+            return _paged(request, "metrics", await self._service.metrics(selection, await self._page_number(request)))
         records = self._service.all_metrics(selection)
         if NDJSON in accept:
             return await stream(request, _chunked(records, _as_ndjson), NDJSON)
         return await stream(
             request, _with_header(_chunked(records, csv_cells.encoded)), f"{CSV}; charset=utf-8", "metrics.csv"
         )
-
-
-def _page_number(request: web.Request) -> int:
-    return paging.parse(request.query.get("page"))
 
 
 def _optional(request: web.Request, name: str) -> str | None:

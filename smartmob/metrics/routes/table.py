@@ -23,6 +23,9 @@ from smartmob.metrics.verdict import series, verdicts
 _MAX_DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
 
+_PAGE = Body({JSON: protocol.PageBody}, required=False, limit=4096)
+"""The page of a listing, which monitor-server-api takes in the body of a GET request too."""
+
 _EMPTY = Answer("The list is empty.")
 _NO_PAGE = Answer("There is no such page.")
 _METRICS = {
@@ -38,7 +41,7 @@ _METRICS = {
 def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the feature."""
     ingest = IngestHandlers(service.ingest, bodies)
-    queries = QueryHandlers(service.queries, service.runs)
+    queries = QueryHandlers(service.queries, service.runs, bodies)
     comparisons = ComparisonHandlers(service.comparisons)
     routes = (*_ingest(ingest), *_queries(queries), *_comparisons(comparisons))
     return RouteTable("metrics", routes, PREFIXES, EXTRA_PREFIX)
@@ -55,6 +58,9 @@ def _ingest(h: IngestHandlers) -> list[Route]:
     appended = {201: answer(protocol.Count), 409: Answer("The session has another number of metrics.")}
     deleted = {200: answer(protocol.Deleted), 404: Answer("There is no such session.")}
     path, remove = "/sessions/{h}/metrics", "Delete a session with its metrics."
+    changed = {200: answer(model.Session), 404: Answer("There is no such session.")}
+    change = "Change tags (null removes one) and the commit of a session, and so its run."
+    new = body(model.SessionChange, limit=_MAX_DESCRIPTION_BYTES)
     posts = [
         *_posts("/contexts", h.create_context, "create_context", "Store a context.", answer(model.Context), context),
         *_posts("/sessions", h.create_session, "create_session", "Store a session.", answer(model.Session), session),
@@ -63,6 +69,7 @@ def _ingest(h: IngestHandlers) -> list[Route]:
     ]
     return [
         *(replace(route, roles=(INGEST, CONTROL)) for route in posts),
+        Route("PATCH", "/sessions/{h}", h.change_session, "change_session", change, changed, new),
         Route("DELETE", "/sessions/{h}", h.delete_session, "delete_session", remove, deleted),
     ]
 
@@ -187,7 +194,8 @@ def _runs(h: QueryHandlers) -> list[Route]:
             "run_metrics",
             "Metrics of a run.",
             _METRICS,
-            query=protocol.PageQuery,
+            _PAGE,
+            protocol.PageQuery,
         ),
     ]
 
@@ -241,23 +249,24 @@ def _lists(
 ) -> list[Route]:
     """Return the routes of a paged listing; a collection also answers without its trailing slash."""
     answers = {200: answer(kind), 204: _EMPTY, 404: _NO_PAGE}
-    routes = [Route("GET", path, handler, name, summary, answers, query=query)]
+    page = None if query is protocol.RunsQuery else _PAGE
+    routes = [Route("GET", path, handler, name, summary, answers, page, query)]
     if path.endswith("/"):
-        routes.append(Route("GET", path[:-1], handler, f"{name}_no_slash", summary, answers, query=query))
+        routes.append(Route("GET", path[:-1], handler, f"{name}_no_slash", summary, answers, page, query))
     return routes
 
 
 def _sub(path: str, handler: Handler, name: str, kind: type) -> Route:
     """Return the route of a sub-list."""
     summary = "Part of the pipelines, builds and sessions."
-    return Route("GET", path, handler, name, summary, {200: answer(kind), 404: _NO_PAGE}, query=protocol.PageQuery)
+    return Route("GET", path, handler, name, summary, {200: answer(kind), 404: _NO_PAGE}, _PAGE, protocol.PageQuery)
 
 
 def _metrics(h: QueryHandlers, path: str, name: str, summary: str, **names: str) -> list[Route]:
     """Return the routes that list and count metrics; see `QueryHandlers.metrics` for `names`."""
     rows, number = h.metrics(**names)
     return [
-        Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, query=protocol.PageQuery),
+        Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, _PAGE, protocol.PageQuery),
         _one(f"{path.rstrip('/')}/count", number, f"count_metrics_{name}", f"How many: {summary}", protocol.Count),
     ]
 

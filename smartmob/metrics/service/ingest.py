@@ -15,7 +15,7 @@ from smartmob.kernel.http import json_depth
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics import model
-from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
+from smartmob.metrics.events import ContextStored, MetricsStored, SessionChanged, SessionDeleted, SessionStored
 from smartmob.metrics.store.reader import context_from, session_from
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdict.comparison_service import ComparisonService
@@ -77,16 +77,19 @@ class IngestService:
         deep = isinstance(text, str) and json_depth.is_too_deep(text)
         tags = {"description": str(text)} if deep else model.tags_of(text)
         scm_ref = new.scm_ref or ""
-        run_tag = tags.get(model.RUN_TAG) or None
+        if new.started_at is not None:
+            began = model.moment_to_utc("$.run_date", new.run_date, new.started_at)
+        else:
+            began = model.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp())
         row, is_new = await self._writer.insert_session(
             (
                 new.session_h,
                 new.run_date,
-                datetime.fromtimestamp(model.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp()), UTC),
+                datetime.fromtimestamp(began, UTC),
                 scm_ref,
                 msgspec.json.encode(new.description).decode(),
                 orjson.dumps(tags).decode(),
-                run_tag[: model.MAX_KEY_CHARACTERS] if run_tag else None,
+                model.run_tag(tags),
                 model.run_key(scm_ref, tags),
                 now,
             )
@@ -140,6 +143,22 @@ class IngestService:
                 raise Conflict(f"the session has {stored} metrics, not {offset}; continue with offset={stored}")
             await load.write(_rows_of(_only_of_session(session_h, batches), live=False))
         return self._loaded(load.metrics)
+
+    async def change_session(self, session_h: str, change: model.SessionChange) -> model.Session:
+        """Change the tags or the commit of a session, and so the run that it belongs to. Raises NotFound."""
+
+        def changed(scm_ref: str, tags: dict[str, str]) -> tuple[str, dict[str, str], str | None, str]:
+            kept = {name: value for name, value in tags.items() if name not in change.tags}
+            kept |= {name: value for name, value in change.tags.items() if value is not None}
+            commit = scm_ref if change.scm_ref is None else change.scm_ref
+            return commit, kept, model.run_tag(kept), model.run_key(commit, kept)
+
+        row = await self._writer.change_session(session_h, changed)
+        if row is None:
+            raise NotFound(f"there is no session {session_h}")
+        self._comparisons.invalidate_all()
+        self._bus.publish(SessionChanged(session_h))
+        return session_from(row)
 
     async def delete_session(self, session_h: str) -> int:
         """Delete a session with its metrics; return how many metrics. Raises NotFound."""

@@ -13,6 +13,9 @@ from smartmob.metrics.model import MEASURES, Context, MetricFilter, RunMember, S
 
 PACKAGE = "smartmob.metrics"
 
+_BY_FIRST_ARRIVAL = "GROUP BY 1 ORDER BY min(s.received_at), min(s.session_h), 1"
+"""Names of sessions, in the order in which the first session of each arrived: build 10 comes after build 9."""
+
 
 class _Query:
     """A query to which conditions are added; `{}` in a condition stands for its next argument."""
@@ -186,19 +189,19 @@ class MetricsReader:
         return [row["component"] for row in await self._database.fetch(text, prefix or "")]
 
     async def pipelines(self, component: str | None) -> list[str]:
-        """Return the pipelines of all sessions, or of those with metrics of a component, sorted."""
+        """Return the pipelines of all sessions, or of those with metrics of a component, in the order of arrival."""
         query = _Query(self._sql["select_pipelines"])
         query.where("s.tags ->> 'pipeline_branch' != ''")
         self._add_origin(query, component, None, None)
-        rows = await self._database.fetch(query.text("ORDER BY 1"), *query.arguments)
+        rows = await self._database.fetch(query.text(_BY_FIRST_ARRIVAL), *query.arguments)
         return [row["value"] for row in rows]
 
     async def builds(self, component: str | None, pipeline: str) -> list[str]:
-        """Return the builds of a pipeline, or of its sessions with metrics of a component, sorted."""
+        """Return the builds of a pipeline, or of its sessions with metrics of a component, in the order of arrival."""
         query = _Query(self._sql["select_builds"])
         query.where("s.tags ->> 'pipeline_build_no' != ''")
         self._add_origin(query, component, pipeline, None)
-        rows = await self._database.fetch(query.text("ORDER BY 1"), *query.arguments)
+        rows = await self._database.fetch(query.text(_BY_FIRST_ARRIVAL), *query.arguments)
         return [row["value"] for row in rows]
 
     async def session_hashes(self, component: str | None, pipeline: str, build: str) -> list[str]:

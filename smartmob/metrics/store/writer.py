@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
@@ -16,7 +17,7 @@ from smartmob.kernel.db.database import Connection, Database, Record, is_unavail
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
-from smartmob.metrics.store.reader import PACKAGE
+from smartmob.metrics.store.reader import PACKAGE, tags_from
 
 _BLOCK_METRICS = 4096  # metrics after which a new block is opened
 _BLOCK_AGE = timedelta(minutes=10)
@@ -67,6 +68,25 @@ class MetricsWriter:
             return row, status.endswith(" 1")
 
         return await self._database.run(insert)
+
+    async def change_session(
+        self, session_h: str, change: Callable[[str, dict[str, str]], tuple[str, dict[str, str], str | None, str]]
+    ) -> Record | None:
+        """Change a session and return its row, or None if it is not stored.
+
+        `change` gets the commit and the tags, and returns the new ones, the tag of the run and the key of the run.
+        """
+
+        async def replace(connection: Connection) -> Record | None:
+            async with connection.transaction():
+                stored = await connection.fetchrow(self._sql["lock_stored_session"], session_h)
+                if stored is None:
+                    return None
+                scm_ref, tags, run_tag, run_key = change(stored["scm_ref"], tags_from(stored))
+                values = (session_h, scm_ref, orjson.dumps(tags).decode(), run_tag, run_key)
+                return await connection.fetchrow(self._sql["change_session"], *values)
+
+        return await self._database.run(replace)
 
     async def delete_session(self, session_h: str) -> tuple[int, int]:
         """Delete a session and its metrics; return the number of each."""

@@ -1,0 +1,346 @@
+"""`smartmob tests import`: reports of test and benchmark tools, and databases of pytest-monitor."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import click
+from rich.progress import Progress, TaskID
+
+from smartmob.cli import printing, report_sources
+from smartmob.cli.report_sources import Found, NotAReport, OpenReport, Problem
+from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.client.http import ConnectionBroken, RestClient
+from smartmob.errors import InvalidInput, RemoteError
+from smartmob.metrics.report_files import formats, metric_lines
+from smartmob.metrics.report_files.import_summary import ImportSummary, Tally
+from smartmob.metrics.report_files.pymon import PymonFile
+from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
+
+API = "/api/v1"
+_ATTEMPTS = 5  # to append to a session that others append to
+_CONFLICT_STATUS = 409
+_REFUSED_STATUSES = {400, _CONFLICT_STATUS, 413, 422}
+"""Answers that are about the content of a file: they are told, and the next file is read."""
+
+_CHUNK_LINES = 500
+_READ_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError)
+"""Errors of a reader on a file with unexpected content."""
+
+_FAILED = 1  # exit code
+
+
+class Rows(Protocol):
+    """The content of a file as rows for the REST API."""
+
+    summary: ImportSummary
+
+    def contexts(self) -> Iterator[dict[str, Any]]:
+        """Yield contexts."""
+
+    def sessions(self) -> Iterator[dict[str, Any]]:
+        """Yield sessions."""
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of metrics by session hash."""
+
+    def metrics(self, session_h: str, offset: int) -> Iterator[bytes]:
+        """Yield the metrics of a session as lines of JSON, beginning with number `offset`."""
+
+
+@dataclass
+class FileResult:
+    """The result of one file. `stored` and `known` are None if nothing was sent."""
+
+    name: str
+    summary: ImportSummary | None = None
+    sessions: list[str] = field(default_factory=list)
+    metrics: int = 0
+    stored: int | None = None
+    known: int | None = None
+    error: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        found: dict[str, Any] = {"file": self.name, "error": self.error, "sessions": self.sessions}
+        if self.summary is not None:
+            found |= {
+                "format": self.summary.format_name,
+                "suites": self.summary.suites,
+                "cases": self.summary.cases,
+                "metrics": self.metrics,
+                "left_out": self.summary.left_out.document(),
+                "remarks": self.summary.remarks.document(),
+            }
+        return found | {"stored": self.stored, "known": self.known}
+
+
+def _start_time(_: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no date and time such as 2026-11-20T12:00:00Z", param=parameter
+        ) from None
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|-...")
+@click.option("--format", "forced", type=click.Choice(formats.NAMES), help="Format of the files, if it is not found.")
+@click.option("--scm-ref", default="", metavar="COMMIT", help="Commit that the report is about.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of the session; repeatable.")
+@click.option("--component", default="", help="Component of the tests.")
+@click.option("--machine", default="", metavar="NAME", help="Machine that measured, whatever the report says.")
+@click.option(
+    "--started-at",
+    metavar="TIME",
+    callback=_start_time,
+    help="Begin of the run, in ISO 8601; without a zone in local time.",
+)
+@click.option("--dry-run", is_flag=True, help="Only read: say what would be stored, and ask no service.")
+@click.option("--strict", is_flag=True, help="End with exit code 1 if anything was not understood.")
+@as_json
+@with_rest_client
+async def command(
+    rest: RestClient,
+    files: tuple[str, ...],
+    forced: str | None,
+    tags: tuple[str, ...],
+    dry_run: bool,
+    strict: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Load reports of tests and benchmarks, and pytest-monitor databases (.pymon).
+
+    Reads JUnit XML, pytest-benchmark, asv, Google Benchmark, hyperfine, `go test -bench` and Criterion; of a folder all
+    reports below it. Metrics that are stored already are not loaded again, so an import that was cut off can be
+    repeated.
+    """
+    options = ImportOptions(tags=dict(pair(tag) for tag in tags), **given)
+    results, passed_over = [], Tally()
+    for found in report_sources.expand(files):
+        result = FileResult(found.name)
+        try:
+            if isinstance(found, Problem):
+                raise InvalidInput(found.reason)
+            await _import(rest, found, forced, options, result, dry_run=dry_run)
+        except NotAReport as reason:
+            passed_over.add("passed over", f"{found.name}: {reason}")
+            continue
+        except InvalidInput as error:
+            result.error = str(error)
+        results.append(result)
+        if not as_json:
+            _say(result)
+    if not results:
+        results.append(FileResult(" ".join(files), error=f"no report was found among {passed_over.total} files"))
+        if not as_json:
+            _say(results[0])
+    if as_json:
+        printing.print_json(_document(results, passed_over))
+    else:
+        _say_totals(results, passed_over)
+    understood = all(result.summary is None or result.summary.understood for result in results)
+    return _FAILED if any(result.error for result in results) or (strict and not understood) else 0
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Return name and value of a tag. Raises InvalidInput."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise InvalidInput(f"--tag {text}: expected NAME=VALUE")
+    return name, value
+
+
+async def _import(
+    rest: RestClient, found: Found, forced: str | None, options: ImportOptions, result: FileResult, *, dry_run: bool
+) -> None:
+    """Read a file and send what is not stored yet. Raises InvalidInput."""
+    with report_sources.opened(found, forced) as file, _rows(file, options) as rows:
+        result.name, result.summary = file.name, rows.summary
+        counts = rows.counts()
+        result.sessions, result.metrics = list(counts), sum(counts.values())
+        if dry_run:
+            return
+        with printing.progress() as bar:
+            try:
+                result.stored = await _send(rest, rows, bar, bar.add_task(file.name, total=result.metrics))
+            except RemoteError as error:
+                if isinstance(error, ConnectionBroken) or error.status not in _REFUSED_STATUSES:
+                    raise
+                raise InvalidInput(f"the service refuses it: {error}") from None
+        result.known = result.metrics - result.stored
+
+
+@contextmanager
+def _rows(file: OpenReport, options: ImportOptions) -> Iterator[Rows]:
+    """Yield the rows of a file. Raises InvalidInput."""
+    try:
+        if file.format_ is None:
+            database = PymonFile(file.path)
+            if options.given():
+                said = f"{', '.join(options.given())}: a database names its sessions itself; use `smartmob tests retag`"
+                database.summary.remarks.add("unused option", said)
+        else:
+            source = ReportSource(_short_name(file.name), file.digest, file.modified)
+            report = ReportRows(file.format_.open(file.path), source, options)
+    except (InvalidInput, OSError):
+        raise
+    except sqlite3.Error as error:
+        raise InvalidInput(f"cannot be read: {error}") from None
+    except _READ_ERRORS as error:
+        raise InvalidInput(f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:300]})") from error
+    if file.format_ is not None:
+        yield report
+        return
+    with closing(database):
+        yield database
+
+
+def _short_name(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> int:
+    """Send the metrics that are not stored yet, and return their number. Raises InvalidInput if no session is valid."""
+    remarks = rows.summary.remarks
+    for context in rows.contexts():
+        if (reason := await _refusal(rest, "contexts", context, metric_lines.check_context)) is not None:
+            remarks.add("refused context", f"{context['h']}: {reason}")
+    refused = {}
+    sessions = list(rows.sessions())
+    for session in sessions:
+        if (reason := await _refusal(rest, "sessions", session, metric_lines.check_session)) is not None:
+            refused[session["session_h"]] = reason
+            remarks.add("refused session", f"{session['session_h']}: {reason}")
+    if sessions and len(refused) == len(sessions):
+        raise InvalidInput(f"the service refuses its session: {reason}")
+    stored = 0
+    for session_h, total in rows.counts().items():
+        if session_h in refused:
+            continue
+        path = f"{API}/sessions/{quote(session_h, safe='')}/metrics"
+        for attempt in range(_ATTEMPTS):
+            stored_count = (await rest.get(f"{path}/count"))["count"]
+            bar.update(task, advance=min(stored_count, total) if attempt == 0 else 0)
+            if stored_count >= total:
+                break
+            try:
+                stream = _Stream(rows.metrics(session_h, stored_count), bar, task)
+                stored += (await rest.send_lines(path, stream.chunks(), offset=stored_count))["count"]
+                break
+            except RemoteError as error:
+                if stream.error is not None:
+                    raise stream.error from None
+                # Another client appends to the same session: count its metrics again.
+                if error.status != _CONFLICT_STATUS or attempt == _ATTEMPTS - 1:
+                    raise
+    return stored
+
+
+async def _refusal(
+    rest: RestClient, collection: str, document: dict[str, Any], check: Callable[[dict[str, Any]], None]
+) -> str | None:
+    """Send a context or a session; return the reason if it is not valid."""
+    try:
+        check(document)
+        await rest.post(f"{API}/{collection}/", document)
+    except InvalidInput as error:
+        return str(error)
+    except RemoteError as error:
+        if isinstance(error, ConnectionBroken) or error.status not in _REFUSED_STATUSES:
+            raise
+        return str(error)
+    return None
+
+
+class _Stream:
+    """The lines of a request's body. `error` is that of the file, which ends the request too early."""
+
+    def __init__(self, lines: Iterable[bytes], bar: Progress, task: TaskID) -> None:
+        self._lines = lines
+        self._bar = bar
+        self._task = task
+        self.error: InvalidInput | OSError | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield some lines at a time."""
+        held: list[bytes] = []
+        try:
+            for line in self._lines:
+                held.append(line)
+                if len(held) == _CHUNK_LINES:
+                    yield b"".join(held)
+                    self._bar.advance(self._task, len(held))
+                    held = []
+        except (InvalidInput, OSError) as error:
+            self.error = error
+            raise
+        yield b"".join(held)
+        self._bar.advance(self._task, len(held))
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------
+
+
+def _say(result: FileResult) -> None:
+    """Say what came of a file: one line, and one more for each kind of what was left out or not understood."""
+    summary = result.summary
+    if result.error is not None or summary is None:
+        printing.say(f"{result.name}: {result.error}")
+        return
+    if result.stored is None:
+        said = f"{result.metrics} measures would be stored"
+    else:
+        said = f"{result.stored} measures stored, {result.known} known already"
+    printing.say(f"{result.name}: {said} ({summary.format_name}, {summary.suites} suites, {summary.cases} cases)")
+    for kind, count, example in summary.left_out.items():
+        printing.say(f"  {count} left out, {kind}: {example}")
+    for kind, count, example in summary.remarks.items():
+        printing.say(f"  {count} {kind}: {example}")
+
+
+def _say_totals(results: list[FileResult], passed_over: Tally) -> None:
+    for _, count, example in passed_over.items():
+        printing.say(f"{count} other files passed over, the first is {example}")
+    if len(results) > 1:
+        found = _totals(results)
+        stored = "" if found["stored"] is None else f", {found['stored']} stored, {found['known']} known already"
+        said = f"{found['files']} files: {found['cases']} cases, {found['metrics']} measures{stored}"
+        printing.say(said + (f", {found['errors']} files not read" if found["errors"] else ""))
+
+
+def _totals(results: list[FileResult]) -> dict[str, Any]:
+    summaries = [result.summary for result in results if result.summary is not None]
+    sent = [result for result in results if result.stored is not None]
+    return {
+        "files": len(results),
+        "errors": sum(result.error is not None for result in results),
+        "suites": sum(summary.suites for summary in summaries),
+        "cases": sum(summary.cases for summary in summaries),
+        "metrics": sum(result.metrics for result in results),
+        "stored": sum(result.stored or 0 for result in sent) if sent else None,
+        "known": sum(result.known or 0 for result in sent) if sent else None,
+        "left_out": _merged(summary.left_out for summary in summaries),
+        "remarks": _merged(summary.remarks for summary in summaries),
+    }
+
+
+def _merged(tallies: Iterable[Tally]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tally in tallies:
+        for kind, count, _ in tally.items():
+            found[kind] = found.get(kind, 0) + count
+    return found
+
+
+def _document(results: list[FileResult], passed_over: Tally) -> dict[str, Any]:
+    other = {"count": passed_over.total, "example": next((row[2] for row in passed_over.items()), None)}
+    return {"files": [result.document() for result in results], "passed_over": other, "totals": _totals(results)}

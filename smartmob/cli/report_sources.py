@@ -1,0 +1,255 @@
+"""Finds the report files that a person names, and opens each as a plain file, also of folders, pipes and gzip."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from smartmob.errors import InvalidInput
+from smartmob.metrics.report_files import criterion, formats
+from smartmob.metrics.report_files.pymon import MAGIC
+from smartmob.metrics.report_files.report import HEAD_BYTES
+
+STANDARD_INPUT = "-"
+_SPOKEN_STANDARD_INPUT = "standard input"
+_MOST_BYTES = 4 * 1024**3  # of a file that is unpacked or read from a pipe
+_CHUNK_BYTES = 1024 * 1024
+_REPORT_SUFFIXES = {".xml", ".trx", ".pymon", ".json", ".jsonl"}
+"""Files in a folder with these suffixes are reports if they are empty or cannot be opened; others are passed over."""
+
+_XML_SUFFIXES = {".xml", ".trx"}
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+}
+_GZIP = b"\x1f\x8b"
+_IGNORED_FOLDERS = {".git", "__pycache__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file, or a folder of Criterion's, that may be a report. `in_folder` says that a folder was named, not this."""
+
+    path: Path
+    name: str
+    in_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A name that leads to no report, and the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReport:
+    """A plain file that can be read several times. `format_` is None for a database of pytest-monitor."""
+
+    path: Path
+    name: str
+    digest: str
+    modified: datetime
+    format_: formats.ReportFormat | None
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class NotAReport(InvalidInput):
+    """The file is of no known format."""
+
+
+def expand(names: Sequence[str]) -> Iterator[Found | Problem]:
+    """Yield the files that the names stand for, in their order, each once: files, folders, patterns and `-`."""
+    seen: set[tuple[int, int]] = set()
+    for name in names:
+        for found in _of_name(name):
+            if isinstance(found, Found) and found.name != STANDARD_INPUT:
+                try:
+                    status = found.path.stat()
+                except OSError:
+                    pass  # opening it gives the reason
+                else:
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+            yield found
+
+
+def _of_name(name: str) -> Iterator[Found | Problem]:
+    path = Path(name)
+    if name == STANDARD_INPUT:
+        yield Found(Path("/dev/stdin"), STANDARD_INPUT)
+    elif path.is_dir():
+        yield from _of_folder(path)
+    elif not os.path.lexists(path) and glob.has_magic(name):
+        matches = sorted(glob.glob(name, recursive=True))
+        for match in matches:
+            yield from _of_name(match) if Path(match).is_dir() else iter((Found(Path(match), match, in_folder=True),))
+        if not matches:
+            yield Problem(name, "no file matches this pattern")
+    else:
+        yield Found(path, name)
+
+
+def _of_folder(folder: Path) -> Iterator[Found | Problem]:
+    """Yield the files below a folder in the order of their paths; estimates of Criterion are one report together."""
+    estimates = set(criterion.estimate_files(folder))
+    if estimates:
+        yield Found(folder, str(folder), in_folder=True)
+    refused: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=refused.append):
+        folders[:] = sorted(set(folders) - _IGNORED_FOLDERS)
+        for file in sorted(files):
+            path = Path(here, file)
+            if path in estimates or (path.parent.name in _CRITERION_FOLDERS and path.name in _CRITERION_FILES):
+                continue
+            yield Found(path, str(path), in_folder=True)
+    for error in refused:
+        yield Problem(str(error.filename), error.strerror or str(error))
+
+
+_CRITERION_FOLDERS = {"new", "base", "change", "report"}
+_CRITERION_FILES = {"estimates.json", "benchmark.json", "sample.json", "tukey.json"}
+
+
+@contextmanager
+def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
+    """Yield a file as a plain one with its format, or with the `forced` one. Raises InvalidInput with the reason.
+
+    Raises NotAReport if the file is in a folder and is no report.
+    """
+    with ExitStack() as stack:
+        if found.path.is_dir():
+            files = criterion.estimate_files(found.path)
+            modified = max((file.stat().st_mtime for file in files), default=0.0)
+            estimates = formats.named("criterion")
+            yield OpenReport(found.path, found.name, _digest(files), _moment(modified), estimates)
+            return
+        try:
+            path, modified = stack.enter_context(_plain(found))
+            head = _head(path)
+            if head.startswith(_GZIP):
+                path = stack.enter_context(_unpacked(path))
+                head = _head(path)
+            format_ = _format(found, head, forced)
+            name = _SPOKEN_STANDARD_INPUT if found.name == STANDARD_INPUT else found.name
+            before = path.stat()
+            yield OpenReport(path, name, _digest([path]), _moment(modified), format_)
+            after = path.stat()
+        except OSError as error:
+            if found.in_folder and found.path.suffix.lower() not in _REPORT_SUFFIXES | {".gz"}:
+                raise NotAReport(error.strerror or str(error)) from None
+            raise InvalidInput(f"cannot be read: {error.strerror or error}") from None
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InvalidInput("changed while it was read; import it again")
+
+
+@contextmanager
+def _plain(found: Found) -> Iterator[tuple[Path, float]]:
+    """Yield the path of a file that can be read twice, and its last change; pipes of the shell are copied."""
+    if found.name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InvalidInput("there is no standard input")
+        with _copied(sys.stdin.buffer) as path:
+            yield path, path.stat().st_mtime
+        return
+    status = found.path.stat()
+    if stat.S_ISREG(status.st_mode):
+        yield found.path, status.st_mtime
+    elif stat.S_ISFIFO(status.st_mode) and str(found.path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin")):
+        with found.path.open("rb") as file, _copied(file) as path:
+            yield path, path.stat().st_mtime
+    elif stat.S_ISFIFO(status.st_mode):
+        raise _skippable(found, f"is a named pipe; use: smartmob tests import - < {found.name}")
+    else:
+        raise _skippable(found, "is no file but a device or a socket")
+
+
+def _skippable(found: Found, reason: str) -> InvalidInput:
+    return NotAReport(reason) if found.in_folder else InvalidInput(reason)
+
+
+@contextmanager
+def _copied(file: _Readable) -> Iterator[Path]:
+    """Copy a stream to a temporary file and yield its path. Raises InvalidInput for too many bytes."""
+    with tempfile.NamedTemporaryFile(prefix="smartmob-import-") as copy:
+        size = 0
+        while chunk := file.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > _MOST_BYTES:
+                raise InvalidInput(f"has more than {_MOST_BYTES // 1024**3} GiB")
+            copy.write(chunk)
+        copy.flush()
+        yield Path(copy.name)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    try:
+        with gzip.open(path, "rb") as file, ExitStack() as stack:
+            copy = stack.enter_context(_copied(file))
+            yield copy
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidInput(f"is damaged: {error}") from None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportFormat | None:
+    """Return the format of a file, None for a database of pytest-monitor. Raises InvalidInput or NotAReport."""
+    suffix = Path(found.name.removesuffix(".gz")).suffix.lower()
+    if not head:
+        reason = "is empty"
+        raise NotAReport(reason) if found.in_folder and suffix not in _REPORT_SUFFIXES else InvalidInput(reason)
+    if forced is not None:
+        return None if forced == formats.PYMON else formats.named(forced)
+    if head.startswith(MAGIC):
+        return None
+    format_ = formats.recognised(head)
+    if format_ is not None:
+        return format_
+    packed = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+    if packed is not None:
+        raise _skippable(found, f"is {packed}; unpack it first")
+    is_other_xml = b"<" in head[:64]
+    if found.in_folder and (suffix not in _XML_SUFFIXES or is_other_xml):
+        raise NotAReport("is no report")
+    raise InvalidInput(f"is of no format that is known; with --format one of: {', '.join(formats.NAMES)}")
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """Return a digest of the content of some files."""
+    found = hashlib.blake2b(digest_size=16)
+    for path in files:
+        with path.open("rb") as file:
+            size = 0
+            while chunk := file.read(_CHUNK_BYTES):
+                size += len(chunk)
+                found.update(chunk)
+            found.update(f"{size} bytes".encode())
+    return found.hexdigest()
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

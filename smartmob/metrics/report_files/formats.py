@@ -1,0 +1,56 @@
+"""The formats of report files, and how the format of a file is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartmob.metrics.report_files.asv import AsvReport
+from smartmob.metrics.report_files.criterion import CriterionReport
+from smartmob.metrics.report_files.go_benchmark import GoBenchmarkReport
+from smartmob.metrics.report_files.google_benchmark import GoogleBenchmarkReport
+from smartmob.metrics.report_files.hyperfine import HyperfineReport
+from smartmob.metrics.report_files.json_document import as_utf8
+from smartmob.metrics.report_files.junit import JUnitReport
+from smartmob.metrics.report_files.pytest_benchmark import PytestBenchmarkReport
+from smartmob.metrics.report_files.report import Report
+
+PYMON = "pymon"
+"""The name of the format that no Report reads: a database has sessions and contexts of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFormat:
+    """A format that can be read: its name on the command line, and its reader."""
+
+    name: str
+    looks_like: Callable[[bytes], bool]
+    open: Callable[[Path], Report]
+    is_text: bool = True
+    """Whether `looks_like` gets the beginning of the file in UTF-8 instead of the file's own encoding."""
+
+
+FORMATS = (
+    ReportFormat("junit", JUnitReport.looks_like, JUnitReport, is_text=False),
+    ReportFormat("pytest-benchmark", PytestBenchmarkReport.looks_like, PytestBenchmarkReport),
+    ReportFormat("asv", AsvReport.looks_like, AsvReport),
+    ReportFormat("google-benchmark", GoogleBenchmarkReport.looks_like, GoogleBenchmarkReport),
+    ReportFormat("hyperfine", HyperfineReport.looks_like, HyperfineReport),
+    ReportFormat("criterion", CriterionReport.looks_like, CriterionReport),
+    # The last, because its text may contain anything.
+    ReportFormat("go-bench", GoBenchmarkReport.looks_like, GoBenchmarkReport),
+)
+
+NAMES = (PYMON, *(format_.name for format_ in FORMATS))
+
+
+def named(name: str) -> ReportFormat:
+    """Return the format with a name of NAMES other than PYMON."""
+    return next(format_ for format_ in FORMATS if format_.name == name)
+
+
+def recognised(head: bytes) -> ReportFormat | None:
+    """Return the format of a file that begins with `head`, or None."""
+    text = as_utf8(head)
+    return next((format_ for format_ in FORMATS if format_.looks_like(text if format_.is_text else head)), None)
