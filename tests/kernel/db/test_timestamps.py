@@ -60,7 +60,7 @@ async def test_boundary_times_survive_the_database(opened: Any) -> None:
 
 
 async def test_times_that_python_does_not_have_are_read_as_its_first_or_last(opened: Any) -> None:
-    """What another program stored does not make a query fail."""
+    """A time that another program stored does not make a query fail."""
     database = await opened()
     for text in ("-infinity", "4000-01-01 BC"):
         assert await database.fetchval(f"SELECT timestamptz '{text}'") == timestamps.FIRST, text
