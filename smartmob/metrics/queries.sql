@@ -222,14 +222,15 @@ SELECT session_h, coalesce(nullif(tags ->> 'machine', ''), nullif(tags ->> 'runn
 FROM test_sessions WHERE session_h = ANY ($1::text[]);
 
 -- name: similar_contexts
--- Contexts that may be of the same place, the newest first, and those of one description in one row.
+-- Contexts that may be of the same place, the newest of them. Containers have a name each, so those that differ in their
+-- names alone are in one row.
 SELECT
-    min(h) AS h, cpu_type, cpu_vendor, ram_total, machine_node, machine_type, machine_arch, system_info, python_info,
-    array_agg(h) AS hashes
+    min(h) AS h, cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info,
+    array_agg(h ORDER BY h) AS hashes, array_agg(machine_node ORDER BY h) AS nodes
 FROM (
     SELECT * FROM test_contexts WHERE cpu_count = $1 ORDER BY received_at DESC LIMIT $2
 ) AS c
-GROUP BY cpu_type, cpu_vendor, ram_total, machine_node, machine_type, machine_arch, system_info, python_info;
+GROUP BY cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info;
 
 -- name: sessions_in_environment
 SELECT DISTINCT s.started_at, s.session_h, s.run_tag, s.run_key, s.scm_ref, s.tags ->> 'pipeline_branch' AS branch

@@ -35,6 +35,14 @@ class EnvironmentSelection:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarContexts:
+    """Contexts that differ in their host name and frequency alone: one of them, and the host names of all by hash."""
+
+    context: Context
+    nodes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class PastSession:
     """A stored session, as a part of a history."""
 
@@ -89,14 +97,15 @@ class HistoryReader:
         text = f"{self._sql['select_contexts']} WHERE h = ANY ($1::text[])"
         return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, list(hashes))}
 
-    async def similar_contexts(self, context: Context) -> list[tuple[Context, list[str]]]:
-        """Return contexts with as many processors, newest first, those that differ in the frequency alone as one."""
+    async def similar_contexts(self, context: Context) -> list[SimilarContexts]:
+        """Return the newest contexts with as many processors as one, those with the same description together."""
         rows = await self._database.fetch(self._sql["similar_contexts"], context.cpu_count, _MAX_CONTEXTS)
         found = []
         for row in rows:
             values = dict(row)
-            hashes = values.pop("hashes")
-            found.append((msgspec.structs.replace(context, **values, context_h=values["h"]), hashes))
+            hashes, nodes = values.pop("hashes"), values.pop("nodes")
+            described = msgspec.structs.replace(context, **values, context_h=values["h"], machine_node=nodes[0])
+            found.append(SimilarContexts(described, dict(zip(hashes, nodes, strict=True))))
         return found
 
     async def origins(self, sessions: Sequence[str]) -> dict[str, Origin]:

@@ -105,7 +105,9 @@ class ComparisonService:
         name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
         found = await self._reader.series(await self._reader.same_items(*name), limit)
         contexts = await self._reader.contexts(sorted({row["context_h"] for row in found}))
-        return series.time_series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
+        places = await self._environments.places({row["session_h"] for row in found}, contexts)
+        points = [dict(row) for row in reversed(found)]
+        return series.time_series(str(item_id), name, points, contexts, places.is_same)
 
     def invalidate(self, session_h: str, context_h: str) -> None:
         """Drop the cached verdicts that a new metric could change."""

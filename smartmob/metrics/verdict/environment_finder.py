@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from smartmob.metrics import model
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
@@ -27,6 +28,37 @@ class Environments:
 
     base: tuple[MeasuredEnvironment, ...]
     head: tuple[MeasuredEnvironment, ...]
+
+
+class ExecutedIn(Protocol):
+    """An execution of a test."""
+
+    @property
+    def session_h(self) -> str:
+        """Return the hash of its session."""
+
+    @property
+    def context_h(self) -> str:
+        """Return the hash of its context."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlaces:
+    """The places of sessions, by their contexts and origins."""
+
+    contexts: Mapping[str, model.Context]
+    origins: Mapping[str, Origin]
+    rules: PlaceRules
+
+    def is_same(self, one: ExecutedIn, other: ExecutedIn) -> bool:
+        """Return whether two executions ran in the same place."""
+        first, second = self._environment(one), self._environment(other)
+        known = first[0] is not None and second[0] is not None
+        return known and place.place_differences(first, second, self.rules) == []
+
+    def _environment(self, executed: ExecutedIn) -> tuple[model.Context | None, model.Place]:
+        context = self.contexts.get(executed.context_h)
+        return context, place.place_of(context, self.origins.get(executed.session_h, Origin()), self.rules)
 
 
 class EnvironmentFinder:
@@ -56,6 +88,10 @@ class EnvironmentFinder:
 
         return Environments(measured(base.sessions) if base is not None else (), measured(head.sessions))
 
+    async def places(self, sessions: Collection[str], contexts: Mapping[str, model.Context]) -> SessionPlaces:
+        """Return the places of some sessions that measured in some contexts."""
+        return SessionPlaces(contexts, await self._reader.origins(sorted(sessions)), self._rules)
+
     def differences(self, theirs: MeasuredEnvironment, ours: MeasuredEnvironment) -> list[str]:
         """Return in words what makes two environments different; [] if measures of both can be compared."""
         if theirs.context is None and ours.context is None and theirs.context_h != ours.context_h:
@@ -72,14 +108,15 @@ class EnvironmentFinder:
         if context is None:
             return EnvironmentSelection([h], [], [h], name)
         fit, named, unnamed = [], [], []
-        for other, hashes in await self._reader.similar_contexts(context):
-            if place.differences(other, context, self._rules):
+        for similar in await self._reader.similar_contexts(context):
+            if place.differences(similar.context, context, self._rules):
                 continue
-            fit += hashes
-            if place.shared_name(other.machine_node, self._rules) is not None:
-                unnamed += hashes
-            elif place.is_same_name(place.place_of(other, Origin(), self._rules), environment.place):
-                named += hashes
+            for other_h, node in similar.nodes.items():
+                fit.append(other_h)
+                if place.shared_name(node, self._rules) is not None:
+                    unnamed.append(other_h)
+                elif place.is_node_of(node, environment.place):
+                    named.append(other_h)
         return EnvironmentSelection(fit, named, unnamed, name)
 
     async def across(

@@ -153,6 +153,12 @@ def effective_name(place: Place) -> str:
     return place.name if place.rule in ("tag", "host_name", "address") else ""
 
 
+def is_node_of(node: str, place: Place) -> bool:
+    """Return whether a host name that identifies a machine is that of a place."""
+    name = effective_name(place)
+    return node.lower() == name.lower() if place.rule == "tag" else name != "" and is_same_host(node, name)
+
+
 def is_same_name(one: Place, other: Place) -> bool:
     """Return whether the names of two places mean the same machine. Tags are free texts, which have no domain."""
     first, second = effective_name(one), effective_name(other)

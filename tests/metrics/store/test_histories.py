@@ -25,17 +25,17 @@ async def _reader(client: Any, settings: Settings) -> AsyncIterator[HistoryReade
     await database.close()
 
 
-async def test_contexts_that_differ_in_the_frequency_alone_are_read_as_one(client: Any, reader: HistoryReader) -> None:
-    """Contexts with as many processors are read, and those of one description together."""
-    await describe(client, "d" * 32, cpu_frequency=1.0)
+async def test_contexts_of_one_description_are_read_together(client: Any, reader: HistoryReader) -> None:
+    """The host name and the frequency are no part of the description; other numbers of processors are left out."""
+    await describe(client, "d" * 32, cpu_frequency=1.0, machine_node="rack8")
     await describe(client, "e" * 32, ram_total=1)
     await describe(client, "f" * 32, cpu_count=2)
     known = await reader.contexts(["c" * 32, "a" * 32])
     assert set(known) == {"c" * 32}
     found = await reader.similar_contexts(known["c" * 32])
-    assert {context.ram_total: sorted(hashes) for context, hashes in found} == {
-        16000: ["c" * 32, "d" * 32],
-        1: ["e" * 32],
+    assert {one.context.ram_total: one.nodes for one in found} == {
+        16000: {"c" * 32: "rack7", "d" * 32: "rack8"},
+        1: {"e" * 32: "rack7"},
     }
 
 

@@ -43,6 +43,8 @@ async def test_runs_in_containers_are_of_one_machine(client: Any) -> None:
     place = found["contexts"][0]["place"]
     assert (place["name"], place["rule"], place["python"]) == ("8 x A vendor, 16 GB", "hardware", "3.11")
     assert "the name of a runner of GitHub Actions" in found["places"]["base"][0]["explanation"]
+    series = await get(client, f"/items/{found['items'][0]['item_id']}/series")
+    assert (len(series["points"]), series["changes"]) == (12, [])
     run = await get(client, "/runs/s11")
     assert run["places"] == [found["places"]["head"][0]]
 
