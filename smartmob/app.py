@@ -163,7 +163,9 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
 def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     """Return the tokens, all features in the order in which they are started, and the console."""
     built_hosts = hosts.build(dependencies)
-    built_metrics = metrics.build(dependencies, host_load=built_hosts.service)
+    built_metrics = metrics.build(
+        dependencies, host_load=built_hosts.service, host_finder=built_hosts.service.addresses
+    )
     built_processes = processes.build(dependencies)
     built_commands = commands.build(dependencies)
     built_turrets = turrets.build(dependencies, host_load=built_hosts.service)

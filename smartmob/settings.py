@@ -48,6 +48,29 @@ class MetricsSettings:
     run_window: float = setting(
         5.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
     )
+    max_clock_ahead: float = setting(
+        3600.0,
+        "Seconds that the time of a session or measure may be ahead; beyond that it is ordered by its arrival.",
+        low=0,
+        high=31_622_400,
+        name="max_clock_ahead",
+    )
+    ram_tolerance: float = setting(
+        0.05, "Share by which the memory of one machine may differ between two runs.", low=0, high=1
+    )
+    match_kernel: str = setting(
+        "minor",
+        "Part of the kernel's version that is equal on one machine.",
+        choices=("exact", "minor", "major", "any"),
+    )
+    match_python: str = setting(
+        "minor",
+        "Part of Python's version that is equal in one environment.",
+        choices=("exact", "minor", "major", "any"),
+    )
+    shared_names: tuple[str, ...] = setting(
+        (), "Pattern of host names that say nothing about the machine, such as ci-*; repeatable."
+    )
 
 
 @dataclass(frozen=True, slots=True)

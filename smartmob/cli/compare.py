@@ -46,6 +46,7 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
     "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
     help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB.",
 )  # fmt: skip
+@click.option("--across", is_flag=True, help="Compare measures of different machines, with low confidence.")
 @with_rest_client
 async def command(
     rest: RestClient,
@@ -58,6 +59,7 @@ async def command(
     everything: bool,
     min_effect: float,
     min_change: float | None,
+    across: bool,
 ) -> int:
     """Show which tests became slower from BASE to HEAD, and which changes are only noise.
 
@@ -68,6 +70,8 @@ async def command(
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
         query["min_change"] = min_change
+    if across:
+        query["across"] = "true"
     try:
         found = await rest.get(PATH, **query)
     except RemoteError as error:
@@ -90,7 +94,7 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     colour = _COLOURS.get(found["verdict"], "bold")
     lines = [printing.plain(f"{found['verdict']}: {found['explanation']}", colour)]
     rows = [row for row in found["items"] if everything or row["verdict"] != "noise"]
-    if rows:
+    if rows and not verdict_formats.is_repetition(rows):
         printing.print_table(
             verdict_formats.title(found),
             ("Verdict", "Test", ">Base", ">Head", ">Usual", ">Change", ">Noise", "Reason"),

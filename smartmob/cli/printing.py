@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -112,8 +113,11 @@ def printable(text: str) -> str:
 
 
 def local_time(text: str) -> str:
-    """Return an ISO 8601 time in the time zone of this machine."""
-    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return an ISO 8601 time in the time zone of this machine, or in its own where that leaves the years 1 to 9999."""
+    moment = datetime.fromisoformat(text)
+    with suppress(OverflowError):
+        moment = moment.astimezone()
+    return moment.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def span(value: float | None) -> str:

@@ -53,6 +53,7 @@ async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
             for run in runs
         ),
     )
+    printing.print_lines(printing.plain(f"{_short(run['id'])}: {run['clock']}.") for run in runs if run.get("clock"))
     if orphans:
         printing.print_table(
             "Metrics without a session",
@@ -100,6 +101,17 @@ async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
             for metric in metrics
         ),
     )
+    lines = [line for place in run.get("places", ()) for line in _place_lines(place)]
+    printing.print_lines(
+        printing.plain(line) for line in [*lines, *([f"Time: {run['clock']}."] if run.get("clock") else [])]
+    )
+
+
+def _place_lines(place: dict[str, Any]) -> list[str]:
+    """Return in words on which machine and Python tests ran, and why this is so."""
+    python = f", Python {place['python']}" if place["python"] else ""
+    doubt = [f"In doubt: {place['doubt']}."] if place["doubt"] else []
+    return [f"Machine: {place['name']}{python} ({place['explanation']}).", *doubt]
 
 
 @command.command()

@@ -48,7 +48,14 @@ def notes(found: Row) -> list[str]:
         said.append(f"{where}{context['shift']['explanation']}")
         if context["host"] is not None:
             said.append(f"{where}{context['host']['explanation']}")
-    return said or [found["shift"]["explanation"]]
+    said = said or [found["shift"]["explanation"]]
+    places = (found.get("places") or {}).get("explanation")
+    return said if places is None else [*said, places]
+
+
+def is_repetition(rows: Sequence[Row]) -> bool:
+    """Return whether some tests have one reason why they cannot be judged, which then stands for all of them."""
+    return len(rows) > 1 and {(row["verdict"], row["reason"]) for row in rows} == {("unfit", rows[0]["reason"])}
 
 
 def test_name(row: Row) -> str:
@@ -90,6 +97,8 @@ def markdown(found: Row) -> str:
     ]
     worst = [row for row in found["items"] if row["verdict"] in _WORST]
     rest = [row for row in found["items"] if row["verdict"] not in (*_WORST, "noise")]
+    if is_repetition(worst):
+        worst = []
     if worst:
         parts.append(_table(worst[:_MAX_ROWS], found["unit"]))
     parts.append("\n".join(f"> {_escaped(note)}" for note in notes(found)))

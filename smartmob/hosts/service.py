@@ -17,6 +17,7 @@ import structlog
 
 from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.hosts import model
+from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.authenticator import HostAuthenticator
 from smartmob.hosts.events import HostRegistered, HostSampled
 from smartmob.hosts.fields import NAMES, Snapshot
@@ -75,6 +76,7 @@ class HostsService:
         self._own_added = asyncio.Event()
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
+        self.addresses = HostAddresses(clock.steady, lambda: self.own_name)
 
     # -- machines -----------------------------------------------------------------------------------------------------
 

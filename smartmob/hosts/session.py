@@ -158,6 +158,8 @@ class EchoSession:
         self._loop = asyncio.get_running_loop()
         self._proven: tuple[str, int] | None = None
         self._name: str | None = None
+        self.address: str | None = None
+        """The address from which the machine reports, None if it is not known."""
         # While a sample is being stored: its answer, and the future of a `receive` that waits for that answer.
         self._answer: str | None = None
         self._answered: asyncio.Future[None] | None = None
@@ -219,6 +221,7 @@ class EchoSession:
                 await self._sink.send(protocol.ERROR_CREDENTIALS)
                 return
             self._trusted = True
+            self._service.addresses.seen(name, self.address)
             if action.text is not None:
                 # The fast path of most messages: the answer is sent by a callback, without waking a task.
                 if not self._sink.unread() and self._service.try_store(name, action.samples[0], self._stored):

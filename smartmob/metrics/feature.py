@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.metrics.events import MetricsStored
 from smartmob.metrics.routes import table as routes
 from smartmob.metrics.runs import RunFinder
+from smartmob.metrics.sender import HostFinder
+from smartmob.metrics.sender_clock import SenderClock
 from smartmob.metrics.service import MetricsService
 from smartmob.metrics.service.ingest import IngestService
 from smartmob.metrics.service.maintenance import MaintenanceService
@@ -17,18 +20,27 @@ from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdict.comparison_service import ComparisonService
 from smartmob.metrics.verdict.host_load import HostLoadSource
+from smartmob.metrics.verdict.place import Level, PlaceRules
 
 
-def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[MetricsService]:
-    """Return the feature; `host_load` tells how busy machines were while tests ran."""
+def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: HostFinder) -> Feature[MetricsService]:
+    """Return the feature; `host_load` tells how busy machines were, `host_finder` from where they report."""
     settings = dependencies.settings.metrics
     reader, writer = MetricsReader(dependencies.database), MetricsWriter(dependencies.database)
     live = dependencies.writer("metrics", writer.commit, MetricsStored)
     window = timedelta(seconds=settings.run_window)
-    runs = RunFinder(reader, window)
-    comparisons = ComparisonService(HistoryReader(dependencies.database), runs, window, host_load)
+    rules = PlaceRules(
+        settings.ram_tolerance,
+        cast(Level, settings.match_kernel),
+        cast(Level, settings.match_python),
+        settings.shared_names,
+    )
+    runs = RunFinder(reader, window, rules)
+    comparisons = ComparisonService(HistoryReader(dependencies.database), runs, window, rules, host_load)
     service = MetricsService(
-        ingest=IngestService(writer, live, dependencies.bus, comparisons),
+        ingest=IngestService(
+            writer, live, dependencies.bus, comparisons, SenderClock(settings.max_clock_ahead), host_finder
+        ),
         queries=QueryService(reader, settings.page_size),
         runs=runs,
         comparisons=comparisons,

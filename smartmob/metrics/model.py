@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -85,16 +85,26 @@ ENVIRONMENT_FIELDS = (
     "system_info",
     "python_info",
 )
-"""The fields that identify an environment: a machine with a Python, whose measures can be compared.
+"""The fields that describe an environment: a machine with a Python; `verdict.place` decides which are the same.
 
 `cpu_frequency` is not among them. The plugin sends its value of the moment, so that on many machines each session has a
 context of its own.
 """
 
 
-def is_same_environment(one: Context, other: Context) -> bool:
-    """Return whether measures from two contexts can be compared."""
-    return all(getattr(one, name) == getattr(other, name) for name in ENVIRONMENT_FIELDS)
+class Place(msgspec.Struct, frozen=True):
+    """The machine and the Python of a measure, with the rule that decided it, and why.
+
+    `doubt` says why it may be several machines, null if it is one. `host` is the name under which the machine reports
+    its load, null if it is not known.
+    """
+
+    name: str
+    rule: Literal["tag", "host_name", "address", "hardware", "unknown"]
+    python: str
+    explanation: str
+    doubt: str | None
+    host: str | None
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -447,7 +457,10 @@ class RunSession(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The sessions of one test run. `id` is its tag `run`, or the hash of its first session."""
+    """The sessions of one test run. `id` is its tag `run`, or the hash of its first session.
+
+    `clock` says why the run is ordered by its arrival, null if it is ordered by the time that its sender gave.
+    """
 
     id: str
     started_at: datetime
@@ -459,3 +472,5 @@ class Run(msgspec.Struct, frozen=True):
     sessions: list[RunSession]
     metrics: int
     total_time: float | None
+    places: list[Place]
+    clock: str | None

@@ -15,8 +15,8 @@ FROM test_contexts;
 
 -- name: insert_session
 INSERT INTO test_sessions (
-    session_h, run_date, started_at, scm_ref, description, tags, run_tag, run_key, received_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    session_h, run_date, started_at, scm_ref, description, tags, run_tag, run_key, received_at, stated_at, sender, host
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (session_h) DO NOTHING;
 
 -- name: select_sessions
@@ -187,7 +187,8 @@ FROM test_sessions AS s;
 -- Durations are bounded: the sum of the largest numbers that a client may send would overflow. Unknown ones are not
 -- counted: least() and greatest() would take a bound for them.
 SELECT
-    s.session_h, s.run_date, s.started_at, s.scm_ref, s.tags, count(m.*) AS metrics,
+    s.session_h, s.run_date, s.started_at, s.received_at, s.stated_at, s.sender, s.host, s.scm_ref, s.tags,
+    count(m.*) AS metrics,
     CASE WHEN count(m.session_h) = 0 THEN 0 ELSE
         sum(greatest(least(m.total_time, 1e15), -1e15)) FILTER (WHERE m.total_time IS NOT NULL)
     END AS total_time,
@@ -229,20 +230,34 @@ ORDER BY m.started_at DESC, m.block DESC, m.seq DESC LIMIT $2;
 -- name: contexts_of_sessions
 SELECT session_h, context_h FROM test_session_contexts WHERE session_h = ANY ($1::text[]) ORDER BY session_h, context_h;
 
--- name: contexts_of_environment
-SELECT other.h FROM test_contexts AS c JOIN test_contexts AS other ON (
-    other.cpu_count, other.cpu_type, other.cpu_vendor, other.ram_total, other.machine_node, other.machine_type,
-    other.machine_arch, other.system_info, other.python_info
-) = (
-    c.cpu_count, c.cpu_type, c.cpu_vendor, c.ram_total, c.machine_node, c.machine_type, c.machine_arch, c.system_info,
-    c.python_info
-)
-WHERE c.h = $1;
+-- name: session_origins
+SELECT session_h, coalesce(nullif(tags ->> 'machine', ''), nullif(tags ->> 'runner', '')) AS tag, host
+FROM test_sessions WHERE session_h = ANY ($1::text[]);
 
--- name: sessions_in_contexts
+-- name: similar_contexts
+-- Contexts that may be of the same place, the newest of them. Containers have a name each, so those that differ in their
+-- names alone are in one row.
+SELECT
+    min(h) AS h, cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info,
+    array_agg(h ORDER BY h) AS hashes, array_agg(machine_node ORDER BY h) AS nodes
+FROM (
+    SELECT * FROM test_contexts WHERE cpu_count = $1 ORDER BY received_at DESC LIMIT $2
+) AS c
+GROUP BY cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info;
+
+-- name: sessions_in_environment
 SELECT DISTINCT s.started_at, s.session_h, s.run_tag, s.run_key, s.scm_ref, s.tags ->> 'pipeline_branch' AS branch
 FROM test_session_contexts AS l JOIN test_sessions AS s ON s.session_h = l.session_h
-WHERE l.context_h = ANY ($1::text[]);
+WHERE l.context_h = ANY ($1::text[]) AND ($4::text IS NULL OR CASE
+    -- The name of a machine in a tag is a free text; a host name may lack its domain.
+    WHEN coalesce(nullif(s.tags ->> 'machine', ''), nullif(s.tags ->> 'runner', '')) IS NOT NULL
+        THEN lower(coalesce(nullif(s.tags ->> 'machine', ''), s.tags ->> 'runner')) = lower($4)
+    WHEN l.context_h = ANY ($2::text[]) THEN true
+    WHEN l.context_h = ANY ($3::text[])
+        THEN lower(coalesce(s.host, '')) IN (lower($4), split_part(lower($4), '.', 1))
+            OR split_part(lower(coalesce(s.host, '')), '.', 1) = lower($4)
+    ELSE false
+END);
 
 -- name: least_values
 -- A disturbance makes an execution longer, never shorter: of several in a session the least is the most accurate.

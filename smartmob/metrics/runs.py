@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from smartmob.errors import NotFound
 from smartmob.kernel.db.database import Record
 from smartmob.metrics import model
+from smartmob.metrics.sender_clock import explanation
 from smartmob.metrics.store.reader import MetricsReader, tags_from
+from smartmob.metrics.verdict.place import Origin, PlaceRules, place_of
 
 _RUN_SESSIONS = 200  # sessions that are read for one run at least
 _LONGEST_RUN = timedelta(days=1)
@@ -18,8 +20,9 @@ _LONGEST_RUN = timedelta(days=1)
 class RunFinder:
     """Finds the runs whose sessions begin within `window` of each other."""
 
-    def __init__(self, reader: MetricsReader, window: timedelta) -> None:
+    def __init__(self, reader: MetricsReader, window: timedelta, rules: PlaceRules) -> None:
         self._reader = reader
+        self._rules = rules
         self._window = window
 
     async def before(self, before: tuple[datetime, str], limit: int) -> list[model.Run]:
@@ -95,7 +98,13 @@ class RunFinder:
     async def _described(self, runs: Sequence[Sequence[model.RunMember]]) -> list[model.Run]:
         hashes = [member.session_h for run in runs for member in run]
         rows = {row["session_h"]: row for row in await self._reader.session_summaries(hashes)}
-        return [described for run in runs if (described := _run(run, rows)) is not None]
+        contexts = await self._reader.contexts_by_hash({h for row in rows.values() for h in row["contexts"] or ()})
+        return [
+            _run(run, own, _places(own, contexts, self._rules))
+            for run in runs
+            # Sessions may have been removed meanwhile.
+            if (own := [rows[member.session_h] for member in run if member.session_h in rows])
+        ]
 
 
 def _sum_of_known(times: Iterable[float | None]) -> float | None:
@@ -116,11 +125,18 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
         return moment
 
 
-def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> model.Run | None:
-    """Return a run, or None if its sessions were removed meanwhile."""
-    found = [rows[member.session_h] for member in members if member.session_h in rows]
-    if not found:
-        return None
+def _places(rows: Sequence[Record], contexts: Mapping[str, model.Context], rules: PlaceRules) -> list[model.Place]:
+    """Return the places in which sessions measured, each once."""
+    found: dict[model.Place, None] = {}
+    for row in rows:
+        origin = Origin.of(tags_from(row), row["host"])
+        for h in row["contexts"] or ():
+            found[place_of(contexts.get(h), origin, rules)] = None
+    return list(found)
+
+
+def _run(members: Sequence[model.RunMember], found: Sequence[Record], places: list[model.Place]) -> model.Run:
+    """Return a run of some sessions, whose rows are `found`."""
     ends = [row["ended_at"] or row["started_at"] for row in found]
     return model.Run(
         id=model.run_id(members),
@@ -135,4 +151,6 @@ def _run(members: Sequence[model.RunMember], rows: Mapping[str, Record]) -> mode
         ],
         metrics=sum(row["metrics"] for row in found),
         total_time=_sum_of_known(row["total_time"] for row in found if row["metrics"]),
+        places=places,
+        clock=next((said for row in found if (said := explanation(row["stated_at"], row["received_at"]))), None),
     )

@@ -86,3 +86,21 @@ async def test_other_formats(compare: Any) -> None:
     assert code == 1
     suite = ElementTree.fromstring(output.encode())[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "0")
+
+
+async def test_the_reason_of_different_machines_is_printed_once(client: Any, smartmob: Command) -> None:
+    """No table repeats it; `--across` shows the tests with little confidence, and says the doubt."""
+    await describe(client)
+    await describe(client, "d" * 32, ram_total=32000)
+    for hour in range(6):
+        await send(client, f"s{hour}", hour, context_h=("d" if hour == 5 else "c") * 32)
+    code, output, _ = await smartmob("compare", "run:s4", "run:s5")
+    assert code == 0
+    assert output.count("Base and head are of different machines: RAM 16 GB and 32 GB.") == 1
+    assert "test_sum" not in output
+    markdown = (await smartmob("compare", "run:s4", "run:s5", "--format", "markdown"))[1]
+    assert "different machines: RAM 16 GB and 32 GB" in markdown
+    assert "test\\_sum" not in markdown
+    output = (await smartmob("compare", "run:s4", "run:s5", "--across", "--all"))[1]
+    assert "They are compared nevertheless, with low confidence." in output
+    assert output.count("tests.test_sum::") == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -71,3 +72,16 @@ def test_json_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) ->
     assert said.replace("\n", "").isprintable()
     assert "größe 🔴" in said
     assert json.loads(said) == document
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00"])
+def test_each_time_is_printed_in_any_zone(monkeypatch: pytest.MonkeyPatch, zone: str, text: str) -> None:
+    """A time that has no year in the zone of this machine is printed in its own."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert printing.local_time(text)[:4] in ("0001", "9999")
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -62,6 +62,16 @@ class TestLs:
         assert [found["metrics"] for found in document["runs"]] == [3]
         assert document["orphans"] == []
 
+    async def test_a_session_of_the_future_is_marked(self, client: Any, tests: Any) -> None:
+        """A line below the table says why the run is ordered by its arrival, and `show` says it too."""
+        await _fill(client)
+        await client.post("/sessions/", json=session("cd" * 16, run_date="2099-01-01T00:00:00+00:00"))
+        output = (await tests("ls"))[1]
+        (line,) = [line for line in output.splitlines() if "2099" in line]
+        assert line.startswith("cdcdcdcdcdcd: the sender dated it 2099-01-01 00:00 UTC, ")
+        assert "Time: the sender dated it 2099" in (await tests("show", "cdcd"))[1]
+        assert "Machine: rack7, Python 3.11 (it is the host name of the machine)." in (await tests("show", "abab"))[1]
+
     async def test_nothing_yet(self, tests: Any) -> None:
         """An empty service is no error."""
         assert (await tests("ls"))[0] == 0

@@ -33,9 +33,9 @@ ROLES = {
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},
-    "hosts": {"authenticator", "fields", "sampler", "session"},
+    "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
-    "metrics": {"runs", "verdict", "report_files"},
+    "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines.
     "turrets": {"host_load", "hq", "project", "report", "scripting", "slices", "turret"},
     # `preparation` leads from the address of a source to the command that starts it.

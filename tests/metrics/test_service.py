@@ -16,6 +16,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored
 from smartmob.metrics.model import MetricFilter, NewMetric, NewSession
 from smartmob.metrics.runs import RunFinder
+from smartmob.metrics.sender_clock import SenderClock
 from smartmob.metrics.service.ingest import IngestService
 from smartmob.metrics.service.maintenance import MaintenanceService
 from smartmob.metrics.service.query import QueryService
@@ -23,6 +24,7 @@ from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.place import PlaceRules
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.metrics.samples import context, metric, session
@@ -67,9 +69,11 @@ async def _feature(settings: Settings) -> AsyncIterator[Callable[[float | None],
         reader, writer = MetricsReader(database), MetricsWriter(database)
         live = GroupCommitWriter("metrics", database, writer.commit)
         window = timedelta(seconds=5)
-        comparisons = ComparisonService(HistoryReader(database), RunFinder(reader, window), window)
+        comparisons = ComparisonService(
+            HistoryReader(database), RunFinder(reader, window, PlaceRules()), window, PlaceRules()
+        )
         return (
-            IngestService(writer, live, EventBus(), comparisons),
+            IngestService(writer, live, EventBus(), comparisons, SenderClock(3600.0)),
             QueryService(reader, page_size=50),
             MaintenanceService(writer, replace(settings.metrics, keep_days=keep_days)),
         )

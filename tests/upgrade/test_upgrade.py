@@ -28,7 +28,7 @@ SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '_[
 """
 
 
-async def _restore(dump: Path, url: str) -> None:
+async def restore(dump: Path, url: str) -> None:
     known = migrations.collect(MIGRATED_FEATURES)
     async with reach(Settings(database=DatabaseSettings(url=url)), known) as target:
         tools = postgres_tools.find(target)
@@ -67,7 +67,7 @@ async def test_a_released_database_is_migrated_and_answers_the_same(
     dump: Path, empty_url: str, database_url: str, settings: Settings
 ) -> None:
     """Its tables have the shape of new ones."""
-    await _restore(dump, empty_url)
+    await restore(dump, empty_url)
     for_ever = {
         "hosts": HostsSettings(keep_days=36_500, keep_minutes_days=36_500),
         "commands": CommandsSettings(keep_days=36_500),

@@ -20,8 +20,10 @@ async function metrics() {
 async function show() {
   const run = await fetchJson(`/api/v1/runs/${encodeURIComponent(id)}`);
   const start = Date.parse(run.started_at) / 1000 - 30, end = Date.parse(run.ended_at) / 1000 + 30;
-  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
+  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.places.map((place) => place.name).join(", ") || run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
     ["tests", number(run.metrics)], ["time in tests", seconds(run.total_time)], ...run.tags.map((tag) => [tag.name, tag.value])]),
+  ...run.places.map((place) => el("p", {}, `${place.name}${place.python ? `, Python ${place.python}` : ""}: ${place.explanation}.${place.doubt ? ` In doubt: ${place.doubt}.` : ""}`)),
+  ...(run.clock ? [el("p", {}, `Time: ${run.clock}.`)] : []),
   el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
   fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);
   const found = await metrics();

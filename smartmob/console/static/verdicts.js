@@ -25,6 +25,7 @@ export function comparison(found) {
     el("p", {}, state(found.verdict), ` ${found.explanation}`),
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
     found.contexts.map((context) => (context.host?.busy ? el("p", {}, badge(`${context.host.host} was busy`, "warning"), ` ${context.host.explanation}`) : null)),
+    found.places.explanation ? el("p", {}, badge("in doubt", "warning"), ` ${found.places.explanation}`) : null,
     el("p", {}, counts),
     table(columns(unit), shown.slice(0, MAX_ROWS), "No test changed."),
     rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests within their usual variation`), table(columns(unit), rest.slice(0, MAX_ROWS), "")) : null);

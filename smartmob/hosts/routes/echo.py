@@ -13,6 +13,7 @@ from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, READ, Principal
 from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
 from smartmob.kernel.http import ws_upgrade
+from smartmob.kernel.http.peer_address import peer_address
 from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -101,6 +102,8 @@ class EchoRoute:
             tries=self._tokens.tries,
             client=request.remote,
         )
+        peer = peer_address(request)
+        session.address = None if peer is None else peer.address
         self._open.add(socket)
         unproved = self._unproved.add(request.remote, transport.abort)
         try:

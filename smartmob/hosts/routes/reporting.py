@@ -24,6 +24,7 @@ from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http.bodies import BodyReader, decode, form, parameter, query
 from smartmob.kernel.http.json_response import json_response
+from smartmob.kernel.http.peer_address import peer_address
 from smartmob.kernel.http.routing import JSON, Handler
 from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime.times import from_seconds
@@ -176,6 +177,8 @@ class Reporting:
             return _refusal(400, _EMPTY)
         data = model.form_data(form(body)) if _is_form(body) else decode(_SAMPLE, body)
         await self._service.store(name, (data,))
+        peer = peer_address(request)
+        self._service.addresses.seen(name, None if peer is None else peer.address)
         return json_response(model.as_numbers(data), 202)
 
     async def written_time(self, request: web.Request) -> web.StreamResponse:

@@ -17,6 +17,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
+from smartmob.kernel.db import timestamps
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.settings import DatabaseSettings
 
@@ -86,7 +87,11 @@ class Database:
             self._connect_arguments = {"dsn": self._settings.url}
             await self._wait_for_server()
         self._pool = await asyncpg.create_pool(
-            min_size=1, max_size=self._settings.pool_size, timeout=_CONNECT_SECONDS, **self._connect_arguments
+            min_size=1,
+            max_size=self._settings.pool_size,
+            timeout=_CONNECT_SECONDS,
+            init=timestamps.set_codec,
+            **self._connect_arguments,
         )
 
     async def close(self) -> None:
@@ -102,7 +107,15 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection[Record]:
         """Return a new connection, which the caller must close."""
-        return await asyncpg.connect(timeout=_CONNECT_SECONDS, **self._connect_arguments)
+        connection: asyncpg.Connection[Record] = await asyncpg.connect(
+            timeout=_CONNECT_SECONDS, **self._connect_arguments
+        )
+        try:
+            await timestamps.set_codec(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     @asynccontextmanager
     async def acquire(self, seconds: float = _CONNECT_SECONDS) -> AsyncIterator[Connection]:

@@ -10,8 +10,10 @@ from aiohttp import web
 from smartmob.kernel.http import ndjson
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.json_response import json_response
+from smartmob.kernel.http.peer_address import peer_address
 from smartmob.kernel.http.routing import JSON
 from smartmob.metrics import model, protocol
+from smartmob.metrics.sender import Sender
 from smartmob.metrics.service.ingest import IngestService
 
 
@@ -28,7 +30,7 @@ class IngestHandlers:
 
     async def create_session(self, request: web.Request) -> web.StreamResponse:
         new = decode(protocol.SESSION, await self._bodies.read(request))
-        return json_response(await self._service.create_session(new), 201)
+        return json_response(await self._service.create_session(new, _sender(request)), 201)
 
     async def create_metrics(self, request: web.Request) -> web.StreamResponse:
         if _is_ndjson(request):
@@ -61,6 +63,11 @@ class IngestHandlers:
     async def delete_session(self, request: web.Request) -> web.StreamResponse:
         session_h = parameter(request, "h")
         return json_response(protocol.Deleted(session_h, await self._service.delete_session(session_h)))
+
+
+def _sender(request: web.Request) -> Sender | None:
+    peer = peer_address(request)
+    return None if peer is None else Sender(peer.address, peer.is_local)
 
 
 def _is_ndjson(request: web.Request) -> bool:

@@ -193,7 +193,7 @@ def _before(cursor: str | None) -> tuple[datetime, str]:
     moment, session_h = paging.parse_cursor(cursor, 2)
     try:
         return datetime.fromisoformat(moment).astimezone(UTC), session_h
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url") from None
 
 

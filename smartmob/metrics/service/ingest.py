@@ -16,6 +16,8 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics import model
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionChanged, SessionDeleted, SessionStored
+from smartmob.metrics.sender import HostFinder, Sender, host_of
+from smartmob.metrics.sender_clock import SenderClock
 from smartmob.metrics.store.reader import context_from, session_from
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdict.comparison_service import ComparisonService
@@ -42,11 +44,15 @@ class IngestService:
         live: GroupCommitWriter[model.MetricRow],
         bus: EventBus,
         comparisons: ComparisonService,
+        sender_clock: SenderClock,
+        host_finder: HostFinder | None = None,
     ) -> None:
         self._writer = writer
         self._live = live
         self._bus = bus
         self._comparisons = comparisons
+        self._sender_clock = sender_clock
+        self._host_finder = host_finder
         self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
 
     async def create_context(self, new: model.NewContext) -> model.Context:
@@ -70,8 +76,11 @@ class IngestService:
         self._bus.publish(ContextStored(new.h))
         return context_from(row)
 
-    async def create_session(self, new: model.NewSession) -> model.Session:
-        """Store a session and return it; a stored one with the same hash is kept and returned."""
+    async def create_session(self, new: model.NewSession, sender: Sender | None = None) -> model.Session:
+        """Store a session that came from `sender` and return it; a stored one with the same hash is kept and returned.
+
+        A session whose time is not plausible is ordered by its arrival.
+        """
         now = clock.now()
         text = new.description
         deep = isinstance(text, str) and json_depth.is_too_deep(text)
@@ -79,20 +88,26 @@ class IngestService:
         scm_ref = new.scm_ref or ""
         if new.started_at is not None:
             began = model.moment_to_utc("$.run_date", new.run_date, new.started_at)
+            sender = None  # a file says where its tests ran; the client that imports it does not
         else:
             began = model.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp())
+        stated = datetime.fromtimestamp(began, UTC)
+        plausible = self._sender_clock.is_plausible(began, now.timestamp())
         row, is_new = await self._writer.insert_session(
             (
                 new.session_h,
                 new.run_date,
-                datetime.fromtimestamp(began, UTC),
+                stated if plausible else now,
                 scm_ref,
                 msgspec.json.encode(new.description).decode(),
                 orjson.dumps(tags).decode(),
                 model.run_tag(tags),
                 model.run_key(scm_ref, tags),
                 now,
-            )
+            ),
+            stated_at=None if plausible else stated,
+            sender=sender.address if sender is not None else None,
+            host=host_of(sender, self._host_finder, stated.timestamp(), now.timestamp()),
         )
         if is_new:
             # Its metrics may have arrived before it.
@@ -102,13 +117,13 @@ class IngestService:
 
     async def create_metric(self, new: model.NewMetric) -> None:
         """Store a metric; its session and context may arrive later."""
-        await self._live.put((model.metric_row(new, clock.epoch()),))
+        await self._live.put((self._row(new, clock.epoch(), live=True),))
         self._comparisons.invalidate(new.session_h, new.context_h)
 
     async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
         """Store all metrics or none; their session and context may arrive later."""
         now = clock.epoch()
-        await self._live.put([model.metric_row(metric, now) for metric in new])
+        await self._live.put([self._row(metric, now, live=True) for metric in new])
         for metric in new:
             self._comparisons.invalidate(metric.session_h, metric.context_h)
 
@@ -117,7 +132,7 @@ class IngestService:
         held: list[model.MetricRow] = []
         async for batch in batches:
             now = clock.epoch()
-            held += [model.metric_row(metric, now) for metric in batch]
+            held += [self._row(metric, now, live=True) for metric in batch]
             if len(held) >= _BULK_MIN_METRICS:
                 break
         else:
@@ -126,7 +141,7 @@ class IngestService:
                 self._comparisons.invalidate_all()
             return len(held)
         async with self._bulk_loads, self._writer.bulk() as load:
-            await load.write(_rows_of(batches, held, live=True))
+            await load.write(self._rows_of(batches, held, live=True))
         return self._loaded(load.metrics)
 
     async def append_to_session(
@@ -141,7 +156,7 @@ class IngestService:
             stored = await load.lock_session(session_h)
             if stored != offset:
                 raise Conflict(f"the session has {stored} metrics, not {offset}; continue with offset={stored}")
-            await load.write(_rows_of(_only_of_session(session_h, batches), live=False))
+            await load.write(self._rows_of(_only_of_session(session_h, batches), live=False))
         return self._loaded(load.metrics)
 
     async def change_session(self, session_h: str, change: model.SessionChange) -> model.Session:
@@ -169,6 +184,21 @@ class IngestService:
         self._bus.publish(SessionDeleted(session_h, metrics))
         return metrics
 
+    def _row(self, metric: AnyNewMetric, now: float, *, live: bool) -> model.MetricRow:
+        """Return the row of a metric that arrives at `now`; a `live` metric was measured just before."""
+        return self._sender_clock.ordered(model.metric_row(metric, now if live else None), now)
+
+    async def _rows_of(
+        self, batches: AsyncIterator[Sequence[AnyNewMetric]], first: Sequence[model.MetricRow] = (), *, live: bool
+    ) -> AsyncIterator[Sequence[model.MetricRow]]:
+        """Yield `first` and then the rows of `batches`; `live` metrics were measured just before they arrived."""
+        if first:
+            yield first
+        async for batch in batches:
+            now = clock.epoch()
+            if batch:
+                yield [self._row(metric, now, live=live) for metric in batch]
+
     def _loaded(self, metrics: int) -> int:
         self._comparisons.invalidate_all()
         self._bus.publish(MetricsStored(metrics))
@@ -183,15 +213,3 @@ async def _only_of_session(
         if any(metric.session_h != session_h for metric in batch):
             raise InvalidInput.at("$.session_h", f"expected {session_h}, the session in the address")
         yield batch
-
-
-async def _rows_of(
-    batches: AsyncIterator[Sequence[AnyNewMetric]], first: Sequence[model.MetricRow] = (), *, live: bool
-) -> AsyncIterator[Sequence[model.MetricRow]]:
-    """Yield `first` and then the rows of `batches`; `live` metrics were measured just before they arrived."""
-    if first:
-        yield first
-    async for batch in batches:
-        now = clock.epoch() if live else None
-        if batch:
-            yield [model.metric_row(metric, now) for metric in batch]

@@ -7,10 +7,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database, Record
 from smartmob.metrics.model import MEASURES, Context
 from smartmob.metrics.store.reader import PACKAGE
+from smartmob.metrics.verdict.place import Origin
+
+_MAX_CONTEXTS = 20_000
+"""Contexts that are looked at, the newest; each session has one of its own where the frequency varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSelection:
+    """The contexts and sessions of one environment.
+
+    `fit` has the hashes of all contexts of its hardware and Python, `named` those of them with its host name, `unnamed`
+    those whose host name does not identify a machine. `name` is the name of the machine that a session with another tag
+    or from another address does not have; "" is one without a name, and None means any.
+    """
+
+    fit: list[str]
+    named: list[str]
+    unnamed: list[str]
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarContexts:
+    """Contexts that differ in their host name and frequency alone: one of them, and the host names of all by hash."""
+
+    context: Context
+    nodes: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +97,46 @@ class HistoryReader:
         text = f"{self._sql['select_contexts']} WHERE h = ANY ($1::text[])"
         return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, list(hashes))}
 
-    async def contexts_of_environment(self, h: str) -> list[str]:
-        """Return the hashes of all contexts of the same environment as one, including itself."""
-        rows = await self._database.fetch(self._sql["contexts_of_environment"], h)
-        return [row["h"] for row in rows] or [h]
+    async def similar_contexts(self, context: Context) -> list[SimilarContexts]:
+        """Return the newest contexts with as many processors as one, those with the same description together."""
+        rows = await self._database.fetch(self._sql["similar_contexts"], context.cpu_count, _MAX_CONTEXTS)
+        found = []
+        for row in rows:
+            values = dict(row)
+            hashes, nodes = values.pop("hashes"), values.pop("nodes")
+            described = msgspec.structs.replace(context, **values, context_h=values["h"], machine_node=nodes[0])
+            found.append(SimilarContexts(described, dict(zip(hashes, nodes, strict=True))))
+        return found
+
+    async def origins(self, sessions: Sequence[str]) -> dict[str, Origin]:
+        """Return where sessions came from, by session."""
+        rows = await self._database.fetch(self._sql["session_origins"], list(sessions))
+        return {row["session_h"]: Origin(row["tag"], row["host"]) for row in rows}
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
-    async def sessions(self, contexts: Sequence[str], hashes: Sequence[str]) -> list[PastSession]:
-        """Return those of the sessions `hashes` that measured in some contexts, in the order of time."""
-        return await self._sessions("AND s.session_h = ANY ($2::text[]) ORDER BY 1, 2", list(contexts), list(hashes))
+    async def sessions(self, selection: EnvironmentSelection, hashes: Sequence[str]) -> list[PastSession]:
+        """Return those of the sessions `hashes` that measured in an environment, in the order of time."""
+        return await self._sessions("AND s.session_h = ANY ($5::text[]) ORDER BY 1, 2", selection, list(hashes))
 
     async def sessions_until(
-        self, contexts: Sequence[str], last: tuple[datetime, str], limit: int
+        self, selection: EnvironmentSelection, last: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
-        """Return the latest sessions of contexts up to and including a position, in the order of time."""
-        tail = "AND (s.started_at, s.session_h) <= ($2, $3) ORDER BY 1 DESC, 2 DESC LIMIT $4"
-        return (await self._sessions(tail, list(contexts), *last, limit))[::-1]
+        """Return the latest sessions of an environment up to and including a position, in the order of time."""
+        tail = "AND (s.started_at, s.session_h) <= ($5, $6) ORDER BY 1 DESC, 2 DESC LIMIT $7"
+        return (await self._sessions(tail, selection, *last, limit))[::-1]
 
     async def sessions_after(
-        self, contexts: Sequence[str], first: tuple[datetime, str], limit: int
+        self, selection: EnvironmentSelection, first: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
-        """Return the next sessions of contexts after a position, in the order of time."""
-        tail = "AND (s.started_at, s.session_h) > ($2, $3) ORDER BY 1, 2 LIMIT $4"
-        return await self._sessions(tail, list(contexts), *first, limit)
+        """Return the next sessions of an environment after a position, in the order of time."""
+        tail = "AND (s.started_at, s.session_h) > ($5, $6) ORDER BY 1, 2 LIMIT $7"
+        return await self._sessions(tail, selection, *first, limit)
 
-    async def _sessions(self, tail: str, *arguments: object) -> list[PastSession]:
-        rows = await self._database.fetch(f"{self._sql['sessions_in_contexts']} {tail}", *arguments)
+    async def _sessions(self, tail: str, selection: EnvironmentSelection, *arguments: object) -> list[PastSession]:
+        text = f"{self._sql['sessions_in_environment']} {tail}"
+        contexts = (selection.fit, selection.named, selection.unnamed)
+        rows = await self._database.fetch(text, *contexts, selection.name, *arguments)
         return [PastSession(*row.values()) for row in rows]
 
     async def suite_loads(self, sessions: Sequence[str], contexts: Sequence[str]) -> list[Record]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 
 import orjson
@@ -63,6 +63,11 @@ class MetricsReader:
         """Return the number of contexts whose hash starts with `prefix`."""
         query = self._context_query("", prefix)
         return int(await self._database.fetchval(query.text(), *query.arguments))
+
+    async def contexts_by_hash(self, hashes: Collection[str]) -> dict[str, Context]:
+        """Return the stored contexts with these hashes, by hash."""
+        text = f"{self._sql['select_contexts']} WHERE h = ANY ($1::text[])"
+        return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, sorted(hashes))}
 
     def _context_query(self, name: str, prefix: str | None) -> _Query:
         query = _Query(self._sql[name] if name else "SELECT count(*) FROM test_contexts")

@@ -58,11 +58,22 @@ class MetricsWriter:
 
         return await self._database.run(insert)
 
-    async def insert_session(self, values: Sequence[object]) -> tuple[Record, bool]:
-        """Store a session unless its hash is stored already; return the stored row and whether it is new."""
+    async def insert_session(
+        self,
+        values: Sequence[object],
+        *,
+        stated_at: datetime | None = None,
+        sender: str | None = None,
+        host: str | None = None,
+    ) -> tuple[Record, bool]:
+        """Store a session unless its hash is stored already; return the stored row and whether it is new.
+
+        `stated_at` is the time that its sender gave, if that is not plausible. `sender` is the address from which it
+        came, and `host` the machine with this address.
+        """
 
         async def insert(connection: Connection) -> tuple[Record, bool]:
-            status = await connection.execute(self._sql["insert_session"], *values)
+            status = await connection.execute(self._sql["insert_session"], *values, stated_at, sender, host)
             row = await connection.fetchrow(self._sql["select_sessions"] + " WHERE session_h = $1", values[0])
             assert row is not None
             return row, status.endswith(" 1")

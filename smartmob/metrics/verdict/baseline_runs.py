@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from smartmob.metrics import model
-from smartmob.metrics.store.histories import HistoryReader, PastSession
+from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader, PastSession
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY
 from smartmob.metrics.verdict.verdicts import Side
 
@@ -86,27 +86,29 @@ class BaselineRuns:
         self._reader = reader
         self._window = window
 
-    async def plan(self, contexts: Sequence[str], base: Side | None, head: Side) -> ComparisonPlan | None:
-        """Return the plan for the environment with these contexts, or None if one side has no sessions in it."""
+    async def plan(self, selection: EnvironmentSelection, base: Side | None, head: Side) -> ComparisonPlan | None:
+        """Return the plan for the environment of a selection, or None if one side has no sessions in it."""
         own = set(head.sessions)
-        heads = await self._of_side(contexts, head, set())
-        bases = await self._of_side(contexts, base, own) if base is not None else ()
+        heads = await self._of_side(selection, head, set())
+        bases = await self._of_side(selection, base, own) if base is not None else ()
         if not heads or (base is not None and not bases):
             return None
         known = own.union(base.sessions if base is not None else ())
         start = bases[-1] if bases else heads[0]
-        earlier = await self._earlier(contexts, start, known)
-        between = await self._between(contexts, start, heads[0], known) if bases else None
-        after = await self._after(contexts, heads[-1], known)
+        earlier = await self._earlier(selection, start, known)
+        between = await self._between(selection, start, heads[0], known) if bases else None
+        after = await self._after(selection, heads[-1], known)
         return ComparisonPlan(earlier[-MAX_HISTORY:], bases, heads, between, after)
 
-    async def _of_side(self, contexts: Sequence[str], side: Side, without: set[str]) -> tuple[BaselineRun, ...]:
+    async def _of_side(self, selection: EnvironmentSelection, side: Side, without: set[str]) -> tuple[BaselineRun, ...]:
         wanted = [name for name in side.sessions if name not in without]
-        return self._grouped(await self._reader.sessions(contexts, wanted))[-_MAX_SIDE_RUNS:]
+        return self._grouped(await self._reader.sessions(selection, wanted))[-_MAX_SIDE_RUNS:]
 
-    async def _earlier(self, contexts: Sequence[str], start: BaselineRun, known: set[str]) -> tuple[BaselineRun, ...]:
+    async def _earlier(
+        self, selection: EnvironmentSelection, start: BaselineRun, known: set[str]
+    ) -> tuple[BaselineRun, ...]:
         """Return the runs before `start`: those of its branch, or all of them where its branch has few."""
-        sessions = await self._reader.sessions_until(contexts, start.last, _MAX_EARLIER_SESSIONS)
+        sessions = await self._reader.sessions_until(selection, start.last, _MAX_EARLIER_SESSIONS)
         found = self._grouped(session for session in sessions if session.session_h not in known)
         if len(sessions) == _MAX_EARLIER_SESSIONS:
             # The oldest run may have more sessions than were read.
@@ -115,18 +117,18 @@ class BaselineRuns:
         return same if len(same) >= MIN_HISTORY else found
 
     async def _between(
-        self, contexts: Sequence[str], base: BaselineRun, head: BaselineRun, known: set[str]
+        self, selection: EnvironmentSelection, base: BaselineRun, head: BaselineRun, known: set[str]
     ) -> BaselineRun | None:
         """Return the last run of the head's branch between the base and the head."""
-        sessions = await self._reader.sessions_until(contexts, head.first, _MAX_NEIGHBOUR_SESSIONS)
+        sessions = await self._reader.sessions_until(selection, head.first, _MAX_NEIGHBOUR_SESSIONS)
         found = self._grouped(
             session for session in sessions if session.position > base.last and session.session_h not in known
         )
         return next((run for run in reversed(found) if run.branch == head.branch), None)
 
-    async def _after(self, contexts: Sequence[str], head: BaselineRun, known: set[str]) -> BaselineRun | None:
+    async def _after(self, selection: EnvironmentSelection, head: BaselineRun, known: set[str]) -> BaselineRun | None:
         """Return the run that can confirm the head: the next one of its commit, or else of its branch."""
-        sessions = await self._reader.sessions_after(contexts, head.last, _MAX_NEIGHBOUR_SESSIONS)
+        sessions = await self._reader.sessions_after(selection, head.last, _MAX_NEIGHBOUR_SESSIONS)
         found = self._grouped(session for session in sessions if session.session_h not in known)
         same_branch = [run for run in found if run.branch == head.branch]
         same_commit = [run for run in same_branch if run.scm_ref == head.scm_ref]

@@ -10,14 +10,15 @@ from datetime import timedelta
 
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.runtime import clock
-from smartmob.metrics import model
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict import change_detection, series, verdicts
+from smartmob.metrics.verdict import change_detection, place, series, verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY, SCALES, ItemName, RunHistory, Values
+from smartmob.metrics.verdict.environment_finder import EnvironmentFinder, Environments, MeasuredEnvironment, why_unfit
 from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
+from smartmob.metrics.verdict.place import ComparedPlaces, PlaceRules
 from smartmob.metrics.verdict.references import ReferenceResolver
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
@@ -34,14 +35,6 @@ _LOAD_RUNS = 5  # earlier runs whose host load is read; older ones hardly change
 _COMPARISONS_AT_ONCE = 2  # each keeps a thread busy
 _RUN_VERDICT_ITEMS = 100  # tests in the verdict on a run
 _CACHE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Contexts:
-    """The contexts of both sides: those that are stored by hash, and the hashes by session."""
-
-    known: Mapping[str, model.Context]
-    by_session: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +55,15 @@ class ComparisonService:
     """The use cases that compare runs and tests. `host_load` is None if nothing watches machines."""
 
     def __init__(
-        self, reader: HistoryReader, runs: RunFinder, window: timedelta, host_load: HostLoadSource | None = None
+        self,
+        reader: HistoryReader,
+        runs: RunFinder,
+        window: timedelta,
+        rules: PlaceRules,
+        host_load: HostLoadSource | None = None,
     ) -> None:
         self._reader = reader
+        self._environments = EnvironmentFinder(reader, rules)
         self._references = ReferenceResolver(reader, runs)
         self._baseline_runs = BaselineRuns(reader, window)
         self._slots = asyncio.Semaphore(_COMPARISONS_AT_ONCE)
@@ -77,7 +76,9 @@ class ComparisonService:
         head = await self._references.resolve("head", request.head)
         if set(base.sessions) <= set(head.sessions):
             raise InvalidInput.at("head", f"{request.head} has all sessions of {request.base}; compare it with another")
-        return _comparison(base, head, request, await self._results(base, head, request))
+        found = await self._environments.of_sides(base, head)
+        places = self._environments.compared(found, across=request.across)
+        return _comparison((base, head, places), request, await self._results(base, head, request, found))
 
     async def verdict_of_run(self, ident: str, resource: verdicts.Resource = "total_time") -> Comparison:
         """Return what changed in a run against all runs before it, without noise, from the cache. Raises NotFound."""
@@ -87,8 +88,10 @@ class ComparisonService:
             return cached
         with self._cache.track_changes() as changed:
             request = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)
-            results = await self._results(None, head, request)
-            found = _comparison(None, head, request, results, noise=False)
+            measured = await self._environments.of_sides(None, head)
+            results = await self._results(None, head, request, measured)
+            places = self._environments.compared(measured, across=False)
+            found = _comparison((None, head, places), request, results, noise=False)
             sessions = frozenset(head.sessions).union(*(result.sessions for result in results))
             contexts = frozenset[str]().union(*(result.contexts for result in results))
             self._cache.put(key, found, clock.epoch() + _CACHE_SECONDS, changed, sessions, contexts)
@@ -102,7 +105,9 @@ class ComparisonService:
         name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
         found = await self._reader.series(await self._reader.same_items(*name), limit)
         contexts = await self._reader.contexts(sorted({row["context_h"] for row in found}))
-        return series.time_series(str(item_id), name, [dict(row) for row in reversed(found)], contexts)
+        places = await self._environments.places({row["session_h"] for row in found}, contexts)
+        points = [dict(row) for row in reversed(found)]
+        return series.time_series(str(item_id), name, points, contexts, places.is_same)
 
     def invalidate(self, session_h: str, context_h: str) -> None:
         """Drop the cached verdicts that a new metric could change."""
@@ -114,37 +119,51 @@ class ComparisonService:
 
     # -- environments -------------------------------------------------------------------------------------------------
 
-    async def _results(self, base: Side | None, head: Side, request: ComparisonRequest) -> list[_EnvironmentResult]:
+    async def _results(
+        self, base: Side | None, head: Side, request: ComparisonRequest, found: Environments
+    ) -> list[_EnvironmentResult]:
         async with self._slots:
-            by_session = await self._reader.contexts_of([*(base.sessions if base else ()), *head.sessions])
-            known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
-            contexts = _Contexts(known, by_session)
-            return [await self._result(h, contexts, base, head, request) for h in _environments_of(contexts, head)]
+            return [await self._result(one, found, base, head, request) for one in found.head]
 
     async def _result(
-        self, context_h: str, found: _Contexts, base: Side | None, head: Side, request: ComparisonRequest
+        self, ours: MeasuredEnvironment, found: Environments, base: Side | None, head: Side, request: ComparisonRequest
     ) -> _EnvironmentResult:
-        contexts = await self._reader.contexts_of_environment(context_h)
-        plan = await self._baseline_runs.plan(contexts, base, head)
+        selection = await self._environments.selection(ours)
+        plan = await self._baseline_runs.plan(selection, base, head)
+        doubt = ours.place.doubt
+        if plan is None and request.across and found.base:
+            doubt = place.different(self._environments.nearest(ours, found.base))
+            selection = await self._environments.across(ours, found.base)
+            plan = await self._baseline_runs.plan(selection, base, head)
         if plan is None or not (plan.earlier or plan.base):
-            return await self._without_history(context_h, found, contexts, base, head, request)
+            reason = "there is no earlier run of this machine and Python"
+            if base is not None:
+                reason = why_unfit(self._environments, ours, found.base)
+            return await self._without_history(ours, selection.fit, head, request, reason)
+        contexts = selection.fit
         plan, values, ids = await self._values(plan, contexts, request.resource)
-        context = found.known.get(context_h)
-        environment = _environment(context_h, context, ids)
-        host, busy = await self._assess_loads(context, contexts, plan)
+        environment = _environment(ours, ids)
+        host, busy = await self._assess_loads(ours, contexts, plan)
         history = _run_history(plan, values, busy)
         changes = await asyncio.to_thread(
             change_detection.detect_changes, history, SCALES[request.resource], request.limits()
         )
         unfit = host.explanation if host is not None and host.busy else None
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
-            unfit = f"the processors of {environment.machine_node} were busy with something else while the base ran"
+            unfit = f"the processors of {ours.place.host} were busy with something else while the base ran"
         shift = verdicts.describe_shift(changes.shift, request.resource)
+        items = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
         return _EnvironmentResult(
             context=ComparedContext(
-                context_h, environment.machine_node, environment.python_info, len(history.history), shift, host
+                ours.context_h,
+                environment.machine_node,
+                environment.python_info,
+                len(history.history),
+                shift,
+                host,
+                ours.place,
             ),
-            items=verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base"),
+            items=items if doubt is None else verdicts.with_low_confidence(items, _short(doubt)),
             unfit=unfit,
             sessions=frozenset(name for run in plan.all_runs() for name in run.hashes),
             contexts=frozenset(contexts) if plan.after is None else frozenset(),
@@ -152,19 +171,17 @@ class ComparisonService:
 
     async def _without_history(
         self,
-        context_h: str,
-        found: _Contexts,
+        ours: MeasuredEnvironment,
         contexts: Sequence[str],
-        base: Side | None,
         head: Side,
         request: ComparisonRequest,
+        reason: str,
     ) -> _EnvironmentResult:
-        reason = _why_no_history(base, context_h, found)
         by_session = await self._reader.values(request.resource, head.sessions, contexts)
         names = await self._names(by_session)
         values = {names[ident]: value for found in by_session.values() for ident, value in found.items()}
         ids = {name: str(ident) for ident, name in names.items()}
-        items = verdicts.unfit_verdicts(values, _environment(context_h, found.known.get(context_h), ids), reason)
+        items = verdicts.unfit_verdicts(values, _environment(ours, ids), reason)
         return _EnvironmentResult(None, items, reason, frozenset(head.sessions), frozenset(contexts))
 
     # -- values and loads ---------------------------------------------------------------------------------------------
@@ -197,10 +214,11 @@ class ComparisonService:
         return {row["item_id"]: (row["item_path"], row["item"], row["item_variant"], row["kind"]) for row in rows}
 
     async def _assess_loads(
-        self, context: model.Context | None, contexts: Sequence[str], plan: ComparisonPlan
+        self, ours: MeasuredEnvironment, contexts: Sequence[str], plan: ComparisonPlan
     ) -> tuple[HostLoadFound | None, set[Position]]:
         """Return the host load of the head, and the other runs during which the machine was unusually busy."""
-        if self.host_load is None or context is None:
+        node = ours.place.host
+        if self.host_load is None or ours.context is None or node is None:
             return None, set()
         head, others = plan.head[-1], [*plan.earlier[-_LOAD_RUNS:], *plan.base[-_LOAD_RUNS:]]
         runs = [head, *others, *plan.confirming]
@@ -211,23 +229,23 @@ class ComparisonService:
             suite = SuiteLoad.combined([by_session[name] for name in run.hashes if name in by_session])
             if suite is not None:
                 hosts = await self.host_load.busy(suite.started_at, suite.ended_at)
-                cpu = cpu_of_node(context.machine_node, hosts)
+                cpu = cpu_of_node(node, hosts)
                 if cpu is not None:
-                    loads[run.first] = (cpu, suite.cpu_percent(context.cpu_count))
+                    loads[run.first] = (cpu, suite.cpu_percent(ours.context.cpu_count))
         earlier = [max(0.0, cpu - tests) for cpu, tests in (loads[run.first] for run in others if run.first in loads)]
-        found = {first: assess_load(context.machine_node, *load, earlier) for first, load in loads.items()}
+        found = {first: assess_load(node, *load, earlier) for first, load in loads.items()}
         busy = {first for first, load in found.items() if load.busy and first != head.first}
         return found.get(head.first), busy
 
 
 def _comparison(
-    base: Side | None,
-    head: Side,
+    sides: tuple[Side | None, Side, ComparedPlaces],
     request: ComparisonRequest,
     results: Sequence[_EnvironmentResult],
     *,
     noise: bool = True,
 ) -> Comparison:
+    base, head, places = sides
     items = verdicts.by_severity(item for result in results for item in result.items)
     counts = verdicts.count_verdicts(items)
     contexts = [result.context for result in results if result.context is not None]
@@ -238,6 +256,7 @@ def _comparison(
     return Comparison(
         base=base,
         head=head,
+        places=places,
         resource=request.resource,
         unit=SCALES[request.resource].unit,
         verdict=verdict,
@@ -249,32 +268,15 @@ def _comparison(
     )
 
 
-def _environments_of(contexts: _Contexts, head: Side) -> list[str]:
-    """Return one context of each environment that the head was measured in."""
-    found: list[str] = []
-    known = contexts.known
-    for h in dict.fromkeys(h for name in head.sessions for h in contexts.by_session.get(name, ())):
-        if not any(h in known and one in known and model.is_same_environment(known[one], known[h]) for one in found):
-            found.append(h)
-    return found
+def _environment(ours: MeasuredEnvironment, ids: dict[ItemName, str]) -> Environment:
+    if ours.context is None:
+        return Environment(ours.context_h, "", "", ids)
+    return Environment(ours.context_h, ours.context.machine_node, ours.context.python_info, ids)
 
 
-def _environment(context_h: str, context: model.Context | None, ids: dict[ItemName, str]) -> Environment:
-    if context is None:
-        return Environment(context_h, "", "", ids)
-    return Environment(context_h, context.machine_node, context.python_info, ids)
-
-
-def _why_no_history(base: Side | None, context_h: str, contexts: _Contexts) -> str:
-    """Return in words why there is nothing to compare with."""
-    if base is None:
-        return "there is no earlier run of this machine and Python"
-    ours, known = contexts.known.get(context_h), contexts.known
-    theirs = [known[h] for name in base.sessions for h in contexts.by_session.get(name, ()) if h in known]
-    if not theirs or ours is None:
-        return "the base has no measures of this machine and Python"
-    differences = [verdicts.context_difference(ours, other) for other in theirs]
-    return f"the base was measured elsewhere: {min(differences, key=len)}"
+def _short(doubt: str) -> str:
+    """Return a doubt without the advice what to do, which is given once for the whole comparison."""
+    return doubt.partition(": give")[0]
 
 
 def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: set[Position]) -> RunHistory:

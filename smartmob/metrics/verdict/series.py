@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -49,13 +49,20 @@ class Series(msgspec.Struct, frozen=True):
 
 
 def time_series(
-    item_id: str, name: ItemName, points: Iterable[Mapping[str, Any]], contexts: Mapping[str, model.Context]
+    item_id: str,
+    name: ItemName,
+    points: Iterable[Mapping[str, Any]],
+    contexts: Mapping[str, model.Context],
+    is_same_place: Callable[[SeriesPoint, SeriesPoint], bool] = lambda _, __: False,
 ) -> Series:
-    """Return the time series of a test; `points` are its executions, oldest first."""
+    """Return the time series of a test; `points` are its executions, oldest first.
+
+    `is_same_place` returns whether two executions in different contexts can be compared nevertheless.
+    """
     executions = [SeriesPoint(**point) for point in points]
     changes = []
     for previous, point in pairwise(executions):
-        if previous.context_h == point.context_h:
+        if previous.context_h == point.context_h or is_same_place(previous, point):
             continue
         theirs, ours = contexts.get(previous.context_h), contexts.get(point.context_h)
         known = theirs is not None and ours is not None

@@ -25,6 +25,7 @@ from smartmob.metrics.verdict.change_detection import (
     Shift,
 )
 from smartmob.metrics.verdict.host_load import HostLoadFound
+from smartmob.metrics.verdict.place import ComparedPlaces
 
 Verdict = Literal["regression", "suspect", "unfit", "improvement", "gone", "new", "noise"]
 Confidence = Literal["normal", "low"]
@@ -44,7 +45,8 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A base and a head, each a run, a session, a commit or `latest~N`, and the changes that matter.
 
     `min_effect` is a share of the usual value. `min_change` is in the unit of the resource, by default 1 ms, 0.05
-    cores or 1 MB. `limit` bounds the tests in the answer, the worst first; the counts include all tests.
+    cores or 1 MB. `limit` bounds the tests in the answer, the worst first; the counts include all tests. `across`
+    compares measures of different machines, with low confidence.
     """
 
     base: Name = "latest~1"
@@ -53,6 +55,7 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_effect: Effect = DEFAULT_EFFECT
     min_change: LeastChange | None = None
     limit: model.Limit = 10_000
+    across: bool = False
 
     def limits(self) -> Limits:
         """Return the changes that matter."""
@@ -115,7 +118,10 @@ class ItemVerdict(msgspec.Struct, frozen=True):
 
 
 class ComparedContext(msgspec.Struct, frozen=True):
-    """A machine and a Python on which both sides were measured. `sessions` is the number of earlier runs."""
+    """A machine and a Python on which both sides were measured. `sessions` is the number of earlier runs.
+
+    `place` tells by which rule measures count as those of one machine.
+    """
 
     context_h: str
     machine_node: str
@@ -123,6 +129,7 @@ class ComparedContext(msgspec.Struct, frozen=True):
     sessions: int
     shift: ShiftFound
     host: HostLoadFound | None
+    place: model.Place
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -134,6 +141,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     base: Side | None
     head: Side
+    places: ComparedPlaces
     resource: str
     unit: str
     verdict: Verdict
@@ -202,6 +210,14 @@ def item_verdicts(found: DetectedChanges, environment: Environment, unfit: str |
 def unfit_verdicts(values: Mapping[ItemName, float], environment: Environment, reason: str) -> list[ItemVerdict]:
     """Return the verdicts on tests of a head that has nothing to be compared with."""
     return [_one_sided_verdict(name, "unfit", environment, None, value, reason) for name, value in values.items()]
+
+
+def with_low_confidence(verdicts: Iterable[ItemVerdict], doubt: str) -> list[ItemVerdict]:
+    """Return verdicts in which there is little confidence, because the machine is in doubt."""
+    return [
+        msgspec.structs.replace(row, confidence="low", reason=f"{row.reason}; low confidence: {doubt}")
+        for row in verdicts
+    ]
 
 
 def by_severity(verdicts: Iterable[ItemVerdict]) -> list[ItemVerdict]:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from smartmob.kernel.db.database import Database
-from smartmob.metrics.store.histories import HistoryReader
+from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
+from smartmob.metrics.verdict.place import Origin
 from smartmob.settings import Settings
 from tests.metrics.samples import metric
 from tests.metrics.suites import describe, send
@@ -24,13 +25,37 @@ async def _reader(client: Any, settings: Settings) -> AsyncIterator[HistoryReade
     await database.close()
 
 
-async def test_contexts_of_one_environment_differ_in_frequency_only(client: Any, reader: HistoryReader) -> None:
-    """All fields but the frequency must be equal; an unknown context is equal to itself alone."""
-    await describe(client, "d" * 32, cpu_frequency=1.0)
+async def test_contexts_of_one_description_are_read_together(client: Any, reader: HistoryReader) -> None:
+    """The host name and the frequency are no part of the description; other numbers of processors are left out."""
+    await describe(client, "d" * 32, cpu_frequency=1.0, machine_node="rack8")
     await describe(client, "e" * 32, ram_total=1)
-    assert sorted(await reader.contexts_of_environment("c" * 32)) == ["c" * 32, "d" * 32]
-    assert await reader.contexts_of_environment("f" * 32) == ["f" * 32]
-    assert set(await reader.contexts(["c" * 32, "f" * 32])) == {"c" * 32}
+    await describe(client, "f" * 32, cpu_count=2)
+    known = await reader.contexts(["c" * 32, "a" * 32])
+    assert set(known) == {"c" * 32}
+    found = await reader.similar_contexts(known["c" * 32])
+    assert {one.context.ram_total: one.nodes for one in found} == {
+        16000: {"c" * 32: "rack7", "d" * 32: "rack8"},
+        1: {"e" * 32: "rack7"},
+    }
+
+
+async def test_the_name_of_a_machine_selects_its_sessions(client: Any, reader: HistoryReader) -> None:
+    """A tag names the machine of a session, and comes before the host name and the address of the sender."""
+    await describe(client)
+    for number, tags in enumerate(({}, {"machine": "Pool"}, {"runner": "pool", "machine": ""}, {"runner": "rack7"})):
+        await send(client, f"s{number}", number, tags=tags)
+    names = [f"s{number}" for number in range(4)]
+    fit = ["c" * 32]
+
+    async def found(*selection: Any) -> list[str]:
+        return [row.session_h for row in await reader.sessions(EnvironmentSelection(*selection), names)]
+
+    assert await found(fit, fit, [], "rack7") == ["s0", "s3"]
+    assert await found(fit, [], fit, "pool") == ["s1", "s2"]
+    assert await found(fit, [], fit, "") == ["s0"]
+    assert await found(fit, [], [], "") == []
+    assert await found(fit, [], [], None) == names
+    assert (await reader.origins(names))["s1"] == Origin("Pool", None)
 
 
 async def test_sessions_are_read_before_and_after_a_position(client: Any, reader: HistoryReader) -> None:
@@ -40,10 +65,11 @@ async def test_sessions_are_read_before_and_after_a_position(client: Any, reader
         await send(client, f"s{hour}", hour, tags={"pipeline_branch": "main", "run": f"r{hour}"})
     await send(client, "s1", 1, context_h="d" * 32)
     contexts = ["c" * 32, "d" * 32]
-    (one,) = await reader.sessions(contexts, ["s1", "unknown"])
+    selection = EnvironmentSelection(contexts, contexts, [], "rack7")
+    (one,) = await reader.sessions(selection, ["s1", "unknown"])
     assert (one.session_h, one.run_tag, one.scm_ref, one.branch) == ("s1", "r1", "of-s1", "main")
-    assert [row.session_h for row in await reader.sessions_until(contexts, one.position, 10)] == ["s0", "s1"]
-    assert [row.session_h for row in await reader.sessions_after(contexts, one.position, 1)] == ["s2"]
+    assert [row.session_h for row in await reader.sessions_until(selection, one.position, 10)] == ["s0", "s1"]
+    assert [row.session_h for row in await reader.sessions_after(selection, one.position, 1)] == ["s2"]
     assert await reader.contexts_of(["s1", "s2"]) == {"s1": contexts, "s2": contexts[:1]}
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from smartmob.kernel.db.database import Database
-from smartmob.metrics.store.histories import HistoryReader
+from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
 from smartmob.metrics.verdict.baseline_runs import MAX_HISTORY, BaselineRun, BaselineRuns, ComparisonPlan
 from smartmob.metrics.verdict.verdicts import Side
 from smartmob.settings import Settings
 from tests.metrics.suites import BASE, describe, send
 
-CONTEXTS = ["c" * 32]
+CONTEXTS = EnvironmentSelection(["c" * 32], ["c" * 32], [], "rack7")
 
 
 def _side(*sessions: str) -> Side:

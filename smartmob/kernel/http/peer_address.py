@@ -1,0 +1,47 @@
+"""The address of the machine that sent a request, as far as the connection tells it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from aiohttp import hdrs, web
+
+_OF_PROXIES = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.VIA, "X-Real-IP")
+"""Headers that a proxy adds. The connection then comes from the proxy, and the headers can be forged."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """The address of a machine. `is_local` tells whether it is the machine of the service."""
+
+    address: str
+    is_local: bool
+
+
+def peer_address(request: web.Request) -> PeerAddress | None:
+    """Return the address from which a request was sent, or None if a proxy sent it or it came by a Unix socket."""
+    if request.transport is None or any(name in request.headers for name in _OF_PROXIES):
+        return None
+    return from_ends(request.transport.get_extra_info("peername"), request.transport.get_extra_info("sockname"))
+
+
+def from_ends(peername: object, sockname: object) -> PeerAddress | None:
+    """Return the address of the other end of a connection, or None if that has none; see `socket.getpeername`."""
+    peer, ours = _address(peername), _address(sockname)
+    if peer is None:
+        return None
+    # A machine that connects to its own address has this address on both ends.
+    return PeerAddress(str(peer), peer.is_loopback or peer == ours)
+
+
+def _address(name: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if not isinstance(name, tuple) or not name:
+        return None
+    try:
+        address = ipaddress.ip_address(str(name[0]))
+    except ValueError:
+        return None
+    # A socket for both families shows IPv4 addresses in this form.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

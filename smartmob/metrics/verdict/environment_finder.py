@@ -1,0 +1,164 @@
+"""Finds the environments in which runs measured: places, and the contexts and sessions that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from smartmob.metrics import model
+from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
+from smartmob.metrics.verdict import place
+from smartmob.metrics.verdict.place import ComparedPlaces, Origin, PlaceRules
+from smartmob.metrics.verdict.verdicts import Side
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredEnvironment:
+    """A place in which a side measured, with one of its contexts; `context` is None if that is not stored."""
+
+    context_h: str
+    context: model.Context | None
+    place: model.Place
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """The environments of both sides of a comparison."""
+
+    base: tuple[MeasuredEnvironment, ...]
+    head: tuple[MeasuredEnvironment, ...]
+
+
+class ExecutedIn(Protocol):
+    """An execution of a test."""
+
+    @property
+    def session_h(self) -> str:
+        """Return the hash of its session."""
+
+    @property
+    def context_h(self) -> str:
+        """Return the hash of its context."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlaces:
+    """The places of sessions, by their contexts and origins."""
+
+    contexts: Mapping[str, model.Context]
+    origins: Mapping[str, Origin]
+    rules: PlaceRules
+
+    def is_same(self, one: ExecutedIn, other: ExecutedIn) -> bool:
+        """Return whether two executions ran in the same place."""
+        first, second = self._environment(one), self._environment(other)
+        known = first[0] is not None and second[0] is not None
+        return known and place.place_differences(first, second, self.rules) == []
+
+    def _environment(self, executed: ExecutedIn) -> tuple[model.Context | None, model.Place]:
+        context = self.contexts.get(executed.context_h)
+        return context, place.place_of(context, self.origins.get(executed.session_h, Origin()), self.rules)
+
+
+class EnvironmentFinder:
+    """Finds environments by the rules of places."""
+
+    def __init__(self, reader: HistoryReader, rules: PlaceRules) -> None:
+        self._reader = reader
+        self._rules = rules
+
+    async def of_sides(self, base: Side | None, head: Side) -> Environments:
+        """Return the environments in which the two sides measured."""
+        sessions = [*(base.sessions if base is not None else ()), *head.sessions]
+        by_session = await self._reader.contexts_of(sessions)
+        known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
+        origins = await self._reader.origins(sessions)
+
+        def measured(names: Iterable[str]) -> tuple[MeasuredEnvironment, ...]:
+            found: list[MeasuredEnvironment] = []
+            for session_h in names:
+                for context_h in by_session.get(session_h, ()):
+                    context = known.get(context_h)
+                    where = place.place_of(context, origins.get(session_h, Origin()), self._rules)
+                    new = MeasuredEnvironment(context_h, context, where)
+                    if not any(self.differences(one, new) == [] for one in found):
+                        found.append(new)
+            return tuple(found)
+
+        return Environments(measured(base.sessions) if base is not None else (), measured(head.sessions))
+
+    async def places(self, sessions: Collection[str], contexts: Mapping[str, model.Context]) -> SessionPlaces:
+        """Return the places of some sessions that measured in some contexts."""
+        return SessionPlaces(contexts, await self._reader.origins(sorted(sessions)), self._rules)
+
+    def differences(self, theirs: MeasuredEnvironment, ours: MeasuredEnvironment) -> list[str]:
+        """Return in words what makes two environments different; [] if measures of both can be compared."""
+        if theirs.context is None and ours.context is None and theirs.context_h != ours.context_h:
+            return ["contexts that are not stored"]
+        return place.place_differences((theirs.context, theirs.place), (ours.context, ours.place), self._rules)
+
+    def nearest(self, ours: MeasuredEnvironment, others: Sequence[MeasuredEnvironment]) -> list[str]:
+        """Return the differences to the most similar one of some environments."""
+        return min((self.differences(other, ours) for other in others), key=len, default=[])
+
+    async def selection(self, environment: MeasuredEnvironment) -> EnvironmentSelection:
+        """Return which contexts and sessions belong to an environment."""
+        h, context, name = environment.context_h, environment.context, place.effective_name(environment.place)
+        if context is None:
+            return EnvironmentSelection([h], [], [h], name)
+        fit, named, unnamed = [], [], []
+        for similar in await self._reader.similar_contexts(context):
+            if place.differences(similar.context, context, self._rules):
+                continue
+            for other_h, node in similar.nodes.items():
+                fit.append(other_h)
+                if place.shared_name(node, self._rules) is not None:
+                    unnamed.append(other_h)
+                elif place.is_node_of(node, environment.place):
+                    named.append(other_h)
+        return EnvironmentSelection(fit, named, unnamed, name)
+
+    async def across(
+        self, environment: MeasuredEnvironment, others: Sequence[MeasuredEnvironment]
+    ) -> EnvironmentSelection:
+        """Return the contexts and sessions of an environment and of the most similar ones of some others."""
+        least = len(self.nearest(environment, others))
+        found = [await self.selection(environment)]
+        found += [await self.selection(other) for other in others if len(self.differences(other, environment)) == least]
+        return EnvironmentSelection(sorted({h for one in found for h in one.fit}), [], [], None)
+
+    def compared(self, sides: Environments, *, across: bool) -> ComparedPlaces:
+        """Return the places of both sides and what makes them different."""
+        matched = not sides.base or any(
+            self.differences(theirs, ours) == [] for theirs in sides.base for ours in sides.head
+        )
+        found: list[str] = []
+        if not matched and sides.head:
+            found = min((self.nearest(ours, sides.base) for ours in sides.head), key=len)
+        return ComparedPlaces(
+            base=[environment.place for environment in sides.base],
+            head=[environment.place for environment in sides.head],
+            across=across and bool(found),
+            differences=found,
+            explanation=_explanation(found, sides, across=across),
+        )
+
+
+def _explanation(found: Sequence[str], sides: Environments, *, across: bool) -> str | None:
+    if found:
+        said = place.different(found)
+        if across:
+            return f"Base and head are of {said}. They are compared nevertheless, with low confidence."
+        return f"Base and head are of {said}. Compare them nevertheless with --across."
+    doubts: Mapping[str, None] = dict.fromkeys(
+        environment.place.doubt for environment in sides.head if environment.place.doubt is not None
+    )
+    return "; ".join(f"Low confidence: {doubt}." for doubt in doubts) or None
+
+
+def why_unfit(finder: EnvironmentFinder, ours: MeasuredEnvironment, base: Sequence[MeasuredEnvironment]) -> str:
+    """Return in words why an environment of the head has nothing in the base to be compared with."""
+    if not base:
+        return "the base has no measures"
+    return place.different(finder.nearest(ours, base))

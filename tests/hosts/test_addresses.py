@@ -1,0 +1,40 @@
+"""The addresses from which machines report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartmob.hosts.addresses import HostAddresses
+
+
+def _addresses(times: list[float]) -> HostAddresses:
+    return HostAddresses(lambda: times[-1], lambda: "own")
+
+
+def test_an_address_names_the_only_machine_that_reports_from_it() -> None:
+    """An address that several machines share, as behind NAT, names none of them."""
+    addresses = _addresses([0.0])
+    addresses.seen("rack7", "192.0.2.7")
+    assert addresses.host_at("192.0.2.7", is_local=False) == "rack7"
+    assert addresses.host_at("192.0.2.8", is_local=False) is None
+    addresses.seen("rack8", "192.0.2.7")
+    assert addresses.host_at("192.0.2.7", is_local=False) is None
+    addresses.seen("rack8", "192.0.2.8")
+    assert addresses.host_at("192.0.2.7", is_local=False) == "rack7"
+
+
+def test_the_machine_of_the_service_has_all_local_addresses() -> None:
+    """A request over loopback is of the service's own machine."""
+    assert _addresses([0.0]).host_at("127.0.0.1", is_local=True) == "own"
+
+
+def test_an_old_address_names_no_machine() -> None:
+    """An address may have been given to another machine after a day; a proxy makes it unknown at once."""
+    times: list[Any] = [0.0]
+    addresses = _addresses(times)
+    addresses.seen("rack7", "192.0.2.7")
+    times.append(86_401.0)
+    assert addresses.host_at("192.0.2.7", is_local=False) is None
+    addresses.seen("rack7", "192.0.2.7")
+    addresses.seen("rack7", None)
+    assert addresses.host_at("192.0.2.7", is_local=False) is None
