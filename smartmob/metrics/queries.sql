@@ -241,6 +241,10 @@ FROM (
 ) AS m
 GROUP BY m.session_h;
 
+-- name: items_without_value
+SELECT DISTINCT item_id FROM test_metrics
+WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[]) AND {measure} IS NULL;
+
 -- name: suite_loads
 SELECT
     session_h, min(started_at) AS started_at,
@@ -252,7 +256,7 @@ FROM test_metrics WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::te
 GROUP BY session_h;
 
 -- name: select_items
-SELECT item_id, item_path, item, item_variant, kind FROM test_items;
+SELECT item_id, item_path, item, item_variant, kind, item_fs_loc FROM test_items;
 
 -- name: select_series
 SELECT

@@ -112,6 +112,14 @@ class HistoryReader:
         rows = await self._database.fetch(text, list(sessions), list(contexts))
         return {row["session_h"]: dict(zip(row["items"], row["values"], strict=True)) for row in rows}
 
+    async def items_without_value(
+        self, measure: str, sessions: Sequence[str], contexts: Sequence[str]
+    ) -> list[uuid.UUID]:
+        """Return the ids of tests that sessions executed at least once without a value of a measure."""
+        assert measure in MEASURES
+        text = self._sql["items_without_value"].format(measure=measure)
+        return [row["item_id"] for row in await self._database.fetch(text, list(sessions), list(contexts))]
+
     async def items(self, ids: Sequence[uuid.UUID]) -> list[Record]:
         """Return the rows of tests by their ids."""
         return await self._database.fetch(f"{self._sql['select_items']} WHERE item_id = ANY ($1::uuid[])", list(ids))

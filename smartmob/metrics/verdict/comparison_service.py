@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from smartmob.errors import InvalidInput, NotFound
+from smartmob.kernel.db.database import Record
 from smartmob.kernel.runtime import clock
 from smartmob.metrics import model
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict import change_detection, series, verdicts
+from smartmob.metrics.verdict import change_detection, renames, series, summary, verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY, SCALES, ItemName, RunHistory, Values
 from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
 from smartmob.metrics.verdict.references import ReferenceResolver
+from smartmob.metrics.verdict.robust_statistics import median
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
     Comparison,
@@ -45,15 +47,23 @@ class _Contexts:
 
 
 @dataclass(frozen=True, slots=True)
+class _Items:
+    """The tests of some sessions: their names by id, and the id and the file of each name."""
+
+    names: dict[uuid.UUID, ItemName]
+    ids: dict[ItemName, str]
+    locations: dict[ItemName, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _EnvironmentResult:
-    """The result in one environment; `unfit` is the reason why its tests cannot be judged, or None.
+    """The result in one environment.
 
     It may change with anything that is stored for these `sessions`, or as soon as one of `contexts` measures again.
     """
 
     context: ComparedContext | None
     items: list[ItemVerdict]
-    unfit: str | None
     sessions: frozenset[str]
     contexts: frozenset[str]
 
@@ -119,7 +129,14 @@ class ComparisonService:
             by_session = await self._reader.contexts_of([*(base.sessions if base else ()), *head.sessions])
             known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
             contexts = _Contexts(known, by_session)
-            return [await self._result(h, contexts, base, head, request) for h in _environments_of(contexts, head)]
+            results = [await self._result(h, contexts, base, head, request) for h in _environments_of(contexts, head)]
+            if base is not None:
+                results += [
+                    await self._only_in_base(h, contexts, base, request)
+                    for h in _environments_of(contexts, base)
+                    if not any(_same_environment(contexts, h, one) for one in _environments_of(contexts, head))
+                ]
+            return results
 
     async def _result(
         self, context_h: str, found: _Contexts, base: Side | None, head: Side, request: ComparisonRequest
@@ -128,11 +145,13 @@ class ComparisonService:
         plan = await self._baseline_runs.plan(contexts, base, head)
         if plan is None or not (plan.earlier or plan.base):
             return await self._without_history(context_h, found, contexts, base, head, request)
-        plan, values, ids = await self._values(plan, contexts, request.resource)
+        plan, values, items = await self._values(plan, contexts, request.resource)
         context = found.known.get(context_h)
-        environment = _environment(context_h, context, ids)
         host, busy = await self._assess_loads(context, contexts, plan)
         history = _run_history(plan, values, busy)
+        renamed = _renamed(history, items, request)
+        history = _with_new_names(history, renamed)
+        environment = _environment(context_h, context, items, renamed)
         changes = await asyncio.to_thread(
             change_detection.detect_changes, history, SCALES[request.resource], request.limits()
         )
@@ -140,12 +159,12 @@ class ComparisonService:
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
             unfit = f"the processors of {environment.machine_node} were busy with something else while the base ran"
         shift = verdicts.describe_shift(changes.shift, request.resource)
+        rows = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
         return _EnvironmentResult(
             context=ComparedContext(
                 context_h, environment.machine_node, environment.python_info, len(history.history), shift, host
             ),
-            items=verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base"),
-            unfit=unfit,
+            items=await self._without_value(rows, contexts, plan, request.resource),
             sessions=frozenset(name for run in plan.all_runs() for name in run.hashes),
             contexts=frozenset(contexts) if plan.after is None else frozenset(),
         )
@@ -160,19 +179,35 @@ class ComparisonService:
         request: ComparisonRequest,
     ) -> _EnvironmentResult:
         reason = _why_no_history(base, context_h, found)
-        by_session = await self._reader.values(request.resource, head.sessions, contexts)
-        names = await self._names(by_session)
-        values = {names[ident]: value for found in by_session.values() for ident, value in found.items()}
-        ids = {name: str(ident) for ident, name in names.items()}
-        items = verdicts.unfit_verdicts(values, _environment(context_h, found.known.get(context_h), ids), reason)
-        return _EnvironmentResult(None, items, reason, frozenset(head.sessions), frozenset(contexts))
+        values, environment = await self._side_values(context_h, found, contexts, head, request)
+        items = verdicts.unfit_verdicts(values, environment, reason)
+        return _EnvironmentResult(None, items, frozenset(head.sessions), frozenset(contexts))
+
+    async def _only_in_base(
+        self, context_h: str, found: _Contexts, base: Side, request: ComparisonRequest
+    ) -> _EnvironmentResult:
+        """Return the tests of an environment in which the head measured nothing."""
+        contexts = await self._reader.contexts_of_environment(context_h)
+        values, environment = await self._side_values(context_h, found, contexts, base, request)
+        nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)
+        items = verdicts.item_verdicts(nothing, environment, None, "base")
+        return _EnvironmentResult(None, items, frozenset(base.sessions), frozenset(contexts))
+
+    async def _side_values(
+        self, context_h: str, found: _Contexts, contexts: Sequence[str], side: Side, request: ComparisonRequest
+    ) -> tuple[dict[ItemName, float], Environment]:
+        """Return the least value of each test of a side in one environment."""
+        by_session = await self._reader.values(request.resource, side.sessions, contexts)
+        items = await self._items(by_session)
+        values = _least(by_session.values(), items.names)
+        return values, _environment(context_h, found.known.get(context_h), items, {})
 
     # -- values and loads ---------------------------------------------------------------------------------------------
 
     async def _values(
         self, plan: ComparisonPlan, contexts: Sequence[str], resource: str
-    ) -> tuple[ComparisonPlan, dict[Position, Values], dict[ItemName, str]]:
-        """Return the plan, the values of its runs, and the ids of the tests.
+    ) -> tuple[ComparisonPlan, dict[Position, Values], _Items]:
+        """Return the plan, the values of its runs, and their tests.
 
         The history of a suite with very many tests is cut, so that the number of values is bounded.
         """
@@ -188,13 +223,34 @@ class ComparisonService:
             kept = min(kept + _RUNS_AT_ONCE, len(plan.earlier))
             await read(plan.earlier[len(plan.earlier) - kept :][:_RUNS_AT_ONCE])
         plan = replace(plan, earlier=plan.earlier[len(plan.earlier) - kept :])
-        names = await self._names(by_session)
-        values: dict[Position, Values] = {run.first: _least_values(run, by_session, names) for run in plan.all_runs()}
-        return plan, values, {name: str(ident) for ident, name in names.items()}
+        items = await self._items(by_session)
+        values: dict[Position, Values] = {
+            run.first: _least([by_session[name] for name in run.hashes if name in by_session], items.names)
+            for run in plan.all_runs()
+        }
+        return plan, values, items
 
-    async def _names(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> dict[uuid.UUID, ItemName]:
+    async def _items(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> _Items:
         rows = await self._reader.items(list({ident for found in by_session.values() for ident in found}))
-        return {row["item_id"]: (row["item_path"], row["item"], row["item_variant"], row["kind"]) for row in rows}
+        names = {row["item_id"]: _item_name(row) for row in rows}
+        ids = {name: str(ident) for ident, name in names.items()}
+        return _Items(names, ids, {_item_name(row): row["item_fs_loc"] for row in rows})
+
+    async def _without_value(
+        self, rows: list[ItemVerdict], contexts: Sequence[str], plan: ComparisonPlan, resource: str
+    ) -> list[ItemVerdict]:
+        """Return the rows; a test that one side executed without a value of the resource is neither gone nor new."""
+
+        async def executed(runs: Sequence[BaselineRun]) -> set[ItemName]:
+            hashes = [name for run in runs for name in run.hashes]
+            idents = await self._reader.items_without_value(resource, hashes, contexts)
+            return {_item_name(row) for row in await self._reader.items(idents)}
+
+        if not any(row.verdict in ("gone", "new") for row in rows):
+            return rows
+        return summary.without_value(
+            rows, await executed(plan.head), await executed(plan.base or plan.earlier[-1:]), resource
+        )
 
     async def _assess_loads(
         self, context: model.Context | None, contexts: Sequence[str], plan: ComparisonPlan
@@ -228,41 +284,89 @@ def _comparison(
     *,
     noise: bool = True,
 ) -> Comparison:
-    items = verdicts.by_severity(item for result in results for item in result.items)
-    counts = verdicts.count_verdicts(items)
+    rows = summary.settle_machines([item for result in results for item in result.items])
+    items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)
-    unfit = [result.unfit for result in results if result.unfit is not None]
-    verdict, explanation = verdicts.overall_verdict(counts, shift, unfit)
-    reported = items if noise else [item for item in items if item.verdict != "noise"]
+    found = summary.summarise(items, contexts)
+    reported = items if noise else [item for item in items if item.verdict != "noise" or item.renamed_from is not None]
     return Comparison(
         base=base,
         head=head,
         resource=request.resource,
         unit=SCALES[request.resource].unit,
-        verdict=verdict,
-        explanation=explanation,
-        counts=counts,
+        verdict=found.verdict,
+        explanation=found.explanation,
+        counts=found.counts,
         shift=shift,
         contexts=contexts,
         items=reported[: request.limit],
+        renamed=found.renamed,
+        alarms=found.alarms,
     )
 
 
-def _environments_of(contexts: _Contexts, head: Side) -> list[str]:
-    """Return one context of each environment that the head was measured in."""
+def _environments_of(contexts: _Contexts, side: Side) -> list[str]:
+    """Return one context of each environment that a side was measured in."""
     found: list[str] = []
-    known = contexts.known
-    for h in dict.fromkeys(h for name in head.sessions for h in contexts.by_session.get(name, ())):
-        if not any(h in known and one in known and model.is_same_environment(known[one], known[h]) for one in found):
+    for h in dict.fromkeys(h for name in side.sessions for h in contexts.by_session.get(name, ())):
+        if not any(_same_environment(contexts, one, h) for one in found):
             found.append(h)
     return found
 
 
-def _environment(context_h: str, context: model.Context | None, ids: dict[ItemName, str]) -> Environment:
+def _same_environment(contexts: _Contexts, one: str, other: str) -> bool:
+    known = contexts.known
+    return one == other or (one in known and other in known and model.is_same_environment(known[one], known[other]))
+
+
+def _environment(
+    context_h: str, context: model.Context | None, items: _Items, renamed: dict[ItemName, ItemName]
+) -> Environment:
     if context is None:
-        return Environment(context_h, "", "", ids)
-    return Environment(context_h, context.machine_node, context.python_info, ids)
+        return Environment(context_h, "", "", items.ids, renamed)
+    return Environment(context_h, context.machine_node, context.python_info, items.ids, renamed)
+
+
+def _renamed(history: RunHistory, items: _Items, request: ComparisonRequest) -> dict[ItemName, ItemName]:
+    """Return the name in the base of each test that has another name in the head."""
+    base = _median_cost(history.history[-max(history.base, 1) :])
+    head = _median_cost(history.head)
+    earlier = {name for values in history.history for name in values}
+
+    def traits(costs: Mapping[ItemName, float], without: Collection[ItemName]) -> dict[ItemName, renames.Traits]:
+        return {
+            name: renames.Traits(items.locations[name], cost) for name, cost in costs.items() if name not in without
+        }
+
+    gone, new = traits(base, head), traits(head, earlier)
+    least_change = SCALES[request.resource].least_change
+    return renames.match_renames(gone, new, base.keys() & head.keys(), least_change) if gone and new else {}
+
+
+def _median_cost(runs: Sequence[Values]) -> dict[ItemName, float]:
+    gathered: dict[ItemName, list[float]] = {}
+    for values in runs:
+        for name, value in values.items():
+            gathered.setdefault(name, []).append(value)
+    return {name: median(found) for name, found in gathered.items()}
+
+
+def _with_new_names(history: RunHistory, renamed: Mapping[ItemName, ItemName]) -> RunHistory:
+    """Return the history, in which each renamed test has the name that it has in the head."""
+    if not renamed:
+        return history
+    new_names = {old: new for new, old in renamed.items()}
+
+    def translated(values: Values) -> Values:
+        return {new_names.get(name, name): value for name, value in values.items()}
+
+    return replace(
+        history,
+        history=[translated(values) for values in history.history],
+        between=None if history.between is None else {**translated(history.between), **history.between},
+        after=None if history.after is None else {**translated(history.after), **history.after},
+    )
 
 
 def _why_no_history(base: Side | None, context_h: str, contexts: _Contexts) -> str:
@@ -295,13 +399,15 @@ def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: 
     )
 
 
-def _least_values(
-    run: BaselineRun, by_session: Mapping[str, Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]
-) -> dict[ItemName, float]:
-    """Return the least value of each test in the sessions of a run."""
+def _least(sessions: Iterable[Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]) -> dict[ItemName, float]:
+    """Return the least value of each test in some sessions."""
     least: dict[ItemName, float] = {}
-    for session_h in run.hashes:
-        for ident, value in by_session.get(session_h, {}).items():
+    for found in sessions:
+        for ident, value in found.items():
             name = names[ident]
             least[name] = min(value, least.get(name, value))
     return least
+
+
+def _item_name(row: Record) -> ItemName:
+    return row["item_path"], row["item"], row["item_variant"], row["kind"]

@@ -15,12 +15,12 @@ from smartmob.metrics.verdict.verdicts import context_difference
 
 
 class SeriesPoint(msgspec.Struct, frozen=True):
-    """One execution of a test; `scm_ref` is null while its session is not known."""
+    """One execution of a test; `scm_ref` is null while its session is not known, a measure if it was not measured."""
 
     session_h: str
     context_h: str
     started_at: datetime
-    total_time: float
+    total_time: float | None
     user_time: float | None
     kernel_time: float | None
     cpu_usage: float | None
