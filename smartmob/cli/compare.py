@@ -21,10 +21,10 @@ ALARMS = ("regression", "suspect", "shift", "gone", "unfit")
 _WRONG_NAME_STATUS = (400, 404)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 _FORMATS = ("table", "json", "markdown", "junit")
-_RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
 
 
-def _share(_: click.Context, __: click.Parameter, text: str) -> float:
+def share(_: click.Context, __: click.Parameter, text: str) -> float:
     """Return a share that was written as `5%` or `0.05`."""
     match = _SHARE.fullmatch(text.strip())
     if match is None:
@@ -44,7 +44,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.command("compare")
 @click.argument("base", default="latest~1")
 @click.argument("head", default="latest")
-@click.option("--resource", type=click.Choice(_RESOURCES), default="total_time", show_default=True,
+@click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
               help="The resource to compare.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_alarms,
               help="End with 1 on: regression, suspect (or a regression), shift (a slower or faster machine), gone (a "
@@ -53,7 +53,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all", "everything", is_flag=True, help="Also show the tests that are only noise in the table.")
-@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=_share,
+@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option(
     "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),

@@ -15,7 +15,7 @@ import click
 import orjson
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import output_files, printing, result_files
+from smartmob.cli import output_files, printing, result_files, trend_list
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
@@ -35,6 +35,7 @@ def command() -> None:
     """Results of test suites: list, show, import, export."""
 
 
+command.add_command(trend_list.command)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

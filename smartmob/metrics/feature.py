@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.metrics.events import MetricsStored
@@ -15,8 +16,11 @@ from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict.baseline_runs import BaselineRuns
+from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.comparison_service import ComparisonService
 from smartmob.metrics.verdict.host_load import HostLoadSource
+from smartmob.metrics.verdict.trend_service import TrendService
 
 
 def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[MetricsService]:
@@ -26,12 +30,14 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Metr
     live = dependencies.writer("metrics", writer.commit, MetricsStored)
     window = timedelta(seconds=settings.run_window)
     runs = RunFinder(reader, window)
-    comparisons = ComparisonService(HistoryReader(dependencies.database), runs, window, host_load)
+    histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
+    comparisons = ComparisonService(histories, runs, window, host_load, cache)
     service = MetricsService(
         ingest=IngestService(writer, live, dependencies.bus, comparisons),
         queries=QueryService(reader, settings.page_size),
         runs=runs,
         comparisons=comparisons,
+        trends=TrendService(histories, BaselineRuns(histories, window), cache),
         maintenance=MaintenanceService(writer, settings),
     )
     work = {"metrics-maintenance": service.maintenance.run}

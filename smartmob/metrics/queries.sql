@@ -226,6 +226,14 @@ SELECT other.h FROM test_contexts AS c JOIN test_contexts AS other ON (
 )
 WHERE c.h = $1;
 
+-- name: latest_contexts
+-- The contexts of the latest sessions, the latest first.
+SELECT l.context_h AS h, max(s.started_at) AS last
+FROM (
+    SELECT session_h, started_at FROM test_sessions WHERE started_at >= $1 ORDER BY started_at DESC LIMIT $2
+) AS s JOIN test_session_contexts AS l ON l.session_h = s.session_h
+GROUP BY l.context_h ORDER BY last DESC, h;
+
 -- name: sessions_in_contexts
 SELECT DISTINCT s.started_at, s.session_h, s.run_tag, s.run_key, s.scm_ref, s.tags ->> 'pipeline_branch' AS branch
 FROM test_session_contexts AS l JOIN test_sessions AS s ON s.session_h = l.session_h

@@ -73,6 +73,12 @@ class HistoryReader:
         rows = await self._database.fetch(self._sql["contexts_of_environment"], h)
         return [row["h"] for row in rows] or [h]
 
+    async def latest_contexts(self, since: datetime, sessions: int) -> list[Context]:
+        """Return the stored contexts of the latest sessions since a time, the latest first."""
+        rows = await self._database.fetch(self._sql["latest_contexts"], since, sessions)
+        known = await self.contexts([row["h"] for row in rows])
+        return [known[row["h"]] for row in rows if row["h"] in known]
+
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     async def sessions(self, contexts: Sequence[str], hashes: Sequence[str]) -> list[PastSession]:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.db.database import Record
@@ -69,16 +70,24 @@ class _EnvironmentResult:
 
 
 class ComparisonService:
-    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines."""
+    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines.
+
+    `cache` may be shared with other services whose answers new data changes.
+    """
 
     def __init__(
-        self, reader: HistoryReader, runs: RunFinder, window: timedelta, host_load: HostLoadSource | None = None
+        self,
+        reader: HistoryReader,
+        runs: RunFinder,
+        window: timedelta,
+        host_load: HostLoadSource | None = None,
+        cache: VerdictCache[Any] | None = None,
     ) -> None:
         self._reader = reader
         self._references = ReferenceResolver(reader, runs)
         self._baseline_runs = BaselineRuns(reader, window)
         self._slots = asyncio.Semaphore(_COMPARISONS_AT_ONCE)
-        self._cache: VerdictCache[Comparison] = VerdictCache()
+        self._cache: VerdictCache[Any] = VerdictCache() if cache is None else cache
         self.host_load = host_load
 
     async def compare(self, request: ComparisonRequest) -> Comparison:
@@ -93,7 +102,8 @@ class ComparisonService:
         """Return what changed in a run against all runs before it, without noise, from the cache. Raises NotFound."""
         head = await self._references.run(ident)
         key = (head.id, resource)
-        if (cached := self._cache.get(key, clock.epoch())) is not None:
+        cached: Comparison | None = self._cache.get(key, clock.epoch())
+        if cached is not None:
             return cached
         with self._cache.track_changes() as changed:
             request = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)

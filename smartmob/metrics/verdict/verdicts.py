@@ -32,7 +32,8 @@ Alarm = Literal["regression", "suspect", "shift", "gone", "unfit"]
 Resource = Literal["total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage"]
 Effect = Annotated[float, msgspec.Meta(ge=0, le=100)]
 LeastChange = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+MAX_NAME_CHARACTERS = 512
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 VERDICTS: tuple[Verdict, ...] = ("regression", "suspect", "unfit", "improvement", "gone", "new", "noise")
 """From the worst to those that need no attention."""
