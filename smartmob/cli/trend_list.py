@@ -14,7 +14,7 @@ from smartmob.cli.compare import RESOURCES, share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
-from smartmob.errors import InvalidInput
+from smartmob.errors import InvalidInput, SettingsError
 from smartmob.kernel.runtime import clock
 
 PATH = "/api/v1/trends"
@@ -130,17 +130,14 @@ def _change(row: Mapping[str, Any], unit: str) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """Return the time that --since names; raises InvalidInput. A time without a zone is one of this machine."""
-    if _DURATION.fullmatch(text):
-        # Whole minutes, so that a repeated command has the same request, whose answer the service keeps for a while.
-        now = clock.now().replace(second=0, microsecond=0)
-        try:
-            return now - timedelta(seconds=duration_seconds("--since", text))
-        except OverflowError:
-            return datetime(1970, 1, 1, tzinfo=UTC)
+    """Return the time that --since names; raises SettingsError. A time without a zone is one of this machine."""
     try:
+        if _DURATION.fullmatch(text):
+            # Whole minutes, so that a repeated command has the same request, whose answer the service keeps.
+            now = clock.now().replace(second=0, microsecond=0)
+            return now - timedelta(seconds=duration_seconds("--since", text))
         return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput(
+    except (ValueError, OverflowError, InvalidInput):
+        raise SettingsError(
             f"--since {text}: expected a date such as 2026-11-01, a time, or a duration such as 90d"
         ) from None

@@ -8,7 +8,7 @@ const MAX_ROWS = 200;
 export const itemLink = (path, variant, words, id) =>
   link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
 
-function value(found, unit) {
+export function value(found, unit) {
   if (found === null) return "–";
   return unit === "s" ? seconds(found) : `${number(found, 2)} ${unit}`;
 }
