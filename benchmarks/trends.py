@@ -13,9 +13,13 @@ import math
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
+from benchmarks.histories import Suite
 from benchmarks.report import table
+from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
 from smartmob.metrics.verdict.change_points import Changes, find_changes
+from smartmob.metrics.verdict.trends import MeasuredRun, Place, find_trends
 
 _NEAR = 2  # runs between a change and the step that counts as found
 _EFFECT = math.log1p(0.05)
@@ -83,6 +87,23 @@ def judge(found: Changes, change: str, runs: int) -> tuple[bool, bool]:
     return bool(hit) and all(hit), bool(wrong) or found.drift is not None
 
 
+def suite_false_alarms(suites: int, runs: int, tests: int = 300) -> tuple[int, int]:
+    """Return the false trends, and the series, in suites of `histories.Suite` in which nothing changes."""
+    false = 0
+    for seed in range(suites):
+        suite = Suite.of(seed, tests)
+        names: dict[str, ItemName] = {test.name: ("suite", test.name, test.name, "function") for test in suite.tests}
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        measured = [
+            MeasuredRun(start, str(run), "", {names[name]: value for name, value in suite.session().items()})
+            for run in range(runs)
+        ]
+        place = Place("c", "", "", {name: name[1] for name in names.values()})
+        found = find_trends(measured, place, SCALES["total_time"], Limits())
+        false += len({(trend.path, trend.item) for trend in found})
+    return false, suites * (tests + 1)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -107,6 +128,11 @@ def main() -> None:
     print(f"{asked.series} histories of {asked.runs} runs; changes are in units of the noise\n")
     head = ("noise", "size", "false", "step 2", "step 5", "last 5 runs, 5", "excursion, 5", "drift 5")
     print(table(head, rows))
+    began = time.perf_counter()
+    false, number = suite_false_alarms(4, asked.runs)
+    took = time.perf_counter() - began
+    print(f"\nSuites on machines that vary: {false} of {number} series with a false trend, {false / number:.2%}.")
+    print(f"{took / number * 1e3:.1f} ms for each series, with the simulation.")
     source = random.Random(0)
     histories = [history(source, _heavy, 0.05, asked.runs, "none", 0) for _ in range(200)]
     began = time.perf_counter()

@@ -18,6 +18,7 @@ All values are logarithms, as `Scale.to_log` makes them.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
@@ -178,9 +179,12 @@ class _Segmentation:
 
     def __init__(self, logs: Sequence[float], cut: Sequence[float], noise: float) -> None:
         self._logs = logs
-        self._sums = [0.0]
+        # Distances from the middle, so that sums of squares lose no digits.
+        centre = median(cut)
+        self._sums, self._squares = [0.0], [0.0]
         for log in cut:
-            self._sums.append(self._sums[-1] + log)
+            self._sums.append(self._sums[-1] + log - centre)
+            self._squares.append(self._squares[-1] + (log - centre) ** 2)
         self._least = (_THRESHOLD * noise) ** 2
         self._splits = self._candidates()
 
@@ -212,12 +216,21 @@ class _Segmentation:
 
     def _candidates(self) -> list[int]:
         """Return the indices at which the level may change, in their order."""
-        found = [_best_split(self._sums, start, end) for start, end in _seeded_intervals(len(self._logs))]
+        found = [
+            _best_split(self._sums, start, end)
+            for start, end in _seeded_intervals(len(self._logs))
+            if self._variation(start, end) > self._least
+        ]
         splits: list[int] = []
         for size, split, start, end in sorted(found, reverse=True):
             if size > self._least and not any(start < other < end for other in splits):
                 splits.append(split)
         return sorted(set(splits))
+
+    def _variation(self, start: int, end: int) -> float:
+        """Return the sum of squared distances from the mean of an interval: no split of it has a larger difference."""
+        total = self._sums[end] - self._sums[start]
+        return self._squares[end] - self._squares[start] - total * total / (end - start)
 
     def _placed(self, splits: Sequence[int]) -> list[int]:
         """Return the splits, each at the best place between its neighbours."""
@@ -269,14 +282,12 @@ def _drift(cut: Sequence[float], segmentation: _Segmentation, matters: Matters) 
     if len(cut) < _MIN_DRIFT_RUNS:
         return None
     points = _thinned(cut)
-    pairs = list(combinations(points, 2))
-    balance = sum((after[1] > before[1]) - (after[1] < before[1]) for before, after in pairs)
-    number = len(points)
+    balance, number = _balance([log for _, log in points]), len(points)
     variance = number * (number - 1) * (2 * number + 5) / 18
     p_value = _two_sided(max(abs(balance) - 1, 0) / math.sqrt(variance))
     if p_value > _MAX_DRIFT_P_VALUE:
         return None
-    slope = median([(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairs])
+    slope = median([(after[1] - before[1]) / (after[0] - before[0]) for before, after in combinations(points, 2)])
     start = median([log - slope * place for place, log in points])
     drift = Drift(start, start + slope * (len(cut) - 1), p_value)
     if not matters(drift.before, drift.after):
@@ -286,6 +297,18 @@ def _drift(cut: Sequence[float], segmentation: _Segmentation, matters: Matters) 
     from_line = sum(abs(log - start - slope * place) for place, log in enumerate(cut))
     allowance = 1 + _LEVEL_ALLOWANCE * max(len(steps) - 1, 0)
     return drift if from_line < allowance * _distance_from_steps(cut, steps) else None
+
+
+def _balance(logs: Sequence[float]) -> int:
+    """Return the number of pairs in which the later value is larger, less those in which it is smaller."""
+    earlier: list[float] = []
+    balance = 0
+    for log in logs:
+        smaller = bisect_left(earlier, log)
+        larger = len(earlier) - bisect_right(earlier, log, lo=smaller)
+        balance += smaller - larger
+        insort(earlier, log)
+    return balance
 
 
 def _thinned(cut: Sequence[float]) -> list[tuple[float, float]]:
