@@ -24,7 +24,7 @@ MAX_RUNS = 200
 
 _MAX_PLACES = 20  # those that measured last
 _MAX_VALUES = 400_000  # values of tests that are read for one machine: some tens of MB
-_VALUES_AT_ONCE = 20_000  # that one query reads, so that its answer does not hold up the event loop
+_VALUES_AT_ONCE = 5_000  # that one query reads, so that its answer takes the event loop some 10 ms
 _MAX_SESSIONS = 5_000  # latest sessions among which machines are looked for
 _CACHE_SECONDS = 20.0
 _SEARCHES_AT_ONCE = 1  # each keeps a thread busy
