@@ -15,14 +15,16 @@ from smartmob.errors import RemoteError, SettingsError
 
 PATH = "/api/v1/compare"
 _COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "improvement": "green"}
-_FAILS = {"regression": ("regression",), "suspect": ("regression", "suspect")}
+ALARMS = ("regression", "suspect", "shift", "gone", "unfit")
+"""The words of --fail-on."""
+
 _WRONG_NAME_STATUS = (400, 404)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 _FORMATS = ("table", "json", "markdown", "junit")
-_RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
 
 
-def _share(_: click.Context, __: click.Parameter, text: str) -> float:
+def share(_: click.Context, __: click.Parameter, text: str) -> float:
     """Return a share that was written as `5%` or `0.05`."""
     match = _SHARE.fullmatch(text.strip())
     if match is None:
@@ -30,17 +32,28 @@ def _share(_: click.Context, __: click.Parameter, text: str) -> float:
     return float(match[1]) * (0.01 if match[2] else 1.0)
 
 
+def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+    """Return the words of --fail-on, which may be repeated or separated by commas."""
+    words = [word.strip() for text in texts for word in text.split(",")]
+    for word in words:
+        if word not in ALARMS:
+            raise click.BadParameter(f"{word!r} is not one of {', '.join(ALARMS)}")
+    return words
+
+
 @click.command("compare")
 @click.argument("base", default="latest~1")
 @click.argument("head", default="latest")
-@click.option("--resource", type=click.Choice(_RESOURCES), default="total_time", show_default=True,
+@click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
               help="The resource to compare.")  # fmt: skip
-@click.option("--fail-on", type=click.Choice(tuple(_FAILS)), help="End with 1 if there is one; suspect means either.")
+@click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_alarms,
+              help="End with 1 on: regression, suspect (or a regression), shift (a slower or faster machine), gone (a "
+              "missing test), unfit (a test that cannot be judged). Repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all", "everything", is_flag=True, help="Also show the tests that are only noise in the table.")
-@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=_share,
+@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option(
     "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
@@ -53,7 +66,7 @@ async def command(
     base: str,
     head: str,
     resource: str,
-    fail_on: str | None,
+    fail_on: list[str],
     form: str,
     as_json: bool,
     everything: bool,
@@ -65,7 +78,8 @@ async def command(
 
     BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
     before it says which. `latest` is the newest run and `latest~1` the one before. A test must be slower in two
-    sessions in a row to be a regression; before that it is suspect.
+    sessions in a row to be a regression; before that it is suspect. It ends with 0, with 1 if --fail-on applies, with 2
+    if a name or an option is wrong, and with 3 if the server does not answer.
     """
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
@@ -78,22 +92,25 @@ async def command(
         if error.status in _WRONG_NAME_STATUS:
             raise SettingsError(str(error)) from None
         raise
+    failed = [word for word in ALARMS if word in fail_on and word in found["alarms"]]
     if as_json or form == "json":
         printing.print_json(found)
     elif form == "markdown":
-        click.echo(verdict_formats.markdown(found), nl=False)
+        click.echo(verdict_formats.markdown(found, failed), nl=False)
     elif form == "junit":
-        click.echo(verdict_formats.junit(found), nl=False)
+        click.echo(verdict_formats.junit(found, failed), nl=False)
     else:
         print_comparison(found, everything=everything)
-    return int(any(found["counts"][verdict] for verdict in _FAILS.get(fail_on or "", ())))
+    if failed:
+        printing.say(f"--fail-on: {', '.join(failed)}")
+    return int(bool(failed))
 
 
 def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     """Print the verdict, the tests that are not only noise, and notes on the load of the machine."""
     colour = _COLOURS.get(found["verdict"], "bold")
     lines = [printing.plain(f"{found['verdict']}: {found['explanation']}", colour)]
-    rows = [row for row in found["items"] if everything or row["verdict"] != "noise"]
+    rows = [row for row in found["items"] if everything or verdict_formats.is_notable(row)]
     if rows and not verdict_formats.is_repetition(rows):
         printing.print_table(
             verdict_formats.title(found),
@@ -103,8 +120,8 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     else:
         lines.insert(0, printing.plain(verdict_formats.title(found), "bold"))
     lines += [printing.plain(note) for note in verdict_formats.notes(found)]
-    hidden = found["counts"]["noise"]
-    if hidden and not everything:
+    hidden = found["counts"]["noise"] - sum(1 for row in rows if row["verdict"] == "noise")
+    if hidden > 0 and not everything:
         lines.append(printing.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
     printing.print_lines(lines)
 
@@ -113,6 +130,6 @@ def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:
     values = (verdict_formats.value(row[name], unit) for name in ("base", "head", "level"))
     return (
         printing.plain(row["verdict"], _COLOURS.get(row["verdict"], "")),
-        *(verdict_formats.test_name(row), *values, verdict_formats.change(row), verdict_formats.noise(row)),
+        *(verdict_formats.test_name(row), *values, verdict_formats.change(row, unit), verdict_formats.noise(row)),
         cast(str, row["reason"]),
     )

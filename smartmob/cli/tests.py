@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from smartmob.cli import change_results, export_results, import_results, printing
+from smartmob.cli import change_results, export_results, import_results, printing, trend_list
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.cli.stored_runs import API, find_run
 from smartmob.client.http import RestClient
@@ -21,7 +21,13 @@ def command() -> None:
     """Results of test suites: list, show, import, export, change, remove."""
 
 
-for _part in (import_results.command, export_results.command, change_results.remove, change_results.retag):
+for _part in (
+    import_results.command,
+    export_results.command,
+    change_results.remove,
+    change_results.retag,
+    trend_list.command,
+):
     command.add_command(_part)
 
 

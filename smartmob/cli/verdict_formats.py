@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -72,11 +72,19 @@ def value(number: float | None, unit: str) -> str:
     return f"{number:.0%}" if unit == "cores" else printing.seconds(number)
 
 
-def change(row: Row) -> str:
-    """Return the change of a test, corrected by the shift of all tests."""
+def is_notable(row: Row) -> bool:
+    """Return whether a row is shown: a test that was renamed, or is not only noise."""
+    return row["verdict"] != "noise" or row["renamed_from"] is not None
+
+
+def change(row: Row, unit: str) -> str:
+    """Return the change of a test, corrected by the shift of all tests; from a value of zero it is a difference."""
     ratio = row["corrected_ratio"]
     if ratio is None:
-        return printing.NOTHING
+        if row["head"] is None or row["level"] is None:
+            return printing.NOTHING
+        difference = row["head"] - row["level"]
+        return f"{'+' if difference >= 0 else '-'}{value(abs(difference), unit)}"
     return f"x{ratio:.2f}" if ratio >= 2 else f"{ratio - 1:+.1%}"
 
 
@@ -88,15 +96,21 @@ def noise(row: Row) -> str:
 # -- Markdown -----------------------------------------------------------------------------------------------------
 
 
-def markdown(found: Row) -> str:
-    """Return a comparison as a comment on a pull request: the verdict, the tests to look at, the rest folded up."""
+def markdown(found: Row, failed: Sequence[str] = ()) -> str:
+    """Return a comparison as a comment on a pull request: the verdict, the tests to look at, the rest folded up.
+
+    `failed` are the words of `--fail-on` that apply.
+    """
+    worst_verdicts = (*_WORST, *(word for word in failed if word == "gone"))
     parts = [
         f"### {_MARKS.get(found['verdict'], '')} {_escaped(found['verdict'].capitalize())}: "
         f"{_escaped(found['explanation'])}",
         f"{_escaped(title(found))}: {_counts(found['counts'])}.",
     ]
-    worst = [row for row in found["items"] if row["verdict"] in _WORST]
-    rest = [row for row in found["items"] if row["verdict"] not in (*_WORST, "noise")]
+    if failed:
+        parts.append(f"**Failed** on: {_escaped(', '.join(failed))}.")
+    worst = [row for row in found["items"] if row["verdict"] in worst_verdicts]
+    rest = [row for row in found["items"] if row["verdict"] not in worst_verdicts and is_notable(row)]
     if is_repetition(worst):
         worst = []
     if worst:
@@ -121,7 +135,13 @@ def _table(rows: Iterable[Row], unit: str) -> str:
     for row in rows:
         cells = (
             *(_MARKS.get(row["verdict"]) or _escaped(row["verdict"]), _escaped(test_name(row))),
-            *(value(row["base"], unit), value(row["head"], unit), change(row), noise(row), _escaped(row["reason"])),
+            *(
+                value(row["base"], unit),
+                value(row["head"], unit),
+                change(row, unit),
+                noise(row),
+                _escaped(row["reason"]),
+            ),
         )
         lines.append(_line(cells))
     return "\n".join(lines)
@@ -144,42 +164,68 @@ def _escaped(text: str) -> str:
 # -- JUnit --------------------------------------------------------------------------------------------------------
 
 
-def junit(found: Row) -> str:
-    """Return a comparison as JUnit XML: a test is a case, a regression a failure, an unfit test is skipped."""
-    judged = [row for row in found["items"] if row["verdict"] != "gone"]
+_MACHINE_CASE = ("smartmob.compare", "machine")
+"""The class and the name of the case that tells of a shift of all tests."""
+
+
+def junit(found: Row, failed: Sequence[str] = ()) -> str:
+    """Return a comparison as JUnit XML: a test is a case, a regression a failure, an unfit test is skipped.
+
+    Each word of `--fail-on` that applies is `failed`: its rows are failures too, so that a report that only counts
+    failures agrees with the exit code. A `shift` that is failed adds a case for the machine.
+    """
+    failing = {"regression", *(word for word in failed if word != "shift")}
+    rows = [row for row in found["items"] if row["verdict"] != "gone" or "gone" in failing]
+    failures = sum(row["verdict"] in failing for row in rows)
+    nothing_judged = "unfit" in failing and not found["counts"]["unfit"]
+    machine = [word for word in ("shift", "unfit") if word in failed and (word == "shift" or nothing_judged)]
     suite = ElementTree.Element(
         "testsuite",
         name=_xml(title(found)),
-        tests=str(len(judged)),
-        failures=str(sum(row["verdict"] == "regression" for row in judged)),
+        tests=str(len(rows) + len(machine)),
+        failures=str(failures + len(machine)),
         errors="0",
-        skipped=str(sum(row["verdict"] == "unfit" for row in judged)),
+        skipped=str(sum(row["verdict"] == "unfit" for row in rows) if "unfit" not in failing else 0),
     )
     properties = ElementTree.SubElement(suite, "properties")
-    for name, text in (("verdict", found["verdict"]), ("explanation", found["explanation"])):
+    counts = [(name, str(number)) for name, number in found["counts"].items()]
+    said = [("verdict", found["verdict"]), ("explanation", found["explanation"]), *counts]
+    for name, text in (*said, ("renamed", str(found["renamed"])), ("alarms", " ".join(found["alarms"]))):
         ElementTree.SubElement(properties, "property", name=name, value=_xml(text))
-    for row in judged:
-        seconds = row["head"] if found["unit"] == "s" else 0.0
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=_xml(row["path"]),
-            name=_xml(row["variant"] or row["item"]),
-            time=f"{max(seconds, 0.0):.6f}",
-        )
-        message = f"{change(row)} against the usual {value(row['level'], found['unit'])}, {row['reason']}"
-        if row["verdict"] == "regression":
-            failure = ElementTree.SubElement(case, "failure", message=_xml(message), type="regression")
-            failure.text = _xml(f"{value(row['base'], found['unit'])} became {value(row['head'], found['unit'])}")
-        elif row["verdict"] == "unfit":
-            ElementTree.SubElement(case, "skipped", message=_xml(row["reason"]))
-        elif row["verdict"] != "noise":
-            ElementTree.SubElement(case, "system-out").text = _xml(f"{row['verdict']}: {message}")
-    ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(notes(found)))
+    for word in machine:
+        case = ElementTree.SubElement(suite, "testcase", classname=_MACHINE_CASE[0], name=_MACHINE_CASE[1], time="0")
+        ElementTree.SubElement(case, "failure", message=_xml(found["explanation"]), type=word)
+    for row in rows:
+        _junit_case(suite, row, found["unit"], failing)
+    gone = [f"gone: {test_name(row)}" for row in found["items"] if row["verdict"] == "gone"][:_MAX_FOLDED_ROWS]
+    ElementTree.SubElement(suite, "system-out").text = _xml("\n".join([*notes(found), *gone]))
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _junit_case(suite: ElementTree.Element, row: Row, unit: str, failing: Container[str]) -> None:
+    """Add the case of a test; `failing` are the verdicts that are failures."""
+    seconds = (row["head"] or 0.0) if unit == "s" else 0.0
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=_xml(row["path"]),
+        name=_xml(row["variant"] or row["item"]),
+        time=f"{max(seconds, 0.0):.6f}",
+    )
+    if row["level"] is None:
+        message = row["reason"]
+    else:
+        message = f"{change(row, unit)} against the usual {value(row['level'], unit)}, {row['reason']}"
+    if row["verdict"] in failing:
+        failure = ElementTree.SubElement(case, "failure", message=_xml(message), type=row["verdict"])
+        failure.text = _xml(f"{value(row['base'], unit)} became {value(row['head'], unit)}")
+    elif row["verdict"] == "unfit":
+        ElementTree.SubElement(case, "skipped", message=_xml(row["reason"]))
+    elif is_notable(row):
+        ElementTree.SubElement(case, "system-out").text = _xml(f"{row['verdict']}: {message}")
 
 
 def _xml(text: str) -> str:

@@ -223,7 +223,11 @@ class RestClient:
         if not path.startswith("/"):
             # The server sent this link; appended to the host it could name another host.
             raise RemoteError(f"the server names {path[:200]!r}, which is not a path")
-        return URL(self.url + path, encoded=True).update_query({key: str(value) for key, value in query.items()})
+        # A list repeats its key.
+        given = {
+            key: [str(one) for one in value] if isinstance(value, list) else str(value) for key, value in query.items()
+        }
+        return URL(self.url + path, encoded=True).update_query(given)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

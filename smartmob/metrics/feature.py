@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.metrics.events import MetricsStored
@@ -18,9 +18,13 @@ from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict.baseline_runs import BaselineRuns
+from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.host_load import HostLoadSource
 from smartmob.metrics.verdict.place import Level, PlaceRules
+from smartmob.metrics.verdict.trend_service import TrendService
 
 
 def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: HostFinder) -> Feature[MetricsService]:
@@ -36,7 +40,9 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
         settings.shared_names,
     )
     runs = RunFinder(reader, window, rules)
-    comparisons = ComparisonService(HistoryReader(dependencies.database), runs, window, rules, host_load)
+    histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
+    environments = EnvironmentFinder(histories, rules)
+    comparisons = ComparisonService(histories, runs, window, environments, host_load, cache)
     service = MetricsService(
         ingest=IngestService(
             writer, live, dependencies.bus, comparisons, SenderClock(settings.max_clock_ahead), host_finder
@@ -44,6 +50,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
         queries=QueryService(reader, settings.page_size),
         runs=runs,
         comparisons=comparisons,
+        trends=TrendService(histories, environments, BaselineRuns(histories, window), cache),
         maintenance=MaintenanceService(writer, settings),
     )
     work = {"metrics-maintenance": service.maintenance.run}

@@ -245,6 +245,9 @@ FROM (
 ) AS c
 GROUP BY cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info;
 
+-- name: latest_sessions
+SELECT session_h FROM test_sessions WHERE started_at >= $1 ORDER BY started_at DESC LIMIT $2;
+
 -- name: sessions_in_environment
 SELECT DISTINCT s.started_at, s.session_h, s.run_tag, s.run_key, s.scm_ref, s.tags ->> 'pipeline_branch' AS branch
 FROM test_session_contexts AS l JOIN test_sessions AS s ON s.session_h = l.session_h
@@ -269,6 +272,10 @@ FROM (
 ) AS m
 GROUP BY m.session_h;
 
+-- name: items_without_value
+SELECT DISTINCT item_id FROM test_metrics
+WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[]) AND {measure} IS NULL;
+
 -- name: suite_loads
 SELECT
     session_h, min(started_at) AS started_at,
@@ -282,7 +289,7 @@ FROM test_metrics WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::te
 GROUP BY session_h;
 
 -- name: select_items
-SELECT item_id, item_path, item, item_variant, kind FROM test_items;
+SELECT item_id, item_path, item, item_variant, kind, item_fs_loc FROM test_items;
 
 -- name: select_series
 SELECT

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.commands import run
 from tests.cli.conftest import Command
-from tests.metrics.suites import describe, send
+from tests.metrics.suites import TESTS, describe, send
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -59,6 +59,8 @@ async def test_defaults(compare: Any) -> None:
         (("run:s08", "run:s09", "--fail-on", "suspect"), 0),
         (("run:s09", "run:s11", "--fail-on", "regression", "--min-effect", "200%"), 0),
         (("run:s09", "run:s11", "--fail-on", "regression", "--min-seconds", "0.5"), 0),
+        (("run:s09", "run:s11", "--fail-on", "shift,gone", "--fail-on", "unfit"), 0),
+        (("run:s09", "run:s11", "--fail-on", "gone,regression"), 1),
         (("run:s09", "nothing"), 2),
         (("run:s09", "s"), 2),
         (("run:s09", "run:s11", "--min-effect", "much"), 2),
@@ -68,6 +70,22 @@ async def test_defaults(compare: Any) -> None:
 async def test_exit_codes(compare: Any, arguments: tuple[str, ...], code: int) -> None:
     """1 when there is what it should fail on, 2 for what makes no sense."""
     assert (await compare(*arguments))[0] == code
+
+
+async def test_gone_tests_and_a_shift_can_fail(compare: Any, client: Any) -> None:
+    """A run with one test of eight, then one on a slower machine, then a word that is not known."""
+    await send(client, "s12", 12, {}, tests=["test_0"])
+    assert (await compare("run:s09", "run:s12"))[0] == 0
+    code, output, errors = await compare("run:s09", "run:s12", "--fail-on", "gone")
+    assert (code, errors.strip()) == (1, "--fail-on: gone")
+    assert "gone: More tests are gone than were judged (1). 7 tests are gone." in output
+    await send(client, "s13", 13, dict.fromkeys(TESTS, 0.15))
+    code, output, _ = await compare("run:s09", "run:s13", "--fail-on", "shift", "--format", "junit")
+    assert code == 1
+    assert ElementTree.fromstring(output.encode())[0].get("failures") == "1"
+    code, _, errors = await compare("run:s09", "run:s13", "--fail-on", "regression,luck")
+    assert code == 2
+    assert "'luck' is not one of regression, suspect, shift, gone, unfit" in errors
 
 
 async def test_no_service() -> None:

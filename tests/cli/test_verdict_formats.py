@@ -18,6 +18,7 @@ def _row(verdict: str, item: str = "test_a", **changes: Any) -> dict[str, Any]:
         **{"verdict": verdict, "path": "tests/test_a.py", "item": item, "variant": item, "kind": "function"},
         **{"base": 0.1, "head": 0.25, "level": 0.1, "ratio": 2.5, "corrected_ratio": 2.5, "mad": 0.02},
         **{"reason": f"because of {item}", "sessions": 9, "confidence": "normal", "context_h": "c", "item_id": "i"},
+        "renamed_from": None,
     } | changes
 
 
@@ -31,6 +32,7 @@ def _found(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         **{"base": SIDE, "head": SIDE | {"kind": "run"}, "resource": "total_time", "unit": "s"},
         **{"verdict": rows[0]["verdict"], "explanation": "1 test became slower.", "shift": SHIFT},
         **{"counts": {verdict: counts.get(verdict, 0) for verdict in verdicts}, "items": list(rows)},
+        **{"renamed": 0, "alarms": []},
         "contexts": [{"machine_node": "rack7", "python_info": "3.11 (main)", "shift": SHIFT, "host": host}],
     } | changes
 
@@ -56,6 +58,12 @@ class TestMarkdown:
         """Without anything to look at there is no table."""
         text = formats.markdown(_found(_row("noise")))
         assert "|" not in text
+        assert "details" not in text
+
+    def test_failed_words_are_named(self) -> None:
+        """The words of --fail-on that apply are named, and gone tests stand in the first table then."""
+        text = formats.markdown(_found(_row("gone", head=None, level=None, corrected_ratio=None)), ("gone", "shift"))
+        assert "**Failed** on: gone, shift." in text
         assert "details" not in text
 
     def test_names_are_literal_in_markdown(self) -> None:
@@ -111,7 +119,26 @@ class TestJunit:
         assert cases["c"][0].text is not None
         assert cases["c"][0].text.startswith("suspect: ")
         assert cases["test_a"].get("time") == "0.250000"
-        assert suite[-1].text == "The machine was slower.\nThe processors were busy."
+        assert suite[-1].text == "The machine was slower.\nThe processors were busy.\ngone: tests/test_a.py::e"
+
+    def test_failed_words_are_failures(self) -> None:
+        """Rows and machines that --fail-on names are failures, so that the report agrees with the exit code."""
+        rows = (_row("noise"), _row("unfit", "b", level=None), _row("gone", "c", head=None, level=None))
+        suite = ElementTree.fromstring(formats.junit(_found(*rows), ("shift", "gone", "unfit")).encode())[0]
+        failures = {case.get("name"): case[0].get("type") for case in suite.iter("testcase") if len(case)}
+        assert failures == {"machine": "shift", "b": "unfit", "c": "gone"}
+        assert [suite.get(name) for name in ("tests", "failures", "skipped")] == ["4", "3", "0"]
+        nothing = formats.junit(_found(_row("new"), verdict="unfit"), ("unfit",))
+        assert ElementTree.fromstring(nothing.encode())[0].get("failures") == "1"
+
+    def test_a_renamed_test_is_told(self) -> None:
+        """A renamed test has its old name in the case, and in the table of Markdown, though it is noise."""
+        row = _row("noise", renamed_from="tests/old.py::test_a", reason="renamed from tests/old.py::test_a; usual")
+        suite = ElementTree.fromstring(formats.junit(_found(row)).encode())[0]
+        case = next(suite.iter("testcase"))
+        assert case[0].text is not None
+        assert "renamed from tests/old.py::test_a" in case[0].text
+        assert "renamed from tests/old.py::test" in formats.markdown(_found(row)).replace("\\_", "_")
 
     def test_no_terminal_obeys_it(self) -> None:
         """Eight-bit controls and marks of direction, which XML can hold, are replaced."""
@@ -129,8 +156,9 @@ def test_values() -> None:
     """Each in its unit."""
     assert [formats.value(0.5, unit) for unit in ("s", "MB", "cores")] == ["500.0 ms", "0.5 MB", "50%"]
     assert formats.value(None, "s") == "-"
-    assert formats.change(_row("noise", corrected_ratio=0.9)) == "-10.0%"
-    assert formats.change(_row("noise", corrected_ratio=None)) == "-"
+    assert formats.change(_row("noise", corrected_ratio=0.9), "s") == "-10.0%"
+    assert formats.change(_row("new", corrected_ratio=None, level=None), "s") == "-"
+    assert formats.change(_row("regression", corrected_ratio=None, level=0.0), "s") == "+250.0 ms"
 
 
 def test_several_machines() -> None:

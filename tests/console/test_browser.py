@@ -16,7 +16,7 @@ from smartmob.app import build
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.console.conftest import Look
-from tests.console.labs import deploy, fill, measure, report
+from tests.console.labs import SLOW, deploy, fill, measure, report
 from tests.processes.archives import make_archive
 from tests.serving import ServiceServer
 from tests.turrets.runs import ask
@@ -190,6 +190,24 @@ async def test_output_has_no_duplicates_after_a_reconnect(client: Any, look: Loo
     await expect(output.locator(".c1")).to_have_count(2)
     assert len(connections) == 2
     assert (await output.inner_text()).count("[smartmob] started") == 2
+
+
+async def test_a_change_of_the_level_is_shown(client: Any, look: Look) -> None:
+    """The page of tests lists a test whose level changed, and its page draws the change with the commit."""
+    await measure(client, runs=20, slower=8)
+    watched = await look(client)
+    page = await watched.goto("/console/tests")
+    row = page.locator("#trends tbody tr")
+    await expect(row).to_have_count(1)
+    for text in ("12commit", SLOW, "slower", "2.00"):
+        await expect(row).to_contain_text(text)
+    await _inspect(page, "trends", "1280-light")
+    await row.get_by_role("link", name=SLOW).click()
+    await expect(page.locator("#trends tbody tr")).to_have_count(1)
+    await expect(page.locator("#chart .annotation-text")).to_contain_text("12commit")
+    await expect(page.locator("#chart .shapelayer path")).to_have_count(2)
+    assert await page.locator("#problems").inner_text() == ""
+    await _inspect(page, "change-point", "1280-light")
 
 
 async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,19 +21,23 @@ async def send(
     start: datetime = BASE,
     context_h: str = "c" * 32,
     tags: Mapping[str, str] | None = None,
+    tests: Sequence[str] = TESTS,
     **changes: Any,
 ) -> None:
-    """Store a session that began `hour` hours after `start`: 8 tests of 100 ms, except those in `times` (seconds)."""
+    """Store a session that began `hour` hours after `start`: 8 tests of 100 ms, except those in `times` (seconds).
+
+    A test is written as `item` or `path::item`.
+    """
     begun = start + timedelta(hours=hour)
     measures = changes.pop("measures", {})
     sent = session(
         name, run_date=begun.isoformat(), description=dict(tags or {}), **{"scm_ref": f"of-{name}", **changes}
     )
-    taken = dict.fromkeys(TESTS, 0.1) | dict(times or {})
+    taken = dict.fromkeys(tests, 0.1) | dict(times or {})
     # Real measures always vary; without any noise a tiny difference would be a change.
     rows = [
         metric(
-            **{"session_h": name, "context_h": context_h, "item": item, "item_variant": item, "kind": "function"},
+            **{"session_h": name, "context_h": context_h, "kind": "function", **_named(item)},
             **{"item_start_time": begun.isoformat(), "total_time": value * (1.0 + 0.01 * ((round(hour) + n) % 3))},
             **{"user_time": 0.0, "kernel_time": 0.0, "cpu_usage": 0.5, "mem_usage": 1.0, **measures},
         )
@@ -42,6 +46,12 @@ async def send(
     for path, document in (("/sessions/", sent), ("/metrics/", rows)):
         async with client.post(path, json=document) as response:
             assert response.status == 201, await response.text()
+
+
+def _named(test: str) -> dict[str, str]:
+    path, separator, item = test.rpartition("::")
+    names = {"item": item.partition("[")[0], "item_variant": item}
+    return names | ({"item_path": path, "item_fs_loc": f"{path}.py"} if separator else {})
 
 
 async def describe(client: Any, h: str = "c" * 32, **changes: Any) -> None:

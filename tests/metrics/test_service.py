@@ -24,6 +24,7 @@ from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.place import PlaceRules
 from smartmob.settings import Settings
 from tests.conftest import running
@@ -69,9 +70,9 @@ async def _feature(settings: Settings) -> AsyncIterator[Callable[[float | None],
         reader, writer = MetricsReader(database), MetricsWriter(database)
         live = GroupCommitWriter("metrics", database, writer.commit)
         window = timedelta(seconds=5)
-        comparisons = ComparisonService(
-            HistoryReader(database), RunFinder(reader, window, PlaceRules()), window, PlaceRules()
-        )
+        histories, rules = HistoryReader(database), PlaceRules()
+        environments = EnvironmentFinder(histories, rules)
+        comparisons = ComparisonService(histories, RunFinder(reader, window, rules), window, environments)
         return (
             IngestService(writer, live, EventBus(), comparisons, SenderClock(3600.0)),
             QueryService(reader, page_size=50),

@@ -4,9 +4,36 @@ import { fetchJson, showError } from "./api.js";
 import { COLOURS, draw, escapeHtml, themeColours, layout, onThemeChange } from "./charts.js";
 import { el, fill, link, number, percent, seconds, table, when } from "./dom.js";
 import { live } from "./live.js";
+import { change, commit, trendTable } from "./trends.js";
 
 const asked = new URLSearchParams(location.search);
 let found = { points: [], changes: [] };
+let trends = [];
+
+// A change of the level is a line at its first run, with the commit, and a line for each of both levels.
+function marks() {
+  const color = (trend) => (trend.direction === "more" ? "#d1456b" : "#2f9e6b");
+  const first = found.points[0]?.started_at, last = found.points.at(-1)?.started_at;
+  const shapes = trends.flatMap((trend) => {
+    const line = { width: 2, color: color(trend) };
+    if (trend.change === "drift") return [{ type: "line", x0: first, x1: last, y0: trend.before * 1000, y1: trend.after * 1000, line }];
+    const next = trends.filter((other) => other.context_h === trend.context_h && other.started_at > trend.started_at).map((other) => other.started_at).sort()[0] ?? last;
+    return [{ type: "line", x0: trend.started_at, x1: trend.started_at, yref: "paper", y0: 0, y1: 1, line: { ...line, dash: "dash" } },
+      { type: "line", x0: trend.started_at, x1: next, y0: trend.after * 1000, y1: trend.after * 1000, line }];
+  });
+  const annotations = trends.map((trend) => ({ x: trend.change === "drift" ? last : trend.started_at, yref: "paper", y: 0.02, yanchor: "bottom", xanchor: "right", showarrow: false,
+    text: escapeHtml(`${change(trend, "s")} ${trend.change === "drift" ? "drift" : commit(trend)}`), font: { size: 11, color: color(trend) } }));
+  return { shapes, annotations };
+}
+
+// Loads the changes of the level: by the id of the test, or else by its name.
+async function loadTrends() {
+  const id = asked.get("id"), name = `${asked.get("path") ?? ""}::${asked.get("variant") ?? ""}`;
+  const report = await fetchJson(`/api/v1/trends?limit=100&${id ? `item=${encodeURIComponent(id)}` : `name=${encodeURIComponent(name)}`}`);
+  trends = report.trends.filter((trend) => id || `${trend.path}::${trend.variant}` === name);
+  fill("trends", trendTable({ ...report, trends, found: trends.length }, ""));
+  if (trends.length) await chart();
+}
 
 async function chart() {
   const contexts = [...new Set(found.points.map((point) => point.context_h))];
@@ -16,8 +43,8 @@ async function chart() {
     return { type: "scatter", mode: "markers+lines", name: `context ${escapeHtml(context.slice(0, 8))}`, x: own.map((point) => point.started_at), y: own.map((point) => (point.total_time === null ? null : point.total_time * 1000)),
       marker: { size: 6, color }, line: { width: 1, color }, customdata: own.map((point) => escapeHtml(point.scm_ref?.slice(0, 12) || "–")), hovertemplate: "%{y:.3f} ms, commit %{customdata}" };
   }), layout({ xaxis: { type: "date" }, yaxis: { title: { text: "ms" }, rangemode: "tozero" }, hovermode: "closest",
-    shapes: found.changes.map((change) => ({ type: "line", x0: change.started_at, x1: change.started_at, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: themeColours().text } })),
-    annotations: found.changes.map((change) => ({ x: change.started_at, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false, text: escapeHtml(change.what.slice(0, 60)), font: { size: 11 } })) }));
+    shapes: [...marks().shapes, ...found.changes.map((place) => ({ type: "line", x0: place.started_at, x1: place.started_at, yref: "paper", y0: 0, y1: 1, line: { width: 1, dash: "dot", color: themeColours().text } }))],
+    annotations: [...marks().annotations, ...found.changes.map((place) => ({ x: place.started_at, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false, text: escapeHtml(place.what.slice(0, 60)), font: { size: 11 } }))] }));
 }
 
 // Loads the test by its id, which comparisons have, or else by its name.
@@ -41,5 +68,5 @@ async function show() {
 }
 
 onThemeChange(() => chart().catch(showError));
-show().catch(showError);
+show().then(loadTrends).catch(showError);
 live(() => {});

@@ -3,6 +3,7 @@
 import { runAction, fetchJson, showError } from "./api.js";
 import { el, emptyState, fill, link, number, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
+import { trendTable } from "./trends.js";
 import { comparison, itemLink } from "./verdicts.js";
 
 let next = null;
@@ -37,6 +38,9 @@ async function refresh() {
     show();
   } catch (error) { showError(error); }
 }
+
+// The whole history is searched, so this is loaded with the page, and not again with each new run.
+fetchJson("/api/v1/trends?limit=30").then((found) => fill("trends", trendTable(found, "")), showError);
 
 const find = document.getElementById("find-form");
 find.addEventListener("submit", (event) => {

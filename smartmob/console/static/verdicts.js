@@ -8,7 +8,7 @@ const MAX_ROWS = 200;
 export const itemLink = (path, variant, words, id) =>
   link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
 
-function value(found, unit) {
+export function value(found, unit) {
   if (found === null) return "–";
   return unit === "s" ? seconds(found) : `${number(found, 2)} ${unit}`;
 }
@@ -19,8 +19,8 @@ export function comparison(found) {
   const { shift, unit } = found;
   const machine = { steady: "good", slower: "warning", faster: "warning" }[shift.verdict] ?? "plain";
   const counts = Object.entries(found.counts).filter(([, count]) => count).map(([name, count]) => [badge(`${number(count)} ${name}`, level(name)), " "]);
-  const shown = found.items.filter((item) => item.verdict !== "noise");
-  const rest = found.items.filter((item) => item.verdict === "noise");
+  const shown = found.items.filter((item) => item.verdict !== "noise" || item.renamed_from);
+  const rest = found.items.filter((item) => item.verdict === "noise" && !item.renamed_from);
   return el("div", {},
     el("p", {}, state(found.verdict), ` ${found.explanation}`),
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
@@ -34,7 +34,7 @@ export function comparison(found) {
 function columns(unit) {
   return [
     { name: "Verdict", cell: (item) => state(item.verdict) },
-    { name: "Test", wide: true, cell: (item) => itemLink(item.path, item.variant, item.variant || item.path, item.item_id) },
+    { name: "Test", wide: true, cell: (item) => el("span", {}, itemLink(item.path, item.variant, item.variant || item.path, item.item_id), item.renamed_from ? el("span", { class: "quiet" }, ` was ${item.renamed_from}`) : null) },
     { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
     { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Corrected for the machine", right: true, cell: (item) => factor(item.corrected_ratio) },
     { name: "Reason", wide: true, cell: (item) => el("span", { title: item.reason }, item.reason.length > 160 ? `${item.reason.slice(0, 160)}…` : item.reason) },

@@ -18,7 +18,7 @@ from smartmob.metrics.routes.comparison_handlers import ComparisonHandlers
 from smartmob.metrics.routes.ingest_handlers import IngestHandlers
 from smartmob.metrics.routes.query_handlers import EXTRA_PREFIX, QueryHandlers
 from smartmob.metrics.service import MetricsService
-from smartmob.metrics.verdict import series, verdicts
+from smartmob.metrics.verdict import series, trends, verdicts
 
 _MAX_DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
@@ -42,7 +42,7 @@ def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     """Return the routes of the feature."""
     ingest = IngestHandlers(service.ingest, bodies)
     queries = QueryHandlers(service.queries, service.runs, bodies)
-    comparisons = ComparisonHandlers(service.comparisons)
+    comparisons = ComparisonHandlers(service.comparisons, service.trends)
     routes = (*_ingest(ingest), *_queries(queries), *_comparisons(comparisons))
     return RouteTable("metrics", routes, PREFIXES, EXTRA_PREFIX)
 
@@ -206,7 +206,9 @@ def _comparisons(h: ComparisonHandlers) -> list[Route]:
     executions = "The latest executions of a test by its id, oldest first, and where its context changed."
     no_side, comparison = "There is no such run, session or commit.", verdicts.Comparison
     query = verdicts.ComparisonRequest
+    changed = "The tests whose level changed over the history of each machine, by steps or by a drift."
     return [
+        _one("/trends", h.trends, "trends", changed, trends.TrendReport, trends.TrendRequest),
         _one("/compare", h.compare, "compare", compared, comparison, query, missing=no_side),
         _one(
             "/runs/{id}/verdict",

@@ -9,14 +9,16 @@ from smartmob.metrics.service.ingest import IngestService
 from smartmob.metrics.service.maintenance import MaintenanceService
 from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.trend_service import TrendService
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsService:
-    """The services of the feature: they store metrics, list them, find runs, compare runs, and maintain the tables."""
+    """The services of the feature: they store metrics, list them, find runs and trends, compare runs, and clean up."""
 
     ingest: IngestService
     queries: QueryService
     runs: RunFinder
     comparisons: ComparisonService
+    trends: TrendService
     maintenance: MaintenanceService

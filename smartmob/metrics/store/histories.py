@@ -113,6 +113,10 @@ class HistoryReader:
         rows = await self._database.fetch(self._sql["session_origins"], list(sessions))
         return {row["session_h"]: Origin(row["tag"], row["host"]) for row in rows}
 
+    async def latest_sessions(self, since: datetime, limit: int) -> list[str]:
+        """Return the hashes of the latest sessions since a time, the latest first."""
+        return [row["session_h"] for row in await self._database.fetch(self._sql["latest_sessions"], since, limit)]
+
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     async def sessions(self, selection: EnvironmentSelection, hashes: Sequence[str]) -> list[PastSession]:
@@ -153,6 +157,14 @@ class HistoryReader:
         text = self._sql["least_values"].format(measure=measure)
         rows = await self._database.fetch(text, list(sessions), list(contexts))
         return {row["session_h"]: dict(zip(row["items"], row["values"], strict=True)) for row in rows}
+
+    async def items_without_value(
+        self, measure: str, sessions: Sequence[str], contexts: Sequence[str]
+    ) -> list[uuid.UUID]:
+        """Return the ids of tests that sessions executed at least once without a value of a measure."""
+        assert measure in MEASURES
+        text = self._sql["items_without_value"].format(measure=measure)
+        return [row["item_id"] for row in await self._database.fetch(text, list(sessions), list(contexts))]
 
     async def items(self, ids: Sequence[uuid.UUID]) -> list[Record]:
         """Return the rows of tests by their ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from smartmob.metrics import model
@@ -18,6 +18,10 @@ MAX_HISTORY = 30
 _MAX_SIDE_RUNS = 10  # of a commit that ran more often, the latest
 _MAX_EARLIER_SESSIONS = 400  # enough for MAX_HISTORY runs of a dozen parallel sessions
 _MAX_NEIGHBOUR_SESSIONS = 50  # among which a run that confirms the head is looked for
+
+_SESSIONS_OF_RUN = 12  # parallel sessions that a run may have before fewer runs are read
+
+_END_OF_TIME = (datetime.max.replace(tzinfo=UTC), "")
 
 Position: TypeAlias = tuple[datetime, str]
 """The position of a session in the order of time: when it began, and its hash."""
@@ -99,6 +103,11 @@ class BaselineRuns:
         between = await self._between(selection, start, heads[0], known) if bases else None
         after = await self._after(selection, heads[-1], known)
         return ComparisonPlan(earlier[-MAX_HISTORY:], bases, heads, between, after)
+
+    async def latest(self, selection: EnvironmentSelection, since: datetime, limit: int) -> tuple[BaselineRun, ...]:
+        """Return the latest runs of an environment that began since a time, the oldest first."""
+        sessions = await self._reader.sessions_until(selection, _END_OF_TIME, limit * _SESSIONS_OF_RUN)
+        return self._grouped(session for session in sessions if session.started_at >= since)[-limit:]
 
     async def _of_side(self, selection: EnvironmentSelection, side: Side, without: set[str]) -> tuple[BaselineRun, ...]:
         wanted = [name for name in side.sessions if name not in without]

@@ -60,6 +60,10 @@ _NOTABLE_SHIFT = 0.03
 _NOTABLE_SHIFT_FACTOR = 3.0
 """Multiples of the usual variation of the shift from which it is reported: the three-sigma rule."""
 
+_UNKNOWN_SHIFT_VARIATION = 0.04
+"""Variation of the shift that is assumed while it is not known, as a difference of logarithms: that of the simulated
+machines of benchmarks/histories.py."""
+
 _LARGEST_VALUE = 1e15
 """Values beyond it, in the unit of the resource, are cut, so that every result is a finite number."""
 
@@ -143,7 +147,8 @@ class Shift:
         """Return whether the machine was slower or faster than it usually varies."""
         if self.ratio is None:
             return False
-        usual = _NOTABLE_SHIFT_FACTOR * math.log(self.usual or 1.0)
+        variation = _UNKNOWN_SHIFT_VARIATION if self.usual is None else math.log(self.usual)
+        usual = _NOTABLE_SHIFT_FACTOR * variation
         return abs(math.log(self.ratio)) > max(math.log1p(_NOTABLE_SHIFT), usual)
 
 

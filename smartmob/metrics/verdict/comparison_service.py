@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from smartmob.errors import InvalidInput, NotFound
+from smartmob.kernel.db.database import Record
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict import change_detection, place, series, verdicts
+from smartmob.metrics.verdict import change_detection, place, renames, series, summary, verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY, SCALES, ItemName, RunHistory, Values
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder, Environments, MeasuredEnvironment, why_unfit
 from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
-from smartmob.metrics.verdict.place import ComparedPlaces, PlaceRules
+from smartmob.metrics.verdict.place import ComparedPlaces
 from smartmob.metrics.verdict.references import ReferenceResolver
+from smartmob.metrics.verdict.robust_statistics import median
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
     Comparison,
@@ -38,36 +41,48 @@ _CACHE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Items:
+    """The tests of some sessions: their names by id, and the id and the file of each name."""
+
+    names: dict[uuid.UUID, ItemName]
+    ids: dict[ItemName, str]
+    locations: dict[ItemName, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _EnvironmentResult:
-    """The result in one environment; `unfit` is the reason why its tests cannot be judged, or None.
+    """The result in one environment.
 
     It may change with anything that is stored for these `sessions`, or as soon as one of `contexts` measures again.
     """
 
     context: ComparedContext | None
     items: list[ItemVerdict]
-    unfit: str | None
     sessions: frozenset[str]
     contexts: frozenset[str]
 
 
 class ComparisonService:
-    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines."""
+    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines.
+
+    `cache` may be shared with other services whose answers new data changes.
+    """
 
     def __init__(
         self,
         reader: HistoryReader,
         runs: RunFinder,
         window: timedelta,
-        rules: PlaceRules,
+        environments: EnvironmentFinder,
         host_load: HostLoadSource | None = None,
+        cache: VerdictCache[Any] | None = None,
     ) -> None:
         self._reader = reader
-        self._environments = EnvironmentFinder(reader, rules)
+        self._environments = environments
         self._references = ReferenceResolver(reader, runs)
         self._baseline_runs = BaselineRuns(reader, window)
         self._slots = asyncio.Semaphore(_COMPARISONS_AT_ONCE)
-        self._cache: VerdictCache[Comparison] = VerdictCache()
+        self._cache: VerdictCache[Any] = VerdictCache() if cache is None else cache
         self.host_load = host_load
 
     async def compare(self, request: ComparisonRequest) -> Comparison:
@@ -84,7 +99,8 @@ class ComparisonService:
         """Return what changed in a run against all runs before it, without noise, from the cache. Raises NotFound."""
         head = await self._references.run(ident)
         key = (head.id, resource)
-        if (cached := self._cache.get(key, clock.epoch())) is not None:
+        cached: Comparison | None = self._cache.get(key, clock.epoch())
+        if cached is not None:
             return cached
         with self._cache.track_changes() as changed:
             request = ComparisonRequest(resource=resource, limit=_RUN_VERDICT_ITEMS)
@@ -123,7 +139,14 @@ class ComparisonService:
         self, base: Side | None, head: Side, request: ComparisonRequest, found: Environments
     ) -> list[_EnvironmentResult]:
         async with self._slots:
-            return [await self._result(one, found, base, head, request) for one in found.head]
+            results = [await self._result(one, found, base, head, request) for one in found.head]
+            if base is not None and not request.across:
+                results += [
+                    await self._only_in_base(theirs, base, request)
+                    for theirs in found.base
+                    if all(self._environments.differences(theirs, ours) for ours in found.head)
+                ]
+            return results
 
     async def _result(
         self, ours: MeasuredEnvironment, found: Environments, base: Side | None, head: Side, request: ComparisonRequest
@@ -141,10 +164,12 @@ class ComparisonService:
                 reason = why_unfit(self._environments, ours, found.base)
             return await self._without_history(ours, selection.fit, head, request, reason)
         contexts = selection.fit
-        plan, values, ids = await self._values(plan, contexts, request.resource)
-        environment = _environment(ours, ids)
+        plan, values, items = await self._values(plan, contexts, request.resource)
         host, busy = await self._assess_loads(ours, contexts, plan)
         history = _run_history(plan, values, busy)
+        renamed = _renamed(history, items, request)
+        history = _with_new_names(history, renamed)
+        environment = _environment(ours, items, renamed)
         changes = await asyncio.to_thread(
             change_detection.detect_changes, history, SCALES[request.resource], request.limits()
         )
@@ -152,7 +177,8 @@ class ComparisonService:
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
             unfit = f"the processors of {ours.place.host} were busy with something else while the base ran"
         shift = verdicts.describe_shift(changes.shift, request.resource)
-        items = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
+        rows = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
+        rows = await self._without_value(rows, contexts, plan, request.resource)
         return _EnvironmentResult(
             context=ComparedContext(
                 ours.context_h,
@@ -163,8 +189,7 @@ class ComparisonService:
                 host,
                 ours.place,
             ),
-            items=items if doubt is None else verdicts.with_low_confidence(items, _short(doubt)),
-            unfit=unfit,
+            items=rows if doubt is None else verdicts.with_low_confidence(rows, _short(doubt)),
             sessions=frozenset(name for run in plan.all_runs() for name in run.hashes),
             contexts=frozenset(contexts) if plan.after is None else frozenset(),
         )
@@ -177,19 +202,35 @@ class ComparisonService:
         request: ComparisonRequest,
         reason: str,
     ) -> _EnvironmentResult:
-        by_session = await self._reader.values(request.resource, head.sessions, contexts)
-        names = await self._names(by_session)
-        values = {names[ident]: value for found in by_session.values() for ident, value in found.items()}
-        ids = {name: str(ident) for ident, name in names.items()}
-        items = verdicts.unfit_verdicts(values, _environment(ours, ids), reason)
-        return _EnvironmentResult(None, items, reason, frozenset(head.sessions), frozenset(contexts))
+        values, environment = await self._side_values(ours, contexts, head, request)
+        items = verdicts.unfit_verdicts(values, environment, reason)
+        return _EnvironmentResult(None, items, frozenset(head.sessions), frozenset(contexts))
+
+    async def _only_in_base(
+        self, theirs: MeasuredEnvironment, base: Side, request: ComparisonRequest
+    ) -> _EnvironmentResult:
+        """Return the tests of an environment in which the head measured nothing."""
+        contexts = (await self._environments.selection(theirs)).fit
+        values, environment = await self._side_values(theirs, contexts, base, request)
+        nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)
+        items = verdicts.item_verdicts(nothing, environment, None, "base")
+        return _EnvironmentResult(None, items, frozenset(base.sessions), frozenset(contexts))
+
+    async def _side_values(
+        self, measured: MeasuredEnvironment, contexts: Sequence[str], side: Side, request: ComparisonRequest
+    ) -> tuple[dict[ItemName, float], Environment]:
+        """Return the least value of each test of a side in one environment."""
+        by_session = await self._reader.values(request.resource, side.sessions, contexts)
+        items = await self._items(by_session)
+        values = _least(by_session.values(), items.names)
+        return values, _environment(measured, items, {})
 
     # -- values and loads ---------------------------------------------------------------------------------------------
 
     async def _values(
         self, plan: ComparisonPlan, contexts: Sequence[str], resource: str
-    ) -> tuple[ComparisonPlan, dict[Position, Values], dict[ItemName, str]]:
-        """Return the plan, the values of its runs, and the ids of the tests.
+    ) -> tuple[ComparisonPlan, dict[Position, Values], _Items]:
+        """Return the plan, the values of its runs, and their tests.
 
         The history of a suite with very many tests is cut, so that the number of values is bounded.
         """
@@ -205,13 +246,34 @@ class ComparisonService:
             kept = min(kept + _RUNS_AT_ONCE, len(plan.earlier))
             await read(plan.earlier[len(plan.earlier) - kept :][:_RUNS_AT_ONCE])
         plan = replace(plan, earlier=plan.earlier[len(plan.earlier) - kept :])
-        names = await self._names(by_session)
-        values: dict[Position, Values] = {run.first: _least_values(run, by_session, names) for run in plan.all_runs()}
-        return plan, values, {name: str(ident) for ident, name in names.items()}
+        items = await self._items(by_session)
+        values: dict[Position, Values] = {
+            run.first: _least([by_session[name] for name in run.hashes if name in by_session], items.names)
+            for run in plan.all_runs()
+        }
+        return plan, values, items
 
-    async def _names(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> dict[uuid.UUID, ItemName]:
+    async def _items(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> _Items:
         rows = await self._reader.items(list({ident for found in by_session.values() for ident in found}))
-        return {row["item_id"]: (row["item_path"], row["item"], row["item_variant"], row["kind"]) for row in rows}
+        names = {row["item_id"]: _item_name(row) for row in rows}
+        ids = {name: str(ident) for ident, name in names.items()}
+        return _Items(names, ids, {_item_name(row): row["item_fs_loc"] for row in rows})
+
+    async def _without_value(
+        self, rows: list[ItemVerdict], contexts: Sequence[str], plan: ComparisonPlan, resource: str
+    ) -> list[ItemVerdict]:
+        """Return the rows; a test that one side executed without a value of the resource is neither gone nor new."""
+
+        async def executed(runs: Sequence[BaselineRun]) -> set[ItemName]:
+            hashes = [name for run in runs for name in run.hashes]
+            idents = await self._reader.items_without_value(resource, hashes, contexts)
+            return {_item_name(row) for row in await self._reader.items(idents)}
+
+        if not any(row.verdict in ("gone", "new") for row in rows):
+            return rows
+        return summary.without_value(
+            rows, await executed(plan.head), await executed(plan.base or plan.earlier[-1:]), resource
+        )
 
     async def _assess_loads(
         self, ours: MeasuredEnvironment, contexts: Sequence[str], plan: ComparisonPlan
@@ -246,37 +308,80 @@ def _comparison(
     noise: bool = True,
 ) -> Comparison:
     base, head, places = sides
-    items = verdicts.by_severity(item for result in results for item in result.items)
-    counts = verdicts.count_verdicts(items)
+    rows = summary.settle_machines([item for result in results for item in result.items])
+    items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)
-    unfit = [result.unfit for result in results if result.unfit is not None]
-    verdict, explanation = verdicts.overall_verdict(counts, shift, unfit)
-    reported = items if noise else [item for item in items if item.verdict != "noise"]
+    found = summary.summarise(items, contexts)
+    reported = items if noise else [item for item in items if item.verdict != "noise" or item.renamed_from is not None]
     return Comparison(
         base=base,
         head=head,
         places=places,
         resource=request.resource,
         unit=SCALES[request.resource].unit,
-        verdict=verdict,
-        explanation=explanation,
-        counts=counts,
+        verdict=found.verdict,
+        explanation=found.explanation,
+        counts=found.counts,
         shift=shift,
         contexts=contexts,
         items=reported[: request.limit],
+        renamed=found.renamed,
+        alarms=found.alarms,
     )
 
 
-def _environment(ours: MeasuredEnvironment, ids: dict[ItemName, str]) -> Environment:
-    if ours.context is None:
-        return Environment(ours.context_h, "", "", ids)
-    return Environment(ours.context_h, ours.context.machine_node, ours.context.python_info, ids)
+def _environment(measured: MeasuredEnvironment, items: _Items, renamed: dict[ItemName, ItemName]) -> Environment:
+    context = measured.context
+    if context is None:
+        return Environment(measured.context_h, "", "", items.ids, renamed)
+    return Environment(measured.context_h, context.machine_node, context.python_info, items.ids, renamed)
 
 
 def _short(doubt: str) -> str:
     """Return a doubt without the advice what to do, which is given once for the whole comparison."""
     return doubt.partition(": give")[0]
+
+
+def _renamed(history: RunHistory, items: _Items, request: ComparisonRequest) -> dict[ItemName, ItemName]:
+    """Return the name in the base of each test that has another name in the head."""
+    base = _median_cost(history.history[-max(history.base, 1) :])
+    head = _median_cost(history.head)
+    earlier = {name for values in history.history for name in values}
+
+    def traits(costs: Mapping[ItemName, float], without: Collection[ItemName]) -> dict[ItemName, renames.Traits]:
+        return {
+            name: renames.Traits(items.locations[name], cost) for name, cost in costs.items() if name not in without
+        }
+
+    gone, new = traits(base, head), traits(head, earlier)
+    least_change = SCALES[request.resource].least_change
+    return renames.match_renames(gone, new, base.keys() & head.keys(), least_change) if gone and new else {}
+
+
+def _median_cost(runs: Sequence[Values]) -> dict[ItemName, float]:
+    gathered: dict[ItemName, list[float]] = {}
+    for values in runs:
+        for name, value in values.items():
+            gathered.setdefault(name, []).append(value)
+    return {name: median(found) for name, found in gathered.items()}
+
+
+def _with_new_names(history: RunHistory, renamed: Mapping[ItemName, ItemName]) -> RunHistory:
+    """Return the history, in which each renamed test has the name that it has in the head."""
+    if not renamed:
+        return history
+    new_names = {old: new for new, old in renamed.items()}
+
+    def translated(values: Values) -> Values:
+        return {new_names.get(name, name): value for name, value in values.items()}
+
+    return replace(
+        history,
+        history=[translated(values) for values in history.history],
+        between=None if history.between is None else {**translated(history.between), **history.between},
+        after=None if history.after is None else {**translated(history.after), **history.after},
+    )
 
 
 def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: set[Position]) -> RunHistory:
@@ -297,13 +402,15 @@ def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: 
     )
 
 
-def _least_values(
-    run: BaselineRun, by_session: Mapping[str, Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]
-) -> dict[ItemName, float]:
-    """Return the least value of each test in the sessions of a run."""
+def _least(sessions: Iterable[Mapping[uuid.UUID, float]], names: Mapping[uuid.UUID, ItemName]) -> dict[ItemName, float]:
+    """Return the least value of each test in some sessions."""
     least: dict[ItemName, float] = {}
-    for session_h in run.hashes:
-        for ident, value in by_session.get(session_h, {}).items():
+    for found in sessions:
+        for ident, value in found.items():
             name = names[ident]
             least[name] = min(value, least.get(name, value))
     return least
+
+
+def _item_name(row: Record) -> ItemName:
+    return row["item_path"], row["item"], row["item_variant"], row["kind"]

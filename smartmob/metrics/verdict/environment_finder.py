@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from smartmob.metrics import model
@@ -71,22 +73,40 @@ class EnvironmentFinder:
     async def of_sides(self, base: Side | None, head: Side) -> Environments:
         """Return the environments in which the two sides measured."""
         sessions = [*(base.sessions if base is not None else ()), *head.sessions]
-        by_session = await self._reader.contexts_of(sessions)
-        known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
-        origins = await self._reader.origins(sessions)
+        by_session, known, origins = await self._described(sessions)
 
         def measured(names: Iterable[str]) -> tuple[MeasuredEnvironment, ...]:
-            found: list[MeasuredEnvironment] = []
-            for session_h in names:
-                for context_h in by_session.get(session_h, ()):
-                    context = known.get(context_h)
-                    where = place.place_of(context, origins.get(session_h, Origin()), self._rules)
-                    new = MeasuredEnvironment(context_h, context, where)
-                    if not any(self.differences(one, new) == [] for one in found):
-                        found.append(new)
-            return tuple(found)
+            pairs = ((known.get(h), h, origins.get(name, Origin())) for name in names for h in by_session.get(name, ()))
+            return self._distinct(pairs)
 
         return Environments(measured(base.sessions) if base is not None else (), measured(head.sessions))
+
+    async def latest(self, since: datetime, sessions: int, most: int) -> tuple[MeasuredEnvironment, ...]:
+        """Return the environments of the latest `sessions` since a time, the latest first, at most `most` of them."""
+        names = await self._reader.latest_sessions(since, sessions)
+        by_session, known, origins = await self._described(names)
+        pairs = dict.fromkeys((h, origins.get(name, Origin())) for name in names for h in by_session.get(name, ()))
+        described = [(known.get(h), h, origin) for h, origin in pairs]
+        # In a thread, because thousands of contexts are compared with each other.
+        return (await asyncio.to_thread(self._distinct, described))[:most]
+
+    async def _described(
+        self, sessions: Sequence[str]
+    ) -> tuple[Mapping[str, Sequence[str]], Mapping[str, model.Context], Mapping[str, Origin]]:
+        """Return the contexts of sessions: their hashes by session, those that are stored by hash, and the origins."""
+        by_session = await self._reader.contexts_of(sessions)
+        known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
+        return by_session, known, await self._reader.origins(sessions)
+
+    def _distinct(
+        self, described: Iterable[tuple[model.Context | None, str, Origin]]
+    ) -> tuple[MeasuredEnvironment, ...]:
+        found: list[MeasuredEnvironment] = []
+        for context, context_h, origin in described:
+            new = MeasuredEnvironment(context_h, context, place.place_of(context, origin, self._rules))
+            if not any(self.differences(one, new) == [] for one in found):
+                found.append(new)
+        return tuple(found)
 
     async def places(self, sessions: Collection[str], contexts: Mapping[str, model.Context]) -> SessionPlaces:
         """Return the places of some sessions that measured in some contexts."""

@@ -7,7 +7,7 @@ They are made of the numbers of `change_detection`, and are what the routes answ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -29,10 +29,12 @@ from smartmob.metrics.verdict.place import ComparedPlaces
 
 Verdict = Literal["regression", "suspect", "unfit", "improvement", "gone", "new", "noise"]
 Confidence = Literal["normal", "low"]
+Alarm = Literal["regression", "suspect", "shift", "gone", "unfit"]
 Resource = Literal["total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage"]
 Effect = Annotated[float, msgspec.Meta(ge=0, le=100)]
 LeastChange = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+MAX_NAME_CHARACTERS = 512
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 VERDICTS: tuple[Verdict, ...] = ("regression", "suspect", "unfit", "improvement", "gone", "new", "noise")
 """From the worst to those that need no attention."""
@@ -81,7 +83,8 @@ class ShiftFound(msgspec.Struct, frozen=True):
     """The factor by which all tests moved together: a finding about the machine, which is removed from the tests.
 
     `usual` is the factor by which it varies from one run to the next. Both are null where there is too little to
-    estimate them. `tests` is the number of tests that were compared.
+    estimate them. `tests` is the number of tests that were compared. The verdict is `unknown` without a `ratio`, and
+    where the `ratio` is small and `usual` is not known.
     """
 
     verdict: Literal["steady", "slower", "faster", "unknown"]
@@ -96,7 +99,7 @@ class ItemVerdict(msgspec.Struct, frozen=True):
 
     `level` is the usual value, `ratio` the head divided by the base as measured, `corrected_ratio` the head without the
     shift divided by the level, `mad` the usual distance from the level as a share, `sessions` the number of earlier
-    runs.
+    runs. `renamed_from` is the name by which the base knows the test, as `path::variant`, if that is another one.
     """
 
     verdict: Verdict
@@ -115,6 +118,7 @@ class ItemVerdict(msgspec.Struct, frozen=True):
     sessions: int
     confidence: Confidence
     reason: str
+    renamed_from: str | None = None
 
 
 class ComparedContext(msgspec.Struct, frozen=True):
@@ -136,7 +140,8 @@ class Comparison(msgspec.Struct, frozen=True):
     """The changes from the base to the head; `base` is null if the head was compared with all runs before it.
 
     `shift` is that of the context with the most tests. `items` has the worst verdicts first, `counts` the number of
-    each verdict.
+    each verdict, `renamed` the number of tests that the base knows by another name. `alarms` are the words of
+    `--fail-on` that apply.
     """
 
     base: Side | None
@@ -150,19 +155,25 @@ class Comparison(msgspec.Struct, frozen=True):
     shift: ShiftFound
     contexts: list[ComparedContext]
     items: list[ItemVerdict]
+    renamed: int
+    alarms: list[Alarm]
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """A machine with a Python, by one of its contexts, and the ids of the tests that were measured there."""
+    """A machine with a Python, by one of its contexts, and the ids of the tests that were measured there.
+
+    `renamed` has the name in the base of each test that has another name in the head.
+    """
 
     context_h: str
     machine_node: str
     python_info: str
     ids: dict[ItemName, str]
+    renamed: dict[ItemName, ItemName] = {}
 
 
 UNKNOWN_SHIFT = ShiftFound(
-    "unknown", None, None, 0, "The machine cannot be judged: no test was measured on both sides."
+    "unknown", None, None, 0, "The machine cannot be judged: no test was measured on both sides there."
 )
 
 
@@ -173,17 +184,25 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
             explanation = "Memory does not follow the load of a machine, so nothing was removed from the tests."
         else:
             explanation = (
-                f"Only {_number_of_tests(shift.tests)} can be compared: a slower machine cannot be told from a slower "
+                f"Only {number_of_tests(shift.tests)} can be compared: a slower machine cannot be told from a slower "
                 "test, so nothing was removed from the tests."
             )
         return ShiftFound("unknown", None, None, shift.tests, explanation)
     varies = f"; it varies by {shift.usual - 1:.1%} from one session to the next" if shift.usual is not None else ""
     took = f"All tests together took {shift.ratio:.2f} times as much as usual"
+    unknown = "" if shift.usual is not None else (
+        f" By how much it varies from one session to the next is known from {MIN_HISTORY} earlier sessions on."
+    )  # fmt: skip
     if not shift.notable:
+        if shift.usual is None:
+            explanation = (
+                f"{took}, too little to call it a slower or faster machine. That is removed from each test.{unknown}"
+            )
+            return ShiftFound("unknown", shift.ratio, None, shift.tests, explanation)
         explanation = f"{took}, which is within the usual variation{varies}."
         return ShiftFound("steady", shift.ratio, shift.usual, shift.tests, explanation)
     advice = "look for the reason in the machine, or in what every test uses"
-    explanation = f"{took}{varies}. That is removed from each test: {advice}."
+    explanation = f"{took}{varies}. That is removed from each test: {advice}.{unknown}"
     return ShiftFound("slower" if shift.ratio > 1 else "faster", shift.ratio, shift.usual, shift.tests, explanation)
 
 
@@ -193,7 +212,7 @@ def item_verdicts(found: DetectedChanges, environment: Environment, unfit: str |
     `since` names what the head is compared with: "base" or "history".
     """
     verdicts = [
-        _verdict_on_change(name, change, environment, unfit, known=found.shift.tests >= MIN_TESTS)
+        _verdict_on_change(name, change, environment, unfit, found.shift.tests)
         for name, change in found.changes.items()
     ]
     verdicts += [
@@ -234,27 +253,6 @@ def count_verdicts(verdicts: Iterable[ItemVerdict]) -> dict[str, int]:
     return counts
 
 
-def overall_verdict(counts: Mapping[str, int], shift: ShiftFound, unfit: Sequence[str]) -> tuple[Verdict, str]:
-    """Return the verdict on the whole and its reason; `unfit` are the reasons why tests could not be judged."""
-    compared = sum(counts[verdict] for verdict in ("regression", "suspect", "improvement", "noise"))
-    host = {"slower": " The machine was slower as a whole.", "faster": " The machine was faster as a whole."}
-    also = host.get(shift.verdict, "")
-    if not compared:
-        return "unfit", f"Nothing can be said: {unfit[0] if unfit else 'no test was measured on both sides'}."
-    if counts["regression"]:
-        return "regression", f"{_number_of_tests(counts['regression'])} of {compared} became slower or larger.{also}"
-    if counts["suspect"]:
-        return "suspect", (
-            f"{_number_of_tests(counts['suspect'])} of {compared} may have become slower or larger; the next session "
-            f"will tell.{also}"
-        )
-    if counts["unfit"] > compared:
-        return "unfit", f"Most tests cannot be judged: {unfit[0]}." if unfit else "Most tests cannot be judged."
-    if counts["improvement"]:
-        return "improvement", f"{_number_of_tests(counts['improvement'])} of {compared} became faster or smaller.{also}"
-    return "noise", f"None of {_number_of_tests(compared)} moved more than it usually does.{also}"
-
-
 def context_difference(ours: model.Context, theirs: model.Context) -> str:
     """Return in words how a context differs from another, "" if they are the same environment."""
     differences = [
@@ -266,14 +264,17 @@ def context_difference(ours: model.Context, theirs: model.Context) -> str:
 
 
 def _verdict_on_change(
-    name: ItemName, change: Change, environment: Environment, unfit: str | None, *, known: bool
+    name: ItemName, change: Change, environment: Environment, unfit: str | None, tests: int
 ) -> ItemVerdict:
-    short = change.history < MIN_HISTORY
-    verdict, reason = _classify(change) if unfit is None else ("unfit", unfit)
-    if unfit is None and short:
+    short, known = change.history < MIN_HISTORY, tests >= MIN_TESTS
+    verdict, reason = _classify(change, tests) if unfit is None else ("unfit", unfit)
+    if unfit is None and short and verdict != "unfit":
         reason += f"; low confidence, with a history of {change.history}"
-    elif unfit is None and not known:
+    elif unfit is None and not known and verdict != "unfit":
         reason += "; low confidence, with too few tests to judge the machine"
+    before = environment.renamed.get(name)
+    if before is not None:
+        reason = f"renamed from {test_name(before)}; {reason}"
     path, item, variant, kind = name
     return ItemVerdict(
         verdict=verdict,
@@ -292,12 +293,22 @@ def _verdict_on_change(
         sessions=change.history,
         confidence="low" if short or not known else "normal",
         reason=reason,
+        renamed_from=None if before is None else test_name(before),
     )
 
 
-def _classify(change: Change) -> tuple[Verdict, str]:
+def test_name(name: ItemName) -> str:
+    """Return the name of a test as its path and variant."""
+    path, item, variant, _ = name
+    return f"{path}::{variant or item}"
+
+
+def _classify(change: Change, tests: int) -> tuple[Verdict, str]:
     if change.noise is None:
-        return "unfit", "too little history, and too few tests to estimate the usual variation"
+        return "unfit", (
+            f"too little history ({change.history} of {MIN_HISTORY} runs), and too few tests ({tests} of {MIN_TESTS}) "
+            "to estimate the usual variation"
+        )
     more = change.direction > 0
     if not change.direction:
         return "noise", "within what is usual"
@@ -340,5 +351,6 @@ def _change_size(row: ItemVerdict) -> float:
     return abs(math.log(row.corrected_ratio))
 
 
-def _number_of_tests(number: int) -> str:
+def number_of_tests(number: int) -> str:
+    """Return a number of tests in words."""
     return f"{number} test" if number == 1 else f"{number} tests"

@@ -9,7 +9,8 @@ import pytest
 
 from smartmob.kernel.runtime import clock
 from tests.hosts.samples import register
-from tests.metrics.suites import TESTS, compare, describe, get, send, verdict_on
+from tests.metrics.samples import metric, session
+from tests.metrics.suites import BASE, TESTS, compare, describe, get, send, verdict_on
 
 SLOW = {"test_3": 0.2}
 
@@ -114,6 +115,75 @@ class TestSlower:
         assert (await compare(client, "s09", "s11", min_change="0.05"))["verdict"] == "noise"
         limited = await compare(client, "s09", "s11", limit="1")
         assert [row["item"] for row in limited["items"]] == ["test_3"]
+
+
+class TestSides:
+    """Tests that only one side has, and little data."""
+
+    async def test_gone_tests_are_the_verdict(self, client: Any) -> None:
+        """With one test left of eight, and with none, the verdict is that tests are gone."""
+        await _history(client)
+        await send(client, "s10", 10, tests=TESTS[:1])
+        found = await compare(client, "s09", "s10")
+        assert (found["verdict"], found["counts"]["gone"], found["alarms"]) == ("gone", 7, ["gone"])
+        await send(client, "s11", 11, tests=["test_other"])
+        found = await compare(client, "s09", "s11")
+        assert (found["verdict"], found["counts"]["gone"], found["counts"]["new"]) == ("gone", 8, 1)
+        await send(client, "s12", 12, tests=[])
+        found = await compare(client, "s09", "s12")
+        assert (found["verdict"], found["counts"]["gone"]) == ("gone", 8)
+        assert "neither side has a measured test" in (await get(client, "/runs/s12/verdict"))["explanation"]
+        found = await compare(client, "s12", "s11")
+        assert (found["verdict"], found["alarms"]) == ("unfit", ["unfit"])
+
+    async def test_little_data_says_what_is_missing(self, client: Any) -> None:
+        """Two runs of two tests say what is missing, name the largest difference, and accuse no machine."""
+        await describe(client)
+        await send(client, "s00", 0, tests=TESTS[2:4])
+        await send(client, "s01", 1, SLOW, tests=TESTS[2:4])
+        found = await compare(client, "s00", "s01")
+        assert found["verdict"] == "unfit"
+        assert "too little history (1 of 5 runs), and too few tests (2 of 5)" in found["explanation"]
+        assert "The largest difference is that of tests.test_sum::test_3, 2.02 times" in found["explanation"]
+
+    async def test_a_small_shift_of_unknown_usual_size_is_no_slower_machine(self, client: Any) -> None:
+        """After one earlier run, 3 % more in all tests accuse no machine."""
+        await describe(client)
+        await send(client, "s00", 0)
+        await send(client, "s03", 3, dict.fromkeys(TESTS, 0.104))
+        found = await compare(client, "s00", "s03")
+        assert (found["shift"]["verdict"], found["shift"]["usual"]) == ("unknown", None)
+        assert "machine" not in found["explanation"]
+
+    async def test_a_renamed_test_keeps_its_history(self, client: Any) -> None:
+        """A moved file is told in the rows and the summary, and a moved test that became slower is a regression."""
+        await _history(client, tests=[f"tests.test_a::test_{n}" for n in range(8)])
+        moved = [f"tests.unit.test_a::test_{n}" for n in range(8)]
+        for hour in (10, 11):
+            await send(client, f"s{hour}", hour, {"tests.unit.test_a::test_3": 0.2}, tests=moved)
+        found = await compare(client, "s09", "s10")
+        assert (found["renamed"], found["counts"]["gone"], found["counts"]["new"]) == (8, 0, 0)
+        assert (found["verdict"], verdict_on(found, "test_3")) == ("regression", "regression")
+        assert found["items"][0]["renamed_from"] == "tests.test_a::test_3"
+        assert found["items"][0]["sessions"] == 10
+        assert "8 tests were renamed." in found["explanation"]
+        verdict = await get(client, "/runs/s10/verdict")
+        assert len(verdict["items"]) == 8
+
+    async def test_a_missing_measure_is_not_a_missing_test(self, client: Any) -> None:
+        """A head from a file without the resource has executed its tests: they are unfit, not gone."""
+        await _history(client, 2)
+        sent = session("s02", run_date=BASE.isoformat(), scm_ref="x", description={})
+        rows = [
+            metric(session_h="s02", context_h="c" * 32, item=name, item_variant=name, kind="function", mem_usage=None)
+            for name in TESTS
+        ]
+        assert (await client.post("/sessions/", json=sent)).status == 201
+        answer = await client.post("/sessions/s02/metrics?offset=0", json=rows)
+        assert answer.status == 201, await answer.text()
+        found = await compare(client, "s01", "s02", resource="mem_usage")
+        assert (found["verdict"], found["counts"]["unfit"], found["counts"]["gone"]) == ("unfit", 8, 0)
+        assert "the head executed it without a value of mem_usage" in found["explanation"]
 
 
 class TestContexts:

@@ -71,6 +71,22 @@ def test_tests_of_one_side_are_new_or_gone() -> None:
     ]
 
 
+def test_a_renamed_test_names_its_old_name() -> None:
+    """The row of a renamed test has the name in the base, beside a verdict like any other."""
+    old = ("tests/test_old.py", "test_sum", "test_sum[1]", "function")
+    environment = Environment("c", "rack7", "3.11", {NAME: "id"}, {NAME: old})
+    found = DetectedChanges(NOTHING.shift, {NAME: _change()}, {}, {})
+    (row,) = verdicts.item_verdicts(found, environment, None, "base")
+    assert (row.verdict, row.renamed_from) == ("regression", "tests/test_old.py::test_sum[1]")
+    assert row.reason.startswith("renamed from tests/test_old.py::test_sum[1]; seen in more than one session")
+
+
+def test_an_unfit_test_says_how_much_is_missing() -> None:
+    """With too little history and too few tests the reason has both numbers, and what is needed."""
+    reason = _verdict_on(_change(noise=None, history=1), tests=3).reason
+    assert reason == ("too little history (1 of 5 runs), and too few tests (3 of 5) to estimate the usual variation")
+
+
 def test_verdicts_are_sorted_by_severity() -> None:
     """The worst verdict comes first, and among equal ones the largest change."""
     rows = [
@@ -90,6 +106,10 @@ def test_verdicts_are_sorted_by_severity() -> None:
         (Shift(1.01, 1.02, 20), "total_time", "steady", "within the usual variation; it varies by 2.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
+        (Shift(0.8, None, 20), "total_time", "faster", "is known from 5 earlier sessions on"),
+        (Shift(0.97, None, 20), "total_time", "unknown", "too little to call it a slower or faster machine"),
+        (Shift(1.11, None, 20), "total_time", "unknown", "1.11 times"),
+        (Shift(0.97, 1.0, 20), "total_time", "faster", "it varies by 0.0%"),
         (Shift(None, None, 1), "total_time", "unknown", "Only 1 test can be compared"),
         (Shift(None, None, 20), "mem_usage", "unknown", "Memory does not follow"),
     ],
@@ -99,29 +119,6 @@ def test_a_shift_is_described(shift: Shift, resource: str, verdict: str, text: s
     found = verdicts.describe_shift(shift, resource)
     assert found.verdict == verdict
     assert text in found.explanation
-
-
-@pytest.mark.parametrize(
-    ("counts", "verdict", "text"),
-    [
-        ({"regression": 2, "suspect": 1, "noise": 5}, "regression", "2 tests of 8"),
-        ({"suspect": 1, "noise": 5}, "suspect", "1 test of 6"),
-        ({"improvement": 1, "noise": 5}, "improvement", "1 test of 6"),
-        ({"noise": 1, "new": 4}, "noise", "None of 1 test moved"),
-        ({"unfit": 3}, "unfit", "Nothing can be said: because"),
-        ({"new": 3}, "unfit", "no test was measured on both sides"),
-        ({"unfit": 7, "improvement": 1}, "unfit", "Most tests cannot be judged: because"),
-    ],
-)
-def test_the_overall_verdict_is_the_worst_of_the_tests(counts: dict[str, int], verdict: str, text: str) -> None:
-    """The explanation has the number of tests, and names a slow machine."""
-    all_counts = dict.fromkeys(verdicts.VERDICTS, 0) | counts
-    shift = verdicts.describe_shift(Shift(1.2, 1.02, 20), "total_time")
-    found = verdicts.overall_verdict(all_counts, shift, ["because"] if counts.get("unfit") else [])
-    assert found[0] == verdict
-    assert text in found[1]
-    if verdict not in ("unfit",):
-        assert "The machine was slower as a whole." in found[1]
 
 
 def test_the_difference_of_contexts_names_all_fields_but_the_frequency() -> None:

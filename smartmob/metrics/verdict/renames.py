@@ -1,0 +1,150 @@
+"""Matches tests that only the base has with tests that only the head has: the same test under another name. No I/O.
+
+The rules are tried in order, from strong to weak evidence. A rule matches two tests if each is the only one with its
+key, and if their costs are similar; what is ambiguous stays unmatched. Each rule is one pass over both sides or a sort.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from smartmob.metrics.verdict.change_detection import ItemName
+
+_SAME_NAME_FACTOR = 4.0
+"""Largest factor between the costs of two tests of the same name and place: a moved test may have become slower too."""
+
+_SIMILAR_FACTOR = 2.0
+"""Largest factor between the costs of two tests where the name or the place differs. Both factors are choices."""
+
+_SIMILAR_NAME = 0.6
+"""Least `SequenceMatcher.ratio` of two names of functions in one file; the documentation of difflib calls more than 0.6
+a close match."""
+
+_MAX_COMPARED_CHARACTERS = 200  # of a name: the comparison of names is quadratic in their length
+
+_SEPARATORS = re.compile(r"[./\\:]+")
+
+
+class Traits(NamedTuple):
+    """The file of a test (may be empty), and its cost in the unit of the resource."""
+
+    location: str
+    cost: float
+
+
+class _Candidate(NamedTuple):
+    name: ItemName
+    traits: Traits
+
+
+_Key = Callable[[_Candidate], Hashable | None]
+
+
+def match_renames(
+    gone: Mapping[ItemName, Traits],
+    new: Mapping[ItemName, Traits],
+    kept: AbstractSet[ItemName],
+    least_change: float,
+) -> dict[ItemName, ItemName]:
+    """Return the old name of each renamed test by its new name; each test occurs at most once.
+
+    `kept` are the tests of both sides. Costs that differ by at most `least_change` are similar.
+    """
+    matcher = _Matcher(gone, new, least_change)
+    # The same file and name: a class was renamed. The same name in a file of the same name: the file was moved.
+    matcher.match_unique(
+        lambda one: (one.traits.location, *one.name[1:]) if one.traits.location else None, _SAME_NAME_FACTOR
+    )
+    matcher.match_unique(lambda one: (_parts(one.name[0])[-1:], *one.name[1:]), _SAME_NAME_FACTOR)
+    # The same name in a place with the same parent: a file was renamed, or a class whose file is not known.
+    matcher.match_unique(lambda one: (_parts(one.name[0])[:-1], *one.name[1:]), _SIMILAR_FACTOR)
+    # The same name anywhere, if no other test has it.
+    taken = {name[1:] for name in kept}
+    matcher.match_unique(lambda one: None if one.name[1:] in taken else one.name[1:], _SIMILAR_FACTOR)
+    # The same function: the ids of its parameters changed.
+    matcher.match_by_cost(lambda one: (one.name[0], one.name[1], one.name[3]), _SIMILAR_FACTOR)
+    # The only function of the file that is gone, and the only new one, with similar names.
+    matcher.match_unique(lambda one: (one.name[0], one.name[3]), _SIMILAR_FACTOR, similar_names=True)
+    return matcher.matched
+
+
+class _Matcher:
+    """The tests that are not matched yet, and the matches so far."""
+
+    def __init__(self, gone: Mapping[ItemName, Traits], new: Mapping[ItemName, Traits], least_change: float) -> None:
+        self._gone = {name: _Candidate(name, traits) for name, traits in gone.items()}
+        self._new = {name: _Candidate(name, traits) for name, traits in new.items()}
+        self._least_change = least_change
+        self.matched: dict[ItemName, ItemName] = {}
+
+    def match_unique(self, key: _Key, factor: float, *, similar_names: bool = False) -> None:
+        """Match the tests whose key only one test of each side has."""
+        gone, new = _grouped(self._gone.values(), key), _grouped(self._new.values(), key)
+        for shared in gone.keys() & new.keys():
+            if len(gone[shared]) == len(new[shared]) == 1:
+                (old,), (one,) = gone[shared], new[shared]
+                if self._similar(old, one, factor) and (not similar_names or _names_similar(old.name[1], one.name[1])):
+                    self._match(old, one)
+
+    def match_by_cost(self, key: _Key, factor: float) -> None:
+        """Match the tests of one key that are each other's only test of a similar cost."""
+        gone, new = _grouped(self._gone.values(), key), _grouped(self._new.values(), key)
+        for shared in gone.keys() & new.keys():
+            olds, ones = _sorted(gone[shared]), _sorted(new[shared])
+            for old in olds:
+                found = self._only_similar(old, ones, factor)
+                if found is not None and self._only_similar(found, olds, factor) is old:
+                    self._match(old, found)
+
+    def _only_similar(self, one: _Candidate, others: list[_Candidate], factor: float) -> _Candidate | None:
+        """Return the only test of a similar cost among some that are sorted by cost."""
+        cost = one.traits.cost
+        low = min(cost - self._least_change, cost / factor if cost > 0 else cost)
+        high = max(cost + self._least_change, cost * factor)
+        first = bisect_left(others, low, key=_cost)
+        last = bisect_right(others, high, key=_cost)
+        return others[first] if last - first == 1 else None
+
+    def _similar(self, one: _Candidate, other: _Candidate, factor: float) -> bool:
+        first, second = one.traits.cost, other.traits.cost
+        if abs(first - second) <= self._least_change:
+            return True
+        return first > 0 and second > 0 and abs(math.log(first / second)) <= math.log(factor)
+
+    def _match(self, old: _Candidate, one: _Candidate) -> None:
+        self.matched[one.name] = old.name
+        del self._gone[old.name]
+        del self._new[one.name]
+
+
+def _grouped(candidates: Iterable[_Candidate], key: _Key) -> dict[Hashable, list[_Candidate]]:
+    groups: dict[Hashable, list[_Candidate]] = {}
+    for candidate in candidates:
+        found = key(candidate)
+        if found is not None:
+            groups.setdefault(found, []).append(candidate)
+    return groups
+
+
+def _sorted(candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    return sorted(candidates, key=lambda one: (one.traits.cost, one.name))
+
+
+def _cost(candidate: _Candidate) -> float:
+    return candidate.traits.cost
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the parts of a path of a module, a class or a file."""
+    return tuple(part for part in _SEPARATORS.split(path.removesuffix(".py")) if part)
+
+
+def _names_similar(one: str, other: str) -> bool:
+    first, second = one[:_MAX_COMPARED_CHARACTERS], other[:_MAX_COMPARED_CHARACTERS]
+    return SequenceMatcher(None, first, second, autojunk=False).ratio() >= _SIMILAR_NAME

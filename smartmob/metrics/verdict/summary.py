@@ -1,0 +1,237 @@
+"""The summary of a comparison: the verdict on the whole, its explanation, and the alarms, all from the rows. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from smartmob.metrics.verdict.change_detection import ItemName
+from smartmob.metrics.verdict.verdicts import (
+    Alarm,
+    ComparedContext,
+    ItemVerdict,
+    Verdict,
+    count_verdicts,
+    number_of_tests,
+)
+
+ALARMS: tuple[Alarm, ...] = ("regression", "suspect", "shift", "gone", "unfit")
+"""The words of `--fail-on`."""
+
+_MAX_MACHINES = 3  # named in the explanation; all are in the contexts of the comparison
+
+
+class Tally(NamedTuple):
+    """The numbers that decide: rows by verdict, those that were judged, and the most common reason of unfit ones."""
+
+    rows: int
+    judged: int
+    regression: int
+    suspect: int
+    unfit: int
+    improvement: int
+    gone: int
+    new: int
+    noise: int
+    renamed: int
+    reason: str
+
+
+class Decision(NamedTuple):
+    """A row of the decision table: `when` states its condition in words, `text` begins the explanation."""
+
+    when: str
+    applies: Callable[[Tally], bool]
+    verdict: Verdict
+    text: str
+
+
+DECISIONS: tuple[Decision, ...] = (
+    Decision(
+        "there is no row", lambda t: not t.rows, "unfit", "Nothing can be said: neither side has a measured test."
+    ),
+    Decision(
+        "`regression` > 0",
+        lambda t: t.regression > 0,
+        "regression",
+        "{regression_tests} of {judged} became slower or larger.",
+    ),
+    Decision(
+        "`suspect` > 0",
+        lambda t: t.suspect > 0,
+        "suspect",
+        "{suspect_tests} of {judged} may have become slower or larger; the next session will tell.",
+    ),
+    Decision(
+        "all rows are `new`",
+        lambda t: t.new == t.rows,
+        "unfit",
+        "Nothing can be said: no test was measured on both sides.",
+    ),
+    Decision(
+        "judged = 0 and `gone` > `unfit`",
+        lambda t: not t.judged and t.gone > t.unfit,
+        "gone",
+        "No test was judged.",
+    ),
+    Decision("judged = 0", lambda t: not t.judged, "unfit", "Nothing can be said: {reason}."),
+    Decision(
+        "`gone` > judged and `gone` > `unfit`",
+        lambda t: t.gone > max(t.judged, t.unfit),
+        "gone",
+        "More tests are gone than were judged ({judged}).",
+    ),
+    Decision("`unfit` > judged", lambda t: t.unfit > t.judged, "unfit", "Most tests cannot be judged: {reason}."),
+    Decision(
+        "`improvement` > 0",
+        lambda t: t.improvement > 0,
+        "improvement",
+        "{improvement_tests} of {judged} became faster or smaller.",
+    ),
+    Decision("`gone` > 0", lambda t: t.gone > 0, "gone", "None of {judged_tests} moved more than it usually does."),
+    Decision("otherwise", lambda _: True, "noise", "None of {judged_tests} moved more than it usually does."),
+)
+"""The decision table of the verdict on the whole: the first row that applies. docs/reference/verdicts.md shows it."""
+
+
+class Summary(NamedTuple):
+    """The verdict on the whole, its explanation, the number of each verdict and of renamed tests, and the alarms."""
+
+    verdict: Verdict
+    explanation: str
+    counts: dict[str, int]
+    renamed: int
+    alarms: list[Alarm]
+
+
+def summarise(rows: Sequence[ItemVerdict], contexts: Sequence[ComparedContext]) -> Summary:
+    """Return the summary of a comparison with these rows and findings about machines."""
+    tally = _tally(rows)
+    decision = next(decision for decision in DECISIONS if decision.applies(tally))
+    sentences = [_begin(decision, tally), *_rest(decision, tally), *_machines(contexts)]
+    if not tally.judged and (largest := _largest_change(rows)):
+        sentences.insert(1, largest)
+    counts = count_verdicts(rows)
+    return Summary(
+        decision.verdict, " ".join(sentences), counts, tally.renamed, _alarms(decision.verdict, tally, contexts)
+    )
+
+
+def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
+    """Return the rows of all machines; a test that both sides have, on different machines, is neither new nor gone."""
+    told = {_name(row) for row in rows if row.verdict in ("new", "unfit")}
+    in_head = {_name(row) for row in rows if row.verdict != "gone"}
+    in_base = {_name(row) for row in rows if row.verdict == "gone" or row.base is not None or row.sessions}
+    settled = []
+    for row in rows:
+        name = _name(row)
+        if row.verdict == "new" and name in in_base:
+            row = _unfit(row, "it was measured on another machine before")
+        elif row.verdict == "gone" and name in told:
+            continue  # told by the row of the head
+        elif row.verdict == "gone" and name in in_head:
+            row = _unfit(row, "the head measured it on another machine")
+        settled.append(row)
+    return settled
+
+
+def without_value(
+    rows: Sequence[ItemVerdict], head: set[ItemName], base: set[ItemName], resource: str
+) -> list[ItemVerdict]:
+    """Return the rows; a test that was executed in the `head` or the `base` without a value is neither gone nor new."""
+    settled = []
+    for row in rows:
+        if row.verdict == "gone" and _name(row) in head:
+            row = _unfit(row, f"the head executed it without a value of {resource}")
+        elif row.verdict == "new" and _name(row) in base:
+            row = _unfit(row, f"the base executed it without a value of {resource}")
+        settled.append(row)
+    return settled
+
+
+def _unfit(row: ItemVerdict, reason: str) -> ItemVerdict:
+    return msgspec.structs.replace(row, verdict="unfit", reason=reason)
+
+
+def _name(row: ItemVerdict) -> ItemName:
+    return row.path, row.item, row.variant, row.kind
+
+
+def _tally(rows: Sequence[ItemVerdict]) -> Tally:
+    counts = count_verdicts(rows)
+    reasons = Counter(row.reason for row in rows if row.verdict == "unfit")
+    return Tally(
+        rows=len(rows),
+        judged=sum(counts[verdict] for verdict in ("regression", "suspect", "improvement", "noise")),
+        renamed=sum(1 for row in rows if row.renamed_from is not None),
+        # Of equally common reasons the first in the order of the text, so that the order of rows does not matter.
+        reason=min(reasons, key=lambda reason: (-reasons[reason], reason), default=""),
+        **counts,
+    )
+
+
+def _begin(decision: Decision, tally: Tally) -> str:
+    numbers = tally._asdict()
+    words = {f"{name}_tests": number_of_tests(number) for name, number in numbers.items() if isinstance(number, int)}
+    return decision.text.format(**numbers, **words)
+
+
+def _rest(decision: Decision, tally: Tally) -> list[str]:
+    """Return a sentence for each number that the beginning of the explanation does not tell."""
+    sentences = []
+    if tally.suspect and decision.verdict == "regression":
+        sentences.append(f"{number_of_tests(tally.suspect)} more may have.")
+    if tally.improvement and decision.verdict != "improvement":
+        sentences.append(f"{number_of_tests(tally.improvement)} became faster or smaller.")
+    if tally.unfit and decision.verdict != "unfit":
+        sentences.append(f"{number_of_tests(tally.unfit)} cannot be judged: {tally.reason}.")
+    for number, one, many in (
+        (tally.gone, "is gone", "are gone"),
+        (tally.new, "is new", "are new"),
+        (tally.renamed, "was renamed", "were renamed"),
+    ):
+        if number:
+            sentences.append(f"{number_of_tests(number)} {one if number == 1 else many}.")
+    return sentences
+
+
+def _machines(contexts: Sequence[ComparedContext]) -> list[str]:
+    """Return a sentence for each machine that was slower or faster as a whole."""
+    shifted = [context for context in contexts if context.shift.verdict in ("slower", "faster")]
+    if len(contexts) == 1:
+        return [f"The machine was {context.shift.verdict} as a whole." for context in shifted]
+    named = [
+        f"{context.machine_node or 'An unknown machine'} was {context.shift.verdict} as a whole."
+        for context in shifted[:_MAX_MACHINES]
+    ]
+    more = len(shifted) - len(named)
+    return (
+        [*named, f"{more} more {'machine was' if more == 1 else 'machines were'} slower or faster."] if more else named
+    )
+
+
+def _largest_change(rows: Sequence[ItemVerdict]) -> str:
+    """Return a sentence on the largest change among tests that were measured on both sides and not judged."""
+    measured = [
+        (row.corrected_ratio, row) for row in rows if row.corrected_ratio is not None and row.corrected_ratio > 0
+    ]
+    if not measured:
+        return ""
+    ratio, row = max(measured, key=lambda pair: (max(pair[0], 1 / pair[0]), pair[1].path, pair[1].variant))
+    return (
+        f"The largest difference is that of {row.path}::{row.variant or row.item}, {ratio:.2f} times the usual value."
+    )
+
+
+def _alarms(verdict: Verdict, tally: Tally, contexts: Sequence[ComparedContext]) -> list[Alarm]:
+    applies: dict[Alarm, bool] = {
+        "regression": tally.regression > 0,
+        "suspect": tally.regression + tally.suspect > 0,
+        "shift": any(context.shift.verdict in ("slower", "faster") for context in contexts),
+        "gone": tally.gone > 0,
+        "unfit": tally.unfit > 0 or verdict == "unfit",
+    }
+    return [alarm for alarm in ALARMS if applies[alarm]]
