@@ -361,11 +361,15 @@ class Echo:
         return Stop(request_id, f'{{"type": "UNSUBSCRIBED", "payload": {{"request_id": {request_id.decode()}}}}}')
 
 
+_TOO_MANY_DIGITS = "value error: a whole number has more than 4,300 digits"
+"""The only JSON that the decoder of messages accepts and Python's `json` does not (sys.set_int_max_str_digits)."""
+
+
 def _client_data(message: ClientData) -> Sequence[Action]:
     try:
         document = json.loads(bytes(message.data))
-    except ValueError as failed:
-        return (_refuse(f"value error: {failed}"),)  # a whole number of more than 4,300 digits
+    except ValueError:
+        return (_refuse(_TOO_MANY_DIGITS),)
     if not document:
         return (Send(ERROR_DATA_SIZE),)
     if not isinstance(document, dict):
@@ -389,8 +393,8 @@ def _backfill(message: Backfill) -> Action:
             samples.append(read_sample(json.loads(bytes(raw))))
         except InvalidInput as failed:
             refused.append(str(failed))
-        except ValueError as failed:
-            refused.append(f"value error: {failed}")
+        except ValueError:
+            refused.append(_TOO_MANY_DIGITS)
     return Store(message.client_id, samples, None, refused)
 
 

@@ -157,7 +157,7 @@ class TestClientData:
     def test_a_number_of_thousands_of_digits_is_refused(self) -> None:
         """Python's json cannot read it, so the data cannot be returned; the reason says so."""
         said = _said(_greeted(), '{"type": "CLIENT_DATA", "data": {"cpu": 1, "x": %s}}' % ("9" * 5000))
-        assert "4300 digits" in said["reason"]
+        assert "4,300 digits" in said["reason"]
 
     def test_one_bad_sample_of_a_backfill_leaves_the_others(self) -> None:
         """Each sample that cannot be read is refused with its reason, and the others are stored."""
