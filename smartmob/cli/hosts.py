@@ -192,12 +192,15 @@ def _remarks(host: dict[str, Any]) -> Iterator[str]:
         why = f": {stale['reason']}" if stale["reason"] else ""
         yield f"{titles.get(name, name)} was not measured{since}{why}"
     if (container := latest.get("container")) is not None:
-        yield f"{container_text(Container(**container)).capitalize()}."
+        text = container_text(Container(**container))
+        yield f"{text[:1].upper()}{text[1:]}."
     for name in latest.get("unread", ()):
         if name in _KEYS or name.startswith("temperatures."):
             yield f"{name} is sent but not stored: it is not a number."
             continue
-        near = difflib.get_close_matches(name, _KEYS, 1)
+        # `cpu_percent` has a known key in it; `mme` is close to one.
+        inside = sorted((key for key in _KEYS if key in name.lower()), key=len, reverse=True)
+        near = inside or difflib.get_close_matches(name, _KEYS, 1)
         known = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}."
         yield f"{name} is sent but not stored: there is no such field; {known}"
 

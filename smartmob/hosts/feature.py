@@ -44,7 +44,7 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     dependencies.metrics_registry.add(
         gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),))
     )
-    dependencies.readiness.add("hosts", sampler.check)
+    dependencies.readiness.add("hosts", sampler.check, quiet=True)
     background_tasks = {
         "hosts-sampler": sampler.run,
         "hosts-watchers": subscribers.run,

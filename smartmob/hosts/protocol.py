@@ -430,9 +430,10 @@ def _decode(text: str) -> Message:
         pass
     # Not strict JSON, but maybe what Python's json writes.
     document = json.loads(text)
-    if not isinstance(document, dict) or document.get("type") not in _TYPES:
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError("no type")
-    for key in ("request_id", "data") if document["type"] != "SUBSCRIBE" else ("request_id",):
+    for key in ("request_id", "data") if kind != "SUBSCRIBE" else ("request_id",):
         if key in document:
             document[key] = _raw(document[key])
     if isinstance(document.get("samples"), list):

@@ -90,6 +90,8 @@ class TestGreeting:
                 '{"type": "HELLO"}'.encode("utf-16"),
                 '{"type": NaN}',
                 '{"type": "\\ud800"}',
+                '{"type": {"\\ud800": 1}}',
+                '{"type": [NaN]}',
             ),
         ],
     )

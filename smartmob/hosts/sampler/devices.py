@@ -59,7 +59,7 @@ def choice(disks: Iterable[str], interfaces: Iterable[str]) -> Choice:
     devices, folders = [], []
     for given in disks:
         if given.startswith("/dev/") and _is_block_device(given):
-            devices.append(os.path.basename(os.path.realpath(given)))
+            devices.append(os.path.realpath(given).removeprefix("/dev/"))
         elif os.sep in given or given == os.curdir:
             folders.append(given)
         else:

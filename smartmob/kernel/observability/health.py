@@ -33,11 +33,14 @@ class Readiness:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._quiet: set[str] = set()
         self.stopping = False
 
-    def add(self, name: str, check: Check) -> None:
-        """Add a check."""
+    def add(self, name: str, check: Check, *, quiet: bool = False) -> None:
+        """Add a check; the result of a `quiet` one is listed only when it fails or has a note."""
         self._checks[name] = check
+        if quiet:
+            self._quiet.add(name)
 
     async def run_checks(self) -> Mapping[str, str]:
         """Run all checks; return for each `ok`, `ok; ` with a note, or the reason why it fails."""
@@ -51,7 +54,10 @@ class Readiness:
                 log.error("ready.failed", check=name, exc_info=error)
                 results[name] = "the check failed; see the log"
             else:
-                results[name] = OK if note is None else f"{OK}; {note}"
+                if note is not None:
+                    results[name] = f"{OK}; {note}"
+                elif name not in self._quiet:
+                    results[name] = OK
         return results
 
 
