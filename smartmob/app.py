@@ -110,8 +110,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    dependencies = Dependencies(settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers)
-    features = _build_features(dependencies)
+    kernel_parts = (settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers, readiness)
+    features = _build_features(Dependencies(*kernel_parts))
 
     metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit))
     metrics_registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))

@@ -186,7 +186,18 @@ class HostsSettings:
         high=86_400,
     )
     open_monitor: bool = setting(False, "Show the load of the service's machine without a token.")
-    disk: Path = setting(Path("/"), "Any path on the disk whose use is measured on the service's machine.")
+    disk: tuple[str, ...] = setting(
+        (),
+        "What is measured on the service's machine: a folder (the use of its file system) or a disk such as nvme0n1 "
+        "(its traffic); may be given several times.",
+        shown="/ and all physical disks",
+    )
+    net: tuple[str, ...] = setting(
+        (),
+        "A network interface whose traffic is counted on the service's machine, such as eth0 or eth*; may be given "
+        "several times.",
+        shown="all physical interfaces",
+    )
     csv_bytes: int = setting(10 * 1024 * 1024, "Size in bytes at which server_system_load.csv is rotated.", low=1024)
     csv_kept: int = setting(5, "Rotated files of server_system_load.csv that are kept.", low=0, high=1_000)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from smartmob.cli import printing
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
-from smartmob.hosts.fields import FIELDS, SampleField, Unit
+from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
 from smartmob.kernel.runtime import clock
 
 _MEGABYTE = 2**20  # bytes
@@ -62,6 +63,7 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
         printing.print_json({"host": host, "history": history})
         return
     printing.print_table("Machine", _COLUMNS, [_row(host, end)])
+    printing.print_lines(printing.plain(line) for line in _remarks(host))
     printing.print_table(
         f"The last {last}", ("", ">Least", ">Mean", ">Most", "Over time"), _statistics(history["points"])
     )
@@ -151,7 +153,7 @@ def _live(column: str, latest: dict[str, Any]) -> str | None:
     """Return the cell of a column of the live table: a bar for a percentage, else the values of its fields."""
     fields = [field for field in FIELDS if field.live == column]
     if fields[0].unit is Unit.PERCENT:
-        return _bar(latest.get(fields[0].name))
+        return _bar(latest.get(fields[0].name)) or _value(fields[0], latest)
     values = [value for field in fields if (value := _value(field, latest)) is not None]
     return " / ".join(values) if len(values) == len(fields) else None
 
@@ -169,9 +171,41 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
 
 
 def _value(field: SampleField, latest: dict[str, Any]) -> str | None:
-    """Return the value of a field in the newest sample as text, or None without one."""
+    """Return the value of a field in the newest sample as text, or None without one; one that is old says so."""
     value = latest.get(field.name)
-    return None if value is None else _FORMATS[field.unit](value)
+    if value is not None:
+        return _FORMATS[field.unit](value)
+    stale = latest.get("stale", {}).get(field.name)
+    if stale is None:
+        return None
+    if stale["value"] is None:
+        return "not measured"
+    return f"{_FORMATS[field.unit](stale['value'])} ({printing.span(stale['age'])} old)"
+
+
+def _remarks(host: dict[str, Any]) -> Iterator[str]:
+    """Yield what is to be said about the newest sample of a machine: figures that are old, and fields left out."""
+    latest = host["latest"] or {}
+    titles = {field.name: field.title for field in FIELDS}
+    for name, stale in latest.get("stale", {}).items():
+        since = "" if stale["age"] is None else f" for {printing.span(stale['age'])}"
+        why = f": {stale['reason']}" if stale["reason"] else ""
+        yield f"{titles.get(name, name)} was not measured{since}{why}"
+    if (container := latest.get("container")) is not None:
+        text = container_text(Container(**container))
+        yield f"{text[:1].upper()}{text[1:]}."
+    for name in latest.get("unread", ()):
+        if name in _KEYS or name.startswith("temperatures."):
+            yield f"{name} is sent but not stored: it is not a number."
+            continue
+        # `cpu_percent` has a known key in it; `mme` is close to one.
+        inside = sorted((key for key in _KEYS if key in name.lower()), key=len, reverse=True)
+        near = inside or difflib.get_close_matches(name, _KEYS, 1)
+        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}."
+        yield f"{name} is sent but not stored: there is no such field; {known}"
+
+
+_KEYS = ("time", "unix_time", *(key for field in FIELDS for key in (*field.aliases, field.name)))
 
 
 def _ago(time: str | None, now: float) -> str | None:

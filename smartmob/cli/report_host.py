@@ -49,6 +49,24 @@ _BACKLOG_MB = 64
     help="Folder of the password and of samples that wait.  [default: the platform's user state folder]",
 )
 @click.option(
+    "--disk",
+    "disks",
+    multiple=True,
+    metavar="NAME",
+    envvar=PREFIX + "DISK",
+    help="What is measured: a folder such as /data (the use of its file system) or a disk such as nvme0n1 or sd* (its "
+    "traffic); may be given several times.  [default: / and all physical disks]",
+)
+@click.option(
+    "--net",
+    "networks",
+    multiple=True,
+    metavar="NAME",
+    envvar=PREFIX + "NET",
+    help="A network interface whose traffic is counted, such as eth0 or eth*; may be given several times.  "
+    "[default: all physical ones]",
+)
+@click.option(
     "--backlog-mb",
     default=_BACKLOG_MB,
     show_default=True,
@@ -63,6 +81,8 @@ def command(
     token_file: Path | None,
     ca_file: Path | None,
     state_dir: Path | None,
+    disks: tuple[str, ...],
+    networks: tuple[str, ...],
     backlog_mb: int,
 ) -> None:
     """Report the load of this machine to a service until CTRL-C, SIGINT or SIGTERM.
@@ -71,20 +91,26 @@ def command(
     """
     from smartmob.client.backlog import Backlog
     from smartmob.client.reporter import Account, Clocks, Reporter
+    from smartmob.hosts.sampler import devices
+    from smartmob.hosts.sampler.machine_files import Roots
     from smartmob.kernel.observability.notify import Notifier
     from smartmob.kernel.runtime import clock
 
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"--to {url}: expected an address such as http://lab:8080")
     token = secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
-    name = name or socket.gethostname()
+    name = _checked_name(name or socket.gethostname())
+    chosen = devices.choice(disks, networks)
+    if wrong := devices.wrong_choice(chosen, Roots()):
+        option, given, reason = wrong
+        raise SettingsError(f"--{option} {given}: {reason}")
     folder = (state_dir or Path(platformdirs.user_state_path("smartmob"))) / "report-host" / quote(name, safe="")
     password = secret(password_file, "--password-file") if password_file else _own_password(folder)
     account = Account(url, name, password, token, ca_file)
     backlog = Backlog(folder / "backlog", backlog_mb * 1_000_000)
 
     async def run() -> None:
-        reporter = Reporter(account, backlog, Clocks(clock.epoch, clock.steady), interval, _say)
+        reporter = Reporter(account, backlog, Clocks(clock.epoch, clock.steady), interval, _say, chosen=chosen)
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,6 +126,17 @@ def command(
             notifier.close()
 
     asyncio.run(run())
+
+
+def _checked_name(name: str) -> str:
+    """Return the name of this machine; raises SettingsError for one that the service would refuse."""
+    from smartmob.hosts.model import is_name, name_rule
+
+    if not is_name(name):
+        raise SettingsError(
+            f"--name {name!r} cannot be the name of a machine: {name_rule()}; choose another with --name"
+        )
+    return name
 
 
 def _say(text: str) -> None:

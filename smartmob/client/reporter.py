@@ -24,8 +24,11 @@ from smartmob.client import tls_trust
 from smartmob.client.backlog import Backlog
 from smartmob.client.clock_offset import exchange_result
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
+from smartmob.hosts.fields import Container, Snapshot, container_text
 from smartmob.hosts.model import sample_fields
+from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.snapshot import SnapshotReader
+from smartmob.hosts.sampler.stale_figures import StaleChanges
 
 _ANSWER_SECONDS = 10.0
 _EXCHANGES = 5
@@ -73,7 +76,16 @@ class _Refused(Exception):
 class Reporter:
     """The agent. `report` is called with messages for a person."""
 
-    def __init__(self, account: Account, backlog: Backlog, clocks: Clocks, interval: float, report: Report) -> None:
+    def __init__(
+        self,
+        account: Account,
+        backlog: Backlog,
+        clocks: Clocks,
+        interval: float,
+        report: Report,
+        *,
+        chosen: Choice = Choice(),  # noqa: B008 - it is immutable
+    ) -> None:
         self._account = account
         self._backlog = backlog
         self._clocks = clocks
@@ -83,7 +95,9 @@ class Reporter:
         self._held: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._connected = False
-        self._snapshots = SnapshotReader()
+        self._snapshots = SnapshotReader(chosen)
+        self._stale_changes = StaleChanges()
+        self._container: Container | None = None
         self._numbers = secrets.randbits(60)
         self._random = secrets.SystemRandom()
         self.delivered = 0
@@ -103,22 +117,34 @@ class Reporter:
 
     async def _sample_loop(self) -> None:
         loop = asyncio.get_running_loop()
-        before, due = loop.time(), loop.time()
+        due = loop.time()
         while True:
             due += self._interval
             now = loop.time()
             if due < now - self._interval:
                 due = now  # the machine was suspended
             await asyncio.sleep(due - now)
-            now = loop.time()
             self._numbers += 1
-            fields = sample_fields(self._snapshots.read(0.0, max(0.001, now - before)))
-            before = now
+            # In a thread: it waits for the probes, of which one may hang.
+            snapshot = await asyncio.to_thread(self._snapshots.read, 0.0)
+            self._report_changes(snapshot)
+            fields = sample_fields(snapshot)
             time = round(self._clocks.steady() + self._base, 3)
             self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))
             if not self._connected or len(self._held) > _MAX_HELD_SAMPLES:
                 self._store_on_disk()
             self._news.set()
+
+    def _report_changes(self, snapshot: Snapshot) -> None:
+        """Say which figures cannot be measured, and whose memory and processors are measured."""
+        for name, figure in self._stale_changes.of(snapshot):
+            if figure is None:
+                self._report(f"{name} is measured again")
+            else:
+                self._report(f"{name} cannot be measured ({figure.reason}); the other figures are sent")
+        if snapshot.container != self._container and snapshot.container is not None:
+            self._report(f"this is a container: {container_text(snapshot.container)}")
+        self._container = snapshot.container
 
     def _store_on_disk(self) -> None:
         """Move samples that are not delivered to disk."""

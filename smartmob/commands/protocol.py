@@ -157,7 +157,21 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
 def encode(message: FromClient | FromServer) -> bytes:
     """Return a message as the content of a text frame."""
-    return _ENCODER.encode(message)
+    try:
+        return _ENCODER.encode(message)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(without_surrogates(msgspec.to_builtins(message, enc_hook=str)))
+
+
+def without_surrogates(value: Any) -> Any:
+    """Return a JSON value whose texts can be encoded; each wrong byte of a file's name that is no UTF-8 is U+FFFD."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= mark <= "\udfff" else mark for mark in value)
+    if isinstance(value, list | tuple):
+        return [without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {without_surrogates(name): without_surrogates(item) for name, item in value.items()}
+    return value
 
 
 def decode_client_message(text: str | bytes) -> FromClient:

@@ -10,9 +10,15 @@ from typing import Any
 
 import msgspec
 
+from smartmob.hosts.fields import StaleFigure
+
 
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine with its newest sample, whose time is `at`; all values are None before the first one."""
+    """A machine with its newest sample, whose time is `at`; all values are None before the first one.
+
+    `stale` has the figures that could not be measured, with their last value, and `unread` what the machine sends and
+    the service does not store.
+    """
 
     name: str
     own: bool
@@ -24,6 +30,8 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     net_received: float | None
     net_sent: float | None
     cores: list[float] | None
+    stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
+    unread: list[str] = msgspec.field(default_factory=list)
 
 
 class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,7 +129,7 @@ class HostAuthenticator:
             self._wrong.popitem(last=False)
 
     def _digest(self, client_id: str) -> bytes:
-        return hashlib.blake2b(client_id.encode(errors="surrogateescape"), key=self._key, digest_size=16).digest()
+        return hashlib.blake2b(client_id.encode(errors="surrogatepass"), key=self._key, digest_size=16).digest()
 
 
 def scrypt(password: str, salt: bytes) -> bytes:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from smartmob.errors import SettingsError
 from smartmob.hosts.events import SamplesStored
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
+from smartmob.hosts.sampler import devices
 from smartmob.hosts.sampler.csvfile import LoadFile
 from smartmob.hosts.sampler.gauges import host_gauges
+from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import Subscribers
@@ -27,7 +32,7 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     writer = HostsWriter(database)
     live = dependencies.writer("hosts", writer.commit, SamplesStored)
     service = HostsService(HostsReader(database), writer, Partitions(database), live, dependencies.bus, settings)
-    sampler = Sampler(str(settings.disk))
+    sampler = Sampler(chosen := devices.choice(settings.disk, settings.net))
     load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
     sampler.on_second.extend((service.queue_own, load_file.write))
     subscribers = Subscribers(sampler)
@@ -39,6 +44,7 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     dependencies.metrics_registry.add(
         gauges(lambda: (Gauge("smartmob_hosts_hashes", "Passwords hashed.", {"": service.hashes}),))
     )
+    dependencies.readiness.add("hosts", sampler.check, quiet=True)
     background_tasks = {
         "hosts-sampler": sampler.run,
         "hosts-watchers": subscribers.run,
@@ -47,6 +53,9 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     }
 
     async def start() -> None:
+        if wrong := await asyncio.to_thread(devices.wrong_choice, chosen, Roots()):
+            flag, name, reason = wrong
+            raise SettingsError(f"--hosts-{flag} {name}: {reason}")
         await service.start()
         await sampler.read()
 

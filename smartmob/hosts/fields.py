@@ -18,6 +18,11 @@ import msgspec
 MEGABYTE = 2**20
 """Bytes of the unit in which clients send memory, storage and swap (seed 001)."""
 
+PROCESSORS, LOAD, MEMORY, SWAP, STORAGE, DISKS, NETWORKS, TEMPERATURES = (
+    *("processors", "load", "memory", "swap", "storage", "disks", "networks", "temperatures"),
+)
+"""The sources of figures. Each is read on its own: one that fails or hangs leaves the others as they are."""
+
 T = TypeVar("T")
 
 
@@ -46,27 +51,57 @@ class Storage(msgspec.Struct, frozen=True):
     free: int
 
 
+class StaleFigure(msgspec.Struct, frozen=True):
+    """A figure that could not be measured: its last value, the age of that value in seconds, and the reason.
+
+    The value is in the unit of the field. It and its age are None when the figure was never measured.
+    """
+
+    value: float | None = None
+    age: float | None = None
+    reason: str = ""
+
+
+class Container(msgspec.Struct, frozen=True):
+    """The limits of the container that the figures are those of: memory in bytes, and processors; None is no limit."""
+
+    memory: int | None = None
+    cpus: float | None = None
+
+
+def container_text(container: Container) -> str:
+    """Return in words whose processors and memory the figures are."""
+    limits = [] if container.memory is None else [f"{container.memory // MEGABYTE:,} MB of memory"]
+    limits += [] if container.cpus is None else [f"{container.cpus:g} processors"]
+    figures = ["memory"] * (container.memory is not None) + ["processor load"] * (container.cpus is not None)
+    return f"{' and '.join(figures)} are those of the container, which may use {' and '.join(limits)}"
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """One reading of the machine that this program runs on.
+    """One reading of the machine that this program runs on. What could not be measured is None.
 
     `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
-    before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`.
+    before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`. `stale` has
+    the figures that could not be measured, by the names of fields. In a `container` with limits, the processor load and
+    the memory are those of the container.
     """
 
     at: float
-    cpu: float
+    cpu: float | None
     cores: list[float]
-    load: tuple[float, float, float]
-    memory: Memory
-    swap_used: int
-    swap_total: int
-    storage: Storage
-    disk_read: float
-    disk_write: float
-    net_received: float
-    net_sent: float
+    load: tuple[float, float, float] | None
+    memory: Memory | None
+    swap_used: int | None
+    swap_total: int | None
+    storage: Storage | None
+    disk_read: float | None
+    disk_write: float | None
+    net_received: float | None
+    net_sent: float | None
     temperatures: dict[str, float]
     measured: dict[str, float] = {}
+    stale: dict[str, StaleFigure] = {}
+    container: Container | None = None
 
 
 class Unit(Enum):
@@ -84,6 +119,7 @@ class SampleField:
 
     `name` is its key in messages and its column. `title` heads it in tables, `help` describes it. The value comes from
     a snapshot by `read`, or is measured by `measure`, which may do I/O; sizes are read in bytes and stored in MB.
+    `source` is what `read` takes it from, which is read as a whole: when that fails, all its fields are stale.
     `gauge` is the name in Prometheus (sizes in bytes). `aliases` are further keys in messages, which have precedence.
     """
 
@@ -91,8 +127,9 @@ class SampleField:
     unit: Unit
     title: str
     help: str
-    read: Callable[[Snapshot], float] | None = None
+    read: Callable[[Snapshot], float | None] | None = None
     measure: Callable[[], float] | None = None
+    source: str = ""
     gauge: str | None = None
     aliases: tuple[str, ...] = ()
     seed: bool = False
@@ -104,14 +141,14 @@ class SampleField:
     column_type: str = "double precision"
     """The type of the column in PostgreSQL."""
 
-    def raw(self, snapshot: Snapshot) -> float:
-        """Return the value in a snapshot, sizes in bytes."""
-        return snapshot.measured[self.name] if self.read is None else self.read(snapshot)
+    def raw(self, snapshot: Snapshot) -> float | None:
+        """Return the value in a snapshot, sizes in bytes, or None when it could not be measured."""
+        return snapshot.measured.get(self.name) if self.read is None else self.read(snapshot)
 
-    def value(self, snapshot: Snapshot) -> float:
-        """Return the value in a snapshot in the unit of the field."""
+    def value(self, snapshot: Snapshot) -> float | None:
+        """Return the value in a snapshot in the unit of the field, or None when it could not be measured."""
         raw = self.raw(snapshot)
-        return raw // MEGABYTE if self.unit is Unit.MEGABYTES else raw
+        return raw if raw is None or self.unit is not Unit.MEGABYTES else raw // MEGABYTE
 
 
 FIELDS = (
@@ -121,6 +158,7 @@ FIELDS = (
         title="CPU",
         help="Load of all processors.",
         read=lambda snapshot: snapshot.cpu,
+        source=PROCESSORS,
         gauge="smartmob_host_cpu_percent",
         aliases=("cpu_load",),
         seed=True,
@@ -132,7 +170,8 @@ FIELDS = (
         unit=Unit.MEGABYTES,
         title="Memory",
         help="Memory in use.",
-        read=lambda snapshot: snapshot.memory.used,
+        read=lambda snapshot: None if snapshot.memory is None else snapshot.memory.used,
+        source=MEMORY,
         gauge="smartmob_host_memory_used_bytes",
         seed=True,
         listed=True,
@@ -143,7 +182,8 @@ FIELDS = (
         unit=Unit.MEGABYTES,
         title="Storage",
         help="Disk space in use.",
-        read=lambda snapshot: snapshot.storage.used,
+        read=lambda snapshot: None if snapshot.storage is None else snapshot.storage.used,
+        source=STORAGE,
         gauge="smartmob_host_storage_used_bytes",
         seed=True,
         listed=True,
@@ -154,7 +194,8 @@ FIELDS = (
         unit=Unit.NONE,
         title="Load",
         help="Load average of one minute.",
-        read=lambda snapshot: snapshot.load[0],
+        read=lambda snapshot: None if snapshot.load is None else snapshot.load[0],
+        source=LOAD,
         listed=True,
     ),
     SampleField(
@@ -163,6 +204,7 @@ FIELDS = (
         title="Swap",
         help="Swap space in use.",
         read=lambda snapshot: snapshot.swap_used,
+        source=SWAP,
         gauge="smartmob_host_swap_used_bytes",
     ),
     SampleField(
@@ -171,6 +213,7 @@ FIELDS = (
         title="Disk read",
         help="Read from disks.",
         read=lambda snapshot: snapshot.disk_read,
+        source=DISKS,
         gauge="smartmob_host_disk_read_bytes_per_second",
         live="Disk r/w",
     ),
@@ -180,6 +223,7 @@ FIELDS = (
         title="Disk written",
         help="Written to disks.",
         read=lambda snapshot: snapshot.disk_write,
+        source=DISKS,
         gauge="smartmob_host_disk_write_bytes_per_second",
         live="Disk r/w",
     ),
@@ -189,6 +233,7 @@ FIELDS = (
         title="Net received",
         help="Received from networks.",
         read=lambda snapshot: snapshot.net_received,
+        source=NETWORKS,
         gauge="smartmob_host_net_received_bytes_per_second",
         live="Net in/out",
     ),
@@ -198,6 +243,7 @@ FIELDS = (
         title="Net sent",
         help="Sent to networks.",
         read=lambda snapshot: snapshot.net_sent,
+        source=NETWORKS,
         gauge="smartmob_host_net_sent_bytes_per_second",
         live="Net in/out",
     ),
@@ -232,14 +278,9 @@ def message_fields(number: type | UnionType) -> list[tuple[str, Any, Any]]:
     return [(key, number | None, None) for key in keys]
 
 
-def values_of(snapshot: Snapshot) -> dict[str, float]:
+def values_of(snapshot: Snapshot) -> dict[str, float | None]:
     """Return the values of a snapshot under the keys of a message: the first alias where a field has one."""
     return {(*field.aliases, field.name)[0]: field.value(snapshot) for field in FIELDS}
-
-
-def measured() -> dict[str, float]:
-    """Return the values of the fields that are measured and not read from a snapshot."""
-    return {field.name: field.measure() for field in FIELDS if field.measure is not None}
 
 
 MINUTE_PARTS = {"min": "min({0})", "max": "max({0})", "sum": "sum({0})", "n": "count({0})"}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -18,11 +19,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 
 from smartmob.errors import Fault, InvalidInput
-from smartmob.hosts.fields import FIELDS, NAMES, SampleValues, Snapshot, Unit, message_fields, values_of
+from smartmob.hosts.fields import (
+    FIELDS,
+    NAMES,
+    Container,
+    SampleValues,
+    Snapshot,
+    StaleFigure,
+    Unit,
+    message_fields,
+    values_of,
+)
 
 LONGEST_NAME = 128  # characters
 LONGEST_PASSWORD = 1024  # characters
 LONGEST_DETAIL = 16 * 1024  # characters of JSON
+LONGEST_REASON = 300  # characters of the reason of a stale figure
 # Characters of base64 of a name and a password of at most four bytes a character.
 _LONGEST_CLIENT_ID = 4 * (4 * LONGEST_NAME + LONGEST_PASSWORD * 4 + 1) // 3 + 4
 
@@ -37,6 +49,9 @@ class _SampleExtras(msgspec.Struct, frozen=True, kw_only=True):
     id: Identity | None = None
     cores: list[float] | None = None
     temperatures: dict[str, float] | None = None
+    stale: dict[str, StaleFigure] | None = None
+    container: Container | None = None
+    unread: list[str] | None = None
 
 
 if TYPE_CHECKING:
@@ -52,13 +67,18 @@ else:
             ("id", Identity | None, None),
             ("cores", list[float] | None, None),
             ("temperatures", dict[str, float] | None, None),
+            ("stale", dict[str, StaleFigure] | None, None),
+            ("container", Container | None, None),
+            ("unread", list[str] | None, None),
         ],
         frozen=True,
         module=__name__,
         namespace={
             "__doc__": """A sample as a client sends it: the fields by name or alias (`cpu_load`), and the time.
 
-    `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once.
+    `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once. `stale`
+    has the figures that could not be measured, `container` the limits that the figures are relative to, `unread` the
+    keys that were sent and are not stored.
     """
         },
     )
@@ -115,7 +135,7 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
         # Comparisons with a NaN are false.
         if value is not None and not 0 <= value < _VALUE_BOUND:
             raise _out_of_range(time, values)
-    detail = None if data.cores is None and data.temperatures is None else _detail(data)
+    detail = _detail(data) if any(getattr(data, name) is not None for name in DETAILS) else None
     return SampleRow(host, time, number if data.id is None else data.id, values, detail)
 
 
@@ -133,27 +153,108 @@ def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput
     raise AssertionError(values)
 
 
+DETAILS = ("unread", "stale", "container", "cores", "temperatures")
+"""The keys of a sample that are stored as JSON, the most important first."""
+
+
 def _detail(data: SampleData) -> str:
-    detail = {"cores": data.cores, "temperatures": data.temperatures}
-    text = msgspec.json.encode({name: value for name, value in detail.items() if value is not None}).decode()
-    if len(text) > LONGEST_DETAIL:
-        raise InvalidInput.at("cores", f"cores and temperatures have more than {LONGEST_DETAIL} characters")
+    """Return the details as JSON; the least important that do not fit are left out and named in `unread`."""
+    detail = {name: value for name in DETAILS if (value := getattr(data, name)) is not None}
+    while len(text := msgspec.json.encode(detail).decode()) > LONGEST_DETAIL:
+        left_out, _ = detail.popitem()
+        detail["unread"] = [*(detail.pop("unread", None) or ()), left_out][:_MOST_UNREAD]
+        detail = {name: detail[name] for name in DETAILS if name in detail}
     if "\\u0000" in text:
         raise InvalidInput.at("temperatures", "a name cannot contain the NUL character")
     return text
 
 
-def form_data(given: Mapping[str, str]) -> SampleData:
-    """Return a sample from the fields of an HTML form; raises InvalidInput."""
+def read_sample(document: object) -> SampleData:
+    """Return the sample of a JSON object as Python's `json` read it; raises InvalidInput.
+
+    Keys that are not known and figures that are no number (NaN, infinite) are left out and named in `unread`.
+    """
+    not_numbers = {}
+    if isinstance(document, dict):
+        # Not in the sender's document: it is returned as it came.
+        not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _FIGURES}
+        document = {**document, **not_numbers}
     try:
-        return msgspec.convert(
+        try:
+            data = msgspec.convert(document, SampleData, strict=False)
+        except UnicodeError:  # a lone surrogate, which JSON can write and UTF-8 cannot
+            document = _printable_texts(document)
+            data = msgspec.convert(document, SampleData, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
+    assert isinstance(document, dict)  # anything else does not fit
+    return _without_unread(data, document.keys() - _KEYS, not_numbers)
+
+
+def _is_no_number(value: object) -> bool:
+    return value.__class__ is float and not math.isfinite(value)
+
+
+def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Iterable[str] = ()) -> SampleData:
+    """Return a sample whose details are finite and have printable names; see `read_sample`."""
+    changes: dict[str, Any] = {}
+    unread = [*sorted(unknown), *not_numbers]
+    if data.cores is not None and not all(map(math.isfinite, data.cores)):
+        changes["cores"] = None
+        unread.append("cores")
+    if data.temperatures is not None and not all(map(_is_reading, data.temperatures.items())):
+        unread += [f"temperatures.{name}" for name, value in data.temperatures.items() if not math.isfinite(value)]
+        changes["temperatures"] = {
+            _printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
+        }
+    if data.stale is not None:
+        changes["stale"] = {
+            _printable(name): StaleFigure(figure.value, figure.age, _printable(figure.reason)[:LONGEST_REASON])
+            for name, figure in data.stale.items()
+        }
+    unread = [*(data.unread or ()), *unread]
+    if unread:
+        names = [_printable(name)[:LONGEST_NAME] for name in unread]
+        changes["unread"] = names[:_MOST_UNREAD]
+    return msgspec.structs.replace(data, **changes) if changes else data
+
+
+def _is_reading(item: tuple[str, float]) -> bool:
+    return item[0].isprintable() and math.isfinite(item[1])
+
+
+def _printable(name: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+
+
+def _printable_texts(value: Any) -> Any:
+    """Return a JSON document in which each character of a text that is not printable is replaced."""
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, list):
+        return [_printable_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {_printable(name): _printable_texts(item) for name, item in value.items()}
+    return value
+
+
+_KEYS = frozenset(SampleData.__struct_fields__)
+_FIGURES = frozenset(name for field in FIELDS for name in (*field.aliases, field.name))
+_MOST_UNREAD = 32  # names in `unread`
+
+
+def form_data(given: Mapping[str, str]) -> SampleData:
+    """Return a sample from the fields of an HTML form, as `read_sample` does; raises InvalidInput."""
+    try:
+        data = msgspec.convert(
             {name: value for name, value in given.items() if name in _FORM_FIELDS}, SampleData, strict=False
         )
     except msgspec.ValidationError as error:
         raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
+    return _without_unread(data, given.keys() - _FORM_FIELDS)
 
 
-_FORM_FIELDS = frozenset(SampleData.__struct_fields__) - {"cores", "temperatures"}
+_FORM_FIELDS = _KEYS - {*DETAILS}
 
 
 def as_numbers(data: SampleData) -> dict[str, Any]:
@@ -161,10 +262,11 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
     return {
         name: value if name in _FRACTIONS or not isinstance(value, float) else plain_number(value)
         for name in SampleData.__struct_fields__
-        if (value := getattr(data, name)) is not None
+        if name not in _REMARKS and (value := getattr(data, name)) is not None
     }
 
 
+_REMARKS = ("stale", "container", "unread")
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
 """The keys whose values stay fractions when they are whole, as in seed 001."""
 
@@ -179,18 +281,41 @@ def plain_number(value: float) -> float | int:
 
 def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as the fields of a `SampleData`."""
-    return {**values_of(snapshot), "cores": snapshot.cores, "temperatures": snapshot.temperatures}
+    details = {"stale": snapshot.stale or None, "container": snapshot.container}
+    return {
+        **values_of(snapshot),
+        "cores": snapshot.cores,
+        "temperatures": snapshot.temperatures,
+        **{name: value for name, value in details.items() if value is not None},
+    }
 
 
 # -- the identity of a machine ----------------------------------------------------------------------------------------
 
 
 def is_name(name: str) -> bool:
-    """Return whether this is a valid name of a machine: it begins with a letter, is printable and has no colon.
+    """Return whether this is a valid name of a machine; `name_rule` says which are.
 
-    A colon separates the name from the password in a client id. Slashes, dots and letters of any script are allowed.
+    Seed 001 refuses names that do not begin with a letter. Host names that begin with a digit are accepted where they
+    cannot be meant otherwise: the id of a container, or a name with a dot or a hyphen. A colon separates the name from
+    the password in a client id. Slashes, spaces, dots and letters of any script are allowed.
     """
-    return 0 < len(name) <= LONGEST_NAME and name[0].isalpha() and name.isprintable() and ":" not in name
+    begins = name[:1].isalpha() or _DIGIT_NAME.fullmatch(name) is not None
+    return 0 < len(name) <= LONGEST_NAME and begins and name.isprintable() and ":" not in name
+
+
+_DIGIT_NAME = re.compile(
+    r"[0-9a-f]{12}|[0-9a-f]{64}"  # the host names that Docker and Podman give, and the whole id of a container
+    r"|[0-9][0-9a-zA-Z_]*([.-][0-9a-zA-Z_]+)+\.?"  # a host name or an IPv4 address (RFC 1123, section 2.1)
+)
+
+
+def name_rule() -> str:
+    """Return in words which names of machines are valid."""
+    return (
+        "a name begins with a letter (or is a container's id, or a host name such as 01-web or 10.0.0.7), has at most "
+        f"{LONGEST_NAME} printable characters and no colon"
+    )
 
 
 def client_id(name: str, password: str) -> str:
@@ -223,12 +348,43 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
 
     cores: list[float] | None
     temperatures: dict[str, float] | None
+    container: Container | None = None
+    unread: list[str] = msgspec.field(default_factory=list)
+    stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
+    age: float = 0.0
+    ages: dict[str, float | None] = msgspec.field(default_factory=dict)
 
 
 class Latest(_DetailedValues, frozen=True):
-    """The newest sample of a machine."""
+    """The newest sample of a machine, `age` seconds old.
+
+    A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has for each figure
+    how many seconds ago it was measured. `container` has the limits of the container that processor load and memory are
+    those of. `unread` names what the machine sends and the service does not store.
+    """
 
     time: datetime
+
+
+def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[str, Any], now: datetime) -> Latest:
+    """Return the newest sample of a machine; `detail` is what was stored as JSON, `now` the time of the answer."""
+    age = round(max(0.0, (now - at).total_seconds()), 1)
+    stale = {
+        name: msgspec.structs.replace(figure, age=None if figure.age is None else round(figure.age + age, 1))
+        for name, figure in msgspec.convert(detail.get("stale") or {}, dict[str, StaleFigure]).items()
+    }
+    ages = {name: age for name, value in values.items() if value is not None}
+    return Latest(
+        time=at,
+        **values,
+        cores=detail.get("cores"),
+        temperatures=detail.get("temperatures"),
+        container=msgspec.convert(detail.get("container"), Container | None),
+        unread=detail.get("unread") or [],
+        stale=stale,
+        age=age,
+        ages={**ages, **{name: figure.age for name, figure in stale.items()}},
+    )
 
 
 class ClockOffset(msgspec.Struct, frozen=True):

@@ -3,11 +3,13 @@
 The messages are those of seed 001. Three are added for the reporting agent: `BACKFILL` (many samples in one message),
 `CLOCK` (the server's part of an exchange of four timestamps, RFC 5905 section 8) and `CLOCK_OFFSET` (its result).
 
-Data that is returned "as sent" is returned byte for byte: it is cut out of the message and not encoded again.
+JSON is read as Python's `json` reads it, because the clients of seed 001 are written in Python: `NaN`, `Infinity` and
+lone surrogates are accepted in it. A sample is returned as Python's `json.dumps` writes it: those clients compare it.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts.fields import MEGABYTE, Snapshot, Storage
-from smartmob.hosts.model import SampleData
+from smartmob.hosts.model import SampleData, read_sample
 
 DATA_TYPE = "Data type incorrect, please use json"
 DATA_SIZE = "incorrect data size"
@@ -73,7 +75,7 @@ class WorkTime(msgspec.Struct, frozen=True, tag="WORK_TIME"):
 class Backfill(msgspec.Struct, frozen=True, tag="BACKFILL"):
     """Samples that could not be sent when they were read."""
 
-    samples: list[SampleData]
+    samples: list[msgspec.Raw]
     client_id: str = ""
 
 
@@ -95,7 +97,6 @@ Message = Hello | ClientData | Subscribe | Unsubscribe | WorkTime | Backfill | C
 
 # Not strict: numbers may be strings, as the intervals of some clients are.
 _MESSAGE = msgspec.json.Decoder(Message, strict=False)
-_SAMPLE = msgspec.json.Decoder(SampleData, strict=False)
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
@@ -116,12 +117,13 @@ class Pause(msgspec.Struct, frozen=True, gc=False):
 class Store(msgspec.Struct, frozen=True):
     """Store samples of the machine that `client_id` authenticates, and send `text` once they are committed.
 
-    Without `text` the answer is that of `backfilled`.
+    Without `text` the answer is that of `backfilled`, with the error texts `refused` of samples that cannot be read.
     """
 
     client_id: str
     samples: Sequence[SampleData]
     text: str | None
+    refused: Sequence[str] = ()
 
 
 class StoreOffset(msgspec.Struct, frozen=True, gc=False):
@@ -181,6 +183,7 @@ def text(document: Any) -> str:
 def failure(reason: str, problem: str | None = None) -> str:
     """Return an ERROR message; `problem` is the HTTP problem type of errors that seed 001 does not define."""
     more = "" if problem is None else f', "problem": {text(problem)}'
+    reason = reason.encode(errors="replace").decode()  # it may quote a lone surrogate
     return f'{{"type": "ERROR", "reason": {text(reason)}{more}}}'
 
 
@@ -212,13 +215,23 @@ def backfilled(stored: int, refused: Sequence[str]) -> str:
 OFFSET_STORED = '{"type": "CLOCK_OFFSET", "payload": {"stored": true}}'
 
 
-def event_parts(snapshot: Snapshot) -> dict[str, str]:
-    """Return the parts of an EVENT as JSON by kind; they are encoded once for all subscribers."""
-    memory = {
+def event_parts(snapshot: Snapshot | None) -> dict[str, str]:
+    """Return the parts of an EVENT as JSON by kind; they are encoded once for all subscribers.
+
+    A part that could not be measured is null.
+    """
+    if snapshot is None:
+        return dict.fromkeys(KINDS, "null")
+    memory, storage = snapshot.memory, snapshot.storage
+    figures = {
         name: value if name == "percent" else value // MEGABYTE
-        for name, value in msgspec.structs.asdict(snapshot.memory).items()
+        for name, value in (msgspec.structs.asdict(memory).items() if memory is not None else ())
     }
-    return {"CPU": text(snapshot.cpu), "MEM": text(memory), "STORAGE": text(storage_in(snapshot.storage, _GIGABYTE))}
+    return {
+        "CPU": text(snapshot.cpu),
+        "MEM": text(figures or None),
+        "STORAGE": text(None if storage is None else storage_in(storage, _GIGABYTE)),
+    }
 
 
 def event(subscription: Subscription, parts: dict[str, str]) -> str:
@@ -274,9 +287,11 @@ class Echo:
 
     def _answer(self, message: str | bytes, wall_time: float) -> Sequence[Action]:
         try:
-            decoded = _MESSAGE.decode(message)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as failed:
-            return self._unreadable(message, failed)
+            # UTF-8 is checked for the whole message: the decoder skips parts that it does not need.
+            received = (message if isinstance(message, str) else message.decode()).removeprefix("\ufeff")
+            decoded = _decode(received)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as failed:
+            return self._unreadable(failed)
         if isinstance(decoded, Hello):
             self.greeted = True
             return _WELCOME_ACTION
@@ -311,9 +326,9 @@ class Echo:
         """Release a request id whose subscription was refused."""
         self._subscribed.discard(request_id)
 
-    def _unreadable(self, message: str | bytes, failed: Exception) -> Sequence[Action]:
+    def _unreadable(self, failed: Exception) -> Sequence[Action]:
         # A message with a known type gets the field that is wrong; any other is not a message of this protocol.
-        if not self.greeted or not isinstance(failed, msgspec.ValidationError) or not _has_type(message):
+        if not self.greeted or not isinstance(failed, _WrongField):
             return _DATA_TYPE_ACTION
         return (_refuse(f"value error: {failed}"),)
 
@@ -346,22 +361,25 @@ class Echo:
         return Stop(request_id, f'{{"type": "UNSUBSCRIBED", "payload": {{"request_id": {request_id.decode()}}}}}')
 
 
+_TOO_MANY_DIGITS = "value error: a whole number has more than 4,300 digits"
+"""The only JSON that the decoder of messages accepts and Python's `json` does not (sys.set_int_max_str_digits)."""
+
+
 def _client_data(message: ClientData) -> Sequence[Action]:
-    raw = bytes(message.data)
     try:
-        data = _SAMPLE.decode(raw)
-    except msgspec.ValidationError as failed:
-        if not raw.startswith(b"{"):
-            return (Send(ERROR_DATA_SIZE) if raw in _EMPTY_VALUES else _refuse("value error: data is an object"),)
-        return (_refuse(f"value error: {failed}"),)
-    if raw[1:-1].isspace() or raw == b"{}":
+        document = json.loads(bytes(message.data))
+    except ValueError:
+        return (_refuse(_TOO_MANY_DIGITS),)
+    if not document:
         return (Send(ERROR_DATA_SIZE),)
-    returned = f'{{"type": "DATA_RETURN", "payload": {{"data": {raw.decode()}}}}}'
+    if not isinstance(document, dict):
+        return (_refuse("value error: data is an object"),)
+    try:
+        data = read_sample(document)
+    except InvalidInput as failed:
+        return (_refuse(str(failed)),)
+    returned = f'{{"type": "DATA_RETURN", "payload": {{"data": {json.dumps(document)}}}}}'
     return (Store(message.client_id, (data,), returned),)
-
-
-_EMPTY_VALUES = (b"null", b"[]", b'""', b"0", b"false")
-"""Data that the server of seed 001 treats as empty, besides an empty object."""
 
 
 def _backfill(message: Backfill) -> Action:
@@ -369,7 +387,15 @@ def _backfill(message: Backfill) -> Action:
         return Send(ERROR_DATA_SIZE)
     if len(message.samples) > MOST_BACKFILL:
         return _refuse(f"samples: a message has at most {MOST_BACKFILL}")
-    return Store(message.client_id, message.samples, None)
+    samples, refused = [], []
+    for raw in message.samples:
+        try:
+            samples.append(read_sample(json.loads(bytes(raw))))
+        except InvalidInput as failed:
+            refused.append(str(failed))
+        except ValueError:
+            refused.append(_TOO_MANY_DIGITS)
+    return Store(message.client_id, samples, None, refused)
 
 
 def _refuse(reason: str) -> Send:
@@ -388,7 +414,42 @@ def _is_request_id(text: bytes) -> bool:
     return text[:1] == b'"' or ((text[:1] == b"-" or text[:1].isdigit()) and math.isfinite(float(text)))
 
 
-def _has_type(message: str | bytes) -> bool:
+class _WrongField(ValueError):
+    """A field of a message with a known type is wrong."""
+
+
+def _decode(text: str) -> Message:
+    """Return a message; raises _WrongField, or another ValueError when this is no message of the protocol."""
+    try:
+        return _MESSAGE.decode(text)
+    except msgspec.ValidationError as failed:
+        if _has_type(text):
+            raise _WrongField(str(failed)) from None
+        raise ValueError("no type") from None
+    except msgspec.DecodeError:
+        pass
+    # Not strict JSON, but maybe what Python's json writes.
+    document = json.loads(text)
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError("no type")
+    for key in ("request_id", "data") if kind != "SUBSCRIBE" else ("request_id",):
+        if key in document:
+            document[key] = _raw(document[key])
+    if isinstance(document.get("samples"), list):
+        document["samples"] = [_raw(sample) for sample in document["samples"]]
+    try:
+        converted: Message = msgspec.convert(document, Message, strict=False)
+        return converted
+    except (msgspec.ValidationError, UnicodeError) as failed:
+        raise _WrongField(str(failed)) from None
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value).encode())
+
+
+def _has_type(message: str) -> bool:
     try:
         found = _TYPE.decode(message)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -8,7 +8,7 @@ import itertools
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -42,6 +42,7 @@ _SETTLING_SECONDS = 5.0
 """Margin for differences between the clocks of the database and of services."""
 _PARTITIONS_ROUNDS = 180
 """Roll-ups between two rounds of partition maintenance: an hour."""
+_MOST_LOGGED = 100  # names of fields that are logged for a connection
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -74,6 +75,7 @@ class HostsService:
         self._numbers = itertools.count(secrets.randbits(61))
         self._own_queue: deque[Snapshot] = deque(maxlen=_OWN_QUEUE_SNAPSHOTS)
         self._own_added = asyncio.Event()
+        self._unread_logged: dict[str, set[str]] = {}
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
         self.addresses = HostAddresses(clock.steady, lambda: self.own_name)
@@ -146,7 +148,7 @@ class HostsService:
     async def authenticate(self, client_id: str, name: str) -> None:
         """Raise NotAuthenticated unless the client id is that of the machine `name`."""
         proven = self._authenticator.known(client_id) or await self._authenticator.verify(client_id)
-        if proven is None or not hmac.compare_digest(proven.encode(), name.encode(errors="surrogateescape")):
+        if proven is None or not hmac.compare_digest(proven.encode(), name.encode(errors="surrogatepass")):
             raise NotAuthenticated
 
     async def remove(self, name: str) -> None:
@@ -154,6 +156,7 @@ class HostsService:
         if not await self._writer.delete_host(name):
             raise NotFound(f"there is no machine {name} that could be removed")
         self._authenticator.forget(name)
+        self._unread_logged.pop(name, None)
         log.info("hosts.removed", host=name)
 
     async def hosts(self, after: str, limit: int) -> list[model.Host]:
@@ -195,6 +198,18 @@ class HostsService:
         if rows:
             await self._live.put(rows)
         return len(rows), refused
+
+    def log_unread(self, name: str, samples: Iterable[SampleData], logged: set[str] | None = None) -> None:
+        """Log once for a connection what a machine sends and the service does not store.
+
+        `logged` has what was logged for the connection; without it, once for the machine since the service started.
+        """
+        names = sorted({unread for data in samples if data.unread for unread in data.unread})
+        if logged is None:
+            logged = self._unread_logged.setdefault(name, set())
+        if new := [unread for unread in names if unread not in logged][: _MOST_LOGGED - len(logged)]:
+            logged.update(new)
+            log.warning("hosts.fields_unread", host=name, fields=new)
 
     async def store_clock_offset(self, name: str, offset: float, delay: float) -> None:
         """Store the clock error of a machine: seconds to add to its clock, and the delay of the exchange."""
@@ -322,9 +337,8 @@ class HostsService:
 def _host(row: Record) -> model.Host:
     latest = None
     if row["at"] is not None:
-        detail = orjson.loads(row["detail"] or "{}")
         values = {name: row[name] for name in NAMES}
-        latest = model.Latest(row["at"], **values, cores=detail.get("cores"), temperatures=detail.get("temperatures"))
+        latest = model.latest_of(row["at"], values, orjson.loads(row["detail"] or "{}"), clock.now())
     offset = None
     if row["clock_at"] is not None:
         offset = model.ClockOffset(row["clock_at"], row["offset_seconds"], row["delay_seconds"])

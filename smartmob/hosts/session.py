@@ -69,7 +69,7 @@ class Subscribers:
 
     async def add(self, sink: MessageSink, subscription: Subscription) -> None:
         """Add a subscription: send an event now and then each interval."""
-        await sink.send(protocol.event(subscription, protocol.event_parts(self._sampler.latest)))
+        await sink.send(protocol.event(subscription, protocol.event_parts(self._sampler.current())))
         due = asyncio.get_running_loop().time() + subscription.interval
         self._entries[id(sink), subscription.request_id] = _Subscriber(sink, subscription, due)
         self._set_interval()
@@ -92,9 +92,9 @@ class Subscribers:
         while True:
             await self._new_snapshot.wait()
             self._new_snapshot.clear()
-            await self.send_events(self._sampler.latest, self._read_at)
+            await self.send_events(self._sampler.current(), self._read_at)
 
-    async def send_events(self, snapshot: Snapshot, now: float) -> None:
+    async def send_events(self, snapshot: Snapshot | None, now: float) -> None:
         """Send an event for each subscription that is due at `now` (event loop time)."""
         parts = protocol.event_parts(snapshot)
         due = [(key, entry) for key, entry in self._entries.items() if entry.due <= now + _TOLERANCE_SECONDS]
@@ -160,6 +160,7 @@ class EchoSession:
         self._name: str | None = None
         self.address: str | None = None
         """The address from which the machine reports, None if it is not known."""
+        self._unread_logged: set[str] = set()
         # While a sample is being stored: its answer, and the future of a `receive` that waits for that answer.
         self._answer: str | None = None
         self._answered: asyncio.Future[None] | None = None
@@ -222,6 +223,8 @@ class EchoSession:
                 return
             self._trusted = True
             self._service.addresses.seen(name, self.address)
+            if any(data.unread for data in action.samples):
+                self._service.log_unread(name, action.samples, self._unread_logged)
             if action.text is not None:
                 # The fast path of most messages: the answer is sent by a callback, without waking a task.
                 if not self._sink.unread() and self._service.try_store(name, action.samples[0], self._stored):
@@ -231,7 +234,7 @@ class EchoSession:
                 await self._sink.send(action.text)
             else:
                 stored, refused = await self._service.backfill(name, action.samples)
-                await self._sink.send(protocol.backfilled(stored, refused))
+                await self._sink.send(protocol.backfilled(stored, [*action.refused, *refused]))
         except InvalidInput as error:
             await self._sink.send(protocol.refusal(error))
         except Unavailable as error:

@@ -12,6 +12,7 @@ from smartmob.kernel.db.writer import Commit, GroupCommitWriter
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import RouteTable
+from smartmob.kernel.observability.health import Readiness
 from smartmob.kernel.observability.prometheus import MetricsRegistry
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -40,6 +41,7 @@ class Dependencies:
     bodies: BodyReader
     metrics_registry: MetricsRegistry
     viewers: ConnectionLimit
+    readiness: Readiness
 
     def writer(
         self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _no_event

@@ -10,6 +10,7 @@ import asyncio
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.protocol import NOTE, AttachQuery, encode_lines
@@ -41,7 +42,7 @@ class ViewerSession:
     async def run(self, query: AttachQuery) -> web.WebSocketResponse:
         """Send the last `query.tail` lines and then new ones, until the client disconnects or the output ends."""
         self.notes = bool(query.events)
-        await self._socket.prepare(self._request)
+        await ws_upgrade.accept(self._request, self._socket)
         self._transport = self._request.transport
         self._output.attach(self, query.tail)
         if not query.follow:

@@ -52,6 +52,34 @@ async def test_show(hosts: Any) -> None:
     assert sum(point["samples"] for point in json.loads(output)["history"]["points"]) == 60
 
 
+async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> None:
+    """The table has the last value and its age; `show` says why, whose limits count, and what is not stored."""
+    stale = {"storage": {"value": 1234, "age": 125, "reason": "/data: No such file or directory"}, "swap": {}}
+    container = {"memory": 512 * 2**20, "cpus": 1.5}
+    data = {
+        "time": clock.epoch() + 60,
+        "mem": 7,
+        "stale": stale,
+        "container": container,
+        "cpu_percent": 1,
+        "load": None,
+    }
+    async with talking(client) as talk:
+        assert (await talk.send(data))["type"] == "DATA_RETURN"
+    code, output, _ = await hosts("ls")
+    assert code == 0
+    assert "1,234 MB (2 min 5 s old)" in output
+    code, output, _ = await hosts("show", "wood")
+    assert code == 0
+    assert "Storage was not measured for 2 min 5 s: /data: No such file or directory\n" in output
+    assert "Swap was not measured\n" in output
+    assert "Memory and processor load are those of the container, which may use 512 MB of memory and 1.5 proc" in output
+    assert "cpu_percent is sent but not stored: there is no such field; did you mean cpu" in output
+    code, output, _ = await hosts("ls", "--json")
+    latest = next(host for host in json.loads(output) if host["name"] == "wood")["latest"]
+    assert (latest["storage"], latest["stale"]["storage"]["value"], latest["ages"]["storage"]) == (None, 1234, 125.0)
+
+
 async def test_watch(hosts: Any) -> None:
     """The table with bars, once."""
     code, output, errors = await hosts("watch", "--times", "1")

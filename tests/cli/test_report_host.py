@@ -75,6 +75,57 @@ async def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
     assert "--to" in errors
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "words"),
+    [
+        ("--net", "eth99", "there is no such network interface; there are "),
+        ("--disk", "sdzz9", "there is no such disk; there are "),
+        ("--disk", "/no/such/folder", "there is no such folder"),
+        ("--name", "fe80::1", "begins with a letter"),
+    ],
+)
+async def test_a_name_that_there_is_not(option: str, given: str, words: str, tmp_path: Path) -> None:
+    """One line says which names there are."""
+    code, _, errors = await run("report-host", "--to", "http://127.0.0.1:9", "--state-dir", tmp_path, option, given)
+    assert code == 2
+    assert len(errors.splitlines()) == 1
+    assert f"{option} " in errors
+    assert words in errors
+
+
+async def test_figures_that_cannot_be_measured_do_not_end_it(client: Any, tmp_path: Path) -> None:
+    """A container's host name is accepted; a folder that is removed makes the storage stale, and the rest is sent."""
+    folder = tmp_path / "measured"
+    folder.mkdir()
+    url = f"http://127.0.0.1:{client.server.port}"
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAMS / "smartmob", "report-host", "--to", url, "--name", "3f2a9c0d1e2f", "--interval", "0.1"),
+        *("--state-dir", tmp_path, "--disk", folder),
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+
+    async def latest() -> Any:
+        async with client.get("/hosts/3f2a9c0d1e2f") as response:
+            return (await response.json()).get("latest") if response.status == 200 else None
+
+    async def measured() -> bool:
+        return bool((found := await latest()) and found["storage"] is not None)
+
+    async def stale() -> bool:
+        found = await latest()
+        return found["storage"] is None and found["stale"]["storage"]["value"] and found["cpu"] is not None
+
+    await until(measured)
+    folder.rmdir()
+    await until(stale)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    errors = (await process.stderr.read()).decode()
+    assert await process.wait() == 0
+    assert f"storage cannot be measured ({folder}: No such file or directory); the other figures are sent" in errors
+
+
 async def test_a_state_folder_that_is_none(tmp_path: Path) -> None:
     """It is said at the start."""
     (tmp_path / "file").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.commands import protocol
+from smartmob.commands.model import Outcome
 from smartmob.commands.protocol import (
     Call,
     Cancel,
@@ -24,6 +26,7 @@ from smartmob.commands.protocol import (
     ReceiveWindow,
     SendWindow,
 )
+from smartmob.commands.routes.line_sink import LineSink
 from smartmob.errors import InvalidInput, TooLarge
 
 
@@ -94,6 +97,18 @@ def test_times_survive_json(value: object) -> None:
     """A time is a time again at the client; other values do not change."""
     sent = msgspec.json.decode(msgspec.json.encode(protocol.encode_value(value)))
     assert protocol.decode_value(sent) == value
+
+
+def test_names_of_files_that_are_no_utf8_are_sent() -> None:
+    """A reply with such a name, or with an error about it, is sent with U+FFFD for each byte that is no UTF-8."""
+    name = os.fsdecode(b"a\xff\xfe")
+    for message in (protocol.Says(1, [[name], {name: 1}]), protocol.Done(1, 0, [("b", name)])):
+        assert "a\ufffd\ufffd" in protocol.encode(message).decode()
+    sink = LineSink()
+    sink.emit([name, 1])
+    sink.finish(Outcome(exit_code=1, error=FileNotFoundError(2, "No such file", name)))
+    lines = b"".join(sink._lines).decode()
+    assert lines.count("a\ufffd\ufffd") >= 2
 
 
 @pytest.mark.parametrize("value", [{"$time": "no"}, {"$time": 5}, {"$time": "2026-01-01", "b": 1}])

@@ -77,7 +77,7 @@ def test_queries_and_migrations_have_all_columns() -> None:
 
 def test_sizes_are_stored_in_megabytes_and_shown_to_prometheus_in_bytes() -> None:
     """The gauge of a field has the value of the snapshot; the sample has it in the unit of the field."""
-    sampler = Sampler("/")
+    sampler = Sampler()
     sampler.newest = taken = snapshot()
     found = {gauge.name: gauge for gauge in gauges.host_gauges(sampler, lambda: 0, lambda: 0)}
     for field in FIELDS:
@@ -120,8 +120,8 @@ from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.sampler.snapshot import SnapshotReader
 from smartmob.hosts.store import reader
-sampler = Sampler("/")
-sampler.newest = SnapshotReader().read(0.0, 1.0)
+sampler = Sampler()
+sampler.newest = SnapshotReader().read(0.0)
 data = model.SampleData(time=1.0, threads=7.0)
 print(json.dumps({{
     "kinds": [kind.__name__ for kind in (model.SampleData, model.Latest, model.Point, reporting.Sample)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts import fields, model
+from smartmob.hosts.fields import StaleFigure
 from smartmob.hosts.model import SampleData, Span, TimeRules
 from tests.hosts.samples import CLIENT_ID, snapshot
 
@@ -19,16 +20,63 @@ NOW = 1_795_400_000.0
 HOUR = 3600.0
 
 
+CONTAINERS = ("3f2a9c0d1e2f", "000000000000", "9" * 64, "01-web", "7d9f8c5b6-x2x4z", "10.0.0.7", "1.lab.example.com")
+"""Host names that begin with a digit: of Docker containers, of pods, and of machines."""
+
+
 class TestNames:
     """Names of machines."""
 
-    @pytest.mark.parametrize("name", ["wood", "W", "rack7.lab", "a/b", "a b", "ünïcode", "机器", "a?b#c%2F", "x" * 128])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "wood",
+            "W",
+            "rack7.lab",
+            "a/b",
+            "a b",
+            "ünïcode",
+            "机器",
+            "a?b#c%2F",
+            "x" * 128,
+            "MacBook-Pro.local",
+            "Jo's Mac mini",
+            "WIN-7F3K2",
+            "my_host.lab.example.com.",
+            "RACK7",
+            *CONTAINERS,
+        ],
+    )
     def test_valid_names(self, name: str) -> None:
         """Letters of any script begin a name; dots, slashes and blanks may follow. Its client id contains it."""
         assert model.is_name(name)
         assert model.parse_client_id(model.client_id(name, "p:w")) == (name, "p:w")
 
-    @pytest.mark.parametrize("name", ["", "1a", " a", "_a", ".a", "/a", "a:b", "a\0", "a\n", "x" * 129, "\u202ea"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            "1a",
+            " a",
+            "_a",
+            ".a",
+            "/a",
+            "a:b",
+            "a\0",
+            "a\n",
+            "x" * 129,
+            "\u202ea",
+            "123",
+            "1wood",
+            "12345678901",
+            "0123456789abg",
+            "fe80::1",
+            "-a",
+            "1-",
+            "1..2",
+            "10.0.0.7:80",
+        ],
+    )
     def test_invalid_names(self, name: str) -> None:
         """Names that begin otherwise, have a colon or are not printable are refused, in a client id as well."""
         assert not model.is_name(name)
@@ -94,11 +142,13 @@ class TestSamples:
         assert caught.value.faults[0].where == name
 
     def test_details_are_stored_up_to_a_limit(self) -> None:
-        """Processors and temperatures are stored as JSON; too many, and NUL characters, are refused."""
+        """Processors and temperatures are stored as JSON; too many are left out and named, NUL characters refused."""
         row = model.sample_row("a", SampleData(time=NOW, cores=[1.0], temperatures={"x": 2.0}), 1)
         assert row.detail == '{"cores":[1.0],"temperatures":{"x":2.0}}'
-        with pytest.raises(InvalidInput, match="more than"):
-            model.sample_row("a", SampleData(time=NOW, cores=[1.0] * 10_000), 1)
+        row = model.sample_row("a", SampleData(time=NOW, cores=[1.0], temperatures={"x" * 17_000: 1.0}), 1)
+        assert row.detail == '{"unread":["temperatures"],"cores":[1.0]}'
+        row = model.sample_row("a", SampleData(time=NOW, cpu=1.0, cores=[1.0] * 10_000), 1)
+        assert (row.values[0], row.detail) == (1.0, '{"unread":["cores"]}')
         with pytest.raises(InvalidInput, match="NUL"):
             model.sample_row("a", SampleData(time=NOW, temperatures={"\0": 2.0}), 1)
 
@@ -108,6 +158,29 @@ class TestSamples:
         assert (data.cpu_load, data.mem, data.time) == (25.9, 6172.0, 1646650624.0)
         assert model.as_numbers(data) == {"cpu_load": 25.9, "mem": 6172, "time": 1646650624}
         assert [type(value) for value in model.as_numbers(data).values()] == [float, int, int]
+
+    def test_fields_that_are_not_stored_are_named(self) -> None:
+        """Unknown keys and temperatures that are no number are named, without characters that control a terminal."""
+        data = model.read_sample(
+            {"time": 1, "cpu_percent": 5, "a\x1b\ud800": 1, "temperatures": {"a\0": 1.0, "b": math.nan}}
+        )
+        assert data.unread == ["a\ufffd\ufffd", "cpu_percent", "temperatures.b"]
+        assert data.temperatures == {"a\ufffd": 1.0}
+        assert model.form_data({"time": "1", "cpu_percent": "5", "mem": "1"}).unread == ["cpu_percent"]
+        assert model.read_sample({"time": 1, "mem": 5}).unread is None
+        many = model.read_sample({"time": 1, **{f"x{number}": 1 for number in range(1000)}})
+        assert many.unread is not None
+        assert len(many.unread) == 32
+
+    def test_the_newest_sample_tells_how_old_each_figure_is(self) -> None:
+        """A figure that could not be measured is null, and has its last value, its age and the reason beside it."""
+        detail = {"stale": {"mem": {"value": 7.0, "age": 100.0, "reason": "gone"}, "swap": {"reason": "never"}}}
+        values = dict.fromkeys(model.NAMES, None) | {"cpu": 1.0}
+        at = datetime.fromtimestamp(NOW, UTC)
+        latest = model.latest_of(at, values, detail, at + timedelta(seconds=5))
+        assert (latest.age, latest.ages) == (5.0, {"cpu": 5.0, "mem": 105.0, "swap": None})
+        assert latest.stale["mem"] == StaleFigure(7.0, 105.0, "gone")
+        assert (latest.mem, latest.unread, latest.container) == (None, [], None)
 
     @pytest.mark.parametrize("fields", [{"mem": "x"}, {"time": ""}, {"mem": "1,5"}, {"id": "-1"}])
     def test_a_form_without_numbers_is_refused(self, fields: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts import protocol
-from smartmob.hosts.model import SampleData
+from smartmob.hosts.model import SampleData, sample_row
 from smartmob.hosts.protocol import (
     Echo,
     Pause,
@@ -82,6 +82,16 @@ class TestGreeting:
                 '{"type": "HELLO"',
                 b"\xff\xfe",
                 b'{"a": "\xff"}',
+                b'{"type": "HELLO", "z": "\xff"}',
+                b'{"type": "CLIENT_DATA", "data": {"cpu": 1, "x": "\xff"}}',
+                b'{"type": "CLIENT_DATA", "data": {"cpu": 1, "\xed\xa0\x80": 1}}',
+                b'{"type": "SUBSCRIBE", "request_id": "\xc3", "data": ["CPU"], "interval": 1}',
+                b'{"type": "UNSUBSCRIBE", "request_id": "\xc0\x80"}',
+                '{"type": "HELLO"}'.encode("utf-16"),
+                '{"type": NaN}',
+                '{"type": "\\ud800"}',
+                '{"type": {"\\ud800": 1}}',
+                '{"type": [NaN]}',
             ),
         ],
     )
@@ -90,20 +100,98 @@ class TestGreeting:
         assert _said(Echo(0), message) == DATA_TYPE
         assert _said(_greeted(), message) == DATA_TYPE
 
+    @pytest.mark.parametrize("message", ['{"type": "HELLO"}', '{"type": "HELLO", "at": NaN, "name": "\\ud800"}'])
+    def test_a_message_may_be_binary_and_begin_with_a_byte_order_mark(self, message: str) -> None:
+        """Text and binary frames are the same, and a byte order mark in front of the JSON is left out."""
+        for form in (message, message.encode(), "\ufeff" + message, ("\ufeff" + message).encode()):
+            assert _one(Echo(0), form) == Send(protocol.WELCOME)
+
 
 class TestClientData:
     """CLIENT_DATA messages."""
 
-    def test_a_sample_is_stored_and_returned_as_sent(self) -> None:
-        """The action stores the sample and returns its exact bytes."""
+    def test_a_sample_is_stored_and_returned_without_its_white_space(self) -> None:
+        """The action stores the known fields, names the others, and returns all data as `json.dumps` writes it."""
         raw = '{ "cpu": 18, "mem": 8513,\n "storage": 81720, "unix_time": 1651155333, "more": [1, {"x": "\\u00e9"}] }'
         action = _one(
             _greeted(), f'{{"type": "CLIENT_DATA", "data": {raw}, "interval": 1, "client_id": "{CLIENT_ID}"}}'
         )
         assert action.client_id == CLIENT_ID
-        assert action.samples == (SampleData(cpu=18.0, mem=8513.0, storage=81720.0, unix_time=1651155333.0),)
-        assert action.text == f'{{"type": "DATA_RETURN", "payload": {{"data": {raw}}}}}'
-        assert json.loads(action.text)["payload"]["data"] == json.loads(raw)
+        assert action.samples == (
+            SampleData(cpu=18.0, mem=8513.0, storage=81720.0, unix_time=1651155333.0, unread=["more"]),
+        )
+        assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": json.loads(raw)}})
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            '{"cpu": 1, "x": "\\ud800", "\\udc00": 1}',
+            '{"cpu": 1, "x": "\\u0000\u00fc"}',
+            '{"cpu": 1, "x": %s}' % ("9" * 400),
+            '{"cpu": 1, "cpu": 2}',
+            '{"cpu":1.50,"mem":1e3,"storage":1E-7}',
+            '{"cpu": 1e400, "mem": 5}',
+            '{"cpu": NaN, "mem": 5}',
+            '{"mem": 5, "more": [Infinity, -Infinity]}',
+        ],
+    )
+    def test_json_that_only_python_writes_is_accepted(self, raw: str) -> None:
+        """Lone surrogates, NaN, infinite and huge numbers and repeated keys are read and returned as by Python."""
+        action = _one(_greeted(), f'{{"type": "CLIENT_DATA", "data": {raw}, "client_id": "x"}}')
+        assert isinstance(action, Store)
+        assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": json.loads(raw)}})
+        assert action.text.isascii()
+
+    def test_a_figure_that_is_no_number_leaves_the_others(self) -> None:
+        """NaN and infinite figures are unknown and named, in a sample and in each one of a backfill."""
+        data = {"time": 5.0, "cpu_load": float("nan"), "mem": 7, "load": float("inf"), "cores": [1.0, float("nan")]}
+        expected = SampleData(time=5.0, mem=7.0, unread=["cpu_load", "load", "cores"])
+        assert _one(_greeted(), {"type": "CLIENT_DATA", "data": data}).samples == (expected,)
+        action = _one(_greeted(), {"type": "BACKFILL", "samples": [data, {"time": 6, "mem": 1}]})
+        assert list(action.samples) == [expected, SampleData(time=6.0, mem=1.0)]
+
+    def test_a_time_that_is_no_number_is_refused_for_that_reason(self) -> None:
+        """NaN is accepted by the reader of messages, and refused as a time when the sample is stored."""
+        action = _one(_greeted(), '{"type": "CLIENT_DATA", "data": {"time": NaN, "mem": 5}}')
+        with pytest.raises(InvalidInput, match="time: expected a number"):
+            sample_row("a", action.samples[0], 1)
+
+    def test_a_number_of_thousands_of_digits_is_refused(self) -> None:
+        """Python's json cannot read it, so the data cannot be returned; the reason says so."""
+        said = _said(_greeted(), '{"type": "CLIENT_DATA", "data": {"cpu": 1, "x": %s}}' % ("9" * 5000))
+        assert "4,300 digits" in said["reason"]
+
+    def test_one_bad_sample_of_a_backfill_leaves_the_others(self) -> None:
+        """Each sample that cannot be read is refused with its reason, and the others are stored."""
+        samples = [{"time": 1, "cpu": 1}, {"time": 1, "cpu": []}, 7, {"time": 2, "cpu": "x"}, {"time": 2, "mem": 3}]
+        action = _one(_greeted(), {"type": "BACKFILL", "samples": samples})
+        assert [data.time for data in action.samples] == [1.0, 2.0]
+        assert len(action.refused) == 3
+        assert "$.cpu" in action.refused[0]
+
+    @given(
+        st.dictionaries(
+            st.text(max_size=5),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+                max_leaves=6,
+            ),
+            min_size=1,
+        ),
+        st.sampled_from([None, 0, 3]),
+        st.booleans(),
+    )
+    def test_data_is_returned_in_the_form_of_json_dumps(
+        self, data: dict[str, Any], indent: int | None, ascii_only: bool
+    ) -> None:
+        """Whatever the white space and the escapes of the sender, the answer is `json.dumps(json.loads(data))`."""
+        raw = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
+        action = _one(_greeted(), f'{{"type": "CLIENT_DATA", "data": {raw}}}')
+        if isinstance(action, Send):  # a field of a sample has a wrong type
+            assert json.loads(action.text)["problem"] == "invalid-input"
+            return
+        assert action.text == '{"type": "DATA_RETURN", "payload": {"data": ' + json.dumps(json.loads(raw)) + "}}"
 
     def test_data_is_returned_as_python_writes_it(self) -> None:
         """JSON that Python's json wrote is returned byte for byte."""
@@ -205,6 +293,9 @@ class TestSubscriptions:
             ({"interval": "soon"}, "value error"),
             ({"interval": None}, "value error"),
             ({"interval": "nan"}, "interval"),
+            ({"interval": float("nan")}, "interval"),
+            ({"request_id": float("nan")}, "request_id"),
+            ({"data": ["CPU", "\ud800"]}, "there is no"),
             ({"request_id": None}, "request_id"),
             ({"request_id": [1]}, "request_id"),
             ({"request_id": {"a": 1}}, "request_id"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+import structlog
 
 from smartmob.app import build
 from smartmob.kernel.http.json_depth import MAX_LEVELS
@@ -54,6 +56,43 @@ class TestEcho:
             assert "Data type incorrect" in (await talk.hear())["reason"]
             assert (await talk.send(sample()))["type"] == "DATA_RETURN"
         assert len(await report(client)) == 1
+
+    async def test_bytes_that_are_no_utf8_are_answered_and_the_connection_lives_on(self, client: Any) -> None:
+        """A binary frame gets the error of the protocol wherever the bytes are; a text frame closes with 1007."""
+        await register(client)
+        head = b'{"type": "CLIENT_DATA", "client_id": "' + CLIENT_ID.encode() + b'", "data": {"time": 1651155333, '
+        async with talking(client) as talk:
+            for body in (b'"x": "\xff\xfe"}}', b'"\xed\xa0\x80": 1}}', b'"cpu": 1}, "z": "\xc3"}'):
+                await talk.socket.send_bytes(head + body)
+                assert await talk.hear() == {"type": "ERROR", "reason": "Data type incorrect, please use json"}
+            await talk.socket.send_bytes(head + b'"cpu": 7}}')
+            assert (await talk.hear())["payload"]["data"] == {"time": 1651155333, "cpu": 7}
+        async with talking(client) as talk:
+            await talk.socket.send_frame(b'{"type": "\xff"}', aiohttp.WSMsgType.TEXT)
+            closed = await talk.socket.receive(timeout=300)
+            assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.INVALID_TEXT)
+        assert [row["cpu"] for row in await report(client)] == [7]
+
+    async def test_fields_that_are_not_stored_are_told(self, client: Any) -> None:
+        """Unknown fields and NaN leave the other figures; they are logged once, and named in the machine's document."""
+        await register(client)
+        with structlog.testing.capture_logs() as logs:
+            async with talking(client) as talk:
+                for _ in range(3):
+                    data = {**sample(mem=5), "cpu_percent": 1, "cpu_load": float("nan")}
+                    # As Python's json writes it; orjson writes null for NaN.
+                    await talk.say(json.dumps({"type": "CLIENT_DATA", "data": data, "client_id": CLIENT_ID}))
+                    assert "NaN" in await talk.socket.receive_str()
+            async with client.get("/hosts/wood") as response:
+                latest = (await response.json())["latest"]
+            for _ in range(3):
+                data = {"time": sample()["time"] + 1, "mem": 6, "disk": 1}
+                async with client.post("/client/wood", json=data, headers={"Authorization": CLIENT_ID}) as response:
+                    assert response.status == 202
+                    assert response.headers["X-Unread-Fields"] == "disk"
+        assert (latest["cpu"], latest["mem"], latest["unread"]) == (None, 5, ["cpu_percent", "cpu_load"])
+        told = [event["fields"] for event in logs if event["event"] == "hosts.fields_unread"]
+        assert told == [["cpu_load", "cpu_percent"], ["disk"]]
 
     async def test_json_that_is_nested_too_deeply_is_refused(self, client: Any) -> None:
         """It is answered as a message that is not JSON, one level less is accepted, and the connection stays open."""

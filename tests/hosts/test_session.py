@@ -38,7 +38,7 @@ class _Line:
 @pytest.fixture(name="sampler")
 def _sampler() -> Sampler:
     """Return a sampler that has looked once."""
-    sampler = Sampler("/")
+    sampler = Sampler()
     sampler.newest = snapshot()
     return sampler
 

@@ -126,7 +126,7 @@ class CommandHandlers:
         return socket
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.prepare(request)
+        await ws_upgrade.accept(request, socket)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         client = f"{peer[0]}:{peer[1]}" if peer else str(request.remote)
         connection = Connection(self._service, _SocketWriter(socket), client)

@@ -100,7 +100,12 @@ class LineSink:
 
     def _add(self, line: Line) -> None:
         document = msgspec.to_builtins(line, enc_hook=str, builtin_types=(bytes,))
-        self._lines.append(orjson.dumps(document, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        try:
+            data = orjson.dumps(document, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:
+            document = protocol.without_surrogates(document)
+            data = orjson.dumps(document, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        self._lines.append(data)
         self._added.set()
 
 

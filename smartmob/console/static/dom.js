@@ -178,6 +178,14 @@ export function when(text) {
   return el("time", { datetime: moment.toISOString(), title: moment.toISOString() }, day + moment.toLocaleTimeString("en-GB"));
 }
 
+// Return a figure of a machine; one that cannot be measured now is its last value with its age, and why as a title.
+export function figure(host, name, format) {
+  const stale = host[name] === null ? host.stale?.[name] : null;
+  if (!stale) return format(host[name]);
+  const text = stale.value === null ? "not measured" : `${format(stale.value)} (${seconds(stale.age)} old)`;
+  return el("span", { class: "badge warning", title: stale.reason }, text);
+}
+
 export function ago(text) {
   if (!text) return "never";
   const past = (Date.now() - new Date(text)) / 1000;

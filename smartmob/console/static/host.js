@@ -2,10 +2,11 @@
 
 import { fetchJson, showError } from "./api.js";
 import { draw, layout, line, onThemeChange, spanButtons } from "./charts.js";
-import { ago, badge, bytes, megabytes, number, percent, seconds, tiles, update, when } from "./dom.js";
+import { ago, badge, bytes, figure, megabytes, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live } from "./live.js";
 
 const name = document.getElementById("main").dataset.id;
+const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
 let span = 3600;
 let details = null;
 
@@ -13,9 +14,10 @@ function show(frame) {
   const host = frame.hosts.find((row) => row.name === name);
   if (!host) return;
   const heard = host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(`silent, ${ago(host.at)}`, "warning");
-  update("summary", tiles([["", heard], ["CPU", percent(host.cpu)], ["load", number(host.load, 2)], ["memory", megabytes(host.mem)], ["storage", megabytes(host.storage)],
-    ["received", host.net_received === null ? "–" : `${bytes(host.net_received)}/s`], ["sent", host.net_sent === null ? "–" : `${bytes(host.net_sent)}/s`],
+  update("summary", tiles([["", heard], ["CPU", figure(host, "cpu", percent)], ["load", figure(host, "load", (value) => number(value, 2))], ["memory", figure(host, "mem", megabytes)], ["storage", figure(host, "storage", megabytes)],
+    ["received", figure(host, "net_received", rate)], ["sent", figure(host, "net_sent", rate)],
     host.cores ? ["each core", host.cores.map((core) => Math.round(core)).join(" ")] : null,
+    host.unread.length ? ["sent but not stored", host.unread.join(", ")] : null,
     details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]));
 }
 

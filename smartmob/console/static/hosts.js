@@ -2,21 +2,22 @@
 
 import { fetchJson, showError } from "./api.js";
 import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons } from "./charts.js";
-import { ago, badge, bytes, el, emptyState, link, megabytes, number, percent, table, update } from "./dom.js";
+import { ago, badge, bytes, el, emptyState, figure, link, megabytes, number, percent, table, update } from "./dom.js";
 import { live } from "./live.js";
 
+const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
 let span = 3600;
 
 function show(frame) {
   update("hosts", table([
     { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
     { name: "Last report", cell: (host) => (host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(ago(host.at), "warning")) },
-    { name: "CPU", right: true, cell: (host) => percent(host.cpu) },
-    { name: "Load", right: true, cell: (host) => number(host.load, 2) },
-    { name: "Memory", right: true, cell: (host) => megabytes(host.mem) },
-    { name: "Storage", right: true, cell: (host) => megabytes(host.storage) },
-    { name: "In", right: true, cell: (host) => (host.net_received === null ? "–" : `${bytes(host.net_received)}/s`) },
-    { name: "Out", right: true, cell: (host) => (host.net_sent === null ? "–" : `${bytes(host.net_sent)}/s`) },
+    { name: "CPU", right: true, cell: (host) => figure(host, "cpu", percent) },
+    { name: "Load", right: true, cell: (host) => figure(host, "load", (value) => number(value, 2)) },
+    { name: "Memory", right: true, cell: (host) => figure(host, "mem", megabytes) },
+    { name: "Storage", right: true, cell: (host) => figure(host, "storage", megabytes) },
+    { name: "In", right: true, cell: (host) => figure(host, "net_received", rate) },
+    { name: "Out", right: true, cell: (host) => figure(host, "net_sent", rate) },
     { name: "", cell: (host) => (host.own ? el("span", { class: "quiet" }, "this service") : "") },
   ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`)));
 }

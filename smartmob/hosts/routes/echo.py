@@ -89,7 +89,7 @@ class EchoRoute:
         )
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
-        await socket.prepare(request)
+        await ws_upgrade.accept(request, socket)
         transport = request.transport
         if transport is None:
             return socket

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
 from aiohttp import web
 
 from smartmob import __version__
-from smartmob.errors import InvalidInput
+from smartmob.errors import InvalidInput, Unavailable
 from smartmob.hosts import protocol
+from smartmob.hosts.fields import Memory
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.kernel.http.bodies import query
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.runtime import clock
+
+T = TypeVar("T")
 
 UNITS = {"TB": 2**40, "GB": 2**30, "MB": 2**20, "KB": 2**10, "B": 1}
 
@@ -110,21 +115,19 @@ class Monitor:
         self._sampler = sampler
 
     async def cpu_load(self, _: web.Request) -> web.StreamResponse:
-        return json_response(Load(self._sampler.latest.cpu))
+        return json_response(Load(self._measured("cpu", self._sampler.latest.cpu)))
 
     async def cpu_info(self, _: web.Request) -> web.StreamResponse:
-        frequency: Any = psutil.cpu_freq()  # None on some platforms
-        found = list(frequency or ())
-        return json_response(Processors(psutil.cpu_count(logical=False), psutil.cpu_count(), found))
+        return json_response(await asyncio.to_thread(_processors))
 
     async def memory_info(self, request: web.Request) -> web.StreamResponse:
         _, unit = _unit(request)
-        sizes = msgspec.structs.asdict(self._sampler.latest.memory).items()
+        sizes = msgspec.structs.asdict(self._memory()).items()
         return json_response(MemoryInfo(**{n: value if n == "percent" else value // unit for n, value in sizes}))
 
     async def memory_total(self, request: web.Request) -> web.StreamResponse:
         units, unit = _unit(request)
-        return json_response(MemoryTotal(self._sampler.latest.memory.total // unit, units))
+        return json_response(MemoryTotal(self._memory().total // unit, units))
 
     async def storage_info(self, request: web.Request) -> web.StreamResponse:
         units, unit = _unit(request)
@@ -142,7 +145,31 @@ class Monitor:
         return json_response(protocol.work_time(self._service.started, clock.now()))
 
     def _storage(self, unit: int) -> dict[str, Any]:
-        return protocol.storage_in(self._sampler.latest.storage, unit)
+        return protocol.storage_in(self._measured("storage", self._sampler.latest.storage), unit)
+
+    def _memory(self) -> Memory:
+        return self._measured("mem", self._sampler.latest.memory)
+
+    def _measured(self, field: str, value: T | None) -> T:
+        """Return a part of the newest snapshot; raises Unavailable with the reason when it could not be measured."""
+        if value is not None:
+            return value
+        stale = self._sampler.latest.stale.get(field)
+        raise Unavailable(f"{field} cannot be measured now: {stale.reason if stale is not None else 'see the log'}")
+
+
+def _processors() -> Processors:
+    """Return the processors; what psutil cannot read on this platform is unknown."""
+    frequency: Any = None
+    with suppress(OSError, NotImplementedError, psutil.Error, ValueError):
+        frequency = psutil.cpu_freq()  # None on some platforms
+    return Processors(_count(logical=False), _count(logical=True), list(frequency or ()))
+
+
+def _count(*, logical: bool) -> int | None:
+    with suppress(OSError, NotImplementedError, psutil.Error, ValueError):
+        return psutil.cpu_count(logical=logical)
+    return None
 
 
 def _unit(request: web.Request) -> tuple[str, int]:

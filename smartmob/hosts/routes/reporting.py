@@ -5,23 +5,26 @@ Errors that seed 001 defines have its form, `{"error": text}`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
-from smartmob.hosts.fields import message_fields
+from smartmob.hosts.fields import Container, StaleFigure, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.db.database import Record
+from smartmob.kernel.http import json_depth
 from smartmob.kernel.http.bodies import BodyReader, decode, form, parameter, query
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.peer_address import peer_address
@@ -29,6 +32,8 @@ from smartmob.kernel.http.routing import JSON, Handler
 from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime.times import from_seconds
 
+UNREAD_HEADER = "X-Unread-Fields"
+"""The header of an answer to a sample that names the fields of the sample that were not stored, percent-encoded."""
 _UNAUTHORIZED = "authorization error"
 _UNSUPPORTABLE = "unsupportable username"
 _EMPTY = "incorrect data size"
@@ -51,6 +56,9 @@ Sample = msgspec.defstruct(
         ("id", int | str | None, None),
         ("cores", list[float | str] | None, None),
         ("temperatures", dict[str, float | str] | None, None),
+        ("stale", dict[str, StaleFigure] | None, None),
+        ("container", Container | None, None),
+        ("unread", list[str] | None, None),
     ],
     frozen=True,
     module=__name__,
@@ -175,11 +183,16 @@ class Reporting:
         body = await self._bodies.read(request)
         if _is_empty(body):
             return _refusal(400, _EMPTY)
-        data = model.form_data(form(body)) if _is_form(body) else decode(_SAMPLE, body)
+        data = model.form_data(form(body)) if _is_form(body) else _sample(body)
+        if data.unread:
+            self._service.log_unread(name, (data,))
         await self._service.store(name, (data,))
         peer = peer_address(request)
         self._service.addresses.seen(name, None if peer is None else peer.address)
-        return json_response(model.as_numbers(data), 202)
+        answer = json_response(model.as_numbers(data), 202)
+        if data.unread:
+            answer.headers[UNREAD_HEADER] = ", ".join(quote(field, safe="") for field in data.unread)
+        return answer
 
     async def written_time(self, request: web.Request) -> web.StreamResponse:
         span = await self._service.sample_span(await self._name(request, READ, CONTROL))
@@ -219,6 +232,21 @@ class Reporting:
     def _may(self, request: web.Request, *roles: Role) -> bool:
         cookie = self._tokens.cookie_of(request.cookies, request.secure)
         return self._tokens.allows(request.headers.get(hdrs.AUTHORIZATION), cookie, *roles)
+
+
+def _sample(body: bytes) -> model.SampleData:
+    """Return the sample in a JSON body, read as Python's `json` reads it (NaN is allowed). Raises InvalidInput."""
+    json_depth.check(body)
+    if b"\\u0000" in body:
+        decode(_SAMPLE, body)  # refuses it
+    try:
+        return model.read_sample(json.loads(body.decode().removeprefix("\ufeff")))
+    except InvalidInput:
+        decode(_SAMPLE, body)  # names the field by its path
+        raise
+    except (ValueError, RecursionError) as error:
+        decode(_SAMPLE, body)
+        raise InvalidInput.at("$", str(error)) from None
 
 
 def _is_empty(body: bytes) -> bool:

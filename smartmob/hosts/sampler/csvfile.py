@@ -26,11 +26,16 @@ class LoadFile:
         self._fails = False
 
     def write(self, snapshot: Snapshot) -> None:
-        """Append a line: the time (UTC), processor load in percent, memory and storage in use in MB."""
+        """Append a line: the time (UTC), processor load in percent, memory and storage in use in MB.
+
+        A figure that could not be measured is empty.
+        """
         when = datetime.fromtimestamp(snapshot.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        used, stored = snapshot.memory.used // MEGABYTE, snapshot.storage.used // MEGABYTE
+        used = None if snapshot.memory is None else snapshot.memory.used // MEGABYTE
+        stored = None if snapshot.storage is None else snapshot.storage.used // MEGABYTE
+        cells = ("" if value is None else str(value) for value in (snapshot.cpu, used, stored))
         try:
-            self._append(f"{when};{snapshot.cpu};{used};{stored}\n")
+            self._append(f"{when};{';'.join(cells)}\n")
             self._fails = False
         except OSError as error:
             # Logged once: a full disk would fill the log as well.

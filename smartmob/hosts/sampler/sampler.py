@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
 
-from smartmob.hosts.fields import Snapshot
+from smartmob.errors import Unavailable
+from smartmob.hosts.fields import Container, Snapshot
+from smartmob.hosts.sampler.devices import Choice
+from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.snapshot import SnapshotReader
+from smartmob.hosts.sampler.stale_figures import StaleChanges, stale_text
 from smartmob.kernel.runtime import clock
 
 log = structlog.get_logger()
@@ -16,7 +21,9 @@ log = structlog.get_logger()
 SECOND = 1.0
 """Seconds between two snapshots without subscriptions."""
 _SHORTEST_SECONDS = 0.01
-"""Seconds to which the time between two snapshots is rounded up, because rates are divided by it."""
+"""Seconds that a snapshot may come before it is due."""
+_STALE_SECONDS = 10.0
+"""Seconds after which the newest snapshot is not the present load any more."""
 
 
 class Sampler:
@@ -25,10 +32,12 @@ class Sampler:
     `on_second` are called with one snapshot a second, `on_snapshot` with each snapshot and the event loop time.
     """
 
-    def __init__(self, disk: str = "/") -> None:
-        self._reader = SnapshotReader(disk)
+    def __init__(self, chosen: Choice = Choice(), roots: Roots = Roots()) -> None:  # noqa: B008 - both are immutable
+        self._reader = SnapshotReader(chosen, roots)
         self.newest: Snapshot | None = None
-        self._read_at = 0.0
+        self._read_at: float | None = None
+        self._changes = StaleChanges()
+        self._container: Container | None = None
         self._interval = SECOND
         self._faster = asyncio.Event()
         self.on_second: list[Callable[[Snapshot], None]] = []
@@ -36,9 +45,25 @@ class Sampler:
 
     @property
     def latest(self) -> Snapshot:
-        """Return the newest snapshot; the first is read before the service accepts requests."""
-        assert self.newest is not None
-        return self.newest
+        """Return the newest snapshot; the first is read before the service accepts requests.
+
+        Raises Unavailable when it is too old to be the present load.
+        """
+        snapshot = self.current()
+        if snapshot is None:
+            raise Unavailable(
+                f"the load of this machine was not read for more than {_STALE_SECONDS:.0f} s; see the log"
+            )
+        return snapshot
+
+    def current(self) -> Snapshot | None:
+        """Return the newest snapshot, or None when there is none or it is too old to be the present load."""
+        is_old = self._read_at is not None and time.monotonic() - self._read_at > _STALE_SECONDS
+        return None if is_old else self.newest
+
+    async def check(self) -> str | None:
+        """Return the figures that are stale, in one line, or None; raises Unavailable as `latest`. For /ready."""
+        return stale_text(self.latest) or None
 
     def read_every(self, seconds: float) -> None:
         """Set the seconds between two snapshots; longer ones than a second have no effect."""
@@ -49,12 +74,23 @@ class Sampler:
 
     async def read(self) -> Snapshot:
         """Read a snapshot now."""
-        loop = asyncio.get_running_loop()
-        elapsed = max(_SHORTEST_SECONDS, loop.time() - self._read_at)
-        # In a thread: a disk that hangs must not stop the service.
-        snapshot = self.newest = await asyncio.to_thread(self._reader.read, clock.epoch(), elapsed)
-        self._read_at = loop.time()
+        # In a thread: it waits for the probes, of which one may hang.
+        snapshot = self.newest = await asyncio.to_thread(self._reader.read, clock.epoch())
+        self._read_at = time.monotonic()
+        self._log_changes(snapshot)
         return snapshot
+
+    def _log_changes(self, snapshot: Snapshot) -> None:
+        """Log figures that have become stale or fresh, and the limits of the container."""
+        for name, figure in self._changes.of(snapshot):
+            if figure is not None:
+                log.warning("hosts.figure_stale", figure=name, reason=figure.reason)
+            else:
+                log.info("hosts.figure_fresh", figure=name)
+        if snapshot.container != self._container:
+            self._container = limits = snapshot.container
+            if limits is not None:
+                log.info("hosts.container", memory=limits.memory, cpus=limits.cpus)
 
     async def run(self) -> None:
         """Read snapshots until cancelled."""

@@ -229,5 +229,5 @@ class AttemptLimit:
         return entry
 
     def _digest(self, credential: Credential) -> bytes:
-        plain = f"{credential.kind}\0{credential.secret}".encode(errors="surrogateescape")
+        plain = f"{credential.kind}\0{credential.secret}".encode(errors="surrogatepass")
         return hashlib.blake2b(plain, key=self._key, digest_size=16).digest()

@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError
 from smartmob.kernel.auth.authenticator import PRINCIPAL, HostRules, TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, Principal
-from smartmob.kernel.http import problems
+from smartmob.kernel.http import problems, ws_upgrade
 from smartmob.kernel.http.bodies import wants_html
 from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_security_headers
@@ -168,7 +168,7 @@ class RequestGate:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                response = _error_response(request, error, request_id)
+                response = await _failed(request, error, request_id)
             finally:
                 request_stats.request_ended()
             if request_stats.stopping or (not request.content.is_eof() and not _is_rest_small(request)):
@@ -221,6 +221,16 @@ def _request_ids() -> Callable[[], str]:
     """
     prefix, numbers = secrets.token_hex(6), itertools.count(1)
     return lambda: f"{prefix}-{next(numbers):x}"
+
+
+async def _failed(request: web.Request, error: Exception, request_id: str) -> web.StreamResponse:
+    """Return the answer to a request whose handler raised `error`; a WebSocket is closed with the reason."""
+    socket = await ws_upgrade.close_failed(request, error)
+    if socket is None:
+        return _error_response(request, error, request_id)
+    if not isinstance(error, SmartmobError | ConnectionError):
+        log.error("http.failed", method=request.method, path=request.path, exc_info=error)
+    return socket
 
 
 def _error_response(request: web.Request, error: Exception, request_id: str) -> web.StreamResponse:

@@ -22,7 +22,7 @@ from smartmob.kernel.http import openapi, problems
 from smartmob.kernel.http.bodies import BodyReader, form
 from smartmob.kernel.http.json_response import JSONResponse, json_response
 from smartmob.kernel.http.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
-from smartmob.kernel.observability.health import Readiness
+from smartmob.kernel.observability.health import OK, Readiness, passes
 from smartmob.kernel.observability.log import REQUEST_ID
 from smartmob.kernel.observability.prometheus import CONTENT_TYPE, MetricsRegistry
 
@@ -132,12 +132,12 @@ class KernelRoutes:
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
         checks = await self._readiness.run_checks()
-        if all(result == "ok" for result in checks.values()):
-            return json_response(Ready("ready", dict(checks)))
         if not self._has_token(request):
-            # The reasons contain names of machines, folders and databases.
-            checks = {name: result if result == "ok" else "fails" for name, result in checks.items()}
-        failing = "; ".join(f"{name}: {result}" for name, result in checks.items() if result != "ok")
+            # The reasons and notes contain names of machines, folders and databases.
+            checks = {name: OK if passes(result) else "fails" for name, result in checks.items()}
+        if all(passes(result) for result in checks.values()):
+            return json_response(Ready("ready", dict(checks)))
+        failing = "; ".join(f"{name}: {result}" for name, result in checks.items() if not passes(result))
         return problems.response(Unavailable(failing), request.path, REQUEST_ID.get() or "", {"checks": checks})
 
     def _has_token(self, request: web.Request) -> bool:

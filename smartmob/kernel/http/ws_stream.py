@@ -28,7 +28,7 @@ async def serve(request: web.Request, frames: AsyncIterator[str], viewers: Conne
     ws_upgrade.require(request)
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES, compress=False)
     with viewers.slot(request.remote):
-        await socket.prepare(request)
+        await ws_upgrade.accept(request, socket)
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(_send(socket, frames))
             async for _ in socket:

@@ -13,10 +13,19 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = structlog.get_logger()
 
-Check = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[str | None]]
+"""Returns None, or a note about what does not work although the service is ready; raises a SmartmobError."""
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Free space in the data directory below which the service is not ready."""
+
+
+OK = "ok"
+
+
+def passes(result: str) -> bool:
+    """Return whether the result of a check says that it passed."""
+    return result.split(";", 1)[0] == OK
 
 
 class Readiness:
@@ -24,25 +33,31 @@ class Readiness:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._quiet: set[str] = set()
         self.stopping = False
 
-    def add(self, name: str, check: Check) -> None:
-        """Add a check."""
+    def add(self, name: str, check: Check, *, quiet: bool = False) -> None:
+        """Add a check; the result of a `quiet` one is listed only when it fails or has a note."""
         self._checks[name] = check
+        if quiet:
+            self._quiet.add(name)
 
     async def run_checks(self) -> Mapping[str, str]:
-        """Run all checks; return for each `ok` or the reason why it fails."""
-        results = {"service": "stopping" if self.stopping else "ok"}
+        """Run all checks; return for each `ok`, `ok; ` with a note, or the reason why it fails."""
+        results = {"service": "stopping" if self.stopping else OK}
         for name, check in self._checks.items():
             try:
-                await check()
+                note = await check()
             except SmartmobError as error:
                 results[name] = str(error)
             except Exception as error:
                 log.error("ready.failed", check=name, exc_info=error)
                 results[name] = "the check failed; see the log"
             else:
-                results[name] = "ok"
+                if note is not None:
+                    results[name] = f"{OK}; {note}"
+                elif name not in self._quiet:
+                    results[name] = OK
         return results
 
 

@@ -11,12 +11,14 @@ from tests.hosts.samples import snapshot
 
 
 def test_a_line_has_time_load_memory_and_storage(tmp_path: Path) -> None:
-    """The header of the seed stands once; each line has the time, the load, and memory and storage in MB."""
+    """The header of the seed stands once; each line has time, load, and memory and storage in MB or nothing."""
     file = LoadFile(tmp_path, 10_000, 2)
     file.write(snapshot(at=1_795_400_000.7))
     LoadFile(tmp_path, 10_000, 2).write(snapshot(at=1_795_400_001.7, cpu=0.0))
+    LoadFile(tmp_path, 10_000, 2).write(snapshot(at=1_795_400_002.7, memory=None, storage=None))
     assert (tmp_path / NAME).read_text() == (
         "time;cpu load;memory load;storage\n2026-11-23T02:13:20Z;12.5;3072;25600\n2026-11-23T02:13:21Z;0.0;3072;25600\n"
+        "2026-11-23T02:13:22Z;12.5;;\n"
     )
 
 

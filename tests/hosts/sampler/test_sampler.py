@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import structlog
 
+from smartmob.errors import Unavailable
 from smartmob.hosts.fields import Snapshot
+from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.waiting import until
@@ -17,7 +20,7 @@ from tests.waiting import until
 @pytest.fixture(name="looking")
 async def _looking() -> AsyncIterator[tuple[Sampler, list[Snapshot], list[float]]]:
     """Return a sampler at work, the snapshots of each second, and the times of each look."""
-    sampler, tasks = Sampler("/"), TaskRegistry()
+    sampler, tasks = Sampler(), TaskRegistry()
     seconds: list[Snapshot] = []
     looks: list[float] = []
     sampler.on_second.append(seconds.append)
@@ -55,21 +58,35 @@ async def test_a_shorter_interval_does_not_change_the_seconds(
     assert len(seconds) < len(looks)
 
 
-async def test_a_snapshot_that_fails_is_logged_and_repeated(tmp_path: Path) -> None:
-    """It is logged, and the next one is read."""
+async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:
+    """It is logged once when it becomes stale and once when it is measured again; snapshots go on."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    sampler, tasks = Sampler(str(disk)), TaskRegistry()
-    looks: list[float] = []
-    sampler.on_snapshot.append(lambda _, now: looks.append(now))
-    await sampler.read()
-    disk.rmdir()
-    sampler.read_every(0.1)
+    sampler = Sampler(Choice(folders=(str(disk),)))
     with structlog.testing.capture_logs() as logs:
-        tasks.start("sampler", sampler.run())
-        await until(lambda: logs)
-    assert {event["event"] for event in logs} == {"hosts.look_failed"}
-    assert looks == []
-    disk.mkdir()
-    await _until(looks, 1)
-    await tasks.close()
+        assert (await sampler.read()).stale == {}
+        disk.rmdir()
+        for _ in range(2):
+            assert set((await sampler.read()).stale) == {"storage"}
+        note = await sampler.check()
+        disk.mkdir()
+        assert (await sampler.read()).stale == {}
+        assert await sampler.check() is None
+    events = [event for event in logs if event["event"] != "hosts.container"]
+    assert [(event["event"], event["figure"]) for event in events] == [
+        *(("hosts.figure_stale", "storage"), ("hosts.figure_fresh", "storage")),
+    ]
+    assert note is not None
+    assert note.startswith("storage is stale for ")
+    assert str(disk) in note
+
+
+async def test_an_old_snapshot_is_not_the_present_load() -> None:
+    """When no snapshot was read for a while, there is none, and the check fails."""
+    sampler = Sampler()
+    await sampler.read()
+    assert sampler.current() is sampler.latest
+    sampler._read_at = time.monotonic() - 60
+    assert sampler.current() is None
+    with pytest.raises(Unavailable, match="not read for more than 10 s"):
+        await sampler.check()

@@ -52,6 +52,22 @@ class TestReadiness:
         found = await readiness.run_checks()
         assert found == {"service": "ok", "database": "the database is not available", "disk": "ok"}
 
+    async def test_a_note_does_not_fail_a_check(self) -> None:
+        """A check with a note passes; a quiet check is listed only with a note or when it fails."""
+
+        async def noted() -> str:
+            return "storage is stale"
+
+        readiness = Readiness()
+        for name, check in (("well", _well), ("noted", noted), ("away", _away)):
+            readiness.add(name, check, quiet=True)
+
+        assert await readiness.run_checks() == {
+            **{"service": "ok", "noted": "ok; storage is stale"},
+            "away": "the database is away",
+        }
+        assert [health.passes(result) for result in ("ok", "ok; x", "okay", "away")] == [True, True, False, False]
+
     async def test_the_message_of_an_error_is_the_reason(self) -> None:
         """The message of any SmartmobError is the reason."""
 

@@ -1,0 +1,47 @@
+"""Reads the small files in which the kernel shows the machine: /proc, /sys and the marks of containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The folders of the kernel's files, and the root folder, where container engines leave their marks."""
+
+    procfs: Path = Path("/proc")
+    sysfs: Path = Path("/sys")
+    root: Path = Path("/")
+
+
+def text_of(path: Path) -> str | None:
+    """Return the text of a small file without blanks around it, or None when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def number_of(path: Path) -> int | None:
+    """Return the whole number in a small file, or None when it cannot be read or is none."""
+    try:
+        return int(text_of(path) or "")
+    except ValueError:
+        return None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the sorted names in a folder; none when it cannot be read."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
+
+
+def link_name(path: Path) -> str | None:
+    """Return the last name of the target of a symbolic link, or None when this is none."""
+    try:
+        return path.readlink().name
+    except OSError:
+        return None
