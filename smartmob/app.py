@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
@@ -45,7 +46,7 @@ from smartmob.processes import feature as processes
 from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
-FEATURES = (metrics, hosts, processes, commands, turrets, marks)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts)
 """All features that have tables."""
 
 MIGRATED_FEATURES = {
@@ -168,6 +169,7 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     built_commands = commands.build(dependencies)
     built_turrets = turrets.build(dependencies, host_load=built_hosts.service)
     built_marks = marks.build(dependencies)
+    built_alerts = alerts.build(dependencies, hosts=built_hosts.service)
     services = Services(
         metrics=built_metrics.service,
         hosts=built_hosts.service,
@@ -176,7 +178,7 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         turrets=built_turrets.service,
         marks=built_marks.service,
     )
-    built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks)
+    built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
     return (access.build(dependencies), *built, console.build(dependencies, services))
 
 
