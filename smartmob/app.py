@@ -169,7 +169,6 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     built_commands = commands.build(dependencies)
     built_turrets = turrets.build(dependencies, host_load=built_hosts.service)
     built_marks = marks.build(dependencies)
-    built_alerts = alerts.build(dependencies, hosts=built_hosts.service)
     services = Services(
         metrics=built_metrics.service,
         hosts=built_hosts.service,
@@ -178,8 +177,9 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         turrets=built_turrets.service,
         marks=built_marks.service,
     )
+    built_alerts = alerts.build(dependencies, services)
     built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
-    return (access.build(dependencies), *built, console.build(dependencies, services))
+    return (access.build(dependencies), *built, console.build(dependencies, services, built_alerts.service))
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

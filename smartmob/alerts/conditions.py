@@ -72,8 +72,9 @@ class Regression:
 
 @dataclass(frozen=True, slots=True)
 class LoadTestFailed:
-    """A load test that ended as failed."""
+    """A load test that ended as failed, or with a larger share of errors than `errors` if that is given."""
 
+    errors: float | None = None
     timing: Timing = AT_ONCE
 
 
@@ -100,7 +101,10 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": lambda value, limit: value <= limit,
 }
 
-EXAMPLES = "silent for 5m, cpu > 90 for 5m, regression by 10%, load test failed, process crashing, job failed"
+EXAMPLES = (
+    "silent for 5m, cpu > 90 for 5m, regression by 10%, load test failed, load test errors > 5%, process crashing, "
+    "job failed"
+)
 
 
 def parse(text: str, where: str = "$.condition") -> Condition:
@@ -168,6 +172,8 @@ def _condition(words: _Words) -> Condition:
         return Regression(_share(words) if words.accept("by") else 0.0)
     if words.accept("load", "test", "failed"):
         return LoadTestFailed()
+    if words.accept("load", "test", "errors", ">"):
+        return LoadTestFailed(_share(words))
     if words.accept("process", "crashing"):
         return ProcessCrashing()
     if words.accept("job", "failed"):

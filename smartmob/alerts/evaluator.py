@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from smartmob.alerts import conditions, payloads
-from smartmob.alerts.conditions import Condition
+from smartmob.alerts.conditions import Condition, Regression
 from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.alerts.model import Alert, Kind, Receiver, Rule, Silence, one_line
 from smartmob.alerts.observation import Observation, Observations
@@ -43,8 +43,14 @@ from smartmob.settings import AlertsSettings
 
 log = structlog.get_logger()
 
+_SHORTEST_PAUSE_SECONDS = 0.5
+"""The least pause between two looks, so that a stream of events costs a bounded number of them."""
 _EXPIRE_SECONDS = 3_600.0
 """The time between two removals of old rows."""
+
+_NEW = timedelta(days=7)
+NO_LONGER_NEW = "it is no longer new"
+"""The reason of a regression that is closed, without a message, because the test was not made faster again."""
 
 Key = tuple[str, str]
 """A rule and a subject."""
@@ -103,8 +109,9 @@ class Evaluator:
         return {key: now - state.bad_since for key, state in states if state.bad_since is not None}
 
     async def run(self) -> None:
-        """Background task: look at the rate of the settings, and whenever it is woken, until cancelled."""
+        """Background task: look at the rate of the settings, and soon after it is woken, until cancelled."""
         while True:
+            await asyncio.sleep(min(self._settings.tick, _SHORTEST_PAUSE_SECONDS))
             self._woken.clear()
             try:
                 await self.look()
@@ -125,9 +132,10 @@ class Evaluator:
         self._share(look)
         await self._close_orphans(look, {rule.name for rule in rules})
         parsed = [(rule, condition) for rule in rules if (condition := self._condition(rule)) is not None]
-        await self._observers.look(now, [condition for _, condition in parsed])
+        await self._observers.look(now, at, [condition for _, condition in parsed])
         for rule, condition in parsed:
             await self._evaluate(look, rule, condition)
+        self._observers.commit(now)
         if self._expired_at is None or now - self._expired_at >= _EXPIRE_SECONDS:
             await self._store.expire(at - timedelta(days=self._settings.keep_days), at)
             self._expired_at = now
@@ -179,6 +187,8 @@ class Evaluator:
                 gone = "the rule was changed"
             elif observed.complete and key[1] not in seen:
                 gone = observed.gone
+            elif alert is not None and isinstance(condition, Regression) and look.at - alert.fired_at > _NEW:
+                gone = NO_LONGER_NEW
             else:
                 continue
             await self._advance(look, rule, timing, Observation(key[1], Health.UNKNOWN), gone=gone)
@@ -187,7 +197,9 @@ class Evaluator:
         """Pass an observation to the state machine, carry out its actions, and only then keep the new state."""
         key = (rule.name, seen.subject)
         silenced = look.silenced(rule, seen.subject)
-        event: Event = Gone(gone, silenced) if gone else Observed(seen.health, seen.cause, silenced)
+        event: Event = (
+            Gone(gone, silenced or gone == NO_LONGER_NEW) if gone else Observed(seen.health, seen.cause, silenced)
+        )
         before = self._states.get(key, AlertState())
         after, actions = handle(before, event, timing, look.now)
         for action in actions:

@@ -68,6 +68,50 @@ def host(name: str, at: float | None = 0.0, **values: Any) -> Host:
     return Host(name=name, own=False, registered_at=NOW, latest=latest, clock=None)
 
 
+class Watched:
+    """The services that are observed: machines, and nothing else."""
+
+    def __init__(self, machines: Machines | None = None) -> None:
+        self.hosts = machines or Machines()
+        self.processes = self.turrets = self.commands = self.metrics = Nothing()
+
+
+class Nothing:
+    """Services without processes, runs and jobs."""
+
+    @property
+    def queries(self) -> Nothing:
+        """Return a list of load tests that is empty."""
+        return self
+
+    @property
+    def jobs(self) -> Nothing:
+        """Return a list of jobs that is empty."""
+        return self
+
+    @property
+    def runs(self) -> Any:
+        """Return a finder that finds no test run."""
+        return self
+
+    @property
+    def comparisons(self) -> Any:
+        """Return a comparison that is never asked."""
+        return self
+
+    def processes(self) -> list[Any]:
+        """Return no process."""
+        return []
+
+    async def between(self, *_: Any) -> list[Any]:
+        """Return no run and no job."""
+        return []
+
+    async def runs_between(self, *_: Any) -> list[Any]:
+        """Return no load test."""
+        return []
+
+
 class Machines:
     """The list of machines that an observer reads; a test changes `all`."""
 

@@ -42,6 +42,7 @@ from smartmob.hosts.fields import NAMES
         ("regression", Regression(0.0)),
         ("regression by 10%", Regression(0.1)),
         ("load test failed", LoadTestFailed()),
+        ("load test errors > 5%", LoadTestFailed(0.05)),
         ("process  crashing", ProcessCrashing()),
         ("job failed", JobFailed()),
     ],

@@ -18,8 +18,8 @@ from smartmob.alerts.model import Alert
 from smartmob.alerts.store import AlertStore
 from smartmob.alerts.webhook import WebhookSender
 from smartmob.kernel.runtime import clock
-from tests.alerts.conftest import Webhook
 from tests.alerts.samples import alert, notification, receiver
+from tests.alerts.webhooks import Webhook
 from tests.waiting import until
 
 

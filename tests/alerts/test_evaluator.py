@@ -11,14 +11,13 @@ import pytest
 
 from smartmob.alerts.evaluator import Evaluator
 from smartmob.alerts.events import AlertFired, AlertResolved
-from smartmob.alerts.host_observer import HostObserver
 from smartmob.alerts.model import Silence
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.store import AlertStore
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import AlertsSettings
-from tests.alerts.samples import NOW, Machines, host, receiver, rule
+from tests.alerts.samples import NOW, Machines, Watched, host, receiver, rule
 
 SETTINGS = AlertsSettings(group_wait=0.0)
 
@@ -31,7 +30,7 @@ class Lab:
         self.store = store
         self.bus = bus or EventBus()
         self.delivered = 0
-        observers = Observers(HostObserver(self.machines), "service", Path("/"))
+        observers = Observers(Watched(self.machines), "service", Path("/"), 0.0)
         self.evaluator = Evaluator(store, observers, self.bus, SETTINGS, self._deliver)
         self._at = 0
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smartmob.settings import AlertsSettings
-from tests.alerts.conftest import Webhook
+from tests.alerts.webhooks import Webhook
 from tests.hosts.samples import register, sample
 from tests.waiting import until
 

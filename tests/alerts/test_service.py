@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 
 from smartmob.alerts.evaluator import Evaluator
-from smartmob.alerts.host_observer import HostObserver
 from smartmob.alerts.model import NewReceiver, NewRule, NewSilence
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.service import AlertsService
@@ -16,7 +15,7 @@ from smartmob.alerts.store import AlertStore
 from smartmob.errors import Conflict, InvalidInput, NotFound
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import AlertsSettings
-from tests.alerts.samples import Machines
+from tests.alerts.samples import Watched
 
 HOOK = NewReceiver(address="https://hooks.example.com/services/secret", secret="s")
 
@@ -24,7 +23,7 @@ HOOK = NewReceiver(address="https://hooks.example.com/services/secret", secret="
 @pytest.fixture(name="service")
 def _service(store: AlertStore) -> AlertsService:
     """Return the service on its tables."""
-    observers = Observers(HostObserver(Machines()), "lab", Path("/"))
+    observers = Observers(Watched(), "lab", Path("/"), 0.0)
     return AlertsService(store, Evaluator(store, observers, EventBus(), AlertsSettings(), _nothing), _nothing)
 
 

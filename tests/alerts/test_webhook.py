@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 from smartmob.alerts import payloads
 from smartmob.alerts.webhook import DeliveryFailed, WebhookSender, check_address, retry_after, shown_address
 from smartmob.errors import InvalidInput
-from tests.alerts.conftest import Webhook
 from tests.alerts.samples import message, receiver
+from tests.alerts.webhooks import Webhook
 
 
 @pytest.fixture(name="sender")

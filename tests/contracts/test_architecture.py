@@ -29,7 +29,7 @@ ROLES = {
     # An observer sees the subjects of rules, the evaluator decides, and the deliverer sends what follows.
     "alerts": {
         *("conditions", "deliverer", "evaluator", "host_observer", "mailer", "observation", "observers", "payloads"),
-        *("rule_lines", "sources", "webhook"),
+        *("outcome_observer", "process_observer", "regression_observer", "rule_lines", "sources", "webhook"),
     },
     "commands": {
         *("builtin", "call", "call_numbers", "call_runner", "connection", "conplyent", "error_serialisation"),
