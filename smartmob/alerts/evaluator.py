@@ -67,8 +67,9 @@ class _Look:
     active: dict[Key, Alert] = field(default_factory=dict)
 
     def names(self, rule: Rule) -> list[str]:
-        """Return the names of the receivers of a rule."""
-        return rule.receivers or [receiver.name for receiver in self.receivers]
+        """Return the names of the receivers of a rule, as far as there are such receivers."""
+        known = [receiver.name for receiver in self.receivers]
+        return [name for name in known if not rule.receivers or name in rule.receivers]
 
     def silenced(self, rule: Rule, subject: str) -> bool:
         """Return whether no notification is made now; without a receiver it waits for one."""

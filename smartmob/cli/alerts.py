@@ -109,8 +109,11 @@ async def add(
     }
     stored = await rest.put(f"{_API}/rules/{quote(name, safe='')}", rule, replace=str(replace).lower())
     printing.say(f"The rule {name} is: {stored['condition']}")
-    if not (await rest.get(f"{_API}/receivers"))["receivers"]:
-        printing.say("There is no receiver yet: add one with smartmob alerts receiver add NAME ADDRESS.")
+    known = [each["name"] for each in (await rest.get(f"{_API}/receivers"))["receivers"]]
+    missing = [each for each in receivers if each not in known]
+    if missing or not known:
+        which = f"receiver {missing[0]}" if missing else "receiver"
+        printing.say(f"There is no {which} yet: add one with smartmob alerts receiver add NAME ADDRESS.")
 
 
 @command.command()

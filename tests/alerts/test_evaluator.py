@@ -140,7 +140,8 @@ async def test_a_silence_holds_back_until_it_is_ended(lab: Lab) -> None:
 async def test_an_alert_waits_for_the_first_receiver(store: AlertStore) -> None:
     """A rule may be stored before its receiver: what fires meanwhile is told when there is one."""
     lab = Lab(store)
-    await store.put_rule(rule(), replace=True)
+    await store.put_rule(rule(receivers=["ops"]), replace=True)
+    await store.put_receiver(receiver("other"), replace=True)
     await lab.see(a=50)
     await lab.see(a=95)
     assert await lab.told() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +160,21 @@ def test_every_event_is_accepted_in_every_phase(phase: Phase, event: Event) -> N
     """No combination raises, and the state that follows is one of the three."""
     state = AlertState(phase, bad_since=0.0 if phase is Phase.PENDING else None)
     assert handle(state, event, Timing(), 1.0)[0].phase in Phase
+
+
+_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "alerts.md"
+_ROWS = re.findall(r"^\| `(ok|pending|firing)` \| `(\w+)`(.*?) \| `(\w+)`", _PAGE.read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize(("phase", "health", "more", "after"), _ROWS)
+def test_the_reference_tells_the_transitions(phase: str, health: str, more: str, after: str) -> None:
+    """Each row of the table of states is what the state machine does."""
+    timing = Timing(pending_for=10, recover_for=10)
+    state = AlertState(Phase(phase), bad_since=0.0 if phase == "pending" else None, good_since=0.0, notified_at=0.0)
+    long_enough = "long enough" in more
+    cause = "another" if "another cause" in more else ""
+    if phase == "firing" and not long_enough:
+        state = AlertState(Phase.FIRING, notified_at=0.0)
+    found, _ = handle(state, Observed(Health(health), cause), timing, 20.0 if long_enough else 5.0)
+    assert found.phase == after
+    assert len(_ROWS) == 10

@@ -33,7 +33,7 @@ async def test_a_rule_from_the_command_line_reaches_its_receiver(with_settings: 
 async def _use(alerts: Any, webhook: Webhook, secret: Path) -> None:
     secret.write_text("s3cret\n")
     _, errors = await alerts("add", "low", "service.free < 1000TB", "--severity", "critical", "--to", "ops")
-    assert "There is no receiver yet" in errors
+    assert "There is no receiver ops yet" in errors
     _, errors = await alerts("receiver", "add", "ops", webhook.url, "--secret-file", str(secret))
     assert "secret-path" not in errors
     await alerts("test", "ops")
