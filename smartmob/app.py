@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
@@ -45,7 +46,7 @@ from smartmob.processes import feature as processes
 from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
-FEATURES = (metrics, hosts, processes, commands, turrets, marks)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts)
 """All features that have tables."""
 
 MIGRATED_FEATURES = {
@@ -178,8 +179,9 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         turrets=built_turrets.service,
         marks=built_marks.service,
     )
-    built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks)
-    return (access.build(dependencies), *built, console.build(dependencies, services))
+    built_alerts = alerts.build(dependencies, services)
+    built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
+    return (access.build(dependencies), *built, console.build(dependencies, services, built_alerts.service))
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

@@ -251,6 +251,43 @@ class TurretsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertsSettings:
+    """Settings of the feature `alerts`."""
+
+    rules: tuple[str, ...] = setting((), "Rule, as NAME: CONDITION, such as 'busy: cpu > 90 for 5m'; repeatable.")
+    receivers: tuple[str, ...] = setting(
+        (),
+        "Receiver, as NAME=ADDRESS, such as ops=https://chat.example.com/hooks/1 or team=mailto:a@example.com; "
+        "repeatable.",
+        secret=True,
+    )
+    secret_file: Path | None = setting(
+        None, "File with the secret by which webhooks to receivers of these settings are signed."
+    )
+    tick: float = setting(10.0, "Seconds between two looks at the subjects of rules.", low=0.05, high=3600)
+    settle: float = setting(
+        60.0, "Seconds without a further measure after which a test run is judged.", low=0, high=3600
+    )
+    group_wait: float = setting(
+        5.0, "Seconds that a notification waits for others, with which it is sent as one message.", low=0, high=3600
+    )
+    timeout: float = setting(15.0, "Seconds that one attempt to send a message may take.", low=0.1, high=600)
+    keep_days: float = setting(
+        365.0, "Days after which resolved alerts and sent notifications are deleted.", low=0.01, high=36_500
+    )
+    url: str | None = setting(
+        None, "Address of the console, as people reach it; messages contain a link to the page of alerts."
+    )
+    public_only: bool = setting(False, "Send webhooks to public addresses only, and not to private ones.")
+    ca_file: Path | None = setting(None, "File with further certificates to trust for webhooks and mail, as PEM.")
+    mail_server: str | None = setting(
+        None, "Server for mail: smtps://USER@HOST, smtp://USER@HOST (with STARTTLS), or smtp+plain://HOST."
+    )
+    mail_from: str | None = setting(None, "Sender of mail.", shown="smartmob@ the machine's name")
+    mail_password_file: Path | None = setting(None, "File with the password of the mail server.")
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleSettings:
     """Settings of the console."""
 
@@ -325,6 +362,7 @@ class Settings:
     hosts: HostsSettings = field(default_factory=HostsSettings)
     turrets: TurretsSettings = field(default_factory=TurretsSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    alerts: AlertsSettings = field(default_factory=AlertsSettings)
     token: str | None = field(default=None, repr=False)
 
 
@@ -415,6 +453,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         hosts=HostsSettings(**nested.get("hosts", {})),
         turrets=TurretsSettings(**nested.get("turrets", {})),
         console=ConsoleSettings(**nested.get("console", {})),
+        alerts=AlertsSettings(**nested.get("alerts", {})),
         token=token,
     )
 

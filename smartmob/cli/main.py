@@ -41,6 +41,7 @@ _COMMANDS = {
     "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
     "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
     "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
+    "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
     "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
     "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and what is only noise."),
     "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),

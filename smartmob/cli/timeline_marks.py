@@ -23,9 +23,7 @@ from smartmob.kernel.runtime import clock
 @with_rest_client
 async def mark(rest: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
     """Add a note to the timeline, for instance "new kernel on rack7"."""
-    made = await rest.post(
-        "/marks", {"text": text, "at": at, "author": _default_author() if author is None else author}
-    )
+    made = await rest.post("/marks", {"text": text, "at": at, "author": default_author() if author is None else author})
     if as_json:
         printing.print_json(made)
         return
@@ -61,7 +59,7 @@ async def _marks(rest: RestClient, start: str, end: str) -> list[dict[str, Any]]
     return [mark async for mark in rest.rows(f"/marks?from={start}&to={end}", "marks")]
 
 
-def _default_author() -> str:
+def default_author() -> str:
     """Return the user and the host name of this machine."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -110,6 +110,11 @@ class RestClient:
         async with self._request("PATCH", path, {}, json=document) as response:
             return await _document(response)
 
+    async def put(self, path: str, document: object, **query: object) -> Any:
+        """Store a document at `path` and return the answer."""
+        async with self._request("PUT", path, query, json=document) as response:
+            return await _document(response)
+
     async def post_bytes(self, path: str, data: bytes, media_type: str) -> Any:
         """Send bytes of a media type and return the answer."""
         async with self._request("POST", path, {}, data=data, headers={"Content-Type": media_type}) as response:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from urllib.parse import quote
 
+from smartmob.alerts.model import Alert
+from smartmob.alerts.service import AlertsService
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console.model import Change
 from smartmob.console.services import Services
@@ -27,13 +29,14 @@ _PROCESS_LEVELS = {
     "deleted": "plain",
 }
 """The level of each kind of process event; other kinds are not shown."""
+_ALERTS = "/console/alerts"
 _MAX_HOSTS = 1_000  # machines
 _EVENTS_AT_ONCE = 1_000  # process events that one query reads
 _EXPECTED_STATUSES = (0, None, -signal.SIGTERM, -signal.SIGINT)
 """Exit statuses of a process that succeeded or was asked to end."""
 
 
-async def changes(services: Services, start: datetime, end: datetime, most: int) -> list[Change]:
+async def changes(services: Services, alerts: AlertsService, start: datetime, end: datetime, most: int) -> list[Change]:
     """Return the changes from `start` until before `end`: of each feature the newest `most`."""
     events, runs, loads, jobs, hosts, marks = await asyncio.gather(
         process_events(services, start, end, most),
@@ -43,11 +46,13 @@ async def changes(services: Services, start: datetime, end: datetime, most: int)
         services.hosts.hosts("", _MAX_HOSTS),
         services.marks.marks(start, end, most),
     )
+    fired = await alerts.history(start, end, most)
     found = [
         *_of_processes(events),
         *_of_tests(runs),
         *_of_loads(loads),
         *_of_jobs(jobs),
+        *_of_alerts(fired),
         *(Change(at=h.registered_at, kind="host", text=f"{h.name} was registered", href=_host(h.name)) for h in hosts),
         *(Change(at=m.at, kind="mark", text=m.text + (f" ({m.author})" if m.author else "")) for m in marks),
     ]
@@ -110,6 +115,15 @@ def _of_jobs(jobs: Iterable[Job]) -> Iterator[Change]:
             level = "plain" if job.exit_code == 0 else "warning"
             text = f"{job.command_line}: {job.state}{status}"
             yield Change(at=job.ended_at or clock.now(), kind="job", text=text, level=level, href=href)
+
+
+def _of_alerts(alerts: Iterable[Alert]) -> Iterator[Change]:
+    for alert in alerts:
+        text = f"{alert.rule}: {alert.summary}"
+        yield Change(at=alert.fired_at, kind="alert", text=text, level="bad", href=_ALERTS)
+        if alert.resolved_at is not None:
+            text = f"{alert.rule}: {alert.subject} is over ({alert.reason})"
+            yield Change(at=alert.resolved_at, kind="alert", text=text, level="good", href=_ALERTS)
 
 
 def _host(name: str) -> str:

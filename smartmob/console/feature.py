@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smartmob.alerts.service import AlertsService
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
 from smartmob.console.routes import table as routes
@@ -10,9 +11,9 @@ from smartmob.console.services import Services
 from smartmob.kernel.features import Dependencies, Feature
 
 
-def build(dependencies: Dependencies, services: Services) -> Feature[ConsoleService]:
+def build(dependencies: Dependencies, services: Services, alerts: AlertsService) -> Feature[ConsoleService]:
     """Return the console as a feature without tables."""
-    service = ConsoleService(services)
+    service = ConsoleService(services, alerts)
     live = Live(service, dependencies.bus)
     table = routes.table(service, live, Peers(dependencies.settings.console), dependencies)
     return Feature(service, table, background_tasks={"console-live": live.run})

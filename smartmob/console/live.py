@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import structlog
 
+from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.console.service import ConsoleService
 from smartmob.errors import Unavailable
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 _FRAME_SECONDS = 1.0
 _NEWS = (
+    AlertFired,
+    AlertResolved,
     HostRegistered,
     JobEnded,
     JobStarted,

@@ -93,7 +93,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """An event. `kind` is process, tests, load, job, host or mark; `href` is the page with the details."""
+    """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details."""
 
     at: datetime
     kind: str

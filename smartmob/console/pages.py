@@ -27,6 +27,7 @@ NAVIGATION = (
     NavigationEntry("Commands", "/console/commands", "prompt"),
     NavigationEntry("Load", "/console/load", "target"),
     NavigationEntry("Hosts", "/console/hosts", "host"),
+    NavigationEntry("Alerts", "/console/alerts", "bell"),
 )
 """The entries of the navigation, in their order."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from smartmob.alerts.service import AlertsService
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console import model
 from smartmob.console.changes import changes
@@ -30,8 +31,9 @@ _AFTER_ALL_JOBS = 2**62  # a job number above all others: the listing begins wit
 class ConsoleService:
     """Gathers the documents of the pages."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, alerts: AlertsService) -> None:
         self.services = services
+        self.alerts = alerts
 
     async def now(self, news: int) -> model.Now:
         """Return the current state of the lab; `news` goes into the document."""
@@ -60,7 +62,7 @@ class ConsoleService:
         return model.Overview(courses=courses, runs=runs, changes=changed)
 
     async def _recent_changes(self, end: datetime) -> list[model.Change]:
-        found = await changes(self.services, end - _RECENT, end + timedelta(seconds=1), _OVERVIEW_CHANGES)
+        found = await changes(self.services, self.alerts, end - _RECENT, end + timedelta(seconds=1), _OVERVIEW_CHANGES)
         return found[::-1][:_OVERVIEW_CHANGES]
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:

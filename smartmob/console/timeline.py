@@ -46,7 +46,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
     )
     events, changed, marks = await asyncio.gather(
         process_events(services, start, end, MAX_PROCESS_EVENTS),
-        changes(services, start, end, MAX_CHANGES),
+        changes(services, service.alerts, start, end, MAX_CHANGES),
         services.marks.marks(start, end, MAX_MARKS),
     )
     tests = await _tests(services, runs, start, end)

@@ -63,3 +63,7 @@ async def fill(client: Any) -> None:
         assert response.status == 200
         await response.read()
     assert (await client.post("/marks", json={"text": "new <b>kernel</b>", "author": "ann"})).status == 201
+    rule = {"condition": "silent for 5m", "subjects": ["<i>*"]}
+    assert (await client.put("/api/v1/alerts/rules/gone", json=rule)).status == 200
+    receiver = {"address": "https://hooks.example.com/secret"}
+    assert (await client.put("/api/v1/alerts/receivers/ops", json=receiver)).status == 200

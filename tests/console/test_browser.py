@@ -37,6 +37,7 @@ PAGES = {
     "load": "/console/load",
     "hosts": "/console/hosts",
     "host": "/console/hosts/rack7",
+    "alerts": "/console/alerts",
 }
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder for screenshots of the pages, or None."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from smartmob.commands.model import Job
-from smartmob.console.changes import _of_jobs, _of_processes
+from smartmob.console.changes import _of_alerts, _of_jobs, _of_processes
 from smartmob.processes.model import ProcessEvent
+from tests.alerts.samples import alert
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
@@ -38,4 +39,13 @@ def test_jobs_with_a_bad_exit_code_are_warnings() -> None:
     assert [(change.text, change.level) for change in _of_jobs([job, ended])] == [
         ("make runs", "plain"),
         ("make: exited 2", "warning"),
+    ]
+
+
+def test_an_alert_and_its_end_are_changes() -> None:
+    """Both link to the page of alerts."""
+    over = alert("rack7", resolved_at=NOW, reason="recovered")
+    assert [(change.text, change.level, change.href) for change in _of_alerts([over])] == [
+        ("busy: rack7: cpu is 97.0 %", "bad", "/console/alerts"),
+        ("busy: rack7 is over (recovered)", "good", "/console/alerts"),
     ]

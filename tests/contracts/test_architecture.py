@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-FEATURES = ("commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
+FEATURES = ("alerts", "commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -26,6 +26,11 @@ VOCABULARY = {
 """Names of modules that mean the same in every feature."""
 
 ROLES = {
+    # An observer sees the subjects of rules, the evaluator decides, and the deliverer sends what follows.
+    "alerts": {
+        *("conditions", "deliverer", "evaluator", "host_observer", "mailer", "observation", "observers", "payloads"),
+        *("outcome_observer", "process_observer", "regression_observer", "rule_lines", "sources", "webhook"),
+    },
     "commands": {
         *("builtin", "call", "call_numbers", "call_runner", "connection", "conplyent", "error_serialisation"),
         *("hashed_file", "job_maintenance", "job_queries", "output_reader", "program", "registry", "running_job"),
@@ -118,6 +123,7 @@ _TESTED_ELSEWHERE = {
     "events": "a feature's events are tested by its service",
     "feature": "a feature is put together by the tests of its routes",
     "services": "the services that the console asks are tested by its pages",
+    "sources": "protocols of other features' services are tested by the observers that call them",
     "features": "what holds the services of the features, or starts them, is tested by those that use it",
     "report": "the common form of report files is tested by each reader",
     "machine_events": "inputs and outputs of a state machine are tested by its tests",

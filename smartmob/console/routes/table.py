@@ -39,6 +39,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/commands", h.commands, "console_commands", "The page of commands and jobs."),
         ("/console/load", h.load, "console_load", "The page of load tests."),
         ("/console/hosts", h.hosts, "console_hosts", "The page of machines."),
+        ("/console/alerts", h.alerts, "console_alerts", "The page of alerts."),
     ):
         yield Route("GET", path, handler, name, summary, {200: _PAGE})
     for path, handler, name, summary in (

@@ -77,6 +77,9 @@ class PageHandlers:
         host = await self._services.hosts.host(parameter(request, "name"))
         return self._page("host", "Hosts", host.name, id=host.name)
 
+    async def alerts(self, _: web.Request) -> web.StreamResponse:
+        return self._page("alerts", "Alerts", "Alerts")
+
     async def file(self, request: web.Request) -> web.StreamResponse:
         name = parameter(request, "name")
         found = await asyncio.to_thread(assets.asset, name)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import ipaddress
 import os
-import socket
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -21,23 +18,13 @@ from yarl import URL
 
 from smartmob import __version__
 from smartmob.errors import SmartmobError, TooLarge
+from smartmob.kernel.http.address_filter import ForbiddenAddress, create_socket
 from smartmob.kernel.runtime.disk import Floor, check_free
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes received, and the total if the server tells it."""
 
 _SCHEMES = ("http", "https")
-_METADATA = frozenset(
-    map(ipaddress.IPv4Address, ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200"))
-)
-"""IPv4 metadata services: of most clouds, Azure, older machines of Oracle, and Alibaba."""
-_METADATA_NETWORKS = tuple(
-    map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32", "fd00:42::/32", "fec0::/10"))
-)
-"""IPv6 metadata services of Amazon, Google, Oracle and Scaleway, and the deprecated site-local addresses (RFC 3879)."""
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
-_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
 _WRITE_BYTES = 512 * 1024
 """Received bytes are collected up to this size before they are written."""
 _REDIRECTS = (
@@ -90,57 +77,13 @@ class Stored:
     version: Version | None = field(default=None, compare=False)
 
 
-class _Forbidden(OSError):
-    """The address belongs to a network from which nothing is downloaded."""
-
-
-def _create_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket for an address to which a name was resolved; raises _Forbidden.
-
-    The resolved address is checked right before the connection, so no name, notation or redirect evades the check.
-    """
-    family, kind, protocol, _, target = address
-    if is_forbidden(str(target[0])):
-        raise _Forbidden(errno.EACCES, "link-local addresses and metadata services of clouds are not allowed")
-    return socket.socket(family, kind, protocol)
-
-
-def is_forbidden(host: str) -> bool:
-    """Return whether an address is link-local or belongs to the metadata service of a cloud, which has secrets.
-
-    The IPv4 addresses that are embedded in an IPv6 address are checked, too.
-    """
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_link_local or address in _METADATA
-    if address.is_link_local or any(address in network for network in _METADATA_NETWORKS):
-        return True
-    # A NAT64 may use any prefix (RFC 6052); the IPv4 address is then usually in the last 32 bits.
-    return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF) in _METADATA or any(
-        inner.is_link_local or inner in _METADATA for inner in _embedded(address)
-    )
-
-
-def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses that are embedded in an IPv6 address: mapped, translated (NAT64) or tunnelled."""
-    number = int(address)
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or address in _IPV4_COMPATIBLE:
-        found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
-    if address in _LOCAL_NAT64:
-        # RFC 6052, section 2.2: behind a prefix of 48 bits, bits 64 to 71 separate the halves of the IPv4 address.
-        found.append(ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF))
-        found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
-    return [inner for inner in found if inner is not None]
-
-
 def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
     """Return a session for downloads; the caller closes it. It keeps no cookies and ignores proxy variables.
 
     `resolver` replaces the resolver of the system.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=_create_socket, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=create_socket, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -309,7 +252,7 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
             return f"the host {error.host!r} is unknown"
         case aiohttp.ClientSSLError():
             return f"no secure connection: {error}"
-        case aiohttp.ClientConnectorError(os_error=_Forbidden() as cause):
+        case aiohttp.ClientConnectorError(os_error=ForbiddenAddress() as cause):
             return str(cause.strerror)
         case aiohttp.ClientConnectorError(os_error=cause):
             return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"

@@ -1,0 +1,297 @@
+"""Evaluates the rules: observes their subjects, advances the state machines, and stores what follows.
+
+It looks at a slow rate, and at once after an event of another feature. The active alerts are read from the database at
+each look, so several services on one database share them, and a restart forgets none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+import structlog
+
+from smartmob.alerts import conditions, payloads
+from smartmob.alerts.conditions import Condition, Regression
+from smartmob.alerts.events import AlertFired, AlertResolved
+from smartmob.alerts.model import Alert, Kind, Receiver, Rule, Silence, one_line
+from smartmob.alerts.observation import Observation, Observations
+from smartmob.alerts.observers import Observers
+from smartmob.alerts.state_machine import (
+    Action,
+    AlertState,
+    Announce,
+    Event,
+    Fire,
+    Gone,
+    Health,
+    Observed,
+    Phase,
+    Resolve,
+    Timing,
+    handle,
+)
+from smartmob.alerts.store import AlertStore, Counts, NewNotification
+from smartmob.errors import InvalidInput, Unavailable
+from smartmob.kernel.runtime import clock, ids
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.settings import AlertsSettings
+
+log = structlog.get_logger()
+
+_SHORTEST_PAUSE_SECONDS = 0.5
+"""The least pause between two looks, so that a stream of events costs a bounded number of them."""
+_EXPIRE_SECONDS = 3_600.0
+"""The time between two removals of old rows."""
+
+_NEW = timedelta(days=7)
+NO_LONGER_NEW = "it is no longer new"
+"""The reason of a regression that is closed, without a message, because the test was not made faster again."""
+
+Key = tuple[str, str]
+"""A rule and a subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The data of one look: the time, by the steady clock and by the calendar, and who is notified."""
+
+    now: float
+    at: datetime
+    receivers: Sequence[Receiver]
+    silences: Sequence[Silence]
+    active: dict[Key, Alert] = field(default_factory=dict)
+
+    def names(self, rule: Rule) -> list[str]:
+        """Return the names of the receivers of a rule, as far as there are such receivers."""
+        known = [receiver.name for receiver in self.receivers]
+        return [name for name in known if not rule.receivers or name in rule.receivers]
+
+    def silenced(self, rule: Rule, subject: str) -> bool:
+        """Return whether no notification is made now; without a receiver it waits for one."""
+        return not self.names(rule) or any(silence.covers(rule.name, subject) for silence in self.silences)
+
+
+class Evaluator:
+    """Evaluates all rules until it is cancelled. `deliver` is called when there is something to send."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        observers: Observers,
+        bus: EventBus,
+        settings: AlertsSettings,
+        deliver: Callable[[], None],
+    ) -> None:
+        self.looks = 0
+        self.counts = Counts()
+        self._store = store
+        self._observers = observers
+        self._bus = bus
+        self._settings = settings
+        self._deliver = deliver
+        self._states: dict[Key, AlertState] = {}
+        self._conditions: dict[str, str] = {}
+        self._woken = asyncio.Event()
+        self._expired_at: float | None = None
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._woken.set()
+
+    def pending(self) -> dict[Key, float]:
+        """Return the rules and subjects that are bad, but not yet for long enough, with the seconds since when."""
+        now = clock.steady()
+        states = self._states.items()
+        return {key: now - state.bad_since for key, state in states if state.bad_since is not None}
+
+    async def run(self) -> None:
+        """Background task: look at the rate of the settings, and soon after it is woken, until cancelled."""
+        while True:
+            await asyncio.sleep(min(self._settings.tick, _SHORTEST_PAUSE_SECONDS))
+            self._woken.clear()
+            try:
+                await self.look()
+            except Unavailable as error:
+                log.warning("alerts.look_failed", reason=str(error))
+            try:
+                async with asyncio.timeout(self._settings.tick):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Observe the subjects of all rules once, and store what follows. Raises Unavailable."""
+        rules = await self._store.rules()
+        now, at = clock.steady(), clock.now()
+        active = {(alert.rule, alert.subject): alert for alert in await self._store.active()}
+        look = _Look(now, at, await self._store.receivers(), await self._store.silences(at), active)
+        self._share(look)
+        await self._close_orphans(look, {rule.name for rule in rules})
+        parsed = [(rule, condition) for rule in rules if (condition := self._condition(rule)) is not None]
+        await self._observers.look(now, at, [condition for _, condition in parsed])
+        for rule, condition in parsed:
+            await self._evaluate(look, rule, condition)
+        self._observers.commit(now)
+        if self._expired_at is None or now - self._expired_at >= _EXPIRE_SECONDS:
+            await self._store.expire(at - timedelta(days=self._settings.keep_days), at)
+            self._expired_at = now
+        self.counts = await self._store.counts()
+        self.looks += 1
+
+    def _share(self, look: _Look) -> None:
+        """Take over the active alerts of the database: those of another service, and of the time before a restart."""
+        for key, alert in look.active.items():
+            state = self._states.get(key)
+            if state is None or state.phase is not Phase.FIRING or state.cause != alert.cause:
+                notified = alert.notified_at
+                since = None if notified is None else look.now - (look.at - notified).total_seconds()
+                self._states[key] = AlertState(Phase.FIRING, alert.cause, notified_at=since)
+        for key, state in list(self._states.items()):
+            if state.phase is Phase.FIRING and key not in look.active:
+                del self._states[key]
+
+    def _condition(self, rule: Rule) -> Condition | None:
+        """Return the condition of a rule. What is pending by its former text is forgotten."""
+        if self._conditions.get(rule.name) != rule.condition:
+            self._conditions[rule.name] = rule.condition
+            for key, state in list(self._states.items()):
+                if key[0] == rule.name and state.phase is Phase.PENDING:
+                    del self._states[key]
+        try:
+            return conditions.parse(rule.condition)
+        except InvalidInput as error:
+            # It was valid when it was stored: a later version has changed the grammar or the figures.
+            log.error("alerts.unreadable_rule", rule=rule.name, reason=str(error))
+            return None
+
+    async def _close_orphans(self, look: _Look, names: set[str]) -> None:
+        """Resolve the alerts of rules that were removed."""
+        for key, alert in list(look.active.items()):
+            if alert.rule not in names:
+                seen = Observation(key[1], Health.UNKNOWN)
+                await self._advance(look, _removed_rule(alert), Timing(), seen, gone="the rule was removed")
+
+    async def _evaluate(self, look: _Look, rule: Rule, condition: Condition) -> None:
+        observed: Observations = self._observers.observe(rule, condition)
+        seen = {observation.subject for observation in observed.found}
+        timing = dataclasses.replace(condition.timing, repeat=rule.repeat)
+        for observation in observed.found:
+            await self._advance(look, rule, timing, observation)
+        for key in [key for key in self._states if key[0] == rule.name]:
+            alert = look.active.get(key)
+            if alert is not None and not _same_family(alert, condition):
+                gone = "the rule was changed"
+            elif observed.complete and key[1] not in seen:
+                gone = observed.gone
+            elif alert is not None and isinstance(condition, Regression) and look.at - alert.fired_at > _NEW:
+                gone = NO_LONGER_NEW
+            else:
+                continue
+            await self._advance(look, rule, timing, Observation(key[1], Health.UNKNOWN), gone=gone)
+
+    async def _advance(self, look: _Look, rule: Rule, timing: Timing, seen: Observation, *, gone: str = "") -> None:
+        """Pass an observation to the state machine, carry out its actions, and only then keep the new state."""
+        key = (rule.name, seen.subject)
+        silenced = look.silenced(rule, seen.subject)
+        event: Event = (
+            Gone(gone, silenced or gone == NO_LONGER_NEW) if gone else Observed(seen.health, seen.cause, silenced)
+        )
+        before = self._states.get(key, AlertState())
+        after, actions = handle(before, event, timing, look.now)
+        for action in actions:
+            if not await self._carry_out(action, look, rule, seen):
+                # Another service was faster, or this cause is known: its alert is read at the next look.
+                after = AlertState()
+        if after.phase is Phase.OK:
+            self._states.pop(key, None)
+        else:
+            self._states[key] = after
+
+    async def _carry_out(self, action: Action, look: _Look, rule: Rule, seen: Observation) -> bool:
+        key = (rule.name, seen.subject)
+        match action:
+            case Fire():
+                return await self._fire(action, look, rule, seen)
+            case Announce():
+                alert = look.active.get(key)
+                if alert is None:
+                    return False
+                kind: Kind = "repeated" if action.repeated else "firing"
+                notifications = self._notifications(look, look.names(rule), alert, kind)
+                if await self._store.announce(alert, notifications, look.at):
+                    look.active[key] = msgspec.structs.replace(alert, notified_at=look.at)
+                    self._deliver()
+            case Resolve():
+                return await self._resolve(action, look, rule, key)
+        return True
+
+    async def _fire(self, action: Fire, look: _Look, rule: Rule, seen: Observation) -> bool:
+        key = (rule.name, seen.subject)
+        alert = Alert(
+            id=ids.uuid7(),
+            rule=rule.name,
+            subject=seen.subject,
+            cause=action.cause,
+            condition=rule.condition,
+            severity=rule.severity,
+            summary=one_line(seen.summary),
+            value=seen.value,
+            fired_at=look.at,
+            notified_at=look.at if action.notify else None,
+            resolved_at=None,
+            reason="",
+        )
+        replaced = look.active.get(key)
+        notifications = self._notifications(look, look.names(rule) if action.notify else [], alert, "firing")
+        if not await self._store.fire(alert, None if replaced is None else replaced.id, notifications):
+            return False
+        look.active[key] = alert
+        log.warning("alerts.fired", rule=rule.name, subject=seen.subject, summary=alert.summary)
+        self._bus.publish(AlertFired(alert))
+        if notifications:
+            self._deliver()
+        return True
+
+    async def _resolve(self, action: Resolve, look: _Look, rule: Rule, key: Key) -> bool:
+        alert = look.active.pop(key, None)
+        if alert is None:
+            return False
+        ended = msgspec.structs.replace(alert, resolved_at=look.at, reason=action.reason)
+        notify = action.notify and rule.resolved
+        told = await self._store.told(alert.id) if notify else []
+        notifications = self._notifications(look, told, ended, "resolved")
+        if not await self._store.resolve(ended, notifications):
+            return False
+        log.info("alerts.resolved", rule=rule.name, subject=alert.subject, reason=action.reason)
+        self._bus.publish(AlertResolved(ended))
+        if notifications:
+            self._deliver()
+        return True
+
+    def _notifications(self, look: _Look, receivers: Sequence[str], alert: Alert, kind: Kind) -> list[NewNotification]:
+        due = look.at + timedelta(seconds=self._settings.group_wait)
+        document = payloads.document(alert, kind)
+        return [NewNotification(name, kind, document, look.at, due) for name in receivers]
+
+
+def _removed_rule(alert: Alert) -> Rule:
+    """Return the rule of an alert, as far as it is known after its removal."""
+    return Rule(
+        name=alert.rule,
+        condition=alert.condition,
+        severity=alert.severity,
+        source="stored",
+        made_at=alert.fired_at,
+    )
+
+
+def _same_family(alert: Alert, condition: Condition) -> bool:
+    try:
+        return conditions.family(conditions.parse(alert.condition)) == conditions.family(condition)
+    except InvalidInput:
+        return False

@@ -1,0 +1,121 @@
+"""Observes machines: which are silent, and which figures are beyond a limit.
+
+A machine counts as heard when its newest sample changed from one look to the next, so neither its clock nor the time
+during which the service was down makes it silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from smartmob.alerts.conditions import TEMPERATURE, Silent, Threshold
+from smartmob.alerts.model import Rule
+from smartmob.alerts.observation import Observation, Observations
+from smartmob.alerts.sources import HostsSource
+from smartmob.alerts.state_machine import Health
+from smartmob.hosts.fields import FIELDS, Unit
+from smartmob.hosts.model import Host, Latest
+
+FRESH_SECONDS = 120.0
+"""A figure counts for so long after it was new; then it is unknown, so a silent machine neither fires nor resolves."""
+_PAGE_HOSTS = 1_000  # machines that one query reads
+_UNITS = {field.name: field.unit for field in FIELDS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The newest sample of a machine: its time, and when it was first seen. `heard` is whether it changed since."""
+
+    latest: datetime | None
+    at: float
+    heard: bool
+
+
+class HostObserver:
+    """Observes all machines. `look` reads them once, then each rule is answered from memory."""
+
+    def __init__(self, source: HostsSource) -> None:
+        self._source = source
+        self._hosts: dict[str, Host] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._now = 0.0
+
+    async def look(self, now: float) -> None:
+        """Read the newest samples of all machines at `now`, in seconds of a steady clock. Raises Unavailable."""
+        hosts: dict[str, Host] = {}
+        after = ""
+        while page := await self._source.hosts(after, _PAGE_HOSTS):
+            hosts |= {host.name: host for host in page}
+            after = page[-1].name
+        self._seen = {name: self._looked(self._seen.get(name), host, now) for name, host in hosts.items()}
+        self._hosts, self._now = hosts, now
+
+    @staticmethod
+    def _looked(before: _Seen | None, host: Host, now: float) -> _Seen:
+        latest = None if host.latest is None else host.latest.time
+        if before is None:
+            return _Seen(latest, now, heard=False)
+        return before if before.latest == latest else _Seen(latest, now, heard=True)
+
+    def silent(self, rule: Rule, condition: Silent) -> Observations:
+        """Return which machines of a rule are silent. A machine that never sent anything is not expected to."""
+        found = tuple(self._silence(host, condition) for host in self._watched(rule))
+        return Observations(found, complete=True, gone=_GONE)
+
+    def figures(self, rule: Rule, condition: Threshold) -> Observations:
+        """Return which machines of a rule have a figure beyond the limit."""
+        found = tuple(self._figure(host, condition) for host in self._watched(rule))
+        return Observations(found, complete=True, gone=_GONE)
+
+    def _watched(self, rule: Rule) -> list[Host]:
+        return [host for host in self._hosts.values() if rule.matches(host.name)]
+
+    def _silence(self, host: Host, condition: Silent) -> Observation:
+        seen = self._seen[host.name]
+        seconds = self._now - seen.at
+        if host.latest is None or (seconds < condition.seconds and not seen.heard):
+            return Observation(host.name, Health.UNKNOWN)
+        if seconds < condition.seconds:
+            return Observation(host.name, Health.GOOD, f"{host.name} sends samples")
+        last = host.latest.time.isoformat(timespec="seconds").replace("+00:00", "Z")
+        summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its newest sample is of {last}"
+        return Observation(host.name, Health.BAD, summary, seconds)
+
+    def _figure(self, host: Host, condition: Threshold) -> Observation:
+        seen = self._seen[host.name]
+        value = None if host.latest is None else figure_of(host.latest, condition.figure)
+        if value is None or not seen.heard or self._now - seen.at > FRESH_SECONDS:
+            return Observation(host.name, Health.UNKNOWN)
+        health = Health.BAD if condition.is_bad(value) else Health.GOOD if condition.is_good(value) else Health.BETWEEN
+        summary = f"{host.name}: {condition.figure} is {amount(condition.figure, value)}"
+        limit = f"{condition.operator} {amount(condition.figure, condition.limit)}"
+        return Observation(host.name, health, f"{summary} ({limit})", value)
+
+
+_GONE = "the machine was removed, or is no longer meant by the rule"
+
+
+def figure_of(latest: Latest, figure: str) -> float | None:
+    """Return a figure of a sample, or None where it is not known."""
+    if figure == TEMPERATURE or figure.startswith(f"{TEMPERATURE}."):
+        sensors = latest.temperatures or {}
+        return max(sensors.values(), default=None) if figure == TEMPERATURE else sensors.get(figure.partition(".")[2])
+    value: float | None = getattr(latest, figure)
+    return value
+
+
+def amount(figure: str, value: float) -> str:
+    """Return a value of a figure for people, with its unit."""
+    unit = _UNITS.get(figure, Unit.NONE)
+    if unit is Unit.NONE:
+        return f"{value:g} °C" if figure.startswith(TEMPERATURE) else f"{value:g}"
+    return f"{value:,.0f} {unit.value}" if unit is not Unit.PERCENT else f"{value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people, as the grammar of conditions writes it."""
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"

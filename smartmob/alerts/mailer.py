@@ -1,0 +1,151 @@
+"""Sends a message as a mail, by the standard library's smtplib in a thread.
+
+smtplib is blocking, and one mail at a time for each message is all that is needed; the timeout bounds each step of the
+conversation, so a thread ends. That costs no further dependency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import ssl
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from yarl import URL
+
+from smartmob.alerts import payloads
+from smartmob.alerts.model import Message, Receiver, one_line
+from smartmob.alerts.webhook import DeliveryFailed
+from smartmob.errors import InvalidInput, SettingsError
+from smartmob.kernel.runtime import clock
+
+_PORTS = {"smtps": 465, "smtp": 587, "smtp+plain": 25}
+"""The ports of implicit TLS and submission (RFC 8314, RFC 6409) and of unencrypted SMTP."""
+_AUTHENTICATION_STATUS = range(530, 540)
+"""Replies about authentication (RFC 4954): a person can correct it, so the message is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """A server that takes mails. `scheme` is `smtps`, `smtp` (STARTTLS is required) or `smtp+plain`."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = ""
+    password: str = ""
+    sender: str = ""
+
+
+def parse_server(text: str, sender: str, password: str, host_name: str) -> MailServer:
+    """Return the server of the setting `alerts_mail_server`; raises SettingsError."""
+    try:
+        url = URL(text)
+        port = url.port
+    except ValueError:
+        url, port = URL(), None
+    if url.scheme not in _PORTS or not url.host:
+        raise SettingsError(
+            "--alerts-mail-server: expected smtps://USER@HOST or smtp://USER@HOST (with STARTTLS), or smtp+plain://HOST"
+        )
+    if url.password:
+        raise SettingsError("--alerts-mail-server: put the password into a file, and name it in "
+                            "--alerts-mail-password-file")  # fmt: skip
+    sender = sender or f"smartmob@{host_name if '.' in host_name else host_name + '.invalid'}"
+    try:
+        addresses(f"mailto:{sender}", "--alerts-mail-from")
+    except InvalidInput as error:
+        raise SettingsError(str(error)) from None
+    return MailServer(url.scheme, url.host, port or _PORTS[url.scheme], url.user or "", password, sender)
+
+
+def addresses(text: str, where: str = "$.address") -> list[str]:
+    """Return the mail addresses of `mailto:a@b,c@d` (RFC 6068). Raises InvalidInput."""
+    found = [unquote(part).strip() for part in text.removeprefix("mailto:").partition("?")[0].split(",")]
+    for address in found:
+        try:
+            parsed = Address(addr_spec=address)
+        except (MessageError, ValueError, IndexError):
+            raise InvalidInput.at(where, f"{one_line(address)!r} is no mail address") from None
+        if not parsed.domain or not parsed.username or not address.isascii() or not address.isprintable():
+            raise InvalidInput.at(where, f"{one_line(address)!r} is no mail address")
+    return found
+
+
+def compose(message: Message, server: MailServer, to: list[str], service: str, url: str | None) -> EmailMessage:
+    """Return the mail of a message. Names of machines and tests are printable by then, so no header can be added."""
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = payloads.subject(message)
+    mail["From"] = server.sender
+    mail["To"] = ", ".join(to)
+    mail["Date"] = format_datetime(clock.now())
+    mail["Message-ID"] = f"<{message.id}@{server.sender.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation programs do not answer
+    mail.set_content(payloads.mail_text(message, service, url))
+    return mail
+
+
+class Mailer:
+    """Sends mails by one server; `server` is None if the settings name none. `timeout` is in seconds."""
+
+    def __init__(self, server: MailServer | None, timeout: float, ca_file: Path | None = None) -> None:
+        self._server = server
+        self._timeout = timeout
+        self._ca_file = ca_file
+
+    async def send(self, receiver: Receiver, message: Message, service: str, url: str | None) -> str:
+        """Send a message; return which addresses were refused if not all were. Raises DeliveryFailed."""
+        server = self._server
+        if server is None:
+            raise DeliveryFailed("the service has no mail server; set --alerts-mail-server")
+        mail = compose(message, server, addresses(receiver.address), service, url)
+        try:
+            refused = await asyncio.to_thread(self._deliver, server, mail)
+        except smtplib.SMTPException as error:
+            raise _failure(error) from None
+        except (OSError, ValueError) as error:
+            raise DeliveryFailed(one_line(f"{server.host}: {error}")) from None
+        return f"refused: {', '.join(refused)}" if refused else ""
+
+    def _deliver(self, server: MailServer, mail: EmailMessage) -> list[str]:
+        context = ssl.create_default_context()
+        if self._ca_file is not None:
+            context.load_verify_locations(self._ca_file)
+        if server.scheme == "smtps":
+            client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=self._timeout, context=context)
+        else:
+            client = smtplib.SMTP(server.host, server.port, timeout=self._timeout)
+        with client:
+            if server.scheme == "smtp":
+                client.starttls(context=context)
+            if server.user:
+                client.login(server.user, server.password)
+            return list(client.send_message(mail))
+
+
+def _failure(error: smtplib.SMTPException) -> DeliveryFailed:
+    """Return what a reply of the server means: 5yz is permanent, unless it is about the login."""
+    match error:
+        case smtplib.SMTPRecipientsRefused():
+            replies = list(error.recipients.values())
+            texts = [f"{name}: {code} {_text(reply)}" for name, (code, reply) in error.recipients.items()]
+            permanent = all(500 <= code < 600 for code, _ in replies)
+            return DeliveryFailed(one_line("; ".join(texts)), permanent=permanent)
+        case smtplib.SMTPResponseException():
+            code = error.smtp_code
+            permanent = 500 <= code < 600 and code not in _AUTHENTICATION_STATUS
+            return DeliveryFailed(one_line(f"the mail server answered {code} {_text(error.smtp_error)}"), permanent)
+        case smtplib.SMTPNotSupportedError():
+            return DeliveryFailed(one_line(f"{error}; smtp:// needs STARTTLS"))
+    return DeliveryFailed(one_line(str(error) or type(error).__name__))
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else reply

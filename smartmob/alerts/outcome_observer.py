@@ -1,0 +1,136 @@
+"""Observes what ends: load tests and jobs. Each is seen once, and its outcome is that of its name until the next one.
+
+After a start of the service, only the newest of each name counts, so that old failures are not told again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from smartmob.alerts.conditions import JobFailed, LoadTestFailed
+from smartmob.alerts.model import Rule, one_line
+from smartmob.alerts.observation import Observation, Observations
+from smartmob.alerts.sources import JobsSource, LoadTestsSource
+from smartmob.alerts.state_machine import Health
+from smartmob.commands import model as jobs
+from smartmob.turrets.model import ENDED
+
+FIRST_SPAN = timedelta(days=1)
+"""The time before the first look from which the newest outcomes are read."""
+MAX_OUTCOMES = 1_000  # read by one look
+_OVERLAP = timedelta(minutes=5)
+"""The part of the span before that is read again, for what was stored late."""
+_MAX_KNOWN_OUTCOMES = 10_000
+_COMMAND_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of something named `subject`; `id` identifies it, `failed` is None if a person stopped it.
+
+    `share` is the share of errors, 0 where it is not known.
+    """
+
+    id: str
+    subject: str
+    ended_at: datetime
+    failed: bool | None
+    summary: str
+    share: float = 0.0
+
+
+Read = Callable[[datetime, datetime], Awaitable[Iterable[Outcome]]]
+"""Returns the outcomes of a span."""
+
+
+class OutcomeObserver:
+    """Observes the outcomes that `read` returns. `look` reads them; `commit` says that all rules have seen them."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._since: datetime | None = None
+        self._found: list[Outcome] = []
+        self._at: datetime | None = None
+
+    async def look(self, at: datetime) -> None:
+        """Read what has ended until `at`. Raises Unavailable."""
+        start = at - FIRST_SPAN if self._since is None else self._since - _OVERLAP
+        found = sorted(await self._read(start, at + _OVERLAP), key=lambda outcome: outcome.ended_at)
+        if self._since is None:
+            newest = {outcome.subject: outcome for outcome in found}
+            self._remember(found)
+            found = list(newest.values())
+        else:
+            found = [outcome for outcome in found if outcome.id not in self._known]
+        self._found, self._at = found, at
+
+    def commit(self) -> None:
+        """Forget what was read: all rules have seen it."""
+        self._remember(self._found)
+        self._found, self._since = [], self._at
+
+    def observe(self, rule: Rule, condition: LoadTestFailed | JobFailed) -> Observations:
+        """Return the outcomes of a rule; one from the time before the rule is no failure."""
+        found = [outcome for outcome in self._found if rule.matches(outcome.subject)]
+        return Observations(tuple(_observation(outcome, rule, condition) for outcome in found))
+
+    def _remember(self, outcomes: Iterable[Outcome]) -> None:
+        self._known |= dict.fromkeys((outcome.id for outcome in outcomes), None)
+        while len(self._known) > _MAX_KNOWN_OUTCOMES:
+            self._known.popitem(last=False)
+
+
+def _observation(outcome: Outcome, rule: Rule, condition: LoadTestFailed | JobFailed) -> Observation:
+    failed = outcome.failed
+    limit = condition.errors if isinstance(condition, LoadTestFailed) else None
+    if limit is not None:
+        failed = outcome.share > limit
+    if failed is None or (failed and outcome.ended_at < rule.made_at):
+        return Observation(outcome.subject, Health.UNKNOWN)
+    health = Health.BAD if failed else Health.GOOD
+    value = outcome.share if limit is not None else None
+    return Observation(outcome.subject, health, outcome.summary, value, outcome.id if failed else "")
+
+
+def load_tests(source: LoadTestsSource) -> Read:
+    """Return a function that reads the load tests that have ended."""
+
+    async def read(start: datetime, end: datetime) -> list[Outcome]:
+        runs = await source.runs_between(start, end, MAX_OUTCOMES)
+        return [
+            Outcome(
+                id=run.id,
+                subject=one_line(run.name),
+                ended_at=run.ended_at,
+                failed=None if run.state == "stopped" else run.state == "failed",
+                summary=f"the load test {run.name} {run.state}{f' ({run.reason})' if run.reason else ''}: "
+                f"{run.transactions:,} transactions, {run.errors:,} errors",
+                share=run.errors / run.transactions if run.transactions else 0.0,
+            )
+            for run in runs
+            if run.state in ENDED and run.ended_at is not None
+        ]
+
+    return read
+
+
+def ended_jobs(source: JobsSource) -> Read:
+    """Return a function that reads the jobs that have ended."""
+
+    async def read(start: datetime, end: datetime) -> list[Outcome]:
+        found = await source.between(start, end, MAX_OUTCOMES)
+        return [_of_job(job, job.ended_at) for job in found if job.state != jobs.RUNNING and job.ended_at is not None]
+
+    return read
+
+
+def _of_job(job: jobs.Job, ended_at: datetime) -> Outcome:
+    failed = None if job.state == jobs.STOPPED else job.state != jobs.EXITED or job.exit_code != 0
+    status = f", exit code {job.exit_code}" if job.exit_code is not None else ""
+    error = f": {job.error}" if job.error else ""
+    command = one_line(job.command_line, _COMMAND_CHARACTERS)
+    return Outcome(str(job.id), command, ended_at, failed, f"job {job.id} ({command}) {job.state}{status}{error}")

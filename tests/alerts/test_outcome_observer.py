@@ -1,0 +1,113 @@
+"""The ends of load tests and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from smartmob.alerts.conditions import JobFailed, LoadTestFailed
+from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, ended_jobs
+from smartmob.commands.model import Job
+from tests.alerts.samples import NOW, rule
+
+
+class Ends:
+    """The outcomes that an observer reads; a test adds to `all`."""
+
+    def __init__(self) -> None:
+        self.all: list[Outcome] = []
+
+    def add(self, ident: str, minute: int, *, failed: bool | None, subject: str = "soak", share: float = 0.0) -> None:
+        """Let something end so many minutes after NOW."""
+        self.all.append(Outcome(ident, subject, NOW + timedelta(minutes=minute), failed, f"{ident} ended", share))
+
+    async def read(self, start: datetime, end: datetime) -> Iterable[Outcome]:
+        """Return the outcomes of a span, newest first, as the features do."""
+        return [each for each in reversed(self.all) if start <= each.ended_at < end]
+
+
+async def _seen(observer: OutcomeObserver, minute: int, condition: Any = None, **more: Any) -> list[tuple[str, str]]:
+    await observer.look(NOW + timedelta(minutes=minute))
+    made = rule(made_at=NOW - timedelta(minutes=30), **more)
+    found = observer.observe(made, condition or LoadTestFailed()).found
+    observer.commit()
+    return [(str(each.health), each.cause) for each in found]
+
+
+async def test_each_end_is_seen_once_and_in_order() -> None:
+    """Two runs of one name that end between two looks are both seen."""
+    ends = Ends()
+    observer = OutcomeObserver(ends.read)
+    assert await _seen(observer, 0) == []
+    ends.add("one", 1, failed=True)
+    ends.add("two", 2, failed=False)
+    assert await _seen(observer, 3) == [("bad", "one"), ("good", "")]
+    assert await _seen(observer, 4) == []
+
+
+async def test_the_first_look_sees_only_the_newest_of_each_name() -> None:
+    """A failure that a later success has ended is not told after a restart, one that stands is."""
+    ends = Ends()
+    ends.add("one", -9, failed=True)
+    ends.add("two", -8, failed=False)
+    ends.add("three", -7, failed=True, subject="spike")
+    observer = OutcomeObserver(ends.read)
+    assert sorted(await _seen(observer, 0)) == [("bad", "three"), ("good", "")]
+
+
+async def test_a_look_that_failed_is_repeated() -> None:
+    """What the rules have not seen is seen at the next look."""
+    ends = Ends()
+    observer = OutcomeObserver(ends.read)
+    assert await _seen(observer, 0) == []
+    ends.add("one", 1, failed=True)
+    await observer.look(NOW + timedelta(minutes=2))
+    assert await _seen(observer, 3) == [("bad", "one")]
+
+
+async def test_what_failed_before_the_rule_is_no_alert() -> None:
+    """A person who adds a rule knows what is broken; what a person stopped did not fail."""
+    ends = Ends()
+    ends.add("old", -40, failed=True)
+    ends.add("stopped", -1, failed=None, subject="spike")
+    assert await _seen(OutcomeObserver(ends.read), 0) == [("unknown", ""), ("unknown", "")]
+
+
+async def test_a_share_of_errors_fails_a_load_test() -> None:
+    """The limit is that of the rule, whatever the state of the run."""
+    ends = Ends()
+    ends.add("one", -1, failed=False, share=0.06)
+    ends.add("two", -1, failed=False, subject="spike", share=0.05)
+    assert sorted(await _seen(OutcomeObserver(ends.read), 0, LoadTestFailed(0.05))) == [("bad", "one"), ("good", "")]
+
+
+async def test_jobs_end_in_several_ways() -> None:
+    """A status other than 0, a signal and a lost job are failures; a job that the service stopped is not."""
+
+    class Jobs:
+        async def between(self, *_: Any) -> list[Job]:
+            states = (("exited", 0), ("exited", 2), ("exited", -9), ("lost", None), ("failed", 1), ("stopped", None))
+            return [
+                Job(
+                    id=number,
+                    command="exec",
+                    argv=["make", f"t{number}\n"],
+                    cwd="/",
+                    env_names=[],
+                    client="me",
+                    state=state,
+                    started_at=NOW,
+                    ended_at=NOW,
+                    exit_code=code,
+                )
+                for number, (state, code) in enumerate(states)
+            ] + [Job(id=9, command="e", argv=["x"], cwd="/", env_names=[], client="", state="running", started_at=NOW)]
+
+    read = ended_jobs(Jobs())
+    found = list(await read(NOW, NOW))
+    assert [each.failed for each in found] == [False, True, True, True, True, None]
+    assert found[1].summary.startswith("job 1 (make 't1 ') exited, exit code 2")
+    observer = OutcomeObserver(read)
+    await observer.look(NOW)
+    assert len(observer.observe(rule(), JobFailed()).found) == 6

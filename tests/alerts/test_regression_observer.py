@@ -1,0 +1,94 @@
+"""Tests that became slower: from the sessions of a suite to the message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from smartmob.kernel.runtime import clock
+from smartmob.settings import AlertsSettings
+from tests.alerts.webhooks import Webhook
+from tests.metrics.suites import describe, send
+from tests.waiting import until
+
+QUICK = AlertsSettings(tick=0.05, group_wait=0.0, settle=0.05)
+SLOW = {"test_3": 0.2}
+
+
+@pytest.fixture(name="service")
+async def _service(with_settings: Any, webhook: Webhook) -> Any:
+    """Return a client of a service that has a receiver and tells of regressions."""
+    client = await with_settings(alerts=QUICK)
+    for path, document in (
+        ("receivers/ops", {"address": webhook.url}),
+        ("rules/slower", {"condition": "regression by 10%"}),
+    ):
+        async with client.put(f"/api/v1/alerts/{path}", json=document) as response:
+            assert response.status == 200, await response.text()
+    return client
+
+
+async def _looks(client: Any, number: int) -> None:
+    """Wait until the rules were evaluated so many times more."""
+
+    async def looks() -> float:
+        async with client.get("/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("smartmob_alerts_looks ")))
+
+    begin = await looks()
+
+    async def done() -> bool:
+        return await looks() >= begin + number
+
+    await until(done)
+
+
+async def test_a_change_of_a_test_is_told_once(service: Any, webhook: Webhook) -> None:
+    """Neither the suspicion before nor the runs after it are told, and a further change of the test is."""
+    start = clock.now() - timedelta(hours=1)
+    await describe(service)
+    for number in range(10):
+        await send(service, f"s{number:02}", number / 60, start=start)
+    await send(service, "s10", 10 / 60, SLOW, start=start)
+    await _looks(service, 4)
+    assert webhook.requests == []
+
+    await send(service, "s11", 11 / 60, SLOW, start=start)
+    await until(lambda: webhook.requests)
+    assert webhook.alerts == [("firing", "slower", "tests.test_sum::test_3 on rack7")]
+    [alert] = webhook.documents[0]["alerts"]
+    assert alert["cause"] == "s11" and "takes 2.0" in alert["summary"] and "of of-s11" in alert["summary"]
+
+    for number in range(12, 18):
+        await send(service, f"s{number:02}", number / 60, SLOW, start=start)
+        await _looks(service, 3)
+    assert len(webhook.requests) == 1
+
+
+async def test_a_test_that_is_fast_again_ends_its_alert(service: Any, webhook: Webhook) -> None:
+    """The end is told when it is confirmed, too."""
+    start = clock.now() - timedelta(hours=1)
+    await describe(service)
+    for number in range(10):
+        await send(service, f"s{number:02}", number / 60, start=start)
+    for number in range(10, 20):
+        await send(service, f"s{number:02}", number / 60, SLOW, start=start)
+        await _looks(service, 3)
+    for number in range(20, 22):
+        await send(service, f"s{number:02}", number / 60, start=start)
+        await _looks(service, 3)
+    await until(lambda: len(webhook.requests) > 1)
+    assert [status for status, _, _ in webhook.alerts] == ["firing", "resolved"]
+
+
+async def test_a_file_of_old_runs_is_not_told(service: Any, webhook: Webhook) -> None:
+    """The import of the history of a year causes no message."""
+    start = clock.now() - timedelta(days=30)
+    await describe(service)
+    for number in range(13):
+        await send(service, f"s{number:02}", number, SLOW if number > 9 else None, start=start)
+    await _looks(service, 6)
+    assert webhook.requests == []

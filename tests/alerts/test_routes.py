@@ -1,0 +1,63 @@
+"""Alerts over HTTP: from a rule to the message that its receiver gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smartmob.settings import AlertsSettings
+from tests.alerts.webhooks import Webhook
+from tests.hosts.samples import register, sample
+from tests.waiting import until
+
+API = "/api/v1/alerts"
+QUICK = AlertsSettings(tick=0.05, group_wait=0.0)
+
+
+@pytest.fixture(name="service")
+async def _service(with_settings: Any) -> Any:
+    """Return a client of a service that looks often."""
+    return await with_settings(alerts=QUICK)
+
+
+async def _put(client: Any, path: str, **document: Any) -> dict[str, Any]:
+    async with client.put(f"{API}/{path}", json=document) as response:
+        found: dict[str, Any] = await response.json(content_type=None)
+        assert response.status == 200, found
+        return found
+
+
+async def _active(client: Any) -> list[dict[str, Any]]:
+    async with client.get(API) as response:
+        assert response.status == 200
+        found: list[dict[str, Any]] = (await response.json())["alerts"]
+        return found
+
+
+async def _report(client: Any, headers: dict[str, str], **values: Any) -> None:
+    async with client.post("/client/wood", data=sample(**values), headers=headers) as response:
+        assert response.status == 202
+
+
+async def test_a_silent_machine_is_told_once_and_its_return_once(service: Any, webhook: Webhook) -> None:
+    """A machine that stops to report fires one message; when it reports again, one message says so."""
+    await _put(service, "receivers/ops", address=webhook.url)
+    await _put(service, "rules/gone", condition="silent for 1s", subjects=["wood"])
+    headers = {"Authorization": await register(service)}
+    await _report(service, headers)
+
+    await until(lambda: webhook.requests)
+    assert webhook.alerts == [("firing", "gone", "wood")]
+    [active] = await _active(service)
+    assert (active["subject"], active["resolved_at"], active["severity"]) == ("wood", None, "warning")
+
+    async def reports_until_resolved() -> bool:
+        await _report(service, headers)
+        return len(webhook.requests) > 1
+
+    await until(reports_until_resolved)
+    assert webhook.alerts == [("firing", "gone", "wood"), ("resolved", "gone", "wood")]
+    first, second = webhook.documents
+    assert first["alerts"][0]["id"] == second["alerts"][0]["id"] == active["id"]
+    assert first["version"] == 1 and "wood has sent nothing for 1s" in first["text"]
