@@ -81,14 +81,16 @@ class CommandHandlers:
         decoded = decode(_ARGUMENTS, data) if data else {}
         arguments = (decoded, {}) if isinstance(decoded, list) else ((), decoded)
         self._service.calls.check(name, arguments)
-        sink = LineSink()
-        session = self._service.session(f"http {request.remote}")
-        work = self._service.calls.run(session, name, arguments, sink)
-        task = self._service.tasks.start("command-call", work)
-        try:
-            return await stream(request, sink.lines(), NDJSON)
-        finally:
-            task.cancel()
+        with self._viewers.slot(request.remote):
+            sink = LineSink()
+            session = self._service.session(f"http {request.remote}")
+            work = self._service.calls.run(session, name, arguments, sink)
+            task = self._service.tasks.start("command-call", work)
+            try:
+                async with while_connected(request, self._service.tasks):
+                    return await stream(request, sink.lines(), NDJSON)
+            finally:
+                task.cancel()
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, JobsQuery)
@@ -128,7 +130,8 @@ class CommandHandlers:
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         await socket.prepare(request)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        client = f"{peer[0]}:{peer[1]}" if peer else str(request.remote)
+        # Behind a trusted proxy the port is that of the proxy's connection, and does not belong to the client.
+        client = f"{peer[0]}:{peer[1]}" if peer and peer[0] == request.remote else str(request.remote)
         connection = Connection(self._service, _SocketWriter(socket), client)
 
         def disconnect() -> None:
