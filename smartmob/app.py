@@ -24,6 +24,7 @@ from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
+from smartmob.kernel.http.forwarding import TrustedProxies
 from smartmob.kernel.http.gate import RequestGate, RequestStats
 from smartmob.kernel.http.routes import KernelRoutes
 from smartmob.kernel.http.routing import Route, mount, public_paths
@@ -125,7 +126,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     tables = (kernel.table(), *(feature.table for feature in features))
     kernel.set_tables(tables)
     host_rules = HostRules(settings.host, settings.allow_host)
-    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted)
+    proxies = TrustedProxies(settings.trusted_proxy, settings.proxy_header)
+    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted, proxies=proxies)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features)

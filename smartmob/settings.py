@@ -317,6 +317,14 @@ class Settings:
     allow_host: tuple[str, ...] = setting(
         (), "Additional host name by which clients may address the service; repeatable."
     )
+    trusted_proxy: tuple[str, ...] = setting(
+        (), "Address or network of a reverse proxy whose header tells the client's address; repeatable."
+    )
+    proxy_header: str = setting(
+        "x-forwarded-for",
+        "The header that the trusted proxies write; the other one is ignored.",
+        choices=("x-forwarded-for", "forwarded"),
+    )
     registration: bool | None = setting(
         None, "Allow machines to register without a token.", shown="only if the service has no token"
     )
@@ -336,7 +344,7 @@ class Settings:
     )
     viewers: int = setting(
         1_000,
-        "Clients at the same time that watch a console, a load test, the output of a job, or the pages.",
+        "Clients at the same time that watch a console, a load test, a job or the pages, or run a command over HTTP.",
         low=1,
     )
     viewers_by_address: int = setting(500, "Clients that watch from one address (an IPv6 /64 counts as one).", low=1)

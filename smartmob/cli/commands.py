@@ -19,12 +19,13 @@ import click
 from rich.progress import Progress, TaskID
 
 from smartmob.cli import printing
-from smartmob.cli.server_options import with_rest_client, with_server_options
+from smartmob.cli.server_options import with_answer_timeout, with_rest_client, with_server_options
 from smartmob.client import safe_paths, transfer
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError
 from smartmob.client.group import Group, Result
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter
 from smartmob.client.safe_paths import SafePath
@@ -54,6 +55,7 @@ def address(host: str) -> str:
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Stop it after this number of seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@with_answer_timeout
 @with_server_options
 async def exec_command(
     server: str, token: str | None, ca_file: Path | None, words: tuple[str, ...], **options: Any
@@ -286,6 +288,7 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
 @click.command("cp")
 @click.argument("src")
 @click.argument("dest")
+@with_answer_timeout
 @with_server_options
 async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> None:
     """Copy a file, or a folder with its content, to a machine or from a machine.
@@ -343,7 +346,7 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
 
 
 async def _fetch(client: CommandClient, src: str, dest: Path) -> None:
-    listed = await client.run("find_files", src, raise_error=True)
+    listed = await client.run("find_files", src, raise_error=True, timeout=LIMITS.transfer_seconds)
     name = Path(src).name
     if dest.is_dir() and name != "..":
         dest = dest / name

@@ -15,6 +15,7 @@ import click
 
 from smartmob.client import failures
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError, SmartmobError
 from smartmob.options import PREFIX
 from smartmob.processes.protocol import shown_address
@@ -30,6 +31,24 @@ T = TypeVar("T")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _set_answer_timeout(_: click.Context, __: click.Parameter, seconds: float) -> None:
+    LIMITS.answer_seconds = seconds
+
+
+with_answer_timeout = click.option(
+    "--answer-timeout",
+    type=click.FloatRange(min=0.01, max=86_400),
+    metavar="SECONDS",
+    envvar=PREFIX + "ANSWER_TIMEOUT",
+    default=LIMITS.answer_seconds,
+    show_default=True,
+    expose_value=False,
+    callback=_set_answer_timeout,
+    help="Seconds within which the service must accept a command; an accepted one may run for any time.",
+)
+"""The option of commands that call commands of a service."""
 
 
 def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:

@@ -77,7 +77,7 @@ class RemoteCall:
         self.over = False
         self._transport = transport
         self._taker = handler
-        self._name = name
+        self.name = name
         self._args = args
         self._kwargs = kwargs
         self._key = uuid4().hex if resumable else None
@@ -108,7 +108,7 @@ class RemoteCall:
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
             self._transport.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
-            self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs, self._key))
+            self._transport.send(protocol.Call(call_id, self.name, self._args, self._kwargs, self._key))
 
     def taken(self, size: int) -> None:
         """Report that `size` bytes of output have been used, so that the server may send more."""
@@ -163,7 +163,7 @@ class RemoteCall:
         elif isinstance(message, Done):
             if message.values:
                 self._values(message.values, size)
-            if self._name == "cd" and message.exit_code == 0 and self._last_text is not None:
+            if self.name == "cd" and message.exit_code == 0 and self._last_text is not None:
                 self._transport.moved(self._last_text)
             self._finish(lambda: self._taker.done(message))
 
@@ -192,7 +192,7 @@ class RemoteCall:
         """Return whether the call continues on the next connection, now that this one is lost; if not, end it."""
         if self.number is not None or self._key is not None:
             return True
-        self.refused(broke(self._name))
+        self.refused(broke(self.name))
         return False
 
     def _finish(self, report: Callable[[], None]) -> None:
@@ -206,14 +206,14 @@ class RemoteCall:
 class GatheringCall:
     """A call whose messages are gathered in `found` until `ended`. It is not repeated on another connection."""
 
-    __slots__ = ("_args", "_kwargs", "_name", "_size", "_transport", "ended", "found", "id")
+    __slots__ = ("_args", "_kwargs", "_size", "_transport", "ended", "found", "id", "name")
 
     def __init__(self, transport: CallTransport, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         self.id = 0
         self.found: list[Any] = []
         self.ended: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self._transport = transport
-        self._name = name
+        self.name = name
         self._args = args
         self._kwargs = kwargs
         self._size = 0
@@ -221,7 +221,7 @@ class GatheringCall:
     def begin(self, call_id: int) -> None:
         """Send the call."""
         self.id = call_id
-        self._transport.send(protocol.Call(call_id, self._name, self._args, self._kwargs))
+        self._transport.send(protocol.Call(call_id, self.name, self._args, self._kwargs))
 
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Gather the messages of a frame of `size` bytes."""
@@ -230,7 +230,7 @@ class GatheringCall:
             return
         if isinstance(message, Done):
             self._transport.forget(self.id)
-            if self._name == "cd" and message.exit_code == 0 and self.found:
+            if self.name == "cd" and message.exit_code == 0 and self.found:
                 self._transport.moved(self.found[-1])
             if not self.ended.done():
                 self.ended.set_result(message)
@@ -245,7 +245,7 @@ class GatheringCall:
         self.found += values
         self._size += size
         try:
-            messages.check_gathered(self._name, len(self.found), self._size)
+            messages.check_gathered(self.name, len(self.found), self._size)
         except ClientError as error:
             self.found = []
             self.cancel()
@@ -266,7 +266,7 @@ class GatheringCall:
 
     def lost(self) -> bool:
         """End the call, and return False: it does not continue on the next connection."""
-        self.refused(broke(self._name))
+        self.refused(broke(self.name))
         return False
 
 

@@ -67,6 +67,8 @@ class Channel:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._calls: dict[int, RemoteCall | GatheringCall] = {}
         self._waiting_calls: list[RemoteCall | GatheringCall] = []
+        self._unanswered: dict[int, asyncio.TimerHandle] = {}
+        """The timers of the calls that the server has not accepted yet."""
         self._ids = itertools.count(1)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = itertools.count(1)
@@ -164,6 +166,8 @@ class Channel:
                 future.exception()  # mark as retrieved: the task that pinged may have been cancelled
         self._pings.clear()
         calls, self._calls = list(self._calls.values()), {}
+        while self._unanswered:
+            self._unanswered.popitem()[1].cancel()
         self._waiting_calls += [call for call in calls if call.lost()]
         if old is not None:
             await old.close()
@@ -268,10 +272,27 @@ class Channel:
     def _begin(self, call: RemoteCall | GatheringCall) -> None:
         call_id = next(self._ids) & 0xFFFFFFFF
         self._calls[call_id] = call
+        loop = asyncio.get_running_loop()
+        self._unanswered[call_id] = loop.call_later(LIMITS.answer_seconds, self._give_up, call_id)
         call.begin(call_id)
+
+    def _answered(self, call_id: int) -> RemoteCall | GatheringCall | None:
+        """Return the call that the server has sent something about, if it is still open."""
+        if (timer := self._unanswered.pop(call_id, None)) is not None:
+            timer.cancel()
+        return self._calls.get(call_id)
+
+    def _give_up(self, call_id: int) -> None:
+        """End a call of which the server, though connected, has said nothing."""
+        del self._unanswered[call_id]
+        if (call := self._calls.get(call_id)) is not None:
+            self.send(protocol.Cancel(call_id))
+            seconds = LIMITS.answer_seconds
+            call.refused(ClientTimeout(f"{self.url} did not accept {call.name} within {seconds:g} s; it may yet run"))
 
     def forget(self, call_id: int) -> None:
         """Remove a call that is over."""
+        self._answered(call_id)
         call = self._calls.pop(call_id, None)
         if self._intervals and isinstance(call, RemoteCall):
             self._intervals.pop(call, None)
@@ -393,12 +414,12 @@ class Channel:
     def _receive(self, message: aiohttp.WSMessage) -> None:
         if message.type is WSMsgType.BINARY:
             piece = check_piece(message.data)
-            if (call := self._calls.get(piece.id)) is not None:
+            if (call := self._answered(piece.id)) is not None:
                 call.receive_piece(piece)
             return
         received = protocol.decode_server_message(message.data)
         if isinstance(received, Done | Says | Started):
-            if (call := self._calls.get(received.id)) is not None:
+            if (call := self._answered(received.id)) is not None:
                 call.receive(received, len(message.data))
         elif isinstance(received, Pong):
             waiting = self._pings.pop(received.n, None)
@@ -410,7 +431,7 @@ class Channel:
             call = self._calls.get(received.id) if received.id is not None else None
             if call is not None:
                 call.refused(ClientError(received.detail))
-        elif not isinstance(received, Welcome) and (call := self._calls.get(received.id)) is not None:
+        elif not isinstance(received, Welcome) and (call := self._answered(received.id)) is not None:
             call.receive(received, len(message.data))
 
     async def _reconnect(self) -> bool:

@@ -30,6 +30,11 @@ class Limits:
     """Pages of a list."""
     silence_seconds: float = 600.0
     """Seconds without a byte within an answer."""
+    answer_seconds: float = 120.0
+    """Seconds until the first answer to a command, which says that the server has accepted it. An accepted command may
+    run without output for any time."""
+    transfer_seconds: float = 600.0
+    """Seconds without progress of a transfer of a file."""
     gathered_messages: int = 1_000_000
     """Messages of a command that are gathered until its end."""
     gathered_bytes: int = 256 * 1024 * 1024

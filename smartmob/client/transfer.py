@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from smartmob.client import safe_paths
-from smartmob.client.failures import ClientError, NotConnected
+from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
@@ -48,9 +49,10 @@ async def upload(client: Commands, src: Path, dest: str, progress: Progress | No
     """Send a file, and return its size and digest; raises OSError, NotConnected and the server's errors."""
     folder = os.path.dirname(dest)
     if folder:
-        await client.run("mkdirs", folder, exist_ok=True, raise_error=True)
+        options = {"exist_ok": True, "raise_error": True}
+        await client.run("mkdirs", folder, timeout=LIMITS.transfer_seconds, **options)
     transfer = uuid4().hex
-    return await _with_retries(client, lambda: _upload(client, src, dest, transfer, progress))
+    return await _with_retries(client, lambda stall: _upload(client, src, dest, transfer, _noticed(stall, progress)))
 
 
 async def download(
@@ -61,14 +63,33 @@ async def download(
     Raises OSError, ClientError and the server's errors.
     """
     max_bytes = None if size is None else size + _GROWTH_BYTES
-    return await _with_retries(client, lambda: _download(client, src, dest, max_bytes, progress))
+    return await _with_retries(client, lambda stall: _download(client, src, dest, max_bytes, _noticed(stall, progress)))
 
 
-async def _with_retries(client: Commands, attempt: Callable[[], Any]) -> dict[str, Any]:
-    """Repeat an attempt whose connection broke; each continues where the last one ended."""
+def _noticed(stall: asyncio.Timeout, progress: Progress | None) -> Progress:
+    """Return a callback that tells the progress and begins the time without progress anew."""
+
+    def notice(done: int, size: int) -> None:
+        stall.reschedule(asyncio.get_running_loop().time() + LIMITS.transfer_seconds)
+        if progress is not None:
+            progress(done, size)
+
+    return notice
+
+
+async def _with_retries(client: Commands, attempt: Callable[[asyncio.Timeout], Any]) -> dict[str, Any]:
+    """Repeat an attempt whose connection broke; each continues where the last one ended.
+
+    Raises ClientTimeout if an attempt makes no progress; the attempt gets that time limit.
+    """
     for number in range(_ATTEMPTS):
         try:
-            result: dict[str, Any] = await attempt()
+            async with asyncio.timeout(LIMITS.transfer_seconds) as stall:
+                result: dict[str, Any] = await attempt(stall)
+        except TimeoutError:
+            if not stall.expired():
+                raise
+            raise ClientTimeout(f"the transfer made no progress for {LIMITS.transfer_seconds:g} s") from None
         except NotConnected:
             if number + 1 == _ATTEMPTS or not await client.heartbeat(_RECONNECT_SECONDS):
                 raise
@@ -77,7 +98,7 @@ async def _with_retries(client: Commands, attempt: Callable[[], Any]) -> dict[st
     raise NotConnected(f"the connection broke {_ATTEMPTS} times")
 
 
-async def _upload(client: Commands, src: Path, dest: str, transfer: str, progress: Progress | None) -> dict[str, Any]:
+async def _upload(client: Commands, src: Path, dest: str, transfer: str, progress: Progress) -> dict[str, Any]:
     with src.open("rb") as file:
         status = os.fstat(file.fileno())
         listener = client.start("put", dest, status.st_size, mode=status.st_mode & _PERMISSIONS, transfer=transfer)
@@ -87,8 +108,7 @@ async def _upload(client: Commands, src: Path, dest: str, transfer: str, progres
             async with aclosing(reader.parts(resume_at)) as parts:
                 async for offset, part in parts:
                     await listener.write(part)
-                    if progress is not None:
-                        progress(offset + len(part), status.st_size)
+                    progress(offset + len(part), status.st_size)
             if reader.size < resume_at:
                 raise ClientError("the server already has more bytes than the file has here; was it cut off meanwhile?")
             await listener.write(reader.sha256)
@@ -114,7 +134,7 @@ async def _answer(listener: Listener, *, last: bool = False) -> dict[str, Any]:
 
 
 async def _download(
-    client: Commands, src: str, dest: SafePath, max_bytes: int | None, progress: Progress | None
+    client: Commands, src: str, dest: SafePath, max_bytes: int | None, progress: Progress
 ) -> dict[str, Any]:
     opening = safe_paths.partial_file(dest)
     part = await asyncio.to_thread(opening.__enter__)
@@ -136,8 +156,7 @@ async def _download(
                     part.remove()
                     raise ClientError(f"the server sends more bytes of {src} than it announced")
                 await writer.write(message)
-                if progress is not None:
-                    progress(offset, 0)
+                progress(offset, 0)
         finally:
             await writer.flush()
         if not isinstance(result, dict) or result.get("sha256") != writer.sha256.hex():

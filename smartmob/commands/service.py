@@ -24,6 +24,7 @@ from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
@@ -83,7 +84,7 @@ class CommandsService:
             for function in load(module):
                 self.registry.add(function)
         if settings.least_free is not None:
-            least_free = settings.least_free
+            least_free = LeastFree(settings.least_free, "--commands-least-free")
         self._folder = folder
         self._store = store
         self._spools = Spools(folder / "output", settings.job_output, settings.total_output, least_free=least_free)

@@ -25,6 +25,7 @@ import zmq.asyncio
 
 import smartmob
 from tests.acceptance.commands import run
+from tests.kernel.raw import wire
 from tests.metrics.samples import metric
 from tests.processes.archives import make_archive
 from tests.security.services import TOKEN, Target, attacked
@@ -102,6 +103,40 @@ async def test_a_huge_message_ends_the_connection_at_the_limit(open_one: Target,
     assert open_one.memory - before < 100 * MIB
     assert await open_one.lives()
     assert _bugs(open_one) == []
+
+
+TINY = {"messages": b"\x81\x81" + bytes(4) + b"x", "pings": b"\x89\x80" + bytes(4), "bytes": b"\x82\x80" + bytes(4)}
+FLOOD_FRAMES = 200_000
+_GOODBYE = b"\x88\x80" + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        *(("/commands", "messages"), ("/commands", "bytes"), ("/commands", "pings")),
+        *(("/echo", "pings"), ("/console/live", "pings")),
+    ],
+)
+async def test_a_flood_of_small_messages_delays_no_other_client(open_one: Target, path: str, kind: str) -> None:
+    """While hundreds of thousands of tiny frames are handled, another client gets many answers."""
+    reader, writer = await _shaken(open_one, path)
+    writer.write(TINY[kind] * FLOOD_FRAMES + _GOODBYE)
+    ended = asyncio.create_task(_read_all(reader))
+    answers = 0
+    async with wire(open_one.port) as line:
+        while not ended.done():
+            line.get("/health")
+            assert (await line.reply()).status == 200
+            answers += 1
+    writer.close()
+    assert answers > 50
+    assert _bugs(open_one) == []
+
+
+async def _read_all(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        while await reader.read(MIB):
+            pass
 
 
 @pytest.mark.parametrize("path", ["/echo", "/commands"])

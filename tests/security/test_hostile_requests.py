@@ -64,6 +64,11 @@ def _chunked(path: str, body: bytes, *headers: str) -> bytes:
     return head(f"POST {path}", CHUNKED, *headers) + b"\r\n" + framed + b"0\r\n\r\n"
 
 
+def _in_small_chunks(line: str, chunk: bytes = b"1\r\nx\r\n") -> bytes:
+    """Return a request whose body is a megabyte of chunks of one byte each."""
+    return head(line, CHUNKED) + b"\r\n" + chunk * (2**20 // len(chunk)) + b"0\r\n\r\n"
+
+
 MARK = '{"text": "x"}'
 WEBSOCKET = (
     *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
@@ -204,6 +209,14 @@ ATTACKS: dict[str, tuple[bytes, Iterable[int | None]]] = {
     "100,000 empty gzips": (_chunked("/login", gzip.compress(b"") * 100_000, FORM, GZIP), (413,)),
     "a form of 100,000 fields": (
         post("/client/wood", "&".join(f"f{n}=1" for n in range(100_000))), (400, 401, 403, 404)
+    ),
+    "chunks of one byte": (_in_small_chunks("POST /metrics/"), REFUSED),
+    "chunks of one byte to the login": (_in_small_chunks("POST /login"), (400, 413)),
+    "chunks of one byte to the registration": (_in_small_chunks("POST /client"), (400, 413)),
+    "chunks of one byte as an upload": (_in_small_chunks("POST /upload-archive"), REFUSED),
+    "chunks of one byte to what takes no body": (_in_small_chunks("GET /health"), (200,)),
+    "chunks with long extensions": (
+        _in_small_chunks("POST /metrics/", b"1;" + b"e" * 60 + b"\r\nx\r\n"), REFUSED
     ),
     "a multipart of 10,000 parts": (
         post("/client/wood", b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n" * 10_000 + b"--b--\r\n",

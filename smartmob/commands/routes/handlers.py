@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -28,6 +29,8 @@ _HEARTBEAT_SECONDS = 30.0
 """Seconds between pings of the WebSocket protocol (RFC 6455, section 5.5.2)."""
 _MOST_SILENT_CONNECTIONS = 500
 """The most connections that have not sent their first message yet, overall and by address."""
+_TURN_MESSAGES = 64
+"""Messages of a WebSocket that are handled before other tasks get a chance to run."""
 _HEAD_BYTES = 1024
 """Bytes beyond the longest text frame that a frame may have, for the head of binary frames."""
 _LARGEST_ID = 2**62
@@ -81,14 +84,16 @@ class CommandHandlers:
         decoded = decode(_ARGUMENTS, data) if data else {}
         arguments = (decoded, {}) if isinstance(decoded, list) else ((), decoded)
         self._service.calls.check(name, arguments)
-        sink = LineSink()
-        session = self._service.session(f"http {request.remote}")
-        work = self._service.calls.run(session, name, arguments, sink)
-        task = self._service.tasks.start("command-call", work)
-        try:
-            return await stream(request, sink.lines(), NDJSON)
-        finally:
-            task.cancel()
+        with self._viewers.slot(request.remote):
+            sink = LineSink()
+            session = self._service.session(f"http {request.remote}")
+            work = self._service.calls.run(session, name, arguments, sink)
+            task = self._service.tasks.start("command-call", work)
+            try:
+                async with while_connected(request, self._service.tasks):
+                    return await stream(request, sink.lines(), NDJSON)
+            finally:
+                task.cancel()
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, JobsQuery)
@@ -128,7 +133,8 @@ class CommandHandlers:
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         await ws_upgrade.accept(request, socket)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        client = f"{peer[0]}:{peer[1]}" if peer else str(request.remote)
+        # Behind a trusted proxy the port is that of the proxy's connection, and does not belong to the client.
+        client = f"{peer[0]}:{peer[1]}" if peer and peer[0] == request.remote else str(request.remote)
         connection = Connection(self._service, _SocketWriter(socket), client)
 
         def disconnect() -> None:
@@ -137,7 +143,11 @@ class CommandHandlers:
         self._service.add_connection(disconnect)
         silent = self._silent.add(request.remote, lambda: _abort(request))
         try:
+            handled = 0
             async for message in socket:
+                handled += 1
+                if not handled % _TURN_MESSAGES:
+                    await asyncio.sleep(0)
                 self._silent.remove(silent)
                 if message.type is WSMsgType.TEXT:
                     await connection.handle_text(message.data)

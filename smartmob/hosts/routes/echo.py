@@ -19,6 +19,8 @@ from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import HostsSettings
 
+_TURN_MESSAGES = 64
+"""Messages that are handled before other tasks get a chance to run."""
 _CLOSE_SECONDS = 2.0
 """Seconds that a client has to answer a close frame."""
 
@@ -119,7 +121,7 @@ class EchoRoute:
     async def _receive_loop(
         self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnauthenticatedConnection
     ) -> None:
-        receive, text, binary = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY
+        receive, text, binary, turn = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY, 0
         # The time that the service takes to verify a client id does not count against the client.
         session.on_check = lambda: self._unproved.remove(unproved)
         while not session.proved:
@@ -129,11 +131,15 @@ class EchoRoute:
             await session.receive(message.data)
             if not session.proved:
                 self._unproved.start_timer(unproved)
+            await asyncio.sleep(0)
         self._unproved.remove(unproved)
         while True:
             message = await receive()
             if message.type is text or message.type is binary:
                 await session.receive(message.data)
+                turn += 1
+                if not turn % _TURN_MESSAGES:
+                    await asyncio.sleep(0)
             else:
                 return
 

@@ -216,17 +216,28 @@ class HostRules:
         self._names = {name.lower().rstrip(".") for name in own if name}
         self._accepted: set[str] = set()
 
-    def check(self, method: str, headers: Mapping[str, str], upgrade: bool, secure: bool = False) -> None:
+    def check(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        upgrade: bool,
+        secure: bool = False,
+        forwarded_host: str | None = None,
+    ) -> None:
         """Raise NotAllowed for a foreign Host, and for a changing request or a WebSocket of a foreign Origin.
 
         `secure` means that the request came over TLS. Without it a proxy may terminate TLS, so both schemes fit.
+        `forwarded_host` is the Host that the client sent to a trusted proxy. It must be one of ours like the Host of
+        the request itself, since many proxies pass such a header of a client on.
         """
         host = headers.get("Host")
-        if host is None or (host not in self._accepted and not self._accept(host)):
-            raise NotAllowed(
-                f"the service does not answer to the name {host!r}. "
-                "If the name is right, start the service with --allow-host and that name."
-            )
+        for name in (host,) if forwarded_host is None else (host, forwarded_host):
+            if name is None or (name not in self._accepted and not self._accept(name)):
+                raise NotAllowed(
+                    f"the service does not answer to the name {name!r}. "
+                    "If the name is right, start the service with --allow-host and that name."
+                )
+        host = forwarded_host or host or ""
         if (upgrade or method not in _SAFE_METHODS) and not self._same_origin(host, headers, secure):
             raise NotAllowed(f"a page of {headers.get('Origin', 'another site')!r} may not use this service")
 

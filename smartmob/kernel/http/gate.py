@@ -27,6 +27,7 @@ from smartmob.kernel.auth.authenticator import PRINCIPAL, HostRules, TokenAuthen
 from smartmob.kernel.auth.model import CONTROL, Principal
 from smartmob.kernel.http import problems, ws_upgrade
 from smartmob.kernel.http.bodies import wants_html
+from smartmob.kernel.http.forwarding import ForwardedClient, TrustedProxies
 from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_security_headers
 from smartmob.kernel.http.routing import Route
@@ -96,7 +97,8 @@ class RequestStats:
 class RequestGate:
     """Decides whether a request reaches its handler, and answers it if not.
 
-    `public` holds the paths that need no token, and `routes` our route of each of aiohttp's.
+    `public` holds the paths that need no token, `routes` our route of each of aiohttp's, and `proxies` the reverse
+    proxies that are believed.
     """
 
     tokens: TokenAuthenticator
@@ -105,17 +107,19 @@ class RequestGate:
     request_stats: RequestStats
     routes: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
     new_request_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
-    def authorise(self, request: web.Request) -> Principal | None:
+    def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:
         """Return the principal of the token that the request shows, or None if it needs no token.
 
-        Raises NotAllowed or NotAuthenticated.
+        `forwarded_host` is the Host of the client's own request if a trusted proxy tells it. Raises NotAllowed or
+        NotAuthenticated.
         """
         headers = request.headers
         upgrade = headers.get(hdrs.UPGRADE)
         # aiohttp strips the value too, so a WebSocket for aiohttp is one here as well.
         is_websocket = upgrade is not None and upgrade.strip().lower() == "websocket"
-        self.hosts.check(request.method, headers, is_websocket, request.secure)
+        self.hosts.check(request.method, headers, is_websocket, request.secure, forwarded_host)
         if not self.tokens.required or self._is_public(request):
             return None
         principal = self._authenticate(request)
@@ -159,7 +163,10 @@ class RequestGate:
             REQUEST_ID.set(request_id)
             request_stats.active += 1
             try:
-                principal = self.authorise(request)
+                forwarded = self.proxies.client(request.remote, request.headers)
+                if forwarded is not None:
+                    request = _as_seen_by_proxy(request, forwarded)
+                principal = self.authorise(request, None if forwarded is None else forwarded.host)
                 response: web.StreamResponse
                 if principal is None or principal.token is None:
                     response = await handler(request)
@@ -200,6 +207,15 @@ class RequestGate:
                 log.info("http.malformed", reason=reason)
             self.request_stats.add((request.method, request.path, response.status, 0.0, request_id))
         return response
+
+
+def _as_seen_by_proxy(request: web.Request, client: ForwardedClient) -> web.Request:
+    """Return the request with the address, the scheme and the Host that a trusted proxy has seen."""
+    return request.clone(
+        remote=client.address,
+        scheme=client.scheme or request.scheme,
+        host=client.host or request.host,
+    )
 
 
 def _is_rest_small(request: web.Request) -> bool:

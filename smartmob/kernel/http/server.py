@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.http import tls
+from smartmob.kernel.http.connection import Connection
 from smartmob.kernel.http.gate import RequestGate, malformed_reason
 from smartmob.kernel.http.response_headers import SERVER
 from smartmob.kernel.observability.notify import Notifier
@@ -32,8 +32,6 @@ log = structlog.get_logger()
 
 _BACKLOG_CONNECTIONS = 1024
 _MAX_OPEN_FILES = 65_536
-_LINGER_BYTES = 16 * 1024 * 1024
-_LINGER_SECONDS = 2.0
 
 
 class _MalformedRequests(logging.Filter):
@@ -48,57 +46,8 @@ class _MalformedRequests(logging.Filter):
         return not isinstance(error, web.RequestPayloadError)
 
 
-class _Connection(web.RequestHandler):
-    """A connection that answers malformed requests with problem documents; aiohttp answers them with plain text."""
-
-    __slots__ = ("_gate",)
-
-    def __init__(self, server: _Server, gate: RequestGate, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._gate = gate
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the answer to a request that could not be read, or that failed outside the application."""
-        if not isinstance(exc, Exception) or request.writer.output_size:
-            return super().handle_error(request, status, exc, message)
-        response = self._gate.reject(request, exc)
-        response.force_close()
-        return response
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
-        sent = await super().finish_response(request, resp, start_time)
-        content = request.content
-        if not content.is_eof() and not self._force_close and not await _discard(content):
-            self.close()
-        return sent
-
-
-async def _discard(content: StreamReader) -> bool:
-    """Read and drop the rest of a body within limits of size and time; return whether the body has ended.
-
-    A client that is disconnected while it sends may never see the answer (RFC 9112, section 9.6).
-    """
-    size = 0
-    try:
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while not content.is_eof() and size < _LINGER_BYTES:
-                size += len(await content.readany())
-    except (TimeoutError, HttpProcessingError, web.RequestPayloadError, ConnectionError):
-        return False
-    return content.is_eof()
-
-
 class _Server(web.Server):
-    """Creates a `_Connection` for each accepted connection."""
+    """Creates a `Connection` for each accepted connection."""
 
     def __init__(self, made: web.Server, gate: RequestGate, options: dict[str, Any]) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory)
@@ -106,7 +55,7 @@ class _Server(web.Server):
         self._options = options
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(
+        return Connection(
             self,
             self._gate,
             loop=asyncio.get_running_loop(),

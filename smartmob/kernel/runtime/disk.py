@@ -9,7 +9,18 @@ from pathlib import Path
 CHECK_INTERVAL_BYTES = 1024 * 1024
 """The bytes that are written between two checks of the free space."""
 _ENTRY_BYTES = 4096  # a file or folder takes at least one block of the file system
-_SETTING = "--least-free"
+
+
+class LeastFree(int):
+    """Bytes that must stay free, with the flag of the setting that says so."""
+
+    def __new__(cls, size: int, setting: str = "--least-free") -> LeastFree:
+        """Return the size; `setting` is named in the error."""
+        made = super().__new__(cls, size)
+        made.setting = setting
+        return made
+
+    setting: str
 
 
 class DiskLow(OSError):
@@ -54,5 +65,6 @@ def check_free(folder: Path, size: int, least: int) -> None:
     except OSError:
         return  # the write itself fails then, with a better message
     if free - size < least:
-        text = f"{free // 1024**2} MiB are free, and {_SETTING} keeps {least // 1024**2} MiB for the service"
+        setting = (least if isinstance(least, LeastFree) else LeastFree(least)).setting
+        text = f"{free // 1024**2} MiB are free, and {setting} keeps {least // 1024**2} MiB for the service"
         raise DiskLow(errno.ENOSPC, text, str(folder))

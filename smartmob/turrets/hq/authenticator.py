@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class KeyList:
         self._path = path
         self._file_state = _state(path)
         self._keys = read_keys(path)
+        self.on_read: Callable[[], None] = lambda: None
+        """Called by `run_reload` after the file was read again."""
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
@@ -74,21 +77,23 @@ class KeyList:
         """Check each second whether the file has changed, and read it if so."""
         while True:
             await asyncio.sleep(_RELOAD_SECONDS)
-            await asyncio.to_thread(self.reload)
+            if await asyncio.to_thread(self.reload):
+                self.on_read()
 
-    def reload(self) -> None:
-        """Read the file if it has changed since it was last read."""
+    def reload(self) -> bool:
+        """Read the file if it has changed since it was last read; return whether there are new keys."""
         state = _state(self._path)
         if state == self._file_state:
-            return
+            return False
         # Set before the file is read: a change during the reading is noticed the next time.
         self._file_state = state
         try:
             self._keys = read_keys(self._path)
         except SettingsError as error:
             log.error("turrets.keys_unreadable", reason=str(error), keys=len(self._keys))
-            return
+            return False
         log.info("turrets.keys_read", path=str(self._path), keys=len(self._keys))
+        return True
 
 
 def _state(path: Path) -> tuple[int, ...]:

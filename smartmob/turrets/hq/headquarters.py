@@ -122,6 +122,7 @@ class Headquarters:
             tasks.supervise("turrets-results", self._run_commits),
         ]
         if (keys := self._sockets.keys) is not None:
+            keys.on_read = self._sockets.end_revoked
             self._tasks.append(tasks.supervise("turrets-keys", keys.run_reload))
         orders, results, external = self._sockets.ports
         log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)

@@ -17,6 +17,7 @@ from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.auth.authenticator import is_loopback
 from smartmob.settings import TurretsSettings, secret
 from smartmob.turrets.hq.authenticator import KEY_LENGTH, Authenticator, KeyList
+from smartmob.turrets.hq.peer_connections import PeerConnections
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
 _MESSAGES_AT_ONCE = 500
@@ -27,6 +28,8 @@ _MOST_TOPICS = 1000  # subscriptions that are remembered
 _HIGH_WATER_MESSAGES = 20_000
 """ZeroMQ queues so many messages of each peer (ZMQ_RCVHWM, ZMQ_SNDHWM)."""
 _LINGER_MS = 300
+_HANDSHAKE_MS = 5_000
+"""A peer without a complete handshake is disconnected, and tries again; one whose key is refused waits as long."""
 
 
 class HeadquartersSockets:
@@ -41,6 +44,8 @@ class HeadquartersSockets:
         self._authenticator: Authenticator | None = None
         self._paused = False
         self._topics: set[bytes] = set()
+        self._subscribers, self._viewers = PeerConnections(), PeerConnections()
+        """With a list of keys, the connections for orders and those for republished results."""
         self._context: Any = None
         self._orders: Any = None
         self._results: Any = None
@@ -61,7 +66,9 @@ class HeadquartersSockets:
             if self._authenticator is not None:
                 self._authenticator.open(self._context)
             # Publishers get subscriptions only, and libzmq keeps a node of 24 bytes for each byte of a subscription.
-            self._orders = self._bind(zmq.PUB, self._settings.hq_publish_port, keys, _LONGEST_TOPIC_BYTES)
+            # An XPUB sends what a PUB sends, and tells which peers subscribe.
+            kind = zmq.PUB if self._authenticator is None else zmq.XPUB
+            self._orders = self._bind(kind, self._settings.hq_publish_port, keys, _LONGEST_TOPIC_BYTES)
             self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys, LONGEST_MESSAGE)
             self._external = self._bind(zmq.XPUB, self._settings.hq_external_port, keys, _LONGEST_TOPIC_BYTES)
         except BaseException:
@@ -70,11 +77,13 @@ class HeadquartersSockets:
             self._context.destroy(linger=0)
             raise
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._results.FD, self._read)
-        loop.add_reader(self._external.FD, self._read_topics)
-        # The descriptors do not signal messages that came before they were watched.
-        loop.call_soon(self._read)
-        loop.call_soon(self._read_topics)
+        readers = [(self._results, self._read), (self._external, self._read_topics)]
+        if self._authenticator is not None:
+            self._orders.xpub_verbose = self._external.xpub_verbose = True  # each peer's subscription is told
+            readers.append((self._orders, self._read_subscribers))
+        for watched, read in readers:
+            loop.add_reader(watched.FD, read)
+            loop.call_soon(read)  # the descriptor does not signal messages that came before it was watched
 
     async def close(self) -> None:
         """Stop reading, send queued messages for up to 300 ms, and release the ports."""
@@ -82,7 +91,7 @@ class HeadquartersSockets:
             return
         self._paused = True
         loop = asyncio.get_running_loop()
-        for socket in (self._results, self._external):
+        for socket in (self._results, self._external, self._orders):
             loop.remove_reader(socket.FD)
         for socket in (self._orders, self._results, self._external):
             socket.close(linger=_LINGER_MS)
@@ -118,6 +127,15 @@ class HeadquartersSockets:
     def publish(self, frame: bytes) -> None:
         """Send an order to all connected turrets."""
         self._orders.send(frame, zmq.NOBLOCK)
+        if self._authenticator is not None:
+            self._read_subscribers()  # sending may have consumed the signal of a subscription
+
+    def end_revoked(self) -> None:
+        """End the connections of turrets whose keys are no longer in the list."""
+        if self._authenticator is not None and self._context is not None:
+            orders, _, external = self.ports
+            self._subscribers.end_revoked(self._authenticator.keys, orders)
+            self._viewers.end_revoked(self._authenticator.keys, external)
 
     def republish(self, topic: bytes, frames: Sequence[bytes]) -> None:
         """Send results to the subscribers; ZeroMQ drops those that a slow subscriber has no room for."""
@@ -189,9 +207,12 @@ class HeadquartersSockets:
         if self._context is None:
             return
         try:
-            while True:
+            for _ in range(_MESSAGES_AT_ONCE):
                 # The first byte is 1 for a subscription and 0 for its end (ZMQ_XPUB).
-                change = self._external.recv(zmq.NOBLOCK)
+                message = self._external.recv(zmq.NOBLOCK, copy=False)
+                change = message.bytes
+                if self._authenticator is not None:
+                    self._viewers.add(message)
                 if change[:1] == b"\x01":
                     if len(self._topics) < _MOST_TOPICS:
                         self._topics.add(change[1:])
@@ -199,12 +220,25 @@ class HeadquartersSockets:
                     self._topics.discard(change[1:])
         except zmq.Again:
             return
+        asyncio.get_running_loop().call_soon(self._read_topics)
+
+    def _read_subscribers(self) -> None:
+        """Remember the connections of the turrets that subscribe to orders."""
+        if self._context is None:
+            return
+        try:
+            for _ in range(_MESSAGES_AT_ONCE):
+                self._subscribers.add(self._orders.recv(zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            return
+        asyncio.get_running_loop().call_soon(self._read_subscribers)
 
     def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
         socket = self._context.socket(kind)
         socket.set_hwm(_HIGH_WATER_MESSAGES)
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
         socket.setsockopt(zmq.MAXMSGSIZE, longest_bytes)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         if keys is not None:
             socket.curve_server = True
             socket.zap_domain = b"turrets"

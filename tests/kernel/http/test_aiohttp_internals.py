@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import http_writer, web, web_protocol
+from aiohttp.streams import StreamReader
 
-from smartmob.kernel.http import server
+from smartmob.kernel.http import connection, server
 from smartmob.kernel.http.json_response import JSONResponse
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -34,9 +35,13 @@ OVERRIDDEN: dict[str, tuple[type, type, dict[str, list[str]]]] = {
         },
     ),
     "connection": (
-        server._Connection,
+        connection.Connection,
         web.RequestHandler,
         {
+            "connection_lost": ["self", "exc"],
+            "data_received": ["self", "data"],
+            "set_parser": ["self", "parser", "data_received_cb"],
+            "_resume_transport_reading": ["self"],
             "handle_error": ["self", "request", "status", "exc", "message"],
             "finish_response": ["self", "request", "resp", "start_time"],
         },
@@ -88,7 +93,16 @@ def test_connections_accept_the_options_that_the_server_passes() -> None:
     """The constructor of a connection has the options that the server sets, and the flags that it reads."""
     options = set(inspect.signature(web.RequestHandler.__init__).parameters)
     assert {"loop", "keepalive_timeout", "access_log", "logger", "auto_decompress", "lingering_time"} <= options
-    assert "_force_close" in web.RequestHandler.__slots__
+    own = {slot for owner in web.RequestHandler.__mro__ for slot in getattr(owner, "__slots__", ())}
+    assert {
+        "_force_close",
+        "_current_request",
+        "_reading_paused",
+        "_buffer_paused",
+        "_upgraded",
+        "_payload_parser",
+    } <= own
+    assert "total_bytes" in StreamReader.__slots__
     writer = http_writer.StreamWriter(protocol=None, loop=None)  # type: ignore[arg-type]  # nothing is written
     assert writer.output_size == 0
 

@@ -60,7 +60,15 @@ async def _job(client: Any) -> str:
     response = await client.post("/commands/exec", json={"cmd": "echo up; read x"})
     number = orjson.loads(await response.content.readline())["number"]
     response.close()
+    await until(lambda: _may_call(client))
     return f"/jobs/{number}/output?follow=true"
+
+
+async def _may_call(client: Any) -> bool:
+    """Return whether a command can be called, which needs a free slot."""
+    async with client.post("/commands/exec", json={"cmd": "true"}) as response:
+        await response.read()
+        return bool(response.status == 200)
 
 
 async def _process(client: Any) -> str:
@@ -105,3 +113,20 @@ async def test_each_long_lived_route_is_limited(
         return bool(response.status in (101, 200))
 
     await until(free)
+
+
+@pytest.mark.parametrize(("overall", "by_address"), [(1, 5), (5, 1)])
+async def test_running_calls_over_http_are_limited(
+    overall: int, by_address: int, with_settings: Callable[..., Awaitable[Any]]
+) -> None:
+    """A command above the limit gets 503 and is not run; a client that disconnects from a silent one frees its slot."""
+    client = await with_settings(viewers=overall, viewers_by_address=by_address)
+    staying = await client.post("/commands/exec", json={"cmd": "echo up; read x"})
+    assert orjson.loads(await staying.content.readline())["number"]
+    async with client.post("/commands/exec", json={"cmd": "true"}) as response:
+        document = await response.json(content_type="application/problem+json")
+    assert (response.status, "Retry-After" in response.headers) == (503, True)
+    assert document["detail"].startswith("1 ")
+    assert len((await (await client.get("/jobs")).json())["jobs"]) == 1
+    staying.close()
+    await until(lambda: _may_call(client))

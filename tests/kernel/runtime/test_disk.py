@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.kernel.runtime.disk import CHECK_INTERVAL_BYTES, DiskLow, Floor, check_free, free_bytes
+from smartmob.kernel.runtime.disk import CHECK_INTERVAL_BYTES, DiskLow, Floor, LeastFree, check_free, free_bytes
 
 
 def test_a_write_below_the_floor_is_refused(tmp_path: Path) -> None:
@@ -19,6 +19,15 @@ def test_a_write_below_the_floor_is_refused(tmp_path: Path) -> None:
     assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path))
     with pytest.raises(DiskLow):
         check_free(tmp_path, 2 * free, 0)
+
+
+def test_the_error_names_the_setting_that_set_the_limit(tmp_path: Path) -> None:
+    """A limit of jobs and uploads alone is not called that of the whole service."""
+    too_much = 2 * free_bytes(tmp_path)
+    with pytest.raises(DiskLow, match="--least-free keeps"):
+        check_free(tmp_path, 1, too_much)
+    with pytest.raises(DiskLow, match="--commands-least-free keeps"):
+        Floor(tmp_path, LeastFree(too_much, "--commands-least-free")).take(1)
 
 
 def test_a_missing_folder_is_not_checked(tmp_path: Path) -> None:

@@ -260,3 +260,87 @@ async def test_a_restart_forgets_no_key(keyed: Any, settings: Settings) -> None:
 
         await until(counted)
         assert (await get(lab, f"/turret-runs/{run['id']}"))["turrets"][0]["status"] == "ready"
+
+
+@asynccontextmanager
+async def _subscribers(port: int) -> AsyncIterator[Callable[[tuple[bytes, bytes]], Any]]:
+    """Yield what connects a subscriber with a pair of keys, as a turret does for its orders."""
+    context = zmq.asyncio.Context()
+
+    def connect(pair: tuple[bytes, bytes]) -> Any:
+        socket = context.socket(zmq.SUB)
+        socket.curve_serverkey = HQ[0]
+        socket.curve_publickey, socket.curve_secretkey = pair
+        socket.subscribe(b"")
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        return socket
+
+    try:
+        yield connect
+    finally:
+        context.destroy(linger=0)
+
+
+@pytest.mark.parametrize("place", [0, 2], ids=["orders", "external"])
+async def test_a_revoked_turret_gets_no_further_message(keyed: Any, place: int) -> None:
+    """Its connection is ended when its key is taken from the list; other turrets stay connected and miss nothing."""
+    channel = HeadquartersSockets(keyed, False, lambda _: None)
+    channel.open()
+    assert channel.keys is not None
+    number = 0
+
+    def publish() -> bytes:
+        nonlocal number
+        number += 1
+        frame = b"%d" % number
+        channel.publish(frame) if place == 0 else channel.republish(b"", [frame])
+        return frame
+
+    async def heard(socket: Any) -> bool:
+        frame = publish()
+        while await socket.poll(50):
+            if (await socket.recv_multipart())[-1] == frame:
+                return True
+        return False
+
+    try:
+        async with _subscribers(channel.ports[place]) as connect:
+            first, second = connect(FIRST), connect(SECOND)
+            await until(lambda: heard(first))
+            await until(lambda: heard(second))
+            keyed.hq_turret_keys.write_text(SECOND[0].decode())
+            assert channel.keys.reload()
+            with structlog.testing.capture_logs() as lines:
+                channel.end_revoked()
+            assert [(line["event"], line["key"]) for line in lines] == [("turrets.disconnected", FIRST[0].decode())]
+            while await first.poll(0):
+                await first.recv_multipart()
+            frames = [publish() for _ in range(50)]
+            got = []
+            while frames[-1] not in got:
+                got.append((await second.recv_multipart())[-1])
+            assert got[-50:] == frames
+            assert not await first.poll(200)
+    finally:
+        await channel.close()
+
+
+async def test_the_service_disconnects_a_revoked_turret(
+    keyed: Any, with_settings: Callable[..., Awaitable[Any]]
+) -> None:
+    """A running headquarters ends the connection by itself, soon after the list was changed."""
+    lab = await with_settings(turrets=keyed)
+    async with _subscribers((await where(lab))[1]) as connect:
+        turret = connect(FIRST)
+        async with _pushers((await where(lab))[2]) as push:
+            pusher = push(FIRST)
+
+            async def welcomed() -> bool:
+                await pusher.send(own_status("ready", None, "u1"))
+                return bool(await turret.poll(20))
+
+            with structlog.testing.capture_logs() as lines:
+                await ask(lab, run_time=60)
+                await until(welcomed)
+                keyed.hq_turret_keys.write_text(SECOND[0].decode())
+                await until(lambda: [line for line in lines if line["event"] == "turrets.disconnected"])

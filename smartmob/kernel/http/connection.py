@@ -1,0 +1,214 @@
+"""A connection to a client: how its input is read, and how malformed requests are answered.
+
+It overrides internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+
+from smartmob.errors import InvalidInput
+from smartmob.kernel.http.gate import RequestGate
+
+TURN_BYTES = 8 * 1024
+WEBSOCKET_TURN_BYTES = 4 * 1024
+"""Bytes of input after whose parsing others get a turn of the event loop; asyncio reads up to 256 KiB at once.
+
+The smallest chunk of a body and the smallest frame of a WebSocket have six bytes. A chunk costs about 5 µs, and a ping
+with its answer 30 µs, so that a turn takes up to 20 ms. Input that is parsed quickly, such as large frames, gets more
+than one part in a turn.
+"""
+_TURN_SECONDS = 0.0002
+MAX_FRAMING_BYTES = 24 * 1024
+"""Bytes of framing that a chunked body may have besides one byte for each eight of its content (RFC 9112, section 7.1).
+
+Chunks of 48 bytes and more are always accepted, whatever their number.
+"""
+_LINGER_BYTES = 16 * 1024 * 1024
+_LINGER_SECONDS = 2.0
+
+
+class Connection(web.RequestHandler):
+    """A connection that parses its input in bounded turns of the loop, and answers all errors with problem documents.
+
+    A body that is cut into very many small chunks is refused.
+    """
+
+    __slots__ = ("_body", "_body_start", "_gate", "_input", "_is_refused", "_lost", "_received", "_turn")
+
+    def __init__(self, server: web.Server, gate: RequestGate, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._gate = gate
+        self._input = bytearray()
+        """Received bytes that were not parsed yet; while there are any the transport does not read."""
+        self._turn: asyncio.Handle | None = None
+        self._body: StreamReader | None = None
+        """The chunked body that is being measured."""
+        self._body_start = 0
+        """Bytes of its content that had been parsed when the measurement began."""
+        self._received = 0
+        """Bytes that were received since then, framing included."""
+        self._is_refused = False
+        self._lost = asyncio.Event()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the input that was not parsed."""
+        self._lost.set()
+        self._input.clear()
+        self._cancel_turn()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse received bytes, of many only the first ones now."""
+        if self._is_refused:
+            return
+        if not data:  # aiohttp continues with what its parser has kept
+            super().data_received(data)
+        elif (
+            self._input
+            or self._is_between_protocols
+            or (len(data) > self._turn_bytes and not self._is_within_plain_body(len(data)))
+        ):
+            self._input += data
+            self._pause_transport_reading()
+            if self._turn is None:
+                self._parse_turn()
+        else:
+            self._parse(data)
+
+    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
+        """Parse the frames of a WebSocket from now on, the waiting input first."""
+        super().set_parser(parser, data_received_cb)
+        if self._input:
+            self._resume_transport_reading()
+
+    @property
+    def _is_between_protocols(self) -> bool:
+        """Return whether a handler is about to make a WebSocket of this connection; its frames wait until then."""
+        return bool(self._upgraded and self._payload_parser is None)
+
+    @property
+    def _turn_bytes(self) -> int:
+        return WEBSOCKET_TURN_BYTES if self._upgraded else TURN_BYTES
+
+    def _parse_turn(self) -> None:
+        """Parse some of the waiting input, and the rest in later turns, unless its reader is behind."""
+        self._turn = None
+        deadline = self._loop.time() + _TURN_SECONDS
+        while self._input and not (self._reading_paused or self._buffer_paused or self._is_between_protocols):
+            part = bytes(self._input[: self._turn_bytes])
+            del self._input[: len(part)]
+            self._parse(part)
+            if self._loop.time() >= deadline:
+                break
+        else:
+            if self._input:
+                return  # `_resume_transport_reading` is called later
+        self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if not self._input:
+            if not (self._reading_paused or self._buffer_paused):
+                super()._resume_transport_reading()
+        elif self._turn is None:
+            self._turn = self._loop.call_soon(self._parse_turn)
+
+    def _cancel_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def _is_within_plain_body(self, size: int) -> bool:
+        """Return whether so many bytes belong to a body of known length, which is only copied."""
+        content = None if self._current_request is None else self._current_request.content
+        if content is None or content.is_eof() or self._current_request is None:
+            return False
+        length = self._current_request.content_length
+        return length is not None and size <= length - content.total_bytes
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        request = self._current_request
+        if request is None or request.content.is_eof() or self._upgraded:
+            return
+        content = request.content
+        if content is not self._body:
+            self._body, self._body_start, self._received = content, content.total_bytes, 0
+            return
+        self._received += len(data)
+        delivered = content.total_bytes - self._body_start
+        if self._received - delivered > MAX_FRAMING_BYTES + delivered // 8:
+            self._refuse(content)
+
+    def _refuse(self, content: StreamReader) -> None:
+        """Let reading the body fail, and drop all further input; the connection is closed after the answer."""
+        self._is_refused = True
+        self._input.clear()
+        self._cancel_turn()
+        super()._resume_transport_reading()
+        content.set_exception(
+            InvalidInput("the body is cut into too many small chunks: send fewer and larger ones, or its length")
+        )
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that could not be read, or that failed outside the application."""
+        if not isinstance(exc, Exception) or request.writer.output_size:
+            return super().handle_error(request, status, exc, message)
+        response = self._gate.reject(request, exc)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
+        sent = await super().finish_response(request, resp, start_time)
+        if self._input and not self._upgraded:
+            self._resume_transport_reading()  # a handshake was declined, and what waited for it is HTTP
+        if self._is_refused:
+            await self._end_refused()
+            return sent
+        content = request.content
+        if not content.is_eof() and not self._force_close and not await _discard(content):
+            self.close()
+        return sent
+
+    async def _end_refused(self) -> None:
+        """Wait until the client has seen the answer and disconnects, within the time for lingering."""
+        self.close()
+        transport = self.transport
+        if transport is None:
+            return
+        with suppress(OSError, NotImplementedError):
+            transport.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self._lost.wait()
+
+
+async def _discard(content: StreamReader) -> bool:
+    """Read and drop the rest of a body within limits of size and time; return whether the body has ended.
+
+    A client that is disconnected while it sends may never see the answer (RFC 9112, section 9.6).
+    """
+    size = 0
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while not content.is_eof() and size < _LINGER_BYTES:
+                size += len(await content.readany())
+    except (TimeoutError, HttpProcessingError, web.RequestPayloadError, ConnectionError, InvalidInput):
+        return False
+    return content.is_eof()
