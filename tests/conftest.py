@@ -7,7 +7,6 @@ import fcntl
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -47,10 +46,6 @@ _numbers = itertools.count()
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folders that all workers of this run share."""
     share(config)
-    # A shell without job control, or nohup, has its children ignore these, and so would all that the tests start.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
