@@ -20,7 +20,12 @@ from tests.waiting import until
 pytestmark = pytest.mark.timeout(900)
 
 GOOD = {"Procfile": f"web: {SLEEP}\n"}
-BOMB = make_archive("tar.gz", {"Procfile": f"web: {SLEEP}\n", "zeros": File(bytes(300_000_000), 0o644)})
+
+
+def _bomb() -> bytes:
+    """Return a small archive of a file of 300 MB. It is made by the one test that wants it, which takes a second."""
+    return make_archive("tar.gz", {**GOOD, "zeros": File(bytes(300_000_000), 0o644)})
+
 
 FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     "connection refused": (lambda f: "http://127.0.0.1:1/app.zip", "download failure", "no connection"),
@@ -52,7 +57,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     "a hard link that leads out": (
         lambda f: f.file("/app", make_archive("tar", {**GOOD, "p": HardLink("/etc/passwd")})), "unpack failure", "p",
     ),
-    "a bomb": (lambda f: f.file("/app", BOMB), "unpack failure", ""),
+    "a bomb": (lambda f: f.file("/app", _bomb()), "unpack failure", ""),
     "no Procfile": (lambda f: f.file("/app", make_archive("zip", {"main": "x"})), "no procfile", "no Procfile"),
     "a bad line": (
         lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: x\nnonsense\n"})), "no procfile", "line 2",
