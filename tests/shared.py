@@ -54,15 +54,14 @@ def share(config: pytest.Config) -> None:
 def keep_bytecode() -> None:
     """Let this process and its children keep the bytecode of modules, also where the environment forbids it.
 
-    Without it each of the workers and each of some hundred commands compiles the package and the tests anew, which costs
-    a worker 8 seconds.
+    Without it each worker compiles the tests anew, which takes 8 seconds, and each command the package.
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def heed_signals() -> None:
-    """Let this process and its children heed the signals that a shell without job control, or nohup, has them ignore."""
+    """Let this process and its children heed signals that a shell without job control, or nohup, has them ignore."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
