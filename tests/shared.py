@@ -30,6 +30,7 @@ class Shared:
 
     def __init__(self) -> None:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-")
+        (Path(os.environ[SHARED]) / "pid").write_text(str(os.getpid()))
         os.environ[POSTGRES] = tempfile.mkdtemp(prefix="smartmob-test-", dir=quick_folder())
 
     def pytest_unconfigure(self) -> None:

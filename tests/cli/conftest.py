@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from smartmob.client.http import RestClient
-from tests.acceptance.commands import run
-from tests.cli.terminal import Typed, typed
+from tests.cli.terminal import Typed, run, typed
 
 Command = Callable[..., Awaitable[tuple[int, str, str]]]
 Start = Callable[..., AbstractAsyncContextManager[Typed]]

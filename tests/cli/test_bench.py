@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.cli import bench
 from smartmob.errors import RemoteError
-from tests.acceptance.commands import run
+from tests.cli.terminal import run
 
 
 @pytest.mark.timeout(900)

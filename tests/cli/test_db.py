@@ -11,8 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.acceptance.commands import run
-from tests.cli.terminal import typed
+from tests.cli.terminal import run, typed
 
 pytestmark = pytest.mark.timeout(900)
 

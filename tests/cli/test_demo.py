@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import run
+from tests.cli.terminal import run
 
 CACHE = Path(__file__).parents[2] / ".cache"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import SECONDS, environment, kill_postgres, run
+from tests.acceptance.commands import SECONDS, environment, kill_postgres
+from tests.cli.terminal import run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 

@@ -10,8 +10,7 @@ import pytest
 
 from smartmob.client.http import RestClient
 from smartmob.settings import ProcessesSettings
-from tests.acceptance.commands import run
-from tests.cli.terminal import typed
+from tests.cli.terminal import run, typed
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import run
+from tests.cli.terminal import run
 
 pytestmark = pytest.mark.timeout(900)
 
