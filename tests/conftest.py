@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -164,19 +164,25 @@ async def _client(settings: Settings) -> AsyncIterator[TestClient[web.Request, w
         yield client
 
 
+MakeClient = Callable[..., Awaitable[Any]]
+
+
+@asynccontextmanager
+async def serving_with(settings: Settings) -> AsyncIterator[MakeClient]:
+    """Give a function that returns clients of services with other settings; they end in reverse order."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
+            return await stack.enter_async_context(running(build(replace(settings, **changes))))
+
+        yield make
+
+
 @pytest.fixture(name="with_settings")
-async def _with_settings(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
     """Return a function that returns clients of services with other settings: `await with_settings(token="x")`."""
-    contexts = []
-
-    async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
-        context = running(build(replace(settings, **changes)))
-        contexts.append(context)
-        return await context.__aenter__()
-
-    yield make
-    for context in reversed(contexts):
-        await context.__aexit__(None, None, None)
+    async with serving_with(settings) as make:
+        yield make
 
 
 @pytest.fixture(name="reachable_path")
