@@ -191,7 +191,7 @@ def kill_postgres(data_dir: Path) -> None:
 async def run(
     *arguments: str | Path,
     program: str = "smartmob",
-    programs: Programs = PROGRAMS,
+    programs: Programs = QUICK_PROGRAMS,
     seconds: float = SECONDS,
     **env: str,
 ) -> tuple[int, str, str]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from smartmob.client.http import RestClient
-from tests.cli.terminal import Typed, run, typed
+from tests.acceptance.commands import run
+from tests.cli.terminal import Typed, typed
 
 Command = Callable[..., Awaitable[tuple[int, str, str]]]
 Start = Callable[..., AbstractAsyncContextManager[Typed]]

@@ -12,17 +12,12 @@ import struct
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
-from tests.acceptance import commands
 from tests.acceptance.commands import QUICK_PROGRAMS, SECONDS, environment
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _ROWS, _COLUMNS = 40, 120
-
-run = partial(commands.run, programs=QUICK_PROGRAMS)
-"""Returns exit code, output and errors of a command that ends by itself."""
 
 
 class Typed:

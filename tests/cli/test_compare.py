@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.acceptance.commands import run
 from tests.cli.conftest import Command
-from tests.cli.terminal import run
 from tests.metrics.suites import describe, send
 
 pytestmark = pytest.mark.timeout(900)

@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.cli.terminal import run, typed
+from tests.acceptance.commands import run
+from tests.cli.terminal import typed
 
 pytestmark = pytest.mark.timeout(900)
 

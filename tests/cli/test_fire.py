@@ -15,8 +15,7 @@ import pytest
 
 from smartmob.cli.fire import pack_project
 from smartmob.errors import InvalidInput
-from tests.acceptance.commands import QUICK_PROGRAMS, environment
-from tests.cli.terminal import run
+from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit
 from tests.turrets.runs import get
 

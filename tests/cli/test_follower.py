@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from smartmob.client.http import RestClient
-from tests.acceptance.commands import serving
-from tests.cli.terminal import run, typed
+from tests.acceptance.commands import run, serving
+from tests.cli.terminal import typed
 from tests.cli.wire import wire_to
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smartmob.kernel.runtime import clock
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 from tests.hosts.samples import register, sample, talking
 
 pytestmark = pytest.mark.timeout(900)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import SECONDS, environment, kill_postgres
-from tests.cli.terminal import run
+from tests.acceptance.commands import SECONDS, environment, kill_postgres, run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 

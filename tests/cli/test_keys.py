@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 

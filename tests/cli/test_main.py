@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from smartmob.cli import main
 from smartmob.errors import NotFound, RemoteError, SettingsError, SmartmobError, StartupError
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 
 
 def test_every_command_is_listed_with_what_it_does() -> None:

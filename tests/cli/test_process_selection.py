@@ -9,7 +9,7 @@ import pytest
 from smartmob.cli.process_selection import select
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 
 
 async def _create(rest: RestClient, *slugs: str) -> None:

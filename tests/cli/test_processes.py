@@ -14,7 +14,7 @@ from smartmob.cli.processes import remarks, style_of
 from smartmob.client.http import RestClient
 from smartmob.client.source_archive import source_archive
 from smartmob.processes import model
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)

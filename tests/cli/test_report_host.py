@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.commands import PROGRAMS, environment
-from tests.cli.terminal import run
+from tests.acceptance.commands import PROGRAMS, environment, run
 from tests.hosts.samples import register
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ import pytest
 
 from smartmob.client.http import RestClient
 from smartmob.settings import ProcessesSettings
-from tests.cli.terminal import run, typed
+from tests.acceptance.commands import run
+from tests.cli.terminal import typed
 
 pytestmark = pytest.mark.timeout(900)
 

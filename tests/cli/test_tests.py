@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 from tests.cli.test_result_files import JUNIT, write_pymon
 from tests.metrics.samples import context, metric, session
 

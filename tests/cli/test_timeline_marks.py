@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.terminal import run
+from tests.acceptance.commands import run
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -90,7 +90,7 @@ async def test_every_failure_has_a_state_and_a_reason(
     """Nothing is started, no file leaves its folder, and a restart tries again."""
     agent: Agent = await agent_with(processes=LIMITS)
     await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
-    status = await until(lambda: _failed(agent), 200)
+    status = await until(lambda: _failed(agent))
     assert status["state"] == state
     assert reason in status["detail"]
     assert "wonderland" not in json.dumps(status)
@@ -197,7 +197,7 @@ async def test_programs_and_builds_do_not_see_the_variables_of_the_service(
     )
     project = "[build-system]\nrequires = []\nbuild-backend = 'peek'\nbackend-path = ['.']\n"
     await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "peek.py": backend}))
-    await until(lambda: _failed(agent), 200)
+    await until(lambda: _failed(agent))
     console = await agent.attach(tail=1000, follow=0)
     reported = "\n".join([message.data async for message in console])
     assert "SEEN" in reported
