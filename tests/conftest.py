@@ -49,8 +49,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move slow tests to the beginning."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Let each worker begin with its share of the slow tests, so that none is alone with one at the end.
+
+    The workers get equal parts of the list, each a part without gaps; who has finished takes tests of the others.
+    """
+    items.sort(key=_slowness)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for worker in range(workers) for item in items[worker::workers]]
+
+
+def _slowness(item: pytest.Item) -> int:
+    """Return 0 for what takes half a minute, 1 for what starts other programs and 2 for the rest."""
+    if item.get_closest_marker("long"):
+        return 0
+    return 1 if item.get_closest_marker("acceptance") or item.get_closest_marker("interop") else 2
 
 
 @pytest.fixture(scope="session", name="postgres_url")
