@@ -7,10 +7,9 @@ import fcntl
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,15 +46,23 @@ _numbers = itertools.count()
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folders that all workers of this run share."""
     share(config)
-    # A shell without job control, or nohup, has its children ignore these, and so would all that the tests start.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move slow tests to the beginning."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Let each worker begin with its share of the slow tests, so that none is alone with one at the end.
+
+    The workers get equal parts of the list, each a part without gaps; who has finished takes tests of the others.
+    """
+    items.sort(key=_slowness)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for worker in range(workers) for item in items[worker::workers]]
+
+
+def _slowness(item: pytest.Item) -> int:
+    """Return 0 for what takes half a minute, 1 for what starts other programs and 2 for the rest."""
+    if item.get_closest_marker("long"):
+        return 0
+    return 1 if item.get_closest_marker("acceptance") or item.get_closest_marker("interop") else 2
 
 
 @pytest.fixture(scope="session", name="postgres_url")
@@ -169,19 +176,25 @@ async def _client(settings: Settings) -> AsyncIterator[TestClient[web.Request, w
         yield client
 
 
+MakeClient = Callable[..., Awaitable[Any]]
+
+
+@asynccontextmanager
+async def serving_with(settings: Settings) -> AsyncIterator[MakeClient]:
+    """Give a function that returns clients of services with other settings; they end in reverse order."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
+            return await stack.enter_async_context(running(build(replace(settings, **changes))))
+
+        yield make
+
+
 @pytest.fixture(name="with_settings")
-async def _with_settings(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
     """Return a function that returns clients of services with other settings: `await with_settings(token="x")`."""
-    contexts = []
-
-    async def make(**changes: Any) -> TestClient[web.Request, web.Application]:
-        context = running(build(replace(settings, **changes)))
-        contexts.append(context)
-        return await context.__aenter__()
-
-    yield make
-    for context in reversed(contexts):
-        await context.__aexit__(None, None, None)
+    async with serving_with(settings) as make:
+        yield make
 
 
 @pytest.fixture(name="reachable_path")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Shared:
 
     def __init__(self) -> None:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-")
+        (Path(os.environ[SHARED]) / "pid").write_text(str(os.getpid()))
         os.environ[POSTGRES] = tempfile.mkdtemp(prefix="smartmob-test-", dir=quick_folder())
 
     def pytest_unconfigure(self) -> None:
@@ -44,5 +46,23 @@ class Shared:
 
 def share(config: pytest.Config) -> None:
     """Create the folders once in a run, for the tests, the examples of the documentation, or both."""
+    keep_bytecode()
+    heed_signals()
     if not hasattr(config, "workerinput") and not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(Shared(), _NAME)
+
+
+def keep_bytecode() -> None:
+    """Let this process and its children keep the bytecode of modules, also where the environment forbids it.
+
+    Without it each worker compiles the tests anew, which takes 8 seconds, and each command the package.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def heed_signals() -> None:
+    """Let this process and its children heed signals that a shell without job control, or nohup, has them ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

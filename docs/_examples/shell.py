@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartmob.settings import environment
-from tests.acceptance.installed import programs
+from tests.acceptance import forked, installed
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _SECONDS = 300.0
@@ -45,7 +45,7 @@ class Shell:
             if name in _INHERITED or name.startswith("PIP_")
         }
         # The commands of smartmob as somebody has them who installed the wheel; all others as the tests have them.
-        ours = (str(self._programs), str(programs()), str(Path(sys.executable).parent))
+        ours = map(str, (self._programs, forked.programs(), installed.programs(), Path(sys.executable).parent))
         path = (*ours, inherited.get("PATH", os.defpath))
         self.variables = inherited | {
             "PATH": os.pathsep.join(path),

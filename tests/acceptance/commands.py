@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import psutil
 
-from tests.acceptance import installed
+from tests.acceptance import forked, installed
 
 SECONDS = 300.0
 """The seconds after which a test gives up; a bound for hangs, also on a busy machine."""
@@ -24,14 +24,20 @@ SECONDS = 300.0
 _SCHEMES = {"tcp": "http", "tls": "https"}
 
 
-class _Programs:
-    """The folder of the installed commands, as in `PROGRAMS / "smartmob"`. It is made at the first use."""
+class Programs:
+    """A folder of commands, as in `PROGRAMS / "smartmob"`. It is made at the first use."""
+
+    def __init__(self, make: Callable[[], Path]) -> None:
+        self._make = make
 
     def __truediv__(self, name: str) -> Path:
-        return installed.programs() / name
+        return self._make() / name
 
 
-PROGRAMS = _Programs()
+PROGRAMS = Programs(installed.programs)
+"""The installed commands."""
+QUICK_PROGRAMS = Programs(forked.programs)
+"""The installed commands without their imports, for tests of what a command does and not of how it starts."""
 
 
 def environment(**further: str) -> dict[str, str]:
@@ -183,11 +189,15 @@ def kill_postgres(data_dir: Path) -> None:
 
 
 async def run(
-    *arguments: str | Path, program: str = "smartmob", seconds: float = SECONDS, **env: str
+    *arguments: str | Path,
+    program: str = "smartmob",
+    programs: Programs = QUICK_PROGRAMS,
+    seconds: float = SECONDS,
+    **env: str,
 ) -> tuple[int, str, str]:
     """Return exit code, output and errors of a command that ends by itself."""
     process = await asyncio.create_subprocess_exec(
-        PROGRAMS / program,
+        (programs if program == "smartmob" else PROGRAMS) / program,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -59,10 +59,7 @@ def light_programs() -> Path:
     """Return the folder of the commands of an environment with the wheel and its requirements without extras."""
 
     def make(folder: Path) -> None:
-        site = environment_with_wheel(folder)
-        for found in required("smartmob"):
-            for entry in {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}:
-                (site / entry).symlink_to(_SITE / entry)
+        link_required(environment_with_wheel(folder), "smartmob")
 
     return made("light", make) / "bin"
 
@@ -76,9 +73,19 @@ def environment_with_wheel(folder: Path) -> Path:
     return next((folder / "lib").glob("python*/site-packages"))
 
 
+def link_required(site: Path, wanted: str) -> None:
+    """Let the folder `site` have the packages that `smartmob`, or `smartmob[EXTRA,…]`, requires, and no others."""
+    for found in required(wanted):
+        for entry in {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}:
+            # A new environment can have setuptools, which one of them requires.
+            if not (site / entry).exists():
+                (site / entry).symlink_to(_SITE / entry)
+
+
 def required(name: str) -> Iterator[Distribution]:
-    """Yield the direct and indirect requirements of a distribution without extras, each once."""
+    """Yield the direct and indirect requirements of a distribution, with those extras that are named, each once."""
     seen, waiting = set[str](), [Requirement(name)]
+    itself = waiting[0].name
     while waiting:
         wanted = waiting.pop()
         found = distribution(wanted.name)
@@ -89,7 +96,7 @@ def required(name: str) -> Iterator[Distribution]:
             if applies and (key := canonicalize_name(further.name)) not in seen:
                 seen.add(key)
                 waiting.append(further)
-        if wanted.name != name:
+        if wanted.name != itself:
             yield found
 
 

@@ -33,7 +33,7 @@ class Transaction(BaseTransaction):
     def run(self):
         with CustomTimer(self, "page"):
             urllib.request.urlopen(self.config["url"] + "/page").read()
-        time.sleep(0.005)
+        time.sleep(0.02)
 """
 FREE = ("--hq-publish-port", "0", "--hq-rc-port", "0", "--hq-external-port", "0")
 
@@ -48,7 +48,7 @@ async def _project(folder: Path, ports: tuple[int, int, int], place: Target, **c
     (folder / "test_scripts").mkdir(parents=True)
     (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
     turret = {"name": "pages", "cannons": 5, "rampup": 0.2, "script": "test_scripts/v_user.py", "url": place.url}
-    given = {"run_time": 3, "publish_port": ports[0], "rc_port": ports[1], "turrets": [turret]} | config
+    given = {"run_time": 2, "publish_port": ports[0], "rc_port": ports[1], "turrets": [turret]} | config
     (folder / "config.json").write_text(json.dumps(given))
     code, _, errors = await run("pack-turrets", folder)
     assert code == 0, errors
@@ -77,6 +77,11 @@ async def _get(url: str) -> Any:
         return await response.json()
 
 
+async def _stop(run_url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{run_url}/stop") as response:
+        assert response.status < 300, await response.text()
+
+
 async def test_the_report_has_the_number_that_the_target_counted(tmp_path: Path) -> None:
     """The printed summary has the same number."""
     async with serving(tmp_path / "data", "--hq", *FREE) as service, target() as place:
@@ -90,7 +95,7 @@ async def test_the_report_has_the_number_that_the_target_counted(tmp_path: Path)
         assert code == 0, errors
         summary = json.loads(output)
         hits = place.hits["/page"]
-        assert hits > 100
+        assert hits > 20
         assert summary["transactions"] == summary["timers"]["page"]["count"] == hits
         assert f"<b>{hits:,}</b><span>transactions</span>" in page.read_text(encoding="utf-8")
 
@@ -111,17 +116,17 @@ async def test_only_a_turret_with_the_public_key_fires(tmp_path: Path) -> None:
 
 
 async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
-    """It starts again on the same ports, and no transaction is lost or counted twice."""
+    """It starts again on the same ports, the run goes on, and no transaction is lost or counted twice."""
     data = tmp_path / "data"
     async with target() as place:
         first = await launch("--port", "0", "--data-dir", data, "--hq", *FREE)
         ports = await _ports(first)
         await first.event("bind")
-        project = await _project(tmp_path / "project", ports, place, run_time=12)
+        project = await _project(tmp_path / "project", ports, place, run_time=3600)
         async with _turret(project / "pages.tar.gz"):
             code, ident, errors = await run("fire", project, "--server", first.url, "--no-wait")
             assert code == 0, errors
-            await until(lambda: place.hits["/page"] > 300)
+            await until(lambda: place.hits["/page"] > 100)
             first.process.send_signal(signal.SIGKILL)
             await first.wait()
             same = zip(FREE[::2], map(str, ports), strict=True)
@@ -129,13 +134,16 @@ async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
                 resumed = await second.event("turrets.resumed")
                 assert (resumed["run"], resumed["state"]) == (ident.strip(), "running")
                 path = f"{second.url}/turret-runs/{ident.strip()}"
+                before = place.hits["/page"]
+                await until(lambda: place.hits["/page"] > before + 100)
+                await _stop(path)
 
                 async def is_over() -> bool:
                     return (await _get(path))["state"] in ("finished", "failed", "stopped")
 
-                await until(is_over, 60)
+                await until(is_over)
                 over, summary = await _get(path), await _get(f"{path}/summary")
-        assert over["state"] == "finished"
+        assert over["state"] == "stopped"
         assert over["transactions"] == summary["transactions"] == place.hits["/page"]
 
 
@@ -176,7 +184,7 @@ class TestOnOtherServices:
             assert code == 0, errors
             assert await _processes(first, second) == []
         summary = json.loads(output)
-        assert summary["transactions"] == place.hits["/page"] > 50
+        assert summary["transactions"] == place.hits["/page"] > 20
         assert [member["name"] for member in summary["turrets"]] == ["pages", "pages"]
         assert all(member["expected"] == member["received"] > 0 for member in summary["turrets"])
 
@@ -193,7 +201,7 @@ class TestOnOtherServices:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-            await until(lambda: place.hits["/page"] > 20, 60)
+            await until(lambda: place.hits["/page"] > 20)
             assert len(await _processes(first, second)) == 2
             process.send_signal(number)
             output, errors = await process.communicate()

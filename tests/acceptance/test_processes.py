@@ -53,7 +53,7 @@ class Client:
         async def there() -> bool:
             return await self.states() == wanted
 
-        await until(there, 150)
+        await until(there)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.acceptance.commands import PROGRAMS, SECONDS, environment
+from tests.acceptance.commands import QUICK_PROGRAMS, SECONDS, environment
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _ROWS, _COLUMNS = 40, 120
@@ -92,7 +92,7 @@ async def typed(
     *arguments: str | Path, terminal: bool = False, output: int = asyncio.subprocess.PIPE, **env: str
 ) -> AsyncIterator[Typed]:
     """Run `smartmob` until the end of the block, on pipes or on a terminal of 120 columns."""
-    words = [str(PROGRAMS / "smartmob"), *map(str, arguments)]
+    words = [str(QUICK_PROGRAMS / "smartmob"), *map(str, arguments)]
     if terminal:
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from smartmob.cli import commands
-from tests.acceptance.commands import PROGRAMS, environment
+from tests.acceptance.commands import PROGRAMS, QUICK_PROGRAMS, environment
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
@@ -30,7 +30,7 @@ class Caller:
     async def start(self, *arguments: str, stdin: Any = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
         """Start a command."""
         return await asyncio.create_subprocess_exec(
-            *(PROGRAMS / "smartmob", *arguments),
+            *(QUICK_PROGRAMS / "smartmob", *arguments),
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -15,7 +15,7 @@ CACHE = Path(__file__).parents[2] / ".cache"
 @pytest.mark.timeout(900)
 async def test_the_demo() -> None:
     """It starts a service, runs the bundled suite with the real plugin, shows what came of it, and ends."""
-    code, output, errors = await run("demo", seconds=240, XDG_CACHE_HOME=str(CACHE))
+    code, output, errors = await run("demo", XDG_CACHE_HOME=str(CACHE))
 
     assert code == 0, errors
     assert errors.count("10 passed") == 2

@@ -15,7 +15,7 @@ import pytest
 
 from smartmob.cli.fire import pack_project
 from smartmob.errors import InvalidInput
-from tests.acceptance.commands import PROGRAMS, environment, run
+from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit
 from tests.turrets.runs import get
 
@@ -91,7 +91,7 @@ class TestFire:
         (project / "config.json").write_text(json.dumps({"run_time": 600}))
         turret = await recruit(lab)
         process = await asyncio.create_subprocess_exec(
-            *(PROGRAMS / "smartmob", "fire", project),
+            *(QUICK_PROGRAMS / "smartmob", "fire", project),
             env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

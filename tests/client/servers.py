@@ -34,13 +34,13 @@ class Server:
     def start(self) -> None:
         """Return when it answers."""
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(300)
 
     def stop(self) -> None:
         """Return when it has ended."""
         if self._thread.is_alive() and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(30)
+            self._thread.join(300)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` returns in the loop of the service."""

@@ -37,7 +37,7 @@ def test_the_seeds_first_examples(server: Server) -> None:
     connection.close()
     with pytest.raises(ConnectionError, match="closed"):
         connection.connect()
-    with client.add("127.0.0.1", port=server.port, enter_connect_timeout=20) as connection:
+    with client.add("127.0.0.1", port=server.port, enter_connect_timeout=300) as connection:
         assert connection.os_info() == ["linux"]
         assert connection in client.connections()
     assert connection not in client.connections()
@@ -126,7 +126,7 @@ def test_jobs_continue_after_a_disconnect(connection: client.ClientConnection) -
 
 def test_threads_share_connections(connection: client.ClientConnection, server: Server) -> None:
     """Many threads use one connection, and several, at once."""
-    with client.add(server.url, enter_connect_timeout=20) as other, ThreadPoolExecutor(8) as pool:
+    with client.add(server.url, enter_connect_timeout=300) as other, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: (connection, other)[n % 2].exec(f"echo {n}"), range(40)))
     assert found == [[f"{number}\n"] for number in range(40)]
 

@@ -7,15 +7,19 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from smartmob.settings import Settings, TurretsSettings
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+_PAGE_MILLISECONDS = 300_000.0
+"""The time that a page may take on a busy machine."""
+expect.set_options(timeout=_PAGE_MILLISECONDS)
+
 FREE_PORTS = TurretsSettings(hq=True, hq_publish_port=0, hq_rc_port=0, hq_external_port=0)
 
 
@@ -40,7 +44,7 @@ class Watched:
     async def goto(self, path: str) -> Page:
         """Open a page, and return it when it shows that it is connected."""
         await self.page.goto(self.base + path)
-        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=300_000)
+        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=_PAGE_MILLISECONDS)
         return self.page
 
     def _on_message(self, message: Any) -> None:
@@ -75,23 +79,29 @@ async def browsing() -> AsyncIterator[Browser]:
 Look = Callable[..., Awaitable[Watched]]
 
 
-@pytest.fixture(name="look")
-async def _look(tmp_path: Path) -> AsyncIterator[Look]:
-    """Return a function that opens pages of a service; a test in which a page has errors fails at its end."""
+@pytest_asyncio.fixture(loop_scope="module", scope="module", name="browser")
+async def _browser() -> AsyncIterator[Browser]:
+    """Run one browser for the tests of a module; each page has its own cookies and cache."""
     async with browsing() as browser:
-        opened: list[tuple[BrowserContext, Watched]] = []
+        yield browser
 
-        async def look(client: Any, *, width: int = 1280, dark: bool = False, **more: Any) -> Watched:
-            context = await browser.new_context(
-                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", **more
-            )
-            context.set_default_timeout(20_000)
-            watched = Watched(await context.new_page(), f"http://127.0.0.1:{client.server.port}")
-            opened.append((context, watched))
-            return watched
 
-        yield look
-        for context, _ in opened:
-            await context.close()
+@pytest_asyncio.fixture(loop_scope="module", name="look")
+async def _look(browser: Browser) -> AsyncIterator[Look]:
+    """Return a function that opens pages of a service; a test in which a page has errors fails at its end."""
+    opened: list[tuple[BrowserContext, Watched]] = []
+
+    async def look(client: Any, *, width: int = 1280, dark: bool = False, **more: Any) -> Watched:
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", **more
+        )
+        context.set_default_timeout(_PAGE_MILLISECONDS)
+        watched = Watched(await context.new_page(), f"http://127.0.0.1:{client.server.port}")
+        opened.append((context, watched))
+        return watched
+
+    yield look
+    for context, _ in opened:
+        await context.close()
     for _, watched in opened:
         assert watched.faults == []

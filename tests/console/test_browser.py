@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp.test_utils import TestClient
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from smartmob.app import build
 from smartmob.settings import Settings
-from tests.conftest import running
+from tests.conftest import MakeClient, running, serving_with
 from tests.console.conftest import Look
 from tests.console.labs import SLOW, deploy, fill, measure, report
 from tests.processes.archives import make_archive
@@ -22,7 +24,8 @@ from tests.serving import ServiceServer
 from tests.turrets.runs import ask
 from tests.turrets.scripted import StockTurret, connected, where
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance]
+# One event loop for all of them, as the browser needs it.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
 
 PAGES = {
     "overview": "/console/",
@@ -39,6 +42,21 @@ PAGES = {
     "host": "/console/hosts/rack7",
     "alerts": "/console/alerts",
 }
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="with_settings")
+async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
+    """Return a function that returns clients of services with other settings, in the event loop of the browser."""
+    async with serving_with(settings) as make:
+        yield make
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="client")
+async def _client(with_settings: MakeClient) -> Any:
+    """Return a client of a running service, in the event loop of the browser."""
+    return await with_settings()
+
+
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder for screenshots of the pages, or None."""
 WINDOWS = [(1280, False), (400, True), *([(1280, True), (400, False)] if SHOTS else [])]
@@ -227,7 +245,7 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
         await page.get_by_role("button", name="Stop").click()
         await turret.until_told("stop")
 
-        await expect(page.locator("#summary")).to_contain_text("can it be trusted?", timeout=300_000)
+        await expect(page.locator("#summary")).to_contain_text("can it be trusted?")
         await expect(page.locator("#summary")).to_contain_text("did not go as planned: stopped by request")
         await expect(page.locator("#timers tbody tr")).to_have_count(2)
         for width in (1280, 400):

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
@@ -73,37 +71,40 @@ def test_imports_go_in_the_agreed_directions() -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_modules_stay_small(path: Path) -> None:
+def test_modules_stay_small() -> None:
     """A module can be read in one sitting, and so can a function; many arguments want to be one value."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
-    for function in _functions(path):
-        assert (function.end_lineno or 0) - function.lineno < LONGEST_FUNCTION, function.name
-        positional = [argument.arg for argument in function.args.args if argument.arg not in ("self", "cls")]
-        # Commands of the command line get their options by name.
-        if "cli" not in path.parts:
-            assert len(positional) <= MOST_POSITIONAL, function.name
+    wrong = []
+    for path in MODULES:
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE:
+            wrong.append(f"{_name(path)}: {lines} lines")
+        for function in _functions(path):
+            place = f"{_name(path)}:{function.lineno}: {function.name}"
+            if (lines := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION:
+                wrong.append(f"{place}: {lines} lines")
+            positional = [argument.arg for argument in function.args.args if argument.arg not in ("self", "cls")]
+            # Commands of the command line get their options by name.
+            if "cli" not in path.parts and len(positional) > MOST_POSITIONAL:
+                wrong.append(f"{place}: {len(positional)} positional arguments")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_modules_say_what_they_are_for(path: Path) -> None:
+def test_modules_say_what_they_are_for() -> None:
     """Each begins with a sentence, except the empty ones that only make a folder a package."""
-    text = path.read_text(encoding="utf-8")
-    assert not text or ast.get_docstring(ast.parse(text))
+    texts = {_name(path): path.read_text(encoding="utf-8") for path in MODULES}
+    assert [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))] == []
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_features_keep_to_the_vocabulary(feature: str) -> None:
+def test_features_keep_to_the_vocabulary() -> None:
     """The same name means the same thing in every feature; a folder of that name is the same thing in parts."""
-    modules = {path.stem for path in (PACKAGE / feature).glob("*.py")}
-    folders = {path.name for path in (PACKAGE / feature).iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert modules | folders <= VOCABULARY | ROLES.get(feature, set())
+    for feature in FEATURES:
+        modules = {path.stem for path in (PACKAGE / feature).glob("*.py")}
+        folders = {path.name for path in (PACKAGE / feature).iterdir() if path.is_dir() and path.name != "__pycache__"}
+        assert modules | folders <= VOCABULARY | ROLES.get(feature, set()), feature
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_names_say_something(path: Path) -> None:
+def test_names_say_something() -> None:
     """No module is a drawer for odds and ends."""
-    assert path.stem not in FORBIDDEN_NAMES
+    assert [_name(path) for path in MODULES if path.stem in FORBIDDEN_NAMES] == []
 
 
 def test_every_module_has_its_tests() -> None:

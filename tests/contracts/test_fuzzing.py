@@ -20,7 +20,9 @@ CHECKS = (
     "unsupported_method",
     "negative_data_rejection",
 )
-EXAMPLES = "6"
+EXAMPLES = "3"
+"""Random requests of each operation, beside some 20 that have each boundary of each parameter."""
+
 SEED = "20261123"
 
 

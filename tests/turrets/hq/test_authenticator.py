@@ -16,6 +16,7 @@ import zmq.asyncio
 from smartmob.app import build
 from smartmob.errors import SettingsError
 from smartmob.settings import Settings
+from smartmob.turrets.hq import authenticator
 from smartmob.turrets.hq.authenticator import KeyList, read_keys
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from tests.conftest import running
@@ -162,8 +163,9 @@ def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
         read_keys(tmp_path / "nothing")
 
 
-async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
+async def test_a_list_that_changes_is_read_again(keyed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An added key is admitted, a removed one is refused, whether or not its turret is connected."""
+    monkeypatch.setattr(authenticator, "_LOG_INTERVAL_SECONDS", 0)  # each refusal is logged
     taken: list[bytes] = []
     channel = HeadquartersSockets(keyed, False, taken.extend)
     channel.open()
@@ -181,6 +183,9 @@ async def test_a_list_that_changes_is_read_again(keyed: Any) -> None:
 
             keyed.hq_turret_keys.write_text(f"{STRANGER[0].decode()} new\n{SECOND[0].decode()}\n")
             channel.keys.reload()
+            # The refused socket tries again too, but only when the 30 seconds of its handshake have passed.
+            waiting.close(linger=0)
+            await connect(STRANGER).send(b"added")
             await until(lambda: b"added" in taken)
             with structlog.testing.capture_logs() as lines:
                 await first.send(b"revoked")

@@ -53,7 +53,7 @@ async def test_a_flood_is_stored_completely_and_in_order(lab: Any, recruit: Recr
     async def all_there() -> bool:
         return bool((await get(lab, f"/turret-runs/{run['id']}"))["transactions"] == FLOOD)
 
-    await until(all_there, 60)
+    await until(all_there)
     async with lab.post(f"/turret-runs/{run['id']}/stop"):
         pass
     await until_over(lab, run["id"])

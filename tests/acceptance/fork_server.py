@@ -1,0 +1,126 @@
+"""Imports the commands of `smartmob` once, and runs each in a fork of itself (`forked.py`).
+
+Arguments: the folder, and the process of the test run, with which the server ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from smartmob.cli import main
+
+_FURTHER = ("aiohttp", "smartmob.client.command_client", "smartmob.client.http", "rich.table", "rich.live")
+_LOOK_SECONDS = 1.0
+"""Seconds between looks whether the test run still goes on."""
+
+
+def serve(listener: socket.socket, folder: Path, run: int) -> None:
+    """Attend to each program in a fork; return in the fork that is to be the command."""
+    while True:
+        ready, _, _ = select.select([listener], [], [], _LOOK_SECONDS)
+        _reap()
+        if ready:
+            line, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                attend(line)
+                return
+            line.close()
+        elif not folder.exists() or not _is_alive(run):
+            os._exit(0)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def attend(line: socket.socket) -> None:
+    """Fork once more: one process watches, the other returns with all that the program was given."""
+    length, files, _, _ = socket.recv_fds(line, 4, 3)
+    argv, variables, folder, umask = marshal.loads(_receive(line, int.from_bytes(length, "big")))
+    end, held = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(held)
+        for file in files:
+            os.close(file)
+        watch(line, child, end)
+    os.close(end)
+    line.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = argv
+    os.environ.clear()
+    os.environ.update(variables)
+    time.tzset()
+    os.umask(umask)
+    os.chdir(folder)
+
+
+def _receive(line: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        data += line.recv(count - len(data)) or sys.exit("the program has gone")
+    return data
+
+
+def watch(line: socket.socket, child: int, end: int) -> None:
+    """Pass signals on, kill the command when the program was killed, and tell the program how the command ended."""
+    while True:
+        ready, _, _ = select.select([line, end], [], [])
+        if end in ready:
+            break
+        number = line.recv(1)
+        os.kill(child, number[0] if number else signal.SIGKILL)
+        if not number:
+            break
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        line.sendall(status.to_bytes(4, "big", signed=True))
+    except OSError:
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    place, run_pid = Path(sys.argv[1]), int(sys.argv[2])
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(str(place / "line"))
+    door.listen(100)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    for command, _ in main._COMMANDS.values():
+        importlib.import_module(command.partition(":")[0])
+    for further in _FURTHER:
+        importlib.import_module(further)
+    gc.freeze()
+    serve(door, place, run_pid)
+    main.main()
