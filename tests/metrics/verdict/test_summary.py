@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.cli.compare import ALARMS
+from smartmob.metrics.model import Place
 from smartmob.metrics.verdict import summary
 from smartmob.metrics.verdict.summary import DECISIONS, settle_machines, summarise, without_value
 from smartmob.metrics.verdict.verdicts import VERDICTS, ComparedContext, ItemVerdict, ShiftFound, Verdict
@@ -34,7 +35,8 @@ def _rows(**counts: int) -> list[ItemVerdict]:
 
 def _context(verdict: str, node: str = "rack7") -> ComparedContext:
     shift = ShiftFound(verdict, 1.2, 1.02, 9, "")  # type: ignore[arg-type]  # names of verdicts
-    return ComparedContext("c", node, "3.11", 9, shift, None)
+    place = Place(node, "host_name", "3.11", "by its host name", None, node)
+    return ComparedContext("c", node, "3.11", 9, shift, None, place)
 
 
 @pytest.mark.parametrize(
