@@ -44,6 +44,7 @@ _CHILDREN = {
 # test in them; if the last try failed too, there is a failure beside them.
 _RERUNS = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
 _OPAQUE = _RERUNS | {"system-out", "system-err", "properties"}
+_STARTS = ("timestamp", "start-time", "start_time", "starttime", "startTime", "started-at", "started_at")
 _WORD_ATTRIBUTES = ("status", "result", "outcome", "state")
 _YES_ATTRIBUTES = ("skipped", "disabled", "ignored")
 
@@ -159,7 +160,7 @@ class _JUnitReading:
         suite = outer.inner(tag, attributes, place.line)
         self._suites.append(suite)
         self._header.suites += tag == "testsuite"
-        told = attributes.get("timestamp", "").strip()
+        told = next(filter(None, (attributes.get(name, "").strip() for name in _STARTS)), "")
         if told:
             begun = moment(told)
             if begun is None:
@@ -194,7 +195,7 @@ class _JUnitReading:
         if case.place.altered & {"name", "classname", "class"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")
         seconds = values.seconds(self._durations, attributes, ("time", "duration"), outcome)
-        begun = values.start(attributes, ("timestamp",), suite.zone)
+        begun = values.start(attributes, _STARTS, suite.zone)
         if begun is not None:
             self._header.started_at = earliest(self._header.started_at, begun)
         start = begun or suite.clock

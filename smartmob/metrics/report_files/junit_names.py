@@ -14,6 +14,14 @@ _PARAMETERS = (
     re.compile(r"(?P<item>[^\s\[(]+(?:\([^)]*\))?)\[\d+\].*", re.DOTALL),
     # xUnit.net, NUnit and Surefire: the parameters in parentheses, "Ns.Test.Adds(x: 1)".
     re.compile(r"(?P<item>[^\W\d][\w.+`$<>,]*)\(.*\)", re.DOTALL),
+    # Spock: "adds [a: 1, b: 2, #0]".
+    re.compile(r"(?P<item>[^\[]*[^\s\[]) \[\w+: .*, #\d+\]", re.DOTALL),
+    # PHPUnit: 'testAdds with data set "one"'.
+    re.compile(r"(?P<item>\w+) with data set .*", re.DOTALL),
+    # Examples of scenarios, behave "Adds -- @1.1 sizes" and Cucumber "Adds - Example #1.1".
+    re.compile(r"(?P<item>\S.*?)(?: -- @\d+\.\d+| - Example #\d+(?:\.\d+)*)(?: .*)?", re.DOTALL),
+    # Subtests of unittest: "test_adds (fruit='apple')".
+    re.compile(r"(?P<item>[^\W\d]\w*) \(\w+=.*\)", re.DOTALL),
     # GoogleTest: the number of the parameter, "Adds/0".
     re.compile(r"(?P<item>\w+)/\d+"),
 )
@@ -36,5 +44,8 @@ def without_parameters(name: str) -> str:
         item = match["item"]
     elif go := _PARAMETERS[0].fullmatch(name):
         item = go["item"]
+    # Surefire writes "test{int}[1]" for JUnit 5.
+    if item.endswith("}"):
+        item = item.partition("{")[0] or item
     # "test(int)[1]" has both.
     return without_parameters(item) if item.endswith(")") and item != name else item

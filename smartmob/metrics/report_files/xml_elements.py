@@ -26,6 +26,9 @@ MAX_TAG_BYTES = 16 << 20
 MAX_DOCUMENTS = 10_000
 """Most documents in a file. Each one costs a parser, so that a file of a million empty ones would take hours."""
 
+MAX_NAMES = 50_000
+"""Most names of elements and attributes, which are kept in memory. A report has a few dozen."""
+
 TRUNCATED = "truncated file"
 OUTSIDE = "text outside the report"
 ENCODING = "unknown encoding"
@@ -214,6 +217,8 @@ class _Documents:
             return rest.decode("utf-8", errors="replace")
         self._fed_bytes += len(data)
         self._previous = data
+        if len(parser.intern) > MAX_NAMES:
+            raise self._refused(f"it has more than {MAX_NAMES:,} names of elements and attributes")
         if self._fed_bytes - max(0, parser.CurrentByteIndex) > MAX_TAG_BYTES + len(data):
             raise self._refused(f"a tag or comment is longer than {MAX_TAG_BYTES >> 20} MB")
         return ""
@@ -226,7 +231,7 @@ class _Documents:
         return InvalidInput(f"line {line}, column {error.offset + 1}: not well-formed XML ({reason})")
 
     def _refused(self, reason: str) -> InvalidInput:
-        line = self._lines_before + (self._parser.CurrentLineNumber if self._parser is not None else 0)
+        line = self._lines_before + (self._parser.CurrentLineNumber if self._parser is not None else 1)
         return InvalidInput(f"line {line}: {reason}")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:

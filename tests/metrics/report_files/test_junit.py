@@ -70,11 +70,11 @@ def test_bytes_that_are_not_of_the_encoding_do_not_refuse_a_file(tmp_path: Path)
     """In output they are skipped; in a name they are shown, remarked, and keep two tests apart."""
     path = tmp_path / "report.xml"
     path.write_bytes(
-        b'<testsuite name="s"><testcase name="caf\xe9" time="1"/><testcase name="caf\xe8" time="1"/>'
+        b'<testsuite name="s"><testcase name="z\xe9" time="1"/><testcase name="z\xe8" time="1"/>'
         b'<testcase name="plain" time="1"><system-out>\xff\xfe\x80</system-out></testcase></testsuite>'
     )
     cases = list(JUnitReport(path).cases())
-    assert [case.variant for case in cases] == [r"caf\xe9", r"caf\xe8", "plain"]
+    assert [case.variant for case in cases] == [r"z\xe9", r"z\xe8", "plain"]
     assert [[remark.kind for remark in case.remarks] for case in cases] == [
         ["characters of a name"],
         ["characters of a name"],
