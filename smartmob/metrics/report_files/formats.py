@@ -13,8 +13,11 @@ from smartmob.metrics.report_files.google_benchmark import GoogleBenchmarkReport
 from smartmob.metrics.report_files.hyperfine import HyperfineReport
 from smartmob.metrics.report_files.json_document import as_utf8
 from smartmob.metrics.report_files.junit import JUnitReport
+from smartmob.metrics.report_files.nunit import NUnitReport
 from smartmob.metrics.report_files.pytest_benchmark import PytestBenchmarkReport
 from smartmob.metrics.report_files.report import Report
+from smartmob.metrics.report_files.trx import TrxReport
+from smartmob.metrics.report_files.xunit_net import XUnitReport
 
 PYMON = "pymon"
 """The name of the format that no Report reads: a database has sessions and contexts of its own."""
@@ -33,6 +36,9 @@ class ReportFormat:
 
 FORMATS = (
     ReportFormat("junit", JUnitReport.looks_like, JUnitReport, is_text=False),
+    ReportFormat("trx", TrxReport.looks_like, TrxReport, is_text=False),
+    ReportFormat("nunit", NUnitReport.looks_like, NUnitReport, is_text=False),
+    ReportFormat("xunit", XUnitReport.looks_like, XUnitReport, is_text=False),
     ReportFormat("pytest-benchmark", PytestBenchmarkReport.looks_like, PytestBenchmarkReport),
     ReportFormat("asv", AsvReport.looks_like, AsvReport),
     ReportFormat("google-benchmark", GoogleBenchmarkReport.looks_like, GoogleBenchmarkReport),
