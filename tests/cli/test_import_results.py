@@ -188,7 +188,7 @@ class TestReports:
         (folder / "sub").mkdir(parents=True)
         (folder / "a.xml").write_text(REPORT)
         (folder / "sub" / "b.xml.gz").write_bytes(gzip.compress(REPORT.replace("1.5", "2.5").encode()))
-        (folder / "cut.xml").write_text(REPORT[:300])
+        (folder / "broken.xml").write_text("out of memory")
         (folder / "empty.xml").write_text("")
         (folder / "notes.txt").write_text("hello")
         os.mkfifo(folder / "pipe.xml")
@@ -197,7 +197,7 @@ class TestReports:
 
         assert code == 1, errors
         assert f"{folder}/empty.xml: is empty" in errors
-        assert f"{folder}/cut.xml: " in errors
+        assert f"{folder}/broken.xml: is of no format that is known" in errors
         assert "hello" not in errors
         assert "4 files: 8 cases, 4 measures, 4 stored, 0 known already, 2 files not read" in errors
         assert len(await _runs(client)) == 2

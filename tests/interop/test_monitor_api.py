@@ -12,6 +12,7 @@ from tests.interop import measures, monitor_calls
 from tests.interop.children import Suite, run_script
 from tests.interop.monitor_calls import Answers, Calls, call, calls, comparable
 from tests.interop.stored import get, url
+from tests.metrics.samples import metric, session
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
@@ -152,6 +153,37 @@ class TestServerAnswers:
         )
 
         assert given == {"pipelines": ["release-1.x"], "builds": ["1"], "none": []}
+
+    async def test_pipelines_and_builds_come_in_the_order_of_their_arrival(self, client: Any, asker: Asker) -> None:
+        """Build 10 comes after build 9; the client gives them as the service lists them."""
+        for n, (pipeline, build) in enumerate([("zeta", "9"), ("zeta", "10"), ("zeta", "9"), ("alpha", "1")]):
+            tags = {"pipeline_branch": pipeline, "pipeline_build_no": build}
+            assert (await client.post("/sessions/", json=session(f"{n}" * 32, description=tags))).status == 201
+            assert (await client.post("/metrics/", json=metric(session_h=f"{n}" * 32))).status == 201
+
+        given = await asker.ask(
+            _base(client),
+            [
+                call("pipelines", "list_pipelines"),
+                call("builds", "list_pipeline_builds", pipeline="zeta"),
+                call("component pipelines", "list_component_pipelines", component="core"),
+                call("component builds", "list_component_pipeline_builds", component="core", pipeline="zeta"),
+            ],
+        )
+
+        assert given == {
+            "pipelines": ["zeta", "alpha"], "builds": ["9", "10"],
+            "component pipelines": ["zeta", "alpha"], "component builds": ["9", "10"],
+        }  # fmt: skip
+
+    async def test_an_unknown_time_does_not_break_the_client(self, client: Any, asker: Asker) -> None:
+        """The client has no unknown measures and shows 0.0 for each."""
+        path = f"/sessions/{'5' * 32}/metrics?offset=0"
+        assert (await client.post(path, json=metric(total_time=None))).status == 201
+
+        given = await asker.ask(_base(client), [call("all", "list_metrics")])
+
+        assert [row["wall_time"] for row in given["all"]] == [0.0]
 
     async def test_a_pattern(self, base: str, asker: Asker) -> None:
         """It is a part of the name, to the letter; the local dialect takes it for a beginning with wildcards."""

@@ -102,7 +102,7 @@ class GoogleBenchmarkReport:
         for place, raw in enumerate(document.benchmarks, 1):
             run = json_document.row(raw, _BenchmarkRow)
             if run is None:
-                self.header.remarks.append(Remark("unread row", f"benchmark {place} has no name"))
+                self.header.remarks.append(Remark("unread row", f"benchmark {place} cannot be read"))
             else:
                 runs.append(run)
         for run in _executions(runs):

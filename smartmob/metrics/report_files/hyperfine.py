@@ -55,7 +55,7 @@ class HyperfineReport:
         for place, raw in enumerate(document.results, 1):
             found = json_document.row(raw, _CommandResult)
             if found is None:
-                self.header.remarks.append(Remark("unread row", f"result {place} has no command"))
+                self.header.remarks.append(Remark("unread row", f"result {place} cannot be read"))
                 continue
             yield _case(found)
 

@@ -22,6 +22,12 @@ NOT_A_NUMBER = "NaN"
 """The text that stands for the NaN which Python's and C++'s writers of JSON produce."""
 
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<word>-?\b(?:NaN|Infinity|nan|inf)\b)', re.DOTALL)
+_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""The escapes of a text. A surrogate that stands alone is no character, but Python writes it for a byte of a name."""
+
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -55,7 +61,7 @@ def read(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error)
-    if not any(word in data for word in (b"NaN", b"Infinity", b"nan", b"inf")):
+    if not any(word in data for word in (b"NaN", b"Infinity", b"nan", b"inf", b"\\ud", b"\\uD")):
         raise InvalidInput(f"it is not valid JSON of this format: {reason}")
     try:
         return msgspec.json.decode(_NOT_JSON.sub(_as_text, data), type=kind)
@@ -64,7 +70,13 @@ def read(path: Path, kind: type[T]) -> T:
 
 
 def _as_text(found: re.Match[bytes]) -> bytes:
-    return found[0] if found["word"] is None else b'"NaN"'
+    if found["word"] is not None:
+        return b'"NaN"'
+    return _ESCAPES.sub(_as_character, found[0]) if b"\\u" in found[0] else found[0]
+
+
+def _as_character(found: re.Match[bytes]) -> bytes:
+    return found[0] if found["lone"] is None else b"\\ufffd"
 
 
 def row(raw: msgspec.Raw, kind: type[T]) -> T | None:

@@ -62,7 +62,7 @@ class PytestBenchmarkReport:
         for number_, raw in enumerate(document.benchmarks, 1):
             found = json_document.row(raw, _SavedBenchmark)
             if found is None:
-                said = Remark("unread row", f"benchmark {number_} has no name")
+                said = Remark("unread row", f"benchmark {number_} cannot be read")
                 self.header.remarks.append(said)
                 continue
             yield _case(found, machine)

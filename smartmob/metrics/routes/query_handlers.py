@@ -156,14 +156,15 @@ class QueryHandlers:
     async def _page_number(self, request: web.Request) -> int:
         """Return the page that a client asks for, in the query or in a JSON body, as monitor-server-api takes it."""
         page = request.query.get("page")
-        if page is None and request.can_read_body and (data := await self._bodies.read(request)).strip():
+        if request.can_read_body and (data := await self._bodies.read(request)).strip():
             try:
                 given = decode(protocol.PAGE_BODY, data).page
             except InvalidInput:
                 if request.content_type == JSON:
                     raise
                 given = None  # some clients send a body with any request
-            page = None if given is None else str(given)
+            if page is None and given is not None:
+                page = str(given)
         return paging.parse(page)
 
     async def _metrics_answer(self, request: web.Request, selection: MetricFilter) -> web.StreamResponse:

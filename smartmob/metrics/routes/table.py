@@ -165,7 +165,7 @@ def _pipelines(h: QueryHandlers) -> list[Route]:
     builds, sessions = protocol.BuildsPage, protocol.BuildSessionsPage
     of_component, of_build = "/components/{component}", "/pipelines/{pipeline}/builds"
     return [
-        *_lists("/pipelines/", h.all_pipelines, "pipelines", "All pipelines.", protocol.Pipelines),
+        *_lists("/pipelines/", h.all_pipelines, "pipelines", "All pipelines.", protocol.Pipelines, page=None),
         _sub(of_build, h.builds, "pipeline_builds", builds),
         _sub(f"{of_build}/{{build}}/sessions", h.build_sessions, "pipeline_build_sessions", sessions),
         _sub(f"{of_component}/pipelines", h.pipelines, "component_pipelines", protocol.PipelinesPage),
@@ -185,7 +185,7 @@ def _resources(h: QueryHandlers) -> list[Route]:
 
 def _runs(h: QueryHandlers) -> list[Route]:
     return [
-        *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery),
+        *_lists("/runs/", h.runs, "runs", "Test runs, newest first.", protocol.Runs, protocol.RunsQuery, page=None),
         _one("/runs/{id}", h.run, "run", "A test run.", model.Run, missing="There is no such run."),
         Route(
             "GET",
@@ -247,11 +247,17 @@ def _one(
 
 
 def _lists(
-    path: str, handler: Handler, name: str, summary: str, kind: Any, query: type = protocol.PageQuery
+    path: str,
+    handler: Handler,
+    name: str,
+    summary: str,
+    kind: Any,
+    query: type = protocol.PageQuery,
+    *,
+    page: Body | None = _PAGE,
 ) -> list[Route]:
-    """Return the routes of a paged listing; a collection also answers without its trailing slash."""
+    """Return the routes of a listing; a collection also answers without its trailing slash."""
     answers = {200: answer(kind), 204: _EMPTY, 404: _NO_PAGE}
-    page = None if query is protocol.RunsQuery else _PAGE
     routes = [Route("GET", path, handler, name, summary, answers, page, query)]
     if path.endswith("/"):
         routes.append(Route("GET", path[:-1], handler, f"{name}_no_slash", summary, answers, page, query))

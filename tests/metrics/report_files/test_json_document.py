@@ -31,6 +31,13 @@ def test_words_that_are_no_json_become_texts(tmp_path: Path) -> None:
     assert json_document.read(tmp_path / "x", _Document).value == ["NaN", "NaN", "NaN", 1, 'NaN, "-inf']
 
 
+def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path: Path) -> None:
+    """Pairs and escaped backslashes stay."""
+    (tmp_path / "x").write_text(r'{"value": ["a\ud800b", "\ud83d\ude00", "\\ud800", "\udc80"]}')
+    expected = ["a\ufffdb", "\U0001f600", r"\ud800", "\ufffd"]
+    assert json_document.read(tmp_path / "x", _Document).value == expected
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"value": NaN', '{"other": 1}', "\x00", '{"value": ' + "[" * 100_000])
 def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
     """The reason is one line."""
