@@ -217,14 +217,14 @@ async def test_a_change_of_the_level_is_shown(client: Any, look: Look) -> None:
     watched = await look(client)
     page = await watched.goto("/console/tests")
     row = page.locator("#trends tbody tr")
-    await expect(row).to_have_count(1)
+    await expect(row).to_have_count(1, timeout=300_000)
     for text in ("12commit", SLOW, "slower", "2.00"):
         await expect(row).to_contain_text(text)
     await _inspect(page, "trends", "1280-light")
     await row.get_by_role("link", name=SLOW).click()
-    await expect(page.locator("#trends tbody tr")).to_have_count(1)
-    await expect(page.locator("#chart .annotation-text")).to_contain_text("12commit")
-    await expect(page.locator("#chart .shapelayer path")).to_have_count(2)
+    await expect(page.locator("#trends tbody tr")).to_have_count(1, timeout=300_000)
+    await expect(page.locator("#chart .annotation-text")).to_contain_text("12commit", timeout=300_000)
+    await expect(page.locator("#chart .shapelayer path")).to_have_count(2, timeout=300_000)
     assert await page.locator("#problems").inner_text() == ""
     await _inspect(page, "change-point", "1280-light")
 

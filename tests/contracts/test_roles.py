@@ -52,7 +52,7 @@ READABLE = """
 /resources/{resource}/pipelines/{pipeline}/builds/{build}/head/{n}/metrics
 /resources/{resource}/pipelines/{pipeline}/builds/{build}/tail/metrics
 /resources/{resource}/pipelines/{pipeline}/builds/{build}/tail/{n}/metrics /runs/ /runs /runs/{id}
-/runs/{id}/metrics /compare /runs/{id}/verdict /items/{id}/series /monitor/cpu/load /monitor/cpu/info
+/runs/{id}/metrics /compare /runs/{id}/verdict /items/{id}/series /trends /monitor/cpu/load /monitor/cpu/info
 /monitor/memory/info /monitor/memory/total /monitor/storage/info /monitor/storage/total /api/monitor/cpu/load
 /api/monitor/cpu/info /api/monitor/memory/info /api/monitor/memory/total /api/monitor/storage/info
 /api/monitor/storage/total /api/ /api /api/start_time /hosts/ /hosts /hosts/{name} /hosts/{name}/samples /

@@ -6,7 +6,7 @@ const LEVELS = {
   running: "good", finished: "good", exited: "plain", backoff: "warning", stopping: "busy", stopped: "plain",
   pending: "busy", downloading: "busy", unpacking: "busy", processing: "busy", waiting: "busy", draining: "busy",
   failed: "bad", signaled: "warning", "timed out": "warning", lost: "bad",
-  regression: "bad", suspect: "warning", improvement: "good", noise: "plain", unfit: "warning", steady: "good", unknown: "plain",
+  regression: "bad", suspect: "warning", improvement: "good", noise: "plain", unfit: "warning", gone: "warning", steady: "good", unknown: "plain",
 };
 
 export function level(state) {

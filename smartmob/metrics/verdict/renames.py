@@ -69,6 +69,11 @@ def match_renames(
     matcher.match_unique(lambda one: None if one.name[1:] in taken else one.name[1:], _SIMILAR_FACTOR)
     # The same function: the ids of its parameters changed.
     matcher.match_by_cost(lambda one: (one.name[0], one.name[1], one.name[3]), _SIMILAR_FACTOR)
+    # Both at once: the class was renamed or the file moved, and the ids changed.
+    matcher.match_by_cost(
+        lambda one: (one.traits.location, one.name[1], one.name[3]) if one.traits.location else None, _SIMILAR_FACTOR
+    )
+    matcher.match_by_cost(lambda one: (_parts(one.name[0])[-1:], one.name[1], one.name[3]), _SIMILAR_FACTOR)
     # The only function of the file that is gone, and the only new one, with similar names.
     matcher.match_unique(lambda one: (one.name[0], one.name[3]), _SIMILAR_FACTOR, similar_names=True)
     return matcher.matched

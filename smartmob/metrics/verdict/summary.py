@@ -10,6 +10,7 @@ import msgspec
 
 from smartmob.metrics.verdict.change_detection import ItemName
 from smartmob.metrics.verdict.verdicts import (
+    DEFAULT_EFFECT,
     Alarm,
     ComparedContext,
     ItemVerdict,
@@ -221,6 +222,8 @@ def _largest_change(rows: Sequence[ItemVerdict]) -> str:
     if not measured:
         return ""
     ratio, row = max(measured, key=lambda pair: (max(pair[0], 1 / pair[0]), pair[1].path, pair[1].variant))
+    if max(ratio, 1 / ratio) < 1 + DEFAULT_EFFECT:
+        return ""
     return (
         f"The largest difference is that of {row.path}::{row.variant or row.item}, {ratio:.2f} times the usual value."
     )

@@ -65,7 +65,7 @@ class TrendService:
         if names:
             rows = [one for one in rows if any(name in f"{one.path}::{one.variant or one.item}" for name in names)]
         unit = SCALES[request.resource].unit
-        words = trends.explain(rows, places)
+        words = trends.explain(rows, places, selected=request.branch is not None or request.since is not None)
         return TrendReport(request.resource, unit, words, len(rows), places, rows[: request.limit])
 
     async def _same_test(self, ident: str) -> set[ItemName]:

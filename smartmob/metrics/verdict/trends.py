@@ -150,10 +150,10 @@ def by_importance(trends: Iterable[Trend]) -> list[Trend]:
     )
 
 
-def explain(found: Sequence[Trend], places: Sequence[TrendPlace]) -> str:
-    """Return in words what was found, or why nothing could be."""
+def explain(found: Sequence[Trend], places: Sequence[TrendPlace], *, selected: bool = False) -> str:
+    """Return in words what was found, or why nothing could be; `selected` if a branch or a time was asked for."""
     if not places:
-        return "No run has been measured."
+        return "No run of this branch and time has been measured." if selected else "No run has been measured."
     if all(place.runs < MIN_RUNS for place in places):
         most = max(place.runs for place in places)
         return f"Nothing can be said: a change point needs {MIN_RUNS} runs of one machine, and there are {most}."

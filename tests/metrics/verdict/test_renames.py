@@ -38,6 +38,8 @@ def _matched(
         (("a.one", "test_rare", 0.1), ("b.two", "test_rare", 0.1)),
         (("test_a", "test_x[1]", 0.1), ("test_a", "test_x[one]", 0.1)),
         (("test_a", "test_x", 0.1), ("test_a", "test_x[0]", 0.1)),
+        (("test_a.TestOld", "test_x[1]", 0.1, "test_a.py"), ("test_a.TestNew", "test_x[one]", 0.1, "test_a.py")),
+        (("tests.test_a", "test_x[1]", 0.1), ("tests.unit.test_a", "test_x[one]", 0.1)),
         (("test_a", "test_addition", 0.1), ("test_a", "test_adding", 0.1)),
         (("test_a", "test_x", 0.0), ("test_b", "test_x", 0.0005)),
     ],

@@ -117,6 +117,7 @@ def test_few_tests_that_cannot_be_judged_name_the_largest_difference() -> None:
         "Nothing can be said: because. The largest difference is that of tests.test_a::test_b, 2.00 times the usual "
         "value."
     )
+    assert summarise([_row("unfit", corrected_ratio=1.01)], []).explanation == "Nothing can be said: because."
 
 
 def test_a_test_on_another_machine_is_neither_new_nor_gone() -> None:

@@ -111,6 +111,7 @@ def test_zeros_and_tiny_values_have_trends_only_beyond_the_least_change() -> Non
 def test_the_words_agree_with_the_trends() -> None:
     """The explanation has the number of tests, tells of the machine, and says why nothing could be found."""
     assert explain([], []) == "No run has been measured."
+    assert explain([], [], selected=True) == "No run of this branch and time has been measured."
     place = TrendPlace("c", "rack7", "3.11", None, 5, 8, START, START)
     assert explain([], [place]) == "Nothing can be said: a change point needs 6 runs of one machine, and there are 5."
     longer = TrendPlace("c", "rack7", "3.11", None, 40, 8, START, START)
