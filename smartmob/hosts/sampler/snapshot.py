@@ -135,7 +135,9 @@ class SnapshotReader:
                 continue
             last, read_at = self._last.get(field.name, (None, now))
             age = None if last is None else round(now - read_at, 1)
-            stale[field.name] = StaleFigure(last, age, reasons.get(field.source or field.name, ""))
+            stale[field.name] = StaleFigure(
+                last, age, reasons.get(field.source or field.name, "its value is impossible")
+            )
         return stale
 
     def _stale_sensors(
