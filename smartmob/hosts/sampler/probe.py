@@ -45,10 +45,15 @@ class _Call(Generic[T]):
 
 
 class Probe(Generic[T]):
-    """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time."""
+    """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time.
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    With `reads_ahead`, the next reading of one that is slow begins at once. It is not for rates, which are averages
+    since the reading before.
+    """
+
+    def __init__(self, function: Callable[[], T], *, reads_ahead: bool = False) -> None:
         self._function = function
+        self._reads_ahead = reads_ahead
         self._call: _Call[T] | None = None
         self._is_slow = False
 
@@ -75,7 +80,7 @@ class Probe(Generic[T]):
         if not call.done.wait(0 if self._is_slow else max(0.0, deadline - now)):
             self._is_slow = True
             raise Unreadable(f"no answer for {time.monotonic() - call.started:.0f} s")
-        self._is_slow = call.ended - call.started > _FAST_SECONDS
+        self._is_slow = self._reads_ahead and call.ended - call.started > _FAST_SECONDS
         # The next reading of a slow one begins now, so that it may be there the next time.
         self._call = None
         if self._is_slow:
