@@ -103,7 +103,7 @@ async def _posts(session: aiohttp.ClientSession, url: str, seconds: float) -> fl
 
 async def _samples(session: aiohttp.ClientSession, url: str, machines: int, each: int) -> float:
     """Send samples as agents do that catch up; return how many a second are taken."""
-    fields = sample_fields(SnapshotReader().read(0.0, 1.0))
+    fields = sample_fields(SnapshotReader().read(0.0))
     end = time.time() - 60
     idents = []
     for number in range(machines):

@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+VALUE_BOUND = 1e18
+"""Values in any unit are from 0 to below this."""
 MEGABYTE = 2**20
 """Bytes of the unit in which clients send memory, storage and swap (seed 001)."""
 
@@ -142,8 +144,12 @@ class SampleField:
     """The type of the column in PostgreSQL."""
 
     def raw(self, snapshot: Snapshot) -> float | None:
-        """Return the value in a snapshot, sizes in bytes, or None when it could not be measured."""
-        return snapshot.measured.get(self.name) if self.read is None else self.read(snapshot)
+        """Return the value in a snapshot, sizes in bytes, or None when it could not be measured or is impossible.
+
+        Some containers show more free swap space than there is. A service would refuse the whole sample.
+        """
+        value = snapshot.measured.get(self.name) if self.read is None else self.read(snapshot)
+        return value if value is not None and 0 <= value < VALUE_BOUND else None
 
     def value(self, snapshot: Snapshot) -> float | None:
         """Return the value in a snapshot in the unit of the field, or None when it could not be measured."""

@@ -22,6 +22,7 @@ from smartmob.errors import Fault, InvalidInput
 from smartmob.hosts.fields import (
     FIELDS,
     NAMES,
+    VALUE_BOUND,
     Container,
     SampleValues,
     Snapshot,
@@ -133,7 +134,7 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
             values = (*values[:place], value, *values[place + 1 :])
     for value in (time, *values):
         # Comparisons with a NaN are false.
-        if value is not None and not 0 <= value < _VALUE_BOUND:
+        if value is not None and not 0 <= value < VALUE_BOUND:
             raise _out_of_range(time, values)
     detail = _detail(data) if any(getattr(data, name) is not None for name in DETAILS) else None
     return SampleRow(host, time, number if data.id is None else data.id, values, detail)
@@ -141,14 +142,12 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
 
 _read_values: Callable[[SampleData], tuple[float | None, ...]] = attrgetter(*NAMES)
 _ALIASES = [(place, alias) for place, field in enumerate(FIELDS) for alias in reversed(field.aliases)]
-_VALUE_BOUND = 1e18
-"""Values in any unit are below this."""
 
 
 def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput:
     """Return the error for the first value that is negative, too large or not a number."""
     for name, value in zip(("time", *NAMES), (time, *values), strict=True):
-        if value is not None and not 0 <= value < _VALUE_BOUND:
+        if value is not None and not 0 <= value < VALUE_BOUND:
             return InvalidInput.at(name, f"expected a number from 0, got {value}")
     raise AssertionError(values)
 

@@ -19,6 +19,7 @@ from smartmob.settings import Settings
 from tests.conftest import MakeClient, running, serving_with
 from tests.console.conftest import Look
 from tests.console.labs import SLOW, deploy, fill, measure, report
+from tests.hosts.samples import register, sample, talking
 from tests.processes.archives import make_archive
 from tests.serving import ServiceServer
 from tests.turrets.runs import ask
@@ -115,6 +116,25 @@ async def test_the_overview_updates_by_itself(client: Any, look: Look) -> None:
     await expect(page.locator("#runs")).to_contain_text("0commit")
     assert (await client.post("/marks", json={"text": "a <b>mark</b>"})).status == 201
     await expect(page.locator("#changes")).to_contain_text("a <b>mark</b>")
+
+
+OLD = re.compile(r"2\.0 GB \([\d.]+ (min|h) old\)")
+"""The last value of a storage, an hour and as long as the test takes after it was measured."""
+
+
+async def test_a_figure_that_is_old_is_marked(client: Any, look: Look) -> None:
+    """The pages of machines show the last value with its age and the reason, and fields that are not stored."""
+    await register(client)
+    stale = {"storage": {"value": 2048, "age": 3600, "reason": "/data: No such file or directory"}, "mem": {}}
+    async with talking(client) as talk:
+        assert (await talk.send({**sample(), "mem": None, "storage": None, "stale": stale, "cpu_pct": 1}))["payload"]
+    watched = await look(client)
+    page = await watched.goto("/console/hosts")
+    await expect(page.get_by_title("/data: No such file or directory")).to_have_text(OLD)
+    await expect(page.get_by_text("not measured")).to_be_visible()
+    page = await watched.goto("/console/hosts/wood")
+    await expect(page.get_by_title("/data: No such file or directory")).to_have_text(OLD)
+    await expect(page.get_by_text("cpu_pct")).to_be_visible()
 
 
 async def test_curves_show_the_last_minutes_at_once(client: Any, look: Look) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from smartmob.hosts.sampler.machine_files import Roots, link_name, names_in, number_of, text_of
-from smartmob.hosts.sampler.probe import Probe, Unreadable
+from smartmob.hosts.sampler.probe import Probe, Unreadable, reason_of
 
 Counters = Mapping[str, tuple[int, int]]
 """Bytes by device: read and written, or received and sent, since the device exists."""
@@ -76,7 +76,10 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
     for option, kind, names, read, default in groups:
         if not names:
             continue
-        there = sorted(read())
+        try:
+            there = sorted(read())
+        except Exception as error:
+            return option, names[0], f"the names cannot be checked: {reason_of(error)}"
         for name in names:
             if not fnmatch.filter(there, name):
                 usual = default(there, roots)

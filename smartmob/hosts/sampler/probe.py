@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -44,10 +45,15 @@ class _Call(Generic[T]):
 
 
 class Probe(Generic[T]):
-    """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time."""
+    """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time.
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    With `reads_ahead`, the next reading of one that is slow begins at once. It is not for rates, which are averages
+    since the reading before.
+    """
+
+    def __init__(self, function: Callable[[], T], *, reads_ahead: bool = False) -> None:
         self._function = function
+        self._reads_ahead = reads_ahead
         self._call: _Call[T] | None = None
         self._is_slow = False
 
@@ -55,6 +61,11 @@ class Probe(Generic[T]):
         """Start a reading unless one is under way."""
         call = self._call
         if call is None or (call.done.is_set() and time.monotonic() - call.ended > _OLDEST_SECONDS):
+            self._start()
+
+    def _start(self) -> None:
+        self._call = None
+        with suppress(RuntimeError):  # there are too many threads
             self._call = _Call(self._function)
 
     def take(self, deadline: float) -> T:
@@ -64,14 +75,16 @@ class Probe(Generic[T]):
         """
         call = self._call
         if call is None:
-            raise Unreadable("it was not read")
+            raise Unreadable("no thread could be started to read it")
         now = time.monotonic()
         if not call.done.wait(0 if self._is_slow else max(0.0, deadline - now)):
             self._is_slow = True
             raise Unreadable(f"no answer for {time.monotonic() - call.started:.0f} s")
-        self._is_slow = call.ended - call.started > _FAST_SECONDS
+        self._is_slow = self._reads_ahead and call.ended - call.started > _FAST_SECONDS
         # The next reading of a slow one begins now, so that it may be there the next time.
-        self._call = _Call(self._function) if self._is_slow else None
+        self._call = None
+        if self._is_slow:
+            self._start()
         if call.error is not None:
             raise Unreadable(reason_of(call.error)) from call.error
         return call.result  # type: ignore[return-value]  # None only when T is
@@ -79,6 +92,8 @@ class Probe(Generic[T]):
 
 def reason_of(error: Exception) -> str:
     """Return in one line why a reading failed."""
+    if isinstance(error, Unreadable):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())

@@ -13,6 +13,8 @@ import psutil
 
 from smartmob.hosts.sampler.machine_files import Roots, link_name, names_in, text_of
 
+_LOWEST, _HIGHEST = -100.0, 300.0
+"""Degrees Celsius. Chips without a sensor at an input show absolute zero or tens of thousands of degrees."""
 _INPUT = re.compile(r"temp\d+_input")
 
 
@@ -40,7 +42,11 @@ def temperatures(roots: Roots) -> tuple[dict[str, float], dict[str, str]]:
     for name, sensor in _unique(sensors):
         try:
             # In thousandths of a degree (hwmon sysfs interface).
-            found[name] = int(sensor.path.read_text(encoding="ascii", errors="replace")) / 1000
+            value = int(sensor.path.read_text(encoding="ascii", errors="replace")) / 1000
+            if _LOWEST <= value <= _HIGHEST:
+                found[name] = value
+            else:
+                failed[name] = f"its value is impossible: {value:g} degrees"
         except (OSError, ValueError) as error:
             failed[name] = (isinstance(error, OSError) and error.strerror) or "its value is no number"
     return found, failed

@@ -64,8 +64,10 @@ class SnapshotReader:
             TEMPERATURES: lambda: sensors.temperatures(roots),
             **{field.name: field.measure for field in FIELDS if field.measure is not None},
         }
-        self._probes = {name: Probe(read) for name, read in sources.items()}
-        self._folders = {folder: Probe(_FileSystem(folder).read) for folder in chosen.folders or (ROOT_FOLDER,)}
+        self._probes = {name: Probe(read, reads_ahead=name == TEMPERATURES) for name, read in sources.items()}
+        self._folders = {
+            folder: Probe(_FileSystem(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
+        }
         self._last: dict[str, tuple[float, float]] = {}
         """The last value of each figure, and when it was read (time.monotonic)."""
 
@@ -135,7 +137,9 @@ class SnapshotReader:
                 continue
             last, read_at = self._last.get(field.name, (None, now))
             age = None if last is None else round(now - read_at, 1)
-            stale[field.name] = StaleFigure(last, age, reasons.get(field.source or field.name, ""))
+            stale[field.name] = StaleFigure(
+                last, age, reasons.get(field.source or field.name, "its value is impossible")
+            )
         return stale
 
     def _stale_sensors(

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from smartmob.hosts.fields import Snapshot, StaleFigure
+from smartmob.hosts.fields import TEMPERATURES, Snapshot, StaleFigure
 
 _QUIET_SECONDS = 600.0
 """Seconds in which a figure that comes and goes is mentioned once."""
 
 
 def stale_text(snapshot: Snapshot) -> str:
-    """Return in one line which figures are stale, for how long and why; an empty text when none is."""
+    """Return in one line which figures are stale, for how long and why; an empty text when none is.
+
+    Sensors that never had a value are left out: many machines have one.
+    """
     parts = []
     for name, figure in snapshot.stale.items():
+        if figure.value is None and name.startswith(TEMPERATURES):
+            continue
         age = "" if figure.age is None else f" for {figure.age:.0f} s"
         parts.append(f"{name} is stale{age} ({figure.reason})")
     return "; ".join(parts)

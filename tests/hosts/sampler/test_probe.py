@@ -50,10 +50,11 @@ def test_an_error_is_the_reason(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason
 
 
-def test_a_reading_that_hangs_is_not_waited_for_again() -> None:
+@pytest.mark.parametrize("reads_ahead", [False, True])
+def test_a_reading_that_hangs_is_not_waited_for_again(reads_ahead: bool) -> None:
     """Only one thread hangs; when it ends, its result is taken, and then readings are waited for again."""
     answers: queue.SimpleQueue[int] = queue.SimpleQueue()
-    probe = Probe(answers.get)
+    probe = Probe(answers.get, reads_ahead=reads_ahead)
     threads = threading.active_count()
     for _ in range(5):
         probe.begin()

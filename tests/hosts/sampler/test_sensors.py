@@ -47,6 +47,8 @@ def test_a_sensor_that_fails_leaves_the_others(tmp_path: Path) -> None:
             f"{HWMON}/hwmon2/temp1_input/": "",
             f"{HWMON}/hwmon2/temp2_input": "-> nowhere",
             f"{HWMON}/hwmon2/temp10_input": "12000",
+            f"{HWMON}/hwmon2/temp11_input": "65261850",
+            f"{HWMON}/hwmon2/temp12_input": "-273150",
             f"{HWMON}/hwmon3": "-> gone",
         },
     )
@@ -56,6 +58,8 @@ def test_a_sensor_that_fails_leaves_the_others(tmp_path: Path) -> None:
         "iwlwifi 0": "its value is no number",
         "nct 0": "Is a directory",
         "nct 1": "No such file or directory",
+        "nct 10": "its value is impossible: 65261.8 degrees",
+        "nct 11": "its value is impossible: -273.15 degrees",
     }
 
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from smartmob.hosts.fields import NAMES, Container
+from smartmob.hosts.model import read_sample, sample_fields, sample_row
 from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.snapshot import SnapshotReader
 from tests.hosts.sampler.trees import disk, interface, machine, write
@@ -140,6 +141,38 @@ def test_each_figure_stands_alone(tree: Path, file: str, fields: set[str]) -> No
     (tree / "away").rename(tree / file)
     reader.read(0.0)
     assert reader.read(0.0).stale == {}
+
+
+def test_an_impossible_value_does_not_take_the_sample_along(tree: Path) -> None:
+    """Free swap space above the total, as some containers show it, is no negative use that a service would refuse."""
+    write(tree, {"proc/meminfo": PROC["proc/meminfo"].replace("SwapFree: 1024", "SwapFree: 18446744073709551000")})
+    found = _read(tree).read(0.0)
+    assert found.stale["swap"].reason == "its value is impossible"
+    data = read_sample({**sample_fields(found), "time": 1.0})
+    assert data.swap is None
+    assert sample_row("a", data, 1).values[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fields"),
+    [
+        ("proc/diskstats", "8 0 sda 0 0 0 0 2 0 42 7 0 0 0 0 0 0", {"disk_read", "disk_write"}),
+        ("proc/meminfo", "", {"mem", "swap"}),
+        ("proc/stat", "", {"cpu"}),
+        ("proc/net/dev", "Inter-| Receive\n face |bytes\n eth0: x", {"net_received", "net_sent"}),
+    ],
+    ids=["disks of lxcfs 5", "empty memory", "empty processors", "networks without numbers"],
+)
+def test_a_file_in_an_unknown_form_makes_its_own_figures_stale(
+    tree: Path, file: str, text: str, fields: set[str]
+) -> None:
+    """Whatever psutil raises for it, the other figures are read."""
+    write(tree, {file: text})
+    reader = _read(tree)
+    reader.read(0.0)
+    found = reader.read(0.0)
+    assert set(found.stale) == fields
+    assert found.storage is not None
 
 
 def test_a_folder_that_is_removed_makes_the_storage_stale(tree: Path) -> None:

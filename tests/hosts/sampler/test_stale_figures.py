@@ -14,8 +14,9 @@ def _with(*names: str) -> Snapshot:
 
 
 def test_one_line_names_all_stale_figures() -> None:
-    """Each has its age, if it was ever measured, and the reason."""
-    found = snapshot(stale={"storage": GONE, "cpu": StaleFigure(reason="Permission denied")})
+    """Each has its age, if it was ever measured, and the reason; sensors without any value are left out."""
+    never = {"cpu": StaleFigure(reason="Permission denied"), "temperatures.iwlwifi 0": StaleFigure(reason="off")}
+    found = snapshot(stale={"storage": GONE, **never})
     assert stale_text(found) == (
         "storage is stale for 12 s (/data: No such file or directory); cpu is stale (Permission denied)"
     )
