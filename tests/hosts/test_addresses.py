@@ -9,7 +9,7 @@ from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.service import HostsService
 from smartmob.settings import Settings
 from tests.conftest import running
-from tests.hosts.samples import register, sample
+from tests.hosts.samples import client_id, register, sample, talking
 
 
 def _addresses(times: list[float]) -> HostAddresses:
@@ -46,7 +46,7 @@ def test_an_old_address_names_no_machine() -> None:
 
 
 async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
-    """A sample through a proxy tells no address."""
+    """Samples over HTTP and /echo tell the address of the machine; one through a proxy does not."""
     service = build(settings)
     hosts = next(feature.service for feature in service.features if isinstance(feature.service, HostsService))
     async with running(service) as client:
@@ -55,3 +55,6 @@ async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
             async with client.post("/client/rack7", json=sample(), headers=headers | more) as answer:
                 assert answer.status == 202, await answer.text()
             assert hosts.addresses.host_at("127.0.0.1", is_local=False) == expected
+        async with talking(client) as talk:
+            assert (await talk.send(sample(), client_id("rack7")))["type"] == "DATA_RETURN"
+        assert hosts.addresses.host_at("127.0.0.1", is_local=False) == "rack7"
