@@ -256,6 +256,7 @@ WHERE l.context_h = ANY ($1::text[]) AND ($4::text IS NULL OR CASE
     WHEN coalesce(nullif(s.tags ->> 'machine', ''), nullif(s.tags ->> 'runner', '')) IS NOT NULL
         THEN lower(coalesce(nullif(s.tags ->> 'machine', ''), s.tags ->> 'runner')) = lower($4)
     WHEN l.context_h = ANY ($2::text[]) THEN true
+    WHEN l.context_h = ANY ($5::text[]) AND (s.host IS NULL OR $4 = '') THEN true
     WHEN l.context_h = ANY ($3::text[])
         THEN lower(coalesce(s.host, '')) IN (lower($4), split_part(lower($4), '.', 1))
             OR split_part(lower(coalesce(s.host, '')), '.', 1) = lower($4)

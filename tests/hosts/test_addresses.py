@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from smartmob.app import build
 from smartmob.hosts.addresses import HostAddresses
+from smartmob.hosts.service import HostsService
+from smartmob.settings import Settings
+from tests.conftest import running
+from tests.hosts.samples import client_id, register, sample, talking
 
 
 def _addresses(times: list[float]) -> HostAddresses:
@@ -38,3 +43,18 @@ def test_an_old_address_names_no_machine() -> None:
     addresses.seen("rack7", "192.0.2.7")
     addresses.seen("rack7", None)
     assert addresses.host_at("192.0.2.7", is_local=False) is None
+
+
+async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
+    """Samples over HTTP and /echo tell the address of the machine; one through a proxy does not."""
+    service = build(settings)
+    hosts = next(feature.service for feature in service.features if isinstance(feature.service, HostsService))
+    async with running(service) as client:
+        headers = {"Authorization": await register(client, "rack7")}
+        for more, expected in (({}, "rack7"), ({"X-Forwarded-For": "192.0.2.1"}, None)):
+            async with client.post("/client/rack7", json=sample(), headers=headers | more) as answer:
+                assert answer.status == 202, await answer.text()
+            assert hosts.addresses.host_at("127.0.0.1", is_local=False) == expected
+        async with talking(client) as talk:
+            assert (await talk.send(sample(), client_id("rack7")))["type"] == "DATA_RETURN"
+        assert hosts.addresses.host_at("127.0.0.1", is_local=False) == "rack7"

@@ -25,13 +25,15 @@ class EnvironmentSelection:
 
     `fit` has the hashes of all contexts of its hardware and Python, `named` those of them with its host name, `unnamed`
     those whose host name does not identify a machine. `name` is the name of the machine that a session with another tag
-    or from another address does not have; "" is one without a name, and None means any.
+    or from another address does not have; "" is one without a name, and None means any. `nameless` has those of
+    `unnamed` whose sessions belong to it without an address too, because nothing says that they are of another machine.
     """
 
     fit: list[str]
     named: list[str]
     unnamed: list[str]
     name: str | None
+    nameless: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +123,26 @@ class HistoryReader:
 
     async def sessions(self, selection: EnvironmentSelection, hashes: Sequence[str]) -> list[PastSession]:
         """Return those of the sessions `hashes` that measured in an environment, in the order of time."""
-        return await self._sessions("AND s.session_h = ANY ($5::text[]) ORDER BY 1, 2", selection, list(hashes))
+        return await self._sessions("AND s.session_h = ANY ($6::text[]) ORDER BY 1, 2", selection, list(hashes))
 
     async def sessions_until(
         self, selection: EnvironmentSelection, last: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
         """Return the latest sessions of an environment up to and including a position, in the order of time."""
-        tail = "AND (s.started_at, s.session_h) <= ($5, $6) ORDER BY 1 DESC, 2 DESC LIMIT $7"
+        tail = "AND (s.started_at, s.session_h) <= ($6, $7) ORDER BY 1 DESC, 2 DESC LIMIT $8"
         return (await self._sessions(tail, selection, *last, limit))[::-1]
 
     async def sessions_after(
         self, selection: EnvironmentSelection, first: tuple[datetime, str], limit: int
     ) -> list[PastSession]:
         """Return the next sessions of an environment after a position, in the order of time."""
-        tail = "AND (s.started_at, s.session_h) > ($5, $6) ORDER BY 1, 2 LIMIT $7"
+        tail = "AND (s.started_at, s.session_h) > ($6, $7) ORDER BY 1, 2 LIMIT $8"
         return await self._sessions(tail, selection, *first, limit)
 
     async def _sessions(self, tail: str, selection: EnvironmentSelection, *arguments: object) -> list[PastSession]:
         text = f"{self._sql['sessions_in_environment']} {tail}"
         contexts = (selection.fit, selection.named, selection.unnamed)
-        rows = await self._database.fetch(text, *contexts, selection.name, *arguments)
+        rows = await self._database.fetch(text, *contexts, selection.name, selection.nameless, *arguments)
         return [PastSession(*row.values()) for row in rows]
 
     async def suite_loads(self, sessions: Sequence[str], contexts: Sequence[str]) -> list[Record]:

@@ -153,7 +153,7 @@ class ComparisonService:
     ) -> _EnvironmentResult:
         selection = await self._environments.selection(ours)
         plan = await self._baseline_runs.plan(selection, base, head)
-        doubt = ours.place.doubt
+        doubt = self._environments.doubt(ours, found.base)
         if plan is None and request.across and found.base:
             doubt = place.different(self._environments.nearest(ours, found.base))
             selection = await self._environments.across(ours, found.base)

@@ -118,6 +118,11 @@ class EnvironmentFinder:
             return ["contexts that are not stored"]
         return place.place_differences((theirs.context, theirs.place), (ours.context, ours.place), self._rules)
 
+    def doubt(self, ours: MeasuredEnvironment, others: Sequence[MeasuredEnvironment]) -> str | None:
+        """Return why an environment and those of `others` that are the same may be several machines, or None."""
+        same = [other for other in others if self.differences(other, ours) == []]
+        return next((one.place.doubt for one in (ours, *same) if one.place.doubt is not None), None)
+
     def nearest(self, ours: MeasuredEnvironment, others: Sequence[MeasuredEnvironment]) -> list[str]:
         """Return the differences to the most similar one of some environments."""
         return min((self.differences(other, ours) for other in others), key=len, default=[])
@@ -127,17 +132,19 @@ class EnvironmentFinder:
         h, context, name = environment.context_h, environment.context, place.effective_name(environment.place)
         if context is None:
             return EnvironmentSelection([h], [], [h], name)
-        fit, named, unnamed = [], [], []
+        fit, named, unnamed, nameless = [], [], [], []
         for similar in await self._reader.similar_contexts(context):
             if place.differences(similar.context, context, self._rules):
                 continue
             for other_h, node in similar.nodes.items():
                 fit.append(other_h)
-                if place.shared_name(node, self._rules) is not None:
+                if (shared := place.shared_name(node, self._rules)) is not None:
                     unnamed.append(other_h)
+                    if not shared.temporary and place.may_lack_address(environment.place):
+                        nameless.append(other_h)
                 elif place.is_node_of(node, environment.place):
                     named.append(other_h)
-        return EnvironmentSelection(fit, named, unnamed, name)
+        return EnvironmentSelection(fit, named, unnamed, name, nameless)
 
     async def across(
         self, environment: MeasuredEnvironment, others: Sequence[MeasuredEnvironment]
@@ -171,9 +178,8 @@ def _explanation(found: Sequence[str], sides: Environments, *, across: bool) -> 
         if across:
             return f"Base and head are of {said}. They are compared nevertheless, with low confidence."
         return f"Base and head are of {said}. Compare them nevertheless with --across."
-    doubts: Mapping[str, None] = dict.fromkeys(
-        environment.place.doubt for environment in sides.head if environment.place.doubt is not None
-    )
+    measured = (*sides.head, *sides.base)
+    doubts: Mapping[str, None] = dict.fromkeys(one.place.doubt for one in measured if one.place.doubt is not None)
     return "; ".join(f"Low confidence: {doubt}." for doubt in doubts) or None
 
 

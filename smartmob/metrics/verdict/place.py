@@ -153,6 +153,15 @@ def effective_name(place: Place) -> str:
     return place.name if place.rule in ("tag", "host_name", "address") else ""
 
 
+def may_lack_address(place: Place) -> bool:
+    """Return whether a machine has no name of its own, and is known by its address or not at all.
+
+    Sessions of former versions and those that come through a proxy have no address. They are of the same machine as
+    those with one, as far as the hardware tells; `doubt` says that this is not certain.
+    """
+    return place.rule == "address" or (place.rule in ("hardware", "unknown") and place.doubt is not None)
+
+
 def is_node_of(node: str, place: Place) -> bool:
     """Return whether a host name that identifies a machine is that of a place."""
     name = effective_name(place)
@@ -162,6 +171,8 @@ def is_node_of(node: str, place: Place) -> bool:
 def is_same_name(one: Place, other: Place) -> bool:
     """Return whether the names of two places mean the same machine. Tags are free texts, which have no domain."""
     first, second = effective_name(one), effective_name(other)
+    if may_lack_address(one) and may_lack_address(other) and not (first and second):
+        return True
     if "tag" in (one.rule, other.rule) or not first or not second:
         return first.lower() == second.lower()
     return is_same_host(first, second)

@@ -147,3 +147,19 @@ class TestLinkedHost:
         found = await compare(client, "s06", "s07")
         assert (found["verdict"], found["contexts"][0]["host"]["host"]) == ("unfit", "rack9")
         assert "The processors of rack9 were busy for 95%" in found["explanation"]
+
+    async def test_sessions_of_a_former_version_stay_in_the_history(self, client: Any, settings: Settings) -> None:
+        """They have no address, so they are of the linked machine in doubt; those of another host are not."""
+        await describe(client, machine_node="localhost")
+        await _history(client, 12)
+        connection = await asyncpg.connect(settings.database.url)
+        await connection.execute("UPDATE test_sessions SET host = 'rack9' WHERE session_h = 's11'")
+        found = await compare(client, "s10", "s11")
+        assert (found["verdict"], found["contexts"][0]["sessions"]) == ("noise", 11)
+        assert found["items"][0]["confidence"] == "low"
+        assert "give the session the tag machine=NAME" in found["places"]["explanation"]
+        assert (await compare(client, "s11", "s10"))["contexts"][0]["place"]["rule"] == "hardware"
+        await connection.execute("UPDATE test_sessions SET host = 'rack8' WHERE session_h = 's10'")
+        await connection.close()
+        found = await compare(client, "s10", "s11")
+        assert "different machines: machine rack8 and rack9" in found["explanation"]
