@@ -19,7 +19,7 @@ import socket
 def main() -> int:
     """Run a command and return its exit code, or the negative number of the signal that ended it."""
     line = socket.socket(socket.AF_UNIX)
-    line.connect(f"{FOLDER}/../line")
+    line.connect(f"{os.path.dirname(FOLDER)}/line")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: line.send(bytes([number])))

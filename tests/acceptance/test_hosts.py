@@ -153,7 +153,8 @@ async def test_an_agent_keeps_its_samples_while_the_service_is_down(reachable_pa
         await agent.wait()
         await again.stop()
         assert postgres_pid(data) is None
-    assert found == sorted(set(found))
+    # On a busy machine two samples may be of the same millisecond; that none is stored twice show their numbers.
+    assert found == sorted(found)
     # Each run of the agent counts from a number of its own; between those none is missing.
     assert sum(later != earlier + 1 for earlier, later in pairwise(numbers)) == 1
 

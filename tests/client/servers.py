@@ -45,7 +45,7 @@ class Server:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` returns in the loop of the service."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

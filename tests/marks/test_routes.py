@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
+
 BASE = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
@@ -61,8 +63,8 @@ async def test_a_mark_is_deleted_once(client: Any) -> None:
         assert (await method(f"/marks/{mark['id']}")).status == 404
 
 
-@pytest.mark.parametrize(
-    ("body", "where"),
+@each(
+    "body, where",
     [
         ({}, "text"),
         ({"text": ""}, "text"),
@@ -88,7 +90,7 @@ async def test_an_invalid_mark_is_refused_by_the_name_of_its_field(client: Any, 
     assert await _texts(client, **{"from": "0"}) == []
 
 
-@pytest.mark.parametrize(
+@each(
     "query",
     [{"from": "x"}, {"to": "2026-01-01"}, {"from": "5", "to": "5"}, {"limit": "0"}, {"after": "x"}, {"to": "-1e12"}],
 )

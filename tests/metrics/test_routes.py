@@ -12,6 +12,7 @@ import orjson
 import pytest
 from yarl import URL
 
+from tests.each import each
 from tests.metrics.samples import context, metric, session
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -207,7 +208,7 @@ BAD_METRICS = {
 class TestRefusals:
     """Invalid documents answer 400 with the name of the field, and nothing is stored."""
 
-    @pytest.mark.parametrize("case", BAD_METRICS)
+    @each("case", BAD_METRICS)
     async def test_an_invalid_metric_is_refused(self, client: Any, case: str) -> None:
         """The answer names the field and what was expected."""
         changes, where, expected = BAD_METRICS[case]
@@ -223,7 +224,7 @@ class TestRefusals:
         assert expected in problem["errors"][0]["message"]
         assert await _count(client) == 0
 
-    @pytest.mark.parametrize(
+    @each(
         "body",
         [
             b"", b"{", b"null", b"3", b'"text"', b"\xff\xfe", b"{'a': 1}", b'{"session_h": NaN}', b"[" * 100_000,
@@ -233,7 +234,6 @@ class TestRefusals:
             orjson.dumps(metric()).replace(b'"core"', b'"\\udc00x"'),
             orjson.dumps(metric()) + b"x",
         ],
-        ids=lambda body: repr(body[:12]),
     )  # fmt: skip
     async def test_an_invalid_body_is_refused(self, client: Any, body: bytes) -> None:
         """Broken JSON, other JSON, and values that no column can store answer 400."""
@@ -241,7 +241,7 @@ class TestRefusals:
             assert response.status == 400, await response.text()
         assert await _count(client) == 0
 
-    @pytest.mark.parametrize(
+    @each(
         "changes",
         [{"description": [1]}, {"description": 3}, {"description": None}, {"run_date": "no date"}, {"run_date": 1}],
     )
@@ -252,7 +252,7 @@ class TestRefusals:
         assert (status, problem["errors"][0]["where"]) == (400, f"$.{next(iter(changes))}")
         assert await _count(client, "sessions") == 0
 
-    @pytest.mark.parametrize("name", ["h", "cpu_count", "cpu_type", "machine_node", "python_info", "ram_total"])
+    @each("name", ["h", "cpu_count", "cpu_type", "machine_node", "python_info", "ram_total"])
     async def test_a_context_without_a_field_is_refused(self, client: Any, name: str) -> None:
         """All fields but the vendor are required."""
         document = context()
@@ -276,9 +276,7 @@ class TestRefusals:
             assert response.status == 413
             assert "--max-body" in (await response.json(content_type=None))["detail"]
 
-    @pytest.mark.parametrize(
-        ("method", "path"), [("PUT", "/metrics/"), ("DELETE", "/contexts/x"), ("PATCH", "/sessions/")]
-    )
+    @each("method, path", [("PUT", "/metrics/"), ("DELETE", "/contexts/x"), ("PATCH", "/sessions/")])
     async def test_an_unknown_method_is_refused(self, client: Any, method: str, path: str) -> None:
         """The answer is 405 with the allowed methods."""
         async with client.request(method, path) as response:
@@ -419,7 +417,7 @@ class TestAppending:
         assert (status, problem["errors"][0]["where"]) == (400, "$.session_h")
         assert await _count(client) == 0
 
-    @pytest.mark.parametrize("query", ["", "?offset=-1", "?offset=x"])
+    @each("query", ["", "?offset=-1", "?offset=x"])
     async def test_the_offset_is_required(self, client: Any, query: str) -> None:
         """A request without a valid offset answers 400."""
         status, problem = await _post(client, f"/sessions/{'5' * 32}/metrics{query}", metric())

@@ -12,6 +12,7 @@ import pytest
 from yarl import URL
 
 from smartmob.settings import ProcessesSettings
+from tests.each import each
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.archives import KINDS, File, make_archive
 from tests.processes.conftest import SLEEP, Agent, lines, until_line
@@ -215,7 +216,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@each("bad", BAD.values())
 async def test_an_invalid_create_request_creates_nothing(agent: Agent, bad: Any) -> None:
     """The error names the field."""
     wanted = {"app": "app", "node": "web.0", "process_type": "web", "source_url": "http://127.0.0.1:1/"}
@@ -228,7 +229,7 @@ async def test_an_invalid_create_request_creates_nothing(agent: Agent, bad: Any)
         assert await response.json() == {"processes": []}
 
 
-@pytest.mark.parametrize("verb", ["delete", "stop", "restart"])
+@each("verb", ["delete", "stop", "restart"])
 async def test_an_unknown_process_is_not_found(agent: Agent, verb: str) -> None:
     """The answer is 404 for each route."""
     problem = await agent.post(verb, "app.web.9", status=404)
@@ -422,9 +423,7 @@ async def _has(agent: Agent, kind: str) -> bool:
     return kind in [event["kind"] for event in await agent.events("app.web.0")]
 
 
-@pytest.mark.parametrize(
-    "query", [{"since": "yesterday"}, {"until": "2026-01-01"}, {"after": "x"}, {"limit": "0"}, {"limit": "many"}]
-)
+@each("query", [{"since": "yesterday"}, {"until": "2026-01-01"}, {"after": "x"}, {"limit": "0"}, {"limit": "many"}])
 async def test_invalid_arguments_of_events_are_refused(agent: Agent, query: dict[str, str]) -> None:
     """The error names the argument."""
     async with agent.client.get("/process-events", params=query) as response:

@@ -24,7 +24,10 @@ class StockHeadquarters:
 
     def __init__(self, ports: tuple[int, int] = (0, 0)) -> None:
         self._context = zmq.asyncio.Context()
-        self._publisher = self._context.socket(zmq.PUB)
+        # It sends as PUB does, and tells of subscriptions.
+        self._publisher = self._context.socket(zmq.XPUB)
+        self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._subscriptions = 0
         self._collector = self._context.socket(zmq.PULL)
         self._collector.set_hwm(0)
         for made in (self._publisher, self._collector):
@@ -58,11 +61,13 @@ class StockHeadquarters:
         await self._publisher.send(frame)
 
     async def wait_turrets(self, number: int) -> None:
-        """Ask for statuses until so many turrets are there."""
+        """Ask for statuses until so many turrets are there, and hear orders: one before a subscription is lost."""
 
         async def there() -> bool:
+            while await self._publisher.poll(0):
+                self._subscriptions += (await self._publisher.recv()).startswith(b"\1")
             await self.publish("status_request", None)
-            return len({status["uuid"] for status in self.statuses}) >= number
+            return self._subscriptions >= number and len({status["uuid"] for status in self.statuses}) >= number
 
         await until(there)
 
