@@ -23,7 +23,7 @@ FIRST_SPAN = timedelta(days=1)
 MAX_OUTCOMES = 1_000  # read by one look
 _OVERLAP = timedelta(minutes=5)
 """The part of the span before that is read again, for what was stored late."""
-_MAX_KNOWN_OUTCOMES = 10_000
+_MAX_KNOWN_OUTCOMES = 10_000  # ids that are remembered, so that none is seen twice
 _COMMAND_CHARACTERS = 200
 
 

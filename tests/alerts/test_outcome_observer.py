@@ -57,7 +57,7 @@ async def test_the_first_look_sees_only_the_newest_of_each_name() -> None:
 
 
 async def test_a_look_that_failed_is_repeated() -> None:
-    """What the rules have not seen is seen at the next look."""
+    """An end that the rules have not seen is seen at the next look."""
     ends = Ends()
     observer = OutcomeObserver(ends.read)
     assert await _seen(observer, 0) == []
