@@ -115,8 +115,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     kernel_parts = (settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers, readiness)
     features = _build_features(Dependencies(*kernel_parts))
 
-    metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit))
-    metrics_registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
+    writers = (feature.writer for feature in features if feature.writer is not None)
+    metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit), writer_metrics(*writers))
     metrics_registry.add(task_metrics(tasks, lag := LoopLag()))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
@@ -150,11 +150,9 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
         try:
             await database.open()
             await _migrate(database, readiness)
-        except BaseException:
+            yield
+        finally:
             await database.close()
-            raise
-        yield
-        await database.close()
 
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database))
@@ -166,16 +164,15 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
 def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     """Return the tokens, all features in the order in which they are started, and the console."""
     built_hosts = hosts.build(dependencies)
-    built_metrics = metrics.build(
-        dependencies, host_load=built_hosts.service, host_finder=built_hosts.service.addresses
-    )
+    hosts_service = built_hosts.service
+    built_metrics = metrics.build(dependencies, host_load=hosts_service, host_finder=hosts_service.addresses)
     built_processes = processes.build(dependencies)
     built_commands = commands.build(dependencies)
-    built_turrets = turrets.build(dependencies, host_load=built_hosts.service)
+    built_turrets = turrets.build(dependencies, host_load=hosts_service)
     built_marks = marks.build(dependencies)
     services = Services(
         metrics=built_metrics.service,
-        hosts=built_hosts.service,
+        hosts=hosts_service,
         processes=built_processes.service,
         commands=built_commands.service,
         turrets=built_turrets.service,

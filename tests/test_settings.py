@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from smartmob.errors import SettingsError
 from smartmob.options import Option
-from smartmob.settings import OPTIONS, Settings, default_data_dir, environment, inherited, load, secret
+from smartmob.settings import OPTIONS, Settings, default_data_dir, load, secret
 
 BY_NAME = {option.name: option for option in OPTIONS}
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -468,22 +468,3 @@ def test_the_default_data_directory_depends_on_the_user(
 
     assert default_data_dir().is_relative_to(tmp_path) is below_home
     assert default_data_dir().name == "smartmob"
-
-
-def test_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changing the result does not change the environment of the process."""
-    monkeypatch.setenv("SMARTMOB_UTC", "true")
-
-    found = environment()
-    found["SMARTMOB_UTC"] = "false"
-
-    assert environment()["SMARTMOB_UTC"] == "true"
-
-
-def test_programs_inherit_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs inherit neither the settings of the service nor the variables of systemd."""
-    for name in ("SMARTMOB_TOKEN", "DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "OTHER"):
-        monkeypatch.setenv(name, "x")
-
-    assert {"SMARTMOB_TOKEN", "DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}.isdisjoint(inherited())
-    assert inherited()["OTHER"] == "x"

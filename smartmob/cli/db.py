@@ -15,9 +15,10 @@ import msgspec
 from smartmob.cli import printing
 from smartmob.cli.serve import flag
 from smartmob.cli.server_options import as_json
+from smartmob.environment import environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
-from smartmob.settings import OPTIONS, Settings, environment, load
+from smartmob.settings import OPTIONS, Settings, load
 
 _NAMES = ("data_dir", "database_url", "database_url_file", "database_wait")
 _OPTIONS = tuple(option for option in OPTIONS if option.name in _NAMES)

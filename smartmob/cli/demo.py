@@ -17,8 +17,8 @@ from smartmob.cli import printing
 from smartmob.cli import tests as tests_command
 from smartmob.cli.serve import check_installed
 from smartmob.cli.temporary_service import trial
+from smartmob.environment import environment
 from smartmob.errors import RemoteError
-from smartmob.settings import environment
 
 REQUIREMENTS = ("pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from smartmob.cli.systemd_units import SystemdUnit
+from smartmob.environment import environment
 from smartmob.errors import StartupError
-from smartmob.settings import environment
 
 _SYSTEM_FOLDER = Path("/etc/systemd/system")
 _ROLES = {

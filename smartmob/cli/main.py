@@ -101,7 +101,7 @@ def agent() -> None:
 
 def _hide_secrets() -> None:
     """Remove the secrets of a long-running command from the environment, which other programs can read."""
-    from smartmob.settings import hide_secrets
+    from smartmob.environment import hide_secrets
 
     hide_secrets()
 

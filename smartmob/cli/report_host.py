@@ -13,9 +13,10 @@ from urllib.parse import quote
 import click
 import platformdirs
 
+from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
 from smartmob.options import PREFIX
-from smartmob.settings import environment, secret
+from smartmob.settings import secret
 
 _BACKLOG_MB = 64
 

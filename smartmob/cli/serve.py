@@ -15,9 +15,10 @@ from typing import Any
 import click
 
 from smartmob import __version__
+from smartmob.environment import environment
 from smartmob.errors import StartupError
 from smartmob.options import Option
-from smartmob.settings import OPTIONS, environment, load
+from smartmob.settings import OPTIONS, load
 
 
 def flag(option: Option) -> Callable[[Any], Any]:

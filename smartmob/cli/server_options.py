@@ -16,10 +16,11 @@ import click
 from smartmob.client import failures
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
+from smartmob.environment import environment
 from smartmob.errors import RemoteError, SmartmobError
 from smartmob.options import PREFIX
 from smartmob.processes.protocol import shown_address
-from smartmob.settings import environment, secret
+from smartmob.settings import secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 

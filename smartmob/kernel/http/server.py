@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.http import tls
 from smartmob.kernel.http.connection import Connection
@@ -26,7 +27,7 @@ from smartmob.kernel.http.gate import RequestGate, malformed_reason
 from smartmob.kernel.http.response_headers import SERVER
 from smartmob.kernel.observability.notify import Notifier
 from smartmob.kernel.subprocesses import pid1
-from smartmob.settings import Settings, environment
+from smartmob.settings import Settings
 
 log = structlog.get_logger()
 

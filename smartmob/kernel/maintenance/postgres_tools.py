@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from smartmob import settings
+from smartmob.environment import environment
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import binaries
 from smartmob.kernel.embedded.account import Account
@@ -124,7 +124,7 @@ def _escaped(value: str) -> str:
 
 def _environment() -> dict[str, str]:
     """Return the environment of the programs, without secrets of the service."""
-    given = settings.environment()
+    given = environment()
     kept = {name: value for name, value in given.items() if name in _INHERITED or name.startswith("PG")}
     return kept | {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "smartmob"}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from smartmob.environment import environment
 from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import SpawnFailed
@@ -24,7 +25,7 @@ from smartmob.processes.preparation.download import DownloadError, DownloadLimit
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments
 from smartmob.processes.preparation.releases import Releases, Source
 from smartmob.processes.spawned_program import OnOutput, spawn
-from smartmob.settings import ProcessesSettings, environment
+from smartmob.settings import ProcessesSettings
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"

@@ -1,0 +1,56 @@
+"""The environment of this process: what the service reads, what its programs get, and the removal of secrets from it.
+
+No other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from smartmob.options import PREFIX
+from smartmob.settings import OPTIONS
+
+SECRETS = (PREFIX + "TOKEN", "DATABASE_URL", *(option.variable for option in OPTIONS if option.secret))
+"""The environment variables that may contain secrets."""
+
+
+_SECRETS_VARIABLE = PREFIX + "SECRETS_FD"
+_secrets: dict[str, str] = {}
+
+
+def hide_secrets() -> None:
+    """Remove the secrets from the environment that /proc shows to all programs of the same user.
+
+    /proc shows the environment with which a program was started, so this process executes itself again without the
+    secrets. It passes them on in an anonymous file in memory, which is closed after reading.
+    """
+    if (descriptor := os.environ.pop(_SECRETS_VARIABLE, "")).isdecimal():
+        with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
+            _secrets.update(json.load(file))
+    given = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
+    if not given or not hasattr(os, "memfd_create"):
+        return
+    memory = os.memfd_create("secrets", flags=0)
+    os.write(memory, json.dumps({**_secrets, **given}).encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    kept = {name: value for name, value in os.environ.items() if name not in given}
+    # S606 is about starting a process without a shell: here the same program goes on, with another environment.
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_SECRETS_VARIABLE: str(memory)})  # noqa: S606
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of this process, including the secrets that `hide_secrets` removed."""
+    return {**os.environ, **_secrets}
+
+
+_OWN = frozenset(("DATABASE_URL", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"))
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment for programs that the service starts.
+
+    It has no settings, which may be secrets, and no variables that systemd sets for the service alone.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in _OWN}
