@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import click
 from rich.progress import Progress, TaskID
 
-from smartmob.cli import printing, report_sources
-from smartmob.cli.report_sources import Found, NotAReport, OpenReport, Problem
+from smartmob.cli import import_files, printing, report_sources
+from smartmob.cli.import_files import Rows, Survey
+from smartmob.cli.report_sources import Found, NotAReport, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.errors import InvalidInput, RemoteError
-from smartmob.metrics.report_files import formats, metric_lines
+from smartmob.metrics.model import RUN_TAG
+from smartmob.metrics.report_files import formats, metric_lines, run_groups
 from smartmob.metrics.report_files.import_summary import ImportSummary, Tally
-from smartmob.metrics.report_files.pymon import PymonFile
-from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
+from smartmob.metrics.report_files.run_groups import ReadReport
+from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
 
 API = "/api/v1"
 _ATTEMPTS = 5  # to append to a session that others append to
@@ -30,28 +30,7 @@ _REFUSED_STATUSES = {400, _CONFLICT_STATUS, 413, 422}
 """Answers that are about the content of a file: they are told, and the next file is read."""
 
 _CHUNK_LINES = 500
-_READ_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError)
-"""Errors of a reader on a file with unexpected content."""
-
 _FAILED = 1  # exit code
-
-
-class Rows(Protocol):
-    """The content of a file as rows for the REST API."""
-
-    summary: ImportSummary
-
-    def contexts(self) -> Iterator[dict[str, Any]]:
-        """Yield contexts."""
-
-    def sessions(self) -> Iterator[dict[str, Any]]:
-        """Yield sessions."""
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of metrics by session hash."""
-
-    def metrics(self, session_h: str, offset: int) -> Iterator[bytes]:
-        """Yield the metrics of a session as lines of JSON, beginning with number `offset`."""
 
 
 @dataclass
@@ -65,10 +44,11 @@ class FileResult:
     stored: int | None = None
     known: int | None = None
     error: str | None = None
+    run: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        found: dict[str, Any] = {"file": self.name, "error": self.error, "sessions": self.sessions}
+        found: dict[str, Any] = {"file": self.name, "error": self.error, "sessions": self.sessions, "run": self.run}
         if self.summary is not None:
             found |= {
                 "format": self.summary.format_name,
@@ -119,18 +99,21 @@ async def command(
 ) -> int:
     """Load reports of tests and benchmarks, and pytest-monitor databases (.pymon).
 
-    Reads JUnit XML, pytest-benchmark, asv, Google Benchmark, hyperfine, `go test -bench` and Criterion; of a folder all
-    reports below it. Metrics that are stored already are not loaded again, so an import that was cut off can be
-    repeated.
+    Reads JUnit XML, TRX, NUnit, xUnit.net, pytest-benchmark, asv, Google Benchmark, hyperfine, `go test -bench` and
+    Criterion; of a folder all reports below it. Reports of one commit that follow each other are one run. Metrics that
+    are stored already are not loaded again, so an import that was cut off can be repeated.
     """
     options = ImportOptions(tags=dict(pair(tag) for tag in tags), **given)
     results, passed_over = [], Tally()
-    for found in report_sources.expand(files):
-        result = FileResult(found.name)
+    everything = list(report_sources.expand(files))
+    survey = import_files.survey(everything, forced, options)
+    runs = await _runs(None if dry_run else rest, survey)
+    for found in everything:
+        result = FileResult(found.name, run=runs.get(found.name))
         try:
             if isinstance(found, Problem):
                 raise InvalidInput(found.reason)
-            await _import(rest, found, forced, options, result, dry_run=dry_run)
+            await _import(None if dry_run else rest, found, forced, options, survey, result)
         except NotAReport as reason:
             passed_over.add("passed over", f"{found.name}: {reason}")
             continue
@@ -160,14 +143,24 @@ def pair(text: str) -> tuple[str, str]:
 
 
 async def _import(
-    rest: RestClient, found: Found, forced: str | None, options: ImportOptions, result: FileResult, *, dry_run: bool
+    rest: RestClient | None,
+    found: Found,
+    forced: str | None,
+    options: ImportOptions,
+    survey: Survey,
+    result: FileResult,
 ) -> None:
-    """Read a file and send what is not stored yet. Raises InvalidInput."""
-    with report_sources.opened(found, forced) as file, _rows(file, options) as rows:
+    """Read a file of a run and send what is not stored yet; without a client only read it. Raises InvalidInput."""
+    with (
+        report_sources.opened(found, forced) as file,
+        import_files.rows_of(file, options, survey.rows_of(found, file)) as rows,
+    ):
         result.name, result.summary = file.name, rows.summary
+        if result.run is not None and isinstance(rows, ReportRows):
+            rows.join_run(result.run)
         counts = rows.counts()
         result.sessions, result.metrics = list(counts), sum(counts.values())
-        if dry_run:
+        if rest is None:
             return
         with printing.progress() as bar:
             try:
@@ -179,33 +172,27 @@ async def _import(
         result.known = result.metrics - result.stored
 
 
-@contextmanager
-def _rows(file: OpenReport, options: ImportOptions) -> Iterator[Rows]:
-    """Yield the rows of a file. Raises InvalidInput."""
-    try:
-        if file.format_ is None:
-            database = PymonFile(file.path)
-            if options.given():
-                said = f"{', '.join(options.given())}: a database names its sessions itself; use `smartmob tests retag`"
-                database.summary.remarks.add("unused option", said)
-        else:
-            source = ReportSource(_short_name(file.name), file.digest, file.modified)
-            report = ReportRows(file.format_.open(file.path), source, options)
-    except (InvalidInput, OSError):
-        raise
-    except sqlite3.Error as error:
-        raise InvalidInput(f"cannot be read: {error}") from None
-    except _READ_ERRORS as error:
-        raise InvalidInput(f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:300]})") from error
-    if file.format_ is not None:
-        yield report
-        return
-    with closing(database):
-        yield database
+async def _runs(rest: RestClient | None, survey: Survey) -> dict[str, str]:
+    """Return the runs of the files that form one with others, by the names of the files.
+
+    A run that was imported before keeps its name. Without a client nothing is asked.
+    """
+    found: dict[str, str] = {}
+    for group in survey.groups:
+        name = None if rest is None else await _stored_run(rest, group.values())
+        found |= dict.fromkeys(group, name or run_groups.name(group.values()))
+    return found
 
 
-def _short_name(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2] or name
+async def _stored_run(rest: RestClient, group: Iterable[ReadReport]) -> str | None:
+    """Return the run of the first report that is stored with one."""
+    for report in group:
+        page = await rest.get(f"{API}/sessions/{report.session_h}")
+        for session in page["sessions"] if page else ():
+            for tag in session["tags"]:
+                if tag["name"] == RUN_TAG:
+                    return str(tag["value"])
+    return None
 
 
 async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> int:
@@ -313,6 +300,10 @@ def _say_totals(results: list[FileResult], passed_over: Tally) -> None:
     if len(results) > 1:
         found = _totals(results)
         stored = "" if found["stored"] is None else f", {found['stored']} stored, {found['known']} known already"
+        runs = sorted({result.run for result in results if result.run is not None})
+        stored += (
+            f", in the run {runs[0]}" if len(runs) == 1 else f", in {len(runs)} runs of several files" if runs else ""
+        )
         said = f"{found['files']} files: {found['cases']} cases, {found['metrics']} measures{stored}"
         printing.say(said + (f", {found['errors']} files not read" if found["errors"] else ""))
 

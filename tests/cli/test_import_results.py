@@ -202,6 +202,23 @@ class TestReports:
         assert "4 files: 8 cases, 4 measures, 4 stored, 0 known already, 2 files not read" in errors
         assert len(await _runs(client)) == 2
 
+    async def test_the_files_of_a_build_are_one_run(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """Also if they are imported again, and later with one that began before them all."""
+        folder = tmp_path / "reports"
+        folder.mkdir()
+        for name in "bc":
+            text = REPORT.replace("sums", name).replace("10:00", f"10:0{ord(name) - ord('a')}")
+            (folder / f"{name}.xml").write_text(text)
+        code, _, errors = await tests("import", folder)
+        (run,) = await _runs(client)
+        assert (code, len(run["sessions"])) == (0, 2)
+        assert f"4 stored, 0 known already, in the run {run['id']}" in errors
+
+        (folder / "a.xml").write_text(REPORT)
+        assert "2 stored, 4 known already" in (await tests("import", folder))[2]
+        (again,) = await _runs(client)
+        assert (again["id"], len(again["sessions"])) == (run["id"], 3)
+
     async def test_a_file_that_the_service_refuses_is_one_line(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """The files after it are read, and the exit code is that of a bad file, not that of the network."""
         write_pymon(tmp_path / "a.pymon", [session("", description="{}")], [])

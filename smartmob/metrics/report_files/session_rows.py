@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 
 from smartmob.errors import InvalidInput
+from smartmob.metrics.model import RUN_TAG
 from smartmob.metrics.report_files import metric_lines
 from smartmob.metrics.report_files.import_summary import FAILED, REFUSED, SKIPPED, ImportSummary
 from smartmob.metrics.report_files.metric_lines import moment_of
 from smartmob.metrics.report_files.report import Case, Machine, Outcome, Report
+from smartmob.metrics.report_files.run_groups import ReadReport
 
 _VERSION = 2
 """The version of this conversion. Another one reads other cases from a file, so its sessions are others."""
@@ -70,6 +72,10 @@ class ReportRows:
         self._contexts: dict[Machine, dict[str, Any]] = {}
         self._refused: set[int] = set()
         self._total = 0
+        self._tests: set[int] = set()
+        self._took = 0.0
+        self._last_end: datetime | None = None
+        self._run: str | None = None
         self._session_h = _digest(
             _VERSION,
             report.format_name,
@@ -83,21 +89,33 @@ class ReportRows:
         self._origin, self._shift, self._is_shifted = source.modified, timedelta(0), False
         self._scan()
 
+    def read_report(self, folder: str) -> ReadReport:
+        """Return what decides to which run the report, a file in `folder`, belongs."""
+        _, start = self._first_start()
+        ends = [
+            _later(start, self._took),
+            *(() if self._last_end is None else (_later(self._last_end, 0, self._shift),)),
+        ]
+        return ReadReport(self._session_h, folder, self._scm_ref(), start, max(start, *ends), frozenset(self._tests))
+
+    def join_run(self, name: str) -> None:
+        """Let the session have the tag `run`."""
+        self._run = name
+
     def contexts(self) -> Iterator[dict[str, Any]]:
         """Yield contexts as the REST API takes them."""
         yield from self._contexts.values()
 
     def sessions(self) -> Iterator[dict[str, Any]]:
         """Yield the session."""
-        header = self._report.header
-        clock = _StartSequence(self._origin, self._shift, self._is_shifted)
-        text, moment = clock.next(self._origin, None)
+        text, moment = self._first_start()
+        run = {} if self._run is None else {RUN_TAG: self._run}
         yield {
             "session_h": self._session_h,
             "run_date": text,
             "started_at": moment.isoformat(),
-            "scm_ref": self._options.scm_ref or header.scm_ref or "",
-            "description": self._tags() | dict(self._options.tags) | {"imported_from": self._source.name},
+            "scm_ref": self._scm_ref(),
+            "description": run | self._tags() | dict(self._options.tags) | {"imported_from": self._source.name},
         }
 
     def counts(self) -> dict[str, int]:
@@ -115,6 +133,12 @@ class ReportRows:
             if place >= offset:
                 yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
             place += 1
+
+    def _first_start(self) -> tuple[str, datetime]:
+        return _StartSequence(self._origin, self._shift, self._is_shifted).next(self._origin, None)
+
+    def _scm_ref(self) -> str:
+        return self._options.scm_ref or self._report.header.scm_ref or ""
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -142,6 +166,7 @@ class ReportRows:
                 self._refused.add(index)
             else:
                 self._total += 1
+                self._note(case)
         header = self._report.header
         summary.suites = header.suites
         for remark in header.remarks:
@@ -149,6 +174,15 @@ class ReportRows:
         if not summary.cases:
             summary.remarks.add("no cases", "the file has no test case")
         self._choose_start(own)
+
+    def _note(self, case: Case) -> None:
+        """Note a test that is stored, and its end."""
+        self._tests.add(hash((case.path, case.name, case.variant)))
+        took = min(case.total_time or 0.0, _LONGEST_STEP)
+        self._took += took
+        if case.started_at is not None and (moment := moment_of(case.started_at)) is not None:
+            end = _later(moment, took)
+            self._last_end = end if self._last_end is None else max(self._last_end, end)
 
     def _choose_start(self, own: datetime | None) -> None:
         """Set the begin of the session: as given, or of the report, or of its first case, or the file's last change."""
@@ -260,6 +294,14 @@ class _StartSequence:
             return (moment.astimezone().replace(tzinfo=None) if self._is_naive else moment).isoformat()
         except (OverflowError, ValueError, OSError):
             return moment.isoformat()
+
+
+def _later(moment: datetime, seconds: float, by: timedelta = timedelta(0)) -> datetime:
+    """Return a moment that many seconds and `by` later; one beyond the calendar stays as it is."""
+    try:
+        return moment + timedelta(seconds=seconds) + by
+    except OverflowError:
+        return moment
 
 
 def _context_of(machine: Machine) -> dict[str, Any]:

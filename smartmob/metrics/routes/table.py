@@ -87,6 +87,13 @@ def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
     return [replace(route, roles=(READ, INGEST, CONTROL)) for route in routes]
 
 
+def _asked_by_imports(routes: Iterable[Route]) -> list[Route]:
+    """Return routes, those of counts with the roles of a test suite too: an import asks where it has to continue."""
+    return [
+        replace(route, roles=(READ, INGEST, CONTROL)) if route.path.endswith("/count") else route for route in routes
+    ]
+
+
 def _queries(h: QueryHandlers) -> list[Route]:
     return [*_contexts_and_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
 
@@ -104,7 +111,9 @@ def _contexts_and_sessions(h: QueryHandlers) -> list[Route]:
             _lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags)
         ),
         _one("/sessions/count", h.count_sessions, "count_sessions", "How many sessions.", protocol.Count),
-        *_metrics(h, "/sessions/{session_h}/metrics", "session", "Metrics of a session.", session_h="session_h"),
+        *_asked_by_imports(
+            _metrics(h, "/sessions/{session_h}/metrics", "session", "Metrics of a session.", session_h="session_h")
+        ),
         *_metrics(h, "/filters/scm/{ref}/metrics", "scm", "Metrics by prefix of the commit.", scm_prefix="ref"),
         *_lists("/filters/scm/{ref}/sessions", h.scm_sessions, "scm_sessions", "Sessions by commit.", sessions),
     ]

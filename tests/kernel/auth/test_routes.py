@@ -78,7 +78,7 @@ async def test_a_read_token_reads_and_changes_nothing(guarded: Any) -> None:
 
 
 async def test_an_ingest_token_sends_measures_and_reads_nothing(guarded: Any) -> None:
-    """A token with the role `ingest` is enough for the plugin, as Bearer and as Basic, and reads nothing."""
+    """A token with the role `ingest` is enough for the plugin and imports, as Bearer and Basic, and reads nothing."""
     ingest = await make(guarded, "ci", "ingest")
     basic = base64.b64encode(f"anybody:{ingest['Authorization'].removeprefix('Bearer ')}".encode()).decode()
     for shown in (ingest, {"Authorization": f"Basic {basic}"}):
@@ -86,9 +86,18 @@ async def test_an_ingest_token_sends_measures_and_reads_nothing(guarded: Any) ->
         assert await status(guarded, "POST", "/contexts/", shown, json=context()) == 201
         assert await status(guarded, "GET", f"/sessions/{'5' * 32}", shown) in (200, 204)
         assert await status(guarded, "POST", "/sessions/", shown, json=session()) == 201
+        assert await status(guarded, "GET", f"/sessions/{'5' * 32}/metrics/count", shown) == 200
         assert await status(guarded, "POST", "/metrics/", shown, json=metric()) == 201
         assert await status(guarded, "POST", "/client", shown, json={"username": "rack7", "password": "x"}) == 200
-    for path in ("/contexts/", "/metrics/", "/hosts/", "/jobs", "/console/", "/openapi.json"):
+    for path in (
+        "/contexts/",
+        "/metrics/",
+        f"/sessions/{'5' * 32}/metrics",
+        "/hosts/",
+        "/jobs",
+        "/console/",
+        "/openapi.json",
+    ):
         assert await status(guarded, "GET", path, ingest) == 403, path
     assert await status(guarded, "DELETE", f"/sessions/{'5' * 32}", ingest) == 403
 
