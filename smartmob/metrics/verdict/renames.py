@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from difflib import SequenceMatcher
@@ -21,6 +22,10 @@ _SAME_NAME_FACTOR = 4.0
 
 _SIMILAR_FACTOR = 2.0
 """Largest factor between the costs of two tests where the name or the place differs. Both factors are choices."""
+
+_MOVED_TESTS = 3
+"""Matched tests from which on a module is known to have moved, if they are also most of its tests: a choice.
+The costs of its other tests need not be similar, since a move must not hide a regression."""
 
 _SIMILAR_NAME = 0.6
 """Least `SequenceMatcher.ratio` of two names of functions in one file; the documentation of difflib calls more than 0.6
@@ -67,6 +72,9 @@ def match_renames(
     # The same name anywhere, if no other test has it.
     taken = {name[1:] for name in kept}
     matcher.match_unique(lambda one: None if one.name[1:] in taken else one.name[1:], _SIMILAR_FACTOR)
+    # The same name in a module to which most tests of its module went.
+    moved = matcher.moved_modules()
+    matcher.match_unique(lambda one: (moved.get(one.name[0], one.name[0]), *one.name[1:]), math.inf)
     # The same function: the ids of its parameters changed.
     matcher.match_by_cost(lambda one: (one.name[0], one.name[1], one.name[3]), _SIMILAR_FACTOR)
     # Both at once: the class was renamed or the file moved, and the ids changed.
@@ -96,6 +104,21 @@ class _Matcher:
                 (old,), (one,) = gone[shared], new[shared]
                 if self._similar(old, one, factor) and (not similar_names or _names_similar(old.name[1], one.name[1])):
                     self._match(old, one)
+
+    def moved_modules(self) -> dict[str, str]:
+        """Return the new name of each module of which most tests, and some, are matched in one other module."""
+        gone, went = (
+            Counter(name[0] for name in self._gone),
+            Counter((old[0], new[0]) for new, old in self.matched.items()),
+        )
+        matched: Counter[str] = Counter()
+        for (old, _), tests in went.items():
+            matched[old] += tests
+        return {
+            old: new
+            for (old, new), tests in went.items()
+            if tests >= _MOVED_TESTS and 2 * tests > matched[old] + gone[old]
+        }
 
     def match_by_cost(self, key: _Key, factor: float) -> None:
         """Match the tests of one key that are each other's only test of a similar cost."""

@@ -199,7 +199,9 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
                 f"{took}, too little to call it a slower or faster machine. That is removed from each test.{unknown}"
             )
             return ShiftFound("unknown", shift.ratio, None, shift.tests, explanation)
-        explanation = f"{took}, which is within the usual variation{varies}."
+        rare = abs(math.log(shift.ratio)) > math.log(shift.usual)
+        reason = "too little to call it a slower or faster machine" if rare else "which is within the usual variation"
+        explanation = f"{took}, {reason}{varies}."
         return ShiftFound("steady", shift.ratio, shift.usual, shift.tests, explanation)
     advice = "look for the reason in the machine, or in what every test uses"
     explanation = f"{took}{varies}. That is removed from each test: {advice}.{unknown}"

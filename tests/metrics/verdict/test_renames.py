@@ -90,6 +90,16 @@ def test_a_moved_folder_is_matched_file_by_file() -> None:
     assert found == {f"tests.unit.test_{n}::test_init": f"tests.test_{n}::test_init" for n in range(20)}
 
 
+def test_a_move_of_a_module_hides_no_slow_test() -> None:
+    """Where most tests of a module were moved, one of them is the same test at any cost; with fewer it is not."""
+    names = [f"test_{n}" for n in range(5)]
+    gone = _side(*(("t.test_old", name, 0.1) for name in names))
+    new = _side(*(("t.test_new", name, 9.0 if name == "test_4" else 0.1) for name in names))
+    assert _matched(gone, new) == {f"t.test_new::{name}": f"t.test_old::{name}" for name in names}
+    few = {name: traits for name, traits in gone.items() if name[1] in ("test_0", "test_1", "test_4")}
+    assert set(_matched(few, new)) == {"t.test_new::test_0", "t.test_new::test_1"}
+
+
 @pytest.mark.parametrize("one_function", [False, True])
 def test_ten_thousand_tests_are_matched_in_passes(one_function: bool) -> None:
     """A renamed package with 10,000 tests, and 10,000 parameters of one function, need no comparison of all pairs."""

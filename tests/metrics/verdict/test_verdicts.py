@@ -104,6 +104,8 @@ def test_verdicts_are_sorted_by_severity() -> None:
     ("shift", "resource", "verdict", "text"),
     [
         (Shift(1.01, 1.02, 20), "total_time", "steady", "within the usual variation; it varies by 2.0%"),
+        (Shift(1.029, 1.002, 20), "total_time", "steady", "1.03 times as much as usual, too little to call it a"),
+        (Shift(0.98, 1.03, 20), "total_time", "steady", "within the usual variation; it varies by 3.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
         (Shift(0.8, None, 20), "total_time", "faster", "is known from 5 earlier sessions on"),
