@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -29,6 +30,8 @@ MAX_ANSWER_BYTES = 2_048
 """Bytes of an answer that are read, for its error text; the connection is closed after them."""
 LONGEST_RETRY_AFTER_SECONDS = 3_600.0
 _ERROR_CHARACTERS = 200  # of the answer in an error text
+_SHORTEST_SECRET_CHARACTERS = 8
+"""Parts of an address that are shorter are not replaced in texts: they are mostly words such as `hooks` or numbers."""
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -68,6 +71,21 @@ def shown_address(address: str) -> str:
     port = "" if url.is_default_port() or url.port is None else f":{url.port}"
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
     return f"{url.scheme}://{host}{port}/{'…' if secret else ''}"
+
+
+def without_secrets(text: str, address: str) -> str:
+    """Return a text with `…` in place of the secret parts of an address: path, query, user and password.
+
+    Servers repeat the path of a request in their error pages, and errors of deliveries are shown to the role `read`.
+    """
+    url = URL(address)
+    values = [value for values in (url.query.values(), url.parts) for value in values]
+    whole = [url.path_qs, url.raw_path_qs, url.path, url.raw_path, url.query_string, url.raw_query_string]
+    parts = [*whole, url.user, url.password, *values, *(quote(value, safe="") for value in values)]
+    secrets = {part for part in parts if part is not None and len(part) >= _SHORTEST_SECRET_CHARACTERS}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
 
 
 class WebhookSender:
@@ -111,7 +129,7 @@ class WebhookSender:
                 ) as response,
             ):
                 if not 200 <= response.status < 300:
-                    raise await _refusal(response)
+                    raise await _refusal(response, receiver.address)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # TimeoutError is an OSError.
             raise DeliveryFailed(self._reason(error)) from None
@@ -128,9 +146,10 @@ class WebhookSender:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": f"smartmob/{__version__}"},
+                headers={"User-Agent": f"smartmob/{__version__}", "Accept-Encoding": "identity"},
                 timeout=aiohttp.ClientTimeout(total=None),
                 read_bufsize=MAX_ANSWER_BYTES,
+                auto_decompress=False,
             )
         return self._session
 
@@ -154,18 +173,25 @@ class WebhookSender:
                 return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"
             case aiohttp.ServerDisconnectedError():
                 return "the receiver closed the connection without an answer"
-        return one_line(str(error) or type(error).__name__)
+            case aiohttp.ClientPayloadError():
+                return "the connection ended before the answer was complete"
+            case aiohttp.ClientResponseError():
+                return "the answer is not valid HTTP"
+            case OSError():
+                return one_line(error.strerror or type(error).__name__)
+        return type(error).__name__  # texts of other errors may contain the address, which is secret
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> DeliveryFailed:
-    """Return the error for an answer that is not 2xx."""
+async def _refusal(response: aiohttp.ClientResponse, address: str) -> DeliveryFailed:
+    """Return the error for an answer of `address` that is not 2xx."""
     status = response.status
     if 300 <= status < 400:
         location = response.headers.get("Location", "")
         text = f"the receiver answered {status}, a redirect to {shown_target(location)}: give that address instead"
         return DeliveryFailed(text, permanent=True)
     start = (await response.content.read(MAX_ANSWER_BYTES)).decode(errors="replace")
-    text = one_line(f"the receiver answered {status} {start.strip()}".strip(), _ERROR_CHARACTERS)
+    told = without_secrets(start.strip(), address)
+    text = one_line(f"the receiver answered {status} {told}".strip(), _ERROR_CHARACTERS)
     permanent = 400 <= status < 500 and status not in _TRY_AGAIN
     return DeliveryFailed(text, permanent=permanent, after=retry_after(response.headers.get("Retry-After", "")))
 

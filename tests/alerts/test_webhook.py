@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,44 @@ async def test_a_huge_answer_is_not_read(sender: WebhookSender) -> None:
         assert len(error.reason) <= 200
         await sender.send(receiver(address=str(server.make_url("/?status=200"))), message(), "lab", None)
     assert written < 64 * 2**20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"noise\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n/hook/secret path?key=secret%2Fvalue is not here",
+        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n<p>/hook/secret%20path, key secret/value</p>",
+        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\nno hook named secret path for secret-user",
+        b"HTTP/1.1 302 Found\r\nLocation: /hook/secret%20path\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Error\r\nContent-Length: 99\r\n\r\n/hook/secret%20path",
+        b"HTTP/1.1 500 Error\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nnoise",
+    ],
+    ids=["no HTTP", "no length", "long header", "decoded", "raw", "parts", "redirect", "cut off", "gzip"],
+)
+async def test_no_error_shows_the_secret_parts_of_an_address(sender: WebhookSender, answer: bytes) -> None:
+    """The reason of a failed delivery, which the role `read` and the log get, has no path, query or password."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = f"http://secret-user:secret-word@127.0.0.1:{port}/hook/secret%20path?key=secret%2Fvalue"
+        error = await _failure(sender, address)
+    assert "secret" not in error.reason
+
+
+async def test_a_packed_answer_is_not_unpacked(sender: WebhookSender, webhook: Webhook) -> None:
+    """A small answer that would unpack to much is read as the bytes that it consists of."""
+    packed = gzip.compress(b"unpacked " * 2**20)
+    webhook.answer = lambda: web.Response(status=500, body=packed, headers={"Content-Encoding": "gzip"})
+    assert "unpacked" not in (await _failure(sender, webhook.url)).reason
 
 
 async def test_a_slow_receiver_ends_the_attempt(webhook: Webhook) -> None:

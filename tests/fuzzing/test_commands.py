@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from tests.fuzzing.mutations import any_of, damaged, is_text, messages
+from tests.fuzzing.machine import WebSocketMachine
+from tests.fuzzing.mutations import is_text, messages
 from tests.fuzzing.service import TIMEOUT, Service, settings
-from tests.fuzzing.service import Sequence as Cost
-from tests.fuzzing.websocket import BINARY, CONTINUED, PING, PONG, TEXT, Closed, WebSocket, frame
+from tests.fuzzing.websocket import BINARY, PING, PONG, TEXT, WebSocket, frame
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -68,27 +68,6 @@ _STARTING = [
 ]
 
 
-BROKEN = st.one_of(
-    st.binary(min_size=1, max_size=40),
-    damaged(frame(TEXT, json.dumps({"type": "ping"}).encode())),
-    any_of(
-        (
-            frame(TEXT, b"{}", masked=False),
-            b"\x81\xff" + b"\xff" * 12,
-            frame(PING, bytes(126)),
-            frame(CONTINUED, b"x"),
-            frame(TEXT, b"\xff"),
-            frame(8, b"\x00"),
-            frame(TEXT, b"{}", reserved=4),
-            frame(TEXT, b"x" * (4 * 2**20 + 2000)),
-            frame(TEXT, b"[" * (2**20)),
-            frame(TEXT, b'{"type": "hello", "client": "' + b"x" * 2**21 + b'"}'),
-        )
-    ),
-)
-"""Bytes that are no frames, or frames that no client sends."""
-
-
 class Client:
     """A connection: calls of honest and of other clients, whose answers are told apart by their ids."""
 
@@ -134,13 +113,13 @@ class Client:
         return message, output, number
 
 
-class Commands(RuleBasedStateMachine):
+class Commands(WebSocketMachine):
     """Clients that run programs and move files, on connections over which others send whatever comes to their minds."""
 
+    path = "/commands"
+
     def __init__(self, target: Service) -> None:
-        super().__init__()
-        self.target = target
-        self.cost = Cost(target)
+        super().__init__(target)
         self.folder = target.folder / f"work{next(_names)}"
         (self.folder / "sub").mkdir(parents=True)
         (self.folder / "here").write_bytes(b"here")
@@ -300,34 +279,15 @@ class Commands(RuleBasedStateMachine):
         self.answers(client)
         client.result(client.call("kill", number))
 
-    @rule(data=BROKEN)
-    def broken_frames(self, data: bytes) -> None:
-        """A malformed or incomplete frame ends at most its own connection."""
-        line = WebSocket(self.target.port, "/commands")
-        try:
-            line.write(data)
-            line.end_writing()
-        except Closed:
-            pass
-        line.until_closed()
-        line.close()
-
     @rule(count=st.integers(1, 3), part=st.integers(0, 60))
     def leave_in_the_middle(self, count: int, part: int) -> None:
         """A client can disconnect while its calls run, and no other client waits."""
         self.cost.allow(_PROGRAM_SECONDS * count)
-        line = WebSocket(self.target.port, "/commands")
         call = {"type": "call", "id": 1, "name": "exec", "args": [["true"]]}
         data = b"".join(frame(TEXT, json.dumps(call | {"id": number}).encode()) for number in range(count))
-        line.write(data[: len(data) - part])
-        line.close()
+        self.disconnect_within(data, part)
 
-    # -- invariants -----------------------------------------------------------------------------------------------
-
-    @invariant()
-    def costs_little(self) -> None:
-        """No action holds up the loop."""
-        self.cost.check_step()
+    # -- end ----- -----------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
         self.cost.allow(0.1 * len(self.jobs) + 0.5)

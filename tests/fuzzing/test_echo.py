@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from tests.fuzzing.mutations import any_of, damaged, is_text, messages
+from tests.fuzzing.machine import WebSocketMachine
+from tests.fuzzing.mutations import is_text, messages
 from tests.fuzzing.service import TIMEOUT, Service, settings
-from tests.fuzzing.service import Sequence as Cost
-from tests.fuzzing.websocket import BINARY, CONTINUED, PING, PONG, TEXT, Closed, WebSocket, frame
+from tests.fuzzing.websocket import BINARY, CONTINUED, PING, PONG, TEXT, WebSocket, frame
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -51,34 +51,13 @@ def _documents() -> list[dict[str, Any]]:
     ]
 
 
-BROKEN = st.one_of(
-    st.binary(min_size=1, max_size=40),
-    damaged(frame(TEXT, json.dumps({"type": "HELLO"}).encode())),
-    st.builds(lambda opcode, bits: frame(opcode, b"{}", reserved=bits), st.integers(0, 15), st.integers(1, 7)),
-    any_of(
-        (
-            frame(TEXT, b"{}", masked=False),
-            b"\x81\xff" + b"\xff" * 12,
-            frame(PING, bytes(126)),
-            frame(CONTINUED, b"x"),
-            frame(TEXT, b"\xff"),
-            frame(8, b"\x00"),
-            frame(8, b"\x03\xff\xff"),
-            frame(TEXT, b"x" * (_LONGEST_MESSAGE + 1)),
-            frame(TEXT, b"", last=False) + frame(CONTINUED, b"", last=False) * 5000,
-        )
-    ),
-)
-"""Bytes that are no frames, or frames that no client sends."""
-
-
-class Echo(RuleBasedStateMachine):
+class Echo(WebSocketMachine):
     """Machines that report: one is honest, one sends whatever comes to its mind, on connections that both use."""
 
+    path = "/echo"
+
     def __init__(self, target: Service) -> None:
-        super().__init__()
-        self.target = target
-        self.cost = Cost(target)
+        super().__init__(target)
         self.open: list[WebSocket] = []
         self.first = next(_times)
         self.acknowledged: dict[int, int] = {}
@@ -177,36 +156,17 @@ class Echo(RuleBasedStateMachine):
             assert answer["type"] != "DATA_RETURN"
         line.close()
 
-    @rule(data=BROKEN)
-    def broken_frames(self, data: bytes) -> None:
-        """A malformed or incomplete frame ends at most its own connection."""
-        line = WebSocket(self.target.port, "/echo")
-        try:
-            line.write(data)
-            line.end_writing()
-        except Closed:
-            pass
-        line.until_closed()
-        line.close()
-
     @rule(count=st.integers(1, 20), part=st.integers(0, 60))
     def leave_in_the_middle(self, count: int, part: int) -> None:
         """Samples whose client leaves before the answer are stored once or not at all."""
-        line = WebSocket(self.target.port, "/echo")
         data = frame(TEXT, json.dumps({"type": "HELLO"}).encode())
         for _ in range(count):
             moment, _, message = self.new_sample(3)
             self.perhaps[moment] = 3
             data += frame(TEXT, message)
-        line.write(data[: len(data) - part])
-        line.close()
+        self.disconnect_within(data, part)
 
-    # -- invariants -----------------------------------------------------------------------------------------------
-
-    @invariant()
-    def costs_little(self) -> None:
-        """No action holds up the loop."""
-        self.cost.check_step()
+    # -- end ----- -----------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
         self.cost.allow(1)

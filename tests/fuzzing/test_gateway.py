@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from smartmob.commands.conplyent import pickles, protocol
 from smartmob.commands.conplyent.decoder import MODULE
 from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire, command, frame
+from tests.fuzzing.machine import MeasuredMachine
 from tests.fuzzing.mutations import any_of, damaged
 from tests.fuzzing.service import SECONDS, TIMEOUT, Service, settings
-from tests.fuzzing.service import Sequence as Cost
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -139,13 +139,11 @@ class Peer:
         self._socket.close()
 
 
-class Gateway(RuleBasedStateMachine):
+class Gateway(MeasuredMachine):
     """Honest clients keep their connections; what is no message comes over others."""
 
     def __init__(self, target: Service) -> None:
-        super().__init__()
-        self.target = target
-        self.cost = Cost(target)
+        super().__init__(target)
         self.open: list[Peer] = []
         self.jobs: dict[int, bytes] = {}
         self.files: dict[str, bytes] = {}
@@ -209,11 +207,6 @@ class Gateway(RuleBasedStateMachine):
         peer, data = Peer(self.target.conplyent_port), frame(call("exec", ["true"])) * count
         peer.send(data[: len(data) - part])
         peer.close()
-
-    @invariant()
-    def costs_little(self) -> None:
-        """No action holds up the loop."""
-        self.cost.check_step()
 
     def teardown(self) -> None:
         self.cost.allow(0.1 * len(self.jobs) + 0.5)

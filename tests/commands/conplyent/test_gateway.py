@@ -240,6 +240,26 @@ async def test_output_for_a_slow_client_waits_on_disk(gateway: OpenGateway) -> N
         assert peer.transport.get_write_buffer_size() < 30_000_000
 
 
+async def test_messages_for_a_slow_client_are_not_made(commands: RunningFeature) -> None:
+    """A command that says much waits until its client has read, and the client then gets all of it."""
+    made = 0
+
+    async def talks(call: Any) -> None:
+        nonlocal made
+        while made < 64:
+            made += 1
+            await call.emit_and_drain("x" * 2**20)
+
+    commands.service.registry.add(registry.command(talks))
+    async with _bounded(commands) as gateway, gateway.peer() as slow, gateway.peer() as other:
+        slow.call("talks")
+        await until(lambda: made > 0)
+        other.call("os_info")
+        assert await other.answer() == (["linux"], 0)
+        assert made < 64
+        assert await slow.answer() == (["x" * 2**20] * 64, 0)
+
+
 async def test_a_taken_port_stops_the_start(gateway: OpenGateway) -> None:
     """The error names the setting to change."""
     settings = ConplyentSettings(port=gateway.gateway.port)

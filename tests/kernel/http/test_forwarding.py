@@ -72,6 +72,15 @@ def test_several_lines_are_one_list() -> None:
     assert found.address == "198.51.100.7"
 
 
+@pytest.mark.parametrize("header", [X_FORWARDED_FOR, FORWARDED])
+def test_of_a_long_chain_of_proxies_only_the_last_entries_are_read(header: str) -> None:
+    """A client cannot make the service parse thousands of addresses; ordinary chains have a few."""
+    entry = "for={}" if header == FORWARDED else "{}"
+    for length, expected in ((31, "198.51.100.7"), (32, PROXY), (150, PROXY)):
+        value = ", ".join(entry.format(address) for address in ["198.51.100.7", *[PROXY] * length])
+        assert _address(value, header) == expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

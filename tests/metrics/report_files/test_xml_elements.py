@@ -113,3 +113,13 @@ def test_the_number_of_documents_is_bounded(tmp_path: Path, monkeypatch: pytest.
     assert len(_read(tmp_path / "a.xml", "<a/>" * 3)[0].starts) == 3
     with pytest.raises(InvalidInput, match="more than 3 documents"):
         _read(tmp_path / "a.xml", "<a/>" * 4)
+
+
+@pytest.mark.parametrize("pattern", ["<{}/>", "<{}></{}>", '<b {}="1"/>', "<b:{}/>"])
+def test_the_number_of_names_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """Names of elements and attributes are kept in memory until the end of their document."""
+    monkeypatch.setattr(xml_elements, "MAX_NAMES", 100)
+    few, many = ("".join(pattern.replace("{}", f"n{number}") for number in range(count)) for count in (90, 200))
+    assert len(_read(tmp_path / "a.xml", f"<a>{few}</a>")[0].starts) == 91
+    with pytest.raises(InvalidInput, match="more than 100 names"):
+        _read(tmp_path / "a.xml", f"<a>{many}")

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from smartmob.errors import TooLarge
-from smartmob.kernel.runtime.disk import free_bytes
+from smartmob.kernel.runtime.disk import DiskLow, free_bytes
 from smartmob.processes.preparation.download import (
     DownloadError,
     DownloadLimits,
@@ -174,9 +174,11 @@ async def test_a_server_that_never_answers_is_a_failure(
 async def test_the_total_time_of_a_download_is_limited(
     files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """Further bytes do not extend it."""
-    limits = replace(LIMITS, bytes=10**15, total_seconds=0.1)
+    """Neither silence nor further bytes extend it."""
+    limits = replace(LIMITS, bytes=10**15, stall_seconds=2.0, total_seconds=0.1)
 
+    with pytest.raises(DownloadError, match=r"not complete after 0\.1 s"):
+        await download(session, files.stall("/y"), tmp_path / "y", limits)
     with pytest.raises(DownloadError, match=r"not complete after 0\.1 s"):
         await download(session, files.endless("/x"), tmp_path / "x", limits)
 
@@ -358,6 +360,18 @@ async def test_a_stream_is_stored_up_to_the_limit(tmp_path: Path) -> None:
     assert stored == Stored(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
     with pytest.raises(TooLarge, match="more than 299999 bytes"):
         await store(chunks(), tmp_path / "b", DownloadLimits(299_999))
+
+
+async def test_a_stream_without_a_size_leaves_the_least_free_space(tmp_path: Path) -> None:
+    """The free space is checked while a stream is written, and not only before it."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(200):
+            yield bytes(1024**2)
+
+    limits = DownloadLimits(1024**4, least_free=free_bytes(tmp_path) - 8 * 1024**2)
+    with pytest.raises(DiskLow):
+        await store(chunks(), tmp_path / "x", limits)
 
 
 async def test_a_download_leaves_the_least_free_space(
