@@ -10,7 +10,7 @@ from typing import Any
 _STEP = 0.005
 
 
-async def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 800.0) -> Any:
     """Return the first true value of `condition`, which may be a coroutine function; raise TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

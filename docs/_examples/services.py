@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +29,7 @@ from tests.acceptance.commands import kill_postgres, lay_database
 
 T = TypeVar("T")
 
-_SECONDS = 300.0
+_SECONDS = 800.0
 _SERVES = re.compile(r"(?:\w+=\S+ )*(?:smartmob serve|smartmob-agent)\b(?!.*(?:--help|--version))")
 
 
@@ -47,10 +48,14 @@ def until(condition: Callable[[], T | None], what: str) -> T:
     raise TimeoutError(f"{what}: not within {_SECONDS:g} s")
 
 
-def interrupt(process: subprocess.Popen[bytes]) -> int:
-    """Press CTRL-C, and return the exit code; what does not end is killed."""
+def interrupt(process: subprocess.Popen[bytes], pid: int | None = None) -> int:
+    """Press CTRL-C, and return the exit code; what does not end is killed.
+
+    `pid` is the process to interrupt where the program passes the work on to another.
+    """
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.kill(pid or process.pid, signal.SIGINT)
     try:
         return process.wait(_SECONDS)
     except subprocess.TimeoutExpired:
@@ -67,10 +72,14 @@ class Service:
     def __init__(self, shell: Shell, folder: Path, command: str, base_port: int) -> None:
         self._data = folder / "data"
         self._output = folder / "service.out"
+        self._pid_file = folder / "service.pid"
+        self._pid_file.unlink(missing_ok=True)
         variables = {
             "SMARTMOB_PORT": "0",
             "SMARTMOB_DATA_DIR": str(self._data),
             "SMARTMOB_PROCESSES_BASE_PORT": str(base_port),
+            # It is forked from a service that has its imports (tests/acceptance/forked.py).
+            "FORKED_PID": str(self._pid_file),
         }
         # A page that is about load tests runs no programs, so that its headquarters can have their ports.
         names = ("PUBLISH", "RC", "EXTERNAL")
@@ -93,15 +102,22 @@ class Service:
     def stop(self) -> int:
         """Press CTRL-C, and return the exit code."""
         try:
-            return interrupt(self._process)
+            return interrupt(self._process, self._pid())
         finally:
             kill_postgres(self._data)
+
+    def _pid(self) -> int | None:
+        """Return the process of the service, or None when it has not started."""
+        written = self._pid_file.read_text() if self._pid_file.exists() else ""
+        return int(written) if written else None
 
     def _listening(self) -> int | None:
         if self._process.poll() is not None:
             raise ChildProcessError(f"the service ended with {self._process.returncode}:\n{self.output}")
+        if self._pid() is None:
+            return None
         try:
-            connections = psutil.Process(self._process.pid).net_connections("tcp")
+            connections = psutil.Process(self._pid()).net_connections("tcp")
         except psutil.Error:
             return None
         ports = [found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN]

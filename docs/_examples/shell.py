@@ -15,7 +15,8 @@ from smartmob.environment import environment
 from tests.acceptance import forked, installed
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
-_SECONDS = 300.0
+_SECONDS = 800.0
+"""Less than a test may take, so that what has hung is shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import psutil
 
 from tests.acceptance import forked, installed
 
-SECONDS = 300.0
+SECONDS = 800.0
 """The seconds after which a test gives up; a bound for hangs, also on a busy machine."""
 
 _SCHEMES = {"tcp": "http", "tls": "https"}
@@ -49,8 +49,9 @@ def environment(**further: str) -> dict[str, str]:
 class RunningCommand:
     """A `smartmob serve` process; `events` is its log so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pid_file: Path | None = None) -> None:
         self.process = process
+        self._pid_file = pid_file
         self.events: list[dict[str, Any]] = []
         self.errors = b""
         self._news = asyncio.Condition()
@@ -61,6 +62,16 @@ class RunningCommand:
         """Return the address in the `bind` event of the service."""
         bind = next(event for event in self.events if event["event"] == "bind" and event["transport"] in _SCHEMES)
         return f"{_SCHEMES[bind['transport']]}://{bind['host']}:{bind['port']}"
+
+    @property
+    def pid(self) -> int:
+        """Return the process of the service, which is not that of the program where it is forked."""
+        return self.process.pid if self._pid_file is None else int(self._pid_file.read_text())
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the service itself."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     async def event(self, name: str, after: int = 0, **fields: Any) -> dict[str, Any]:
         """Wait for the first event of this name with these fields, from the `after`-th event on, and return it."""
@@ -86,7 +97,7 @@ class RunningCommand:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
-        self.process.send_signal(number)
+        self.send_signal(number)
         return await self.wait()
 
     async def _read_events(self) -> None:
@@ -104,9 +115,17 @@ class RunningCommand:
             self.errors += line
 
 
-async def launch(*arguments: str | Path, program: str = "smartmob", **env: str) -> RunningCommand:
-    """Start a command that serves, without waiting."""
-    words = [PROGRAMS / program, *(["serve"] if program == "smartmob" else []), "--log-format", "json", *arguments]
+async def launch(
+    *arguments: str | Path, program: str = "smartmob", pid_file: Path | None = None, **env: str
+) -> RunningCommand:
+    """Start a command that serves, without waiting.
+
+    With a file for the id of its process it is forked from one that has its imports (`forked.py`).
+    """
+    programs = PROGRAMS if pid_file is None else QUICK_PROGRAMS
+    words = [programs / program, *(["serve"] if program == "smartmob" else []), "--log-format", "json", *arguments]
+    if pid_file is not None:
+        env["FORKED_PID"] = str(pid_file)
     process = await asyncio.create_subprocess_exec(
         *words,
         stdout=asyncio.subprocess.PIPE,
@@ -114,7 +133,7 @@ async def launch(*arguments: str | Path, program: str = "smartmob", **env: str) 
         env=environment(**env),
         limit=4 * 1024 * 1024,
     )
-    return RunningCommand(process)
+    return RunningCommand(process, pid_file)
 
 
 @cache
@@ -143,11 +162,20 @@ def lay_database(data_dir: Path) -> None:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, *arguments: str | Path, **options: str) -> AsyncIterator[RunningCommand]:
-    """Run a service with an empty database on a free port until the block ends."""
+async def serving(
+    data_dir: Path, *arguments: str | Path, as_installed: bool = False, **options: str
+) -> AsyncIterator[RunningCommand]:
+    """Run a service with an empty database on a free port until the block ends.
+
+    It is forked, unless the test looks at how it starts, at its limits, its environment or its memory.
+    """
     if "--database-url" not in arguments:
         lay_database(data_dir)
-    command = await launch("--port", "0", "--data-dir", data_dir, *arguments, **options)
+    data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    pid_file = None if as_installed else data_dir.with_name(f"{data_dir.name}.pid")
+    if pid_file is not None:
+        pid_file.unlink(missing_ok=True)
+    command = await launch("--port", "0", "--data-dir", data_dir, *arguments, pid_file=pid_file, **options)
     try:
         await command.event("bind", transport="tls" if "--tls-cert" in arguments else "tcp")
         yield command

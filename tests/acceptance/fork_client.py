@@ -1,4 +1,5 @@
-"""The program `smartmob` of `forked.py`: it passes on what it was given, then signals, and ends as the command ends."""
+"""The programs `smartmob` and `smartmob-agent` of `forked.py`:
+they pass on what they were given, then signals, and end as the command ends."""
 
 # ruff: noqa: E402 - a command that is started as installed needs no more than these
 import os
@@ -8,8 +9,13 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 LONG = {"serve", "demo", "bench", "turret", "try-script", "report-host"}
 """Commands that are started as installed, since tests look at their processes, memory or open files."""
 
-if not LONG.isdisjoint(sys.argv[1:2]):
-    os.execv(f"{FOLDER}/installed", sys.argv)
+SERVED = "FORKED_PID"
+"""The variable with the file that gets the id of the process of a forked service; without it none is forked."""
+
+KIND = "service" if SERVED in os.environ else "commands"
+NAME = os.path.basename(sys.argv[0])
+if KIND == "commands" and (NAME == "smartmob-agent" or not LONG.isdisjoint(sys.argv[1:2])):
+    os.execv(f"{FOLDER}/installed/{NAME}", sys.argv)
 
 import marshal
 import signal
@@ -19,7 +25,7 @@ import socket
 def main() -> int:
     """Run a command and return its exit code, or the negative number of the signal that ended it."""
     line = socket.socket(socket.AF_UNIX)
-    line.connect(f"{os.path.dirname(FOLDER)}/line")
+    line.connect(f"{os.path.dirname(FOLDER)}/{KIND}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: line.send(bytes([number])))

@@ -1,6 +1,6 @@
-"""Imports the commands of `smartmob` once, and runs each in a fork of itself (`forked.py`).
+"""Imports the commands of `smartmob` or its service once, and runs each in a fork of itself (`forked.py`).
 
-Arguments: the folder, and the process of the test run, with which the server ends.
+Arguments: the folder, the process of the test run, with which the server ends, and `commands` or `service`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 
 from smartmob.cli import main
+from smartmob.cli import serve as serve_command
 
 _FURTHER = ("aiohttp", "smartmob.client.command_client", "smartmob.client.http", "rich.table", "rich.live")
+_SERVICE = ("smartmob.app", "smartmob.kernel.observability.log", "smartmob.kernel.subprocesses.pid1", "uvloop")
 _LOOK_SECONDS = 1.0
 """Seconds between looks whether the test run still goes on."""
 
@@ -74,6 +76,11 @@ def attend(line: socket.socket) -> None:
         os.dup2(file, number)
         os.close(file)
     sys.argv = argv
+    # What executes itself again does so as installed.
+    sys.orig_argv = [sys.executable, str(Path(sys.executable).with_name(Path(argv[0]).name)), *argv[1:]]
+    if pid_file := variables.pop("FORKED_PID", None):
+        with open(pid_file, "w") as file:
+            file.write(str(os.getpid()))
     os.environ.clear()
     os.environ.update(variables)
     time.tzset()
@@ -106,10 +113,23 @@ def watch(line: socket.socket, child: int, end: int) -> None:
     os._exit(0)
 
 
+def import_modules(kind: str) -> None:
+    """Import what is imported when a command runs, or when the service starts."""
+    if kind == "service":
+        # Like the command does it: the log has no tracebacks of rich.
+        with serve_command._hidden("rich"):
+            importlib.import_module("structlog")
+        modules = _SERVICE
+    else:
+        modules = (*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER)
+    for module in modules:
+        importlib.import_module(module)
+
+
 if __name__ == "__main__":
-    place, run_pid = Path(sys.argv[1]), int(sys.argv[2])
+    place, run_pid, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     door = socket.socket(socket.AF_UNIX)
-    door.bind(str(place / "line"))
+    door.bind(str(place / kind))
     door.listen(100)
     if os.fork():
         os._exit(0)
@@ -117,10 +137,7 @@ if __name__ == "__main__":
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    for command, _ in main._COMMANDS.values():
-        importlib.import_module(command.partition(":")[0])
-    for further in _FURTHER:
-        importlib.import_module(further)
+    import_modules(kind)
     gc.freeze()
     serve(door, place, run_pid)
-    main.main()
+    main.agent() if Path(sys.argv[0]).name == "smartmob-agent" else main.main()

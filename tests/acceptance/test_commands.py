@@ -25,7 +25,7 @@ async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:
             listener = await lab.exec("setsid sleep 600 & echo $!; sleep 600")
             grandchild = int(await listener.next())
             job = listener.id
-            command.process.send_signal(signal.SIGKILL)
+            command.send_signal(signal.SIGKILL)
             await command.wait()
         await until(lambda: not psutil.pid_exists(grandchild))
     kill_postgres(data)
@@ -46,7 +46,7 @@ async def test_a_job_ends_when_the_service_is_stopped(reachable_path: Path) -> N
         async with Lab(command.url, timeout=300, reconnect_for=0.1) as lab:
             listener = await lab.exec("trap 'echo bye; exit 5' TERM; echo up; read x")
             assert await listener.next() == "up\n"
-            command.process.send_signal(signal.SIGTERM)
+            command.send_signal(signal.SIGTERM)
             assert await listener.next() == "bye\n"
             assert [message async for message in listener] == []
             assert listener.ended is not None
@@ -88,7 +88,7 @@ async def test_a_module_with_own_commands_is_loaded(reachable_path: Path) -> Non
     path = os.pathsep.join([str(reachable_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = ("--commands", "my_commands")
     async with (
-        serving(reachable_path / "data", *options, PYTHONPATH=path) as command,
+        serving(reachable_path / "data", *options, as_installed=True, PYTHONPATH=path) as command,
         Lab(command.url, timeout=300) as lab,
     ):
         assert await lab.double(21) == [42]
@@ -101,8 +101,8 @@ async def test_only_the_end_of_a_large_output_stays_on_the_disk(reachable_path: 
     """The reader gets all of it."""
     data = reachable_path / "data"
     limits = ("--commands-job-output", str(4 * 1024 * 1024), "--commands-total-output", str(8 * 1024 * 1024))
-    async with serving(data, *limits) as command, Lab(command.url, timeout=300) as lab:
-        service = psutil.Process(command.process.pid)
+    async with serving(data, *limits, as_installed=True) as command, Lab(command.url, timeout=300) as lab:
+        service = psutil.Process(command.pid)
         before = service.memory_info().rss
         listener = await lab.exec(["head", "-c", "200000000", "/dev/zero"], binary=True)
         assert sum([len(piece) async for piece in listener]) == 200_000_000

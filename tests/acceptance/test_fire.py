@@ -127,7 +127,7 @@ async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
             code, ident, errors = await run("fire", project, "--server", first.url, "--no-wait")
             assert code == 0, errors
             await until(lambda: place.hits["/page"] > 100)
-            first.process.send_signal(signal.SIGKILL)
+            first.send_signal(signal.SIGKILL)
             await first.wait()
             same = zip(FREE[::2], map(str, ports), strict=True)
             async with serving(data, "--hq", *(word for pair in same for word in pair)) as second:

@@ -80,9 +80,9 @@ async def test_other_users_can_open_no_file_of_the_service(reachable_path: Path)
 
 async def test_the_token_is_in_no_environment_and_no_command_line(reachable_path: Path) -> None:
     """This holds for the service and its descendants, when the token came from the environment."""
-    async with serving(reachable_path / "data", SMARTMOB_TOKEN=TOKEN) as service:
+    async with serving(reachable_path / "data", as_installed=True, SMARTMOB_TOKEN=TOKEN) as service:
         assert TOKEN not in await _run(service.url, "sh -c 'env; cat /proc/*/environ /proc/*/cmdline'")
-        process = psutil.Process(service.process.pid)
+        process = psutil.Process(service.pid)
         processes = (process, *process.children(recursive=True))
         assert len(processes) > 2
         for each in processes:

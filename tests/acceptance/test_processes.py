@@ -57,11 +57,13 @@ class Client:
 
 
 @asynccontextmanager
-async def agent(data: Path, url: str, *arguments: str) -> AsyncIterator[tuple[RunningCommand, Client]]:
+async def agent(
+    data: Path, url: str, *arguments: str, as_installed: bool = False
+) -> AsyncIterator[tuple[RunningCommand, Client]]:
     """Run `smartmob-agent`, and return a client for it."""
     options = ("--database-url", url, *arguments)
     async with (
-        serving(data, *options, program="smartmob-agent") as command,
+        serving(data, *options, as_installed=as_installed, program="smartmob-agent") as command,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=500)) as session,
     ):
         yield command, Client(session, command.url)
@@ -90,7 +92,7 @@ async def test_a_killed_agent_leaves_no_process(
         pids = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
         keepers = [psutil.Process(pid).ppid() for pid in pids]
         for number in signals:
-            command.process.send_signal(number)
+            command.send_signal(number)
         await command.wait()
         await until(lambda: living([*pids, *keepers]) == [])
     for port in range(5000, 5003):
@@ -130,7 +132,7 @@ async def test_processes_are_started_again_after_a_kill_at_any_moment(
         stopping = asyncio.ensure_future(client.session.post(f"{client.url}/stop-process/app.web.3"))
         await client.are(web_0="downloading", web_1="processing", web_2=RUNNING, web_3="stopping")
         await client.create(good, "web.4")
-        command.process.kill()
+        command.send_signal(signal.SIGKILL)
         await command.wait()
         await asyncio.gather(stopping, return_exceptions=True)
     files.file("/stalled", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
@@ -173,7 +175,7 @@ async def test_failed_waiting_and_stopped_processes_keep_their_state_after_a_kil
         await client.are(**states, web_5=RUNNING, web_6="backoff")
         await client.session.post(f"{client.url}/stop-process/app.web.5")
         await client.are(**states, web_5="stopped", web_6="backoff")
-        command.process.kill()
+        command.send_signal(signal.SIGKILL)
         await command.wait()
     files.file("/not-there", make_archive("zip", {"Procfile": "web: exec sleep 600\n"}))
     async with agent(data, database_url) as (_, client):
@@ -189,7 +191,7 @@ async def test_an_interrupted_unpacking_is_repeated(database_url: str, tmp_path:
     async with agent(data, database_url) as (command, client):
         await client.create(source)
         await client.are(web_0="unpacking")
-        command.process.kill()
+        command.send_signal(signal.SIGKILL)
         await command.wait()
     async with agent(data, database_url) as (_, client):
         await client.are(web_0=RUNNING)
@@ -205,9 +207,9 @@ async def test_a_thousand_processes_run_with_the_usual_limit_of_open_files(
     async with AsyncExitStack() as stack:
         with limited_to(1_024):
             command, client = await stack.enter_async_context(
-                agent(tmp_path / "data", database_url, "--database-patience", "120")
+                agent(tmp_path / "data", database_url, "--database-patience", "120", as_installed=True)
             )
-        service = psutil.Process(command.process.pid)
+        service = psutil.Process(command.pid)
         await asyncio.gather(*(client.create(source, f"web.{number}") for number in range(programs)))
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
         await until(lambda: limit.exists() and limit.read_text().count("\n") == programs)
@@ -237,7 +239,7 @@ async def test_an_agent_that_is_interrupted_waits_for_its_children(
             console = await client.session.ws_connect(f"{client.url}/attach-console/app.web.{number}?tail=1")
             assert await console.receive_str(timeout=300) == "started"
             consoles.append(console)
-        command.process.send_signal(signal.SIGINT)
+        command.send_signal(signal.SIGINT)
         codes = []
         for console in consoles:
             async for _ in console:
@@ -265,5 +267,5 @@ async def test_a_viewer_that_does_not_read_does_not_delay_the_stop(
                 "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
             )
             await reader.readuntil(b"\r\n\r\n")
-            command.process.send_signal(signal.SIGTERM)
+            command.send_signal(signal.SIGTERM)
             assert await command.wait() == 0

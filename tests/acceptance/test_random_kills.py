@@ -142,14 +142,14 @@ async def test_accepted_requests_take_effect_under_random_kills(database_url: st
         tenants = list(_tenants(files, dice, mark))
         for _ in range(LIVES):
             async with agent(tmp_path / "data", database_url) as (command, client):
-                service = psutil.Process(command.process.pid)
+                service = psutil.Process(command.pid)
                 acting = asyncio.ensure_future(_live(client, service, tenants, dice))
                 await until(lambda: sum(len(tenant.wanted) for tenant in tenants) > TENANTS * NODES / 2)
                 service.kill()
                 assert [error for error in await acting if not isinstance(error, aiohttp.ClientError | None)] == []
                 await command.wait()
         async with agent(tmp_path / "data", database_url) as (command, client):
-            assert await _live(client, psutil.Process(command.process.pid), tenants, dice) == [None] * TENANTS
+            assert await _live(client, psutil.Process(command.pid), tenants, dice) == [None] * TENANTS
             await until(lambda: _settled(client, tenants, mark), 120)
             await asyncio.gather(*(client.delete(f"app.{node}") for node in await client.states()))
             assert _living(mark) == {}

@@ -35,7 +35,7 @@ async def test_a_service_finds_its_data_after_a_restart(
     """It serves with the embedded database and stops in order on a signal."""
     data = reachable_path / "data"
     for stored in range(2):
-        async with serving(data, program=program) as service:
+        async with serving(data, as_installed=True, program=program) as service:
             assert await _count(service.url) == stored
             assert await _post(service.url) == 201
             assert (await service.stop(number)) == 0
@@ -53,7 +53,7 @@ async def test_a_request_in_progress_is_completed_during_the_stop(reachable_path
         writer.write(b"POST /metrics/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:9])
         await writer.drain()
         assert await _post(service.url) == 201  # by now the other request is being handled
-        service.process.send_signal(signal.SIGTERM)
+        service.send_signal(signal.SIGTERM)
         await service.event("stop")
         with pytest.raises(aiohttp.ClientConnectorError):
             await _post(service.url)
@@ -72,7 +72,7 @@ async def test_a_second_signal_stops_at_once(reachable_path: Path) -> None:
         await writer.drain()
         assert await _post(service.url) == 201
         pid = postgres_pid(data)
-        service.process.send_signal(signal.SIGINT)
+        service.send_signal(signal.SIGINT)
         await service.event("stop")
         assert await service.stop(signal.SIGINT) == 128 + signal.SIGINT
         assert b"stop.forced" in service.errors
@@ -95,7 +95,7 @@ async def test_a_second_service_on_one_data_directory_is_refused(reachable_path:
         code, _, errors = await run("serve", "--port", "0", "--data-dir", data)
 
         assert code == 1
-        assert f"in use by another smartmob service (process {service.process.pid})" in errors
+        assert f"in use by another smartmob service (process {service.pid})" in errors
         assert "--data-dir" in errors
         assert await _post(service.url) == 201
 
@@ -111,7 +111,7 @@ async def test_the_database_of_a_killed_service_is_shut_down(reachable_path: Pat
             assert started["taken_over"] is False
             process = psutil.Process(started["pid"])
             # Without another start, the database ends by itself after the last one.
-            service.process.send_signal(signal.SIGKILL)
+            service.send_signal(signal.SIGKILL)
             await service.wait()
             if killed < 3:
                 async with serving(data) as successor:
@@ -137,11 +137,13 @@ async def test_listening_on_all_addresses_needs_a_token(reachable_path: Path, ho
 async def test_the_token_is_needed_and_never_shown(reachable_path: Path) -> None:
     """Requests without it are refused, and no log line and no process list has it."""
     token = "a-secret-that-must-not-be-seen"
-    async with serving(reachable_path / "data", "--host", "0.0.0.0", SMARTMOB_TOKEN=token) as service:
+    async with serving(
+        reachable_path / "data", "--host", "0.0.0.0", as_installed=True, SMARTMOB_TOKEN=token
+    ) as service:
         url = service.url.replace("0.0.0.0", "127.0.0.1")
         assert await _post(url) == 401
         assert await _post(url.replace("//", f"//ci:{token}@")) == 201
-        assert token not in " ".join(psutil.Process(service.process.pid).cmdline())
+        assert token not in " ".join(psutil.Process(service.pid).cmdline())
     assert token not in str(service.events) + service.errors.decode()
 
 

@@ -20,7 +20,7 @@ from tests.acceptance.commands import environment
 from tests.cli.hostile import EVIL, TRIED, Hostile
 
 TOKEN = "a-token-of-32-characters-or-more"
-_SECONDS = 300
+_SECONDS = 800
 _MOST_MEMORY = 160 * 1024  # kB
 _LOCAL = {"doctor"}
 """Commands with --server that look at this machine; of the server doctor asks the time only."""

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from smartmob.settings import Settings, TurretsSettings
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-_PAGE_MILLISECONDS = 300_000.0
+_PAGE_MILLISECONDS = 800_000.0
 """The time that a page may take on a busy machine."""
 expect.set_options(timeout=_PAGE_MILLISECONDS)
 

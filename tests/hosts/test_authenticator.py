@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -183,14 +182,13 @@ async def test_an_unknown_name_costs_the_same_work(book: _Book) -> None:
     """Neither an unknown name nor one without a password is refused without a hash, so time reveals no names."""
     authenticator = HostAuthenticator(book.find)
 
-    async def work(ident: str) -> float:
-        before = time.process_time()
+    async def hashes(ident: str) -> int:
+        before = authenticator.hashes
         assert await authenticator.verify(ident) is None
-        return time.process_time() - before
+        return authenticator.hashes - before
 
-    known = min([await work(client_id("a", f"wrong {number}")) for number in range(3)])
-    assert min([await work(client_id(f"b{number}")) for number in range(3)]) > known / 4
-    assert await work(client_id("own", "x")) > known / 4
+    for ident in (client_id("a", "wrong"), client_id("b"), client_id("own", "x")):
+        assert await hashes(ident) == 1
 
 
 @pytest.mark.parametrize("garbage", ["", "x", "=" * 8, "\udcff", "QQ==", "\x00" * 40, "x" * 10_000])
@@ -198,10 +196,8 @@ async def test_an_invalid_client_id_costs_nothing(garbage: str, book: _Book) -> 
     """It is refused without a query, a hash, or a place in the queue."""
     authenticator = HostAuthenticator(book.find)
     waiting = [asyncio.ensure_future(authenticator.verify(client_id("a"))) for _ in range(2)]
-    before = time.process_time()
-    for _ in range(2_000):
+    for _ in range(20):
         assert await authenticator.verify(garbage) is None
-    # A hash takes some tens of milliseconds: two thousand would take a minute.
-    assert time.process_time() - before < 10
     assert await asyncio.gather(*waiting) == ["a", "a"]
+    assert authenticator.hashes == 1
     assert book.asked == ["a"]

@@ -18,7 +18,7 @@ COMMIT = "90a8bcc1f6a5a7c0ac1d3e5c2f20ed6d4b1c9e77"
 FREQUENCY = 2596.122
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
-_SECONDS = 300.0
+_SECONDS = 800.0
 
 
 @dataclass(frozen=True, slots=True)

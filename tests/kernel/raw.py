@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
-_SECONDS = 300.0
+_SECONDS = 800.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import orjson
 from tests.certificates import Files
 from tests.kernel.raw import wire
 
-SECONDS = 300.0
+SECONDS = 800.0
 _ROOT = Path(__file__).parents[2]
 
 

@@ -14,7 +14,7 @@ from tests.processes.file_server import FileServer, running_file_server
 from tests.waiting import until
 
 SLEEP = "exec sleep 600"
-SECONDS = 300.0
+SECONDS = 800.0
 """Longest wait for output, also of pip on a busy machine."""
 FAILURES = ("failure", "no procfile", "unknown process type")
 

@@ -396,18 +396,16 @@ class TestDecode:
 
     def test_the_search_for_a_nul_is_linear(self) -> None:
         """A long key above many texts is not copied for each of them, and not sent back."""
-        seconds = []
-        for count in (10_000, 40_000):
-            data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 100_000, b'"x",' * count)
-            began = time.thread_time()
-            with pytest.raises(InvalidInput) as caught:
-                decode(DECODER, data)
-            seconds.append(time.thread_time() - began)
-            assert caught.value.faults[0].where.startswith("$.notes.kkk")
-            assert len(str(caught.value)) < 1_000
+        data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 100_000, b'"x",' * 100_000)
+        began = time.thread_time()
+        with pytest.raises(InvalidInput) as caught:
+            decode(DECODER, data)
+        spent = time.thread_time() - began
+        assert caught.value.faults[0].where.startswith("$.notes.kkk")
+        assert len(str(caught.value)) < 1_000
 
-        # Copying takes a second for the first already: 10,000 times 100 kB.
-        assert max(seconds) < 0.5
+        # It takes a tenth of a second; to copy 100,000 times 100 kB takes ten seconds or more.
+        assert spent < 5
 
     async def test_long_paths_are_cut_in_answers(self, tiny_client: Any) -> None:
         """An answer shows only the beginning of a long key or value."""
