@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from smartmob.client.source_archive import PackingError, SourceArchive, source_archive
-from smartmob.processes.preparation.archive import UnpackLimits, unpack
+from smartmob.processes.preparation.archive import unpack
+from smartmob.processes.preparation.unpacked_tree import UnpackLimits
 
 
 def _app(folder: Path, *names: str) -> Path:
@@ -48,7 +49,7 @@ def test_a_folder_comes_out_as_it_went_in(tmp_path: Path) -> None:
     os.link(root / "run", root / "again")
 
     with source_archive(root) as made:
-        target = unpack(made.path, tmp_path / "target", UnpackLimits())
+        target = unpack(made.path, tmp_path / "target", UnpackLimits()).root
 
     there = {str(path.relative_to(target)) for path in target.rglob("*")}
     assert there == {str(path.relative_to(root)) for path in root.rglob("*")}

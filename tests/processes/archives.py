@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from smartmob.processes.preparation.archive import Kind
+from smartmob.processes.preparation.decompression import zstd_module
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -56,11 +57,19 @@ class Special:
 
 Entry = str | bytes | File | Link | HardLink | Folder | Special
 
+
+def _zstd(data: bytes) -> bytes:
+    module = zstd_module()
+    assert module is not None
+    return bytes(module.compress(data))
+
+
 _COMPRESS: Mapping[Kind, Callable[[bytes], bytes]] = {
     "tar": bytes,
     "tar.gz": lambda data: gzip.compress(data, mtime=0),
     "tar.bz2": bz2.compress,
     "tar.xz": lzma.compress,
+    "tar.zst": _zstd,
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from smartmob.kernel.runtime.disk import Floor
-from smartmob.processes.preparation.archive import Interrupted
+from smartmob.processes.preparation.unpacked_tree import Interrupted
 
 T = TypeVar("T")
 

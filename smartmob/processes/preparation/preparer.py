@@ -20,10 +20,10 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation import command, envfile, procfile
-from smartmob.processes.preparation.archive import PROCFILE, ArchiveError, UnpackLimits
 from smartmob.processes.preparation.download import DownloadError, DownloadLimits, Stored
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments
 from smartmob.processes.preparation.releases import Releases, Source
+from smartmob.processes.preparation.unpacked_tree import PROCFILE, ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput, spawn
 from smartmob.settings import ProcessesSettings
 
@@ -131,6 +131,8 @@ class Preparer:
         listener.advanced(model.UNPACKING)
         try:
             source = await self._releases.source(digest)
+            for remark in source.remarks:
+                listener.wrote(f"source: {remark}\n".encode())
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
             found, index, variables = await asyncio.to_thread(self._read_source, source, definition)

@@ -32,7 +32,7 @@ from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.processes.preparation.archive import ArchiveError, UnpackLimits, unpack
+from smartmob.processes.preparation.archive import Unpacked, unpack
 from smartmob.processes.preparation.download import (
     DownloadLimits,
     NotModified,
@@ -46,6 +46,7 @@ from smartmob.processes.preparation.download import (
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, Recipe, recipe
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_small, remove_tree
 from smartmob.processes.preparation.single_flight import SingleFlight
+from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -61,10 +62,14 @@ _REMEMBERED_VERSIONS = 1000  # addresses
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it."""
+    """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it.
+
+    `remarks` are those of the unpacking, when the source was not unpacked already.
+    """
 
     digest: str
     root: Path
+    remarks: tuple[str, ...] = ()
 
 
 class Releases:
@@ -91,7 +96,7 @@ class Releases:
         )
         self._copies: dict[str, Path] = {}
         self._fetched: dict[str, Stored] = {}
-        self._unpacks: SingleFlight[None, Path] = SingleFlight("unpack", tasks, lambda _, newest: newest)
+        self._unpacks: SingleFlight[None, Unpacked] = SingleFlight("unpack", tasks, lambda _, newest: newest)
 
     async def open(self) -> None:
         """Create the folders, and remove what an earlier service did not complete."""
@@ -206,30 +211,31 @@ class Releases:
             )
         _touch(archive)
 
-        async def work(_: Callable[[None], None]) -> Path:
+        async def work(_: Callable[[None], None]) -> Unpacked:
             async with self._unpack_slots:
                 return await self._unpack(archive, digest)
 
-        return Source(digest, await self._unpacks.join(digest, work, lambda _: None))
+        unpacked = await self._unpacks.join(digest, work, lambda _: None)
+        return Source(digest, unpacked.root, unpacked.remarks)
 
     def _unpacked(self, digest: str) -> Path | None:
         """Return the folder of an unpacked source, or None."""
         root = self._folder / "sources" / digest
         return root if _DIGEST.fullmatch(digest) and root.is_dir() else None
 
-    async def _unpack(self, archive: Path, digest: str) -> Path:
+    async def _unpack(self, archive: Path, digest: str) -> Unpacked:
         folder, final = self._new_path(), self._folder / "sources" / digest
 
-        def work(stop: threading.Event) -> None:
+        def work(stop: threading.Event) -> Unpacked:
             try:
-                unpack(archive, folder, self._unpack_limits, stop).rename(final)
+                unpacked = unpack(archive, folder, self._unpack_limits, stop)
+                return Unpacked(unpacked.root.rename(final), unpacked.remarks)
             except OSError as error:
                 raise ArchiveError(f"the source cannot be unpacked: {error.strerror or error}") from None
             finally:
                 remove_tree(folder)
 
-        await self._threads.run(work)
-        return final
+        return await self._threads.run(work)
 
     async def environment(self, source: Source, on_output: OnOutput) -> Path | None:
         """Return the folder of the virtual environment for the source, or None when it needs none.

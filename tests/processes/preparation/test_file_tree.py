@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from smartmob.kernel.runtime.disk import DiskLow, Floor, free_bytes
-from smartmob.processes.preparation.archive import Interrupted
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_small, remove_tree
+from smartmob.processes.preparation.unpacked_tree import Interrupted
 
 
 @pytest.fixture(name="threads")

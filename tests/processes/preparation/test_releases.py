@@ -15,10 +15,10 @@ import pytest
 from smartmob.errors import NotFound, TooLarge, Unavailable
 from smartmob.kernel.runtime.disk import free_bytes
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.processes.preparation.archive import ArchiveError, UnpackLimits
 from smartmob.processes.preparation.download import DownloadError, DownloadLimits, Stored
 from smartmob.processes.preparation.environments import Environments
 from smartmob.processes.preparation.releases import Releases, Source
+from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
 from tests.processes.archives import KINDS, make_archive
 from tests.processes.commands import Runner, variables
 from tests.processes.file_server import FileServer, running_file_server
