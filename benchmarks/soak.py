@@ -232,6 +232,7 @@ async def look_around(soak: Soak) -> None:
         "/sessions/",
         "/hosts/",
         "/list-processes",
+        "/api/v1/processes",
         "/jobs",
         "/turret-runs",
         "/marks",

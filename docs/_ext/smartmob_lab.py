@@ -198,5 +198,5 @@ async def _deploy(client: ClientSession) -> None:
 
 
 async def _measured(client: ClientSession) -> bool:
-    async with client.get("/list-processes") as answer:
+    async with client.get("/api/v1/processes") as answer:
         return all(process["memory"] for process in (await answer.json())["processes"])

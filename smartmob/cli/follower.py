@@ -21,11 +21,11 @@ _MAX_SHORT_CONNECTIONS = 10
 _NOT_FOUND_STATUS = 404
 _FIRST_SERVER_ERROR_STATUS = 500
 
-OnEvent = Callable[[str], Awaitable[None]]
+OnEvent = Callable[[str, str], Awaitable[None]]
 
 
 class OutputFollower:
-    """Prints the output of processes with `printer`. `on_event` is called with the slug at each event of a process."""
+    """Prints the output of processes with `printer`. `on_event` is called at each event with the slug and the line."""
 
     def __init__(
         self, rest: RestClient, printer: LinePrinter, *, events: bool, on_event: OnEvent | None = None
@@ -65,7 +65,7 @@ class OutputFollower:
                     async for line in lines:
                         self._printer.show(slug, line)
                         if self._on_event is not None and line.startswith(EVENT_PREFIX):
-                            await self._on_event(slug)
+                            await self._on_event(slug, line)
                 if self._report_end(slug, lines.code):
                     return
             except RemoteError as error:

@@ -27,7 +27,7 @@ async def listed(rest: RestClient) -> list[Status]:
 
     The service lists processes in the order of their creation, which is arbitrary for those created at once.
     """
-    processes: list[Status] = (await rest.get("/list-processes"))["processes"]
+    processes: list[Status] = (await rest.get("/api/v1/processes"))["processes"]
     return sorted(processes, key=lambda process: _in_order(process["slug"]))
 
 

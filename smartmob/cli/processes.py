@@ -76,7 +76,7 @@ def remarks(process: Status) -> Iterator[Text]:
 
 
 def _reason(process: Status) -> str:
-    if process["state"] in model.FAILURES:
+    if process["state"] in model.FAILURES or process["state"] == model.STOPPED:
         return str(process["detail"] or "")
     if process["state"] == model.BACKOFF:
         next_try = f"next try at {printing.local_time(process['next_try_at'])}" if process["next_try_at"] else ""

@@ -1,9 +1,11 @@
-"""`smartmob run`: packs a folder, uploads it, creates its processes, and follows what they write."""
+"""`smartmob run`: packs a folder, uploads it, creates its processes or runs a command, and follows the output."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import secrets
+import shlex
 import threading
 from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +22,7 @@ from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import as_json, command_line, with_rest_client
+from smartmob.cli.single_run import run_once
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archive
@@ -33,6 +36,10 @@ _CHUNK_BYTES = 256 * 1024
 _MAX_NODES = 1000  # processes of one run
 _MAX_NAMED = 4  # slugs in a message
 _SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})")
+_RELEASE = "release"
+"""The process type that runs once before the others, as on Heroku."""
+_COMMAND = "run"
+"""The process type of a command that is given on the command line."""
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 
 
@@ -67,11 +74,20 @@ class _ProcessFailed(Exception):
     """A process cannot be run."""
 
 
+class _AllEnded(Exception):
+    """All processes have ended, and none is started again."""
+
+
 @click.command("run")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.argument("words", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--app", metavar="NAME", help="Name of the application.  [default: the folder's]")
 @click.option("--scale", "scales", metavar="TYPE=N,...", type=_Scale(), multiple=True,
               help="Number of processes of each type.  [default: one of each in the Procfile]")  # fmt: skip
+@click.option("-f", "--procfile", "file", metavar="FILE", type=click.Path(path_type=Path),
+              help="Another Procfile; a relative path is one in FOLDER.  [default: Procfile]")  # fmt: skip
+@click.option("--restart", type=click.Choice([model.ALWAYS, model.ON_FAILURE, model.NEVER]),
+              help="When a program that has ended is started again.  [default: always]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
               help="Variable for all processes; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
@@ -83,47 +99,103 @@ class _ProcessFailed(Exception):
 async def command(
     rest: RestClient,
     folder: Path,
+    words: tuple[str, ...],
     app: str | None,
     scales: tuple[dict[str, int], ...],
+    file: Path | None,
+    restart: str | None,
     env: tuple[tuple[str, str], ...],
     grace: float | None, replace: bool, detach: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
-    FOLDER has a Procfile, which names its process types and their commands. Files that `.slugignore` names, in the
-    syntax of `.gitignore`, are not sent. Processes are named by application, type and number: `myapp.web.0`.
+    FOLDER, by default the current one, has a Procfile, which names its process types and their commands. Files that
+    `.slugignore` names, in the syntax of `.gitignore`, are not sent. Processes are named by application, type and
+    number: `myapp.web.0`. The type `release` runs once before the others are created; if it fails, they are not.
+
+    With COMMAND only this command runs, once, in the prepared folder and its environment; the exit code is its own.
     """
     app = app or folder.resolve().name
-    nodes = _nodes(folder, {name: count for scale in scales for name, count in scale.items()})
-    slugs = [f"{app}.{node}" for node, _ in nodes]
-    old = await _existing(rest, slugs, replace=replace)
-    source_url = await _send(rest, folder)
-    await _remove(rest, old)
-    wanted = {"app": app, "source_url": source_url, "env": dict(env)} | ({} if grace is None else {"grace": grace})
-    await _create(rest, [wanted | {"node": node, "process_type": name} for node, name in nodes])
+    common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})
+    if words:
+        if scales or file or restart or replace or detach:
+            raise click.UsageError("COMMAND runs once: leave out --scale, --procfile, --restart, --replace, --detach")
+        text = words[0] if len(words) == 1 else shlex.join(words)
+        once = {"node": f"{_COMMAND}.{secrets.token_hex(4)}", "process_type": _COMMAND, "command": text}
+        return await run_once(rest, common | once | {"source_url": await _send(rest, folder)}, as_json=as_json)
+    scale = {name: count for each in scales for name, count in each.items()}
+    requests, release = _requests(_read_procfile(folder, file), scale, with_commands=file is not None)
+    slugs = [f"{app}.{request['node']}" for request in requests]
+    released = [f"{app}.{release['node']}"] if release else []
+    old = await _existing(rest, [*released, *slugs], replace=replace)
+    common["source_url"] = await _send(rest, folder)
+    if release:
+        await _remove(rest, [slug for slug in old if slug in released])
+        if code := await _released(rest, common | release, as_json=as_json):
+            return code
+    await _remove(rest, [slug for slug in old if slug not in released])
+    common |= {"restart": restart} if restart else {}
+    await _create(rest, [common | request for request in requests])
+    if not requests:
+        return GOOD
     if detach:
         return await _started(rest, app, slugs, as_json=as_json)
     printing.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
     return await _watch(rest, app, slugs, as_json=as_json)
 
 
-def _nodes(folder: Path, scale: dict[str, int]) -> list[tuple[str, str]]:
-    """Return the nodes to create with their process types; raises InvalidInput."""
+async def _released(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:
+    """Run the release process, and return its exit code; say that nothing else is changed when it fails."""
+    printing.say("Running release")
+    code = await run_once(rest, request, as_json=as_json)
+    if code:
+        printing.say(f"release failed with exit code {code}: nothing was started, and what ran before still runs")
+    return code
+
+
+def _read_procfile(folder: Path, file: Path | None) -> procfile.Procfile:
+    """Return the Procfile of a folder, or of `file`; raises InvalidInput."""
+    path = folder / (file or PROCFILE)
     try:
-        declared = procfile.parse((folder / PROCFILE).read_bytes())
+        return procfile.parse(path.read_bytes(), path.name)
     except FileNotFoundError:
         raise InvalidInput(
-            f"{folder} has no {PROCFILE}, the file that says what to run: a line of it is `web: python app.py`"
+            f"{folder} has no {file or PROCFILE}, the file that says what to run: a line of it is `web: python app.py`"
         ) from None
     except OSError as error:
-        raise InvalidInput(f"cannot read {folder / PROCFILE}: {error.strerror}") from None
-    types = list(declared.commands)
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+
+
+def _requests(
+    declared: procfile.Procfile, scale: dict[str, int], *, with_commands: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Return the requests of the processes to create, and that of the release process or None.
+
+    With `with_commands` they have the commands, because the source has another Procfile. Raises InvalidInput.
+    """
+
+    def request(node: str, name: str) -> dict[str, Any]:
+        command = {"command": declared.command(name).text} if with_commands else {}
+        return {"node": node, "process_type": name} | command
+
+    nodes = _nodes(list(declared.commands), declared, scale)
+    release = _RELEASE in declared.commands and scale.get(_RELEASE, 1) > 0
+    if not nodes and not release:
+        types = declared.commands
+        raise InvalidInput(f"there is nothing to run: {'--scale asks for none' if types else 'the Procfile is empty'}")
+    return [request(*each) for each in nodes], request(f"{_RELEASE}.0", _RELEASE) if release else None
+
+
+def _nodes(types: list[str], declared: procfile.Procfile, scale: dict[str, int]) -> list[tuple[str, str]]:
+    """Return the nodes to create with their process types, without the release process; raises InvalidInput."""
     if unknown := [name for name in scale if name not in types]:
         raise InvalidInput(f"--scale: {declared.unknown(unknown[0])}")
-    scale = scale or dict.fromkeys(types, 1)
+    if scale.get(_RELEASE, 0) > 1:
+        raise InvalidInput("--scale: the type release runs once, before the others")
+    types = [name for name in types if name != _RELEASE]
+    if scale.keys() <= {_RELEASE}:
+        scale = dict.fromkeys(types, 1)
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
-    if not nodes:
-        raise InvalidInput(f"there is nothing to run: {'--scale asks for none' if types else 'the Procfile is empty'}")
     if len(nodes) > _MAX_NODES:
         raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MAX_NODES} at once")
     return nodes
@@ -215,7 +287,9 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
     for process in statuses:
         if process["state"] == model.RUNNING:
             printing.say(_with_port(process))
-    if any(process["state"] in _NOT_STARTED for process in statuses):
+        elif _has_succeeded(process):
+            printing.say(f"{process['slug']} has ended: {process['detail']}")
+    if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
         return _report(rest, statuses, _NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
     return GOOD
@@ -242,17 +316,28 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
     printer = LinePrinter({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
 
     reported: set[str] = set()
+    ended: set[str] = set()
 
-    async def check(slug: str) -> None:
+    async def check(slug: str, line: str) -> None:
         process = await _status(rest, slug)
         if process["state"] in model.FAILURES:
             raise _ProcessFailed
+        # Its last event, which follows all of its output, whatever the state says already.
+        last = line.startswith(f"{EVENT_PREFIX}{model.STOPPED}") and process["state"] == model.STOPPED
+        if last and process["restart_policy"] != model.ALWAYS:
+            ended.add(slug)
+            if len(ended) == len(slugs):
+                raise _AllEnded
         if process["state"] == model.RUNNING and slug not in reported:
             reported.add(slug)
             printing.say(_with_port(process))
 
     try:
-        ended = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
+        deleted = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
+    except _AllEnded:
+        printer.flush()
+        processes = [process for process in await listed(rest) if process["slug"] in slugs]
+        return GOOD if all(map(_has_succeeded, processes)) else FAILED
     except _ProcessFailed:
         printer.flush()
         processes = [process for process in await listed(rest) if process["slug"] in slugs]
@@ -261,7 +346,13 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
         printer.flush()
         printing.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
         return GOOD
-    return GOOD if ended else REMOTE
+    return GOOD if deleted else REMOTE
+
+
+def _has_succeeded(process: Status) -> bool:
+    """Return whether a process has ended by itself with the exit status 0 and is not started again."""
+    policy, state = process["restart_policy"], process["state"]
+    return bool(policy != model.ALWAYS and state == model.STOPPED and process["exit_status"] == 0)
 
 
 def _with_port(process: Status) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -35,6 +35,12 @@ FAILURES = frozenset(
         PIP_INSTALL_FAILURE,
     }
 )
+# When a program that has ended by itself is started again.
+ALWAYS: Final = "always"
+ON_FAILURE: Final = "on-failure"  # unless its exit status was 0
+NEVER: Final = "never"
+RestartPolicy: TypeAlias = Literal["always", "on-failure", "never"]
+
 STATES = (*sorted(PREPARING), *sorted(FAILURES), RUNNING, BACKOFF, STOPPING, STOPPED)
 
 
@@ -43,7 +49,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
     `slug` is `app.node`. `grace` is the number of seconds between SIGTERM and SIGKILL. `digest` is the SHA-256 of the
     source archive, or None before the first download; with it a stored archive is found without another download.
-    `wanted` is whether the process should run.
+    `wanted` is whether the process should run. `restart` is when a program that has ended is started again. `command`
+    is run in place of the line of the Procfile, unless it is None.
     """
 
     slug: str
@@ -57,6 +64,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     digest: str | None = None
     wanted: bool = True
+    restart: RestartPolicy = ALWAYS
+    command: str | None = None
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_head
 from smartmob.kernel.subprocesses import variables
-from smartmob.processes.model import ProcessEvent, Snapshot
+from smartmob.processes.model import ALWAYS, PENDING, STOPPED, STOPPING, ProcessEvent, RestartPolicy, Snapshot
 
 LONGEST_LINE = 1024 * 1024
 """Bytes; a longer line is delivered in several frames."""
@@ -22,6 +22,12 @@ NOTE = b"[smartmob] "
 
 LONGEST_GRACE = 3600.0
 """Seconds between SIGTERM and SIGKILL."""
+
+LONGEST_COMMAND = 64 * 1024
+"""Characters, as for a line of a Procfile."""
+
+NEW_SECONDS = 1.0
+"""Seconds for which the listing of smartmob-agent names a created process `pending`, as seed 002 prints it."""
 # A name is part of a URL path and is shown to people: no separators, no controls, no bidirectional overrides.
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _HIDDEN = "***"
@@ -31,7 +37,11 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="W
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to create (seed 002). `grace` is an addition: the seconds between SIGTERM and SIGKILL."""
+    """A process to create (seed 002); `grace`, `restart` and `command` are additions.
+
+    `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
+    again, and `command` is run in place of the line of the Procfile.
+    """
 
     app: _Name
     node: _Name
@@ -39,6 +49,8 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     source_url: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
     env: dict[str, str] = {}
     grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
+    restart: RestartPolicy = ALWAYS
+    command: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_COMMAND)] | None = None
 
     @property
     def slug(self) -> str:
@@ -70,6 +82,17 @@ class Download(msgspec.Struct, frozen=True):
     total: int | None
 
 
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as smartmob-agent shows it in answers to create requests and in its listing (seed 002)."""
+
+    app: str
+    attach: str
+    delete: str
+    details: str
+    slug: str
+    state: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The status of a process. Addresses are absolute, times are ISO 8601 in UTC, `env` has only names of variables."""
 
@@ -90,6 +113,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     env: list[str]
     grace: float
+    restart_policy: RestartPolicy
+    command: str | None
     detail: str | None
     output: list[str]
     download: Download | None
@@ -108,7 +133,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """All processes."""
+    """All processes, as smartmob-agent shows them."""
+
+    processes: list[Process]
+
+
+class Statuses(msgspec.Struct, frozen=True):
+    """The status of all processes."""
 
     processes: list[Status]
 
@@ -180,6 +211,25 @@ def check(request: CreateRequest) -> None:
             "the digest below the service's own address",
         )
     variables.check(request.env, "$.env")
+    if request.command is not None and ("\0" in request.command or not request.command.strip()):
+        raise InvalidInput.at("$.command", "expected a command without zero bytes")
+
+
+def listed(process: Snapshot, base: str, now: datetime) -> Process:
+    """Return the document of a process in the listing at the time `now`.
+
+    Seed 002 lists a process right after its creation and prints `pending`, so a new process that no client has stopped
+    is listed so for NEW_SECONDS, whatever its preparation has reached. Its status is exact from the beginning.
+    """
+    new = now - process.definition.created_at < timedelta(seconds=NEW_SECONDS)
+    state = PENDING if new and process.state not in (STOPPING, STOPPED) else process.state
+    return created(msgspec.structs.replace(process, state=state), base)
+
+
+def created(process: Snapshot, base: str) -> Process:
+    """Return the answer to a create request; `base` is the address under which the client knows the service."""
+    full = status(process, base)
+    return Process(**{name: getattr(full, name) for name in Process.__struct_fields__})
 
 
 def status(process: Snapshot, base: str) -> Status:
@@ -205,6 +255,8 @@ def status(process: Snapshot, base: str) -> Status:
         created_at=definition.created_at,
         env=sorted(definition.env),
         grace=definition.grace,
+        restart_policy=definition.restart,
+        command=definition.command,
         detail=process.detail or None,
         output=process.output,
         download=None if process.downloaded is None else Download(*process.downloaded),

@@ -14,6 +14,7 @@ from smartmob.kernel.http.bodies import decode, parameter, query, wants_html
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import Answer, Body, Route, RouteTable, answer, body
 from smartmob.kernel.observability.log import REQUEST_ID
+from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 from smartmob.processes import model, protocol
 from smartmob.processes.service import ProcessesService
@@ -51,7 +52,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             "/list-processes",
             h.list,
             "list_processes",
-            summary="List all processes.",
+            summary="List all processes, as smartmob-agent does.",
             answers={200: answer(protocol.Listing)},
         ),
         Route(
@@ -60,7 +61,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.create,
             "create_process",
             summary="Create a process and start it.",
-            answers={201: _STATUS, 409: Answer("A process of that name exists.")},
+            answers={201: answer(protocol.Process), 409: Answer("A process of that name exists.")},
             body=body(protocol.CreateRequest, limit=_CREATE_BYTES),
         ),
         Route(
@@ -93,9 +94,17 @@ def _seed_routes(h: _Handlers) -> list[Route]:
 
 
 def _control_routes(h: _Handlers) -> list[Route]:
-    """Return the routes that change the state of a process, in addition to those of smartmob-agent."""
+    """Return the routes that list and control processes, in addition to those of smartmob-agent."""
     answers = {200: _STATUS, 404: _NOT_FOUND, 409: _CONFLICT}
     return [
+        Route(
+            "GET",
+            "/api/v1/processes",
+            h.statuses,
+            "process_statuses",
+            summary="Show the status of all processes.",
+            answers={200: answer(protocol.Statuses)},
+        ),
         Route(
             "POST",
             "/stop-process/{slug}",
@@ -176,15 +185,19 @@ class _Handlers:
         return _uncached(protocol.Index(create=f"{base}/create-process", list=f"{base}/list-processes"))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
+        base, now = _base(request), clock.now()
+        return _uncached(protocol.Listing([protocol.listed(p, base, now) for p in self._service.processes()]))
+
+    async def statuses(self, request: web.Request) -> web.StreamResponse:
         base = _base(request)
-        return _uncached(protocol.Listing([protocol.status(p, base) for p in self._service.processes()]))
+        return _uncached(protocol.Statuses([protocol.status(p, base) for p in self._service.processes()]))
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         definition = decode(protocol.CREATE, await self._bodies.read(request))
         snapshot = await self._service.create(definition, REQUEST_ID.get() or "")
-        status = protocol.status(snapshot, _base(request))
-        response = _uncached(status, 201)
-        response.headers["Location"] = status.details
+        process = protocol.created(snapshot, _base(request))
+        response = _uncached(process, 201)
+        response.headers["Location"] = process.details
         return response
 
     async def status(self, request: web.Request) -> web.StreamResponse:

@@ -58,6 +58,7 @@ class ProcessesService:
             prepare=preparer.prepare,
             publish=self._publish,
             on_digest=self._record_digest,
+            on_completed=self._record_completion,
         )
 
     async def start(self) -> None:
@@ -110,6 +111,8 @@ class ProcessesService:
             created_at=clock.now(),
             request_id=request_id,
             digest=self.preparer.uploaded(request.source_url),
+            restart=request.restart,
+            command=request.command,
         )
         supervisor = self._add(definition)
         created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
@@ -220,6 +223,10 @@ class ProcessesService:
 
     def _record_digest(self, definition: model.Definition) -> None:
         self._recorder.add(UpdateProcess(definition.slug, definition.created_at, digest=definition.digest))
+
+    def _record_completion(self, definition: model.Definition) -> None:
+        """Record that a process is not to run again, so that the next start of the service leaves it ended."""
+        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, wanted=False))
 
     def _publish(self, event: model.ProcessEvent) -> None:
         """Record a process event, and publish the start or end of a program on the bus."""

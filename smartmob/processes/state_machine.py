@@ -3,9 +3,10 @@
 Times are seconds of any steady clock and are passed in. Each event is accepted in each phase; the table of phases and
 transitions stands in docs/reference/process-runner.md, and a test compares it with this module.
 
-The rule of restarts is "always" (seed 002): the first time at once; while the program keeps ending before
-`MINIMUM_UPTIME_SECONDS`, after a pause that doubles up to `LONGEST_PAUSE_SECONDS`, so that a bad command never makes
-a busy loop. The pauses have jitter, so that a hundred processes do not restart at the same moment.
+A program that has ended by itself is started again as its restart policy says, which is "always" in seed 002: the first
+time at once; while the program keeps ending before `MINIMUM_UPTIME_SECONDS`, after a pause that doubles up to
+`LONGEST_PAUSE_SECONDS`, so that a bad command never makes a busy loop. The pauses have jitter, so that a hundred
+processes do not restart at the same moment.
 """
 
 from __future__ import annotations
@@ -167,16 +168,22 @@ class Report:
     text: str
 
 
-Action: TypeAlias = Prepare | CancelPreparation | Spawn | Terminate | Kill | StartTimer | Report
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Record that the program has ended by itself and is not wanted any more."""
+
+
+Action: TypeAlias = Prepare | CancelPreparation | Spawn | Terminate | Kill | StartTimer | Report | Complete
 
 
 class ProcessStateMachine:
     """The state machine of one process.
 
     `grace` is the number of seconds between SIGTERM and SIGKILL. `random` returns a number from 0 to 1 for each jitter.
+    `restart` is when a program that has ended by itself is started again.
     """
 
-    def __init__(self, grace: float, random: Callable[[], float]) -> None:
+    def __init__(self, grace: float, random: Callable[[], float], restart: model.RestartPolicy = model.ALWAYS) -> None:
         self.phase = Phase.IDLE
         self.state = model.PENDING
         self.detail = ""
@@ -188,6 +195,7 @@ class ProcessStateMachine:
         self.started_at: float | None = None
         self._grace = grace
         self._random = random
+        self._restart = restart
         self._prepared = False
         self._early_exits = 0
         self._timer = 0
@@ -264,7 +272,14 @@ class ProcessStateMachine:
     def _become_stopped(self) -> None:
         self._cancel_timer()
         self.next_try = None
-        self.state = model.STOPPED
+        self.state, self.detail = model.STOPPED, ""
+
+    def _complete(self, text: str) -> list[Action]:
+        """Become stopped because the program has ended by itself and is not started again."""
+        self.wanted = False
+        self._become_stopped()
+        self.detail = f"{text}; not started again, because its restart policy is {self._restart!r}"
+        return [Complete(), Report("stopped", f"stopped: {self.detail}")]
 
     def _end(self, now: float, text: str) -> list[Action]:
         """Ask the running program to end, and set the timer for SIGKILL."""
@@ -300,6 +315,8 @@ class ProcessStateMachine:
 
     def _start_failed(self, detail: str, now: float) -> list[Action]:
         self.phase, self.detail = Phase.IDLE, detail
+        if self.wanted and self._restart == model.NEVER:
+            return [Report("failed", detail), *self._complete(detail)]
         return [Report("failed", detail), *self._start_again(now, early=True)]
 
     def _exited(self, event: Exited) -> list[Action]:
@@ -323,6 +340,9 @@ class ProcessStateMachine:
             return [Report("stopped", "stopped")]
         if requested:
             return self._begin()
+        if self._restart == model.NEVER or (self._restart == model.ON_FAILURE and self.last_status == 0):
+            hint = f": {self.detail}" if self.detail else ""
+            return self._complete(describe(self.last_status) + hint)
         early = self.started_at is None or now - self.started_at < MINIMUM_UPTIME_SECONDS
         return self._start_again(now, early=early)
 

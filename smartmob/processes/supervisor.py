@@ -55,7 +55,7 @@ class SupervisorDependencies:
     """Dependencies that all supervisors share.
 
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
-    has become known or has changed.
+    has become known or has changed, `on_completed` when the program has ended and is not started again.
     """
 
     spawner: Spawner
@@ -63,6 +63,7 @@ class SupervisorDependencies:
     prepare: PrepareProcess
     publish: Callable[[model.ProcessEvent], None]
     on_digest: Callable[[model.Definition], None]
+    on_completed: Callable[[model.Definition], None]
 
 
 class Supervisor:
@@ -75,7 +76,7 @@ class Supervisor:
         self.deleted = False
         self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
-        self._machine = ProcessStateMachine(definition.grace, random.random)
+        self._machine = ProcessStateMachine(definition.grace, random.random, definition.restart)
         self._downloaded: tuple[int, int | None] | None = None
         self._ready: model.Ready | None = None
         self._program: SpawnedProgram | None = None
@@ -202,6 +203,9 @@ class Supervisor:
                 if self._timer is not None:
                     self._timer.cancel()
                 self._timer = self._loop.call_at(action.at, self._handle, m.TimerFired(action.number))
+            case m.Complete():
+                self.redefine(wanted=False)
+                self._dependencies.on_completed(self.definition)
             case m.Report():
                 self._report(action.kind, action.text)
 

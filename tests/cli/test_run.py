@@ -97,6 +97,27 @@ class TestFollowing:
         assert "myapp.web.0 was deleted" in command.errors
 
 
+class TestEnding:
+    """Programs that end by themselves."""
+
+    async def test_a_run_ends_with_its_programs(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+        """With the policy `never`, the exit code says whether all succeeded; the reason is in the list."""
+        code, output, _ = await smartmob("run", program("good", "one: echo 1\ntwo: echo 2\n"), "--restart", "never")
+        assert (code, sum("exited 0" in line for line in output.splitlines()) >= 2) == (0, True)
+        assert (await smartmob("run", program("bad", "one: exit 3\n"), "--restart", "never"))[0] == 1
+        assert (await smartmob("run", program("once", "one: true\n"), "--restart", "on-failure", "-d"))[0] == 0
+        assert "bad.one.0  stopped: exited 3; not started again" in (await smartmob("ps"))[1]
+
+    async def test_another_procfile(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+        """Its commands run, and its name stands in messages."""
+        folder = program("myapp", "web: exec sleep 1000\n", **{"Procfile.dev": "web: echo dev\nbad line\n"})
+        code, _, errors = await smartmob("run", folder, "-f", "Procfile.dev")
+        assert (code, "Procfile.dev, line 2" in errors) == (1, True)
+        (folder / "Procfile.dev").write_text("web: echo of dev\n")
+        code, output, _ = await smartmob("run", folder, "-f", "Procfile.dev", "--restart", "never")
+        assert (code, "of dev" in output.splitlines()) == (0, True)
+
+
 class TestFailing:
     """Programs that cannot be run."""
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.protocol import LONGEST_LINE, encode_lines, shown_address
+from smartmob.processes.model import Definition, Snapshot
+from smartmob.processes.protocol import LONGEST_LINE, encode_lines, listed, shown_address
 from tests.processes.frames import texts
+
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1023, 1024, 65535, 65536, 200_000])
@@ -65,3 +70,41 @@ def test_secrets_in_addresses_are_not_shown(url: str, shown: str) -> None:
     """Passwords, user names and the values of a query are replaced; to do so twice changes nothing more."""
     assert shown_address(url) == shown
     assert shown_address(shown) == shown
+
+
+def test_a_listing_shows_a_new_process_as_pending_for_a_second() -> None:
+    """A client of seed 002 finds the state of the answer to its request; a stop is shown at once."""
+
+    def state(now: str, seconds: float) -> str:
+        definition = Definition(
+            slug="app.web.0",
+            app="app",
+            node="web.0",
+            process_type="web",
+            source_url="http://host/",
+            env={},
+            grace=1.0,
+            created_at=_CREATED,
+        )
+        snapshot = Snapshot(
+            definition=definition,
+            state=now,
+            detail="",
+            output=[],
+            downloaded=None,
+            pid=None,
+            port=None,
+            started_at=None,
+            uptime=None,
+            restarts=0,
+            last_status=None,
+            next_try_at=None,
+            sample=None,
+            viewers=0,
+        )
+        return listed(snapshot, "http://here", _CREATED + timedelta(seconds=seconds)).state
+
+    assert state("download failure", 0.0) == state("download failure", 0.99) == "pending"
+    assert state("download failure", 1.0) == "download failure"
+    assert state("running", 0.5) == "pending"
+    assert state("stopped", 0.5) == "stopped"

@@ -39,13 +39,13 @@ async def test_addresses_begin_with_the_host_header_of_the_request(agent: Agent)
 
 
 async def test_a_created_process_has_the_fields_of_the_seed(agent: Agent) -> None:
-    """It is pending, has its addresses, and appears in the list (seed 002)."""
+    """Create and list answer with the six fields that seed 002 prints; the details have those of its table, too."""
     agent.files.gate.clear()
     url = agent.app(f"web: {SLEEP}\n")
     # As in the example of seed 002: without a Content-Type of JSON.
     wanted = {"app": "myapp", "source_url": url, "process_type": "web", "node": "web.0"}
     async with agent.client.post("/create-process", data=json.dumps(wanted)) as response:
-        status = await response.json()
+        created = await response.json()
         assert response.status == 201
     base = str(agent.client.make_url("")).rstrip("/")
     expected = {
@@ -53,17 +53,26 @@ async def test_a_created_process_has_the_fields_of_the_seed(agent: Agent) -> Non
         "attach": f"ws{base.removeprefix('http')}/attach-console/myapp.web.0",
         "delete": f"{base}/delete-process/myapp.web.0",
         "details": f"{base}/process-status/myapp.web.0",
-        "status": f"{base}/process-status/myapp.web.0",
-        "node": "web.0",
         "slug": "myapp.web.0",
         "state": "pending",
     }
-    assert {name: status[name] for name in expected} == expected
+    assert created == expected
     async with agent.client.get("/list-processes") as response:
         [listed] = (await response.json())["processes"]
+    assert listed.keys() == expected.keys()
     assert listed["slug"] == "myapp.web.0"
     agent.files.gate.set()
-    await agent.become("myapp.web.0", "running")
+    details = await agent.become("myapp.web.0", "running")
+    assert (details["node"], details["status"]) == ("web.0", expected["details"])
+
+
+async def test_our_own_list_has_the_whole_status(agent: Agent) -> None:
+    """Terminals and pages need one request for all processes."""
+    status = await agent.run(SLEEP)
+    async with agent.client.get("/api/v1/processes") as response:
+        [listed] = (await response.json())["processes"]
+    assert listed.keys() == status.keys()
+    assert (listed["pid"], listed["node"]) == (status["pid"], "web.0")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,7 +127,7 @@ async def test_names_of_variables_are_shown_and_values_are_not(agent: Agent) -> 
     """Values may be secret."""
     status = await agent.run(SLEEP, env={"PASSWORD": "wonderland"})
     assert status["env"] == ["PASSWORD"]
-    async with agent.client.get("/list-processes") as response:
+    async with agent.client.get("/api/v1/processes") as response:
         assert "wonderland" not in await response.text()
     assert "wonderland" not in json.dumps(await agent.events())
 
@@ -126,8 +135,8 @@ async def test_names_of_variables_are_shown_and_values_are_not(agent: Agent) -> 
 async def test_an_address_is_shown_without_its_password(agent: Agent) -> None:
     """The download still uses the password."""
     url = agent.app(f"web: {SLEEP}\n").replace("http://", "http://me:wonderland@")
-    status = await agent.create(url)
-    assert "wonderland" not in json.dumps(status)
+    created = await agent.create(url)
+    assert "wonderland" not in json.dumps([created, await agent.status("app.web.0")])
     await agent.become("app.web.0", "running")
     [(_, headers)] = agent.files.requests
     assert headers["Authorization"].startswith("Basic ")
@@ -143,7 +152,7 @@ async def test_the_signature_of_a_source_is_shown_nowhere(agent: Agent, capfd: p
     assert status["source_url"] == agent.files.url("/missing.tar.gz") + "?sig=***&v=***"
     assert agent.files.queries[0] == "sig=s3cret&v=1"
     for address in (
-        *("/list-processes", "/process-status/app.web.1", "/process-events"),
+        *("/list-processes", "/api/v1/processes", "/process-status/app.web.1", "/process-events"),
         *("/console/processes", "/console/processes/app.web.1", "/console/data/overview"),
     ):
         async with agent.client.get(address) as response:
@@ -373,7 +382,8 @@ async def test_a_process_can_be_created_from_an_uploaded_archive(agent: Agent) -
     assert (uploaded["digest"], uploaded["size"]) == (hashlib.sha256(data).hexdigest(), len(data))
     async with agent.client.session.get(uploaded["source_url"]) as response:
         assert await response.read() == data
-    assert (await agent.create(uploaded["source_url"]))["digest"] == uploaded["digest"]
+    await agent.create(uploaded["source_url"])
+    assert (await agent.status("app.web.0"))["digest"] == uploaded["digest"]
     await agent.become("app.web.0", "running")
     assert (await agent.client.get("/archives/nothing")).status == 404
 

@@ -22,6 +22,7 @@ from smartmob.settings import DatabaseSettings, ProcessesSettings, Settings
 from tests.conftest import running
 from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.subprocesses.families import FAMILY, family, living
+from tests.processes.archives import make_archive
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.file_server import FileServer
 from tests.waiting import until
@@ -108,6 +109,24 @@ async def test_a_restarted_service_restores_its_processes(settings: Settings, fi
         status = await agent.status("app.web.0")
         assert (status["env"], status["created_at"]) == (before["env"], before["created_at"])
     assert files.asked_for("/app.tar.gz") == 1 + 2  # one request for each create, none for the restart
+
+
+async def test_a_program_that_is_not_started_again_stays_ended(settings: Settings, files: FileServer) -> None:
+    """Its command needs no Procfile; a new service does not run it once more, and a restart does."""
+    source = files.file("/app.tar.gz", make_archive("tar.gz", {"data": "1"}))
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        await agent.create(source, restart="never", command="date >> runs; wc -l < runs; exit 3")
+        ended = await agent.become("app.web.0", "stopped")
+        assert (ended["exit_status"], ended["restart_policy"], ended["restarts"]) == (3, "never", 0)
+        assert ended["detail"].startswith("exited 3; not started again")
+    async with running(build(settings)) as client:
+        agent = Agent(client, files)
+        status = await agent.status("app.web.0")
+        assert (status["state"], status["exit_status"]) == ("stopped", None)
+        console = await agent.attach(tail=10)
+        await agent.post("restart", "app.web.0")
+        assert [line.strip() for line in await lines(console, 1)] == ["2"]
 
 
 async def test_no_restore_keeps_processes_stopped_until_the_next_start(settings: Settings, files: FileServer) -> None:

@@ -17,8 +17,8 @@ from smartmob.processes.state_machine import ProcessStateMachine
 class Replay:
     """A state machine with a clock that the test sets."""
 
-    def __init__(self, grace: float = 10.0) -> None:
-        self.machine = ProcessStateMachine(grace, lambda: 0.5)
+    def __init__(self, grace: float = 10.0, restart: model.RestartPolicy = model.ALWAYS) -> None:
+        self.machine = ProcessStateMachine(grace, lambda: 0.5, restart)
         self.now = 1000.0
         self.pids = itertools.count(1)
         self.timer: m.StartTimer | None = None
@@ -405,3 +405,52 @@ class Environment:
             self.timers.remove(timer)
             self.now = max(self.now, timer.at)
             self.carry_out(machine.handle(m.TimerFired(timer.number), self.now))
+
+
+@pytest.mark.parametrize(
+    ("restart", "status", "again"),
+    [
+        (model.ON_FAILURE, 0, False),
+        (model.ON_FAILURE, 1, True),
+        (model.ON_FAILURE, -9, True),
+        (model.ON_FAILURE, None, True),
+        (model.NEVER, 0, False),
+        (model.NEVER, 3, False),
+        (model.NEVER, -9, False),
+        (model.NEVER, None, False),
+    ],
+)
+def test_the_restart_policy_decides_whether_a_program_runs_again(
+    restart: model.RestartPolicy, status: int | None, again: bool
+) -> None:
+    """One that is not started again is stopped, is not wanted any more, and says how it ended."""
+    replay = Replay(restart=restart)
+    replay.run()
+    replay(m.Exited(status), 60.0)
+    if again:
+        assert replay(m.TreeGone()) == [m.Spawn()]
+        return
+    assert replay(m.TreeGone()) == [m.Complete()]
+    assert (replay.machine.state, replay.machine.wanted) == (model.STOPPED, False)
+    assert m.describe(status) in replay.machine.detail
+    assert repr(restart) in replay.machine.detail
+    assert replay(m.StartRequested(restart=True)) == [m.Spawn()]
+    assert replay.machine.state == model.PENDING
+
+
+def test_a_requested_restart_does_not_depend_on_the_policy() -> None:
+    """A client that restarts a program wants it to run again."""
+    replay = Replay(restart=model.NEVER)
+    replay.run()
+    replay(m.StartRequested(restart=True))
+    replay(m.Exited(0))
+    assert replay(m.TreeGone()) == [m.Spawn()]
+
+
+def test_a_program_that_cannot_be_spawned_is_tried_once_with_the_policy_never() -> None:
+    """With the others it is tried again."""
+    replay = Replay(restart=model.NEVER)
+    replay(m.StartRequested())
+    replay(m.Prepared())
+    assert replay(m.StartFailed("no file")) == [m.Complete()]
+    assert (replay.machine.state, replay.machine.detail.partition(";")[0]) == (model.STOPPED, "no file")

@@ -70,7 +70,10 @@ def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[m.Eve
 def _steps() -> frozenset[Step]:
     """Return all steps that the state machine can make, found by trying every event in every situation."""
     steps, seen = set(), set()
-    waiting: list[tuple[m.ProcessStateMachine, int | None]] = [(m.ProcessStateMachine(10, lambda: 0.5), None)]
+    waiting: list[tuple[m.ProcessStateMachine, int | None]] = [
+        (m.ProcessStateMachine(10, lambda: 0.5, policy), None)
+        for policy in (model.ALWAYS, model.ON_FAILURE, model.NEVER)
+    ]
     while waiting:
         machine, timer = waiting.pop()
         situation = {

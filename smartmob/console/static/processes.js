@@ -65,7 +65,7 @@ form?.addEventListener("submit", (event) => {
     let uploaded;
     try { uploaded = await upload(fields.get("archive"), said); } catch (error) { said.textContent = `Not deployed: ${error.message}`; return; }
     const type = String(fields.get("process_type"));
-    const taken = new Set((await fetchJson("/list-processes")).processes.map((process) => process.slug));
+    const taken = new Set((await fetchJson("/api/v1/processes")).processes.map((process) => process.slug));
     const made = [];
     for (let number = 0; made.length < Number(fields.get("count")); number++) {
       const node = `${type}.${number}`;

@@ -166,7 +166,7 @@ class Preparer:
         self, source: Source, definition: model.Definition
     ) -> tuple[procfile.Command, int, dict[str, str]]:
         """Return the command of a process type, the index of the type in the Procfile, and the variables of .env."""
-        found, index = _find_command(source, definition.process_type)
+        found, index = _find_command(source, definition)
         return found, index, _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
 
     async def _check_syntax(self, argv: Sequence[str], folder: Path, found: procfile.Command) -> None:
@@ -184,7 +184,7 @@ class Preparer:
         if status:
             lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
             reason = re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0])
-            raise PreparationError(model.NO_PROCFILE, f"Procfile, line {found.line}: {reason or 'no shell command'}")
+            raise PreparationError(model.NO_PROCFILE, f"{_place(found)}: {reason or 'no shell command'}")
         if len(self._checked_commands) >= _MOST_CHECKED:
             self._checked_commands.clear()
         self._checked_commands.add((argv[0], argv[2]))
@@ -225,9 +225,14 @@ def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _PIP_VARIABLE.fullmatch(name)}
 
 
-def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, int]:
-    """Return the command of a process type, and the index of the type in the Procfile."""
-    data = _read(source.root / PROCFILE)
+def _find_command(source: Source, definition: model.Definition) -> tuple[procfile.Command, int]:
+    """Return the command of a process, and the index of its type in the Procfile.
+
+    A command of the definition needs no Procfile; without one the index is 0.
+    """
+    process_type, data = definition.process_type, _read(source.root / PROCFILE)
+    if definition.command is not None:
+        return procfile.Command(definition.command.strip(), 0), _index(data, process_type)
     if data is None:
         raise PreparationError(model.NO_PROCFILE, "the source has no Procfile at its root")
     try:
@@ -237,6 +242,15 @@ def _find_command(source: Source, process_type: str) -> tuple[procfile.Command, 
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
     except KeyError:
         raise PreparationError(model.UNKNOWN_PROCESS_TYPE, parsed.unknown(process_type)) from None
+
+
+def _index(data: bytes | None, process_type: str) -> int:
+    """Return the index of a process type in a Procfile, or 0 when it is not there or cannot be read."""
+    try:
+        types = list(procfile.parse(data or b"").commands)
+    except procfile.BadLine:
+        return 0
+    return types.index(process_type) if process_type in types else 0
 
 
 def _env_file(source: Source, outer: Mapping[str, str] | None) -> dict[str, str]:
@@ -261,8 +275,13 @@ def _argv(found: procfile.Command, definition: model.Definition, variables: Mapp
         return command.argv(found.text, definition.env, shell)
     except ValueError as error:
         raise PreparationError(
-            model.NO_PROCFILE, f"Procfile, line {found.line}: the process type {definition.process_type!r}: {error}"
+            model.NO_PROCFILE, f"{_place(found)}: the process type {definition.process_type!r}: {error}"
         ) from None
+
+
+def _place(found: procfile.Command) -> str:
+    """Return where a command stands, for people."""
+    return f"Procfile, line {found.line}" if found.line else "the command of the request"
 
 
 def _read(path: Path) -> bytes | None:

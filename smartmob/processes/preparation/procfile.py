@@ -67,14 +67,14 @@ class Procfile:
         return f"the Procfile has no {name!r}; it has {known}{hint}"
 
 
-def parse(data: bytes) -> Procfile:
-    """Return the process types. Raises BadLine for a line that belongs to none of them."""
+def parse(data: bytes, file: str = "Procfile") -> Procfile:
+    """Return the process types; `file` is the name in messages. Raises BadLine for a line that belongs to none."""
     found = Procfile()
-    for number, line in logical_lines("Procfile", data):
+    for number, line in logical_lines(file, data):
         match = _DECLARATION.fullmatch(line)
         if match is None or _NAME.fullmatch(match[1]) is None:
             raise BadLine(
-                "Procfile",
+                file,
                 number,
                 "this is neither a process type (`name: command`) nor a comment; a line that continues the one above "
                 "needs a backslash as the very last character there",
@@ -82,11 +82,11 @@ def parse(data: bytes) -> Procfile:
         name, text = match[1], match[2]
         if name in found.commands:
             reason = f"the process type {name!r} is already declared on line {found.commands[name].line}"
-            found.faults.setdefault(name, BadLine("Procfile", number, reason))
+            found.faults.setdefault(name, BadLine(file, number, reason))
             continue
         found.commands[name] = Command(text, number)
         if not text:
-            found.faults[name] = BadLine("Procfile", number, f"the process type {name!r} has no command")
+            found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command")
     return found
 
 

@@ -1,0 +1,88 @@
+"""Runs a process once: creates it, prints its output until it ends, and deletes it in every case."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from smartmob.cli import printing
+from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
+from smartmob.cli.main import FAILED
+from smartmob.cli.process_selection import Status
+from smartmob.cli.processes import remarks
+from smartmob.cli.server_options import command_line
+from smartmob.client.http import RestClient
+from smartmob.client.process_output import ALL_LINES, process_output
+from smartmob.errors import RemoteError
+from smartmob.processes import model
+
+_ENDED = model.FAILURES | {model.STOPPED}
+_SIGNAL_BASE = 128
+"""A shell reports a program that was ended by signal N with the status 128 + N (POSIX.1-2017, XCU 2.8.2)."""
+
+
+async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:
+    """Run the process of a create request once, with its output on standard output; return its exit code.
+
+    A process that cannot be prepared or started is reported, and its exit code is FAILED. Raises RemoteError.
+    """
+    slug = f"{request['app']}.{request['node']}"
+    printer = LinePrinter({slug: slug}, as_json=as_json)
+    await rest.post("/create-process", request | {"restart": model.NEVER})
+    deleted = False
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_show(rest, slug, printer))
+            status = await _ended(rest, slug)
+            # The output ends with the deletion, behind its last line.
+            await _delete(rest, slug)
+            deleted = True
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        printer.flush()
+        if not deleted:
+            await _clean_up(rest, slug)
+    return _exit_code(status)
+
+
+async def _show(rest: RestClient, slug: str, printer: LinePrinter) -> None:
+    async with process_output(rest, slug, tail=ALL_LINES) as lines:
+        async for line in lines:
+            printer.show(slug, line)
+
+
+async def _ended(rest: RestClient, slug: str) -> Status:
+    """Wait until a process has ended or cannot be started; return its status."""
+    async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
+        async for line in lines:
+            if line.startswith(EVENT_PREFIX):
+                status: Status = await rest.get(f"/process-status/{quote(slug, safe='')}")
+                if status["state"] in _ENDED:
+                    return status
+    raise RemoteError(f"the connection to {rest.url} was lost before {slug} had ended")
+
+
+async def _delete(rest: RestClient, slug: str) -> None:
+    await rest.post(f"/delete-process/{quote(slug, safe='')}", {})
+
+
+async def _clean_up(rest: RestClient, slug: str) -> None:
+    try:
+        await _delete(rest, slug)
+    except RemoteError as error:
+        way = command_line(rest, "stop", "--remove", slug)
+        printing.say(f"{slug} is left behind: {error}. Remove it with {way}")
+
+
+def _exit_code(status: Status) -> int:
+    """Return the exit code of a process as a shell shows it; report one that could not be started."""
+    if status["exit_status"] is not None:
+        return int(status["exit_status"])
+    if status["exit_signal"] is not None:
+        return _SIGNAL_BASE + int(status["exit_signal"])
+    said = [line.plain for line in remarks(status | {"output": []})]
+    for line in said or [f"{status['slug']}: {status['detail'] or 'it ended with an unknown status'}"]:
+        printing.say(line)
+    return FAILED
