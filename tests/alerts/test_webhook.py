@@ -80,27 +80,28 @@ async def test_a_redirect_is_not_followed(sender: WebhookSender, webhook: Webhoo
 
 
 async def test_a_huge_answer_is_not_read(sender: WebhookSender) -> None:
-    """An endless error page costs a bounded number of bytes; an endless success is a success."""
+    """Of an error page of 64 MiB a bounded number of bytes is read; a success of that size is a success."""
     written = 0
 
-    async def endless(request: web.Request) -> web.StreamResponse:
+    async def huge(request: web.Request) -> web.StreamResponse:
         nonlocal written
         response = web.StreamResponse(status=int(request.query["status"]))
         await response.prepare(request)
         try:
-            while True:
+            for _ in range(1_024):
                 await response.write(b"x" * 65_536)
                 written += 65_536
         except ConnectionResetError:
-            return response
+            pass
+        return response
 
     app = web.Application()
-    app.router.add_post("/", endless)
+    app.router.add_post("/", huge)
     async with TestServer(app, host="127.0.0.1") as server:
         error = await _failure(sender, str(server.make_url("/?status=500")))
         assert len(error.reason) <= 200
         await sender.send(receiver(address=str(server.make_url("/?status=200"))), message(), "lab", None)
-    assert written < 64 * 2**20
+    assert written < 32 * 2**20
 
 
 @pytest.mark.parametrize(

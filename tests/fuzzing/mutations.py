@@ -38,7 +38,7 @@ SHAPES = (
     *("[" + "0," * 5000 + "0]", "{" + ",".join(f'"{number}":0' for number in range(5000)) + "}"),
 )
 VALUES: tuple[str, ...] = NUMBERS + TEXTS + SHAPES
-"""JSON, and what is almost JSON, for the place of any value."""
+"""Texts of JSON, some of them malformed, to replace any value."""
 
 
 def any_of(values: Sequence[T]) -> st.SearchStrategy[T]:

@@ -30,11 +30,13 @@ EXAMPLES = int(os.environ.get("SMARTMOB_FUZZ_EXAMPLES", "0"))
 TIMEOUT = 900 + 10 * EXAMPLES
 
 STEP_SECONDS = 0.5
-"""Processor time that one action may cost the service, of whatever bytes it consists."""
+"""Processor time that one action may take, in seconds. Waiting is not measured: a busy machine makes it long."""
 
 _JSON = "application/json"
 _GROWTH = 64 * 2**20
+"""Bytes by which the memory may grow during one sequence."""
 _TOTAL_GROWTH = 160 * 2**20
+"""Bytes by which the memory may have grown between the first sequence and a later one."""
 
 
 def settings(examples: int, steps: int) -> hypothesis.settings:
@@ -53,7 +55,7 @@ def settings(examples: int, steps: int) -> hypothesis.settings:
 
 
 class Service:
-    """A running service with every door open."""
+    """A running service with all of its ports open."""
 
     def __init__(self, folder: Path, database_url: str, keys: tuple[str, ...] = ()) -> None:
         self.folder = folder
@@ -110,7 +112,7 @@ class Service:
 
     @property
     def seconds(self) -> float:
-        """Return how long it has computed so far."""
+        """Return the processor time that it has used so far, in seconds."""
         times = self._observed.cpu_times()
         return float(times.user + times.system)
 
@@ -126,7 +128,7 @@ class Service:
         return int(self._observed.memory_info().rss)
 
     def check_lives(self) -> None:
-        """Fail unless it answers, is ready (which every supervised task must be alive for) and has logged no error."""
+        """Fail unless it answers, is ready (so all supervised tasks are alive) and has logged no error."""
         assert self.process.poll() is None, "the service has ended"
         self.get("/health")
         self.get("/ready")
@@ -137,8 +139,9 @@ class Service:
     def check_memory(self, before: int) -> None:
         """Fail if it has grown too much since `before`, or since the first sequence."""
         self._first_memory = self._first_memory or before
-        assert self.peak - before < _GROWTH
-        assert before - self._first_memory < _TOTAL_GROWTH
+        grown, total = self.peak - before, before - self._first_memory
+        assert grown < _GROWTH, f"a sequence took {grown / 2**20:.0f} MiB of memory"
+        assert total < _TOTAL_GROWTH, f"all sequences so far took {total / 2**20:.0f} MiB of memory"
 
     def stop(self) -> None:
         """Stop it in order."""
@@ -166,7 +169,7 @@ class Service:
 
 
 class Sequence:
-    """One sequence of actions: what it costs the service is held against what its actions may cost."""
+    """One sequence of actions: compares the time and memory that the service uses with what the actions may take."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -175,7 +178,7 @@ class Sequence:
         self._seconds = service.seconds
 
     def allow(self, seconds: float) -> None:
-        """Let the action that goes on now cost more."""
+        """Allow the current action more processor time."""
         self.allowed += seconds
 
     def check_step(self) -> None:
@@ -186,7 +189,7 @@ class Sequence:
         assert spent < allowed, f"an action cost {spent:.2f} s of processor time"
 
     def end(self, lines: Iterable[Any], check: Callable[[], None]) -> None:
-        """Close connections, also where `check` fails, and then hold the service against what it was before."""
+        """Close connections, also where `check` fails, and then check the service."""
         try:
             check()
         finally:
@@ -195,7 +198,7 @@ class Sequence:
         self.check_end()
 
     def check_end(self) -> None:
-        """Fail unless the service is as it was before, and has used little memory."""
+        """Fail unless the service lives and has used little memory."""
         self.check_step()
         self.service.check_lives()
         self.service.check_memory(self._memory)

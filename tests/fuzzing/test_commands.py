@@ -1,4 +1,4 @@
-"""`/commands` under sequences of valid, mutated and broken messages of clients that run programs and move files."""
+"""`/commands` under sequences of valid, mutated and broken messages of clients that run programs and copy files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _STARTING = [
 
 
 class Client:
-    """A connection: calls of honest and of other clients, whose answers are told apart by their ids."""
+    """A connection with calls of honest and hostile clients, whose answers have different ids."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self.line = WebSocket(port, "/commands")
@@ -114,7 +114,7 @@ class Client:
 
 
 class Commands(WebSocketMachine):
-    """Clients that run programs and move files, on connections over which others send whatever comes to their minds."""
+    """Honest clients that run programs and copy files, and hostile ones that send anything over their connections."""
 
     path = "/commands"
 
@@ -138,7 +138,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), size=st.integers(0, 3_000_000), code=st.integers(0, 3))
     def execute(self, of: int, size: int, code: int) -> None:
-        """A program's output and exit code come, and stay there to be read."""
+        """A program's output and exit code arrive, and can be read again later."""
         self.cost.allow(_PROGRAM_SECONDS)
         client, mark = self.client(of), f"job {next(_names)} "
         ident = client.call("exec", f"printf '{mark}'; head -c {size} /dev/zero; exit {code}")
@@ -149,7 +149,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), parts=st.lists(st.binary(min_size=1, max_size=2000), max_size=5))
     def feed(self, of: int, parts: Sequence[bytes]) -> None:
-        """A program gets what is sent to it, in order, and says it back."""
+        """A program gets its input in order, and returns it."""
         self.cost.allow(_PROGRAM_SECONDS)
         client = self.client(of)
         ident, offset = client.call("exec", ["cat"]), 0
@@ -165,7 +165,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9))
     def kill(self, of: int) -> None:
-        """A program that would go on is killed, and its end is told."""
+        """A running program is killed, and its end is reported."""
         self.cost.allow(_PROGRAM_SECONDS)
         client = self.client(of)
         ident = client.call("exec", ["sleep", "600"])
@@ -194,7 +194,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.jobs and self.open)
     @rule(of=st.integers(0, 9), job=st.integers(0, 99))
     def attach(self, of: int, job: int) -> None:
-        """The output of a job that has ended can be had again."""
+        """The output of a job that has ended can be read again."""
         self.cost.allow(_PROGRAM_SECONDS)
         client, number = self.client(of), sorted(self.jobs)[job % len(self.jobs)]
         assert client.result(client.call("attach", number))[1] == self.jobs[number]
@@ -202,7 +202,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), size=st.integers(0, 300_000), split=st.integers(1, 100_000))
     def put(self, of: int, size: int, split: int) -> None:
-        """A file that is acknowledged is there, whole."""
+        """A file that is acknowledged is complete."""
         client, name = self.client(of), f"file{next(_names)}"
         data = (name.encode() * (size // len(name) + 1))[:size]
         ident = client.call("put", name, size=size, sha256=hashlib.sha256(data).hexdigest())
@@ -218,7 +218,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.files and self.open)
     @rule(of=st.integers(0, 9), name=st.integers(0, 99))
     def get(self, of: int, name: int) -> None:
-        """A file comes as it was put."""
+        """A file is returned as it was stored."""
         client, chosen = self.client(of), sorted(self.files)[name % len(self.files)]
         done, output, _ = client.result(client.call("get", chosen))
         assert (done["exit_code"], output) == (0, self.files[chosen])
@@ -226,7 +226,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), count=st.integers(1, 300))
     def ping_flood(self, of: int, count: int) -> None:
-        """Each ping is answered, of either kind."""
+        """Each ping is answered: those of the WebSocket protocol and those of ours."""
         client = self.client(of)
         client.line.write((frame(PING, b"p") + frame(TEXT, b'{"type": "ping", "n": 77}')) * count)
         for _ in range(count):

@@ -52,7 +52,7 @@ def _documents() -> list[dict[str, Any]]:
 
 
 class Echo(WebSocketMachine):
-    """Machines that report: one is honest, one sends whatever comes to its mind, on connections that both use."""
+    """Machines that report: an honest one, and a hostile one that sends anything, over the same connections."""
 
     path = "/echo"
 
@@ -84,7 +84,7 @@ class Echo(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), count=st.integers(1, 200), times=st.integers(1, 3))
     def backfill(self, of: int, count: int, times: int) -> None:
-        """Old samples are stored; those that are sent again are known by their ids."""
+        """Old samples are stored once; repeated ones are recognised by their ids."""
         line = self.line(of)
         samples = [{"mem": 5, "time": next(_times), "id": number} for number in range(count)]
         for _ in range(times):
@@ -144,7 +144,7 @@ class Echo(WebSocketMachine):
 
     @rule(sent=messages(_documents()))
     def unproved(self, sent: bytes) -> None:
-        """A stranger is told the time at most, whatever is sent."""
+        """A client that is not authenticated gets the time at most, whatever it sends."""
         line = WebSocket(self.target.port, "/echo")
         self.cost.allow(0.1)
         line.send(sent, BINARY)

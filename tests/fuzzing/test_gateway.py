@@ -126,7 +126,7 @@ class Peer:
             details.append(fields["details"])
 
     def until_closed(self) -> None:
-        """Say that no more comes, and return when the service has ended the connection."""
+        """End the sending direction, and return when the service has ended the connection."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
             while self._socket.recv(65536):
@@ -135,12 +135,12 @@ class Peer:
             assert not isinstance(error, TimeoutError)
 
     def close(self) -> None:
-        """Leave without a word."""
+        """Close the connection."""
         self._socket.close()
 
 
 class Gateway(MeasuredMachine):
-    """Honest clients keep their connections; what is no message comes over others."""
+    """Honest clients, and hostile ones that send over connections of their own."""
 
     def __init__(self, target: Service) -> None:
         super().__init__(target)
@@ -162,7 +162,7 @@ class Gateway(MeasuredMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), lines=st.integers(0, 500), code=st.integers(0, 3))
     def execute(self, of: int, lines: int, code: int) -> None:
-        """A program's lines and exit code come, and stay there to be read."""
+        """A program's lines and exit code arrive, and can be read again later."""
         self.cost.allow(_PROGRAM_SECONDS)
         mark = f"job {next(_names)}"
         peer = self.peer(of)
@@ -202,7 +202,7 @@ class Gateway(MeasuredMachine):
 
     @rule(count=st.integers(1, 3), part=st.integers(0, 60))
     def leave_in_the_middle(self, count: int, part: int) -> None:
-        """Others do not wait for who has left."""
+        """A client can disconnect while its calls run, and no other client waits."""
         self.cost.allow(_PROGRAM_SECONDS * count)
         peer, data = Peer(self.target.conplyent_port), frame(call("exec", ["true"])) * count
         peer.send(data[: len(data) - part])
@@ -227,7 +227,7 @@ class Gateway(MeasuredMachine):
         return self.open[of % len(self.open)]
 
     def spoil(self, peer: Peer, data: bytes) -> None:
-        """Send what ends a connection."""
+        """Send data, and wait until the service ends the connection."""
         try:
             peer.send(data)
         except ConnectionError:

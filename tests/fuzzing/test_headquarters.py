@@ -162,7 +162,7 @@ class Headquarters(MeasuredMachine):
 
     @rule(count=st.integers(1, 200))
     def deliver(self, count: int) -> None:
-        """The honest turret measures."""
+        """The honest turret delivers values."""
         self.turret.deliver(count)
 
     @rule(data=st.data(), count=st.integers(1, 20))
@@ -174,7 +174,7 @@ class Headquarters(MeasuredMachine):
 
     @rule(number=st.sampled_from([0, 1, 2, 2**53, 2**63, 2**64, 10**30, -1]), count=st.integers(1, 5))
     def forge_numbers(self, number: int, count: int) -> None:
-        """Numbers that are repeated, left out or beyond all."""
+        """Sequence numbers that are repeated, missing or out of range."""
         message = slices(self.turret.run, 7, [slice_of(0, [0.01])], STRANGER)
         for _ in range(count):
             self.hostile.send(message.replace(b'"sequence":7', f'"sequence":{number}'.encode()))
@@ -186,7 +186,7 @@ class Headquarters(MeasuredMachine):
 
     @rule(topic=st.binary(max_size=3000), place=st.integers(0, 2), noise=damaged(GREETING))
     def strangers(self, topic: bytes, place: int, noise: bytes) -> None:
-        """Strange topics, and what is no ZMTP, at each port."""
+        """Long and incomplete subscriptions, and bytes that are not ZMTP, at each port."""
         target = self.turret.target
         port = (target.orders_port, target.external_port, target.results_port)[place]
         for data in (GREETING + subscription(topic) + subscription(topic)[:-1], noise):

@@ -1,4 +1,4 @@
-"""A WebSocket client that sends whatever bytes it is told to."""
+"""A WebSocket client that can send any bytes."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ class WebSocket:
                 self.read()
 
     def end_writing(self) -> None:
-        """Say that no more bytes come."""
+        """End the sending direction of the connection."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Leave without a word."""
+        """Close the connection."""
         self._file.close()
         self._socket.close()
 
