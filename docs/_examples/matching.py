@@ -11,7 +11,7 @@ import re
 
 _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?"), "<time>"),
-    (re.compile(r"-?\b[\d.,]+ (?:s|ms)(?= |$)", re.MULTILINE), "<duration>"),
+    (re.compile(r"-?\b[\d.,]+ (?:s|ms|µs|ns)(?= |$)", re.MULTILINE), "<duration>"),
     (re.compile(r"-?\b[\d.]+ (%|B|kB|MB)(?= |$)", re.MULTILINE), r"<figure> \1"),
     (re.compile(r"(?<![\d.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\d.])"), "<figure>"),
     (re.compile(r"\b[0-9a-f]{12,64}(?:-[0-9a-f]+)?\b"), "<hash>"),
