@@ -75,7 +75,7 @@ def _short_name(name: str) -> str:
 
 @dataclass(slots=True)
 class Survey:
-    """What was found in files before any of them is imported.
+    """The result of reading all files before any of them is imported.
 
     `groups` has the reports that form a run with others, by the names of their files. `rows` has the digest and the
     rows of each file that need not be read again.

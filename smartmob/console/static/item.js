@@ -9,19 +9,21 @@ import { change, commit, trendTable } from "./trends.js";
 const asked = new URLSearchParams(location.search);
 let found = { points: [], changes: [] };
 let trends = [];
+let places = [];
 
 // A change of the level is a line at its first run, with the commit, and a line for each of both levels.
 function marks() {
   const color = (trend) => (trend.direction === "more" ? "#d1456b" : "#2f9e6b");
-  const first = found.points[0]?.started_at, last = found.points.at(-1)?.started_at;
+  // A level lasts until the last run of its machine, not until the last one of the chart.
+  const end = (trend) => places.find((place) => place.context_h === trend.context_h)?.last ?? found.points.at(-1)?.started_at;
   const shapes = trends.flatMap((trend) => {
     const line = { width: 2, color: color(trend) };
-    if (trend.change === "drift") return [{ type: "line", x0: first, x1: last, y0: trend.before * 1000, y1: trend.after * 1000, line }];
-    const next = trends.filter((other) => other.context_h === trend.context_h && other.started_at > trend.started_at).map((other) => other.started_at).sort()[0] ?? last;
+    if (trend.change === "drift") return [{ type: "line", x0: trend.started_at, x1: end(trend), y0: trend.before * 1000, y1: trend.after * 1000, line }];
+    const next = trends.filter((other) => other.context_h === trend.context_h && other.started_at > trend.started_at).map((other) => other.started_at).sort()[0] ?? end(trend);
     return [{ type: "line", x0: trend.started_at, x1: trend.started_at, yref: "paper", y0: 0, y1: 1, line: { ...line, dash: "dash" } },
       { type: "line", x0: trend.started_at, x1: next, y0: trend.after * 1000, y1: trend.after * 1000, line }];
   });
-  const annotations = trends.map((trend) => ({ x: trend.change === "drift" ? last : trend.started_at, yref: "paper", y: 0.02, yanchor: "bottom", xanchor: "right", showarrow: false,
+  const annotations = trends.map((trend) => ({ x: trend.change === "drift" ? end(trend) : trend.started_at, yref: "paper", y: 0.02, yanchor: "bottom", xanchor: "right", showarrow: false,
     text: escapeHtml(`${change(trend, "s")} ${trend.change === "drift" ? "drift" : commit(trend)}`), font: { size: 11, color: color(trend) } }));
   return { shapes, annotations };
 }
@@ -31,6 +33,7 @@ async function loadTrends() {
   const id = asked.get("id"), name = `${asked.get("path") ?? ""}::${asked.get("variant") ?? ""}`;
   const report = await fetchJson(`/api/v1/trends?limit=100&${id ? `item=${encodeURIComponent(id)}` : `name=${encodeURIComponent(name)}`}`);
   trends = report.trends.filter((trend) => id || `${trend.path}::${trend.variant}` === name);
+  places = report.places;
   fill("trends", trendTable({ ...report, trends, found: trends.length }, ""));
   if (trends.length) await chart();
 }

@@ -1,7 +1,7 @@
 // The page of test runs: a comparison, the list of runs, and a search for tests.
 
 import { runAction, fetchJson, showError } from "./api.js";
-import { el, emptyState, fill, link, number, seconds, table, update, when } from "./dom.js";
+import { badge, el, emptyState, fill, link, number, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { trendTable } from "./trends.js";
 import { comparison, itemLink } from "./verdicts.js";
@@ -11,7 +11,7 @@ let listed = [];
 
 function show() {
   update("runs", table([
-    { name: "Started", cell: (run) => when(run.started_at) },
+    { name: "Started", cell: (run) => (run.clock ? el("span", { title: run.clock }, when(run.started_at), " ", badge("by arrival", "warning")) : when(run.started_at)) },
     { name: "Run", cell: (run) => link(run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Commit", cell: (run) => el("code", {}, run.scm_ref.slice(0, 12) || "–") },
     { name: "Machine", cell: (run) => run.nodes.join(", ") || "–" },

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from smartmob.metrics.report_files.outcome_words import outcome_of_word
 from smartmob.metrics.report_files.report import Header, Outcome, Remark
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import Place
+from smartmob.metrics.report_files.xml_elements import ElementPosition
 
 UNREAD_TIME = "unread time"
 REPLACED_TIMESTAMP = "replaced timestamp"
@@ -39,7 +39,7 @@ def shortened(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
 class CaseValues:
     """Reads values of the test case `path` and `name`, and keeps the remarks."""
 
-    def __init__(self, place: Place, path: str, name: str) -> None:
+    def __init__(self, place: ElementPosition, path: str, name: str) -> None:
         self.remarks: list[Remark] = []
         self._where = shortened(f"line {place.line}, {path}{'.' if path else ''}{name}", EXAMPLE_CHARACTERS // 2)
 

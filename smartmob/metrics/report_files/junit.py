@@ -25,7 +25,7 @@ from smartmob.metrics.report_files.junit_suites import Properties, Suite, locati
 from smartmob.metrics.report_files.outcome_words import is_yes
 from smartmob.metrics.report_files.report import Case, Header, Outcome
 from smartmob.metrics.report_files.time_values import COMMA_DECIMAL, COMMA_THOUSANDS, Durations, comma_evidence, moment
-from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 _SUITES = ("testsuite", "testsuites")
@@ -84,7 +84,7 @@ class _OpenCase:
     """A `<testcase>` whose end has not been read."""
 
     attributes: Mapping[str, str]
-    place: Place
+    place: ElementPosition
     outcome: Outcome | None = None
 
 
@@ -109,7 +109,7 @@ class _JUnitReading:
         self._others = False
         """Whether there was an element outside suites and cases that JUnit XML does not have."""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         self._root = self._root or tag
         if self._opaque:
@@ -154,7 +154,7 @@ class _JUnitReading:
         self._header.properties = self._properties.tags()
         self._header.scm_ref = self._properties.scm_ref()
 
-    def _start_suite(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def _start_suite(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         self._any_suite = self._any_suite or tag == "testsuite"
         outer = self._suites[-1]
         suite = outer.inner(tag, attributes, place.line)
@@ -232,7 +232,7 @@ class _CommaEvidence:
     def __init__(self) -> None:
         self.meanings: set[str] = set()
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         if tag == "testcase" or tag in _SUITES:
             self.meanings |= comma_evidence(attributes.get("time", ""))

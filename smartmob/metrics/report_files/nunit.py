@@ -11,7 +11,7 @@ from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseVa
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 _ROOTS = ("test-run", "test-results")
@@ -54,7 +54,7 @@ class _NUnitReading:
         """The full name of each open suite that is a class, and "" for other suites."""
         self._machine = UNKNOWN_MACHINE
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
@@ -80,7 +80,7 @@ class _NUnitReading:
         if tag == "test-suite":
             self._fixtures.pop()
 
-    def _start_run(self, attributes: Mapping[str, str], place: Place) -> None:
+    def _start_run(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         told = attributes.get("start-time", "")
         date = attributes.get("run-date") or attributes.get("date")
         if date:
@@ -92,7 +92,7 @@ class _NUnitReading:
         elif told:
             add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
 
-    def _case(self, attributes: Mapping[str, str], place: Place) -> None:
+    def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         path, name = self._names(attributes)
         values = CaseValues(place, path, name)
         found = [Outcome.SKIPPED] if attributes.get("executed", "").lower() in _NO else []

@@ -18,7 +18,7 @@ _NAME_DIGITS = 16  # of the hash of a session that names a run
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """What decides to which run a report belongs. `tests` holds a hash of each test, `folder` the place of the file."""
+    """The data by which a report is assigned to a run; `tests` has a hash of each test."""
 
     session_h: str
     folder: str

@@ -90,7 +90,7 @@ class ReportRows:
         self._scan()
 
     def read_report(self, folder: str) -> ReadReport:
-        """Return what decides to which run the report, a file in `folder`, belongs."""
+        """Return the data by which the report, a file in `folder`, is assigned to a run."""
         _, start = self._first_start()
         ends = [
             _later(start, self._took),

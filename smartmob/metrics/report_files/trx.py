@@ -22,7 +22,7 @@ from smartmob.metrics.report_files.case_values import (
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 MAX_TESTS = 1_000_000
@@ -81,7 +81,7 @@ class _Definitions:
         self._root = ""
         self._id = ""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
@@ -107,7 +107,7 @@ class _OpenResult:
     """A result whose end has not been read. One with inner results, the rows of its data, is only their sum."""
 
     attributes: Mapping[str, str]
-    place: Place
+    place: ElementPosition
     has_inner: bool = False
 
 
@@ -126,7 +126,7 @@ class _TrxReading:
         self._sums = 0
         self._outermost = 0
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         if tag in _RESULTS:
             if self._open:

@@ -54,14 +54,14 @@ _AT_END = {
 class Elements(Protocol):
     """A receiver of elements. Names of tags have no namespace."""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
 
     def end(self, tag: str) -> None:
         """Take the end of the innermost open element."""
 
 
-class Place:
+class ElementPosition:
     """The place of a start tag: its line, and the names of attributes with characters that XML forbids."""
 
     __slots__ = ("altered", "line")
@@ -245,7 +245,7 @@ class _Documents:
             altered = frozenset(name for name, value in shown.items() if value != attributes[name])
             attributes = shown
         assert self._parser is not None
-        place = Place(self._lines_before + self._parser.CurrentLineNumber, altered)
+        place = ElementPosition(self._lines_before + self._parser.CurrentLineNumber, altered)
         self._elements.start(tag.rpartition(":")[2], attributes, place)
 
     def _end(self, tag: str) -> None:

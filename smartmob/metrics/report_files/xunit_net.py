@@ -11,7 +11,7 @@ from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseVa
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 _ROOTS = ("assemblies", "assembly")
@@ -54,7 +54,7 @@ class _XUnitReading:
         """The start of the open assembly. Its tests run in parallel, so that no test has a start of its own."""
         self._machine = UNKNOWN_MACHINE
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
@@ -69,7 +69,7 @@ class _XUnitReading:
     def end(self, tag: str) -> None:
         """Take the end of an element."""
 
-    def _start_assembly(self, attributes: Mapping[str, str], place: Place) -> None:
+    def _start_assembly(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         if attributes.get("computer"):
             self._machine = Machine(node=attributes["computer"])
         told = attributes.get("start-rtf", "")
@@ -83,7 +83,7 @@ class _XUnitReading:
         else:
             self._header.started_at = earliest(self._header.started_at, self._begun)
 
-    def _case(self, attributes: Mapping[str, str], place: Place) -> None:
+    def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         path = attributes.get("type", "")
         name = attributes.get("name", "").strip() or attributes.get("method", "") or "unnamed"
         name = name.removeprefix(f"{path}.") or name

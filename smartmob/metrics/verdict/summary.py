@@ -25,7 +25,7 @@ ALARMS: tuple[Alarm, ...] = ("regression", "suspect", "shift", "gone", "unfit")
 _MAX_MACHINES = 3  # named in the explanation; all are in the contexts of the comparison
 
 
-class Tally(NamedTuple):
+class VerdictCounts(NamedTuple):
     """The numbers that decide: rows by verdict, those that were judged, and the most common reason of unfit ones."""
 
     rows: int
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
     """A row of the decision table: `when` states its condition in words, `text` begins the explanation."""
 
     when: str
-    applies: Callable[[Tally], bool]
+    applies: Callable[[VerdictCounts], bool]
     verdict: Verdict
     text: str
 
@@ -161,10 +161,10 @@ def _name(row: ItemVerdict) -> ItemName:
     return row.path, row.item, row.variant, row.kind
 
 
-def _tally(rows: Sequence[ItemVerdict]) -> Tally:
+def _tally(rows: Sequence[ItemVerdict]) -> VerdictCounts:
     counts = count_verdicts(rows)
     reasons = Counter(row.reason for row in rows if row.verdict == "unfit")
-    return Tally(
+    return VerdictCounts(
         rows=len(rows),
         judged=sum(counts[verdict] for verdict in ("regression", "suspect", "improvement", "noise")),
         renamed=sum(1 for row in rows if row.renamed_from is not None),
@@ -174,13 +174,13 @@ def _tally(rows: Sequence[ItemVerdict]) -> Tally:
     )
 
 
-def _begin(decision: Decision, tally: Tally) -> str:
+def _begin(decision: Decision, tally: VerdictCounts) -> str:
     numbers = tally._asdict()
     words = {f"{name}_tests": number_of_tests(number) for name, number in numbers.items() if isinstance(number, int)}
     return decision.text.format(**numbers, **words)
 
 
-def _rest(decision: Decision, tally: Tally) -> list[str]:
+def _rest(decision: Decision, tally: VerdictCounts) -> list[str]:
     """Return a sentence for each number that the beginning of the explanation does not tell."""
     sentences = []
     if tally.suspect and decision.verdict == "regression":
@@ -229,7 +229,7 @@ def _largest_change(rows: Sequence[ItemVerdict]) -> str:
     )
 
 
-def _alarms(verdict: Verdict, tally: Tally, contexts: Sequence[ComparedContext]) -> list[Alarm]:
+def _alarms(verdict: Verdict, tally: VerdictCounts, contexts: Sequence[ComparedContext]) -> list[Alarm]:
     applies: dict[Alarm, bool] = {
         "regression": tally.regression > 0,
         "suspect": tally.regression + tally.suspect > 0,

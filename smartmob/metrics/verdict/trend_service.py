@@ -17,7 +17,7 @@ from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
-from smartmob.metrics.verdict.trends import MeasuredRun, Place, Trend, TrendPlace, TrendReport, TrendRequest
+from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, Trend, TrendPlace, TrendReport, TrendRequest
 
 MAX_RUNS = 200
 """Latest runs of a machine that are searched."""
@@ -97,7 +97,7 @@ class TrendService:
             measured, ids = await self._measured(runs, hashes, request.resource)
             context = measured_in.context
             node, python = ("", "") if context is None else (context.machine_node, context.python_info)
-            place = Place(measured_in.context_h, node, python, ids)
+            place = MeasuredPlace(measured_in.context_h, node, python, ids)
             scale = SCALES[request.resource]
             limits = Limits(request.min_effect, scale.least_change)
             found += await asyncio.to_thread(trends.find_trends, measured, place, scale, limits)

@@ -117,7 +117,7 @@ class MeasuredRun(NamedTuple):
     values: Values
 
 
-class Place(NamedTuple):
+class MeasuredPlace(NamedTuple):
     """A machine and a Python, and the ids of the tests that were measured there."""
 
     context_h: str
@@ -126,7 +126,7 @@ class Place(NamedTuple):
     ids: Mapping[ItemName, str]
 
 
-def find_trends(runs: Sequence[MeasuredRun], place: Place, scale: Scale, limits: Limits) -> list[Trend]:
+def find_trends(runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: Limits) -> list[Trend]:
     """Return the trends in the runs of one place, which are in the order of time."""
     logs = [{name: scale.to_log(value) for name, value in run.values.items()} for run in runs]
     shifts = _shifts(logs) if scale.has_shift else [0.0] * len(runs)
@@ -170,7 +170,7 @@ def explain(found: Sequence[Trend], places: Sequence[TrendPlace], *, selected: b
 class _TrendFinder:
     """Finds the trends of one series after another, and describes them by the runs of a place."""
 
-    def __init__(self, runs: Sequence[MeasuredRun], place: Place, scale: Scale, limits: Limits) -> None:
+    def __init__(self, runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: Limits) -> None:
         self._runs = runs
         self._place = place
         self._scale = scale

@@ -9,11 +9,11 @@ import pytest
 from smartmob.metrics.report_files.case_values import MAX_REMARKS, CaseValues, add_remark, earliest, shortened
 from smartmob.metrics.report_files.report import Header, Outcome
 from smartmob.metrics.report_files.time_values import Durations
-from smartmob.metrics.report_files.xml_elements import Place
+from smartmob.metrics.report_files.xml_elements import ElementPosition
 
 
 def _values(name: str = "test") -> CaseValues:
-    return CaseValues(Place(7, frozenset()), "pkg", name)
+    return CaseValues(ElementPosition(7, frozenset()), "pkg", name)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import xml_elements
 from smartmob.metrics.report_files.report import Remark
-from smartmob.metrics.report_files.xml_elements import Place, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
 from smartmob.metrics.report_files.xml_text import CHUNK_BYTES
 
 
@@ -21,7 +21,7 @@ class Recorder:
         self.starts: list[tuple[str, int]] = []
         self.altered: list[frozenset[str]] = []
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: Place) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Keep a start."""
         self.starts.append((tag, place.line))
         self.altered.append(place.altered)

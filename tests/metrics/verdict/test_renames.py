@@ -91,7 +91,7 @@ def test_a_moved_folder_is_matched_file_by_file() -> None:
 
 
 def test_a_move_of_a_module_hides_no_slow_test() -> None:
-    """Where most tests of a module were moved, one of them is the same test at any cost; with fewer it is not."""
+    """If most tests of a module were moved, a test of it is the same one at any cost; with fewer it is not."""
     names = [f"test_{n}" for n in range(5)]
     gone = _side(*(("t.test_old", name, 0.1) for name in names))
     new = _side(*(("t.test_new", name, 9.0 if name == "test_4" else 0.1) for name in names))

@@ -11,8 +11,8 @@ import pytest
 
 from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
 from smartmob.metrics.verdict.trends import (
+    MeasuredPlace,
     MeasuredRun,
-    Place,
     Trend,
     TrendPlace,
     by_importance,
@@ -22,7 +22,7 @@ from smartmob.metrics.verdict.trends import (
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TESTS: list[ItemName] = [("t", f"test_{n}", f"test_{n}", "function") for n in range(8)]
-PLACE = Place("c", "rack7", "3.11", {name: name[1] for name in TESTS})
+PLACE = MeasuredPlace("c", "rack7", "3.11", {name: name[1] for name in TESTS})
 
 
 def _runs(number: int, factor: Callable[[int, int], float], *, noise: float = 0.01) -> list[MeasuredRun]:
