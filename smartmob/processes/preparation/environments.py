@@ -83,7 +83,7 @@ class Recipe:
 
     @property
     def needs_source(self) -> bool:
-        """Whether the installation reads files of the source."""
+        """True when the installation reads files of the source."""
         return self.installation is not None and self.installation.needs_source
 
 

@@ -76,7 +76,7 @@ class UnpackedTree:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the owner of the archive should know, although it was unpacked; the first few lines."""
+        """Remarks for the owner of the archive, for example about ignored data; the first few."""
         return tuple(self._remarks)
 
     def remark(self, text: str) -> None:
