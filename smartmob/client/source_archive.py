@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 IGNORE_FILE = ".slugignore"
 PROCFILE = "Procfile"
 _ALWAYS_IGNORED = frozenset({".git", "__pycache__", ".venv"})
+_MOST_PARTS = 500  # folders of a name, as the service allows
 _GZIP_LEVEL = 6  # the default of gzip(1)
 _MODIFIED = 315_532_800  # seconds since 1970: the year 1980, the earliest time of a ZIP archive
 
@@ -83,9 +84,24 @@ def _entries(folder: Path) -> list[_Entry]:
     inside = os.path.realpath(folder)
     entries = sorted(_walk(folder, "", ignored, inside), key=lambda entry: entry.name.split("/"))
     if not any(entry.name == PROCFILE for entry in entries):
+        near = [entry.name for entry in entries if _is_near_procfile(entry.name)]
+        if near and not (folder / PROCFILE).exists():
+            what = "run that folder instead" if near[0].endswith(f"/{PROCFILE}") else f"its name must be {PROCFILE}"
+            raise PackingError(f"{_shown(str(folder))} has no {PROCFILE}; there is {_shown(near[0])}: {what}")
         out = f" that {IGNORE_FILE} lets in" if (folder / PROCFILE).exists() else ""
         raise PackingError(f"{folder} has no {PROCFILE}{out}, which says what to run: `web: python app.py` for example")
     return entries
+
+
+def _is_near_procfile(name: str) -> bool:
+    """Return whether a name is that of a Procfile in another case, or of one in a folder of the source."""
+    above, _, last = name.rpartition("/")
+    return last.casefold() == PROCFILE.casefold() and "/" not in above
+
+
+def _shown(name: str) -> str:
+    """Return a name for people; bytes that are no UTF-8 are escaped."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _walk(folder: Path | str, above: str, ignored: GitIgnoreSpec, inside: str) -> Iterator[_Entry]:
@@ -94,6 +110,8 @@ def _walk(folder: Path | str, above: str, ignored: GitIgnoreSpec, inside: str) -
             name = above + item.name
             about = item.stat(follow_symlinks=False)
             is_folder = stat.S_ISDIR(about.st_mode)
+            if name.count("/") >= _MOST_PARTS:
+                raise PackingError(f"{_shown(item.path)[:200]}… has more than {_MOST_PARTS} folders, which is too deep")
             if item.name in _ALWAYS_IGNORED or ignored.match_file(f"{name}/" if is_folder else name):
                 continue
             if stat.S_ISLNK(about.st_mode):

@@ -163,6 +163,41 @@ def test_bad_patterns_are_named(content: bytes, reason: str, tmp_path: Path) -> 
         _names(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("procfile", "there is procfile: its name must be Procfile"),
+        ("PROCFILE", "there is PROCFILE: its name must be Procfile"),
+        ("shop/Procfile", "there is shop/Procfile: run that folder instead"),
+        ("shop/procfile", "there is shop/procfile: its name must be Procfile"),
+    ],
+)
+def test_a_procfile_of_another_name_or_folder_is_told(name: str, hint: str, tmp_path: Path) -> None:
+    """The message says which file is meant, and what to do."""
+    path = tmp_path / "app" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("web: x")
+    with pytest.raises(PackingError, match=f"has no Procfile; {hint}$"), source_archive(tmp_path / "app"):
+        pass
+
+
+def test_names_of_any_bytes_come_out_as_they_went_in(tmp_path: Path) -> None:
+    """Also those that are no UTF-8."""
+    root = _app(tmp_path / "app")
+    (root / os.fsdecode(b"gr\xfcn")).write_text("1")
+    (root / "line\nbreak").write_text("2")
+    with source_archive(root) as made:
+        target = unpack(made.path, tmp_path / "target", UnpackLimits()).root
+    assert set(os.listdir(os.fsencode(target))) == {b"Procfile", b"gr\xfcn", b"line\nbreak"}
+
+
+def test_a_very_deep_folder_is_refused(tmp_path: Path) -> None:
+    """In one line, instead of at the limit of Python's recursion."""
+    root = _app(tmp_path / "app", "a/" * 501)
+    with pytest.raises(PackingError, match="has more than 500 folders"), source_archive(root):
+        pass
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     """From nothing to everything, in bytes of content."""
     root = _app(tmp_path)

@@ -64,6 +64,25 @@ class FileServer:
 
         return self._behave(path, behave)
 
+    def busy(self, path: str, body: bytes, *waits: str, status: int = 503) -> str:
+        """Answer with `status` and Retry-After, once for each of `waits`; then with `body`."""
+        left = list(waits)
+
+        async def behave(_: web.Request) -> web.StreamResponse:
+            return (
+                web.Response(status=status, headers={"Retry-After": left.pop(0)}) if left else web.Response(body=body)
+            )
+
+        return self._behave(path, behave)
+
+    def encoded(self, path: str, body: bytes, encoding: str) -> str:
+        """Answer with `body` and the header Content-Encoding."""
+
+        async def behave(_: web.Request) -> web.StreamResponse:
+            return web.Response(body=body, headers={"Content-Encoding": encoding})
+
+        return self._behave(path, behave)
+
     def redirect(self, path: str, location: str, status: int = 302) -> str:
         """Redirect to `location`."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +21,7 @@ from yarl import URL
 from smartmob import __version__
 from smartmob.errors import SmartmobError, TooLarge
 from smartmob.kernel.http.address_filter import ForbiddenAddress, create_socket
+from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor, check_free
 
 Progress = Callable[[int, int | None], None]
@@ -34,6 +37,13 @@ _REDIRECTS = (
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
 )
+
+
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Answers after which a request is made again when they say how long to wait."""
+_MOST_WAITS = 3  # in one download
+_LONGEST_WAIT = 60.0  # seconds; a longer one is an error, so that the user learns of it
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,7 @@ async def _request(
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Yield the response at the last address; each redirect that is followed adds one to `addresses`."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.stall_seconds)
+    waits = 0
     while True:
         address = addresses[-1]
         # An entity tag is valid for its own address only.
@@ -169,28 +180,46 @@ async def _request(
             if response.status in _REDIRECTS and "Location" in response.headers:
                 if len(addresses) > limits.redirects:
                     raise DownloadError(f"{shown(addresses[0])}: more than {limits.redirects} redirects")
-                addresses.append(_redirect_target(response))
+                addresses.append(_redirect_target(address, response.headers["Location"]))
                 continue
             if conditional and response.status == HTTPStatus.NOT_MODIFIED:
                 raise NotModified
-            if response.status != HTTPStatus.OK:
-                status = f"{response.status} {response.reason or ''}".strip()
-                raise DownloadError(f"{shown(address)}: the server answered {status}")
-            yield response
-            return
+            wait = _retry_after(response) if response.status in _BUSY else None
+            if wait is None or wait > _LONGEST_WAIT or waits >= _MOST_WAITS:
+                if response.status != HTTPStatus.OK:
+                    status = f"{response.status} {response.reason or ''}".strip()
+                    later = "" if wait is None else f", and asks to try again in {wait:.0f} s"
+                    raise DownloadError(f"{shown(address)}: the server answered {status}{later}")
+                yield response
+                return
+        waits += 1
+        await asyncio.sleep(wait)
 
 
-def _redirect_target(response: aiohttp.ClientResponse) -> URL:
-    """Return the address to which a response redirects; raises DownloadError unless it is http or https."""
-    location = response.headers["Location"]
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds to wait of the header Retry-After (RFC 9110, section 10.2.3), or None without a valid one."""
+    text = response.headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
     try:
-        address = response.url.join(URL(location))
-        return check_url(str(address))
+        return max(0.0, parsedate_to_datetime(text).timestamp() - clock.epoch())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _redirect_target(source: URL, location: str) -> URL:
+    """Return the address to which a response of `source` redirects; raises DownloadError unless it is http or https.
+
+    The login of an address is kept within its origin (scheme, host and port), and dropped for any other.
+    """
+    try:
+        address = check_url(str(source.with_user(None).join(URL(location))))
+        if source.user is not None and address.user is None and address.origin() == source.origin():
+            return address.with_user(source.user).with_password(source.password)
+        return address
     except (ValueError, DownloadError):
         target = location.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
-        raise DownloadError(
-            f"{shown(response.url)}: redirects to {target!r}, and only http and https are followed"
-        ) from None
+        raise DownloadError(f"{shown(source)}: redirects to {target!r}, and only http and https are followed") from None
 
 
 async def store(
@@ -233,6 +262,13 @@ def _finish(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floo
     os.fsync(file.fileno())
 
 
+def _missing_encoding(message: str) -> str | None:
+    """Return the content encoding that an error of aiohttp is about because its package is missing, or None."""
+    if "content-encoding" not in message.lower() or "install" not in message:
+        return None
+    return "zstd" if "zstd" in message.lower() else "br"
+
+
 def _too_large(limit: int) -> str:
     return f"the archive has more than {limit} bytes"
 
@@ -260,6 +296,10 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
             return "the server closed the connection without an answer"
         case aiohttp.ClientPayloadError():
             return "the connection ended before the body was complete"
+        case aiohttp.ClientResponseError() if (encoding := _missing_encoding(error.message)) is not None:
+            return (
+                f"the answer is encoded with {encoding}, which needs smartmob[encodings] on the machine of the service"
+            )
         case aiohttp.ClientResponseError():
             return f"the answer is not valid HTTP: {error.message}"
         case OSError():

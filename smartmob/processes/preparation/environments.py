@@ -1,8 +1,8 @@
 """Virtual environments of programs: one for each set of requirements, shared by all programs that need it.
 
-A program with a `requirements.txt`, or else a `pyproject.toml` that describes a project, gets an environment by
-`python -m venv` and `pip install`; any other gets none. When the requirements name files of the source, the digest of
-the source is a part of the key of the environment.
+A program that names requirements or a version of Python gets an environment by `python -m venv` and a command such as
+`pip install`; any other gets none. When the requirements name files of the source, the digest of the source is a part
+of the key of the environment.
 
 A virtual environment contains its own path and cannot be moved. So it is built in its final folder, and a file
 `complete` marks it as complete.
@@ -14,10 +14,8 @@ import asyncio
 import hashlib
 import os
 import platform
-import re
 import sys
 import threading
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +26,23 @@ from smartmob.errors import SmartmobError
 from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, remove_tree
+from smartmob.processes.preparation.interpreters import (
+    MOST_VERSION_BYTES,
+    VERSION_FILES,
+    Interpreter,
+    NoInterpreter,
+    choose,
+    version_file,
+)
+from smartmob.processes.preparation.requirements import (
+    FILES,
+    PROJECT,
+    REQUIREMENTS,
+    Installation,
+    MissingTool,
+    decoded,
+    installation,
+)
 from smartmob.processes.preparation.single_flight import SingleFlight
 from smartmob.processes.spawned_program import OnOutput
 
@@ -39,27 +54,10 @@ When it is cancelled, it ends the command and all its descendants before it rais
 
 FailureState = Literal["virtual environment failure", "pip install failure"]
 
-_REQUIREMENTS = "requirements.txt"
-_PROJECT = "pyproject.toml"
 _COMPLETE = "complete"
 _KEPT_OUTPUT_BYTES = 64 * 1024
 _SHOWN_LINES = 20
 _DISK_CHECK_SECONDS = 0.25
-MOST_REQUIREMENTS = 1024 * 1024
-"""Limit of a `requirements.txt`, in bytes."""
-MOST_PROJECT = 128 * 1024
-"""Limit of a `pyproject.toml`, in bytes."""
-MOST_DOTS = 200
-"""Limit of dots in a line of a `pyproject.toml`: the time of tomllib grows with the square of a key's parts."""
-# The quantifiers are possessive, so there is no backtracking: the time is linear in the length of a line.
-_REQUIREMENT = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*+\s*+(?:\[[^\]]*+\]\s*+)?+(?:[(<>=!~][^@;/]*+|@\s*+https?://\S++\s*+)?+"
-    r"(?:;.*+|(?:--hash[= ]\S++\s*+)*+)"
-)
-_OPTION = re.compile(
-    r"(-i|--index-url|--extra-index-url|--no-index|--pre|--prefer-binary|--only-binary|--no-binary"
-    r"|--require-hashes|--trusted-host)\b.*"
-)
 
 
 class EnvironmentFailure(SmartmobError):
@@ -73,62 +71,68 @@ class EnvironmentFailure(SmartmobError):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The recipe of an environment: its key, the arguments of `pip install`, and whether pip needs the source."""
+    """The recipe of an environment: its key, the Python that makes it, and the installation, if there is one.
+
+    `remarks` are lines for the owner of the program.
+    """
 
     key: str
-    install: tuple[str, ...]
-    needs_source: bool
+    python: str
+    installation: Installation | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def needs_source(self) -> bool:
+        """True when the installation reads files of the source."""
+        return self.installation is not None and self.installation.needs_source
 
 
-def recipe(root: Path, digest: str) -> Recipe | None:
+def recipe(root: Path, digest: str, variables: Mapping[str, str]) -> Recipe | None:
     """Return the recipe for the source at `root` from the archive `digest`, or None when it needs no environment.
 
-    Raises EnvironmentFailure when its requirements cannot be read. It blocks: call it in a thread.
+    `variables` has the PATH of the tools. Raises EnvironmentFailure when the files of the source cannot be read, or ask
+    for something that is not here. It blocks: call it in a thread.
     """
-    requirements, project = root / _REQUIREMENTS, root / _PROJECT
     try:
-        if requirements.is_file():
-            data = _read(requirements, MOST_REQUIREMENTS)
-            needs_source = not is_self_contained(data.decode())
-            return Recipe(_key(data, digest if needs_source else ""), ("-r", _REQUIREMENTS), needs_source)
-        if project.is_file() and _tables(_read(project, MOST_PROJECT)) & {"project", "build-system"}:
-            return Recipe(_key(b"", digest), (".",), needs_source=True)
+        found = installation(root, variables.get("PATH", os.defpath))
+    except MissingTool as error:
+        raise EnvironmentFailure("pip install failure", str(error)) from None
     except (OSError, ValueError, RecursionError) as error:
-        name = _REQUIREMENTS if requirements.is_file() else _PROJECT
+        name = REQUIREMENTS if (root / REQUIREMENTS).is_file() else PROJECT
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise EnvironmentFailure("pip install failure", f"{name} cannot be read: {reason}") from None
-    return None
+    python = _interpreter(root, variables)
+    if found is None and python is None:
+        return None
+    text, needs_source = (found.text, found.needs_source) if found is not None else (b"", False)
+    tool = found.command[0] if found is not None else ""
+    path = sys.executable if python is None else python.path
+    key = _key(text, digest if needs_source else "", path, tool)
+    remarks = (found.remark if found is not None else "", python.remark if python is not None else "")
+    return Recipe(key, path, found, tuple(filter(None, remarks)))
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """Return the content of a file; raises ValueError for more than `limit` bytes."""
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"it has more than {limit} bytes")
-    return data
+def _interpreter(root: Path, variables: Mapping[str, str]) -> Interpreter | None:
+    """Return the Python that the source asks for, or None when it asks for none; raises EnvironmentFailure."""
+    name = version_file(root)
+    if name is None:
+        return None
+    try:
+        with (root / name).open("rb") as file:
+            return choose(name, decoded(file.read(MOST_VERSION_BYTES)), variables)
+    except NoInterpreter as error:
+        raise EnvironmentFailure("virtual environment failure", str(error)) from None
+    except (OSError, ValueError) as error:
+        raise EnvironmentFailure("virtual environment failure", f"{name} cannot be read: {error}") from None
 
 
-def _tables(data: bytes) -> set[str]:
-    """Return the names at the top level of a TOML document."""
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if line.count(b".") > MOST_DOTS:
-            raise ValueError(f"line {number} has more than {MOST_DOTS} dots")
-    return set(tomllib.loads(data.decode()))
-
-
-def is_self_contained(requirements: str) -> bool:
-    """Return whether requirements name only projects and addresses, and no files or folders of the source."""
-    for line in requirements.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
-        if text and _REQUIREMENT.fullmatch(text) is None and _OPTION.fullmatch(text) is None:
-            return False
-    return True
-
-
-def _key(requirements: bytes, digest: str) -> str:
-    """Return the key of an environment: a hash of the requirements, the digest and the Python interpreter."""
-    interpreter = (sys.version, sys.executable, sys.base_prefix, platform.machine())
+def _key(requirements: bytes, digest: str, python: str, tool: str) -> str:
+    """Return the key of an environment: a hash of the requirements, the digest, the Python and the tool."""
+    interpreter: tuple[str, ...] = (sys.version, sys.executable, sys.base_prefix, platform.machine())
+    if python != sys.executable:
+        interpreter += (python, os.path.realpath(python))
+    if tool not in ("", "python"):
+        interpreter += (tool,)
     return hashlib.sha256(repr((requirements, digest, interpreter)).encode()).hexdigest()[:24]
 
 
@@ -170,17 +174,23 @@ class Environments:
         """Let the threads end."""
         self._threads.close()
 
+    def recipe(self, root: Path, digest: str) -> Recipe | None:
+        """Return the recipe for a source by the function `recipe`, with the variables of the commands."""
+        return recipe(root, digest, self._variables)
+
     async def provide(self, root: Path, digest: str, on_output: OnOutput) -> Path | None:
         """Return the folder of the environment for the source at `root`, or None when it needs none.
 
         It is built when it does not exist. `on_output` gets the output of the commands, and the last 64 KiB of what
         they wrote before this call joined. Raises EnvironmentFailure.
         """
-        if not (root / _REQUIREMENTS).exists() and not (root / _PROJECT).exists():
-            return None  # the common case; a switch to a thread would take longer than these two checks
-        needed = await asyncio.to_thread(recipe, root, digest)
+        if not any((root / name).exists() for name in (*FILES, *VERSION_FILES)):
+            return None  # the common case; a switch to a thread would take longer than these checks
+        needed = await asyncio.to_thread(self.recipe, root, digest)
         if needed is None:
             return None
+        for remark in needed.remarks:
+            on_output(f"environment: {remark}\n".encode())
         folder = self._folder / needed.key
         if needed.key not in self._builds and (folder / _COMPLETE).exists():
             os.utime(folder)
@@ -209,10 +219,12 @@ class Environments:
                 await self._threads.run(lambda stop: self._copy(root, folder, stop))
                 root = folder / "source"
             venv = folder / "venv"
-            create = [sys.executable, "-m", "venv", str(venv)]
+            create = [needed.python, "-m", "venv", str(venv)]
             await self._step("virtual environment failure", create, folder, self._variables, on_output)
-            pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off", *needed.install]
-            await self._step("pip install failure", pip, root, self._pip_variables(venv), on_output)
+            if needed.installation is not None:
+                tool, *arguments = needed.installation.command
+                install = [str(venv / "bin" / "python") if tool == "python" else tool, *arguments]
+                await self._step("pip install failure", install, root, self._tool_variables(venv), on_output)
             (folder / _COMPLETE).touch()
         except BaseException as error:
             await asyncio.to_thread(remove_tree, folder)
@@ -225,8 +237,11 @@ class Environments:
     def _copy(self, root: Path, folder: Path, stop: threading.Event) -> None:
         copy_tree(root, folder / "source", stop, Floor(folder, self._least_free))
 
-    def _pip_variables(self, venv: Path) -> dict[str, str]:
-        """Return the variables for pip: those of an activated environment, and no prompts."""
+    def _tool_variables(self, venv: Path) -> dict[str, str]:
+        """Return the variables for pip and the other tools: those of an activated environment, and no prompts.
+
+        uv would make an environment of its own and download a Python; poetry and pipenv take the activated one.
+        """
         path = self._variables.get("PATH", os.defpath)
         return {
             **self._variables,
@@ -234,6 +249,11 @@ class Environments:
             "PATH": f"{venv / 'bin'}{os.pathsep}{path}",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",
+            "UV_PROJECT_ENVIRONMENT": str(venv),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_NO_PROGRESS": "1",
+            "PIPENV_NOSPIN": "1",
+            "PIPENV_VERBOSITY": "-1",
         }
 
     async def _step(
@@ -247,18 +267,19 @@ class Environments:
             written = (written + data)[-_KEPT_OUTPUT_BYTES:]
             on_output(data)
 
-        shown = " ".join(command[1:])
+        name = "python" if "python" in os.path.basename(command[0]) else os.path.basename(command[0])
+        shown = " ".join((name, *command[1:]))
         try:
             async with self._disk_watched():
                 status = await self._run(command, cwd, variables, keep)
         except DiskLow as error:
-            raise EnvironmentFailure(state, f"`python {shown}` was stopped: {error.strerror}") from None
+            raise EnvironmentFailure(state, f"`{shown}` was stopped: {error.strerror}") from None
         except OSError as error:
             raise EnvironmentFailure(state, f"{command[0]} cannot be run: {error.strerror or error}") from None
         if status:
             lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
             outcome = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
-            raise EnvironmentFailure(state, f"`python {shown}` {outcome}", lines)
+            raise EnvironmentFailure(state, f"`{shown}` {outcome}", lines)
 
     @asynccontextmanager
     async def _disk_watched(self) -> AsyncIterator[None]:

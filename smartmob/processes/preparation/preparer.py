@@ -31,10 +31,14 @@ _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"
 _SHELL_VARIABLE = "SHELL"
 _LONGEST_MESSAGE = 1_000  # bytes of what a shell says about a command
+_MOST_LISTED = 1_000  # files or folders among which a Procfile of another name is looked for
 _MOST_CHECKED = 1_000  # commands whose syntax was found right
 _INHERITED = ("PATH", "HOME", "LANG")
 # The build of a package runs code of its authors: it must not see the settings of the service.
-_PIP_VARIABLE = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|PIP_\w+|(?:https?|no|all)_proxy|SSL_CERT_\w+", re.IGNORECASE)
+_PIP_VARIABLE = re.compile(
+    r"PATH|HOME|LANG|LC_\w+|TMPDIR|(?:PIP|UV|POETRY|PIPENV|PYENV)_\w+|(?:https?|no|all)_proxy|SSL_CERT_\w+",
+    re.IGNORECASE,
+)
 
 
 class PreparationError(Exception):
@@ -234,7 +238,9 @@ def _find_command(source: Source, definition: model.Definition) -> tuple[procfil
     if definition.command is not None:
         return procfile.Command(definition.command.strip(), 0), _index(data, process_type)
     if data is None:
-        raise PreparationError(model.NO_PROCFILE, "the source has no Procfile at its root")
+        raise PreparationError(
+            model.NO_PROCFILE, f"the source has no Procfile at its root{_near_procfile(source.root)}"
+        )
     try:
         parsed = procfile.parse(data)
         return parsed.command(process_type), list(parsed.commands).index(process_type)
@@ -251,6 +257,26 @@ def _index(data: bytes | None, process_type: str) -> int:
     except procfile.BadLine:
         return 0
     return types.index(process_type) if process_type in types else 0
+
+
+def _near_procfile(root: Path) -> str:
+    """Return a hint for a source without a Procfile: where a file is that may be meant, or ""."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())[:_MOST_LISTED]
+    for folder, prefix in ((root, ""), *((path, f"{path.name}/") for path in folders)):
+        try:
+            names = sorted(os.listdir(folder))[:_MOST_LISTED]
+        except OSError:
+            continue
+        for name in names:
+            if name.casefold() == PROCFILE.casefold() and (folder / name).is_file():
+                what = "pack that folder" if name == PROCFILE else f"its name must be {PROCFILE}"
+                return f"; there is {_shown_name(prefix + name)}: {what}"
+    return ""
+
+
+def _shown_name(name: str) -> str:
+    """Return a name in quotes; bytes that are no UTF-8 are escaped, so that it can be stored and sent."""
+    return repr(os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def _env_file(source: Source, outer: Mapping[str, str] | None) -> dict[str, str]:

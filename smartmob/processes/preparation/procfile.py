@@ -8,6 +8,7 @@ between is ignored, a blank line ends the command.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterator
@@ -95,6 +96,8 @@ def logical_lines(file: str, data: bytes) -> Iterator[tuple[int, str]]:
 
     Raises BadLine for text that is not UTF-8, and for a last line with a continuation mark.
     """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadLine(file, 1, "the file is UTF-16, as Windows writes it; save it as UTF-8 without a byte order mark")
     if data.startswith(_BYTE_ORDER_MARK):
         raise BadLine(file, 1, "the file begins with a byte order mark; save it as UTF-8 without one")
     if len(data) > MOST_BYTES:

@@ -43,7 +43,7 @@ from smartmob.processes.preparation.download import (
     open_session,
     store,
 )
-from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, Recipe, recipe
+from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, Recipe
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_small, remove_tree
 from smartmob.processes.preparation.single_flight import SingleFlight
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
@@ -325,7 +325,7 @@ class Releases:
         """Return the recipe of a source, or None when it is not unpacked or has none."""
         root = self._unpacked(digest)
         try:
-            return None if root is None else recipe(root, digest)
+            return None if root is None else self._environments.recipe(root, digest)
         except EnvironmentFailure:
             return None
 

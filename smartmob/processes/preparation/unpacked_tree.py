@@ -25,6 +25,7 @@ _LONGEST_NAME = 4096  # bytes or characters; PATH_MAX of Linux
 LONGEST_TARGET = 4096  # bytes of the target of a link; PATH_MAX of Linux
 _MOST_LINKS = 40  # MAXSYMLINKS of Linux: so many links are followed in a row
 _MOST_STEPS = 5_000_000  # folders on the way of all links together; some seconds of work
+_MOST_PARTS = 500  # folders of a name; copying and removing them recurses, and Python allows 1000 calls
 _MOST_REMARKS = 5
 
 
@@ -75,7 +76,7 @@ class UnpackedTree:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the owner of the archive should know, although it was unpacked; the first few lines."""
+        """Remarks for the owner of the archive, for example about ignored data; the first few."""
         return tuple(self._remarks)
 
     def remark(self, text: str) -> None:
@@ -246,6 +247,8 @@ def _normalised(name: str) -> str:
     if name.startswith("/") or "\0" in name:
         raise ArchiveError(f"the name {name!r} is not allowed in an archive: it must be relative")
     parts = _parts(name)
+    if len(parts) > _MOST_PARTS:
+        raise ArchiveError(f"a name in the archive has more than {_MOST_PARTS} folders: {name[:80]!r}…")
     if ".." in parts:
         raise ArchiveError(f"the name {name!r} is not allowed in an archive: it leads out of its folder")
     return "/".join(parts)

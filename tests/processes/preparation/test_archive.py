@@ -271,6 +271,13 @@ def test_a_name_of_very_many_folders_is_refused(kind: Kind, entry: Entry, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_name_of_many_folders_is_refused(kind: Kind, tmp_path: Path) -> None:
+    """A tree that is too deep to be copied and removed is not made."""
+    with pytest.raises(ArchiveError, match="more than 500 folders"):
+        _unpack(tmp_path, make_archive(kind, {"a/" * 500 + "b": "x"}))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_a_link_with_too_long_a_target_is_refused(kind: Kind, tmp_path: Path) -> None:
     """It is refused before it is followed."""
     with pytest.raises(ArchiveError, match="the target of the link 'l' is longer than 4096"):

@@ -7,18 +7,21 @@ import gzip
 import hashlib
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import brotli
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from smartmob.errors import TooLarge
 from smartmob.kernel.runtime.disk import DiskLow, free_bytes
+from smartmob.processes.preparation.decompression import zstd_module
 from smartmob.processes.preparation.download import (
     DownloadError,
     DownloadLimits,
@@ -302,6 +305,79 @@ async def test_errors_show_no_secrets(files: FileServer, session: aiohttp.Client
 
     assert "secret" not in str(caught.value)
     assert files.requests[0][1]["Authorization"].startswith("Basic ")
+
+
+async def test_a_redirect_keeps_the_login_within_its_origin(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Another origin, here one of another port, does not get it; neither does the first one after that."""
+    async with running_file_server() as other:
+        login = "http://me:s%40crid@"
+        files.redirect("/a", "/b?sig=secret")
+        files.redirect("/b", files.file("/c", b"c"))
+        files.redirect("/d", other.redirect("/e", files.url("/c")))
+        await download(session, files.url("/a").replace("http://", login), tmp_path / "a", LIMITS)
+        await download(session, files.url("/d").replace("http://", login), tmp_path / "d", LIMITS)
+
+        sent = [(path, headers.get("Authorization")) for path, headers in files.requests + other.requests]
+    # The password is `s@crid`.
+    basic = "Basic bWU6c0Bjcmlk"
+    assert sent == [("/a", basic), ("/b", basic), ("/c", basic), ("/d", basic), ("/c", None), ("/e", None)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_server_is_asked_again(
+    status: int, files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """After the time that it names, in seconds or as a date, three times at most."""
+    waits = ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "0"]
+    await download(session, files.busy("/x", b"x", *waits, status=status), tmp_path / "x", LIMITS)
+    assert (tmp_path / "x").read_bytes() == b"x"
+    assert files.asked_for("/x") == 4
+    for waits, asked in ((["0"] * 4, 4), (["3600"], 1), (["soon"], 1)):
+        path = f"/{len(waits)}{waits[0]}"
+        with pytest.raises(DownloadError, match=f"the server answered {status}"):
+            await download(session, files.busy(path, b"x", *waits, status=status), tmp_path / "y", LIMITS)
+        assert files.asked_for(path) == asked
+
+
+async def test_answers_in_other_encodings_are_decoded(
+    files: FileServer, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """With the packages of the extra `encodings`."""
+    module = zstd_module()
+    assert module is not None
+    bodies = {"br": brotli.compress(BODY), "zstd": module.compress(BODY), "gzip": gzip.compress(BODY)}
+    for encoding, body in bodies.items():
+        await download(session, files.encoded(f"/{encoding}", body, encoding), tmp_path / encoding, LIMITS)
+        assert (tmp_path / encoding).read_bytes() == BODY
+
+
+async def test_a_missing_package_for_an_encoding_is_named(files: FileServer, tmp_path: Path) -> None:
+    """In a Python that cannot import them, the error says what to install."""
+    program = """
+import asyncio, pathlib, sys
+for name in ("brotli", "brotlicffi", "backports.zstd", "compression.zstd"):
+    sys.modules[name] = None
+from smartmob.processes.preparation.download import DownloadError, DownloadLimits, download, open_session
+async def main():
+    async with open_session() as session:
+        for url in sys.argv[2:]:
+            try:
+                await download(session, url, pathlib.Path(sys.argv[1]), DownloadLimits())
+            except DownloadError as error:
+                print(error)
+asyncio.run(main())
+"""
+    urls = [files.encoded(f"/{encoding}", b"x", encoding) for encoding in ("br", "zstd")]
+    python = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "x"), *urls, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await python.communicate()
+    assert output.decode().splitlines() == [
+        f"{url}: the answer is encoded with {encoding}, which needs smartmob[encodings] on the machine of the service"
+        for url, encoding in zip(urls, ("br", "zstd"), strict=True)
+    ]
 
 
 async def test_a_compressed_answer_counts_with_its_decompressed_size(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -13,13 +14,15 @@ import pytest
 from smartmob.kernel.runtime.disk import free_bytes
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.preparation.environments import (
+    EnvironmentFailure,
+    Environments,
+    recipe,
+)
+from smartmob.processes.preparation.requirements import (
     MOST_DOTS,
     MOST_PROJECT,
     MOST_REQUIREMENTS,
-    EnvironmentFailure,
-    Environments,
     is_self_contained,
-    recipe,
 )
 from tests.processes.archives import wheel
 from tests.processes.commands import Runner, variables
@@ -248,7 +251,7 @@ async def test_an_incomplete_environment_is_removed_at_start(
 async def test_unused_environments_are_removed(environments: Environments, tmp_path: Path) -> None:
     """Those of sources in use stay, and recently used ones."""
     root = _source(tmp_path / "app", requirements_txt="thing==1\n")
-    used = recipe(root, DIGEST)
+    used = recipe(root, DIGEST, {})
     assert used is not None
     for name in (used.key, "old", "young"):
         place = tmp_path / "environments" / name
@@ -262,6 +265,58 @@ async def test_unused_environments_are_removed(environments: Environments, tmp_p
     assert gone == ["old"]
 
 
+async def test_a_lock_file_is_installed_by_its_tool(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
+    """uv runs in a copy of the source, for the environment of the program; another archive is installed anew."""
+    tool = tmp_path / "bin" / "uv"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "$@" in "$PWD" for "$UV_PROJECT_ENVIRONMENT" "$VIRTUAL_ENV"\n')
+    tool.chmod(0o755)
+    there = variables()
+    environments = Environments(tmp_path / "e", runner, tasks, {**there, "PATH": f"{tool.parent}:{there['PATH']}"})
+    await environments.open()
+    source = _source(tmp_path / "app", pyproject_toml="[project]\nname = 'x'\n", uv_lock="version = 1\n")
+    output: list[bytes] = []
+
+    venv = await environments.provide(source, DIGEST, output.append)
+
+    assert venv is not None
+    written = b"".join(output).decode().strip()
+    assert written == f"sync --locked --no-dev in {venv.parent / 'source'} for {venv} {venv}"
+    tool.write_text("#!/bin/sh\necho the lock is old >&2\nexit 2\n")
+    with pytest.raises(EnvironmentFailure, match="`uv sync --locked --no-dev` ended with 2") as failed:
+        await environments.provide(source, "1" * 64, _ignore)
+    assert (failed.value.state, failed.value.output) == ("pip install failure", ("the lock is old",))
+    environments.close()
+
+
+async def test_a_program_gets_the_python_that_it_asks_for(
+    environments: Environments, runner: Runner, tmp_path: Path
+) -> None:
+    """Also without requirements; a version that is missing is a failure of its environment."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    source = _source(tmp_path / "app", runtime_txt=f"python-{own}\n")
+    venv = await environments.provide(source, DIGEST, _ignore)
+    assert venv is not None
+    assert await _says(venv, runner, "import sys; print('%d.%d' % sys.version_info[:2])") == own
+
+    (source / "runtime.txt").write_text("python-2.7.18\n")
+    with pytest.raises(EnvironmentFailure, match=r"runtime.txt asks for Python 2.7.18, .* there is") as failed:
+        await environments.provide(source, DIGEST, _ignore)
+    assert failed.value.state == "virtual environment failure"
+
+
+async def test_requirements_of_powershell_are_installed(
+    environments: Environments, runner: Runner, tmp_path: Path
+) -> None:
+    """They are UTF-16 with a byte order mark and CRLF, as `pip freeze > requirements.txt` writes them there."""
+    source = _source(tmp_path / "app")
+    wheel_line = _wheel_beside(source)
+    (source / "requirements.txt").write_bytes(("\ufeff" + wheel_line.replace("\n", "\r\n")).encode("utf-16-le"))
+    venv = await environments.provide(source, DIGEST, _ignore)
+    assert venv is not None
+    assert await _says(venv, runner, "import thing; print(thing.__name__)") == "thing"
+
+
 def test_the_recipe_follows_the_requirements_or_the_project(tmp_path: Path) -> None:
     """The digest of the source is a part of the key when the requirements refer to the source."""
     plain = _source(tmp_path / "plain", requirements_txt="thing==1\n", pyproject_toml=PROJECT)
@@ -269,17 +324,19 @@ def test_the_recipe_follows_the_requirements_or_the_project(tmp_path: Path) -> N
     project = _source(tmp_path / "project", pyproject_toml="[project]\nname = 'x'\nversion = '1'\n")
     tools = _source(tmp_path / "tools", pyproject_toml="[tool.ruff]\n")
 
-    one, other = recipe(plain, DIGEST), recipe(plain, "1" * 64)
+    one, other = recipe(plain, DIGEST, {}), recipe(plain, "1" * 64, {})
     assert one is not None
     assert one == other
-    assert (one.install, one.needs_source) == (("-r", "requirements.txt"), False)
+    assert one.installation is not None
+    assert (one.installation.command[6:], one.needs_source) == (("-r", "requirements.txt"), False)
     for root, install in ((local, ("-r", "requirements.txt")), (project, (".",))):
-        made, again = recipe(root, DIGEST), recipe(root, "1" * 64)
+        made, again = recipe(root, DIGEST, {}), recipe(root, "1" * 64, {})
         assert made is not None
         assert again is not None
-        assert (made.install, made.needs_source) == (install, True)
+        assert made.installation is not None
+        assert (made.installation.command[6:], made.needs_source) == (install, True)
         assert made.key != again.key
-    assert recipe(tools, DIGEST) is None
+    assert recipe(tools, DIGEST, {}) is None
 
 
 @pytest.mark.parametrize("content", [b"[project", b"\xff"])
@@ -288,10 +345,10 @@ def test_a_file_that_cannot_be_read_is_a_failure(name: str, content: bytes, tmp_
     """The error has its name."""
     (tmp_path / name).write_bytes(content)
     if (name, content) == ("requirements.txt", b"[project"):
-        assert recipe(tmp_path, DIGEST) is not None
+        assert recipe(tmp_path, DIGEST, {}) is not None
         return
     with pytest.raises(EnvironmentFailure, match=f"{name} cannot be read"):
-        recipe(tmp_path, DIGEST)
+        recipe(tmp_path, DIGEST, {})
 
 
 @pytest.mark.parametrize(
@@ -343,7 +400,7 @@ def test_requirements_and_projects_beyond_the_limits_are_failures(
     """The error has the file and the reason, in one line."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(EnvironmentFailure) as caught:
-        recipe(tmp_path, DIGEST)
+        recipe(tmp_path, DIGEST, {})
     assert str(caught.value).startswith(f"{name} cannot be read: ")
     assert why in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -388,5 +445,5 @@ def test_parsing_the_largest_project_takes_little_time(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(content[:MOST_PROJECT].rpartition("\n")[0] + "\n")
 
     began = time.thread_time()
-    assert recipe(tmp_path, DIGEST) is None
+    assert recipe(tmp_path, DIGEST, {}) is None
     assert time.thread_time() - began < 20

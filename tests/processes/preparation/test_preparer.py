@@ -60,6 +60,16 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     ),
     "a bomb": (lambda f: f.file("/app", _bomb()), "unpack failure", ""),
     "no Procfile": (lambda f: f.file("/app", make_archive("zip", {"main": "x"})), "no procfile", "no Procfile"),
+    "a Procfile of another name": (
+        lambda f: f.file("/app", make_archive("tar.zst", {"app/procfile": "web: x", "app/main": "x"})),
+        "no procfile",
+        "there is 'app/procfile': its name must be Procfile",
+    ),
+    "a Procfile in a folder": (
+        lambda f: f.file("/app", make_archive("zip", {"main": "x", "shop/Procfile": "web: x"})),
+        "no procfile",
+        "there is 'shop/Procfile': pack that folder",
+    ),
     "a bad line": (
         lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: x\nnonsense\n"})), "no procfile", "line 2",
     ),

@@ -133,3 +133,10 @@ def test_a_procfile_beyond_a_limit_is_refused(data: bytes, reason: str) -> None:
     """The error names the limit."""
     with pytest.raises(BadLine, match=reason):
         parse(data)
+
+
+def test_a_procfile_in_utf16_is_named_as_such() -> None:
+    """The message says how to save it; CRLF alone is no fault."""
+    with pytest.raises(BadLine, match="the file is UTF-16"):
+        parse("\ufeffweb: x\n".encode("utf-16-le"))
+    assert parse(b"web: a \\\r\n  b\r\nqueue: c\r\n").command("web").text == "a b"
