@@ -56,14 +56,17 @@ class OutputFollower:
 
     async def _follow(self, slug: str, tail: int) -> None:
         attached, short, tries = False, 0, 0
+        show = self._printer.show_piece if self._printer.takes_pieces else self._printer.show
         while True:
             began: float | None = None
             try:
-                async with process_output(self._rest, slug, tail=tail, events=self._events) as lines:
+                async with process_output(
+                    self._rest, slug, tail=tail, events=self._events, partial=self._printer.takes_pieces
+                ) as lines:
                     self._report_reconnection(slug)
                     attached, began = True, clock.steady()
                     async for line in lines:
-                        self._printer.show(slug, line)
+                        show(slug, line)
                         if self._on_event is not None and line.startswith(EVENT_PREFIX):
                             await self._on_event(slug, line)
                 if self._report_end(slug, lines.code):

@@ -34,6 +34,9 @@ class LinePrinter:
         self._coloured = console.color_system is not None and not console.no_color and not as_json
         self._as_json = as_json
         self._heads = {} if as_json or len(names) < 2 else self._named(names)
+        self.takes_pieces = not as_json and len(names) < 2
+        """Whether `show_piece` may be called, because lines need no name before them and no quotes."""
+        self._open = False  # whether the last piece has no line end
         self._held: list[bytes] = []
         self._size = 0
         self._loop = asyncio.get_running_loop()
@@ -41,6 +44,20 @@ class LinePrinter:
 
     def show(self, slug: str, line: str) -> None:
         """Write a line of a process; raises BrokenPipeError when the reader has closed the output."""
+        self._write(slug, line, "\n")
+
+    def show_piece(self, slug: str, piece: str) -> None:
+        """Write a line with its line end, or a part of one; for printers that take pieces. Raises BrokenPipeError."""
+        if self._open and piece.startswith(EVENT_PREFIX):
+            # An event between the pieces of a line.
+            self._held.append(b"\n")
+        self._open = not piece.endswith("\n")
+        if self._open:
+            self._write(slug, piece, "")
+        else:
+            self._write(slug, piece.removesuffix("\n").removesuffix("\r"), "\n")
+
+    def _write(self, slug: str, line: str, end: str) -> None:
         event = line.startswith(EVENT_PREFIX)
         if self._as_json:
             what = {"event": line.removeprefix(EVENT_PREFIX)} if event else {"line": line}
@@ -55,6 +72,7 @@ class LinePrinter:
             text = self._heads.get(slug, b"") + text
         if not self._held:
             self._loop.call_soon(self._send)
+        text += end.encode()
         self._held.append(text)
         self._size += len(text)
         if self._size > _BUFFER_BYTES:
@@ -64,7 +82,7 @@ class LinePrinter:
         """Write the buffer; raises BrokenPipeError when the reader has closed the output."""
         held, self._held, self._size = self._held, [], 0
         if held:
-            sys.stdout.buffer.write(b"\n".join(held) + b"\n")
+            sys.stdout.buffer.write(b"".join(held))
             sys.stdout.buffer.flush()
 
     async def broken(self) -> None:

@@ -48,9 +48,10 @@ async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) 
 
 
 async def _show(rest: RestClient, slug: str, printer: LinePrinter) -> None:
-    async with process_output(rest, slug, tail=ALL_LINES) as lines:
+    show = printer.show_piece if printer.takes_pieces else printer.show
+    async with process_output(rest, slug, tail=ALL_LINES, partial=printer.takes_pieces) as lines:
         async for line in lines:
-            printer.show(slug, line)
+            show(slug, line)
 
 
 async def _ended(rest: RestClient, slug: str) -> Status:

@@ -37,13 +37,15 @@ class ProcessOutput:
 
 @asynccontextmanager
 async def process_output(
-    lab: RestClient, slug: str, *, tail: int = 0, events: bool = False, follow: bool = True
+    lab: RestClient, slug: str, *, tail: int = 0, events: bool = False, follow: bool = True, partial: bool = False
 ) -> AsyncIterator[ProcessOutput]:
     """Attach to a process until the end of the block, beginning with its last `tail` lines.
 
     With `events` there are also lines about the process itself, which begin with `[smartmob] `. Without `follow` the
-    connection ends after the stored lines. Raises RemoteError.
+    connection ends after the stored lines. With `partial` the texts keep their line ends, and a line that is not
+    complete yet comes in several texts, as it is written. Raises RemoteError.
     """
     path = f"/attach-console/{quote(slug, safe='')}"
-    async with lab.socket(path, tail=tail, events=int(events), follow=int(follow)) as socket:
+    query = {"partial": 1} if partial else {}  # an older service knows no such parameter
+    async with lab.socket(path, tail=tail, events=int(events), follow=int(follow), **query) as socket:
         yield ProcessOutput(socket)

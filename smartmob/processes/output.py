@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
-from smartmob.processes.protocol import LONGEST_LINE, NOTE, encode_lines
+from smartmob.processes.protocol import LONGEST_LINE, NOTE, encode_lines, encode_pieces, whole_characters
 
 _COALESCED_BYTES = 4096
 """A chunk is appended to the one before it while that has fewer bytes."""
+Later: TypeAlias = Callable[[float, Callable[[], None]], object]
+QUIET_SECONDS = 0.05
+"""Longest delay of a line that is not complete; a prompt is to be seen within 0.1 seconds."""
 _REST_OF_LINE = re.compile(rb"[^\n]*\n?")
 
 
@@ -23,6 +27,8 @@ class OutputViewer(Protocol):
 
     notes: bool
     """Whether the viewer also gets the lines about the process itself."""
+    partial: bool
+    """Whether the viewer gets text as it is written: frames keep their line ends, and a line may come in several."""
 
     def deliver(self, frames: bytes, lines: int) -> None:
         """Send whole frames that contain `lines` lines."""
@@ -32,15 +38,21 @@ class OutputViewer(Protocol):
 
 
 class ProcessOutput:
-    """The output of one process and the notes about it. The newest `limit` bytes are kept."""
+    """The output of one process and the notes about it. The newest `limit` bytes are kept.
 
-    def __init__(self, limit: int) -> None:
+    `later` calls a function after a number of seconds; without it, lines are delivered only when they are complete.
+    """
+
+    def __init__(self, limit: int, later: Later | None = None) -> None:
         self._limit = limit
         self._ring: deque[tuple[bool, bytes]] = deque()  # (whether it is a note, the bytes)
         self._size = 0
         self._clipped = False
         self._viewers: set[OutputViewer] = set()
         self._partial = bytearray()
+        self._shown = 0  # bytes of _partial that viewers of partial lines have
+        self._later = later
+        self._waiting = False  # for _show_partial to be called
         self._closed: int | None = None
 
     @property
@@ -57,38 +69,45 @@ class ProcessOutput:
         if end < 0:
             self._partial += chunk
             if len(self._partial) > LONGEST_LINE:
-                self._deliver(*encode_lines(bytes(self._partial)))
-                self._partial.clear()
+                size = whole_characters(bytes(self._partial))
+                self._deliver(bytes(self._partial[:size]), b"")
+                del self._partial[:size]
+            self._show_partial_soon()
             return
-        self._deliver(*encode_lines(bytes(self._partial) + chunk[:end]))
+        self._deliver(bytes(self._partial) + chunk[:end], b"\n")
         self._partial[:] = chunk[end + 1 :]
+        self._show_partial_soon()
 
     def end_line(self) -> None:
         """Complete a last line without a line end; call it when the process has ended."""
         if self._ring and not self._ring[-1][0] and not self._ring[-1][1].endswith(b"\n"):
             self._keep(False, b"\n")
         if self._partial:
-            self._deliver(*encode_lines(bytes(self._partial)))
+            self._deliver(bytes(self._partial), b"\n")
             self._partial.clear()
 
     def note(self, text: str) -> None:
         """Add a line about the process itself."""
         line = NOTE + text.encode()
         self._keep(True, line)
-        frames, count = encode_lines(line)
         for viewer in tuple(self._viewers):
             if viewer.notes:
-                viewer.deliver(frames, count)
+                viewer.deliver(*(encode_pieces(line + b"\n") if viewer.partial else encode_lines(line)))
 
     def attach(self, viewer: OutputViewer, tail: int) -> None:
         """Deliver the last `tail` lines to the viewer, and then all new ones."""
         lines, partial = self._lines(viewer.notes)
         if tail > 0 and lines:
-            viewer.deliver(*encode_lines(b"\n".join(lines[-tail:])))
+            block = b"\n".join(lines[-tail:])
+            viewer.deliver(*(encode_pieces(block + b"\n") if viewer.partial else encode_lines(block)))
         if not self._viewers:
             self._partial[:] = partial
+            self._shown = 0
+        if viewer.partial and self._shown:
+            viewer.deliver(*encode_pieces(bytes(self._partial[: self._shown])))
         if self._closed is None:
             self._viewers.add(viewer)
+            self._show_partial_soon()
         else:
             viewer.end(self._closed)
 
@@ -111,9 +130,34 @@ class ProcessOutput:
             viewer.end(code)
         self._viewers.clear()
 
-    def _deliver(self, frames: bytes, count: int) -> None:
+    def _deliver(self, text: bytes, line_end: bytes) -> None:
+        """Deliver lines: to viewers of partial lines only what they have not got yet of the first one."""
+        shown, self._shown = self._shown, 0
+        whole = pieces = None
         for viewer in tuple(self._viewers):
-            viewer.deliver(frames, count)
+            if viewer.partial:
+                pieces = pieces or encode_pieces(text[shown:] + line_end)
+                viewer.deliver(*pieces)
+            else:
+                whole = whole or encode_lines(text)
+                viewer.deliver(*whole)
+
+    def _show_partial_soon(self) -> None:
+        """Show the incomplete last line after QUIET_SECONDS, unless it is complete by then."""
+        wanted = len(self._partial) > self._shown and any(viewer.partial for viewer in self._viewers)
+        if wanted and not self._waiting and self._later is not None:
+            self._waiting = True
+            self._later(QUIET_SECONDS, self._show_partial)
+
+    def _show_partial(self) -> None:
+        self._waiting = False
+        size = whole_characters(bytes(self._partial))
+        if size > self._shown:
+            pieces = encode_pieces(bytes(self._partial[self._shown : size]))
+            self._shown = size
+            for viewer in tuple(self._viewers):
+                if viewer.partial:
+                    viewer.deliver(*pieces)
 
     def _keep(self, note: bool, chunk: bytes) -> None:
         ring = self._ring

@@ -30,6 +30,8 @@ NEW_SECONDS = 1.0
 """Seconds for which the listing of smartmob-agent names a created process `pending`, as seed 002 prints it."""
 # A name is part of a URL path and is shown to people: no separators, no controls, no bidirectional overrides.
 _NOT_IN_A_NAME = re.compile(r"[/\\{}\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_MOST_CONTINUATIONS = 3  # bytes of a UTF-8 character after which its last one follows (RFC 3629, section 3)
 _HIDDEN = "***"
 _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
 
@@ -172,12 +174,14 @@ class AttachQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The query of attach-console.
 
     `tail` is the number of kept lines to send first. With `events`, lines about the process itself are included.
-    Without `follow`, the connection is closed after the kept lines.
+    Without `follow`, the connection is closed after the kept lines. With `partial`, frames keep their line ends, and a
+    line that is not complete yet comes in several frames, as it is written.
     """
 
     tail: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     events: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     follow: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
+    partial: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -326,6 +330,26 @@ def encode_lines(block: bytes) -> tuple[bytes, int]:
     parts[0::2] = heads
     parts[1::2] = lines
     return b"".join(parts), len(lines)
+
+
+def encode_pieces(block: bytes) -> tuple[bytes, int]:
+    """Return one text frame for each line of `block`, with its line end, and the number of frames.
+
+    The last piece may be a line without an end. Bytes that are not UTF-8 are replaced as by `encode_lines`; a carriage
+    return stays.
+    """
+    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(line)]
+    return b"".join(part for line in lines for part in (text_head(len(line)), line)), len(lines)
+
+
+def whole_characters(data: bytes) -> int:
+    """Return the length of `data` without an incomplete UTF-8 character at its end."""
+    for back in range(1, min(_MOST_CONTINUATIONS, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 != 0x80:
+            size = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return len(data) - back if size > back else len(data)
+    return len(data)
 
 
 def _pieces(line: bytes) -> list[bytes]:

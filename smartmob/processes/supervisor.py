@@ -71,11 +71,11 @@ class Supervisor:
 
     def __init__(self, definition: model.Definition, dependencies: SupervisorDependencies, console_bytes: int) -> None:
         self.definition = definition
-        self.output = ProcessOutput(console_bytes)
         self.sample: model.Sample | None = None
         self.deleted = False
         self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
+        self.output = ProcessOutput(console_bytes, self._loop.call_later)
         self._machine = ProcessStateMachine(definition.grace, random.random, definition.restart)
         self._downloaded: tuple[int, int | None] | None = None
         self._ready: model.Ready | None = None

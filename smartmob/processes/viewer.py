@@ -13,7 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.output import ProcessOutput
-from smartmob.processes.protocol import NOTE, AttachQuery, encode_lines
+from smartmob.processes.protocol import NOTE, AttachQuery, encode_lines, encode_pieces
 
 _HEARTBEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
@@ -26,7 +26,7 @@ class ViewerSession:
     """The connection of one viewer to the output of a process, from the handshake to the close."""
 
     def __init__(self, request: web.Request, output: ProcessOutput, tasks: TaskRegistry, buffer_bytes: int) -> None:
-        self.notes = False
+        self.notes = self.partial = False
         self._request = request
         self._output = output
         self._tasks = tasks
@@ -41,7 +41,7 @@ class ViewerSession:
 
     async def run(self, query: AttachQuery) -> web.WebSocketResponse:
         """Send the last `query.tail` lines and then new ones, until the client disconnects or the output ends."""
-        self.notes = bool(query.events)
+        self.notes, self.partial = bool(query.events), bool(query.partial)
         await ws_upgrade.accept(self._request, self._socket)
         self._transport = self._request.transport
         self._output.attach(self, query.tail)
@@ -83,7 +83,8 @@ class ViewerSession:
         """Wait until the transport has been emptied, and send the number of skipped lines."""
         await self._request.writer.drain()
         skipped, self._skipped = self._skipped, 0
-        self.deliver(*encode_lines(NOTE + b"%d lines skipped" % skipped))
+        line = NOTE + b"%d lines skipped" % skipped
+        self.deliver(*(encode_pieces(line + b"\n") if self.partial else encode_lines(line)))
 
     async def _close(self, code: int) -> None:
         """Send a close frame; abort the connection when the client does not read it."""

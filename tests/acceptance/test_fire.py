@@ -159,7 +159,7 @@ async def _two_services(tmp_path: Path) -> AsyncIterator[tuple[RunningCommand, R
 
 
 async def _processes(*services: RunningCommand) -> list[Any]:
-    return [each for service in services for each in (await _get(f"{service.url}/list-processes"))["processes"]]
+    return [each for service in services for each in (await _get(f"{service.url}/api/v1/processes"))["processes"]]
 
 
 def _unpacked(folder: Path, place: Target, **config: Any) -> Path:

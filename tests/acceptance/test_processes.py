@@ -39,7 +39,7 @@ class Client:
             assert response.status == 201, await response.text()
 
     async def states(self) -> dict[str, str]:
-        async with self.session.get(f"{self.url}/list-processes") as response:
+        async with self.session.get(f"{self.url}/api/v1/processes") as response:
             return {process["node"]: process["state"] for process in (await response.json())["processes"]}
 
     async def delete(self, slug: str) -> None:

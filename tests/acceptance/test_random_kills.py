@@ -165,7 +165,7 @@ def _tenants(files: FileServer, dice: random.Random, mark: str) -> Iterator[Tena
 
 async def _settled(client: Client, tenants: list[Tenant], mark: str) -> bool:
     """Return whether all processes have their wanted state, and no other process runs."""
-    async with client.session.get(f"{client.url}/list-processes") as response:
+    async with client.session.get(f"{client.url}/api/v1/processes") as response:
         processes: dict[str, dict[str, Any]] = {each["node"]: each for each in (await response.json())["processes"]}
     wanted = {node: state for tenant in tenants for node, state in tenant.wanted.items()}
     if any(node not in processes or processes[node]["state"] != state for node, state in wanted.items()):

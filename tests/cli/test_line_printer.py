@@ -71,3 +71,14 @@ def test_colours_are_stable_and_differ() -> None:
     alone = {name: _colours({name: ""})[name] for name in names}
     assert alone == {name: _colours({name: ""})[name] for name in names}
     assert len(set(alone.values())) > 1
+
+
+async def test_pieces_are_written_as_they_come(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A prompt is there without its line end; an event between two pieces begins a line of its own."""
+    screen = LinePrinter({"a.b": "b"}, as_json=False)
+    assert screen.takes_pieces
+    for piece in ("one\r\n", "10 %\r", "20 %", "[smartmob] stopping\n", " done\n", "Name: "):
+        screen.show_piece("a.b", piece)
+    screen.flush()
+    assert capfdbinary.readouterr().out == b"one\n10 %\r20 %\n[smartmob] stopping\n done\nName: "
+    assert not LinePrinter({"a": "a", "b": "b"}, as_json=False).takes_pieces

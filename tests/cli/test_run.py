@@ -22,7 +22,7 @@ worker: echo "working"; exec sleep 1000
 
 
 async def _states(rest: RestClient) -> dict[str, str]:
-    return {process["slug"]: process["state"] for process in (await rest.get("/list-processes"))["processes"]}
+    return {process["slug"]: process["state"] for process in (await rest.get("/api/v1/processes"))["processes"]}
 
 
 class TestFollowing:

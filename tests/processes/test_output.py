@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartmob.processes.output import ProcessOutput
+from smartmob.processes.protocol import whole_characters
 from tests.processes.frames import texts
 
 
 class Viewer:
     """A viewer that records the frames it gets."""
 
-    def __init__(self, *, notes: bool = False) -> None:
+    def __init__(self, *, notes: bool = False, partial: bool = False) -> None:
         self.notes = notes
+        self.partial = partial
         self.received: list[bytes] = []
         self.counted = 0
         self.ended: int | None = None
@@ -163,3 +167,58 @@ def test_chunk_borders_do_not_change_the_lines(lines: list[bytes], cuts: list[in
     late = Viewer()
     output.attach(late, tail)
     assert late.lines == (expected[-tail:] if tail else [])
+
+
+def test_a_line_without_an_end_is_shown_to_viewers_of_partial_lines() -> None:
+    """The others get the whole line; put together the pieces are the output, and no character is cut."""
+    timers: list[Callable[[], None]] = []
+    output = ProcessOutput(1024, lambda seconds, call: timers.append(call))
+    whole, partial = Viewer(notes=True), Viewer(notes=True, partial=True)
+    output.attach(whole, 0)
+    output.attach(partial, 0)
+    output.write("Name: é".encode()[:-1])
+    assert partial.lines == []
+    timers.pop()()
+    assert (whole.lines, partial.lines) == ([], ["Name: "])
+
+    late = Viewer(partial=True)
+    output.attach(late, 0)
+    output.note("waits")
+    output.write("é".encode()[-1:] + b" x\r\nnext\n% ")
+    output.end_line()
+    assert whole.lines == ["[smartmob] waits", "Name: é x", "next", "% "]
+    assert partial.lines == ["Name: ", "[smartmob] waits\n", "é x\r\n", "next\n", "% \n"]
+    assert late.lines == ["Name: ", "é x\r\n", "next\n", "% \n"]
+
+
+@given(st.lists(st.text("aé\n\r€😀", max_size=6).map(str.encode), max_size=8), st.data())
+def test_pieces_are_the_output_however_it_is_written(chunks: list[bytes], data: st.DataObject) -> None:
+    """Bytes are neither lost nor doubled, whenever the incomplete line is shown."""
+    output, partial = ProcessOutput(1 << 20), Viewer(partial=True)
+    written = b"".join(chunks)
+    output.attach(partial, 0)
+    at = 0
+    while at < len(written):
+        size = data.draw(st.integers(1, 5))
+        output.write(written[at : at + size])
+        at += size
+        if data.draw(st.booleans()):
+            output._show_partial()
+    output._show_partial()
+    assert "".join(partial.lines) == written.decode()
+
+
+@pytest.mark.parametrize("text", ["", "a", "é", "a€", "😀", "a😀"])
+def test_an_incomplete_character_is_found_at_each_place(text: str) -> None:
+    """The rest of it may follow in the next chunk."""
+    data = text.encode()
+    whole = len(text[:-1].encode())
+    assert [whole_characters(data[:size]) for size in range(whole, len(data) + 1)] == (
+        [whole] * (len(data) - whole) + [len(data)]
+    )
+
+
+def test_bytes_that_are_no_utf8_are_not_held_back() -> None:
+    """Only the beginning of a character is."""
+    for data in (b"\x80\x80\x80\x80", b"a\xff\x80\x80\x80", b"\x80"):
+        assert whole_characters(data) == len(data)

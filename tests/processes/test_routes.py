@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,19 @@ async def test_an_invalid_create_request_creates_nothing(agent: Agent, bad: Any)
     assert isinstance(bad, bytes) or next(iter(bad)) in problem["detail"]
     async with agent.client.get("/list-processes") as response:
         assert await response.json() == {"processes": []}
+
+
+async def test_a_prompt_reaches_a_client_that_asks_for_partial_lines(agent: Agent, tmp_path: Path) -> None:
+    """A console of smartmob-agent gets the line when it is complete."""
+    await agent.run(
+        "printf 'Name: '; while [ ! -e $GO ]; do sleep 0.01; done; echo me; exec sleep 600",
+        env={"GO": f"{tmp_path}/go"},
+    )
+    console, partial = await agent.attach(), await agent.attach(partial=1, tail=10)
+    assert await lines(partial, 1) == ["Name: "]
+    (tmp_path / "go").touch()
+    assert await lines(partial, 1) == ["me\n"]
+    assert await lines(console, 1) == ["Name: me"]
 
 
 @each("verb", ["delete", "stop", "restart"])
