@@ -1,41 +1,40 @@
-"""`smartmob exec`, `jobs`, `output`, `kill` and `cp`: commands and files on machines where a service runs."""
+"""`smartmob exec`, `jobs`, `output` and `kill`: commands on machines where a service runs."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import stat
 import sys
 import termios
 import threading
 import tty
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from rich.progress import Progress, TaskID
 
 from smartmob.cli import printing
 from smartmob.cli.server_options import with_answer_timeout, with_rest_client, with_server_options
-from smartmob.client import safe_paths, transfer
+from smartmob.client import failures, streams
 from smartmob.client.command_client import CommandClient
-from smartmob.client.failures import ClientError
+from smartmob.client.failures import ClientError, NotConnected
 from smartmob.client.group import Group, Result
 from smartmob.client.http import RestClient
-from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter
-from smartmob.client.safe_paths import SafePath
-from smartmob.errors import InvalidInput, RemoteError
+from smartmob.errors import RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
 _INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells have it
+_CLOSED_CODE = 141  # 128 + SIGPIPE
+_END_SECONDS = 10.0  # for the answer of the service that it ends a job
 _PORT = 8080
-_LARGEST_BYTES = 2**63
 _LARGEST_SIGNAL, _LARGEST_CODE = 127, 2**32  # exit codes are unsigned on Windows
 
 
@@ -54,6 +53,8 @@ def address(host: str) -> str:
 @click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Stop it after this number of seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
+@click.option("--keep", is_flag=True, help="Keep the job when this command ends: by a closed pipe, TERM or HUP.")
+@click.option("-d", "--detach", is_flag=True, help="Start the job, tell how to come back, and end at once.")
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_answer_timeout
 @with_server_options
@@ -64,12 +65,15 @@ async def exec_command(
 
     One word is a command line for the shell of the machine, several are a program and its arguments. CTRL-C interrupts
     the command; a second CTRL-C detaches and prints how to come back. A signal N gives the exit code 128 + N.
+
+    The job is ended when the reader of the output closes it, as `head` does, and when this command gets TERM or HUP.
+    With --keep it goes on.
     """
     kwargs = _parameters(options)
     cmd: Any = words[0] if len(words) == 1 else list(words)
     if options["hosts"]:
-        if options["terminal"]:
-            raise click.UsageError("-t needs one host")
+        if options["terminal"] or options["detach"] or options["keep"]:
+            raise click.UsageError("-t, --detach and --keep need one host")
         urls = tuple(address(host) for host in options["hosts"].split(",") if host)
         return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
@@ -77,7 +81,16 @@ async def exec_command(
             kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
         listener = client.start("exec", cmd, binary=True, **kwargs)
         await listener.accepted()
-        return await _Attachment(client, listener, terminal=options["terminal"]).run(with_input=not options["no_stdin"])
+        if options["detach"] and listener.number is not None:
+            listener.cancel()
+            printing.say(f"Job {listener.id} runs. {_come_back(listener.id)}")
+            return 0
+        attachment = _Attachment(client, listener, terminal=options["terminal"], keep=options["keep"])
+        return await attachment.run(with_input=not options["no_stdin"])
+
+
+def _come_back(job: int) -> str:
+    return f"Come back with: smartmob output {job} -f"
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
@@ -94,15 +107,35 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     lines = {host: LineSplitter() for host in group.hosts}
 
-    def show(host: str, found: list[str]) -> None:
-        for line in found:
-            click.echo(f"{host}: {line}", nl=not line.endswith("\n"))
+    left: list[int] = []
 
-    try:
-        results = await group.gather(
+    def leave(code: int) -> None:
+        left.append(code)
+        running.cancel()
+
+    def show(host: str, found: list[str]) -> None:
+        try:
+            for line in found if not left else ():
+                click.echo(f"{host}: {line}", nl=not line.endswith("\n"))
+        except BrokenPipeError:
+            leave(_CLOSED_CODE)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, leave, 128 + number)
+    running = loop.create_task(
+        group.gather(
             "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, lines[host].add(_output(data))),
-            ended=lambda ended: show(ended[0], lines[ended[0]].end()), keep=False,
-        )  # fmt: skip
+            ended=lambda ended: show(ended[0], lines[ended[0]].end()), keep=False, end_jobs=True,
+        )
+    )  # fmt: skip
+    try:
+        results = await running
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        sys.stdout = None if left[0] == _CLOSED_CODE else sys.stdout  # what is buffered cannot be written
+        return left[0]
     finally:
         await group.aclose()
     for result in results.values():
@@ -136,14 +169,16 @@ def _exit_code(code: int | None) -> int:
 class _Attachment:
     """The connection between a job and this terminal: output, input, CTRL-C and the size of the window."""
 
-    def __init__(self, client: CommandClient, listener: Listener, *, terminal: bool) -> None:
+    def __init__(self, client: CommandClient, listener: Listener, *, terminal: bool, keep: bool) -> None:
         self._client = client
         self._listener = listener
         self._terminal = terminal
-        self._detached = False
+        self._keep = keep
+        self._left: tuple[int, bool] | None = None
         self._work: set[asyncio.Task[Any]] = set()
 
     async def run(self, *, with_input: bool) -> int:
+        """Pass everything on until the job ends or this command must; return the exit code."""
         loop = asyncio.get_running_loop()
         presses = 0
 
@@ -151,34 +186,71 @@ class _Attachment:
             nonlocal presses
             presses += 1
             if presses > 1:
-                self._detached = True
-                self._listener.failed(RemoteError("detached"))
+                self._leave(_INTERRUPTED_CODE, keep=True)
             else:
                 self._call("signal", self._listener.id, "SIGINT")
 
         loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leave, 128 + number)
         if self._terminal:
             loop.add_signal_handler(signal.SIGWINCH, self._resize)
         if with_input:
             threading.Thread(target=self._pass_input, args=(loop,), daemon=True).start()
+        output = sys.stdout.fileno()
+        if stat.S_ISFIFO(os.fstat(output).st_mode):
+            # Nothing can be read from the end of a pipe that is written to, but its closing is reported.
+            loop.add_reader(output, self._leave, _CLOSED_CODE)
+        showing = loop.create_task(self._show(output))
+        self._showing = showing
         with _raw_terminal(self._terminal and sys.stdin.isatty()):
             try:
-                return await self._show()
-            except RemoteError:
-                if not self._detached:
-                    self._listener.cancel()
+                return await showing
+            except BrokenPipeError as error:
+                if failures.is_remote(error):
                     raise
-        self._listener.cancel()
-        printing.say(f"Job {self._listener.id} goes on. Come back with: smartmob output {self._listener.id} -f")
-        return _INTERRUPTED_CODE
+                self._left = self._left or (_CLOSED_CODE, self._keep)
+            except asyncio.CancelledError:
+                if self._left is None:
+                    raise
+            except NotConnected:
+                if self._listener.number is not None:
+                    printing.say(f"Job {self._listener.id} may still run. {_come_back(self._listener.id)}")
+                raise
+            except BaseException:
+                self._listener.cancel()
+                raise
+            finally:
+                loop.remove_reader(output)
+        return await self._end(*self._left)
 
-    async def _show(self) -> int:
+    def _leave(self, code: int, *, keep: bool | None = None) -> None:
+        """End this command with an exit code, and the job unless it is kept."""
+        if self._left is None:
+            self._left = (code, self._keep if keep is None else keep)
+            self._showing.cancel()
+
+    async def _end(self, code: int, keep: bool) -> int:
+        """End the job unless it is kept, tell what stays, and return the exit code."""
+        self._listener.cancel()
+        job = self._listener.number
+        if job is None:
+            return code
+        try:
+            if not keep:
+                await self._client.run("kill", job, timeout=_END_SECONDS)
+                return code
+        except ClientError as error:
+            printing.say(f"smartmob: job {job} could not be ended: {error}")
+        printing.say(f"Job {job} goes on. {_come_back(job)}")
+        return code
+
+    async def _show(self, output: int) -> int:
         async for message in self._listener:
             if isinstance(message, BaseException):
                 printing.say(f"smartmob: {message}")
             else:
-                sys.stdout.buffer.write(_output(message))
-                sys.stdout.buffer.flush()
+                await streams.write_all(output, _output(message))
         for first, last in self._listener.gaps:
             printing.say(f"smartmob: {last - first} bytes of output were no longer stored")
         ended = self._listener.ended
@@ -201,9 +273,10 @@ class _Attachment:
         try:
             while data := os.read(fd, 64 * 1024):
                 asyncio.run_coroutine_threadsafe(self._listener.write(data), loop).result()
-            loop.call_soon_threadsafe(self._listener.end_input)
         except (OSError, RuntimeError):
-            pass  # the job or the loop has ended
+            pass  # it cannot be read, or the job or the loop has ended
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._listener.end_input)
 
 
 def _window() -> tuple[int, int]:
@@ -283,94 +356,3 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
         said = await listener.output()
     printing.say("\n".join(str(line) for line in said))
     return 1 if listener.exit_code else 0
-
-
-@click.command("cp")
-@click.argument("src")
-@click.argument("dest")
-@with_answer_timeout
-@with_server_options
-async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> None:
-    """Copy a file, or a folder with its content, to a machine or from a machine.
-
-    A path on a machine is written HOST:PATH, [HOST:PORT]:PATH, or :PATH for the service that --server names. Every file
-    is checked by its SHA-256. A repeated copy continues where the one before was cut off.
-    """
-    remote = [_remote(path, server) for path in (src, dest)]
-    if (remote[0] is None) == (remote[1] is None):
-        raise click.UsageError("one of SRC and DEST must be HOST:PATH, the other one a path on this machine")
-    url, path = remote[0] or remote[1] or ("", "")
-    async with CommandClient(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
-        if remote[1] is not None:
-            await _send(client, Path(src), path)
-        else:
-            await _fetch(client, path, Path(dest))
-
-
-def _remote(path: str, server: str) -> tuple[str, str] | None:
-    """Return the address of the service and the path there, or None for a path on this machine."""
-    if path.startswith("["):
-        host, separator, remote = path[1:].partition("]:")
-        return (address(host), remote or ".") if separator else None
-    host, separator, remote = path.partition(":")
-    if not separator or "/" in host:
-        return None
-    return (address(host) if host else server), remote or "."
-
-
-async def _send(client: CommandClient, src: Path, dest: str) -> None:
-    if not src.exists():
-        raise InvalidInput(f"there is no {src} here")
-    files = [(src, "")] if src.is_file() else _files(src)
-    if dest.endswith("/") or dest in (".", ".."):
-        dest = f"{dest.rstrip('/')}/{src.resolve().name}"
-    total = sum(path.stat().st_size for path, _ in files)
-    with printing.transfer() as bars:
-        task = bars.add_task(src.name, total=total)
-        before = 0
-        for path, inner in files:
-            target = f"{dest}/{inner}" if inner else dest
-            await client.transfer(path, target, progress=_progress(bars, task, before))
-            before += path.stat().st_size
-            bars.update(task, completed=before)
-
-
-def _progress(bars: Progress, task: TaskID, before: int) -> Callable[[int, int], None]:
-    """Return the progress callback of one file, before which `before` bytes were done."""
-    return lambda done, _: bars.update(task, completed=before + done)
-
-
-def _files(folder: Path) -> list[tuple[Path, str]]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(path, str(path.relative_to(folder))) for path in found]
-
-
-async def _fetch(client: CommandClient, src: str, dest: Path) -> None:
-    listed = await client.run("find_files", src, raise_error=True, timeout=LIMITS.transfer_seconds)
-    name = Path(src).name
-    if dest.is_dir() and name != "..":
-        dest = dest / name
-    files = list(_listed(listed, src, dest))
-    with printing.transfer() as bars:
-        task = bars.add_task(printing.printable(name), total=sum(size for _, _, size in files))
-        before = 0
-        for origin, target, size in files:
-            await transfer.download(client, origin, target, _progress(bars, task, before), size)
-            before += size
-            bars.update(task, completed=before)
-
-
-def _listed(listed: list[Any], src: str, dest: Path) -> Iterator[tuple[str, SafePath, int]]:
-    """Yield the path of each file on the server, its path here and its size; raises ClientError."""
-    known: set[object] = set()
-    for found in listed:
-        inner, size = (found.get("path"), found.get("size")) if isinstance(found, dict) else (None, None)
-        if type(size) is not int or not 0 <= size < _LARGEST_BYTES or not isinstance(inner, str) or inner in known:
-            raise ClientError("the server's list of files is malformed: names are missing or repeated, or a size is")
-        known.add(inner)
-        if inner:
-            yield f"{src}/{inner}", safe_paths.below(dest, inner), size
-        elif len(listed) == 1 and dest.name not in ("", ".."):
-            yield src, safe_paths.chosen(dest), size
-        else:
-            raise ClientError("the server names a file without a name")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from collections.abc import Callable
 
@@ -21,7 +23,7 @@ _COMMANDS = {
     "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
     "output": ("smartmob.cli.commands:output_command", "Print the output of a job."),
     "kill": ("smartmob.cli.commands:kill_command", "End a job."),
-    "cp": ("smartmob.cli.commands:cp_command", "Copy files to machines and back."),
+    "cp": ("smartmob.cli.copies:cp_command", "Copy files to machines and back."),
     "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
     "ps": ("smartmob.cli.processes:ps", "List processes."),
     "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
@@ -80,8 +82,24 @@ def group() -> None:
     """
 
 
+def _open_closed_streams() -> None:
+    """Open standard streams that were closed, so that no other file gets their number.
+
+    Input is then empty, an error message is lost, and output fails, as with any program.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # it gets the lowest free number, which is this one
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w", closefd=False)))
+
+
 def main() -> None:
     """Run `smartmob`."""
+    _open_closed_streams()
     if sys.argv[1:2] in (["serve"], ["report-host"]):
         _hide_secrets()
     sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
@@ -125,6 +143,10 @@ def _run(call: Callable[[], object]) -> int:
         # The reader of our output has seen enough.
         sys.stdout = None
         return GOOD
+    except OSError as error:
+        sys.stdout = None  # what is buffered cannot be written either
+        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        return FAILED
     return result if isinstance(result, int) else GOOD
 
 

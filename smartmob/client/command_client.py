@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -66,23 +67,60 @@ class CommandClient:
         return await self.channel.ping(timeout)
 
     def server_methods(self) -> list[ServerMethod]:
-        """Return the names of the server's commands, each with its `signature` and its `text`."""
-        return [ServerMethod(description) for description in self.channel.commands.values()]
+        """Return the names of the server's commands, each with its `signature` and its `text`, and `transfer`."""
+        return [ServerMethod(described) for described in (*self.channel.commands.values(), messages.TRANSFER)]
+
+    @property
+    def url(self) -> str:
+        """Return the address of the server."""
+        return self.channel.url
+
+    def takes(self, name: str, parameter: str | None = None) -> bool:
+        """Return whether the server has a command, with this parameter if one is given."""
+        described = self.channel.commands.get(name)
+        if described is None or parameter is None:
+            return described is not None
+        return any(found.name == parameter for found in described.parameters)
 
     async def transfer(
-        self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
+        self,
+        src: str | Path,
+        dest: str,
+        chunk: int = 1024,
+        timeout: float | None = None,
+        *,
+        raise_error: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
         """Send a file to the server, check its SHA-256, and return its size and digest.
 
-        The folders of `dest` are created. A repeated transfer continues where the one before was cut off.
+        The folders of `dest` are created. A repeated transfer continues where the one before was cut off. Raises
+        ClientTimeout after `timeout` seconds. `chunk` and `raise_error` are those of conplyent: the size of the pieces
+        is chosen by the client, and errors are raised in any case.
         """
-        return await transfer.upload(self, Path(src), dest, progress)
+        if type(chunk) is not int or chunk < 1:
+            raise ValueError("chunk must be a number of bytes above 0")
+        try:
+            async with asyncio.timeout(timeout):
+                return await transfer.upload(self, src, dest, progress)
+        except TimeoutError:
+            if timeout is None:
+                raise
+            raise ClientTimeout(f"{dest} was not transferred within {timeout:g} s") from None
 
     async def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Get a file from the server, check its SHA-256, and return its size and digest."""
-        return await transfer.download(self, src, safe_paths.chosen(Path(dest)), progress)
+        """Get a file from the server, check its SHA-256, and return its size and digest.
+
+        A link at `dest` is followed. A repeated transfer continues where the one before was cut off.
+        """
+        try:
+            entry = await transfer.describe(self, src)
+        except ClientTimeout:
+            raise transfer.stalled() from None
+        target = safe_paths.chosen(Path(os.path.realpath(dest)))
+        return await transfer.download(self, src, target, progress, entry)
 
     def start(
         self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any

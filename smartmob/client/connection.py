@@ -292,10 +292,22 @@ class ClientConnection:
         return background.run(self._lab.heartbeat(timeout))
 
     def transfer(
-        self, src: str | Path, dest: str, *, progress: Callable[[int, int], None] | None = None
+        self,
+        src: str | Path,
+        dest: str,
+        chunk: int = 1024,
+        timeout: float | None = None,
+        *,
+        raise_error: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        """Send a file to the server, and check its SHA-256. The folders of `dest` are created."""
-        return background.run(self._lab.transfer(src, dest, progress=progress))
+        """Send a file to the server, check its SHA-256, and return its size and digest.
+
+        The folders of `dest` are created. A repeated transfer continues where the one before was cut off. Raises
+        ClientTimeout after `timeout` seconds. `chunk` and `raise_error` are those of conplyent: the size of the pieces
+        is chosen by the client, and errors are raised in any case.
+        """
+        return background.run(self._lab.transfer(src, dest, chunk, timeout, raise_error=raise_error, progress=progress))
 
     def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -140,11 +141,12 @@ class Group:
         ended: Callable[[tuple[str, Any]], None] = lambda _: None,
         *,
         keep: bool = True,
+        end_jobs: bool = False,
     ) -> dict[str, Result]:
         """Run a command on all servers within the running loop, and call `say` with each message as it arrives.
 
         Without `keep` results have no messages. With it LIMITS says how many of a server are kept at most; one that
-        sends more has an error as its result.
+        sends more has an error as its result. With `end_jobs` a job is ended when this is cancelled.
         """
 
         async def one(host: str, client: CommandClient) -> Result:
@@ -160,6 +162,11 @@ class Group:
                             result.lines.append(message)
                             messages.check_gathered(name, len(result.lines), listener.received_bytes)
                     result.exit_code, result.error = listener.exit_code, listener.error
+            except asyncio.CancelledError:
+                if end_jobs and listener is not None and listener.number is not None:
+                    with suppress(ClientError):
+                        await client.run("kill", listener.number, timeout=self._connect_timeout)
+                raise
             except TimeoutError:
                 result.error = ClientError(f"{name} did not end within {timeout:g} s")
             except (ClientError, TypeError) as error:

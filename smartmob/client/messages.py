@@ -10,9 +10,10 @@ from typing import Any
 
 from smartmob.client.failures import ClientError, exception
 from smartmob.client.limits import LIMITS
-from smartmob.commands.model import BAD_PARAMETER, CommandDescription
+from smartmob.commands.model import BAD_PARAMETER, CommandDescription, Parameter
 from smartmob.commands.protocol import Done
 
+_BYTES = (bytes, bytearray, memoryview)
 OPTIONS = ("timeout", "complete", "echo_response", "max_interval", "raise_error")
 """Options of the client for every command; a parameter of the server with the same name gets a `_` at its end."""
 
@@ -123,22 +124,38 @@ def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> N
     """Raise the exception of the command, or ValueError for a bad parameter, as `raise_error` asks for."""
     if error is not None:
         raise error
-    if done.exit_code == BAD_PARAMETER:
+    # The exit code of a job, which has a state, is that of a program: -1 is SIGHUP.
+    if done.exit_code == BAD_PARAMETER and done.state is None:
         raise ValueError(messages[-1] if messages else "bad parameter")
 
 
 def arguments(
     description: CommandDescription | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments as they are sent; raises TypeError for a text where bytes are expected."""
+    """Return the arguments as they are sent; raises TypeError for a text where bytes are expected, and the reverse."""
     sent = {name[:-1] if name[:-1] in OPTIONS and name.endswith("_") else name: v for name, v in kwargs.items()}
     if description is not None:
-        takes_bytes = [parameter.type == "bytes" for parameter in description.parameters]
+        kinds = [parameter.type for parameter in description.parameters]
         names = [parameter.name for parameter in description.parameters]
         for index, value in [*enumerate(args), *((names.index(n), v) for n, v in sent.items() if n in names)]:
-            if index < len(names) and takes_bytes[index] and not isinstance(value, bytes | bytearray | memoryview):
+            if index >= len(names):
+                continue
+            is_bytes = isinstance(value, _BYTES)
+            if kinds[index] == "bytes" and not is_bytes:
                 raise TypeError(f"{description.name}: {names[index]} must be bytes, not {type(value).__name__}")
+            if "bytes" not in kinds[index] and "Any" not in kinds[index] and _has_bytes(value):
+                wrong = type(value).__name__ if is_bytes else "contain bytes"
+                raise TypeError(f"{description.name}: {names[index]} must be {kinds[index]}, not {wrong}")
     return list(args), sent
+
+
+def _has_bytes(value: Any) -> bool:
+    """Return whether a value or a part of it is bytes, which JSON would turn into base64."""
+    if isinstance(value, dict):
+        return any(_has_bytes(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(_has_bytes(item) for item in value)
+    return isinstance(value, _BYTES)
 
 
 def signature(description: CommandDescription) -> inspect.Signature:
@@ -177,6 +194,20 @@ class ServerMethod(str):
         made.signature = f"{description.name}{signature(description)}"
         made.text = description.text
         return made
+
+
+TRANSFER = CommandDescription(
+    name="transfer",
+    summary="Send a file to the server.",
+    text="Send a file to the server, and check its SHA-256. The folders of `dest` are created.",
+    background=False,
+    parameters=[
+        Parameter(name="src", required=True, type="str", schema={}),
+        Parameter(name="dest", required=True, type="str", schema={}),
+        Parameter(name="chunk", required=False, type="int", schema={}, default=1024),
+    ],
+)
+"""The method of the client that is listed with the server's commands, as conplyent's client does."""
 
 
 def unknown(name: str, connected: bool) -> AttributeError:

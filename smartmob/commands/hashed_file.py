@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable
-from io import BufferedRandom, BufferedReader
+from io import BufferedRandom, BufferedReader, BufferedWriter
 
 _PERMISSIONS = 0o777  # bits of a mode: read, write and execute, see chmod(2)
 _UMASK = "Umask:"  # a line of /proc/self/status, see proc(5)
@@ -79,7 +79,7 @@ class Writer:
     `allow` is called in the thread with the number of bytes before they are written; it raises OSError to refuse them.
     """
 
-    def __init__(self, file: BufferedRandom, allow: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, file: BufferedRandom | BufferedWriter, allow: Callable[[int], None] = lambda _: None) -> None:
         self._file = file
         self._allow = allow
         self._digest = hashlib.sha256()
@@ -94,6 +94,7 @@ class Writer:
 
     async def resume(self) -> int:
         """Add the content that an interrupted attempt has left to the digest; return its size in bytes."""
+        assert isinstance(self._file, BufferedRandom)
         self._file.seek(0)
         reader = Reader(self._file)
         async for _ in reader.parts():

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,60 @@ async def test_interrupting(smartmob: Caller) -> None:
     assert (await smartmob("output", job))[1].startswith("up\n")
     assert (await smartmob("kill", "-s", "KILL", job))[0] == 0
     assert (await smartmob("output", job, "-f"))[0] == 137
+
+
+async def _ended(smartmob: Caller) -> bool:
+    return not json.loads((await smartmob("jobs", "--json", "--state", "running"))[1])
+
+
+async def test_the_end_of_the_viewer_ends_the_job(smartmob: Caller) -> None:
+    """A pipe that was closed, with or without output of the job, TERM and HUP end it, unless `--keep` is given."""
+    for line in ("yes", "echo one; sleep 600"):
+        process = await smartmob.start("exec", "-n", line)
+        assert process.stdout is not None
+        await process.stdout.read(2)
+        process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]  # asyncio has no other way
+        assert await process.wait() == 141, line
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        process = await smartmob.start("exec", "-n", "echo up; sleep 600")
+        assert process.stdout is not None
+        await process.stdout.readline()
+        process.send_signal(number)
+        assert await process.wait() == code
+    while not await _ended(smartmob):
+        pass
+
+    process = await smartmob.start("exec", "-n", "--keep", "echo up; read x; echo $x")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, errors = await process.communicate()
+    assert re.fullmatch(rb"Job (\d+) goes on. Come back with: smartmob output \1 -f\n", errors)
+    assert not await _ended(smartmob)
+
+
+async def test_detached(smartmob: Caller) -> None:
+    """`--detach` tells how to come back, and ends at once."""
+    code, output, errors = await smartmob("exec", "--detach", "echo hello; exit 3")
+    said = re.fullmatch(r"Job (\d+) runs. Come back with: smartmob output \1 -f\n", errors)
+    assert said is not None
+    assert (code, output) == (0, "")
+    assert (await smartmob("output", "-f", said[1]))[:2] == (3, "hello\n")
+
+
+async def test_closed_standard_streams(smartmob: Caller) -> None:
+    """Closed input is empty input; closed output ends with one line."""
+    for redirection, code, lines in (("<&-", 0, 0), (">&-", 1, 1), ("2>&-", 0, 0)):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'"$0" -m smartmob exec "cat; echo x" {redirection}', sys.executable),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{smartmob.port}"),
+        )
+        _, errors = await process.communicate()
+        assert (process.returncode, len(errors.splitlines())) == (code, lines), (redirection, errors)
 
 
 async def test_jobs(smartmob: Caller) -> None:

@@ -121,3 +121,30 @@ async def test_a_listener_continues_after_a_reconnection(lab: CommandClient) -> 
     await lab.connect(10)
     await lab.send_input(listener.id, "x")
     assert await listener.output() == ["two\n"]
+
+
+async def test_bytes_where_a_text_is_expected_are_a_type_error(lab: CommandClient) -> None:
+    """They would be base64 on the wire, which then runs; also within a list or an object."""
+    for args, kwargs in (((b"true",), {}), ((["echo", b"x"],), {}), (("true",), {"env": {"A": b"x"}})):
+        with pytest.raises(TypeError, match="exec"):
+            await lab.exec(*args, **kwargs)
+    with pytest.raises(TypeError, match="must be str, not bytes"):
+        await lab.cd(b"/tmp")
+
+
+async def test_the_exit_code_of_a_hangup_is_no_bad_parameter(lab: CommandClient) -> None:
+    """-1 of a job is SIGHUP; only that of a quick command is a bad parameter, which is a ValueError."""
+    await lab.exec("kill -HUP $$", complete=True, raise_error=True)
+    with pytest.raises(ValueError, match="No such directory"):
+        await lab.ls("/no/such", raise_error=True)
+
+
+async def test_transfer_takes_what_conplyents_takes(lab: CommandClient, tmp_path: Path) -> None:
+    """The size of pieces by position or name, a time limit and `raise_error`; it is listed with the commands."""
+    (tmp_path / "src").write_text("x")
+    await lab.transfer(str(tmp_path / "src"), str(tmp_path / "a"), 4096)
+    await lab.transfer(str(tmp_path / "src"), str(tmp_path / "b"), chunk=1, timeout=300, raise_error=True)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "x"
+    with pytest.raises(ValueError, match="chunk"):
+        await lab.transfer(str(tmp_path / "src"), str(tmp_path / "c"), 0)
+    assert "transfer" in lab.server_methods()

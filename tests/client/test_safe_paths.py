@@ -18,13 +18,16 @@ def test_a_name_that_leaves_the_folder_is_refused(inner: object) -> None:
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:
-    """A link in path of a folder or of a file's beginning is an error, and where it leads nothing is written."""
+    """A link in the place of a folder is an error, one in that of a part is passed over; nothing is written there."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.mkdir()
     (root / "link").symlink_to(outside)
-    (root / f"file{safe_paths.PART}").symlink_to(outside / "file")
-    for inner in ("link/file", "file"):
-        with pytest.raises(OSError), safe_paths.partial_file(safe_paths.below(root, inner)):
-            pass
+    (root / "part").symlink_to(outside / "file")
+    with pytest.raises(OSError), safe_paths.partial_file(safe_paths.below(root, "link/file")):
+        pass
+    with safe_paths.partial_file(safe_paths.below(root, "file"), "part") as part:
+        part.file.write(b"content")
+        part.finish(0o600)
+    assert (root / "file").read_bytes() == b"content"
     assert not list(outside.iterdir())

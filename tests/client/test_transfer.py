@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from smartmob.client.command_client import CommandClient
-from smartmob.client.failures import ClientError
+from smartmob.commands.partial_file import PartialFile
 from tests.client.servers import Wire
 
 
@@ -79,10 +80,48 @@ async def test_errors_have_the_types_of_the_operating_system(lab: CommandClient,
 
 
 async def test_a_partial_file_with_other_content_is_discarded(lab: CommandClient, tmp_path: Path) -> None:
-    """The rest of another file's beginning is found out, and the next attempt is clean."""
+    """A part with wrong or too much content is found out, here and there, and the file arrives in the same transfer."""
     (tmp_path / "src").write_bytes(b"right content")
-    (tmp_path / "back.smartmob-part").write_bytes(b"wrong")
-    with pytest.raises(ClientError, match="another SHA-256"):
+    for left in (b"wrong", b"right content and more"):
+        here = await _part_of(lab.fetch(str(tmp_path / "src"), tmp_path / "back"), tmp_path / "back")
+        here.write_bytes(left)
         await lab.fetch(str(tmp_path / "src"), tmp_path / "back")
-    await lab.fetch(str(tmp_path / "src"), tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == b"right content"
+        there = await _part_of(lab.transfer(tmp_path / "src", str(tmp_path / "there")), tmp_path / "there")
+        there.write_bytes(left)
+        await lab.transfer(tmp_path / "src", str(tmp_path / "there"))
+        assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes() == b"right content"
+        assert not list(tmp_path.glob(".*.smartmob-part"))
+
+
+async def _part_of(transfer: Any, target: Path) -> Path:
+    """Return the path of the part that a transfer makes, which is run to its end."""
+    seen: list[Path] = []
+    finish = PartialFile.finish
+
+    def spy(self: PartialFile, mode: int | None, mtime_ns: int | None = None) -> None:
+        seen.extend(target.parent.glob(".*.smartmob-part"))
+        finish(self, mode, mtime_ns)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PartialFile, "finish", spy)
+        await transfer
+    (found,) = seen
+    return found
+
+
+async def test_two_fetches_to_one_name(lab: CommandClient, tmp_path: Path) -> None:
+    """Each has a temporary file of its own, so both are whole, whichever gets the name last."""
+    (tmp_path / "src").write_bytes(data := os.urandom(3_000_000))
+    await asyncio.gather(*(lab.fetch(str(tmp_path / "src"), tmp_path / "back") for _ in range(4)))
+    await asyncio.gather(*(lab.transfer(tmp_path / "src", str(tmp_path / "there")) for _ in range(4)))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes() == data
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["back", "src", "there"]
+
+
+async def test_a_file_whose_name_is_long(lab: CommandClient, tmp_path: Path) -> None:
+    """A name of 255 bytes is copied, since the temporary name is a short one."""
+    (tmp_path / ("n" * 255)).write_text("x")
+    (tmp_path / "to").mkdir()
+    await lab.transfer(tmp_path / ("n" * 255), str(tmp_path / "to" / ("n" * 255)))
+    await lab.fetch(str(tmp_path / ("n" * 255)), tmp_path / ("m" * 255))
+    assert (tmp_path / "to" / ("n" * 255)).read_text() == (tmp_path / ("m" * 255)).read_text() == "x"

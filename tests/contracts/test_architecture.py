@@ -31,8 +31,17 @@ ROLES = {
     },
     "commands": {
         *("builtin", "call", "call_numbers", "call_runner", "connection", "conplyent", "error_serialisation"),
-        *("hashed_file", "job_maintenance", "job_queries", "output_reader", "program", "registry", "running_job"),
-        *("session", "socket_sinks", "spool", "supervisor", "transfers"),
+        *(
+            "file_tree",
+            "hashed_file",
+            "job_maintenance",
+            "job_queries",
+            "output_reader",
+            "partial_file",
+            "program",
+            "registry",
+        ),
+        *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import inspect
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from smartmob.client.command_client import CommandClient
+from smartmob.client.connection import ClientConnection
+from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.conplyent.gateway import ConplyentGateway
 from smartmob.commands.events import CloseRequested
+from smartmob.commands.registry import Registry
 from smartmob.settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
@@ -88,6 +93,25 @@ async def test_every_quick_command_works_as_on_conplyents_server(client: Conplye
     assert await client.run(*(asked for asked, _ in steps)) == [answer for _, answer in steps]
     methods = (await client.run(step("server_methods")))[0]
     assert {"exec", "send_input", "kill", "close_server", "transfer", "sleep"} <= set(methods)
+
+
+async def test_signatures_are_those_of_conplyent(tmp_path: Path) -> None:
+    """Names, order and defaults of the parameters of each stock command and client method are the same here."""
+    python = await asyncio.to_thread(environments.python_with, environments.CONPLYENT)
+    stock = await run_script(python, HERE / "conplyent_signatures.py", tmp_path, {})
+    ours = {
+        command.name: [[p.name] if p.required else [p.name, p.default] for p in command.description.parameters]
+        for command in Registry(COMMANDS)
+    }
+    assert len(stock["commands"]) == 21
+    for name, parameters in stock["commands"].items():
+        assert ours[name][: len(parameters)] == parameters, name
+        assert all(len(further) == 2 for further in ours[name][len(parameters) :]), name
+    for kind in (ClientConnection, CommandClient):
+        for name, parameters in stock["methods"].items():
+            found = list(inspect.signature(getattr(kind, name)).parameters.values())[1:]
+            plain = [p for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
+            assert [[p.name] if p.default is p.empty else [p.name, p.default] for p in plain] == parameters, name
 
 
 async def test_errors_are_raised_or_returned_as_messages(client: ConplyentClient) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartmob.commands.builtin import files, jobs, machine
+from smartmob.commands.builtin import copies, files, jobs, machine
 from smartmob.commands.registry import functions_of
 
-COMMANDS = (*functions_of(files), *functions_of(jobs), *functions_of(machine))
+COMMANDS = (*functions_of(files), *functions_of(copies), *functions_of(jobs), *functions_of(machine))

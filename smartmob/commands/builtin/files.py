@@ -6,24 +6,16 @@ Programs parse the messages, so those of commands that conplyent's server has ar
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
-from contextlib import aclosing
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from smartmob.commands.call import CallContext
-from smartmob.commands.hashed_file import Reader, Writer, mode_of
-from smartmob.commands.model import BAD_PARAMETER, SUCCESS, Offset
+from smartmob.commands.model import BAD_PARAMETER, SUCCESS
 from smartmob.commands.registry import command
-from smartmob.errors import Conflict, InvalidInput
-from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
-
-_PART = ".smartmob-part"  # the ending of the name of a file that is being received
-_DIGEST_BYTES = 32  # SHA-256
+from smartmob.kernel.runtime.disk import check_free
 
 _NOT_EMPTY = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
 
@@ -65,21 +57,6 @@ def ls(call: CallContext, src: str = ".") -> int:
         key=lambda line: ("dfl".index(line[0]), line),
     )
     call.emit(f"Listing of Directory {path if src == '.' else src}:\n\n" + "\n".join(shown))
-    return SUCCESS
-
-
-@command
-def find_files(call: CallContext, path: str) -> int:
-    """Return the files below a path: `{"path", "size"}` for each. The path is empty when it names a file itself."""
-    target = call.path(path)
-    if not target.is_dir():
-        call.emit({"path": "", "size": target.stat().st_size})
-        return SUCCESS
-    for folder, _, names in os.walk(target):
-        for name in sorted(names):
-            found = Path(folder) / name
-            if found.is_file():
-                call.emit({"path": str(found.relative_to(target)), "size": found.stat().st_size})
     return SUCCESS
 
 
@@ -160,100 +137,3 @@ def touch(call: CallContext, path: str) -> int:
     target.touch()
     call.emit(f"Touched {path}")
     return SUCCESS
-
-
-@command
-async def get(call: CallContext, path: str, offset: Offset = 0) -> int:
-    """Send the bytes of a file from `offset` on, then its size and the SHA-256 of the whole file.
-
-    So an interrupted transfer can go on where it ended, and the whole file is still checked.
-    """
-    target = call.path(path)
-    with target.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if offset > size:
-            raise InvalidInput.at("offset", f"the file has {size} bytes only")
-        reader = Reader(file)
-        async with aclosing(reader.parts(offset)) as parts:
-            async for start, part in parts:
-                await call.send(start, part)
-        sha256, mode = reader.sha256.hex(), os.fstat(file.fileno()).st_mode & 0o777
-    await call.emit_and_drain({"size": reader.size, "sha256": sha256, "mode": mode})
-    return SUCCESS
-
-
-@command
-async def put(
-    call: CallContext,
-    path: str,
-    size: Offset,
-    sha256: str | None = None,
-    mode: Mode | None = None,
-    transfer: str | None = None,
-) -> int:
-    """Receive a file as bytes from the client, beginning where an earlier attempt was interrupted.
-
-    The first message is `{"offset": N}`: an interrupted attempt with the same size has left N bytes, and the client
-    sends the rest. The file gets its name when it is complete. The last message has its SHA-256, which is compared
-    with `sha256`, or with the 32 bytes that the client may send after the content. `transfer` is a text of the
-    client's choice: a second attempt with the same text ends the first one, whose connection is lost.
-    """
-    target = call.path(path)
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    part = target.with_name(f"{target.name}.{size}{_PART}")
-    async with call.services.transfers.lock(part, transfer):
-        present = part.stat().st_size if part.exists() else 0
-        check_free(target.parent, size - present, call.services.least_free)
-        with part.open("a+b") as file:
-            _lock(file, target)
-            writer = Writer(file, Floor(target.parent, call.services.least_free).take)
-            present = await writer.resume()
-            if present > size:
-                raise Conflict("another file of that size was begun under this name")
-            await call.emit_and_drain({"offset": present})
-            try:
-                trailer = await _receive(call, writer, size - present)
-            except DiskLow:
-                part.unlink()  # the incomplete file would take space that is missing
-                raise
-            digest = writer.sha256
-        if (sha256 is not None and sha256.lower() != digest.hex()) or (trailer and trailer != digest):
-            part.unlink()
-            reason = "the content is not what was sent: its SHA-256 differs. Send it again."
-            raise OSError(errno.EIO, reason, str(target))
-        if mode is not None:
-            part.chmod(mode_of(mode))
-        part.replace(target)
-    await call.emit_and_drain({"size": size, "sha256": digest.hex()})
-    return SUCCESS
-
-
-def _lock(file: Any, target: Path) -> None:
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Conflict(f"{target} is being written by another transfer") from None
-
-
-async def _receive(call: CallContext, writer: Writer, missing: int) -> bytes:
-    """Write the `missing` bytes that the client sends, and return the bytes after them."""
-    trailer = b""
-    try:
-        while missing:
-            data = await call.receive()
-            if data is None:
-                raise ConnectionAbortedError(
-                    errno.ECONNABORTED, f"the content ended {missing} bytes too early; send the rest"
-                )
-            body, trailer = data[:missing], data[missing:]
-            missing -= len(body)
-            await writer.write(body)
-    finally:
-        await writer.flush()
-    while len(trailer) <= _DIGEST_BYTES:
-        data = await call.receive()
-        if data is None:
-            return trailer
-        trailer += data
-    raise InvalidInput("more came than the file's content and its SHA-256")

@@ -1,0 +1,58 @@
+"""`smartmob cp`: copy files and folders to machines where a service runs, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from smartmob.cli import printing
+from smartmob.cli.commands import CONNECT_SECONDS, address
+from smartmob.cli.server_options import with_answer_timeout, with_server_options
+from smartmob.client.command_client import CommandClient
+from smartmob.client.copying import Copy
+
+_OWN_PREFIXES = ("/", "./", "../", "-")
+"""Beginnings of a path on this machine, which may then contain a colon."""
+
+
+@click.command("cp")
+@click.argument("src")
+@click.argument("dest")
+@with_answer_timeout
+@with_server_options
+async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> int:
+    """Copy a file, or a folder with its content, to a machine or from a machine.
+
+    A path on a machine is written HOST:PATH, [HOST:PORT]:PATH, or :PATH for the service that --server names. A path on
+    this machine is a file, a folder, or a stream: - for standard input or output, a pipe, a device.
+
+    Every file is checked by its SHA-256, and gets its name when it is complete. Links, fifos, times, and modes below
+    the umask are kept. A copy goes into a folder that exists, as with cp. A repeated copy continues where the one
+    before was cut off. What cannot be copied is told, and the exit code is 1.
+    """
+    remote = [_remote(path, server) for path in (src, dest)]
+    if (remote[0] is None) == (remote[1] is None):
+        raise click.UsageError("one of SRC and DEST must be HOST:PATH, the other one a path on this machine")
+    url, path = remote[0] or remote[1] or ("", "")
+    async with CommandClient(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
+        with printing.transfer() as bars:
+            task = bars.add_task(printing.printable(Path(src).name), total=None)
+            copy = Copy(client, lambda done, total: bars.update(task, completed=done, total=total or None))
+            await (copy.send(src, path) if remote[1] is not None else copy.fetch(path, dest))
+    for problem in copy.problems:
+        printing.say(f"smartmob: {problem}")
+    if len(copy.problems) > 1:
+        printing.say(f"smartmob: {copy.count} were copied, {len(copy.problems)} were not")
+    return 1 if copy.problems else 0
+
+
+def _remote(path: str, server: str) -> tuple[str, str] | None:
+    """Return the address of the service and the path there, or None for a path on this machine."""
+    if path.startswith("["):
+        host, separator, remote = path[1:].partition("]:")
+        return (address(host), remote or ".") if separator else None
+    host, separator, remote = path.partition(":")
+    if not separator or "/" in host or path.startswith(_OWN_PREFIXES):
+        return None
+    return (address(host) if host else server), remote or "."

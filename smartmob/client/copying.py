@@ -1,0 +1,225 @@
+"""Copies of files and trees to and from a server: kinds, modes below the umask, times and links, by the rules of rsync.
+
+What cannot be copied is told and left out, and the rest is copied.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from smartmob.client import safe_paths, streams, transfer
+from smartmob.client.command_client import CommandClient
+from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.limits import LIMITS
+from smartmob.client.safe_paths import SafePath
+from smartmob.commands import file_tree
+from smartmob.commands.file_tree import FIFO, FILE, FOLDER, LINK, FileEntry
+from smartmob.errors import InvalidInput, SmartmobError
+
+Progress = Callable[[int, int], None]
+"""A callback for the progress of a copy: the bytes that are done, and all bytes."""
+
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors after which no other file can be copied either."""
+_TOP = ("", ".", "..")
+"""Last parts of a path that name no new folder: the content is copied, as `cp` does."""
+
+
+class Copy:
+    """One copy between this machine and a server. `problems` are what was left out, each with the reason."""
+
+    def __init__(self, client: CommandClient, progress: Progress) -> None:
+        self.problems: list[str] = []
+        self.count = 0
+        self._client = client
+        self._progress = progress
+        self._total = self._before = 0
+
+    # -- to the server ------------------------------------------------------------------------------------------
+
+    async def send(self, src: str, dest: str) -> None:
+        """Copy a file, a stream or a tree of this machine; raises OSError, SmartmobError for a copy of one file."""
+        name = os.path.basename(os.path.abspath(src))
+        if src != streams.STREAM and not os.path.exists(src):
+            raise InvalidInput(f"there is no {src} here")
+        if (own := streams.open_source(src)) is not None:
+            os.close(own)
+            if dest.endswith("/") or await self._is_folder_there(dest):
+                raise InvalidInput(f"{src} has no file name: name the file on the machine, such as {dest}/input")
+            await self._send_file(src, dest)
+            return
+        if dest.endswith("/") or (os.path.basename(src) not in _TOP and await self._is_folder_there(dest)):
+            dest = f"{dest.rstrip('/')}/{name}"
+        if os.path.isfile(src):
+            self._total = os.stat(src).st_size
+            await self._send_file(src, dest)
+            return
+        entries = list(file_tree.scan(os.fsencode(src)))
+        self._total = sum(entry.size for entry in entries)
+        root, there = os.fsencode(src), os.fsencode(dest)
+        await self._each(
+            entries,
+            lambda entry: self._send_entry(entry, _join(root, entry.path), _join(there, entry.path)),
+            lambda entry: self._place(_join(there, entry.path), entry, done=True),
+        )
+
+    async def _is_folder_there(self, dest: str) -> bool:
+        try:
+            found = await transfer.describe(self._client, dest)
+        except FileNotFoundError:
+            return False
+        return dest in (".", "..") if found is None else found.kind == FOLDER
+
+    async def _send_entry(self, entry: FileEntry, src: bytes, dest: bytes) -> None:
+        if entry.kind == FILE:
+            done = self._file_progress()
+            await transfer.upload(self._client, os.fsdecode(src), dest, done, follow=False, times=True)
+        else:
+            await self._place(dest, entry)
+
+    async def _send_file(self, src: str, dest: str) -> None:
+        await transfer.upload(self._client, src, dest, self._file_progress(), times=True)
+        self.count += 1
+
+    async def _place(self, dest: bytes, entry: FileEntry, *, done: bool = False) -> None:
+        if not self._client.takes("place"):
+            if entry.kind == FOLDER:
+                return  # it is created with its first file
+            raise OSError(errno.ENOSYS, f"a {entry.kind} cannot be sent to a service of an earlier release")
+        arguments = {**transfer.path_arguments(dest), "kind": entry.kind, "mtime_ns": entry.mtime_ns, "done": done}
+        if entry.kind == LINK:
+            arguments["target"] = entry.target
+        elif entry.mode is not None:
+            arguments["mode"] = entry.mode & 0o777
+        await self._client.run("place", **arguments, raise_error=True, timeout=LIMITS.transfer_seconds)
+
+    # -- from the server ----------------------------------------------------------------------------------------
+
+    async def fetch(self, src: str, dest: str) -> None:
+        """Copy a file or a tree of the server; raises OSError, SmartmobError for a copy of one file."""
+        stream = streams.open_target(dest)
+        if stream is not None:
+            try:
+                await transfer.download_stream(self._client, src, stream, self._file_progress())
+            finally:
+                os.close(stream)
+            self.count += 1
+            return
+        entries = await self._listed(src)
+        target = Path(dest)
+        if (target.is_dir() or dest.endswith("/")) and os.path.basename(src) not in _TOP:
+            target = target / os.path.basename(src)
+        self._total = sum(entry.size for entry in entries)
+        if len(entries) == 1 and not entries[0].path and entries[0].kind != FOLDER:
+            if target.name in _TOP:
+                raise ClientError("the server names a file without a name")
+            # A link that the user has named leads to the file that is meant.
+            chosen = safe_paths.chosen(Path(os.path.realpath(target)))
+            done = self._file_progress()
+            await transfer.download(self._client, src, chosen, done, entries[0], times=True)
+            self.count += 1
+            return
+        root = Path(os.path.realpath(target))
+        await self._each(
+            entries,
+            lambda entry: self._fetch_entry(_join(os.fsencode(src), entry.path), _local(root, entry), entry),
+            lambda entry: self._finish_folder(_local(root, entry), entry),
+        )
+
+    async def _listed(self, src: str) -> list[FileEntry]:
+        arguments = transfer.path_arguments(src)
+        if self._client.takes("find_files", "details"):
+            arguments["details"] = True
+        found = await self._client.run("find_files", **arguments, raise_error=True, timeout=LIMITS.transfer_seconds)
+        try:
+            entries = [file_tree.from_message(message) for message in found]
+        except InvalidInput as error:
+            raise ClientError(f"the server's list of files is malformed: {error}") from None
+        if len({entry.path for entry in entries if entry.problem is None}) + sum(
+            entry.problem is not None for entry in entries
+        ) < len(entries) or (len(entries) > 1 and any(not entry.path and entry.kind == FILE for entry in entries)):
+            raise ClientError("the server's list of files is malformed: names are missing or repeated")
+        for entry in entries:
+            if entry.path or len(entries) > 1:
+                _local(Path(), entry)
+        return entries
+
+    async def _fetch_entry(self, src: bytes, dest: SafePath, entry: FileEntry) -> None:
+        if entry.kind == FILE:
+            done = self._file_progress()
+            await transfer.download(self._client, src, dest, done, entry, follow=False, times=True)
+            return
+        with safe_paths.folder_of(dest) as folder:
+            name = dest.parts[-1]
+            if entry.kind == FOLDER:
+                file_tree.make_folder(folder, name)
+            elif entry.kind == LINK and entry.target is not None:
+                file_tree.make_link(folder, name, entry.target, entry.mtime_ns)
+            else:
+                file_tree.make_fifo(folder, name, entry.mode, entry.mtime_ns)
+
+    async def _finish_folder(self, dest: SafePath, entry: FileEntry) -> None:
+        with safe_paths.folder_of(dest) as folder:
+            file_tree.finish_folder(folder, dest.parts[-1], entry.mode, entry.mtime_ns)
+
+    # -- both ---------------------------------------------------------------------------------------------------
+
+    async def _each(
+        self, entries: Iterable[FileEntry], copy: Callable[[FileEntry], Any], finish: Callable[[FileEntry], Any]
+    ) -> None:
+        """Copy each entry, and finish the folders after their content; tell what fails."""
+        folders: list[FileEntry] = []
+        left_out: set[bytes] = set()
+        for entry in entries:
+            self._progress(self._before, self._total)
+            if any(entry.path.startswith(folder) for folder in left_out):
+                continue
+            if entry.problem is not None:
+                self._tell(entry, f"its content cannot be listed: {entry.problem}")
+                continue
+            if entry.kind not in (FILE, FOLDER, LINK, FIFO):
+                self._tell(entry, f"it is a {entry.kind}")
+            elif await self._attempt(entry, copy):
+                self.count += 1
+                if entry.kind == FOLDER:
+                    folders.append(entry)
+            elif entry.kind == FOLDER:
+                left_out.add(entry.path + b"/" if entry.path else b"")
+            self._before += entry.size
+        for entry in reversed(folders):
+            await self._attempt(entry, finish)
+
+    async def _attempt(self, entry: FileEntry, work: Callable[[FileEntry], Any]) -> bool:
+        try:
+            await work(entry)
+        except (NotConnected, ClientTimeout):
+            raise
+        except OSError as error:
+            if error.errno in _FATAL:
+                raise
+            self._tell(entry, error.strerror or str(error))
+            return False
+        except SmartmobError as error:
+            self._tell(entry, str(error))
+            return False
+        return True
+
+    def _tell(self, entry: FileEntry, reason: str) -> None:
+        self.problems.append(f"{entry.shown or '.'} was not copied: {reason}")
+
+    def _file_progress(self) -> Progress:
+        before = self._before
+        return lambda done, _: self._progress(before + done, self._total)
+
+
+def _join(folder: bytes, inner: bytes) -> bytes:
+    return folder.rstrip(b"/") + b"/" + inner if inner else folder
+
+
+def _local(root: Path, entry: FileEntry) -> SafePath:
+    """Return the path of an entry below `root`; raises ClientError for one that could leave it."""
+    return safe_paths.below(root, entry.path) if entry.path else safe_paths.chosen(root)
