@@ -92,7 +92,15 @@ class JobFailed:
     timing: Timing = AT_ONCE
 
 
-Condition: TypeAlias = Silent | Threshold | Regression | LoadTestFailed | ProcessCrashing | JobFailed
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    """A database that could not be used for `seconds` or longer. It is known once the database is back."""
+
+    seconds: float = 0.0
+    timing: Timing = AT_ONCE
+
+
+Condition: TypeAlias = Silent | Threshold | Regression | LoadTestFailed | ProcessCrashing | JobFailed | DatabaseLost
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda value, limit: value > limit,
@@ -103,7 +111,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 EXAMPLES = (
     "silent for 5m, cpu > 90 for 5m, regression by 10%, load test failed, load test errors > 5%, process crashing, "
-    "job failed"
+    "job failed, database lost for 30s"
 )
 
 
@@ -178,6 +186,8 @@ def _condition(words: _Words) -> Condition:
         return ProcessCrashing()
     if words.accept("job", "failed"):
         return JobFailed()
+    if words.accept("database", "lost"):
+        return DatabaseLost(_duration(words) if words.accept("for") else 0.0)
     return _threshold(words)
 
 

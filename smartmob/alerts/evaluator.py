@@ -1,7 +1,8 @@
 """Evaluates the rules: observes their subjects, advances the state machines, and stores what follows.
 
 It looks at a slow rate, and at once after an event of another feature. The active alerts are read from the database at
-each look, so several services on one database share them, and a restart forgets none.
+each look, so several services on one database share them, and a restart forgets none. So is what is pending, by each
+service for itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ import msgspec
 import structlog
 
 from smartmob.alerts import conditions, payloads
-from smartmob.alerts.conditions import Condition, Regression
+from smartmob.alerts.conditions import (
+    SERVICE_FREE,
+    Condition,
+    DatabaseLost,
+    ProcessCrashing,
+    Regression,
+    Threshold,
+)
+from smartmob.alerts.database_observer import BACK
 from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.alerts.model import Alert, Kind, Receiver, Rule, Silence, one_line
 from smartmob.alerts.observation import Observation, Observations
@@ -51,6 +60,12 @@ _EXPIRE_SECONDS = 3_600.0
 _NEW = timedelta(days=7)
 NO_LONGER_NEW = "it is no longer new"
 """The reason of a regression that is closed, without a message, because the test was not made faster again."""
+_QUIET = (NO_LONGER_NEW, BACK)
+"""The reasons of ends that are not told."""
+
+PENDING_OUTAGE = timedelta(minutes=10)
+"""What was pending when the service ended is still pending after a restart within this time."""
+_LISTENING_SLACK_SECONDS = 5.0
 
 Key = tuple[str, str]
 """A rule and a subject."""
@@ -89,6 +104,8 @@ class Evaluator:
     ) -> None:
         self.looks = 0
         self.counts = Counts()
+        self.owner = ""
+        """The id of the data directory of this service."""
         self._store = store
         self._observers = observers
         self._bus = bus
@@ -98,10 +115,18 @@ class Evaluator:
         self._conditions: dict[str, str] = {}
         self._woken = asyncio.Event()
         self._expired_at: float | None = None
+        self._looked_until: float | None = None
+        self._lost_since: tuple[float, datetime] | None = None
+        self._kept: list[tuple[str, str, str, datetime]] | None = None
 
     def wake(self) -> None:
         """Look at once."""
         self._woken.set()
+
+    def lost(self) -> None:
+        """Note that the database cannot be used, from the first of several such looks on."""
+        if self._lost_since is None:
+            self._lost_since = clock.steady(), clock.now()
 
     def pending(self) -> dict[Key, float]:
         """Return the rules and subjects that are bad, but not yet for long enough, with the seconds since when."""
@@ -117,6 +142,7 @@ class Evaluator:
             try:
                 await self.look()
             except Unavailable as error:
+                self.lost()
                 log.warning("alerts.look_failed", reason=str(error))
             try:
                 async with asyncio.timeout(self._settings.tick):
@@ -128,20 +154,60 @@ class Evaluator:
         """Observe the subjects of all rules once, and store what follows. Raises Unavailable."""
         rules = await self._store.rules()
         now, at = clock.steady(), clock.now()
-        active = {(alert.rule, alert.subject): alert for alert in await self._store.active()}
+        stored = await self._store.active()
+        active = {(alert.rule, alert.subject): alert for alert in stored if alert.owner in ("", self.owner)}
         look = _Look(now, at, await self._store.receivers(), await self._store.silences(at), active)
         self._share(look)
-        await self._close_orphans(look, {rule.name for rule in rules})
+        await self._close_orphans(look, stored, {rule.name for rule in rules})
         parsed = [(rule, condition) for rule in rules if (condition := self._condition(rule)) is not None]
+        if self._kept is None:
+            await self._take_over_pending(look, rules)
         await self._observers.look(now, at, [condition for _, condition in parsed])
+        self._judge_interruption()
         for rule, condition in parsed:
             await self._evaluate(look, rule, condition)
         self._observers.commit(now)
+        self._lost_since = None
+        await self._keep_pending(look)
         if self._expired_at is None or now - self._expired_at >= _EXPIRE_SECONDS:
             await self._store.expire(at - timedelta(days=self._settings.keep_days), at)
             self._expired_at = now
         self.counts = await self._store.counts()
+        self._looked_until = clock.steady()
         self.looks += 1
+
+    def _judge_interruption(self) -> None:
+        """Tell the observers that looks have failed, or that too much time has passed since the last one."""
+        now = clock.steady()
+        if self._lost_since is not None:
+            since, at = self._lost_since
+            self._observers.database_lost(at, now - since)
+        longest = 2 * self._settings.tick + _LISTENING_SLACK_SECONDS
+        if self._lost_since is not None or (self._looked_until is not None and now - self._looked_until > longest):
+            self._observers.interrupted()
+
+    async def _take_over_pending(self, look: _Look, rules: Sequence[Rule]) -> None:
+        """Take over what was pending before a restart, by rules that have not changed since."""
+        known = {(rule.name, rule.condition) for rule in rules}
+        for row in await self._store.pending(self.owner, look.at - PENDING_OUTAGE):
+            key = (row["rule"], row["subject"])
+            if (row["rule"], row["condition"]) in known and key not in self._states:
+                since = look.now - (look.at - row["bad_since"]).total_seconds()
+                self._states[key] = AlertState(Phase.PENDING, bad_since=min(since, look.now))
+                self._conditions[row["rule"]] = row["condition"]
+        self._kept = []
+
+    async def _keep_pending(self, look: _Look) -> None:
+        """Store what is pending, so that a restart does not count its time anew."""
+        pending = sorted(
+            (rule, subject, self._conditions[rule], look.at - timedelta(seconds=look.now - state.bad_since))
+            for (rule, subject), state in self._states.items()
+            if state.bad_since is not None and rule in self._conditions
+        )
+        same = [each[:3] for each in pending] == [each[:3] for each in self._kept or ()]
+        if pending or not same:
+            await self._store.keep_pending(self.owner, pending, look.at, same=same)
+        self._kept = pending
 
     def _share(self, look: _Look) -> None:
         """Take over the active alerts of the database: those of another service, and of the time before a restart."""
@@ -169,12 +235,18 @@ class Evaluator:
             log.error("alerts.unreadable_rule", rule=rule.name, reason=str(error))
             return None
 
-    async def _close_orphans(self, look: _Look, names: set[str]) -> None:
-        """Resolve the alerts of rules that were removed."""
-        for key, alert in list(look.active.items()):
-            if alert.rule not in names:
-                seen = Observation(key[1], Health.UNKNOWN)
-                await self._advance(look, _removed_rule(alert), Timing(), seen, gone="the rule was removed")
+    async def _close_orphans(self, look: _Look, alerts: Sequence[Alert], names: set[str]) -> None:
+        """Resolve the alerts of rules that were removed, also those of other services, which may not run any more."""
+        for alert in alerts:
+            if alert.rule in names:
+                continue
+            rule, reason = _removed_rule(alert), "the rule was removed"
+            if look.active.get((alert.rule, alert.subject)) is alert:
+                seen = Observation(alert.subject, Health.UNKNOWN)
+                await self._advance(look, rule, Timing(), seen, gone=reason)
+            else:
+                told = alert.notified_at is not None and not look.silenced(rule, alert.subject)
+                await self._end(Resolve(reason, told), look, rule, alert)
 
     async def _evaluate(self, look: _Look, rule: Rule, condition: Condition) -> None:
         observed: Observations = self._observers.observe(rule, condition)
@@ -198,9 +270,7 @@ class Evaluator:
         """Pass an observation to the state machine, carry out its actions, and only then keep the new state."""
         key = (rule.name, seen.subject)
         silenced = look.silenced(rule, seen.subject)
-        event: Event = (
-            Gone(gone, silenced or gone == NO_LONGER_NEW) if gone else Observed(seen.health, seen.cause, silenced)
-        )
+        event: Event = Gone(gone, silenced or gone in _QUIET) if gone else Observed(seen.health, seen.cause, silenced)
         before = self._states.get(key, AlertState())
         after, actions = handle(before, event, timing, look.now)
         for action in actions:
@@ -243,6 +313,7 @@ class Evaluator:
             value=seen.value,
             fired_at=look.at,
             notified_at=look.at if action.notify else None,
+            owner=self._owner(rule),
             resolved_at=None,
             reason="",
         )
@@ -259,8 +330,9 @@ class Evaluator:
 
     async def _resolve(self, action: Resolve, look: _Look, rule: Rule, key: Key) -> bool:
         alert = look.active.pop(key, None)
-        if alert is None:
-            return False
+        return alert is not None and await self._end(action, look, rule, alert)
+
+    async def _end(self, action: Resolve, look: _Look, rule: Rule, alert: Alert) -> bool:
         ended = msgspec.structs.replace(alert, resolved_at=look.at, reason=action.reason)
         notify = action.notify and rule.resolved
         told = await self._store.told(alert.id) if notify else []
@@ -272,6 +344,14 @@ class Evaluator:
         if notifications:
             self._deliver()
         return True
+
+    def _owner(self, rule: Rule) -> str:
+        """Return the owner of the alerts of a rule: this service if no other can see their subjects."""
+        condition = conditions.parse(rule.condition)
+        own = isinstance(condition, ProcessCrashing | DatabaseLost) or (
+            isinstance(condition, Threshold) and condition.figure == SERVICE_FREE
+        )
+        return self.owner if own else ""
 
     def _notifications(self, look: _Look, receivers: Sequence[str], alert: Alert, kind: Kind) -> list[NewNotification]:
         due = look.at + timedelta(seconds=self._settings.group_wait)

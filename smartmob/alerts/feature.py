@@ -19,6 +19,7 @@ from smartmob.commands.events import JobEnded
 from smartmob.errors import InvalidInput, SettingsError
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.kernel.observability.prometheus import Gauge, gauges
+from smartmob.kernel.runtime.datadir import directory_id
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import MetricsStored, SessionStored
 from smartmob.processes.events import ProcessExited
@@ -45,6 +46,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     receivers = [parse_receiver(text, "--alerts-receivers", key) for text in settings.receivers]
 
     async def start() -> None:
+        evaluator.owner = str(directory_id(dependencies.settings.data_dir / "alerts" / "id"))
         try:
             await service.load_settings(rules, receivers)
         except InvalidInput as error:

@@ -1,13 +1,16 @@
 """Observes machines: which are silent, and which figures are beyond a limit.
 
-A machine counts as heard when its newest sample changed from one look to the next, so neither its clock nor the time
-during which the service was down makes it silent.
+A machine counts as heard when its newest sample changed from one look to the next, or when any sample of it has arrived
+since: the newest one does not change for a while if the machine's clock was ahead and is set back. So neither its clock
+nor the time during which the service did not listen makes it silent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 
 from smartmob.alerts.conditions import TEMPERATURE, Silent, Threshold
 from smartmob.alerts.model import Rule
@@ -19,16 +22,22 @@ from smartmob.hosts.model import Host, Latest
 
 FRESH_SECONDS = 120.0
 """A figure counts for so long after it was new; then it is unknown, so a silent machine neither fires nor resolves."""
+_SETTLING_SECONDS = 10.0
+"""On top of the time since the last look: a sample may be committed some seconds after it arrived."""
 _PAGE_HOSTS = 1_000  # machines that one query reads
 _UNITS = {field.name: field.unit for field in FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The newest sample of a machine: its time, and when it was first seen. `heard` is whether it changed since."""
+    """The newest sample of a machine: its time, and when it was first seen (`new_at`).
+
+    `heard_at` is when the machine was heard last, `heard` whether that was since the first look.
+    """
 
     latest: datetime | None
-    at: float
+    new_at: float
+    heard_at: float
     heard: bool
 
 
@@ -41,22 +50,36 @@ class HostObserver:
         self._seen: dict[str, _Seen] = {}
         self._now = 0.0
 
-    async def look(self, now: float) -> None:
-        """Read the newest samples of all machines at `now`, in seconds of a steady clock. Raises Unavailable."""
+    async def look(self, now: float, silences: Iterable[float] = ()) -> None:
+        """Read the newest samples of all machines at `now`, in seconds of a steady clock. Raises Unavailable.
+
+        `silences` are the times in seconds after which a machine counts as silent.
+        """
         hosts: dict[str, Host] = {}
         after = ""
         while page := await self._source.hosts(after, _PAGE_HOSTS):
             hosts |= {host.name: host for host in page}
             after = page[-1].name
-        self._seen = {name: self._looked(self._seen.get(name), host, now) for name, host in hosts.items()}
-        self._hosts, self._now = hosts, now
+        seen = {name: self._looked(self._seen.get(name), host, now) for name, host in hosts.items()}
+        least = min(silences, default=inf)
+        quiet = [name for name, each in seen.items() if each.latest is not None and now - each.heard_at >= least]
+        if quiet:
+            for name in await self._source.heard_within(quiet, now - self._now + _SETTLING_SECONDS):
+                seen[name] = replace(seen[name], heard_at=now, heard=True)
+        self._seen, self._hosts, self._now = seen, hosts, now
+
+    def interrupted(self) -> None:
+        """Count the silence of all machines anew: for a while nothing of theirs could be stored."""
+        self._seen = {
+            name: replace(seen, new_at=self._now, heard_at=self._now, heard=False) for name, seen in self._seen.items()
+        }
 
     @staticmethod
     def _looked(before: _Seen | None, host: Host, now: float) -> _Seen:
         latest = None if host.latest is None else host.latest.time
         if before is None:
-            return _Seen(latest, now, heard=False)
-        return before if before.latest == latest else _Seen(latest, now, heard=True)
+            return _Seen(latest, now, now, heard=False)
+        return before if before.latest == latest else _Seen(latest, now, now, heard=True)
 
     def silent(self, rule: Rule, condition: Silent) -> Observations:
         """Return which machines of a rule are silent. A machine that never sent anything is not expected to."""
@@ -73,7 +96,7 @@ class HostObserver:
 
     def _silence(self, host: Host, condition: Silent) -> Observation:
         seen = self._seen[host.name]
-        seconds = self._now - seen.at
+        seconds = self._now - seen.heard_at
         if host.latest is None or (seconds < condition.seconds and not seen.heard):
             return Observation(host.name, Health.UNKNOWN)
         if seconds < condition.seconds:
@@ -85,7 +108,7 @@ class HostObserver:
     def _figure(self, host: Host, condition: Threshold) -> Observation:
         seen = self._seen[host.name]
         value = None if host.latest is None else figure_of(host.latest, condition.figure)
-        if value is None or not seen.heard or self._now - seen.at > FRESH_SECONDS:
+        if value is None or not seen.heard or self._now - seen.new_at > FRESH_SECONDS:
             return Observation(host.name, Health.UNKNOWN)
         health = Health.BAD if condition.is_bad(value) else Health.GOOD if condition.is_good(value) else Health.BETWEEN
         summary = f"{host.name}: {condition.figure} is {amount(condition.figure, value)}"

@@ -127,7 +127,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """An alert that fired. `notified_at` is null if all notifications were silenced, `resolved_at` while it is active.
 
     `cause` names the event that it is about, such as the id of a run; it is "" if its condition goes on. `reason` says
-    why it is over.
+    why it is over. `owner` is the id of the data directory of the service that alone can see the subject, such as one
+    of its processes; it is "" for subjects that every service on the database sees.
     """
 
     id: UUID
@@ -140,6 +141,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None
     fired_at: datetime
     notified_at: datetime | None
+    owner: str = ""
     resolved_at: datetime | None
     reason: str
 

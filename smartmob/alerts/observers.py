@@ -10,6 +10,7 @@ from typing import assert_never
 from smartmob.alerts.conditions import (
     SERVICE_FREE,
     Condition,
+    DatabaseLost,
     JobFailed,
     LoadTestFailed,
     ProcessCrashing,
@@ -17,6 +18,7 @@ from smartmob.alerts.conditions import (
     Silent,
     Threshold,
 )
+from smartmob.alerts.database_observer import DatabaseObserver
 from smartmob.alerts.host_observer import HostObserver
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
@@ -38,6 +40,7 @@ class Observers:
     def __init__(self, sources: Sources, service: str, folder: Path, settle: float) -> None:
         self.regressions = RegressionObserver(sources.metrics.runs, sources.metrics.comparisons, settle)
         self._hosts = HostObserver(sources.hosts)
+        self._database = DatabaseObserver(service)
         self._processes = ProcessObserver(sources.processes)
         self._load_tests = OutcomeObserver(load_tests(sources.turrets.queries))
         self._jobs = OutcomeObserver(ended_jobs(sources.commands.jobs))
@@ -56,7 +59,8 @@ class Observers:
         """Read what the conditions need, at `now` of a steady clock, which is the time `at`. Raises Unavailable."""
         kinds = {type(condition) for condition in conditions}
         if kinds & {Silent, Threshold}:
-            await self._hosts.look(now)
+            silences = [condition.seconds for condition in conditions if isinstance(condition, Silent)]
+            await self._hosts.look(now, silences)
         if LoadTestFailed in kinds:
             await self._load_tests.look(at)
         if JobFailed in kinds:
@@ -64,8 +68,17 @@ class Observers:
         if Regression in kinds:
             await self.regressions.look(now, at)
 
+    def database_lost(self, since: datetime, seconds: float) -> None:
+        """Observe that the database could not be used for some `seconds` until now."""
+        self._database.lost(since, seconds)
+
+    def interrupted(self) -> None:
+        """Count silence anew: for a while nothing that machines sent could be stored or seen."""
+        self._hosts.interrupted()
+
     def commit(self, now: float) -> None:
         """Forget the events that all rules have seen; without this call they are seen again at the next look."""
+        self._database.commit()
         self._load_tests.commit()
         self._jobs.commit()
         self.regressions.commit(now)
@@ -85,6 +98,8 @@ class Observers:
                 return self._jobs.observe(rule, condition)
             case ProcessCrashing():
                 return self._processes.observe(rule)
+            case DatabaseLost():
+                return self._database.observe(rule, condition)
             case Regression():
                 return self.regressions.observe(rule, condition)
             case _:

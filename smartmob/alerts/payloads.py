@@ -16,6 +16,7 @@ from smartmob.alerts.model import Alert, Kind, Message, one_line
 
 VERSION = 1  # of the document
 _TEXT_ALERTS = 20  # alerts that a text lists; the document has all
+_MAIL_ALERTS = 200  # alerts that a mail lists
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of a secret in the Standard Webhooks specification, and no secret
 _MARKS = {"firing": "FIRING", "repeated": "STILL FIRING", "resolved": "RESOLVED", "test": "TEST"}
 
@@ -56,7 +57,7 @@ def webhook(message: Message, service: str, url: str | None) -> dict[str, Any]:
 def chat_text(message: Message, url: str | None) -> str:
     """Return a message for a chat. The characters of Slack's markup are escaped, so names cannot address people."""
     lines = [_escaped(line(alert)) for alert in message.alerts[:_TEXT_ALERTS]]
-    return "\n".join([*lines, *_rest(message.alerts), *([url] if url else [])])
+    return "\n".join([*lines, *_rest(message.alerts, _TEXT_ALERTS), *([url] if url else [])])
 
 
 def line(alert: dict[str, Any]) -> str:
@@ -77,8 +78,9 @@ def subject(message: Message) -> str:
 
 
 def mail_text(message: Message, service: str, url: str | None) -> str:
-    """Return the plain text of a mail, with all its alerts."""
-    parts = [_paragraph(alert) for alert in message.alerts]
+    """Return the plain text of a mail."""
+    parts = [_paragraph(alert) for alert in message.alerts[:_MAIL_ALERTS]]
+    parts += _rest(message.alerts, _MAIL_ALERTS)
     end = [f"Sent by smartmob on {service}.", *([f"See {url}"] if url else []), f"Message {message.id}"]
     return "\n\n".join([*parts, "-- \n" + "\n".join(end)]) + "\n"
 
@@ -96,8 +98,8 @@ def secret_key(secret: str) -> bytes:
     return secret.encode()
 
 
-def _rest(alerts: Sequence[dict[str, Any]]) -> list[str]:
-    return [f"… and {len(alerts) - _TEXT_ALERTS} more"] if len(alerts) > _TEXT_ALERTS else []
+def _rest(alerts: Sequence[dict[str, Any]], listed: int) -> list[str]:
+    return [f"… and {len(alerts) - listed} more"] if len(alerts) > listed else []
 
 
 def _paragraph(alert: dict[str, Any]) -> str:

@@ -53,21 +53,21 @@ DELETE FROM alert_silences WHERE id = $1 RETURNING id;
 
 -- name: insert_alert
 INSERT INTO alerts (
-    id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, resolved_at, reason
+    id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, owner, resolved_at, reason
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, '')
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, '')
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: select_alert
-SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, resolved_at, reason
+SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, owner, resolved_at, reason
 FROM alerts WHERE id = $1;
 
 -- name: select_active
-SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, resolved_at, reason
+SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, owner, resolved_at, reason
 FROM alerts WHERE resolved_at IS NULL ORDER BY fired_at, id;
 
 -- name: select_history
-SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, resolved_at, reason
+SELECT id, rule, subject, cause, condition, severity, summary, value, fired_at, notified_at, owner, resolved_at, reason
 FROM alerts
 WHERE fired_at >= $1 AND fired_at < $2 AND ($3::timestamptz IS NULL OR (fired_at, id) < ($3, $4::uuid))
 ORDER BY fired_at DESC, id DESC
@@ -79,6 +79,24 @@ UPDATE alerts SET resolved_at = $2, reason = $3 WHERE id = $1 AND resolved_at IS
 -- name: touch_alert
 UPDATE alerts SET notified_at = $2
 WHERE id = $1 AND resolved_at IS NULL AND notified_at IS NOT DISTINCT FROM $3 RETURNING id;
+
+-- name: select_pending
+SELECT rule, subject, condition, bad_since FROM alert_pending WHERE owner = $1 AND seen_at > $2;
+
+-- name: delete_pending
+DELETE FROM alert_pending WHERE owner = $1;
+
+-- name: insert_pending
+INSERT INTO alert_pending (owner, rule, subject, condition, bad_since, seen_at)
+SELECT $1, rule, subject, condition, bad_since, $6
+FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[]) AS p (rule, subject, condition, bad_since)
+ON CONFLICT (owner, rule, subject) DO NOTHING;
+
+-- name: touch_pending
+UPDATE alert_pending SET seen_at = $2 WHERE owner = $1;
+
+-- name: expire_pending
+DELETE FROM alert_pending WHERE seen_at < $1;
 
 -- name: insert_notification
 INSERT INTO alert_notifications (
@@ -109,6 +127,9 @@ SELECT id, receiver, alert, kind, document, made_at, batch, attempts FROM alert_
 WHERE batch = $1 AND sent_at IS NULL AND failed_at IS NULL
 ORDER BY made_at, id
 FOR UPDATE;
+
+-- name: receiver_format
+SELECT format FROM alert_receivers WHERE name = $1;
 
 -- name: lock_group
 SELECT id, receiver, alert, kind, document, made_at, batch, attempts FROM alert_notifications

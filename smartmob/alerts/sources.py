@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +19,9 @@ class HostsSource(Protocol):
 
     async def hosts(self, after: str, limit: int) -> list[Host]:
         """Return up to `limit` machines in the order of their names, beginning after the name `after`."""
+
+    async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
+        """Return those of some machines of which a sample was stored within the last `seconds`."""
 
 
 class ProcessesSource(Protocol):

@@ -20,8 +20,10 @@ from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.runtime import ids
 
 PACKAGE = "smartmob.alerts"
-MAX_GROUP_ALERTS = 100
-"""Notifications that are sent as one message at most."""
+MAX_GROUP_ALERTS = 1_000
+"""Notifications that are sent as one JSON document at most: about 500 kB."""
+MAX_TEXT_ALERTS = 20_000
+"""Notifications that are sent as one text for people at most; the text lists the first of them and counts the rest."""
 
 _CLAIMS_LOCK = 7_330_461_123
 """The key of the advisory lock for claiming a message. Any unused number."""
@@ -164,6 +166,29 @@ class AlertStore:
         """Store notifications of an alert that goes on; return False if another service did, or it is resolved."""
         return await self._change(alert, "touch_alert", (now, alert.notified_at), notifications)
 
+    async def pending(self, owner: str, seen_after: datetime) -> list[Record]:
+        """Return rule, subject, condition and `bad_since` of what a service saw pending after a time."""
+        return await self._database.fetch(self._sql["select_pending"], owner, seen_after)
+
+    async def keep_pending(
+        self, owner: str, pending: Sequence[tuple[str, str, str, datetime]], now: datetime, *, same: bool
+    ) -> None:
+        """Store what a service sees pending, as rule, subject, condition and begin, in place of what it saw before.
+
+        If it is the `same` as before, only the time of the look is stored.
+        """
+
+        async def operation(connection: Connection) -> None:
+            async with connection.transaction():
+                if same:
+                    await connection.execute(self._sql["touch_pending"], owner, now)
+                    return
+                await connection.execute(self._sql["delete_pending"], owner)
+                columns = [list(column) for column in zip(*pending, strict=True)] or [[], [], [], []]
+                await connection.execute(self._sql["insert_pending"], owner, *columns, now)
+
+        await self._database.run(operation)
+
     async def told(self, alert: UUID) -> list[str]:
         """Return the receivers that were, or will be, told that an alert fires."""
         return [row["receiver"] for row in await self._database.fetch(self._sql["select_told"], alert)]
@@ -212,7 +237,9 @@ class AlertStore:
                 if due is None:
                     return None
                 if due["batch"] is None:
-                    rows = await connection.fetch(self._sql["lock_group"], due["receiver"], MAX_GROUP_ALERTS)
+                    form = await connection.fetchval(self._sql["receiver_format"], due["receiver"])
+                    most = MAX_TEXT_ALERTS if form in ("slack", "mail") else MAX_GROUP_ALERTS
+                    rows = await connection.fetch(self._sql["lock_group"], due["receiver"], most)
                 else:
                     rows = await connection.fetch(self._sql["lock_batch"], due["batch"])
                 ident = due["batch"] or batch
@@ -265,6 +292,7 @@ class AlertStore:
         await self._execute("expire_notifications", before)
         await self._execute("expire_alerts", before)
         await self._execute("expire_silences", now)
+        await self._execute("expire_pending", before)
 
     async def _execute(self, query: str, *arguments: object) -> None:
         await self._database.run(lambda connection: connection.execute(self._sql[query], *arguments))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
 
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.call import ReplySink
@@ -25,6 +24,7 @@ from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -112,7 +112,7 @@ class CommandsService:
     async def start(self) -> None:
         """Find the output that is kept, and record as lost the jobs of a service that was killed."""
         self._spools.open()
-        self._store.data_directory_id = _data_directory_id(self._folder / "id")
+        self._store.data_directory_id = datadir.directory_id(self._folder / "id")
         await self._numbers.reserve()
         await self.maintenance.record_lost_jobs()
 
@@ -143,11 +143,3 @@ class CommandsService:
     def remove_connection(self, disconnect: Callable[[], object]) -> None:
         """Remove a connection that has ended."""
         self._disconnects.discard(disconnect)
-
-
-def _data_directory_id(path: Path) -> UUID:
-    """Return the id of a data directory from its file, which is created the first time."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{uuid4()}\n")
-    return UUID(path.read_text().strip())

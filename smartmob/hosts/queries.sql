@@ -43,6 +43,10 @@ LEFT JOIN LATERAL (
     SELECT * FROM host_clocks WHERE host = h.name ORDER BY at DESC LIMIT 1
 ) AS c ON true;
 
+-- name: heard_within
+SELECT DISTINCT host FROM host_samples
+WHERE host = ANY ($1::text[]) AND received_at > now() - make_interval(secs => $2);
+
 -- name: sample_span
 SELECT min(at) AS first, max(at) AS last FROM host_samples WHERE host = $1;
 

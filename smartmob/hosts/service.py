@@ -163,6 +163,10 @@ class HostsService:
         """Return up to `limit` machines in the order of their names, beginning after the name `after`."""
         return [_host(row) for row in await self._reader.hosts(after, limit)]
 
+    async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
+        """Return those of some machines of which a sample was stored within the last `seconds`, of any time."""
+        return await self._reader.heard_within(names, seconds)
+
     async def host(self, name: str) -> model.Host:
         """Return one machine; raises NotFound."""
         row = await self._reader.host(name)

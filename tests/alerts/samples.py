@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -117,6 +118,11 @@ class Machines:
 
     def __init__(self, *machines: Host) -> None:
         self.all = list(machines)
+        self.heard: set[str] = set()
+
+    async def heard_within(self, names: Sequence[str], _: float) -> set[str]:
+        """Return the machines of which a test says that they were heard."""
+        return self.heard & set(names)
 
     async def hosts(self, after: str, limit: int) -> list[Host]:
         """Return a page of the machines."""

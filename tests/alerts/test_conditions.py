@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from smartmob.alerts.conditions import (
     Condition,
+    DatabaseLost,
     JobFailed,
     LoadTestFailed,
     ProcessCrashing,
@@ -45,6 +46,8 @@ from smartmob.hosts.fields import NAMES
         ("load test errors > 5%", LoadTestFailed(0.05)),
         ("process  crashing", ProcessCrashing()),
         ("job failed", JobFailed()),
+        ("database lost", DatabaseLost()),
+        ("database lost for 30s", DatabaseLost(30.0)),
     ],
 )
 def test_a_condition_is_read(text: str, condition: Condition) -> None:

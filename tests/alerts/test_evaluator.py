@@ -17,7 +17,7 @@ from smartmob.alerts.store import AlertStore
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import AlertsSettings
-from tests.alerts.samples import NOW, Machines, Watched, host, receiver, rule
+from tests.alerts.samples import NOW, Machines, Watched, alert, host, notification, receiver, rule
 
 SETTINGS = AlertsSettings(group_wait=0.0)
 
@@ -179,3 +179,53 @@ async def test_a_rule_that_cannot_be_read_any_more_stops_no_other(lab: Lab) -> N
     await lab.see(a=50)
     await lab.see(a=95)
     assert await lab.told() == [("firing", "ops")]
+
+
+async def test_what_was_pending_goes_on_after_a_restart(lab: Lab) -> None:
+    """The time counts from before the restart, for the same condition only, and for each service of its own."""
+    await lab.store.put_rule(rule(condition="cpu > 90 for 1h"), replace=True)
+    at = clock.now()
+    for owner, since in (("one", timedelta(hours=2)), ("two", timedelta(0))):
+        pending = [("busy", "a", "cpu > 90 for 1h", at - since), ("busy", "b", "cpu > 80 for 1h", at - since)]
+        await lab.store.keep_pending(owner, pending, at, same=False)
+    first, second = Lab(lab.store), Lab(lab.store)
+    first.evaluator.owner, second.evaluator.owner = "one", "two"
+    await second.see(a=50, b=50)
+    assert list(second.evaluator.pending()) == [("busy", "a")]
+    await first.see(a=50, b=50)
+    await first.see(a=95, b=95)
+    assert [each.subject for each in await lab.store.active()] == ["a"]
+    again = Lab(lab.store)
+    again.evaluator.owner = "one"
+    await again.see(a=50, b=50)
+    assert list(again.evaluator.pending()) == [("busy", "b")]
+
+
+async def test_another_service_does_not_end_the_alert_of_a_process(lab: Lab) -> None:
+    """It has no such process, or a good one of the same name; it ends the alert only when the rule is removed."""
+    await lab.store.put_rule(rule("crash", condition="process crashing"), replace=True)
+    theirs = alert("web.1", rule="crash", condition="process crashing", owner="one")
+    await lab.store.fire(theirs, None, [notification(theirs)])
+    lab.evaluator.owner = "two"
+    for _ in range(2):
+        await lab.see(a=50)
+    assert [each.id for each in await lab.store.active()] == [theirs.id]
+    await lab.store.delete_rule("crash")
+    await lab.see(a=50)
+    assert (await lab.store.active(), await lab.told()) == ([], [("firing", "ops"), ("resolved", "ops")])
+
+
+async def test_a_lost_database_is_told_once_when_it_is_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine counts as silent for that time, and the end of the alert is no second message."""
+    await lab.store.put_rule(rule("lost", condition="database lost"), replace=True)
+    await lab.store.put_rule(rule("gone", condition="silent for 1s"), replace=True)
+    await lab.see(a=50)
+    lab.evaluator.lost()
+    later = clock.steady() + 60
+    monkeypatch.setattr(clock, "steady", lambda: later)
+    for _ in range(3):
+        await lab.evaluator.look()
+    assert await lab.told() == [("firing", "ops")]
+    assert await lab.store.active() == []
+    [told] = await lab.store.history(NOW, clock.now() + timedelta(days=1), None, 10)
+    assert (told.rule, told.subject, told.value and told.value >= 60) == ("lost", "service", True)

@@ -103,3 +103,34 @@ def test_an_amount_has_its_unit(figure: str, value: float, text: str) -> None:
 def test_a_duration_is_written_as_it_is_read() -> None:
     """The largest whole unit is taken."""
     assert [duration(seconds) for seconds in (90.0, 300.0, 7200.0, 86_400.0)] == ["90s", "5m", "2h", "1d"]
+
+
+async def test_a_machine_whose_clock_was_set_back_is_heard() -> None:
+    """Its newest sample stays the one from the future for a while; what counts is that samples arrive."""
+    machines = Machines(host("a", 0))
+    observer = HostObserver(machines)
+    await observer.look(0)
+    machines.all = [host("a", 300)]
+    await observer.look(10)
+    machines.heard = {"a"}
+    assert await _silent_within(observer, 80) == {"a": "good"}
+    machines.heard = set()
+    assert await _silent_within(observer, 130) == {"a": "good"}
+    assert await _silent_within(observer, 140) == {"a": "bad"}
+
+
+async def test_silence_counts_anew_after_an_interruption() -> None:
+    """While the database was away no machine could be heard, so none is silent, and none counts as heard either."""
+    observer = HostObserver(Machines(host("a", 0)))
+    await observer.look(0)
+    await observer.look(600)
+    observer.interrupted()
+    assert await _silent(observer, 659) == {"a": "unknown"}
+    assert await _silent(observer, 660) == {"a": "bad"}
+
+
+async def _silent_within(observer: HostObserver, now: float) -> dict[str, str]:
+    condition = parse("silent for 60s")
+    assert isinstance(condition, Silent)
+    await observer.look(now, [condition.seconds])
+    return _health(observer.silent(rule(condition="silent for 60s"), condition))

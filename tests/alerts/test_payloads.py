@@ -89,3 +89,9 @@ def test_a_signature_is_that_of_standard_webhooks(secret: str, key: bytes) -> No
     """The signed content is `id.timestamp.body`."""
     expected = base64.b64encode(hmac.new(key, b"msg_1.1700000000.{}", hashlib.sha256).digest()).decode()
     assert payloads.signature(secret, "msg_1", 1_700_000_000, b"{}") == f"v1,{expected}"
+
+
+def test_a_mail_about_many_machines_counts_those_that_it_does_not_list() -> None:
+    """A network that fails makes one mail that can be read."""
+    text = payloads.mail_text(message(*(alert(f"m{number}") for number in range(250))), "lab", None)
+    assert text.count("subject   m") == 200 and "… and 50 more" in text

@@ -9,6 +9,8 @@ import pytest
 from smartmob.settings import AlertsSettings
 from tests.alerts.webhooks import Webhook
 from tests.hosts.samples import register, sample
+from tests.turrets.conftest import QUICK as QUICK_HEADQUARTERS
+from tests.turrets.runs import ask
 from tests.waiting import until
 
 API = "/api/v1/alerts"
@@ -61,3 +63,19 @@ async def test_a_silent_machine_is_told_once_and_its_return_once(service: Any, w
     first, second = webhook.documents
     assert first["alerts"][0]["id"] == second["alerts"][0]["id"] == active["id"]
     assert first["version"] == 1 and "wood has sent nothing for 1s" in first["text"]
+
+
+async def test_a_failed_job_and_a_failed_load_test_are_told_once(with_settings: Any, webhook: Webhook) -> None:
+    """Both go through the service to the webhook, once each, with the id of the job and the run as the cause."""
+    service = await with_settings(alerts=QUICK, turrets=QUICK_HEADQUARTERS)
+    await _put(service, "receivers/ops", address=webhook.url)
+    await _put(service, "rules/jobs", condition="job failed")
+    await _put(service, "rules/soak", condition="load test failed", subjects=["soak*"])
+    async with service.post("/commands/exec", json={"cmd": "exit 3"}) as response:
+        assert '"exit_code":3' in (await response.text()).replace(" ", "")
+    run = await ask(service, name="soak 1", wait=0.05)
+    await until(lambda: len(webhook.alerts) == 2)
+    told = {alert["rule"]: alert for document in webhook.documents for alert in document["alerts"]}
+    assert told["jobs"]["subject"] == "exit 3" and "exit code 3" in told["jobs"]["summary"]
+    assert (told["soak"]["subject"], told["soak"]["cause"]) == ("soak 1", run["id"])
+    assert "0 of 1 turrets came" in told["soak"]["summary"]

@@ -26,7 +26,17 @@ VOCABULARY = {
 ROLES = {
     # An observer sees the subjects of rules, the evaluator decides, and the deliverer sends what follows.
     "alerts": {
-        *("conditions", "deliverer", "evaluator", "host_observer", "mailer", "observation", "observers", "payloads"),
+        *(
+            "conditions",
+            "database_observer",
+            "deliverer",
+            "evaluator",
+            "host_observer",
+            "mailer",
+            "observation",
+            "observers",
+            "payloads",
+        ),
         *("outcome_observer", "process_observer", "regression_observer", "rule_lines", "sources", "webhook"),
     },
     "commands": {

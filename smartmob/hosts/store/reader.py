@@ -37,6 +37,10 @@ class HostsReader:
         text = self._sql["select_hosts"] + " WHERE h.name > $1 ORDER BY h.name LIMIT $2"
         return await self._database.fetch(text, after, limit)
 
+    async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
+        """Return those of some machines of which a sample arrived within the last `seconds` of the database's clock."""
+        return {row["host"] for row in await self._database.fetch(self._sql["heard_within"], list(names), seconds)}
+
     async def host(self, name: str) -> Record | None:
         """Return one machine with the columns of `hosts`, or None."""
         return await self._database.fetchrow(self._sql["select_hosts"] + " WHERE h.name = $1", name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from smartmob.errors import StartupError
 from smartmob.kernel.runtime.disk import free_bytes
@@ -62,3 +63,11 @@ class DataDirectory:
     def free_bytes(self) -> int:
         """Return the bytes that this process may still write to the disk of the folder."""
         return free_bytes(self.path)
+
+
+def directory_id(path: Path) -> UUID:
+    """Return the id of a data directory from its file, which is created the first time."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{uuid4()}\n")
+    return UUID(path.read_text().strip())

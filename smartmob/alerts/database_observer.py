@@ -1,0 +1,48 @@
+"""Observes times in which the database could not be used. They are known once they are over. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from smartmob.alerts.conditions import DatabaseLost
+from smartmob.alerts.model import Rule
+from smartmob.alerts.observation import Observation, Observations
+from smartmob.alerts.state_machine import Health
+
+BACK = "the database is back"
+"""The reason of an alert about a lost database; it is told only once, as it is over by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outage:
+    """A time in which the database could not be used."""
+
+    since: datetime
+    seconds: float
+
+
+class DatabaseObserver:
+    """Observes the database of the service, whose machine is named `service`."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._outage: _Outage | None = None
+
+    def lost(self, since: datetime, seconds: float) -> None:
+        """Observe that the database could not be used for some `seconds` until now."""
+        self._outage = _Outage(since, seconds)
+
+    def commit(self) -> None:
+        """Forget the outage: all rules have seen it."""
+        self._outage = None
+
+    def observe(self, rule: Rule, condition: DatabaseLost) -> Observations:
+        """Return the outage that has just ended, if it was long enough for the rule."""
+        outage = self._outage
+        if outage is None or outage.seconds < condition.seconds or not rule.matches(self._service):
+            return Observations((), complete=True, gone=BACK)
+        start = outage.since.isoformat(timespec="seconds").replace("+00:00", "Z")
+        summary = f"{self._service}: the database could not be used for {outage.seconds:.0f} s from {start} on"
+        cause = f"{self._service} {outage.since.isoformat()}"
+        return Observations((Observation(self._service, Health.BAD, summary, outage.seconds, cause),), True, BACK)
