@@ -232,10 +232,16 @@ async def test_output_has_no_duplicates_after_a_reconnect(client: Any, look: Loo
 
 
 async def test_a_change_of_the_level_is_shown(client: Any, look: Look) -> None:
-    """The page of tests lists a test whose level changed, and its page draws the change with the commit."""
+    """The page of tests lists a test whose level changed, and its page draws the change with the commit.
+
+    A run whose time is not plausible is marked in the list of runs.
+    """
     await measure(client, runs=20, slower=8)
+    ahead = {"session_h": "a" * 32, "run_date": "2099-01-01T00:00:00", "scm_ref": "c", "description": "{}"}
+    assert (await client.post("/sessions/", json=ahead)).status == 201
     watched = await look(client)
     page = await watched.goto("/console/tests")
+    await expect(page.locator("#runs tbody tr", has_text="by arrival")).to_have_count(1, timeout=300_000)
     row = page.locator("#trends tbody tr")
     await expect(row).to_have_count(1, timeout=300_000)
     for text in ("12commit", SLOW, "slower", "2.00"):
