@@ -22,7 +22,7 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
-from smartmob.client.streams import StreamReader, StreamWriter
+from smartmob.client.streams import PipeReader, PipeWriter
 from smartmob.commands import tree_entries
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.partial_file import PartialFile, part_name
@@ -138,7 +138,7 @@ async def upload(
             return await _with_retries(client, attempt)
     try:
         sending = _Sending(client, dest, 0, {})
-        return await sending.attempt(StreamReader(stream), progress or _quiet)  # it may be silent for any time
+        return await sending.attempt(PipeReader(stream), progress or _quiet)  # it may be silent for any time
     finally:
         os.close(stream)
 
@@ -240,7 +240,7 @@ async def download_stream(
     client: Commands, src: str | bytes, descriptor: int, progress: Progress | None
 ) -> dict[str, Any]:
     """Get a file and write it to a stream; raises OSError, ClientError and the server's errors."""
-    writer = StreamWriter(descriptor)
+    writer = PipeWriter(descriptor)
     return await _Getting(client, src, None, follow=True).attempt(writer, 0, progress or _quiet)
 
 
