@@ -23,7 +23,7 @@ _COMMANDS = {
     "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
     "output": ("smartmob.cli.commands:output_command", "Print the output of a job."),
     "kill": ("smartmob.cli.commands:kill_command", "End a job."),
-    "cp": ("smartmob.cli.copies:cp_command", "Copy files to machines and back."),
+    "cp": ("smartmob.cli.file_copies:cp_command", "Copy files to machines and back."),
     "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
     "ps": ("smartmob.cli.processes:ps", "List processes."),
     "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),

@@ -16,8 +16,8 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.safe_paths import SafePath
-from smartmob.commands import file_tree
-from smartmob.commands.file_tree import FIFO, FILE, FOLDER, LINK, FileEntry
+from smartmob.commands import tree_entries
+from smartmob.commands.tree_entries import FIFO, FILE, FOLDER, LINK, FileEntry
 from smartmob.errors import InvalidInput, SmartmobError
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ class Copy:
             self._total = os.stat(src).st_size
             await self._send_file(src, dest)
             return
-        entries = list(file_tree.scan(os.fsencode(src)))
+        entries = list(tree_entries.scan(os.fsencode(src)))
         self._total = sum(entry.size for entry in entries)
         root, there = os.fsencode(src), os.fsencode(dest)
         await self._each(
@@ -136,7 +136,7 @@ class Copy:
             arguments["details"] = True
         found = await self._client.run("find_files", **arguments, raise_error=True, timeout=LIMITS.transfer_seconds)
         try:
-            entries = [file_tree.from_message(message) for message in found]
+            entries = [tree_entries.from_message(message) for message in found]
         except InvalidInput as error:
             raise ClientError(f"the server's list of files is malformed: {error}") from None
         if len({entry.path for entry in entries if entry.problem is None}) + sum(
@@ -156,15 +156,15 @@ class Copy:
         with safe_paths.folder_of(dest) as folder:
             name = dest.parts[-1]
             if entry.kind == FOLDER:
-                file_tree.make_folder(folder, name)
+                tree_entries.make_folder(folder, name)
             elif entry.kind == LINK and entry.target is not None:
-                file_tree.make_link(folder, name, entry.target, entry.mtime_ns)
+                tree_entries.make_link(folder, name, entry.target, entry.mtime_ns)
             else:
-                file_tree.make_fifo(folder, name, entry.mode, entry.mtime_ns)
+                tree_entries.make_fifo(folder, name, entry.mode, entry.mtime_ns)
 
     async def _finish_folder(self, dest: SafePath, entry: FileEntry) -> None:
         with safe_paths.folder_of(dest) as folder:
-            file_tree.finish_folder(folder, dest.parts[-1], entry.mode, entry.mtime_ns)
+            tree_entries.finish_folder(folder, dest.parts[-1], entry.mode, entry.mtime_ns)
 
     # -- both ---------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ async def write_all(descriptor: int, data: bytes) -> None:
             await ready(descriptor, write=True)
 
 
-class StreamReader:
+class PipeReader:
     """Reads a stream to its end; `offset` is not possible, because what was read is gone."""
 
     def __init__(self, descriptor: int) -> None:
@@ -127,7 +127,7 @@ class StreamReader:
             yield start, data
 
 
-class StreamWriter:
+class PipeWriter:
     """Writes received content to a stream."""
 
     def __init__(self, descriptor: int) -> None:

@@ -22,11 +22,11 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
-from smartmob.client.streams import StreamReader, StreamWriter
-from smartmob.commands import file_tree
-from smartmob.commands.file_tree import FileEntry
+from smartmob.client.streams import PipeReader, PipeWriter
+from smartmob.commands import tree_entries
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.partial_file import PartialFile, part_name
+from smartmob.commands.tree_entries import FileEntry
 from smartmob.errors import InvalidInput
 
 Progress = Callable[[int, int], None]
@@ -116,7 +116,7 @@ async def upload(
     await _make_folders(client, dest)
     stream = streams.open_source(str(src)) if follow else None
     if stream is None:
-        descriptor = await asyncio.to_thread(file_tree.open_file, str(src), follow=follow)
+        descriptor = await asyncio.to_thread(tree_entries.open_file, str(src), follow=follow)
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             options = {"mode": about.st_mode & _PERMISSIONS, "source": _identity(str(src), about)}
@@ -138,7 +138,7 @@ async def upload(
             return await _with_retries(client, attempt)
     try:
         sending = _Sending(client, dest, 0, {})
-        return await sending.attempt(StreamReader(stream), progress or _quiet)  # it may be silent for any time
+        return await sending.attempt(PipeReader(stream), progress or _quiet)  # it may be silent for any time
     finally:
         os.close(stream)
 
@@ -150,7 +150,7 @@ async def _make_folders(client: Commands, dest: str | bytes) -> None:
     found = path_arguments(folder)
     options: dict[str, Any] = {"raise_error": True, "timeout": LIMITS.transfer_seconds}
     if "raw" in found:
-        await client.run("place", **found, kind=file_tree.FOLDER, **options)
+        await client.run("place", **found, kind=tree_entries.FOLDER, **options)
     else:
         await client.run("mkdirs", found["path"], exist_ok=True, **options)
 
@@ -177,7 +177,7 @@ async def describe(client: Commands, src: str | bytes) -> FileEntry | None:
     options: dict[str, Any] = {"raise_error": True, "timeout": LIMITS.transfer_seconds}
     found = await client.run("find_files", **path_arguments(src), details=True, content=False, **options)
     try:
-        return file_tree.from_message(found[0])
+        return tree_entries.from_message(found[0])
     except (InvalidInput, IndexError) as error:
         raise ClientError(f"the server's answer to find_files is malformed: {error}") from None
 
@@ -240,7 +240,7 @@ async def download_stream(
     client: Commands, src: str | bytes, descriptor: int, progress: Progress | None
 ) -> dict[str, Any]:
     """Get a file and write it to a stream; raises OSError, ClientError and the server's errors."""
-    writer = StreamWriter(descriptor)
+    writer = PipeWriter(descriptor)
     return await _Getting(client, src, None, follow=True).attempt(writer, 0, progress or _quiet)
 
 

@@ -51,7 +51,7 @@ ROLES = {
             "program",
             "registry",
         ),
-        *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers"),
+        *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers", "tree_entries"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},

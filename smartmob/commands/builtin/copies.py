@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from smartmob.commands import file_tree
+from smartmob.commands import tree_entries
 from smartmob.commands.call import CallContext
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.model import SUCCESS, Offset
@@ -48,8 +48,8 @@ def find_files(
     """
     target = _path(call, path, raw)
     if details:
-        for entry in file_tree.scan(os.fsencode(target)):
-            call.emit(file_tree.to_message(entry))
+        for entry in tree_entries.scan(os.fsencode(target)):
+            call.emit(tree_entries.to_message(entry))
             if not content:
                 break
         return SUCCESS
@@ -69,6 +69,7 @@ def place(
     call: CallContext,
     path: str,
     kind: Literal["folder", "link", "fifo"],
+    *,
     raw: bytes | None = None,
     mode: Mode | None = None,
     mtime_ns: Time | None = None,
@@ -83,16 +84,16 @@ def place(
     found = _path(call, path, raw)
     found.parent.mkdir(parents=True, exist_ok=True)
     with _folder(found.parent) as parent:
-        if kind == file_tree.LINK:
+        if kind == tree_entries.LINK:
             if not target:
                 raise InvalidInput.at("target", "a link needs a target")
-            file_tree.make_link(parent, found.name, target, mtime_ns)
-        elif kind == file_tree.FIFO:
-            file_tree.make_fifo(parent, found.name, mode, mtime_ns)
+            tree_entries.make_link(parent, found.name, target, mtime_ns)
+        elif kind == tree_entries.FIFO:
+            tree_entries.make_fifo(parent, found.name, mode, mtime_ns)
         elif done:
-            file_tree.finish_folder(parent, found.name, mode, mtime_ns)
+            tree_entries.finish_folder(parent, found.name, mode, mtime_ns)
         else:
-            file_tree.make_folder(parent, found.name)
+            tree_entries.make_folder(parent, found.name)
     return SUCCESS
 
 
@@ -104,7 +105,7 @@ async def get(call: CallContext, path: str, offset: Offset = 0, raw: bytes | Non
     to its end; the size and the digest are those of what was read. Only regular files are sent; without `follow` no
     link is followed.
     """
-    descriptor = await asyncio.to_thread(file_tree.open_file, str(_path(call, path, raw)), follow=follow)
+    descriptor = await asyncio.to_thread(tree_entries.open_file, str(_path(call, path, raw)), follow=follow)
     with os.fdopen(descriptor, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if offset > size > 0:
@@ -127,6 +128,7 @@ async def put(
     sha256: str | None = None,
     mode: Mode | None = None,
     transfer: str | None = None,
+    *,
     raw: bytes | None = None,
     open_end: bool = False,
     source: Source | None = None,
@@ -146,8 +148,7 @@ async def put(
     disk are refused.
     """
     target = _path(call, path, raw)
-    kind = await asyncio.to_thread(_kind, target, follow)
-    if kind == "device":
+    if (kind := await asyncio.to_thread(_kind, target, follow)) == "device":
         descriptor = os.open(target, _DEVICE)
         os.set_blocking(descriptor, True)
         with os.fdopen(descriptor, "wb") as device:
@@ -156,7 +157,7 @@ async def put(
             size, _ = await _receive_checked(call, writer, None if open_end else size, sha256, target)
         await call.emit_and_drain({"size": size, "sha256": writer.sha256.hex()})
         return SUCCESS
-    if kind == file_tree.LINK and follow:
+    if kind == tree_entries.LINK and follow:
         target = Path(os.path.realpath(target))
     name = _part(target, size, source, open_end)
     async with call.services.transfers.lock(target.with_name(name) if name else target, transfer):
@@ -169,8 +170,8 @@ async def put(
                 check_free(target.parent, max(size - present, 0), call.services.least_free)
                 present = await writer.resume()
                 await call.emit_and_drain({"offset": present})
-                missing = None if open_end else size - present
-                received, wrong = await _receive_checked(call, writer, missing, sha256, target)
+                rest = None if open_end else size - present
+                received, wrong = await _receive_checked(call, writer, rest, sha256, target)
             except DiskLow:
                 part.remove()  # the incomplete file would take space that is missing
                 raise
@@ -201,7 +202,7 @@ def _kind(target: Path, follow: bool) -> str | None:
         mode = target.lstat().st_mode
         behind = target.stat().st_mode if follow else mode
     except FileNotFoundError:
-        return file_tree.LINK if target.is_symlink() else None
+        return tree_entries.LINK if target.is_symlink() else None
     if stat.S_ISDIR(behind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if stat.S_ISFIFO(behind) or stat.S_ISSOCK(behind) or stat.S_ISBLK(behind) or (stat.S_ISCHR(behind) and not follow):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.copies import _remote
+from smartmob.cli.file_copies import _remote
 from tests.acceptance.commands import environment
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.commands import file_tree
+from smartmob.commands import tree_entries
 from smartmob.errors import InvalidInput
 
 
@@ -16,9 +16,9 @@ def test_entries_survive_the_way_there_and_back(tmp_path: Path) -> None:
     for name in (b"plain", b"\xff", b"line\nend", "ü".encode()):
         (tmp_path / os.fsdecode(name)).write_text("x")
         (tmp_path / os.fsdecode(b"to-" + name)).symlink_to(os.fsdecode(name))
-    entries = list(file_tree.scan(os.fsencode(tmp_path)))
+    entries = list(tree_entries.scan(os.fsencode(tmp_path)))
     assert len(entries) == 9
-    assert [file_tree.from_message(file_tree.to_message(entry)) for entry in entries] == entries
+    assert [tree_entries.from_message(tree_entries.to_message(entry)) for entry in entries] == entries
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_entries_survive_the_way_there_and_back(tmp_path: Path) -> None:
 def test_a_malformed_entry_is_refused(message: object) -> None:
     """A server is not believed."""
     with pytest.raises(InvalidInput):
-        file_tree.from_message(message)
+        tree_entries.from_message(message)
 
 
 def test_an_entry_of_an_earlier_release_is_a_file() -> None:
     """It has a path and a size only."""
-    entry = file_tree.from_message({"path": "a/b", "size": 3})
+    entry = tree_entries.from_message({"path": "a/b", "size": 3})
     assert (entry.path, entry.kind, entry.size, entry.mode) == (b"a/b", "file", 3, None)

@@ -24,7 +24,7 @@ from smartmob.errors import InvalidInput
 FOLDER, FILE, LINK, FIFO = "folder", "file", "link", "fifo"
 """Kinds of files that are copied; `socket` and `device` are not."""
 
-_LARGEST = 2**63
+_LARGEST = 2**63  # bytes, or nanoseconds; what a 64-bit integer does not hold
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
