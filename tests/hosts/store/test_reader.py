@@ -123,3 +123,13 @@ async def test_a_listing_that_is_cut_off_is_unavailable(
             async for _ in listing:
                 pass
     await admin.close()
+
+
+async def test_a_machine_is_heard_by_the_arrival_of_a_sample(
+    database: Database, reader: HostsReader, writer: HostsWriter
+) -> None:
+    """The time of the sample does not count, only when it was stored."""
+    await store(database, writer, row(5, 1))
+    assert await reader.heard_within(["a", "b"], 3600.0) == {"a"}
+    assert await reader.heard_within(["b"], 3600.0) == set()
+    assert await reader.heard_within(["a"], 0.0) == set()
