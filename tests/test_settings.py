@@ -50,8 +50,10 @@ def _two(option: Option, folder: Path) -> tuple[Any, Any]:
         return paths
     if option.kind is str:
         return "first", "second"
-    low = option.kind(option.low or 0)
-    return low + 2, low + 3
+    low, step = option.kind(option.low or 0), option.kind(1)
+    if option.high is not None and option.high < low + 3:
+        step = (option.high - low) / 4
+    return low + 2 * step, low + 3 * step
 
 
 def _as_text(value: Any) -> str:

@@ -26,7 +26,7 @@ LONGEST_TARGET = 4096  # bytes of the target of a link; PATH_MAX of Linux
 _MOST_LINKS = 40  # MAXSYMLINKS of Linux: so many links are followed in a row
 _MOST_STEPS = 5_000_000  # folders on the way of all links together; some seconds of work
 _MOST_PARTS = 500  # folders of a name; copying and removing them recurses, and Python allows 1000 calls
-_MOST_REMARKS = 5
+_MOST_REMARKS = 5  # of one archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class TestReadiness:
 
         assert await readiness.run_checks() == {
             **{"service": "ok", "noted": "ok; storage is stale"},
-            "away": "the database is away",
+            "away": "the database is not available",
         }
         assert [health.passes(result) for result in ("ok", "ok; x", "okay", "away")] == [True, True, False, False]
 
