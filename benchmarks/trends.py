@@ -19,7 +19,7 @@ from benchmarks.histories import Suite
 from benchmarks.report import table
 from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
 from smartmob.metrics.verdict.change_points import Changes, find_changes
-from smartmob.metrics.verdict.trends import MeasuredRun, Place, find_trends
+from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, find_trends
 
 _NEAR = 2  # runs between a change and the step that counts as found
 _EFFECT = math.log1p(0.05)
@@ -98,7 +98,7 @@ def suite_false_alarms(suites: int, runs: int, tests: int = 300) -> tuple[int, i
             MeasuredRun(start, str(run), "", {names[name]: value for name, value in suite.session().items()})
             for run in range(runs)
         ]
-        place = Place("c", "", "", {name: name[1] for name in names.values()})
+        place = MeasuredPlace("c", "", "", {name: name[1] for name in names.values()})
         found = find_trends(measured, place, SCALES["total_time"], Limits())
         false += len({(trend.path, trend.item) for trend in found})
     return false, suites * (tests + 1)

@@ -168,7 +168,7 @@ async def execute(postgres_url: str, statement: str) -> None:
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
-    return Settings(port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=2.0))
+    return Settings(port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=6.0))
 
 
 Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]

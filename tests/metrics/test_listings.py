@@ -206,7 +206,8 @@ class TestPages:
         from dataclasses import replace
 
         client = await with_settings(metrics=replace(settings.metrics, page_size=3))
-        await client.post("/metrics/", json=[metric(item=f"test_{n}", component=f"c{n}") for n in range(10)])
+        stored = await client.post("/metrics/", json=[metric(item=f"test_{n}", component=f"c{n}") for n in range(10)])
+        assert stored.status == 201
         return client
 
     PAGES = (

@@ -39,12 +39,14 @@ class Stage:
         self.prepared = 0
         self.published: list[str] = []
         self.digests: list[str | None] = []
+        self.completed: list[str] = []
         dependencies = SupervisorDependencies(
             self.spawner,
             self.tasks,
             prepare=self._prepare,
             publish=lambda event: self.published.append(event.kind),
             on_digest=lambda definition: self.digests.append(definition.digest),
+            on_completed=lambda definition: self.completed.append(definition.slug),
         )
         self.supervisor = Supervisor(DEFINITION, dependencies, 10_000)
         self._folder = folder

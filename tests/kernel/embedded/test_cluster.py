@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,12 @@ def _modes(path: Path) -> dict[Path, int]:
 
 
 def _listens(pid: int) -> list[Any]:
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return [each for process in processes for each in process.net_connections("inet")]
+    found: list[Any] = []
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        # A worker of the server may end at any time.
+        with suppress(psutil.NoSuchProcess):
+            found += process.net_connections("inet")
+    return found
 
 
 async def test_a_server_is_made_reached_by_its_socket_and_stopped(service: Any, home: Path) -> None:
