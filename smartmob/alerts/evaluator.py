@@ -64,7 +64,7 @@ _QUIET = (NO_LONGER_NEW, BACK)
 """The reasons of ends that are not told."""
 
 PENDING_OUTAGE = timedelta(minutes=10)
-"""What was pending when the service ended is still pending after a restart within this time."""
+"""Pending alerts of a service that ended are pending again when it starts within this time."""
 _LISTENING_SLACK_SECONDS = 5.0
 
 Key = tuple[str, str]

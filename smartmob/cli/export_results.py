@@ -125,7 +125,7 @@ async def _export_contexts(rest: RestClient, database: sqlite3.Connection, wante
     marks = ", ".join(f":{name}" for name in pymon.CONTEXT_COLUMNS)
     async for context in rest.rows(f"{API}/contexts/", "contexts"):
         if wanted is None or context["h"] in wanted:
-            database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608
+            database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608  # own names
 
 
 async def _export_sessions(rest: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:

@@ -41,7 +41,7 @@ class Mailbox:
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         """Record a mail."""
-        self.mails.append(email.message_from_bytes(envelope.content, policy=default))  # type: ignore[arg-type]
+        self.mails.append(email.message_from_bytes(envelope.content, policy=default))  # type: ignore[arg-type]  # bytes, as the server decodes nothing
         return self.reply
 
     def login(self, _server: Any, _session: Any, _envelope: Any, mechanism: str, data: Any) -> AuthResult:

@@ -68,7 +68,7 @@ class TestDatabases:
             assert [orjson.loads(line) for line in (await response.read()).splitlines()] == rows
 
     async def test_the_rest_of_what_the_plugin_sent(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """When the service was gone in the middle of a run, the plugin's own file completes it."""
+        """The plugin's own file completes a run in the middle of which the service was gone."""
         rows = [metric(item=f"test_{n}") for n in range(5)]
         await client.post("/metrics/", json=rows[:2])
         write_pymon(tmp_path / "x.pymon", [session(description="{}")], rows)

@@ -12,7 +12,7 @@ from smartmob.errors import InvalidInput
 
 
 def test_entries_survive_the_way_there_and_back(tmp_path: Path) -> None:
-    """Every name is the same bytes again."""
+    """A name is the same bytes after it was encoded and decoded."""
     for name in (b"plain", b"\xff", b"line\nend", "ü".encode()):
         (tmp_path / os.fsdecode(name)).write_text("x")
         (tmp_path / os.fsdecode(b"to-" + name)).symlink_to(os.fsdecode(name))

@@ -82,7 +82,7 @@ async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path
 
 
 async def test_an_old_snapshot_is_not_the_present_load() -> None:
-    """When no snapshot was read for a while, there is none, and the check fails."""
+    """The check fails after no snapshot was read for a while."""
     sampler = Sampler()
     await sampler.read()
     assert sampler.current() is sampler.latest
