@@ -1,4 +1,4 @@
-"""The routes that store and delete measures, with a real database."""
+"""The routes that store measures, with a real database."""
 
 from __future__ import annotations
 
@@ -13,29 +13,11 @@ import pytest
 from yarl import URL
 
 from tests.each import each
+from tests.metrics.calls import count, get, lines, post
 from tests.metrics.samples import context, metric, session
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON_TYPE = {"Content-Type": "application/json"}
-
-
-async def _post(client: Any, path: str, document: Any) -> tuple[int, Any]:
-    async with client.post(path, json=document) as response:
-        return response.status, await response.json(content_type=None)
-
-
-async def _get(client: Any, path: str) -> Any:
-    async with client.get(path) as response:
-        assert response.status == 200, await response.text()
-        return await response.json()
-
-
-async def _count(client: Any, what: str = "metrics") -> int:
-    return int((await _get(client, f"/{what}/count"))["count"])
-
-
-def _lines(documents: list[dict[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(document) + b"\n" for document in documents)
 
 
 class TestPlugin:
@@ -44,26 +26,26 @@ class TestPlugin:
     async def test_the_sequence_of_the_plugin_gives_the_expected_codes(self, client: Any) -> None:
         """The five steps answer with the status codes and fields that the plugin expects."""
         assert (await client.get(f"/contexts/{'c' * 32}")).status == 204
-        status, created = await _post(client, "/contexts/", context())
+        status, created = await post(client, "/contexts/", context())
         assert (status, created["h"]) == (201, "c" * 32)
         assert (await client.get(f"/sessions/{'5' * 32}")).status == 204
-        assert (await _post(client, "/sessions/", session()))[0] == 201
-        assert (await _post(client, "/metrics/", metric()))[0] == 201
+        assert (await post(client, "/sessions/", session()))[0] == 201
+        assert (await post(client, "/metrics/", metric()))[0] == 201
 
-        found = await _get(client, f"/contexts/{'c' * 32}")
+        found = await get(client, f"/contexts/{'c' * 32}")
 
         assert found["contexts"][0]["h"] == "c" * 32
         assert found["total_page"] == 1
 
     async def test_a_context_has_both_names_of_its_hash(self, client: Any) -> None:
         """One client reads `h` and another `context_h`."""
-        await _post(client, "/contexts/", context())
+        await post(client, "/contexts/", context())
 
-        assert (await _get(client, "/contexts/"))["contexts"] == [context() | {"context_h": "c" * 32}]
+        assert (await get(client, "/contexts/"))["contexts"] == [context() | {"context_h": "c" * 32}]
 
     async def test_a_whole_frequency_stays_an_integer(self, client: Any) -> None:
         """The seed calls the frequency an integer and the plugin sends a float: each gets back what it sent."""
-        _, created = await _post(client, "/contexts/", context(cpu_frequency=2600))
+        _, created = await post(client, "/contexts/", context(cpu_frequency=2600))
 
         assert orjson.dumps(created["cpu_frequency"]) == b"2600"
 
@@ -72,7 +54,7 @@ class TestPlugin:
         document = context(ram_tota=4711)
         del document["ram_total"]
 
-        status, created = await _post(client, "/contexts/", document)
+        status, created = await post(client, "/contexts/", document)
 
         assert (status, created["ram_total"]) == (201, 4711)
 
@@ -82,15 +64,13 @@ class TestPlugin:
         document = context()
         del document["cpu_vendor"]
 
-        status, created = await _post(client, "/contexts", document | vendor)
+        status, created = await post(client, "/contexts", document | vendor)
 
         assert (status, created["cpu_vendor"]) == (201, "")
 
     async def test_a_session_comes_back_with_its_tags(self, client: Any) -> None:
         """The description of the plugin is an object; it becomes tags in the order in which they were sent."""
-        status, created = await _post(
-            client, "/sessions/", session(description={"z": "1", "a": 2**70, "n": {"x": [1]}})
-        )
+        status, created = await post(client, "/sessions/", session(description={"z": "1", "a": 2**70, "n": {"x": [1]}}))
 
         assert status == 201
         assert created == {
@@ -116,21 +96,21 @@ class TestPlugin:
     )
     async def test_a_description_may_be_a_text(self, client: Any, description: Any, tags: Any) -> None:
         """The seed describes a text; the text of a JSON object counts as the object."""
-        status, created = await _post(client, "/sessions/", session(description=description))
+        status, created = await post(client, "/sessions/", session(description=description))
 
         assert (status, created["tags"]) == (201, tags)
 
     async def test_a_metric_comes_back_as_it_was_sent(self, client: Any) -> None:
         """All fourteen fields, to the last digit, in the answer and in the listing."""
-        status, created = await _post(client, "/metrics/", metric(extra="ignored"))
+        status, created = await post(client, "/metrics/", metric(extra="ignored"))
 
         assert (status, created) == (201, metric())
-        assert (await _get(client, "/metrics/"))["metrics"] == [metric()]
+        assert (await get(client, "/metrics/"))["metrics"] == [metric()]
 
     async def test_a_metric_may_lack_its_component(self, client: Any) -> None:
         """Null and the empty text mean the same."""
-        assert (await _post(client, "/metrics/", metric(component=None)))[1]["component"] == ""
-        assert (await _get(client, "/components/metrics"))["metrics"][0]["component"] == ""
+        assert (await post(client, "/metrics/", metric(component=None)))[1]["component"] == ""
+        assert (await get(client, "/components/metrics"))["metrics"][0]["component"] == ""
 
     @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics/", "/api/v1/metrics", "/api/v1/metrics/"])
     async def test_each_form_of_the_address_is_accepted(self, client: Any, path: str) -> None:
@@ -138,7 +118,7 @@ class TestPlugin:
         url = f"http://127.0.0.1:{client.server.port}{path}"
         async with client.session.post(url, json=metric(), allow_redirects=False) as response:
             assert response.status == 201
-        assert await _count(client) == 1
+        assert await count(client) == 1
 
     async def test_the_type_of_the_body_does_not_matter(self, client: Any) -> None:
         """A JSON body is read with any Content-Type."""
@@ -147,7 +127,7 @@ class TestPlugin:
                 "/metrics/", data=orjson.dumps(metric()), headers={"Content-Type": kind}
             ) as response:
                 assert response.status == 201
-        assert await _count(client) == 3
+        assert await count(client) == 3
 
 
 class TestRaces:
@@ -155,40 +135,40 @@ class TestRaces:
 
     async def test_a_context_from_many_workers_is_stored_once(self, client: Any) -> None:
         """Each worker gets 201, and there is one row."""
-        answers = await asyncio.gather(*(_post(client, "/contexts/", context()) for _ in range(20)))
+        answers = await asyncio.gather(*(post(client, "/contexts/", context()) for _ in range(20)))
 
         assert {status for status, _ in answers} == {201}
-        assert await _count(client, "contexts") == 1
+        assert await count(client, "contexts") == 1
 
     async def test_the_first_session_of_a_hash_is_kept(self, client: Any) -> None:
         """A repeated session answers with the stored one."""
-        await _post(client, "/sessions/", session(scm_ref="first"))
+        await post(client, "/sessions/", session(scm_ref="first"))
 
-        status, stored = await _post(client, "/sessions/", session(scm_ref="second"))
+        status, stored = await post(client, "/sessions/", session(scm_ref="second"))
 
         assert (status, stored["scm_ref"]) == (201, "first")
-        assert await _count(client, "sessions") == 1
+        assert await count(client, "sessions") == 1
 
     async def test_parallel_metrics_are_stored_once_each(self, client: Any) -> None:
         """Each acknowledged metric is stored once with its value."""
         sent = [metric(item=f"test_{n}", total_time=float(n)) for n in range(200)]
 
-        answers = await asyncio.gather(*(_post(client, "/metrics/", document) for document in sent))
+        answers = await asyncio.gather(*(post(client, "/metrics/", document) for document in sent))
 
         assert {status for status, _ in answers} == {201}
-        found = (await _get(client, "/metrics/"))["metrics"]
+        found = (await get(client, "/metrics/"))["metrics"]
         assert {row["item"]: row["total_time"] for row in found} == {row["item"]: row["total_time"] for row in sent}
         assert len(found) == 200
 
     async def test_a_metric_may_arrive_before_its_session(self, client: Any) -> None:
         """A metric is accepted without its session, and found by the commit once the session arrives."""
-        assert (await _post(client, "/metrics/", metric()))[0] == 201
-        assert await _count(client, "sessions") == 0
+        assert (await post(client, "/metrics/", metric()))[0] == 201
+        assert await count(client, "sessions") == 0
         assert (await client.get("/filters/scm/0123/metrics")).status == 204
 
-        await _post(client, "/sessions/", session())
+        await post(client, "/sessions/", session())
 
-        assert (await _get(client, "/filters/scm/0123/metrics"))["metrics"] == [metric()]
+        assert (await get(client, "/filters/scm/0123/metrics"))["metrics"] == [metric()]
 
 
 BAD_METRICS = {
@@ -216,13 +196,13 @@ class TestRefusals:
         if case == "missing field":
             del document["session_h"]
 
-        status, problem = await _post(client, "/metrics/", document)
+        status, problem = await post(client, "/metrics/", document)
 
         assert status == 400
         assert problem["type"] == "urn:smartmob:problem:invalid-input"
         assert problem["errors"][0]["where"] == where
         assert expected in problem["errors"][0]["message"]
-        assert await _count(client) == 0
+        assert await count(client) == 0
 
     @each(
         "body",
@@ -239,7 +219,7 @@ class TestRefusals:
         """Broken JSON, other JSON, and values that no column can store answer 400."""
         async with client.post("/metrics/", data=body, headers=JSON_TYPE) as response:
             assert response.status == 400, await response.text()
-        assert await _count(client) == 0
+        assert await count(client) == 0
 
     @each(
         "changes",
@@ -247,10 +227,10 @@ class TestRefusals:
     )
     async def test_an_invalid_session_is_refused(self, client: Any, changes: dict[str, Any]) -> None:
         """A description of another type and an invalid date answer 400."""
-        status, problem = await _post(client, "/sessions/", session() | changes)
+        status, problem = await post(client, "/sessions/", session() | changes)
 
         assert (status, problem["errors"][0]["where"]) == (400, f"$.{next(iter(changes))}")
-        assert await _count(client, "sessions") == 0
+        assert await count(client, "sessions") == 0
 
     @each("name", ["h", "cpu_count", "cpu_type", "machine_node", "python_info", "ram_total"])
     async def test_a_context_without_a_field_is_refused(self, client: Any, name: str) -> None:
@@ -258,14 +238,14 @@ class TestRefusals:
         document = context()
         del document[name]
 
-        status, problem = await _post(client, "/contexts/", document)
+        status, problem = await post(client, "/contexts/", document)
 
         assert (status, problem["errors"][0]["where"]) == (400, f"$.{name}")
 
     async def test_numbers_beyond_64_bits_are_refused(self, client: Any) -> None:
         """The largest integer of PostgreSQL is stored, and a larger one answers 400."""
-        assert (await _post(client, "/contexts/", context(ram_total=2**63)))[0] == 400
-        status, created = await _post(client, "/contexts/", context(ram_total=2**63 - 1))
+        assert (await post(client, "/contexts/", context(ram_total=2**63)))[0] == 400
+        status, created = await post(client, "/contexts/", context(ram_total=2**63 - 1))
         assert (status, created["ram_total"]) == (201, 2**63 - 1)
 
     async def test_a_too_large_body_is_refused(self, with_settings: Any) -> None:
@@ -304,13 +284,13 @@ class TestUnusual:
     )
     async def test_unusual_values_are_stored_unchanged(self, client: Any, changes: dict[str, Any]) -> None:
         """Texts of any script and length, and the extremes of numbers and of the calendar, come back unchanged."""
-        assert await _post(client, "/metrics/", metric(**changes)) == (201, metric(**changes))
-        assert (await _get(client, "/metrics/"))["metrics"] == [metric(**changes)]
+        assert await post(client, "/metrics/", metric(**changes)) == (201, metric(**changes))
+        assert (await get(client, "/metrics/"))["metrics"] == [metric(**changes)]
 
     @pytest.mark.parametrize("name", ["test[{'a': 1}]", "%7B", "a/b", "..", "a?b#c", "a+b c", "日本", ";,&="])
     async def test_a_test_with_any_name_is_found(self, client: Any, name: str) -> None:
         """The percent-encoded name of a test finds it."""
-        await _post(client, "/metrics/", metric(item_variant=name))
+        await post(client, "/metrics/", metric(item_variant=name))
 
         url = URL(f"http://127.0.0.1:{client.server.port}/variants/{quote(name, safe='')}/metrics", encoded=True)
         async with client.session.get(url) as response:
@@ -321,7 +301,7 @@ class TestUnusual:
         """The text backslash-u-0000 is an ordinary text."""
         document = metric(item_variant="a\\u0000b")
 
-        assert await _post(client, "/metrics/", document) == (201, document)
+        assert await post(client, "/metrics/", document) == (201, document)
 
 
 class TestMany:
@@ -331,52 +311,52 @@ class TestMany:
         """An array is stored completely, in its order."""
         sent = [metric(item=f"test_{n}") for n in range(30)]
 
-        assert await _post(client, "/metrics/", sent) == (201, {"count": 30})
-        assert [row["item"] for row in (await _get(client, "/metrics/"))["metrics"]] == [row["item"] for row in sent]
+        assert await post(client, "/metrics/", sent) == (201, {"count": 30})
+        assert [row["item"] for row in (await get(client, "/metrics/"))["metrics"]] == [row["item"] for row in sent]
 
     async def test_an_empty_array_is_accepted(self, client: Any) -> None:
         """An empty array stores nothing and is no error."""
-        assert await _post(client, "/metrics/", []) == (201, {"count": 0})
+        assert await post(client, "/metrics/", []) == (201, {"count": 0})
 
     async def test_an_array_with_an_invalid_metric_is_refused(self, client: Any) -> None:
         """No metric is stored, and the answer has the index of the invalid one."""
-        status, problem = await _post(client, "/metrics/", [metric(), metric(), metric(total_time="x")])
+        status, problem = await post(client, "/metrics/", [metric(), metric(), metric(total_time="x")])
 
         assert (status, problem["errors"][0]["where"]) == (400, "$[2].total_time")
-        assert await _count(client) == 0
+        assert await count(client) == 0
 
     async def test_ndjson_is_stored(self, client: Any) -> None:
         """Empty lines and a missing line end do not matter."""
-        body = _lines([metric(item=f"test_{n}") for n in range(3)]).replace(b"\n", b"\r\n\r\n").rstrip()
+        body = lines([metric(item=f"test_{n}") for n in range(3)]).replace(b"\n", b"\r\n\r\n").rstrip()
 
         async with client.post("/metrics/", data=io.BytesIO(body), headers=NDJSON) as response:
             assert (response.status, await response.json()) == (201, {"count": 3})
-        assert await _count(client) == 3
+        assert await count(client) == 3
 
     @pytest.mark.parametrize("good", [10, 12_000])
     async def test_ndjson_with_an_invalid_line_is_refused(self, client: Any, good: int) -> None:
         """No metric is stored, and the answer has the line and the field."""
-        body = _lines([metric()] * good + [metric(kind=7)] + [metric()])
+        body = lines([metric()] * good + [metric(kind=7)] + [metric()])
 
         async with client.post("/metrics/", data=io.BytesIO(body), headers=NDJSON) as response:
             problem = await response.json(content_type=None)
 
         assert response.status == 400
         assert problem["detail"].startswith(f"line {good + 1}: $.kind")
-        assert await _count(client) == 0
+        assert await count(client) == 0
 
     async def test_many_lines_are_stored_in_one_transaction(self, client: Any) -> None:
         """A large body is stored and counted, and later metrics come after it."""
-        await _post(client, "/metrics/", metric(item="before"))
-        body = _lines([metric(item=f"test_{n % 50}") for n in range(12_345)])
+        await post(client, "/metrics/", metric(item="before"))
+        body = lines([metric(item=f"test_{n % 50}") for n in range(12_345)])
 
         async with client.post("/metrics/", data=io.BytesIO(body), headers=NDJSON) as response:
             assert (response.status, await response.json()) == (201, {"count": 12_345})
 
-        await _post(client, "/metrics/", metric(item="after"))
-        assert await _count(client) == 12_347
-        assert (await _get(client, "/metrics/"))["metrics"][0]["item"] == "before"
-        assert (await _get(client, "/metrics/?page=-1"))["metrics"][-1]["item"] == "after"
+        await post(client, "/metrics/", metric(item="after"))
+        assert await count(client) == 12_347
+        assert (await get(client, "/metrics/"))["metrics"][0]["item"] == "before"
+        assert (await get(client, "/metrics/?page=-1"))["metrics"][-1]["item"] == "after"
 
     async def test_an_endless_line_is_refused(self, client: Any) -> None:
         """A line that is too long answers 413 and is not kept in memory."""
@@ -392,12 +372,12 @@ class TestAppending:
         path = f"/api/v1/sessions/{'5' * 32}/metrics"
         first, second = [metric(item="one")], [metric(item="two"), metric(item="three", cpu_usage=None)]
 
-        assert await _post(client, f"{path}?offset=0", first) == (201, {"count": 1})
-        assert await _post(client, f"{path}?offset=1", second) == (201, {"count": 2})
-        status, problem = await _post(client, f"{path}?offset=1", second)
+        assert await post(client, f"{path}?offset=0", first) == (201, {"count": 1})
+        assert await post(client, f"{path}?offset=1", second) == (201, {"count": 2})
+        status, problem = await post(client, f"{path}?offset=1", second)
 
         assert (status, problem["detail"]) == (409, "the session has 3 metrics, not 1; continue with offset=3")
-        found = (await _get(client, path))["metrics"]
+        found = (await get(client, path))["metrics"]
         assert [row["item"] for row in found] == ["one", "two", "three"]
         assert found[2]["cpu_usage"] is None
 
@@ -405,133 +385,59 @@ class TestAppending:
         """The other loads answer 409."""
         path = f"/sessions/{'5' * 32}/metrics?offset=0"
 
-        answers = await asyncio.gather(*(_post(client, path, [metric(), metric()]) for _ in range(6)))
+        answers = await asyncio.gather(*(post(client, path, [metric(), metric()]) for _ in range(6)))
 
         assert sorted(status for status, _ in answers) == [201, 409, 409, 409, 409, 409]
-        assert await _count(client) == 2
+        assert await count(client) == 2
 
     async def test_a_metric_of_another_session_is_refused(self, client: Any) -> None:
         """Each metric must belong to the session in the address."""
-        status, problem = await _post(client, "/sessions/another/metrics?offset=0", metric())
+        status, problem = await post(client, "/sessions/another/metrics?offset=0", metric())
 
         assert (status, problem["errors"][0]["where"]) == (400, "$.session_h")
-        assert await _count(client) == 0
+        assert await count(client) == 0
 
     @each("query", ["", "?offset=-1", "?offset=x"])
     async def test_the_offset_is_required(self, client: Any, query: str) -> None:
         """A request without a valid offset answers 400."""
-        status, problem = await _post(client, f"/sessions/{'5' * 32}/metrics{query}", metric())
+        status, problem = await post(client, f"/sessions/{'5' * 32}/metrics{query}", metric())
 
         assert (status, problem["errors"][0]["where"]) == (400, "offset")
 
     async def test_an_unknown_time_is_null_and_no_zero(self, client: Any) -> None:
         """Listings and exports show null; it is no part of a sum, and no value of a comparison."""
         path = f"/sessions/{'5' * 32}/metrics"
-        await _post(client, "/contexts/", context())
-        await _post(client, "/sessions/", session())
+        await post(client, "/contexts/", context())
+        await post(client, "/sessions/", session())
         rows = [metric(item="a", total_time=None), metric(item="b", total_time=2.0), metric(item="a", total_time=None)]
-        assert await _post(client, f"{path}?offset=0", rows) == (201, {"count": 3})
-        await _post(client, "/sessions/", session("6" * 32, description={"run": "unknown"}))
-        await _post(client, f"/sessions/{'6' * 32}/metrics?offset=0", metric(session_h="6" * 32, total_time=None))
+        assert await post(client, f"{path}?offset=0", rows) == (201, {"count": 3})
+        await post(client, "/sessions/", session("6" * 32, description={"run": "unknown"}))
+        await post(client, f"/sessions/{'6' * 32}/metrics?offset=0", metric(session_h="6" * 32, total_time=None))
 
-        assert [row["total_time"] for row in (await _get(client, path))["metrics"]] == [None, 2.0, None]
+        assert [row["total_time"] for row in (await get(client, path))["metrics"]] == [None, 2.0, None]
         async with client.get(path, headers={"Accept": "text/csv"}) as response:
             assert "core,,1.0" in (await response.text()).splitlines()[1]
-        assert [row["total_time"] for row in (await _get(client, "/items/a/history"))["history"]] == [None, None]
-        runs = {run["id"]: run["total_time"] for run in (await _get(client, "/runs/"))["runs"]}
+        assert [row["total_time"] for row in (await get(client, "/items/a/history"))["history"]] == [None, None]
+        runs = {run["id"]: run["total_time"] for run in (await get(client, "/runs/"))["runs"]}
         assert runs == {"5" * 32: 2.0, "unknown": None}
-        found = await _get(client, f"/compare?base=run:unknown&head=session:{'5' * 32}")
+        found = await get(client, f"/compare?base=run:unknown&head=session:{'5' * 32}")
         assert [(item["item"], item["verdict"]) for item in found["items"] if item["item"] == "a"] == []
-        assert (await _post(client, "/metrics/", metric(total_time=None)))[0] == 400
+        assert (await post(client, "/metrics/", metric(total_time=None)))[0] == 400
 
     async def test_what_comes_from_a_file_is_no_news(self, client: Any) -> None:
         """The moment that the sender gives counts, whatever the text and the time of arrival; the text is kept."""
         now = datetime.now(UTC)
         text, moment = now.replace(tzinfo=None).isoformat(), (now - timedelta(hours=5)).isoformat()
-        await _post(client, "/sessions/", session(run_date=text, started_at=moment))
+        await post(client, "/sessions/", session(run_date=text, started_at=moment))
         rows = metric(item_start_time=text, started_at=moment)
-        assert (await _post(client, f"/sessions/{'5' * 32}/metrics?offset=0", rows))[0] == 201
+        assert (await post(client, f"/sessions/{'5' * 32}/metrics?offset=0", rows))[0] == 201
 
-        (run,) = (await _get(client, "/runs/"))["runs"]
+        (run,) = (await get(client, "/runs/"))["runs"]
         assert datetime.fromisoformat(run["started_at"]) == datetime.fromisoformat(moment)
         assert run["sessions"][0]["run_date"] == text
-        (row,) = (await _get(client, "/items/test_sum/history"))["history"]
+        (row,) = (await get(client, "/items/test_sum/history"))["history"]
         assert (row["item_start_time"], datetime.fromisoformat(row["started_at"])) == (
             text, datetime.fromisoformat(moment)
         )  # fmt: skip
         bad = session("7" * 32, started_at="2026-11-20T12:00:00")
-        assert (await _post(client, "/sessions/", bad))[1]["errors"][0]["where"] == "$.started_at"
-
-
-class TestChanging:
-    """Tags and commits of stored sessions."""
-
-    async def test_tags_and_the_commit_can_be_changed(self, client: Any) -> None:
-        """The session belongs to the run of its new tags, and verdicts are computed again."""
-        await _post(client, "/contexts/", context())
-        for n in "56":
-            await _post(client, "/sessions/", session(n * 32, description={"run": "one", "a": "b"}))
-            await _post(client, "/metrics/", metric(session_h=n * 32))
-        assert len((await _get(client, "/runs/"))["runs"]) == 1
-        assert len((await _get(client, "/runs/one/verdict"))["head"]["sessions"]) == 2
-
-        change = {"tags": {"run": "two", "a": None, "c": "ü", "unknown": None}, "scm_ref": "feed"}
-        async with client.patch(f"/api/v1/sessions/{'6' * 32}", json=change) as response:
-            assert response.status == 200
-            changed = await response.json()
-
-        assert (changed["scm_ref"], changed["tags"]) == (
-            "feed", [{"name": "run", "value": "two"}, {"name": "c", "value": "ü"}]
-        )  # fmt: skip
-        runs = {run["id"]: (run["scm_ref"], run["metrics"]) for run in (await _get(client, "/runs/"))["runs"]}
-        assert runs == {"one": ("0123abc", 1), "two": ("feed", 1)}
-        assert len((await _get(client, "/runs/one/verdict"))["head"]["sessions"]) == 1
-        async with client.patch(f"/sessions/{'6' * 32}", json={"tags": {"run": None}}) as response:
-            assert response.status == 200
-        assert {run["id"] for run in (await _get(client, "/runs/"))["runs"]} == {"one", "6" * 32}
-
-    @pytest.mark.parametrize("change", [{"tags": {"": "x"}}, {"tags": {"a": 1}}, {"scm_ref": 1}, {"tags": []}])
-    async def test_an_invalid_change_is_refused(self, client: Any, change: Any) -> None:
-        """Nothing is changed then, and an unknown session is 404."""
-        await _post(client, "/sessions/", session())
-        async with client.patch(f"/sessions/{'5' * 32}", json=change) as response:
-            assert response.status == 400
-        assert len((await _get(client, f"/sessions/{'5' * 32}"))["sessions"][0]["tags"]) == 2
-        async with client.patch("/sessions/unknown", json={}) as response:
-            assert response.status == 404
-
-
-class TestDeleting:
-    """The deletion of sessions."""
-
-    async def test_a_session_is_deleted_with_its_metrics(self, client: Any) -> None:
-        """Other sessions remain, and counts and pages are right at once."""
-        await _post(client, "/sessions/", session())
-        await _post(client, "/sessions/", session("6" * 32))
-        await _post(client, "/metrics/", [metric(), metric(session_h="6" * 32), metric()])
-
-        async with client.delete(f"/sessions/{'5' * 32}") as response:
-            assert (response.status, await response.json()) == (200, {"session_h": "5" * 32, "metrics": 2})
-
-        assert (await _count(client), await _count(client, "sessions")) == (1, 1)
-        assert [row["session_h"] for row in (await _get(client, "/metrics/"))["metrics"]] == ["6" * 32]
-
-    async def test_metrics_without_a_session_are_deleted(self, client: Any) -> None:
-        """Metrics whose session never arrived can be deleted by its hash."""
-        await _post(client, "/metrics/", metric())
-
-        assert (await client.delete(f"/sessions/{'5' * 32}")).status == 200
-        assert await _count(client) == 0
-
-    async def test_an_unknown_session_is_not_found(self, client: Any) -> None:
-        """The deletion of an unknown session answers 404."""
-        assert (await client.delete("/sessions/unknown")).status == 404
-
-    async def test_a_deleted_session_can_be_stored_again(self, client: Any) -> None:
-        """After the deletion the same hash is a new session."""
-        for _ in range(2):
-            await _post(client, "/sessions/", session())
-            await _post(client, "/metrics/", metric())
-            assert [run["id"] for run in (await _get(client, "/runs/"))["runs"]] == ["5" * 32]
-            assert (await _get(client, "/runs/"))["runs"][0]["metrics"] == 1
-            await client.delete(f"/sessions/{'5' * 32}")
+        assert (await post(client, "/sessions/", bad))[1]["errors"][0]["where"] == "$.started_at"

@@ -192,6 +192,7 @@ class Connection(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return
+        # TLS has no half-closed connections, and the client may have disconnected already.
         with suppress(OSError, NotImplementedError):
             transport.write_eof()
         with suppress(TimeoutError):
