@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from smartmob.client.group import Group, Result
 from smartmob.client.http import RestClient
 from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter
+from smartmob.commands.model import BAD_PARAMETER
 from smartmob.errors import RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 
@@ -105,18 +106,17 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
-    lines = {host: LineSplitter() for host in group.hosts}
-
+    output = HostLines(group.hosts, as_written=sys.stdout is not None and sys.stdout.isatty())
     left: list[int] = []
 
     def leave(code: int) -> None:
         left.append(code)
         running.cancel()
 
-    def show(host: str, found: list[str]) -> None:
+    def show(host: str, data: bytes | None) -> None:
         try:
-            for line in found if not left else ():
-                click.echo(f"{host}: {line}", nl=not line.endswith("\n"))
+            if not left and (text := output.end(host) if data is None else output.add(host, data)):
+                click.echo(text, nl=False)
         except BrokenPipeError:
             leave(_CLOSED_CODE)
 
@@ -125,8 +125,8 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
         loop.add_signal_handler(number, leave, 128 + number)
     running = loop.create_task(
         group.gather(
-            "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, lines[host].add(_output(data))),
-            ended=lambda ended: show(ended[0], lines[ended[0]].end()), keep=False, end_jobs=True,
+            "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, _output(data)),
+            ended=lambda ended: show(ended[0], None), keep=False, end_jobs=True,
         )
     )  # fmt: skip
     try:
@@ -142,6 +142,44 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
         if not result.good:
             printing.say(f"{result.host}: {_ending(result)}")
     return max((_exit_code(result.exit_code) for result in results.values()), default=0)
+
+
+class HostLines:
+    """The lines of several hosts, each with the name of its host before it.
+
+    `as_written` is for a terminal: a line without its end, as a prompt, is shown at once, and when another host writes
+    in the meantime, the rest of it begins a new line. Without it only whole lines are shown.
+    """
+
+    def __init__(self, hosts: Iterable[str], *, as_written: bool) -> None:
+        self._lines = {host: LineSplitter() for host in hosts}
+        self._as_written = as_written
+        self._open: str | None = None
+
+    def add(self, host: str, data: bytes) -> str:
+        """Return what is to be shown after output of a host."""
+        lines = self._lines[host]
+        found = lines.add(data)
+        if self._as_written and lines.has_rest:
+            found.append(lines.take_rest())
+        return self._shown(host, found)
+
+    def end(self, host: str) -> str:
+        """Return what is to be shown at the end of a host's output: its last line has a line end."""
+        shown = self._shown(host, self._lines[host].end())
+        if self._open == host:
+            self._open = None
+            shown += "\n"
+        return shown
+
+    def _shown(self, host: str, texts: list[str]) -> str:
+        shown = ""
+        for text in texts:
+            if self._open != host:
+                shown += ("\n" if self._open is not None else "") + f"{host}: "
+            shown += text
+            self._open = None if text.endswith("\n") else host
+        return shown
 
 
 def _output(message: Any) -> bytes:
@@ -339,9 +377,12 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int) 
         sys.stdout.buffer.flush()
     if not follow:
         return None
-    code = (await rest.get(f"/jobs/{job}"))["exit_code"]
+    ended = await rest.get(f"/jobs/{job}")
+    code = ended["exit_code"]
     if code is None:
         raise RemoteError(f"the server does not know the exit code of job {job}")
+    if code == BAD_PARAMETER and ended.get("signal") is None:
+        return BAD_PARAMETER & 0xFF
     return _exit_code(code)
 
 

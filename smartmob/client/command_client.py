@@ -18,6 +18,7 @@ from smartmob.client.tls_trust import CAFile
 
 _STREAMS = ("attach", "get", "put")
 """Commands whose bytes are not messages, so that a listener must take them."""
+_LISTENER_OPTIONS = {"binary", "max_interval", "partial"}
 
 
 class CommandClient:
@@ -82,6 +83,10 @@ class CommandClient:
             return described is not None
         return any(found.name == parameter for found in described.parameters)
 
+    def partial(self, name: str, kwargs: dict[str, Any]) -> bool:
+        """Return the listener's option `partial`, and remove it from the arguments of a command without such a one."""
+        return False if self.takes(name, "partial") else bool(kwargs.pop("partial", False))
+
     async def transfer(
         self,
         src: str | Path,
@@ -126,25 +131,34 @@ class CommandClient:
         self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any
     ) -> Listener:
         """Call a command and return its listener at once."""
+        partial = self.partial(name, kwargs)
         positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
-        listener = Listener(name, max_interval=max_interval, binary=binary)
+        listener = Listener(name, max_interval=max_interval, binary=binary, partial=partial)
         listener.call = self.channel.call(name, positional, named, listener.handler(), max_interval=max_interval)
         return listener
 
     async def _start_now(
         self, name: str, *args: Any, max_interval: float | None = None, binary: bool = False, **kwargs: Any
     ) -> Listener:
+        partial = self.partial(name, kwargs)
         positional, named = messages.arguments(self.channel.commands.get(name), args, kwargs)
-        listener = Listener(name, max_interval=max_interval, binary=binary)
+        listener = Listener(name, max_interval=max_interval, binary=binary, partial=partial)
         handler = listener.handler()
         listener.call = await self.channel.call_now(name, positional, named, handler, max_interval=max_interval)
         return listener
 
     async def attach(
-        self, job: int, offset: int = 0, *, max_interval: float | None = None, binary: bool = False
+        self,
+        job: int,
+        offset: int = 0,
+        *,
+        max_interval: float | None = None,
+        binary: bool = False,
+        partial: bool = False,
     ) -> Listener:
         """Return a listener of a job, from the byte `offset` of its output on. Any client may have started the job."""
-        listener = self.start("attach", job, offset, hold=False, max_interval=max_interval, binary=binary)
+        options: dict[str, Any] = {"max_interval": max_interval, "binary": binary, "partial": partial}
+        listener = self.start("attach", job, offset, hold=False, **options)
         listener.number = job
         return listener
 
@@ -167,7 +181,7 @@ class CommandClient:
             timeout is None
             and not echo_response
             and name not in _STREAMS
-            and (not options or not options.keys() & {"binary", "max_interval"})
+            and (not options or not options.keys() & _LISTENER_OPTIONS)
         )
         if plain and complete and not background:
             return await self._ask(name, args, options, raise_error=raise_error)
@@ -177,7 +191,9 @@ class CommandClient:
                 if not complete:
                     await listener.accepted()
                     return listener
-                found = await (listener.gather(messages.echo) if echo_response else listener.gather())
+                partial = options.get("partial") and not self.takes(name, "partial")
+                echo = messages.echo_partial if partial else messages.echo
+                found = await (listener.gather(echo) if echo_response else listener.gather())
         except TimeoutError:
             listener.cancel()
             raise ClientTimeout(f"{name} did not end within {timeout:g} s") from None

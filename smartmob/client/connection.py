@@ -23,7 +23,7 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.messages import Backpressure, LineSplitter, ServerMethod
 from smartmob.client.tls_trust import CAFile
-from smartmob.commands.protocol import Done
+from smartmob.commands.protocol import QUIET_SECONDS, Done
 
 DEFAULT_PORT = 8080
 
@@ -71,11 +71,14 @@ _pool: dict[int, ClientConnection] = {}
 class ConnectionListener:
     """A listener of one command. The server holds back output that is not read, so none is lost.
 
+    With `partial`, a line without its end, as a prompt, is returned within 0.1 seconds, and the rest of it as a further
+    text.
     Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
-    def __init__(self, name: str, max_interval: float | None) -> None:
+    def __init__(self, name: str, max_interval: float | None, *, partial: bool = False) -> None:
         self.name = name
+        self._partial = partial
         self._max_interval = max_interval
         self._arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lines = LineSplitter()
@@ -115,6 +118,11 @@ class ConnectionListener:
         return self._ended.exit_code if self._done and self._ended is not None else None
 
     @property
+    def signal(self) -> int | None:
+        """Return the signal that ended the program of a job; None before the end and if there was none."""
+        return self._ended.signal if self._done and self._ended is not None else None
+
+    @property
     def max_interval(self) -> float | None:
         """Return how many seconds `next` waits for a message; None means without a limit."""
         return self._max_interval
@@ -139,7 +147,10 @@ class ConnectionListener:
         while not self._held:
             if self._done:
                 return None
-            self._wait(self._max_interval)
+            if self._partial and self._lines.has_rest:
+                self._wait_for_line()
+            else:
+                self._wait(self._max_interval)
         return self._held.popleft()
 
     def __iter__(self) -> Any:
@@ -165,6 +176,16 @@ class ConnectionListener:
     def bind(self, call: RemoteCall) -> None:
         """Store the call whose messages this listener gets."""
         self._call = call
+
+    def _wait_for_line(self) -> None:
+        """Wait for the end of a line for QUIET_SECONDS, and then hold what has come of it."""
+        until = background.loop.time() + QUIET_SECONDS
+        try:
+            while not self._held and not self._done:
+                self._wait(max(until - background.loop.time(), 0))
+        except ClientTimeout:
+            if text := self._lines.take_rest():
+                self._held.append(text)
 
     def _wait(self, timeout: float | None) -> None:
         try:
@@ -236,8 +257,8 @@ class ClientConnection:
 
     Each of them takes, besides its own parameters: `complete` (True: wait for the end and return the list of
     messages; False: return the listener at once), `timeout` (seconds until the end of the command), `echo_response`
-    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout) and `raise_error`
-    (raise here what the command raised there).
+    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout), `raise_error`
+    (raise here what the command raised there) and `partial` (output without a line end, as a prompt, is a message too).
     """
 
     def __init__(
@@ -327,7 +348,8 @@ class ClientConnection:
         **kwargs: Any,
     ) -> Any:
         """Run a command; the class describes the options."""
-        listener = self._start(name, args, kwargs, max_interval)
+        partial = self._lab.partial(name, kwargs)
+        listener = self._start(name, args, kwargs, max_interval, partial=partial)
         if not complete:
             listener.wait_accepted(timeout if timeout is not None else max_interval)
             return listener
@@ -344,7 +366,7 @@ class ClientConnection:
                     break
                 found.append(message)
                 if echo_response:
-                    messages.echo(message)
+                    (messages.echo_partial if partial else messages.echo)(message)
                 messages.check_gathered(name, len(found), listener.received_bytes)
         except BaseException:
             with listener:
@@ -355,10 +377,16 @@ class ClientConnection:
         return found
 
     def _start(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], max_interval: float | None
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        max_interval: float | None,
+        *,
+        partial: bool = False,
     ) -> ConnectionListener:
         positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
-        listener = ConnectionListener(name, max_interval)
+        listener = ConnectionListener(name, max_interval, partial=partial)
         handler = listener.handler()
 
         def begin() -> None:

@@ -11,7 +11,7 @@ from smartmob.client import messages
 from smartmob.client.calls import CallHandler, RemoteCall
 from smartmob.client.failures import ClientError, ClientTimeout
 from smartmob.client.messages import Backpressure, LineSplitter
-from smartmob.commands.protocol import Done
+from smartmob.commands.protocol import QUIET_SECONDS, Done
 
 _END = object()
 
@@ -19,11 +19,12 @@ _END = object()
 class Listener:
     """A listener of one command: `async for` yields its lines of output and its messages as they arrive.
 
-    With `binary`, output arrives as bytes, in pieces of any size. The server holds back output that is not read.
+    With `binary`, output arrives as bytes, in pieces of any size. With `partial`, a line without its end, as a prompt,
+    arrives within 0.1 seconds, and the rest of it as a further text. The server holds back output that is not read.
     Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
-    def __init__(self, name: str, *, max_interval: float | None, binary: bool = False) -> None:
+    def __init__(self, name: str, *, max_interval: float | None, binary: bool = False, partial: bool = False) -> None:
         self.name = name
         self.max_interval = max_interval
         self.number: int | None = None
@@ -32,6 +33,9 @@ class Listener:
         self.gaps: list[tuple[int, int]] = []
         self.call: RemoteCall | None = None
         self._binary = binary
+        self._partial = partial
+        self._showing: asyncio.TimerHandle | None = None
+        self._owed_bytes = 0  # received, but not yet in a message
         self._lines: LineSplitter | None = None
         self._held: deque[tuple[Any, int]] = deque()
         self._waiting = Backpressure()
@@ -55,6 +59,11 @@ class Listener:
     def exit_code(self) -> int | None:
         """Return the exit code of the command; None before its end."""
         return self.ended.exit_code if self.ended is not None else None
+
+    @property
+    def signal(self) -> int | None:
+        """Return the signal that ended the program of a job; None before the end and if there was none."""
+        return self.ended.signal if self.ended is not None else None
 
     def __aiter__(self) -> Self:
         return self
@@ -154,13 +163,38 @@ class Listener:
             self._held.append((data, len(data)))
         else:
             self._lines = self._lines or LineSplitter()
+            self._owed_bytes += len(data)
             lines = self._lines.add(data)
             self._held += [(line, 0) for line in lines[:-1]]
             if lines:
-                self._held.append((lines[-1], len(data)))
-            elif self.call is not None:
-                self.call.taken(len(data))
+                self._hold(lines[-1])
+            if self._partial and self._lines.has_rest:
+                self._show_soon()
+            else:
+                self._release()
         self._news.set()
+
+    def _hold(self, text: str) -> None:
+        """Hold a text for the reader, with the credit of all bytes that came up to its end."""
+        self._held.append((text, self._owed_bytes))
+        self._owed_bytes = 0
+
+    def _release(self) -> None:
+        """Return the credit of bytes that no text has."""
+        if self._owed_bytes and self.call is not None:
+            self.call.taken(self._owed_bytes)
+        self._owed_bytes = 0
+
+    def _show_soon(self) -> None:
+        if self._showing is None:
+            self._showing = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._show_rest)
+
+    def _show_rest(self) -> None:
+        """Hold what has come of a line without its end for the reader."""
+        self._showing = None
+        if self.ended is None and self._lines is not None and self._lines.has_rest:
+            self._hold(self._lines.take_rest())
+            self._news.set()
 
     def gap(self, first: int, last: int) -> None:
         messages.add_gap(self.gaps, first, last)

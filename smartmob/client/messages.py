@@ -94,6 +94,16 @@ class LineSplitter:
         self._rest = "" if whole else lines.pop()
         return lines
 
+    @property
+    def has_rest(self) -> bool:
+        """Return whether there is a line without its line end."""
+        return bool(self._rest)
+
+    def take_rest(self) -> str:
+        """Return what has come of a line without its line end; only what follows is returned later."""
+        text, self._rest = self._rest, ""
+        return text
+
     def end(self) -> list[str]:
         """Return the last line, if it has no line end."""
         text, self._rest = self._rest + self._decoder.decode(b"", True), ""
@@ -124,8 +134,8 @@ def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> N
     """Raise the exception of the command, or ValueError for a bad parameter, as `raise_error` asks for."""
     if error is not None:
         raise error
-    # The exit code of a job, which has a state, is that of a program: -1 is SIGHUP.
-    if done.exit_code == BAD_PARAMETER and done.state is None:
+    # A server of an earlier release tells it only by the exit code of a command that is no job.
+    if done.bad_parameter or (done.exit_code == BAD_PARAMETER and done.state is None):
         raise ValueError(messages[-1] if messages else "bad parameter")
 
 
@@ -225,3 +235,12 @@ def lost_output(first: int, last: int) -> ClientError:
 def echo(message: Any) -> None:
     """Print a message."""
     sys.stdout.write((message.rstrip("\n") if isinstance(message, str) else str(message)) + "\n")
+
+
+def echo_partial(message: Any) -> None:
+    """Print a message of a listener with `partial`: a text as it is, because its line may continue."""
+    if isinstance(message, str):
+        sys.stdout.write(message)
+        sys.stdout.flush()
+    else:
+        echo(message)

@@ -103,9 +103,18 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a command. `state` and `end`, the length of the output in bytes, are set for jobs."""
+    """The result of a command. `state` and `end`, the length of the output in bytes, are set for jobs.
+
+    `signal` is the signal that ended the program of a job, whose `exit_code` is then its negative.
+    """
 
     exit_code: int | None
     error: BaseException | None = None
     state: str | None = None
     end: int | None = None
+    signal: int | None = None
+
+    @property
+    def bad_parameter(self) -> bool:
+        """Return whether the command refused a parameter; a program that SIGHUP ended has the same exit code."""
+        return self.exit_code == BAD_PARAMETER and self.signal is None

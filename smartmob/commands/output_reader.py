@@ -71,7 +71,7 @@ class OutputReader:
             await sink.send_output(offset, data)
             offset += len(data)
         error = None if job.error is None else RuntimeError(job.error)
-        return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error)
+        return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error, signal=job.signal)
 
     async def follow_running(self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool) -> Outcome:
         """Send the output of a running job to `sink` from `offset` on until the job ends; return how."""

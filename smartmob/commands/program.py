@@ -191,8 +191,9 @@ class Program:
         job.record = msgspec.structs.replace(
             job.record, user_seconds=exited.user_time, system_seconds=exited.system_time, max_rss=exited.max_memory
         )
-        state = model.SIGNALED if exited.status is not None and exited.status < 0 else model.EXITED
-        return Outcome(exit_code=exited.status, state=model.TIMED_OUT if timed_out else state)
+        signal = -exited.status if exited.status is not None and exited.status < 0 else None
+        state = model.TIMED_OUT if timed_out else model.EXITED if signal is None else model.SIGNALED
+        return Outcome(exit_code=exited.status, state=state, signal=signal)
 
 
 class _OutputPipe:

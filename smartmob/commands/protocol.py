@@ -25,6 +25,8 @@ WINDOW_BYTES = 1024 * 1024
 """The credit with which each direction of a call begins."""
 PIECE_BYTES = 120 * 1024
 """The most content of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
+QUIET_SECONDS = 0.05
+"""Longest delay of output without a line end where lines are sent; a prompt is to be seen within 0.1 seconds."""
 LONGEST_TEXT_BYTES = 4 * 1024 * 1024
 """The longest text frame."""
 MOST_OPEN_CALLS = 1_000
@@ -120,7 +122,11 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", omit_defaults=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
-    """A command has ended, with its last messages. `state` and `end` (the length of the output) are set for jobs."""
+    """A command has ended, with its last messages. `state` and `end` (the length of the output) are set for jobs.
+
+    The exit code -1 is SIGHUP with `signal` 1, and a refused parameter with `bad_parameter`; a server of an earlier
+    release sends neither of them.
+    """
 
     id: CallId
     exit_code: int | None
@@ -128,6 +134,8 @@ class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
     error: Failure | None = None
     state: str | None = None
     end: int | None = None
+    signal: int | None = None
+    bad_parameter: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", omit_defaults=True):

@@ -45,8 +45,7 @@ class SocketInlineSink:
         self._values.append(_encodable(value))
 
     def finish(self, outcome: Outcome) -> None:
-        error = None if outcome.error is None else serialise(outcome.error)
-        self._frames.send(Done(self._id, outcome.exit_code, self._values, error))
+        self._frames.send(_done(self._id, outcome, self._values))
 
 
 class SocketReplySink:
@@ -141,11 +140,10 @@ class SocketReplySink:
         return data
 
     def finish(self, outcome: Outcome) -> None:
-        error = None if outcome.error is None else serialise(outcome.error)
         values, self._values = self._values, []
         self._close_input()
         self._frames.forget(self._id)
-        self._frames.send(Done(self._id, outcome.exit_code, values, error, outcome.state, outcome.end))
+        self._frames.send(_done(self._id, outcome, values))
 
     def _close_input(self) -> None:
         self._input_closed = True
@@ -169,6 +167,20 @@ class SocketReplySink:
             return  # the job has closed its input; `finish` reports its end
         if self._input_ended_by_client:
             controls.end_input()
+
+
+def _done(call_id: int, outcome: Outcome, values: list[Any]) -> Done:
+    error = None if outcome.error is None else serialise(outcome.error)
+    return Done(
+        call_id,
+        outcome.exit_code,
+        values,
+        error,
+        outcome.state,
+        outcome.end,
+        outcome.signal,
+        outcome.bad_parameter,
+    )
 
 
 def _encodable(value: object) -> object:

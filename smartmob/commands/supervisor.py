@@ -112,7 +112,7 @@ class JobSupervisor:
             state=state,
             ended_at=clock.now(),
             exit_code=code,
-            signal=-code if code is not None and code < 0 and state != model.FAILED else None,
+            signal=outcome.signal,
             error=None if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}",
             output_bytes=spool.end,
             kept_from=spool.start,

@@ -131,6 +131,45 @@ async def test_interrupting(smartmob: Caller) -> None:
     assert (await smartmob("output", job, "-f"))[0] == 137
 
 
+async def test_a_prompt_is_shown_before_its_line_ends(smartmob: Caller) -> None:
+    """`exec` and a second viewer, `output -f`, show what is written at once."""
+    process = await smartmob.start("exec", "printf 'name? '; read x; echo $x", stdin=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert await process.stdout.readexactly(6) == b"name? "
+    viewer = await smartmob.start("output", "-f", "1")
+    assert viewer.stdout is not None
+    assert await viewer.stdout.readexactly(6) == b"name? "
+    process.stdin.write(b"me\n")
+    assert await process.communicate() == (b"me\n", b"")
+    assert await viewer.communicate() == (b"me\n", b"")
+
+
+def test_lines_of_hosts_without_their_ends() -> None:
+    """On a terminal a prompt is shown at once, and other hosts begin new lines; a pipe gets whole lines."""
+    given = (("a", b"one\nname? "), ("b", b"two"), ("b", b" three\n"), ("a", b"me\n"), ("b", b"last"))
+    shown = commands.HostLines(("a", "b"), as_written=True)
+    assert [shown.add(host, data) for host, data in given] + [shown.end("b"), shown.end("a")] == [
+        "a: one\na: name? ",
+        "\nb: two",
+        " three\n",
+        "a: me\n",
+        "b: last",
+        "\n",
+        "",
+    ]
+    piped = commands.HostLines(("a", "b"), as_written=False)
+    assert [piped.add(host, data) for host, data in given] + [piped.end("b"), piped.end("a")] == [
+        "a: one\n",
+        "",
+        "b: two three\n",
+        "a: name? me\n",
+        "",
+        "b: last\n",
+        "",
+    ]
+
+
 async def _ended(smartmob: Caller) -> bool:
     return not json.loads((await smartmob("jobs", "--json", "--state", "running"))[1])
 

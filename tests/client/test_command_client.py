@@ -133,8 +133,17 @@ async def test_bytes_where_a_text_is_expected_are_a_type_error(lab: CommandClien
 
 
 async def test_the_exit_code_of_a_hangup_is_no_bad_parameter(lab: CommandClient) -> None:
-    """-1 of a job is SIGHUP; only that of a quick command is a bad parameter, which is a ValueError."""
+    """-1 of a job is SIGHUP, with the signal; only that of a refused parameter is a ValueError."""
     await lab.exec("kill -HUP $$", complete=True, raise_error=True)
+    for listener in (lab.start("exec", "kill -HUP $$"), lab.start("ls", "/no/such")):
+        await listener.output()
+        assert listener.ended is not None
+        signalled = listener.name == "exec"
+        assert (listener.exit_code, listener.signal, listener.ended.bad_parameter) == (
+            -1,
+            1 if signalled else None,
+            not signalled,
+        )
     with pytest.raises(ValueError, match="No such directory"):
         await lab.ls("/no/such", raise_error=True)
 
@@ -148,3 +157,35 @@ async def test_transfer_takes_what_conplyents_takes(lab: CommandClient, tmp_path
     with pytest.raises(ValueError, match="chunk"):
         await lab.transfer(str(tmp_path / "src"), str(tmp_path / "c"), 0)
     assert "transfer" in lab.server_methods()
+
+
+async def test_a_prompt_arrives_before_its_line_ends(lab: CommandClient) -> None:
+    """With `partial` a line comes as it is written, also when it is attached to; without it only whole lines come."""
+    line = "printf 'name? '; read x; printf '50%%\\r'; read y; echo $x $y"
+    partial, whole = lab.start("exec", line, partial=True), lab.start("exec", line)
+    assert await partial.next() == "name? "
+    attached = await lab.attach(partial.id, partial=True)
+    assert await attached.next() == "name? "
+    await whole.accepted()
+    for listener in (partial, whole):
+        await lab.send_input(listener.id, "a")
+    assert await partial.next() == "50%"
+    for listener in (partial, whole):
+        await lab.send_input(listener.id, "b")
+    assert [await listener.output() for listener in (partial, attached, whole)] == [
+        ["\n", "a b\n"],
+        ["50%", "\n", "a b\n"],
+        ["name? 50%\n", "a b\n"],
+    ]
+
+
+async def test_unread_text_without_line_ends_stays_on_the_server(lab: CommandClient) -> None:
+    """Pieces of a line that is not complete have credit as lines have, and all of them arrive."""
+    listener = await lab.exec("yes | tr -d '\\n' | head -c 5000000; read x", partial=True)
+    await until(lambda: listener.call is not None and sum(len(text) for text, _ in listener._held) > 500_000)
+    found = 0
+    while found < 5_000_000:
+        found += len(await listener.next())
+        assert sum(len(text) for text, _ in listener._held) <= 1024 * 1024
+    assert found == 5_000_000
+    await lab.kill(listener.id)

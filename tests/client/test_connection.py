@@ -163,3 +163,19 @@ def test_close_all_closes_every_connection(server: Server) -> None:
     made[0].connect(timeout=300)
     client.close_all()
     assert client.connections() == []
+
+
+def test_a_prompt_is_returned_before_its_line_ends(connection: client.ClientConnection) -> None:
+    """With `partial` a line comes as it is written, and printed messages are as the program wrote them."""
+    listener = connection.exec("printf 'name? '; read x; echo $x; exit 3", complete=False, partial=True)
+    assert listener.next() == "name? "
+    connection.send_input(listener.id, "me")
+    assert list(listener) == ["me\n"]
+    assert (listener.exit_code, listener.signal) == (3, None)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert connection.exec("printf a", partial=True, echo_response=True) == ["a"]
+    assert printed.getvalue().endswith("a")
+    listener = connection.exec("kill -HUP $$", complete=False)
+    assert list(listener) == []
+    assert (listener.exit_code, listener.signal) == (-1, 1)

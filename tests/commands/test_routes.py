@@ -40,8 +40,10 @@ async def test_a_command_is_called_by_one_request(client: Any) -> None:
     assert ended == {"ended": True, "exit_code": 0}
     assert (await _lines(client, "ls", ["/no/such"]))[1:] == [
         {"value": "/no/such: No such directory"},
-        {"ended": True, "exit_code": -1},
+        {"ended": True, "exit_code": -1, "bad_parameter": True},
     ]
+    (_, ended) = await _lines(client, "exec", ["kill -HUP $$"])
+    assert ended == {"ended": True, "exit_code": -1, "state": "signaled", "end": 0, "signal": 1}
     (_, ended) = await _lines(client, "cd", {"dest": "/no/such"})
     assert ended["error"]["type"] == "FileNotFoundError"
     async with client.post("/commands/cwd") as response:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from smartmob.commands.events import JobEnded, JobStarted
+from smartmob.commands.model import BAD_PARAMETER
+from smartmob.commands.registry import background_command
 from tests.commands.features import RunningFeature, feature
 from tests.waiting import until
 
@@ -43,3 +46,21 @@ async def test_jobs_end_with_the_service(database_url: str, tmp_path: Path) -> N
     async with feature(database_url, tmp_path) as again:
         job = await again.service.jobs.get(reply.number)
         assert (job.state, job.signal) == ("stopped", 15)
+
+
+async def test_minus_one_of_a_function_is_no_signal(commands: RunningFeature) -> None:
+    """A command of a user that refuses a parameter is recorded without a signal; one that SIGHUP ended with it."""
+
+    def refuses(call: Any, messages: Any) -> int:
+        return BAD_PARAMETER
+
+    commands.service.registry.add(background_command(refuses))
+    for name, args, signal in (("refuses", (), None), ("exec", ("kill -HUP $$",), 1)):
+        reply = await commands.call(name, *args)
+        assert reply.outcome is not None
+        assert (reply.code, reply.outcome.signal, reply.outcome.bad_parameter) == (-1, signal, signal is None)
+        job = await commands.service.jobs.get(reply.number)
+        assert (job.exit_code, job.signal) == (-1, signal)
+        later = await commands.call("attach", reply.number)
+        assert later.outcome is not None
+        assert (later.code, later.outcome.signal) == (-1, signal)

@@ -286,12 +286,13 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
 async def test_a_command_takes_input_and_is_killed(client: Any, look: Look) -> None:
     """A command that a form runs shows its output, takes input and is killed; its output remains stored."""
     page = await (await look(client)).goto("/console/commands")
-    await page.fill("input[name=command]", "read line; echo got $line; exec sleep 600")
+    await page.fill("input[name=command]", "printf 'tea? '; read line; echo got $line; exec sleep 600")
     await page.get_by_role("button", name="Run").click()
     await page.wait_for_url(re.compile(r"/console/commands/\d+$"))
+    await expect(page.locator("#console div")).to_have_text(["tea? "])
     await page.fill("input[name=line]", "<i>tea</i>")
     await page.get_by_role("button", name="Send").click()
-    await expect(page.locator("#console")).to_contain_text("got <i>tea</i>")
+    await expect(page.locator("#console div")).to_have_text(["tea? got <i>tea</i>"])
     await page.get_by_role("button", name="Kill").click()
     await page.get_by_role("dialog").get_by_role("button", name="Kill").click()
     await expect(page.locator("#summary")).to_contain_text("signaled")

@@ -175,6 +175,24 @@ async def test_listeners_get_output_input_and_exit_codes(client: ConplyentClient
     assert found[7][0].startswith("Sent kill command to job ")
 
 
+async def test_a_prompt_arrives_before_its_line_ends_where_the_client_asks(client: ConplyentClient) -> None:
+    """The stock client passes `partial` on; -1 is a hangup and a bad parameter, as on conplyent's own server."""
+    found = await client.run(
+        step("begin", "job", "exec", "printf 'name? '; read x; echo $x", partial=True),
+        step("next", "job"),
+        step("next", "job"),
+        step("on", "send_input", "job", "me"),
+        step("rest", "job"),
+        step("begin", "hangup", "exec", "kill -HUP $$"),
+        step("rest", "hangup"),
+        step("begin", "bad", "ls", "/no/such"),
+        step("rest", "bad"),
+    )
+    assert found[2] == "name? "
+    assert found[4] == [["me\n"], True, 0]
+    assert found[6][1:] == found[8][1:] == [True, -1]
+
+
 async def test_every_line_of_fast_output_arrives(client: ConplyentClient) -> None:
     """Twenty thousand lines come in order; conplyent's server loses most of them."""
     found = await client.run(step("begin", "seq", "exec", ["seq", "20000"]), step("count", "seq"))

@@ -17,6 +17,7 @@ from smartmob.commands.conplyent.protocol import AnswerEncoder, CommandRequest, 
 from smartmob.commands.conplyent.zmtp import Wire, WireError
 from smartmob.commands.error_serialisation import as_builtin
 from smartmob.commands.model import Outcome
+from smartmob.commands.protocol import QUIET_SECONDS
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
 from smartmob.errors import StartupError
@@ -35,6 +36,8 @@ _WRITE_BUFFER_BYTES = 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _STREAM_COMMANDS = ("get", "put")
 """Commands that are not offered, because this wire has no messages for streams of bytes."""
+_OUTPUT_COMMANDS = ("exec", "attach")
+"""Commands that send the output of a job, and take the option `partial` of this wire."""
 
 
 class ConplyentGateway:
@@ -207,7 +210,8 @@ class _Peer(asyncio.Protocol):
 
     async def _call(self, command: CommandRequest, sink: _ConplyentSink) -> None:
         try:
-            arguments = (command.args, command.kwargs)
+            kwargs = {name: value for name, value in command.kwargs.items() if not sink.partial or name != "partial"}
+            arguments = (command.args, kwargs)
             await self._gateway.service.calls.run(self._session, command.name, arguments, sink, native=True)
         finally:
             sink.next_may_start.set()
@@ -223,13 +227,21 @@ class _Peer(asyncio.Protocol):
 
 
 class _ConplyentSink:
-    """Sends the answer to one command. `next_may_start` is set when the client's next command may start."""
+    """Sends the answer to one command. `next_may_start` is set when the client's next command may start.
+
+    With `partial`, which the client asks for by an argument of this name, a line without its end, as a prompt, is sent
+    within 0.1 seconds, and the rest of it in a further message. Without it only whole lines are sent.
+    """
 
     def __init__(self, peer: _Peer, item: CommandRequest | Exception) -> None:
         self.next_may_start = asyncio.Event()
         self._peer = peer
         self._item = item
         self._encoder: AnswerEncoder | None = None
+        self._showing: asyncio.TimerHandle | None = None
+        self.partial = (
+            isinstance(item, CommandRequest) and item.name in _OUTPUT_COMMANDS and item.kwargs.get("partial") is True
+        )
 
     def acknowledge(self, number: int, job: bool) -> None:
         self._encoder = AnswerEncoder(number)
@@ -249,7 +261,14 @@ class _ConplyentSink:
     async def send_output(self, offset: int, data: bytes | memoryview) -> None:
         if self._encoder is not None:
             self._peer.write(self._encoder.output(bytes(data)))
+            if self.partial and self._showing is None:
+                self._showing = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._show_rest)
         await self._peer.drain()
+
+    def _show_rest(self) -> None:
+        self._showing = None
+        if self._encoder is not None:
+            self._peer.write(self._encoder.rest())
 
     def report_gap(self, first: int, last: int) -> None:
         self.emit(f"... {last - first} bytes of output are no longer kept ...\n")
@@ -259,6 +278,8 @@ class _ConplyentSink:
 
     def finish(self, outcome: Outcome) -> None:
         encoder = self._encoder
+        if self._showing is not None:
+            self._showing.cancel()
         if encoder is None:
             return
         frames = encoder.output(b"", last=True)

@@ -115,6 +115,11 @@ class AnswerEncoder:
             self._rest = ""
         return b"".join(frames)
 
+    def rest(self) -> bytes:
+        """Return the frame of what has come of a line without its line end, nothing if there is none."""
+        text, self._rest = self._rest, ""
+        return self._detail(text) if text else b""
+
     def complete(self, exit_code: int | None) -> bytes:
         """Return the last frame."""
         fields = {"request_id": self.request_id, "exit_code": exit_code, "msg_num": self._number}

@@ -23,6 +23,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A line of an answer: first the number of the call, then the messages and the output, at last the outcome.
 
     Output is in `text` where it is UTF-8 and in `base64` where it is not; `offset` is the offset of its first byte.
+    The exit code -1 is SIGHUP with `signal` 1, and a refused parameter with `bad_parameter`.
     """
 
     number: int | None = None
@@ -36,6 +37,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     exit_code: int | None = None
     state: str | None = None
     end: int | None = None
+    signal: int | None = None
+    bad_parameter: bool = False
     error: Failure | None = None
 
 
@@ -85,7 +88,17 @@ class LineSink:
             self._add(_bytes_line(held, (outcome.end or len(held)) - len(held)))
         error = None if outcome.error is None else serialise(outcome.error)
         self._done = True
-        self._add(Line(ended=True, exit_code=outcome.exit_code, state=outcome.state, end=outcome.end, error=error))
+        self._add(
+            Line(
+                ended=True,
+                exit_code=outcome.exit_code,
+                state=outcome.state,
+                end=outcome.end,
+                signal=outcome.signal,
+                bad_parameter=outcome.bad_parameter,
+                error=error,
+            )
+        )
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield the lines, joined where several wait, until the command has ended."""

@@ -8,6 +8,14 @@ const STYLES = { 1: "bold", 2: "dim", 3: "italic", 4: "underline" };
 export class Painter {
   constructor() { this.colour = null; this.styles = new Set(); }
 
+  // Returns a painter with the same colours, whose changes do not matter to this one.
+  copy() {
+    const made = new Painter();
+    made.colour = this.colour;
+    made.styles = new Set(this.styles);
+    return made;
+  }
+
   // Returns nodes for a piece of text; its last colour also applies to the next piece.
   paint(text) {
     const nodes = [];

@@ -5,6 +5,7 @@ import { el, fill } from "./dom.js";
 
 const MAX_LINES = 5000;
 const LINES_PER_FRAME = 2000;
+const LONGEST_LINE = 100000;
 
 export class OutputView {
   constructor(place, tools) {
@@ -15,12 +16,13 @@ export class OutputView {
     this.searched = "";
     this.skipped = 0;
     this.open = null;
+    this.openNode = null;
     this.pause = el("button", { class: "second", type: "button", "aria-pressed": "false", onclick: () => this.togglePause() }, "Pause");
     this.search = el("input", { type: "search", "aria-label": "Search the output", placeholder: "search" });
     this.search.addEventListener("input", () => this.searchAll());
     this.status = el("span", { class: "quiet", role: "status" });
     fill(tools, this.status, this.search, this.pause,
-      el("button", { class: "second", type: "button", onclick: () => { fill(this.place); this.open = null; } }, "Clear"));
+      el("button", { class: "second", type: "button", onclick: () => { fill(this.place); this.open = this.openNode = null; } }, "Clear"));
     this.frame = 0;
   }
 
@@ -42,12 +44,13 @@ export class OutputView {
     else this.scheduleDraw();
   }
 
-  // Adds text that may end in the middle of a line.
+  // Adds text that may end in the middle of a line; what has come of that line, as a prompt, is shown too.
   write(text) {
     const parts = text.split("\n");
     if (this.open !== null) parts[0] = this.open + parts[0];
-    this.open = parts.pop();
-    this.add(parts.map((part) => part.replace(/\r$/, "").replace(/^.*\r(?=.)/, "")));
+    this.open = visible(parts.pop());
+    if (this.open.length > LONGEST_LINE) { parts.push(this.open); this.open = ""; }
+    this.add(parts.map((part) => visible(part.replace(/\r$/, ""))));
   }
 
   end() {
@@ -65,8 +68,17 @@ export class OutputView {
     const follows = this.place.scrollHeight - this.place.scrollTop - this.place.clientHeight < 40;
     const lines = this.waiting.splice(0, LINES_PER_FRAME);
     const nodes = document.createDocumentFragment();
+    if (this.openNode) this.openNode.remove();
+    this.openNode = null;
     if (this.skipped) { nodes.append(el("div", { class: "note" }, `${this.skipped} lines were skipped because they came too fast`)); this.skipped = 0; }
     for (const line of lines) nodes.append(this.line(line));
+    if (this.open && !this.waiting.length) {
+      // Its end may change the colours again, so the painter of whole lines stays as it is.
+      const painter = this.painter;
+      this.painter = painter.copy();
+      nodes.append(this.openNode = this.line(this.open));
+      this.painter = painter;
+    }
     this.place.append(nodes);
     while (this.place.childElementCount > MAX_LINES) this.place.firstElementChild.remove();
     this.status.textContent = "";
@@ -90,4 +102,9 @@ export class OutputView {
     for (const node of this.place.children) { this.applySearch(node); found += node.hidden ? 0 : 1; }
     this.status.textContent = this.searched ? `${found} lines` : "";
   }
+}
+
+// Returns what a terminal shows of a line: a carriage return overwrites what is before it.
+function visible(line) {
+  return line.replace(/^.*\r(?=.)/, "");
 }

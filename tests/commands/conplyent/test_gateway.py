@@ -327,3 +327,30 @@ async def test_reading_is_paused_while_many_requests_wait(commands: RunningFeatu
         released.set()
         assert [await peer.answer() for _ in range(7)] == [([], 0), *[(["linux"], 0)] * 6]
         assert connection.transport.is_reading()
+
+
+async def test_a_prompt_is_sent_before_its_line_ends_to_a_client_that_asks(gateway: OpenGateway) -> None:
+    """With the argument `partial` a line comes as it is written; without it whole lines come, as from conplyent."""
+    line = "printf 'name? '; read x; echo $x"
+    async with gateway.peer() as peer:
+        peer.call("exec", line, partial=True)
+        number = (await peer.next())[1]["request_id"]
+        assert [(await peer.next())[1]["details"] for _ in range(2)][1] == "name? "
+        await gateway.commands.call("send_input", number, "me")
+        assert [(await peer.next())[1].get("details") for _ in range(2)] == ["me\n", None]
+        peer.call("exec", line)
+        number = (await peer.next())[1]["request_id"]
+        running = gateway.commands.service.supervisor.find(number)
+        assert running is not None
+        await until(lambda: running.spool.end == len("name? "))
+        await gateway.commands.call("send_input", number, "me")
+        assert [(await peer.next())[1].get("details") for _ in range(3)][1:] == ["name? me\n", None]
+
+
+async def test_minus_one_is_a_bad_parameter_and_a_hangup_as_on_conplyents_server(gateway: OpenGateway) -> None:
+    """The wire has one number for both, and the client raises ValueError for it where `raise_error` asks."""
+    async with gateway.peer() as peer:
+        peer.call("ls", "/no/such")
+        assert await peer.answer() == (["/no/such: No such directory"], -1)
+        peer.call("exec", "kill -HUP $$")
+        assert await peer.answer() == ([], -1)
