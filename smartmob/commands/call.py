@@ -7,6 +7,7 @@ HTTP, conplyent's wire) has one of its own. `CommandServices` is the part of the
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -101,7 +102,7 @@ class CommandServices(Protocol):
 class CallContext:
     """One call of a command: the first argument of its function."""
 
-    __slots__ = ("_loop", "_sink", "id", "job", "services", "session")
+    __slots__ = ("_left", "_loop", "_sink", "id", "job", "services", "session")
 
     def __init__(
         self,
@@ -116,20 +117,30 @@ class CallContext:
         self.services = services
         self.job = job
         self._sink = sink
+        self._left = False
         self._loop: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     def path(self, text: str) -> Path:
         """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home."""
         return self.session.path(text)
 
+    def leave(self) -> None:
+        """Record that the client has left, which ends a thread at its next message."""
+        self._left = True
+
     def allow_threads(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let `emit` be called from a thread other than the loop's, where it then waits for the client."""
         self._loop = (loop, threading.get_ident())
 
     def emit(self, value: object) -> None:
-        """Send a message to the client. A thread waits until the client can take more; the loop never waits."""
+        """Send a message to the client. A thread waits until the client can take more; the loop never waits.
+
+        In a thread it raises ConnectionAbortedError when the client has left, so that the thread ends.
+        """
         if self._loop is None or threading.get_ident() == self._loop[1]:
             self._emit(value)
+        elif self._left:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the client has left")
         else:
             asyncio.run_coroutine_threadsafe(self.emit_and_drain(value), self._loop[0]).result()
 

@@ -115,7 +115,10 @@ class CallRunner:
         result: Any
         if command.mode is ExecutionMode.THREAD:
             call.allow_threads(asyncio.get_running_loop())
-            result = await asyncio.to_thread(command.function, call, **values)
+            try:
+                result = await asyncio.to_thread(command.function, call, **values)
+            finally:
+                call.leave()
         elif command.mode is ExecutionMode.LOOP:
             result = await command.function(call, **values)
         else:

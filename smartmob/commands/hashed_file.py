@@ -7,6 +7,7 @@ while more of it arrives, so that the event loop and the thread can each use a p
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -68,7 +69,9 @@ class Reader:
             await asyncio.wait({reading})  # the caller closes the file next, so the thread must be done with it
 
     def _read(self, buffer: memoryview) -> int:
-        size = self._file.readinto(buffer)
+        size: int | None = self._file.readinto(buffer)
+        if size is None:  # as /proc/kmsg, whose content comes later
+            raise BlockingIOError(errno.EAGAIN, "it has nothing to read now")
         self.digest.update(buffer[:size])
         return size
 

@@ -144,12 +144,17 @@ def _name(message: dict[Any, Any], field: str, raw_field: str) -> bytes | None:
 
 def open_file(path: str | bytes, *, follow: bool) -> int:
     """Return the descriptor of a regular file; raises OSError that names the kind of any other file."""
-    descriptor = os.open(path, _READ if follow else _READ | os.O_NOFOLLOW)
+    name = os.fsdecode(path)
+    try:
+        descriptor = os.open(path, _READ if follow else _READ | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.EINVAL, "it is a socket or a missing device, not a regular file", name) from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    name = os.fsdecode(path)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     raise OSError(errno.EINVAL, f"it is a {kind_of(mode)}, not a regular file", name)

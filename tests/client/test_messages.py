@@ -112,3 +112,11 @@ def test_gaps_are_bounded() -> None:
         messages.add_gap(gaps, place, place + 1)
     assert len(gaps) == LIMITS.gaps
     assert gaps[-1] == (LIMITS.gaps - 1, 2 * LIMITS.gaps)
+
+
+def test_pieces_of_a_line_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A piece gets no line end, because its line may continue; any other message has a line of its own."""
+    for message in ("name? ", "me\n", 5):
+        messages.echo_partial(message)
+    messages.echo("name? ")
+    assert capsys.readouterr().out == "name? me\n5\nname? \n"

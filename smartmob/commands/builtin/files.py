@@ -8,16 +8,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from smartmob.commands import tree_entries
 from smartmob.commands.call import CallContext
 from smartmob.commands.model import BAD_PARAMETER, SUCCESS
+from smartmob.commands.partial_file import kind_of
 from smartmob.commands.registry import command
 from smartmob.kernel.runtime.disk import check_free
 
 _NOT_EMPTY = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
+
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=4 * 1024 * 1024)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
@@ -101,12 +107,15 @@ def rm(call: CallContext, path: str, recursive: bool = False) -> int:
 
 @command
 def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
-    """Return a line that names a file, and its content in pieces of `limit` bytes. Use `get` for large files."""
+    """Return a line that names a file, and its content in pieces of `limit` bytes. Use `get` for large files.
+
+    Only regular files are read: a fifo or a device may have no end, or wait for a writer without end.
+    """
     target = call.path(path)
     if not target.exists() or target.is_dir():
         call.emit(f"Unknown file: {path}")
         return BAD_PARAMETER
-    with target.open("rb") as file:
+    with os.fdopen(tree_entries.open_file(str(target), follow=True), "rb") as file:
         call.emit(f"Contents of {path}")
         while piece := file.read(limit):
             call.emit(piece)
@@ -115,16 +124,35 @@ def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
 
 @command
 def wrfile(call: CallContext, path: str, data: bytes, append: bool = False) -> int:
-    """Write a file, or `append` to it. Use `put` for large files."""
+    """Write a file, or `append` to it. Use `put` for large files.
+
+    What is written to a device goes to it; a fifo, a socket and a disk are refused.
+    """
     target = call.path(path)
     if target.is_dir():
         call.emit("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
     check_free(target.parent, len(data), call.services.least_free)
-    with target.open("ab" if append else "wb") as file:
+    with os.fdopen(_open_to_write(target, append), "ab" if append else "wb") as file:
         file.write(data)
     call.emit(f"Finished writing data to {path}")
     return SUCCESS
+
+
+def _open_to_write(target: Path, append: bool) -> int:
+    """Return the descriptor of a new or existing file or device; raises OSError, and never waits for a reader."""
+    try:
+        descriptor = os.open(target, _WRITE | (os.O_APPEND if append else os.O_TRUNC), 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        descriptor = None  # a fifo that no program reads, or a socket
+    mode = os.stat(target if descriptor is None else descriptor).st_mode
+    if descriptor is not None and (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        return descriptor
+    if descriptor is not None:
+        os.close(descriptor)
+    raise OSError(errno.EINVAL, f"it is a {kind_of(mode)}, not a regular file", str(target))
 
 
 @command

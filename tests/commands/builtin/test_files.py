@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import threading
 from typing import Any
 
 import pytest
 
+from smartmob.commands.registry import command
 from tests.commands.features import RecordingSink, RunningFeature
 from tests.waiting import until
 
@@ -90,6 +93,45 @@ class TestFiles:
         assert reply.values[0] == "Contents of f"
         assert [len(piece) for piece in reply.values[1:]] == [1024, 1024, 452]
         assert b"".join(reply.values[1:]) == data
+
+    async def test_other_kinds_of_files_are_refused_at_once(self, commands: RunningFeature) -> None:
+        """A fifo with or without a reader, a socket and an endless device do not keep the service waiting."""
+        home = commands.home
+        os.mkfifo(home / "fifo")
+        (home / "link").symlink_to("fifo")
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.bind(str(home / "socket"))
+            for name, kind in (("fifo", "fifo"), ("link", "fifo"), ("socket", "socket"), ("/dev/zero", "device")):
+                for words in (("rdfile", name), ("wrfile", name, b"x")):
+                    if words[:2] != ("wrfile", "/dev/zero"):
+                        reply = await commands.call(*words)
+                        assert (reply.code, f"it is a {kind}" in str(reply.error)) == (1, True), words
+        reader = os.open(home / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+        assert "it is a fifo" in str((await commands.call("wrfile", "fifo", b"x")).error)
+        assert os.read(reader, 1) == b""
+        os.close(reader)
+        assert (await commands.call("wrfile", "/dev/null", b"x")).code == 0
+        assert isinstance((await commands.call("wrfile", "/dev/full", b"x")).error, OSError)
+
+    async def test_reading_ends_when_the_client_leaves(self, commands: RunningFeature) -> None:
+        """The thread of a command does not read on for a client that is gone."""
+        emitted = threading.Event()
+        ended = threading.Event()
+
+        def endless(call: Any) -> None:
+            try:
+                while True:
+                    call.emit(b"x")
+                    emitted.set()
+            finally:
+                ended.set()
+
+        commands.service.registry.add(command(endless))
+        reply = commands.begin("endless")
+        await until(emitted.is_set)
+        assert reply.task is not None
+        reply.task.cancel()
+        await until(ended.is_set)
 
     async def test_touch_sets_the_time_and_keeps_the_content(self, commands: RunningFeature) -> None:
         """The file exists before."""
