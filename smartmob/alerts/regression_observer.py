@@ -22,7 +22,8 @@ from smartmob.metrics.verdict.verdicts import Comparison, ItemVerdict
 RECENT = timedelta(days=1)
 """A run that ended earlier is history."""
 MAX_RUNS = 50  # judged by one look
-_MAX_SESSIONS = 1_000  # that are watched for further measures
+MAX_SESSIONS = 1_000
+"""Sessions that are watched for further measures, the newest ones; each belongs to one run that was judged."""
 
 
 class RegressionObserver:
@@ -33,7 +34,7 @@ class RegressionObserver:
         self._verdicts = verdicts
         self._settle = settle
         self._sessions: OrderedDict[str, None] = OrderedDict()
-        self._judged: dict[str, int] = {}
+        self._judged: OrderedDict[str, int] = OrderedDict()
         self._changed_at: float | None = None
         self._found: list[tuple[Run, Comparison]] = []
         self._started = False
@@ -41,7 +42,7 @@ class RegressionObserver:
     def session_arrived(self, session_h: str, now: float) -> None:
         """Watch the run of a session."""
         self._sessions[session_h] = None
-        while len(self._sessions) > _MAX_SESSIONS:
+        while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         self._changed_at = now
 
@@ -74,7 +75,11 @@ class RegressionObserver:
 
     def commit(self, now: float) -> None:
         """Forget the verdicts: all rules have seen them. Measures that came meanwhile are judged at the next look."""
-        self._judged |= {run.id: run.metrics for run, _ in self._found}
+        for run, _ in self._found:
+            self._judged[run.id] = run.metrics
+            self._judged.move_to_end(run.id)
+        while len(self._judged) > MAX_SESSIONS:
+            self._judged.popitem(last=False)
         self._found = []
         self._started = True
         if self._changed_at is not None and now - self._changed_at >= self._settle:

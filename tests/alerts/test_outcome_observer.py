@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
+from smartmob.alerts import outcome_observer
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
 from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, ended_jobs
 from smartmob.commands.model import Job
@@ -54,6 +57,18 @@ async def test_the_first_look_sees_only_the_newest_of_each_name() -> None:
     ends.add("three", -7, failed=True, subject="spike")
     observer = OutcomeObserver(ends.read)
     assert sorted(await _seen(observer, 0)) == [("bad", "three"), ("good", "")]
+
+
+async def test_a_bounded_number_of_outcomes_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a service that runs for long only the newest ends are remembered, and none of these is seen twice."""
+    monkeypatch.setattr(outcome_observer, "_MAX_KNOWN_OUTCOMES", 3)
+    ends = Ends()
+    observer = OutcomeObserver(ends.read)
+    await _seen(observer, 0)
+    for number in range(1, 8):
+        ends.add(str(number), 30 * number, failed=True)
+        assert await _seen(observer, 30 * number) == [("bad", str(number))]
+    assert list(observer._known) == ["5", "6", "7"]
 
 
 async def test_a_look_that_failed_is_repeated() -> None:

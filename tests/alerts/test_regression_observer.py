@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from smartmob.alerts import regression_observer
+from smartmob.alerts.regression_observer import MAX_SESSIONS, RegressionObserver
 from smartmob.kernel.runtime import clock
+from smartmob.metrics.model import Run
 from smartmob.settings import AlertsSettings
 from tests.alerts.webhooks import Webhook
 from tests.metrics.suites import describe, send
@@ -92,3 +97,55 @@ async def test_a_file_of_old_runs_is_not_told(service: Any, webhook: Webhook) ->
         await send(service, f"s{number:02}", number, SLOW if number > 9 else None, start=start)
     await _looks(service, 6)
     assert webhook.requests == []
+
+
+class _Runs:
+    """Runs of one session each, that remember which sessions and which verdicts were asked for."""
+
+    def __init__(self) -> None:
+        self.sessions: list[str] = []
+        self.verdicts: list[str] = []
+
+    async def between(self, *_: Any) -> Sequence[Run]:
+        """Return no run."""
+        return []
+
+    async def run(self, ident: str) -> Run:
+        """Return the run of a session, which has just ended."""
+        self.sessions.append(ident)
+        end = clock.now()
+        return Run(f"run of {ident}", end, end, "", [], [], [], [], 1, None, [], None)
+
+    async def verdict_of_run(self, ident: str) -> Any:
+        """Return a verdict about no test."""
+        self.verdicts.append(ident)
+        return SimpleNamespace(items=[])
+
+
+async def _look(observer: RegressionObserver, at: datetime) -> None:
+    await observer.look(1.0, at)
+    observer.commit(1.0)
+
+
+async def test_a_bounded_number_of_sessions_is_watched() -> None:
+    """A sender of very many sessions makes no look longer and keeps no memory: only the newest ones are watched."""
+    runs: Any = _Runs()
+    observer = RegressionObserver(runs, runs, 0.0)
+    await _look(observer, clock.now())
+    for number in range(MAX_SESSIONS + 500):
+        observer.session_arrived(str(number), 0.0)
+    await _look(observer, clock.now())
+    assert runs.sessions == [str(number) for number in range(500, MAX_SESSIONS + 500)]
+
+
+async def test_a_bounded_number_of_judged_runs_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the runs of a service that runs for long only the newest are remembered, and these are not judged again."""
+    monkeypatch.setattr(regression_observer, "MAX_SESSIONS", 3)
+    runs: Any = _Runs()
+    observer = RegressionObserver(runs, runs, 0.0)
+    await _look(observer, clock.now())
+    for number in range(10):
+        observer.session_arrived(str(number), 0.0)
+        await _look(observer, clock.now())
+    assert runs.verdicts == [f"run of {number}" for number in range(10)]
+    assert len(observer._judged) == 3

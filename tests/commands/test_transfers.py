@@ -10,7 +10,7 @@ from smartmob.commands.transfers import TransferLocks
 
 async def test_an_attempt_ends_an_earlier_one_of_the_same_transfer() -> None:
     """It begins when the earlier one has ended; attempts of other transfers end no one else."""
-    transfers, events = TransferLocks(), []
+    transfers, events = TransferLocks(handover_seconds=0.0), []
 
     async def write(name: str, transfer: str | None, until: asyncio.Event) -> None:
         async with transfers.lock(Path("f"), transfer):
@@ -71,3 +71,31 @@ async def test_an_attempt_waits_for_one_that_is_being_cancelled() -> None:
 
     assert events == ["rest written", "next"]
     assert lost.cancelled()
+
+
+async def test_an_attempt_of_another_client_waits_for_one_whose_client_has_just_disconnected() -> None:
+    """The service learns only later that the first client is gone, and both attempts write one after the other."""
+    transfers, events = TransferLocks(handover_seconds=800.0), []
+    begun, asked = asyncio.Event(), asyncio.Event()
+
+    async def write_without_end() -> None:
+        async with transfers.lock(Path("f"), "a"):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                events.append("lost")
+
+    async def write_after_it() -> None:
+        asked.set()
+        async with transfers.lock(Path("f"), "b"):
+            events.append("next")
+
+    lost = asyncio.create_task(write_without_end())
+    await begun.wait()
+    following = asyncio.create_task(write_after_it())
+    await asked.wait()
+    lost.cancel()
+    await following
+
+    assert events == ["lost", "next"]

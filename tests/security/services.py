@@ -1,4 +1,4 @@
-"""Services to attack: the installed command with and without a token, its log, its CPU time and its memory."""
+"""Services to attack: the installed command with and without a token, its log, its cost and its memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from typing import Any
 import orjson
 import psutil
 
+from tests import loop_stalls
 from tests.acceptance.commands import PROGRAMS, SECONDS, environment, kill_postgres
 from tests.kernel.raw import Reply, wire
+from tests.loop_stalls import Stalls
 
 TOKEN = "a-token-that-nobody-guesses"
 
@@ -28,10 +30,13 @@ class Target:
         self.token = token
         self.log = folder / "service.log"
         self.data = folder / "data"
+        measured = folder / "stalls"
+        self.stalls = Stalls(measured)
         given = {"SMARTMOB_TOKEN": token} if token else {}
         self.process = subprocess.Popen(
             [
-                *(PROGRAMS / "smartmob", "serve", "--port", "0", "--data-dir", self.data, "--log-format", "json"),
+                *(PROGRAMS / "python", loop_stalls.__file__, measured),
+                *("serve", "--port", "0", "--data-dir", self.data, "--log-format", "json"),
                 *("--logging-endpoint", self.log.as_uri(), *arguments),
             ],
             env=environment(**given),

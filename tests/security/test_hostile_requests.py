@@ -10,18 +10,22 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.kernel.raw import Reply
+from tests.loop_stalls import Stall
 from tests.security.services import TOKEN, Target
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 REFUSED, UNKNOWN, FORBIDDEN = (400, 422), (404,), (403,)
 CHUNKED = "Transfer-Encoding: chunked"
-STALL, GROWTH = 0.1, 32 * 2**20
+STALL, SECONDS, GROWTH = 0.1, 0.1, 32 * 2**20
+"""Limits of one request: the longest stall and the CPU time in seconds, and the growth of memory in bytes."""
+REPEATS = 5
+"""The measurements of which the best counts."""
 PUBLIC = (b"/health", b"/client", b"/client/wood", b"/echo", b"/login")
 CLOSED = (None,)
 """The connection is closed without an answer."""
@@ -268,27 +272,38 @@ def _whole(data: bytes) -> bytes:
     return data if b"\r\n\r\n" in data or b"HTTP/1.1\r" not in data else data + b"\r\n"
 
 
-async def _measured(target: Target, data: bytes) -> tuple[Reply | None, float, int]:
-    """Return the answer, the CPU time of the service in seconds, and the growth of its memory in bytes.
+class Cost(NamedTuple):
+    """The cost of a request: the longest stall and the CPU time in seconds, and the growth of memory in bytes."""
 
-    No callback can hold up the loop for longer than the service computed at all, and unlike the time of a clock that
-    does not count what other programs took of a busy machine. It must answer another client meanwhile.
-    """
+    stall: Stall
+    seconds: float
+    growth: int
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether it is below all limits."""
+        return self.stall.seconds < STALL and self.seconds < SECONDS and self.growth < GROWTH
+
+
+async def _measured(target: Target, data: bytes) -> tuple[Reply | None, Cost]:
+    """Return the answer and its cost; meanwhile another client must get its answer."""
     target.forget_peak()
+    target.stalls.forget()
     memory, seconds = target.memory, target.seconds
     reply, lives = await asyncio.gather(target.send(data), target.lives())
     assert lives
-    return reply, target.seconds - seconds, target.memory - memory
+    assert await target.lives()  # so the turn of the loop that answered is over, and counts
+    return reply, Cost(target.stalls.longest, target.seconds - seconds, target.memory - memory)
 
 
 async def _attack(target: Target, data: bytes, allowed: Iterable[int | None]) -> None:
     since = len(target.events)
-    reply, cost, growth = await _measured(target, _whole(data))
-    if cost >= STALL or growth >= GROWTH:
+    for _ in range(REPEATS):
+        reply, cost = await _measured(target, _whole(data))
+        if cost.is_small:
+            break
         # What is done once, or happened to be done meanwhile, is not what this request costs; it costs the same again.
-        reply, cost, growth = await _measured(target, _whole(data))
-    assert cost < STALL
-    assert growth < GROWTH
+    assert cost.is_small, cost
     status = None if reply is None else reply.status
     assert status in tuple(allowed), reply
     if reply is not None:

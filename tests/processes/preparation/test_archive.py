@@ -230,7 +230,7 @@ def test_each_hard_link_counts_towards_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_zip_with_overlapping_files_is_a_bomb(tmp_path: Path) -> None:
-    """Entries that share their content are refused, or count each time that they are unpacked."""
+    """Bytes that several entries share count for each of them; newer versions of Python refuse such entries."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("a", bytes(300_000))
