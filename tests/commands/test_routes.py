@@ -13,6 +13,7 @@ from aiohttp import WSMsgType
 from smartmob.app import build
 from smartmob.settings import CommandsSettings, Settings
 from tests.conftest import running
+from tests.waiting import SECONDS
 
 
 async def _lines(client: Any, name: str, arguments: Any = None) -> list[Any]:
@@ -182,7 +183,7 @@ async def test_a_silent_client_is_disconnected(with_settings: Any) -> None:
     async with client.ws_connect("/commands") as speaking, client.ws_connect("/commands") as silent:
         await speaking.send_str('{"type":"ping","n":1}')
         assert (await speaking.receive_json())["n"] == 1
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             assert (await silent.receive()).type in (WSMsgType.CLOSED, WSMsgType.ERROR)
         await speaking.send_str('{"type":"ping","n":2}')
         assert (await speaking.receive_json())["n"] == 2
