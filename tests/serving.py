@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Runner
 
-_STOP_SECONDS = 300.0
+_STOP_SECONDS = 800.0
 
 
 class ServiceServer(TestServer):

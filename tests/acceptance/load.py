@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from tests.metrics.samples import metric
+from tests.waiting import SECONDS
 
 
 class Load:
@@ -35,7 +36,7 @@ class Load:
     async def further(self, count: int) -> None:
         """Wait until so many more metrics have been acknowledged."""
         goal = len(self.acknowledged) + count
-        async with asyncio.timeout(300), self._changed:
+        async with asyncio.timeout(SECONDS), self._changed:
             await self._changed.wait_for(lambda: len(self.acknowledged) >= goal)
 
 
@@ -45,7 +46,7 @@ async def under_load(url: str, senders: int = 16) -> AsyncIterator[Load]:
     load, numbers, ending = Load(), itertools.count(), asyncio.Event()
 
     async def send() -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session:
             while not ending.is_set():
                 name = f"m{next(numbers)}"
                 try:

@@ -12,7 +12,7 @@ import pytest
 
 from smartmob.client.command_client import Lab
 from tests.acceptance.commands import kill_postgres, launch, run, serving
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -21,7 +21,7 @@ async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:
     """All its descendants end; the record says so, and the output is kept."""
     data = reachable_path / "data"
     async with serving(data) as command:
-        async with Lab(command.url, timeout=300, reconnect_for=0.1) as lab:
+        async with Lab(command.url, timeout=SECONDS, reconnect_for=0.1) as lab:
             listener = await lab.exec("setsid sleep 600 & echo $!; sleep 600")
             grandchild = int(await listener.next())
             job = listener.id
@@ -29,7 +29,7 @@ async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:
             await command.wait()
         await until(lambda: not psutil.pid_exists(grandchild))
     kill_postgres(data)
-    async with serving(data) as command, Lab(command.url, timeout=300) as lab:
+    async with serving(data) as command, Lab(command.url, timeout=SECONDS) as lab:
         code, output, _ = await run("jobs", "--server", command.url, "--json")
         assert (code, '"state": "lost"' in output) == (0, True)
         watcher = await lab.attach(job)
@@ -43,7 +43,7 @@ async def test_a_job_ends_when_the_service_is_stopped(reachable_path: Path) -> N
     """Its client gets the outcome in time, and the next service has the record."""
     data = reachable_path / "data"
     async with serving(data, "--commands-kill-grace", "1") as command:
-        async with Lab(command.url, timeout=300, reconnect_for=0.1) as lab:
+        async with Lab(command.url, timeout=SECONDS, reconnect_for=0.1) as lab:
             listener = await lab.exec("trap 'echo bye; exit 5' TERM; echo up; read x")
             assert await listener.next() == "up\n"
             command.send_signal(signal.SIGTERM)
@@ -52,14 +52,14 @@ async def test_a_job_ends_when_the_service_is_stopped(reachable_path: Path) -> N
             assert listener.ended is not None
             assert (listener.ended.state, listener.exit_code) == ("stopped", 5)
         assert await command.wait() == 0
-    async with serving(data) as command, Lab(command.url, timeout=300) as lab:
+    async with serving(data) as command, Lab(command.url, timeout=SECONDS) as lab:
         assert await (await lab.attach(listener.id)).output() == ["up\n", "bye\n"]
 
 
 async def test_close_server_ends_the_jobs_and_then_the_service(reachable_path: Path) -> None:
     """The exit code is 0."""
     async with serving(reachable_path / "data") as command:
-        async with Lab(command.url, timeout=300, reconnect_for=0.1) as lab:
+        async with Lab(command.url, timeout=SECONDS, reconnect_for=0.1) as lab:
             listener = await lab.exec("sleep 600")
             assert await lab.close_server() == [f"Killing job {listener.id}", "Closing Server"]
         assert await command.wait() == 0
@@ -89,7 +89,7 @@ async def test_a_module_with_own_commands_is_loaded(reachable_path: Path) -> Non
     options = ("--commands", "my_commands")
     async with (
         serving(reachable_path / "data", *options, as_installed=True, PYTHONPATH=path) as command,
-        Lab(command.url, timeout=300) as lab,
+        Lab(command.url, timeout=SECONDS) as lab,
     ):
         assert await lab.double(21) == [42]
     refused = await launch("--port", "0", "--data-dir", reachable_path / "data", "--commands", "no_such_module")
@@ -101,7 +101,7 @@ async def test_only_the_end_of_a_large_output_stays_on_the_disk(reachable_path: 
     """The reader gets all of it."""
     data = reachable_path / "data"
     limits = ("--commands-job-output", str(4 * 1024 * 1024), "--commands-total-output", str(8 * 1024 * 1024))
-    async with serving(data, *limits, as_installed=True) as command, Lab(command.url, timeout=300) as lab:
+    async with serving(data, *limits, as_installed=True) as command, Lab(command.url, timeout=SECONDS) as lab:
         service = psutil.Process(command.pid)
         before = service.memory_info().rss
         listener = await lab.exec(["head", "-c", "200000000", "/dev/zero"], binary=True)

@@ -19,7 +19,7 @@ from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to
 from tests.processes.archives import make_archive
 from tests.processes.file_server import FileServer, running_file_server
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -124,9 +124,9 @@ async def test_processes_are_started_again_after_a_kill_at_any_moment(
         await client.create(stubborn, "web.3", grace=60)
         await client.are(web_0="downloading", web_1="processing", web_2=RUNNING, web_3=RUNNING)
         async with client.session.ws_connect(f"{client.url}/attach-console/app.web.3?tail=1") as console:
-            assert await console.receive_str(timeout=300) == "ready"
+            assert await console.receive_str(timeout=SECONDS) == "ready"
         async with client.session.post(
-            f"{client.url}/stop-process/web.3", timeout=aiohttp.ClientTimeout(300)
+            f"{client.url}/stop-process/web.3", timeout=aiohttp.ClientTimeout(SECONDS)
         ) as missing:
             assert missing.status == 404
         stopping = asyncio.ensure_future(client.session.post(f"{client.url}/stop-process/app.web.3"))
@@ -237,7 +237,7 @@ async def test_an_agent_that_is_interrupted_waits_for_its_children(
         consoles = []
         for number in range(6):
             console = await client.session.ws_connect(f"{client.url}/attach-console/app.web.{number}?tail=1")
-            assert await console.receive_str(timeout=300) == "started"
+            assert await console.receive_str(timeout=SECONDS) == "started"
             consoles.append(console)
         command.send_signal(signal.SIGINT)
         codes = []

@@ -14,6 +14,7 @@ import pytest
 from smartmob import __version__
 from tests.acceptance.commands import connected, launch, postgres_pid, run, serving
 from tests.metrics.samples import metric
+from tests.waiting import SECONDS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -77,7 +78,7 @@ async def test_a_second_signal_stops_at_once(reachable_path: Path) -> None:
         assert await service.stop(signal.SIGINT) == 128 + signal.SIGINT
         assert b"stop.forced" in service.errors
         assert pid is not None
-        psutil.wait_procs([process for process in [_process(pid)] if process], timeout=300)
+        psutil.wait_procs([process for process in [_process(pid)] if process], timeout=SECONDS)
         assert postgres_pid(data) is None
 
 
@@ -117,7 +118,7 @@ async def test_the_database_of_a_killed_service_is_shut_down(reachable_path: Pat
                 async with serving(data) as successor:
                     assert (await successor.event("database.started"))["taken_over"] is False
                     assert await _count(successor.url) == killed + 1
-            _, alive = psutil.wait_procs([process], timeout=300)
+            _, alive = psutil.wait_procs([process], timeout=SECONDS)
             assert alive == []
             assert postgres_pid(data) is None
     logs = "".join(path.read_text() for path in (data / "postgres" / "cluster" / "log").glob("*.log"))

@@ -107,7 +107,7 @@ async def test_the_client_library_takes_the_authority(service: RunningCommand, a
         assert await lab.exec("echo asynchronous", complete=True) == ["asynchronous\n"]
 
     def plain() -> object:
-        with client.add(service.url, token=TOKEN, ca_file=authority.file, enter_connect_timeout=300) as connection:
+        with client.add(service.url, token=TOKEN, ca_file=authority.file, enter_connect_timeout=SECONDS) as connection:
             return connection.exec("echo plain")
 
     assert await asyncio.to_thread(plain) == ["plain\n"]

@@ -16,7 +16,7 @@ import pytest
 
 from smartmob.cli import commands
 from tests.acceptance.commands import PROGRAMS, QUICK_PROGRAMS, environment
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,7 +43,7 @@ class Caller:
         """Return exit code, output and errors."""
         stdin = asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE
         process = await self.start(*arguments, stdin=stdin)
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             output, errors = await process.communicate(given)
         return process.returncode, output.decode(), errors.decode()
 

@@ -11,6 +11,7 @@ import pytest
 from smartmob.client.command_client import CommandClient
 from smartmob.settings import Settings
 from tests.client.servers import Server, Wire, serving, wire_to
+from tests.waiting import SECONDS
 
 
 @pytest.fixture(name="server")
@@ -23,7 +24,7 @@ def _server(settings: Settings) -> Iterator[Server]:
 @pytest.fixture(name="lab")
 async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[CommandClient]:
     """Return a connection to a service; its working directory is the test's own."""
-    async with CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=300) as lab:
+    async with CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=SECONDS) as lab:
         await lab.cd(str(tmp_path))
         yield lab
 

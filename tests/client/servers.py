@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from smartmob.app import build
 from smartmob.settings import Settings
 from tests.serving import ServiceServer
+from tests.waiting import SECONDS
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Server:
     def start(self) -> None:
         """Return when it answers."""
         self._thread.start()
-        assert self._ready.wait(300)
+        assert self._ready.wait(SECONDS)
 
     def stop(self) -> None:
         """Return when it has ended."""

@@ -10,12 +10,12 @@ from smartmob.client.channel import Channel
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import NotConnected
 from tests.client.servers import Wire
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 async def test_a_cut_in_the_middle_of_output(wire: Wire) -> None:
     """Cut again and again, a job's output arrives whole: each line once, in order."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         wire.limit = 200_000
         found = []
         listener = await lab.exec("seq 300000")
@@ -31,7 +31,7 @@ async def test_a_cut_in_the_middle_of_output(wire: Wire) -> None:
 
 async def test_a_cut_before_the_answer(wire: Wire, tmp_path: Any) -> None:
     """A job whose answer got lost is not run twice."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         wire.limit = 1
         listener = lab.start("exec", f"echo run >> {tmp_path}/runs; echo done")
         assert await listener.output() == ["done\n"]
@@ -40,7 +40,7 @@ async def test_a_cut_before_the_answer(wire: Wire, tmp_path: Any) -> None:
 
 async def test_a_silent_connection_is_replaced(wire: Wire) -> None:
     """The heartbeat detects the loss, and the job continues on a new connection."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         listener = await lab.exec("echo one; read x; echo two", max_interval=1.0)
         assert await listener.next() == "one\n"
         wire.hush()
@@ -52,7 +52,7 @@ async def test_a_silent_connection_is_replaced(wire: Wire) -> None:
 
 async def test_the_working_directory_comes_back(wire: Wire, tmp_path: Any) -> None:
     """After a lost connection the client is where it was."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         await lab.cd(str(tmp_path))
         wire.cut()
         await until(lambda: wire.connections == 2)
@@ -62,7 +62,7 @@ async def test_the_working_directory_comes_back(wire: Wire, tmp_path: Any) -> No
 
 async def test_what_cannot_be_repeated(wire: Wire, tmp_path: Any) -> None:
     """A command that is no job fails when its connection is lost, and says that it may have been done."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         listener = lab.start("put", str(tmp_path / "f"), 10)
         await listener.next()
         wire.cut()
@@ -125,7 +125,7 @@ async def test_another_kind_of_server(client: Any) -> None:
 
 async def test_heartbeats(wire: Wire) -> None:
     """True from a server that answers, False in the given time from one that does not."""
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
         assert await lab.heartbeat(10)
         wire.hush()
         assert not await lab.heartbeat(0.2)

@@ -11,7 +11,7 @@ import pytest
 
 from smartmob.client.command_client import CommandClient, connect
 from smartmob.client.failures import ClientTimeout
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 async def test_lines_as_they_come(lab: CommandClient) -> None:
@@ -152,7 +152,7 @@ async def test_transfer_takes_what_conplyents_takes(lab: CommandClient, tmp_path
     """The size of pieces by position or name, a time limit and `raise_error`; it is listed with the commands."""
     (tmp_path / "src").write_text("x")
     await lab.transfer(str(tmp_path / "src"), str(tmp_path / "a"), 4096)
-    await lab.transfer(str(tmp_path / "src"), str(tmp_path / "b"), chunk=1, timeout=300, raise_error=True)
+    await lab.transfer(str(tmp_path / "src"), str(tmp_path / "b"), chunk=1, timeout=SECONDS, raise_error=True)
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "x"
     with pytest.raises(ValueError, match="chunk"):
         await lab.transfer(str(tmp_path / "src"), str(tmp_path / "c"), 0)

@@ -16,13 +16,14 @@ from smartmob.client import ClientError, ClientTimeout
 from smartmob.client.limits import LIMITS
 from smartmob.settings import Settings
 from tests.client.servers import Server, serving
+from tests.waiting import SECONDS
 
 
 @pytest.fixture(name="connection")
 def _connection(server: Server) -> Iterator[client.ClientConnection]:
     """Return a connection that is made as the seed does it."""
     connection = client.add("127.0.0.1", port=server.port)
-    connection.connect(timeout=300)
+    connection.connect(timeout=SECONDS)
     yield connection
     connection.close()
 
@@ -32,12 +33,12 @@ def test_the_seeds_first_examples(server: Server) -> None:
     connection = client.add("127.0.0.1", port=server.port)
     with pytest.raises(AttributeError, match="become methods by connect"):
         connection.cwd()
-    connection.connect(timeout=300)
+    connection.connect(timeout=SECONDS)
     assert connection.os_info() == ["linux"]
     connection.close()
     with pytest.raises(ConnectionError, match="closed"):
         connection.connect()
-    with client.add("127.0.0.1", port=server.port, enter_connect_timeout=300) as connection:
+    with client.add("127.0.0.1", port=server.port, enter_connect_timeout=SECONDS) as connection:
         assert connection.os_info() == ["linux"]
         assert connection in client.connections()
     assert connection not in client.connections()
@@ -99,7 +100,7 @@ def test_clearing_messages(connection: client.ClientConnection) -> None:
 
 def test_the_seeds_client_commands(connection: client.ClientConnection, tmp_path: Path) -> None:
     """`heartbeat`, `transfer`, and `server_methods` with signatures and documentation; `help` shows them."""
-    assert connection.heartbeat(timeout=300) is True
+    assert connection.heartbeat(timeout=SECONDS) is True
     (tmp_path / "a").write_bytes(b"content")
     connection.transfer(str(tmp_path / "a"), str(tmp_path / "new" / "b"))
     connection.fetch(str(tmp_path / "new" / "b"), tmp_path / "c")
@@ -119,14 +120,14 @@ def test_jobs_continue_after_a_disconnect(connection: client.ClientConnection) -
     connection.disconnect()
     with pytest.raises(ConnectionError, match="call connect first"):
         connection.cwd()
-    connection.connect(timeout=300)
+    connection.connect(timeout=SECONDS)
     connection.send_input(listener.id, "x")
     assert list(listener) == ["two\n"]
 
 
 def test_threads_share_connections(connection: client.ClientConnection, server: Server) -> None:
     """Many threads use one connection, and several, at once."""
-    with client.add(server.url, enter_connect_timeout=300) as other, ThreadPoolExecutor(8) as pool:
+    with client.add(server.url, enter_connect_timeout=SECONDS) as other, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda n: (connection, other)[n % 2].exec(f"echo {n}"), range(40)))
     assert found == [[f"{number}\n"] for number in range(40)]
 
@@ -160,7 +161,7 @@ def test_gathered_output_is_bounded(connection: client.ClientConnection, monkeyp
 def test_close_all_closes_every_connection(server: Server) -> None:
     """The whole pool is closed at once."""
     made = [client.add(server.url) for _ in range(3)]
-    made[0].connect(timeout=300)
+    made[0].connect(timeout=SECONDS)
     client.close_all()
     assert client.connections() == []
 

@@ -18,6 +18,7 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
 from smartmob.client.failures import NotConnected
 from tests.client.servers import Wire
+from tests.waiting import SECONDS
 
 NAMES = (
     b"plain",
@@ -125,7 +126,7 @@ async def test_a_copy_that_was_cut_off_is_completed_by_the_next(wire: Wire, tmp_
             target, limit = tmp_path / f"{way}{seed}", random.Random(seed).randrange(3_500_000)
 
             async def copy(way: str = way, target: Path = target, limit: int | None = None) -> None:
-                async with CommandClient(wire.url, timeout=300) as lab:
+                async with CommandClient(wire.url, timeout=SECONDS) as lab:
 
                     def progress(done: int, total: int) -> None:
                         if limit is not None and done >= limit:

@@ -16,7 +16,7 @@ from smartmob.client.reporter import Account, Clocks, Reporter
 from smartmob.errors import NotAuthenticated
 from smartmob.kernel.runtime import clock
 from tests.hosts.samples import client_id, register, report
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 CLOCKS = Clocks(clock.epoch, clock.steady)
 
@@ -104,7 +104,7 @@ async def test_another_machine_of_that_name(client: Any, tmp_path: Path) -> None
     await register(client, "rack7", "other")
     reporter = Reporter(Account(_url(client), "rack7", "123"), Backlog(tmp_path, 1000), CLOCKS, 0.1, lambda _: None)
     with pytest.raises(NotAuthenticated, match="--name"):
-        await asyncio.wait_for(reporter.run(), 300)
+        await asyncio.wait_for(reporter.run(), SECONDS)
 
 
 async def test_closed_registration(with_settings: Any, reporting: Callable[..., Any], tmp_path: Path) -> None:
@@ -112,7 +112,9 @@ async def test_closed_registration(with_settings: Any, reporting: Callable[..., 
     client = await with_settings(token="abc")
     account = Account(_url(client), "rack7", "123")
     with pytest.raises(NotAuthenticated, match="--token-file"):
-        await asyncio.wait_for(Reporter(account, Backlog(tmp_path / "x", 1000), CLOCKS, 0.1, lambda _: None).run(), 300)
+        await asyncio.wait_for(
+            Reporter(account, Backlog(tmp_path / "x", 1000), CLOCKS, 0.1, lambda _: None).run(), SECONDS
+        )
     async with reporting(_url(client), token="abc") as (reporter, _):
         await until(lambda: reporter.delivered >= 2)
 

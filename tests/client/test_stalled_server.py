@@ -20,7 +20,7 @@ from smartmob.client.listener import Listener
 from smartmob.commands import protocol
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.registry import Registry
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 class Stalled:
@@ -79,20 +79,20 @@ def _short_limits() -> Iterator[None]:
 
 async def test_a_command_that_is_not_accepted_fails(stalled: Stalled) -> None:
     """The error names the command and the time, and the server is told that nothing waits for it."""
-    async with CommandClient(stalled.url, timeout=300) as lab:
+    async with CommandClient(stalled.url, timeout=SECONDS) as lab:
         refused = await lab.run("exec", "true")
         with pytest.raises(ClientTimeout, match=r"did not accept exec within 0\.3 s"):
             await refused.next()
         with pytest.raises(ClientTimeout, match="did not accept cwd"):
             await lab.run("cwd")
         await until(lambda: len(stalled.cancelled) == 2)
-        assert await lab.heartbeat(300)
+        assert await lab.heartbeat(SECONDS)
 
 
 async def test_an_accepted_command_may_be_quiet_for_any_time(stalled: Stalled) -> None:
     """A job without output goes on while another command, sent after it, was given up."""
     stalled.accepts = {"exec"}
-    async with CommandClient(stalled.url, timeout=300) as lab:
+    async with CommandClient(stalled.url, timeout=SECONDS) as lab:
         job = await lab.run("exec", "sleep 1d")
         assert isinstance(job, Listener)
         for _ in range(2):
@@ -108,7 +108,7 @@ async def test_a_transfer_without_progress_fails(stalled: Stalled, direction: st
     """An accepted transfer that stands still ends with an error that says so."""
     stalled.accepts = {"put", "get"}
     (tmp_path / "here").write_bytes(b"x")
-    async with CommandClient(stalled.url, timeout=300) as lab:
+    async with CommandClient(stalled.url, timeout=SECONDS) as lab:
         with pytest.raises(ClientTimeout, match="made no progress"):
             if direction == "up":
                 await lab.transfer(tmp_path / "here", "there")

@@ -12,6 +12,7 @@ import pytest
 from smartmob.client.command_client import CommandClient
 from smartmob.commands.partial_file import PartialFile
 from tests.client.servers import Wire
+from tests.waiting import SECONDS
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
@@ -35,7 +36,7 @@ async def test_cut_in_the_middle(wire: Wire, tmp_path: Path) -> None:
     """A transfer whose connection is cut goes on over the next one, and what arrives is whole."""
     data = os.urandom(8_000_000)
     (tmp_path / "src").write_bytes(data)
-    async with CommandClient(wire.url, timeout=300) as lab:
+    async with CommandClient(wire.url, timeout=SECONDS) as lab:
 
         def cut(done: int, total: int) -> None:
             if wire.connections < 3 and done > 3_000_000 * wire.connections:
@@ -53,7 +54,7 @@ async def test_the_next_attempt_of_a_killed_client_continues(lab: CommandClient,
     """The bytes that it sent are used by the next attempt, and no partial file appears under the final name."""
     data = os.urandom(3_000_000)
     (tmp_path / "src").write_bytes(data)
-    killed = CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=300)
+    killed = CommandClient(f"http://127.0.0.1:{client.server.port}", timeout=SECONDS)
     await killed.connect()
     listener = killed.start("put", str(tmp_path / "there"), len(data))
     assert await listener.next() == {"offset": 0}

@@ -11,6 +11,7 @@ import pytest
 from smartmob.client.command_client import Lab
 from tests.commands.features import RunningFeature, feature
 from tests.commands.socket_clients import SocketClient
+from tests.waiting import SECONDS
 
 
 @pytest.fixture(name="commands")
@@ -23,7 +24,7 @@ async def _commands(database_url: str, tmp_path: Path) -> AsyncIterator[RunningF
 @pytest.fixture(name="lab")
 async def _lab(client: Any, tmp_path: Path) -> AsyncIterator[Lab]:
     """Return a client's connection to a running service; its working directory is the test's own."""
-    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=300) as lab:
+    async with Lab(f"http://127.0.0.1:{client.server.port}", timeout=SECONDS) as lab:
         await lab.cd(str(tmp_path))
         yield lab
 

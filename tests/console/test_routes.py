@@ -15,7 +15,7 @@ from smartmob.console import assets
 from smartmob.console.pages import NAVIGATION
 from smartmob.processes.model import RUNNING
 from tests.console.labs import SLOW, deploy, fill, measure
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 PAGES = (*(entry.href for entry in NAVIGATION), "/console/tests/items")
 _BROWSER = {"Accept": "text/html,*/*"}
@@ -173,16 +173,16 @@ async def test_a_timeline_of_the_past_is_empty(client: Any) -> None:
 async def test_the_socket_sends_the_state_each_second(client: Any) -> None:
     """The first frame comes at once, and `news` changes when something happens."""
     async with client.ws_connect("/console/live") as socket:
-        first = orjson.loads((await socket.receive(timeout=300)).data)
+        first = orjson.loads((await socket.receive(timeout=SECONDS)).data)
         await deploy(client)
 
         async def until_running() -> dict[str, Any]:
             while True:
-                frame: dict[str, Any] = orjson.loads((await socket.receive(timeout=300)).data)
+                frame: dict[str, Any] = orjson.loads((await socket.receive(timeout=SECONDS)).data)
                 if [row["state"] for row in frame["processes"]] == [RUNNING]:
                     return frame
 
-        last = await asyncio.wait_for(until_running(), 300)
+        last = await asyncio.wait_for(until_running(), SECONDS)
     assert first["processes"] == []
     assert last["news"] != first["news"]
     assert [host["own"] for host in last["hosts"]] == [True]
@@ -191,7 +191,7 @@ async def test_the_socket_sends_the_state_each_second(client: Any) -> None:
 async def test_a_stuck_viewer_delays_no_other(client: Any) -> None:
     """A viewer that does not read does not delay the frames of another one."""
     async with client.ws_connect("/console/live"), client.ws_connect("/console/live") as reading:
-        frames = [orjson.loads((await reading.receive(timeout=300)).data)["at"] for _ in range(3)]
+        frames = [orjson.loads((await reading.receive(timeout=SECONDS)).data)["at"] for _ in range(3)]
     assert frames == sorted(set(frames))
 
 

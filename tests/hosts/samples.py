@@ -13,6 +13,7 @@ import orjson
 
 from smartmob.hosts.fields import Memory, Snapshot, Storage
 from smartmob.kernel.runtime import clock
+from tests.waiting import SECONDS
 
 NAME, PASSWORD, CLIENT_ID = "wood", "123", "d29vZDoxMjM="
 """The machine of seed 001."""
@@ -76,7 +77,7 @@ class Talk:
 
     async def hear(self) -> dict[str, Any]:
         """Return the next message."""
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             return dict(orjson.loads(await self.socket.receive_str()))
 
     async def ask(self, message: Any) -> dict[str, Any]:

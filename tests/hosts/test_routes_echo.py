@@ -21,7 +21,7 @@ from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
 from tests.kernel.proxy import Proxy, proxy_to
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 class TestEcho:
@@ -69,7 +69,7 @@ class TestEcho:
             assert (await talk.hear())["payload"]["data"] == {"time": 1651155333, "cpu": 7}
         async with talking(client) as talk:
             await talk.socket.send_frame(b'{"type": "\xff"}', aiohttp.WSMsgType.TEXT)
-            closed = await talk.socket.receive(timeout=300)
+            closed = await talk.socket.receive(timeout=SECONDS)
             assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.INVALID_TEXT)
         assert [row["cpu"] for row in await report(client)] == [7]
 
@@ -274,7 +274,7 @@ class TestSlowDatabase:
                 refused = await talk.ask({"type": "CLIENT_DATA", "data": sample(), "client_id": CLIENT_ID})
                 assert (refused["type"], refused["problem"]) == ("ERROR", "unavailable")
                 proxy.up = True
-                async with asyncio.timeout(300):
+                async with asyncio.timeout(SECONDS):
                     while (await talk.send(sample()))["type"] == "ERROR":
                         pass
             assert len(await report(client)) == 2
@@ -315,7 +315,7 @@ async def test_stopping_closes_all_connections(settings: Any) -> None:
     async with running(service) as client:
         async with talking(client) as talk:
             service.announce_stop()
-            async with asyncio.timeout(300):
+            async with asyncio.timeout(SECONDS):
                 assert (await talk.socket.receive()).type is aiohttp.WSMsgType.CLOSE
                 assert talk.socket.close_code == 1001
                 await service.drain(20)
@@ -339,7 +339,7 @@ class TestUnproved:
     async def test_hello_does_not_authenticate_where_a_token_is_required(self, with_settings: Any) -> None:
         """A client that sends HELLO again and again is disconnected at its first deadline."""
         client = await with_settings(token="abc", hosts=HostsSettings(prove_timeout=0.5))
-        async with talking(client) as talk, asyncio.timeout(300):
+        async with talking(client) as talk, asyncio.timeout(SECONDS):
             while (await talk.socket.receive()).type not in _CLOSED:
                 await talk.say({"type": "HELLO"})
 
@@ -361,7 +361,7 @@ class TestUnproved:
     async def test_a_peer_that_answers_no_ping_is_disconnected(self, with_settings: Any) -> None:
         """A client that has vanished is not counted as connected any more."""
         client = await with_settings(hosts=HostsSettings(heartbeat=0.1))
-        async with client.ws_connect("/echo", autoping=False) as socket, asyncio.timeout(300):
+        async with client.ws_connect("/echo", autoping=False) as socket, asyncio.timeout(SECONDS):
             await socket.send_json({"type": "HELLO"})
             while (await socket.receive()).type not in _CLOSED:
                 pass

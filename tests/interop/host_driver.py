@@ -17,14 +17,14 @@ def say(**told):
     sys.stdout.write(json.dumps(told) + "\n")
 
 
-answer = requests.post(f"{url}/client", json={"username": name, key: "123"}, timeout=300)
+answer = requests.post(f"{url}/client", json={"username": name, key: "123"}, timeout=800)
 say(did="register", status=answer.status_code, body=answer.json())
 client_id = answer.json()["client_id"]
 now = int(time.time()) - 100
 
 for number, header in enumerate((client_id, f"Basic {client_id}")):
     data = {"time": now + number, "cpu_load": 25.9, "mem": 6172, "storage": 95888}
-    answer = requests.post(f"{url}/client/{name}", data=data, headers={"Authorization": header}, timeout=300)
+    answer = requests.post(f"{url}/client/{name}", data=data, headers={"Authorization": header}, timeout=800)
     say(did="send", status=answer.status_code, same=answer.json() == data)
 
 socket = websocket.WebSocket()
@@ -46,8 +46,8 @@ say(did="unsubscribe", text=heard)
 socket.close()
 
 headers = {"Authorization": client_id}
-answer = requests.post(f"{url}/client/{name}/time", headers=headers, timeout=300)
+answer = requests.post(f"{url}/client/{name}/time", headers=headers, timeout=800)
 say(did="time", status=answer.status_code, body=answer.json(), now=now)
 path = f"{url}/client/{name}/time/report?start={now}&end={now + 50}"
-answer = requests.post(path, headers=headers, timeout=300)
+answer = requests.post(path, headers=headers, timeout=800)
 say(did="report", status=answer.status_code, times=[row["unix_time"] - now for row in answer.json()["payload"]])

@@ -22,6 +22,7 @@ from smartmob.settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
 from tests.interop.children import run_script
+from tests.waiting import SECONDS
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
@@ -34,7 +35,7 @@ def step(name: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...], di
 
 
 FULL = "Non-Empty Directory... Pass recursive to recursivly remove directory"  # codespell:ignore recursivly
-CONNECT = step("connect", timeout=300)
+CONNECT = step("connect", timeout=SECONDS)
 
 
 class ConplyentClient:
@@ -69,7 +70,7 @@ async def test_every_quick_command_works_as_on_conplyents_server(client: Conplye
     """The messages are the same."""
     home = client.commands.home
     steps = [
-        (step("heartbeat", timeout=300), True),
+        (step("heartbeat", timeout=SECONDS), True),
         (step("cd", str(home)), [str(home)]),
         (step("cwd"), [str(home)]),
         (step("mkdir", "a"), ["Created directory: a"]),

@@ -15,6 +15,7 @@ from yarl import URL
 from smartmob.settings import MetricsSettings
 from tests.interop.children import COMMIT, FREQUENCY, Suite
 from tests.interop.stored import count, get, in_pymon, items, rows, url
+from tests.waiting import SECONDS
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
@@ -32,7 +33,7 @@ SUITE_THAT_WAITS = """
         pass
 
     def test_meanwhile():
-        with socket.create_connection(("127.0.0.1", {port}), timeout=300) as meeting:
+        with socket.create_connection(("127.0.0.1", {port}), timeout=800) as meeting:
             # It is closed once the service has stopped.
             assert meeting.recv(1) == b""
 
@@ -447,7 +448,7 @@ class TestOutage:
         async with await asyncio.start_server(meet, "127.0.0.1") as meeting, asyncio.TaskGroup() as group:
             suite.write(test_alpha=SUITE_THAT_WAITS.format(port=meeting.sockets[0].getsockname()[1]))
             suite_run = group.create_task(suite.run(url(client)))
-            await asyncio.wait_for(reached.wait(), 300)
+            await asyncio.wait_for(reached.wait(), SECONDS)
             await client.close()
             stopped.set()
 

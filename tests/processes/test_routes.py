@@ -17,7 +17,7 @@ from tests.each import each
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.archives import KINDS, File, make_archive
 from tests.processes.conftest import SLEEP, Agent, lines, until_line
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 async def test_the_root_names_two_addresses(agent: Agent) -> None:
@@ -120,7 +120,7 @@ async def test_variables_override_each_other_in_the_documented_order(agent: Agen
 
 
 async def _until(console: Any, last: str) -> Any:
-    while (line := await console.receive_str(timeout=300)) != last:
+    while (line := await console.receive_str(timeout=SECONDS)) != last:
         yield line
 
 

@@ -14,7 +14,7 @@ from smartmob.processes import viewer
 from tests.processes.archives import File
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.frames import texts_and_rest
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 FLOOD = """
 import os, sys
@@ -89,7 +89,7 @@ async def test_a_line_without_an_end_is_split(agent: Agent) -> None:
     agent.files.gate.set()
     sizes: list[int] = []
     while sum(sizes) < 5 * 524288:
-        sizes.append(len(await console.receive_str(timeout=300)))
+        sizes.append(len(await console.receive_str(timeout=SECONDS)))
     assert sum(sizes) == 5 * 524288
     assert max(sizes) <= 1024 * 1024
 
@@ -136,7 +136,7 @@ class Raw:
         found: list[str] = []
         data = b""
         while not any(last in line for line in found[-1000:]):
-            data += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 300)
+            data += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), SECONDS)
             whole, data = texts_and_rest(data)
             found += whole
         return found

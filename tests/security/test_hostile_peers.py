@@ -29,7 +29,7 @@ from tests.kernel.raw import wire
 from tests.metrics.samples import metric
 from tests.processes.archives import make_archive
 from tests.security.services import TOKEN, Target, attacked
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -93,7 +93,7 @@ async def test_a_huge_message_ends_the_connection_at_the_limit(open_one: Target,
     before, data = open_one.memory, bytes(512 * MIB // fragments)
     reader, writer = await _shaken(open_one, path)
     with suppress(ConnectionError):
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             for number in range(fragments):
                 kind = (0x80 if fragments == 1 else 0) | (1 if number == 0 else 0)
                 writer.write(bytes((kind, 0xFF)) + len(data).to_bytes(8, "big") + bytes(4))
@@ -164,7 +164,7 @@ async def test_malformed_frames_end_the_connection(open_one: Target, path: str) 
         writer.write(frame)
         with suppress(ConnectionError):
             writer.write_eof()
-            async with asyncio.timeout(300):
+            async with asyncio.timeout(SECONDS):
                 await reader.read()
         writer.close()
     assert _bugs(open_one) == []

@@ -14,6 +14,7 @@ import zmq.asyncio
 
 from smartmob.turrets.protocol import Slice
 from tests.turrets.messages import own_status, slices, stock_result, stock_status
+from tests.waiting import SECONDS
 
 
 class ScriptedTurret:
@@ -56,7 +57,7 @@ class ScriptedTurret:
         def found() -> dict[str, Any] | None:
             return next((order for order in self.orders[after:] if order["command"] == command), None)
 
-        async with asyncio.timeout(300), self._news:
+        async with asyncio.timeout(SECONDS), self._news:
             await self._news.wait_for(lambda: found() is not None)
         order = found()
         assert order is not None
@@ -64,7 +65,7 @@ class ScriptedTurret:
 
     async def until_acknowledged(self, number: int) -> None:
         """Return when everything up to a number is stored."""
-        async with asyncio.timeout(300), self._news:
+        async with asyncio.timeout(SECONDS), self._news:
             await self._news.wait_for(lambda: self.acknowledged >= number)
 
     async def answer(self, order: dict[str, Any]) -> None:

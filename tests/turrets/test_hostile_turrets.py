@@ -22,7 +22,7 @@ from tests.turrets.messages import own_status, slice_of, slices, stock_result
 from tests.turrets.raw import GREETING, subscription
 from tests.turrets.runs import ask, get, until_over
 from tests.turrets.scripted import OwnTurret, StockTurret
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -175,7 +175,7 @@ async def test_long_subscriptions(place: int) -> None:
         for _ in range(4):
             reader, writer = await asyncio.open_connection("127.0.0.1", channel.ports[place])
             writer.write(GREETING + subscription(b"x" * (LONGEST_MESSAGE - 1000)))
-            async with asyncio.timeout(300):
+            async with asyncio.timeout(SECONDS):
                 with suppress(ConnectionError):
                     while await reader.read(65_536):
                         pass

@@ -13,6 +13,7 @@ import pytest
 from tests.turrets.conftest import Recruit
 from tests.turrets.runs import ask, get, post, until_over
 from tests.turrets.test_project import CONFIG, package
+from tests.waiting import SECONDS
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -146,7 +147,7 @@ class TestLive:
             while len(frames) < 3 or not any(frame["rate"] for frame in frames):
                 await turret.fire(*({"epoch": 9e12, "custom_timers": {"page": 0.1}} for _ in range(10)))
                 fired += 10
-                frames.append(orjson.loads((await socket.receive(timeout=300)).data))
+                frames.append(orjson.loads((await socket.receive(timeout=SECONDS)).data))
             await post(lab, f"/turret-runs/{run['id']}/stop")
             frames += [orjson.loads(message.data) async for message in socket]
         assert socket.close_code == aiohttp.WSCloseCode.OK
@@ -172,9 +173,9 @@ class TestLive:
         path = f"/turret-runs/{run['id']}/live"
         async with lab.ws_connect(path) as staying:
             async with lab.ws_connect(path) as leaving:
-                await leaving.receive(timeout=300)
+                await leaving.receive(timeout=SECONDS)
             for _ in range(2):
-                assert orjson.loads((await staying.receive(timeout=300)).data)["state"] == "waiting"
+                assert orjson.loads((await staying.receive(timeout=SECONDS)).data)["state"] == "waiting"
 
     async def test_a_plain_request_to_live_is_refused(self, lab: Any) -> None:
         """The answer is 426."""

@@ -20,7 +20,7 @@ from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire, command, fra
 from smartmob.errors import StartupError
 from smartmob.settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 class _Message:
@@ -85,7 +85,7 @@ class Peer:
 
     async def disconnected(self) -> bool:
         """Return whether the server has closed the connection."""
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             try:
                 while await self._reader.read(65536):
                     pass

@@ -13,6 +13,7 @@ from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import Database
 from tests.hosts.store.rows import DAY, START, buckets, row, span, store
+from tests.waiting import SECONDS
 
 
 async def test_machines_come_in_order_with_their_newest_sample(
@@ -119,7 +120,7 @@ async def test_a_listing_that_is_cut_off_is_unavailable(
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     with pytest.raises(Unavailable):
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             async for _ in listing:
                 pass
     await admin.close()

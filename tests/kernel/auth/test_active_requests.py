@@ -9,13 +9,14 @@ from aiohttp import WSMsgType
 
 from smartmob.kernel.auth import token_service
 from tests.kernel.auth.test_routes import OWN, make, status
+from tests.waiting import SECONDS
 
 CLOSED = (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
 
 
 async def ended(socket: Any) -> None:
     """Wait until the server has closed the connection."""
-    while (await socket.receive(timeout=300)).type not in CLOSED:
+    while (await socket.receive(timeout=SECONDS)).type not in CLOSED:
         pass
 
 

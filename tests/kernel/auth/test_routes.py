@@ -12,7 +12,7 @@ import structlog
 from aiohttp import WSServerHandshakeError
 
 from tests.metrics.samples import context, metric, session
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 OWN = {"Authorization": "Bearer own-secret"}
 
@@ -69,7 +69,7 @@ async def test_a_read_token_reads_and_changes_nothing(guarded: Any) -> None:
     async with guarded.post("/commands/exec", json={"cmd": "true"}, headers=read) as response:
         assert "the token wall has the role read, but this needs the role control" in (await response.json())["detail"]
     async with guarded.ws_connect("/console/live", headers=read) as socket:
-        assert (await socket.receive(timeout=300)).data
+        assert (await socket.receive(timeout=SECONDS)).data
     with pytest.raises(WSServerHandshakeError) as refused:
         await guarded.ws_connect("/commands", headers=read)
     assert refused.value.status == 403

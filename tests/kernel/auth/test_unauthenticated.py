@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnections, network
+from tests.waiting import SECONDS
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ async def test_an_unauthenticated_connection_is_closed_at_its_deadline() -> None
     ended = asyncio.Event()
     connections = UnauthenticatedConnections(0.01, 10, 10)
     connections.add("a", ended.set)
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(SECONDS):
         await ended.wait()
     assert (len(connections), connections.closed) == (0, 1)
 

@@ -25,7 +25,7 @@ from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -48,7 +48,7 @@ class Service:
     async def run(self, statement: str, role: str = "smartmob") -> Any:
         """Return the first value of a statement."""
         address = {"host": self.address.host, "database": self.address.database}
-        connection = await asyncpg.connect(user=role, timeout=300, **address)
+        connection = await asyncpg.connect(user=role, timeout=SECONDS, **address)
         try:
             return await connection.fetchval(statement)
         finally:

@@ -14,6 +14,7 @@ import pytest
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded.account import Account
 from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
+from tests.waiting import SECONDS
 
 _US = Account("", os.geteuid(), os.getegid(), "")
 
@@ -50,7 +51,7 @@ def test_the_server_is_interrupted_at_the_end_of_the_service(watchdog: PostgresW
 
     watchdog.release()
 
-    assert server.wait(300) == -signal.SIGINT
+    assert server.wait(SECONDS) == -signal.SIGINT
 
 
 def test_a_program_that_has_the_number_of_the_server_is_left_alone(watchdog: PostgresWatchdog, home: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_server_that_does_not_obey_is_made_to_quit(watchdog: PostgresWatchdog,
 
     watchdog.release(60)
 
-    assert server.wait(300) == -signal.SIGQUIT
+    assert server.wait(SECONDS) == -signal.SIGQUIT
 
 
 def test_a_server_that_is_starting_is_waited_for(watchdog: PostgresWatchdog, home: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_server_that_is_starting_is_waited_for(watchdog: PostgresWatchdog, hom
 
     server = _server(home, home / "cluster")
 
-    watchdog.release(300)  # it ends when the server has ended
+    watchdog.release(SECONDS)  # it ends when the server has ended
     assert server.poll() == -signal.SIGINT
 
 
@@ -100,4 +101,4 @@ async def test_the_next_service_waits_for_an_earlier_watchdog(watchdog: Postgres
 
     watchdog.release()
 
-    await asyncio.wait_for(waiting, 300)
+    await asyncio.wait_for(waiting, SECONDS)

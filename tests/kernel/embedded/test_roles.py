@@ -17,7 +17,7 @@ from smartmob.kernel.embedded import cluster, roles
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN, ROLE, UPGRADER
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 _ROLES = """
 SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles
@@ -76,7 +76,7 @@ async def _earlier(home: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def _connected(host: str, role: str, database: str = "smartmob") -> Any:
-    return await asyncpg.connect(host=host, user=role, database=database, timeout=300)
+    return await asyncpg.connect(host=host, user=role, database=database, timeout=SECONDS)
 
 
 async def _check(host: str) -> None:

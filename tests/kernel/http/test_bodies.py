@@ -19,7 +19,7 @@ from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.http.unpacking import PIECE_BYTES
 from tests.kernel.raw import Wire, wire
 from tests.kernel.tiny import DECODER, Thing
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 JSON_TYPE = {"Content-Type": "application/json"}
 GZIP = {"Content-Encoding": "gzip"}
@@ -92,7 +92,7 @@ class TestSize:
     async def test_expect_100_continue_gets_100_continue(self, line: Wire) -> None:
         """A client that sends `Expect: 100-continue` gets 100, and its body is read."""
         line.send(_post("/length", "Content-Length: 5", "Expect: 100-continue"))
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(SECONDS):
             assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
 
         line.send(b"12345")
@@ -212,7 +212,7 @@ class TestUnread:
             assert (await line.reply()).status == 404
             sent = 0
             with pytest.raises(ConnectionError):
-                async with asyncio.timeout(300):
+                async with asyncio.timeout(SECONDS):
                     while True:
                         line.send(bytes(2**16))
                         await line.writer.drain()

@@ -14,7 +14,7 @@ from smartmob.errors import Unavailable
 from smartmob.kernel.http import ws_stream
 from smartmob.kernel.http.broadcast import Broadcast
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 _LARGE, _MANY = 1 << 19, 30  # a frame has twice as many bytes
 _UPGRADE = (
@@ -40,9 +40,9 @@ async def test_all_frames_are_sent_before_the_close() -> None:
             yield str(number)
 
     async with _served(frames()) as client, client.ws_connect("/") as socket:
-        seen = [(await socket.receive(timeout=300)).data for _ in range(3)]
+        seen = [(await socket.receive(timeout=SECONDS)).data for _ in range(3)]
         assert seen == ["0", "1", "2"]
-        assert (await socket.receive(timeout=300)).type is WSMsgType.CLOSE
+        assert (await socket.receive(timeout=SECONDS)).type is WSMsgType.CLOSE
 
 
 async def test_a_disconnect_ends_the_source() -> None:
@@ -58,8 +58,8 @@ async def test_a_disconnect_ends_the_source() -> None:
 
     async with _served(frames()) as client:
         async with client.ws_connect("/") as socket:
-            assert (await socket.receive(timeout=300)).data == "first"
-        await asyncio.wait_for(ended.wait(), 300)
+            assert (await socket.receive(timeout=SECONDS)).data == "first"
+        await asyncio.wait_for(ended.wait(), SECONDS)
 
 
 async def test_a_slow_client_delays_no_other_and_gets_the_newest() -> None:
@@ -82,12 +82,12 @@ async def test_a_slow_client_delays_no_other_and_gets_the_newest() -> None:
                 await until(lambda: len(audience) == 2)
                 for number in range(_MANY):
                     audience.publish(f"{number:02}" * _LARGE)
-                    assert (await reading.receive(timeout=300)).data[:2] == f"{number:02}"
+                    assert (await reading.receive(timeout=SECONDS)).data[:2] == f"{number:02}"
                 audience.close()
-                assert (await reading.receive(timeout=300)).type is WSMsgType.CLOSE
+                assert (await reading.receive(timeout=SECONDS)).type is WSMsgType.CLOSE
             seen = b""
             while not seen.endswith(b"\x03\xe8"):  # the regular end
-                seen += await asyncio.wait_for(reader.read(1 << 20), 300)
+                seen += await asyncio.wait_for(reader.read(1 << 20), SECONDS)
             writer.close()
     assert len(seen) < _MANY * _LARGE
     assert f"{_MANY - 1:02}".encode() * 100 in seen[-1000:]
@@ -101,8 +101,8 @@ async def test_an_unavailable_source_closes_with_try_again_later() -> None:
         raise Unavailable(f"the database is not available{'ü' * 100}")
 
     async with _served(frames()) as client, client.ws_connect("/") as socket:
-        assert (await socket.receive(timeout=300)).data == "first"
-        told = await socket.receive(timeout=300)
+        assert (await socket.receive(timeout=SECONDS)).data == "first"
+        told = await socket.receive(timeout=SECONDS)
     assert (told.type, told.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
     assert told.extra is not None and told.extra.startswith("the database is not availableü")
 

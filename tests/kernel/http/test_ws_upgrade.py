@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from smartmob.errors import InvalidInput, SmartmobError, Unavailable
 from smartmob.kernel.http import ws_upgrade
+from tests.waiting import SECONDS
 
 HANDSHAKE = {
     "Host": "localhost",
@@ -64,7 +65,7 @@ async def test_an_error_after_the_handshake_closes_the_websocket(error: Exceptio
     app = web.Application(middlewares=[close])
     app.router.add_get("/", handler)
     async with TestClient(TestServer(app, host="127.0.0.1")) as client, client.ws_connect("/") as socket:
-        message = await socket.receive(timeout=300)
+        message = await socket.receive(timeout=SECONDS)
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, code, reason)
 
 

@@ -18,7 +18,7 @@ from smartmob.kernel.maintenance.restore import restore
 from smartmob.kernel.maintenance.tables import last_backup
 from smartmob.turrets.store.partitions import Partitions
 from tests.kernel.maintenance.conftest import contents
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 def _unseen(*_: object) -> None:
@@ -90,12 +90,12 @@ async def test_writing_goes_on_while_a_backup_is_made(
 
         def write(self, data: Any) -> int:
             loop.call_soon_threadsafe(holding.set)
-            asyncio.run_coroutine_threadsafe(going_on.wait(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(going_on.wait(), loop).result(SECONDS)
             return super().write(data)
 
     loop = asyncio.get_running_loop()
     copying = asyncio.create_task(dump(target, None, Slow(), _unseen))
-    await asyncio.wait_for(holding.wait(), 300)
+    await asyncio.wait_for(holding.wait(), SECONDS)
     maker = await asyncpg.connect(database_url)
     later = await filled.fetchval("SELECT now() + interval '30 days'")
     making = asyncio.create_task(Partitions().ensure_ahead(maker, later))

@@ -15,7 +15,7 @@ import pytest
 
 from smartmob.kernel.subprocesses import watchdog
 from smartmob.kernel.subprocesses.child import Spec
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 PACKAGE = Path(watchdog.__file__).parents[3]
 
@@ -37,7 +37,7 @@ class RawSubreaper:
         ours, theirs = socket.socketpair()
         with theirs, Path(os.devnull).open("r+b", buffering=0) as null:
             socket.send_fds(self.channel, [b"S"], [theirs.fileno(), *[null.fileno()] * 3])
-        ours.settimeout(300)
+        ours.settimeout(SECONDS)
         return ours
 
     def subreapers(self) -> list[psutil.Process]:
@@ -217,7 +217,7 @@ def test_malformed_messages_do_not_harm_the_watchdog(raw: RawSubreaper) -> None:
         raw.service.sendall(b"\0\xffxK" + b"B" + (1).to_bytes(4, "big"))
         with Path(os.devnull).open("rb") as null:
             socket.send_fds(raw.service, [b"K"], [null.fileno()])
-        raw.service.settimeout(300)
+        raw.service.settimeout(SECONDS)
         assert raw.service.recv(1) == b"b"
         with raw.add_child() as next_one:
             next_one.sendall(_spec("true"))

@@ -13,6 +13,7 @@ from smartmob.settings import Settings
 from tests.conftest import running
 from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask
+from tests.waiting import SECONDS
 
 
 async def test_each_viewer_gets_all_frames(lab: Any) -> None:
@@ -22,7 +23,7 @@ async def test_each_viewer_gets_all_frames(lab: Any) -> None:
 
     async def watch() -> list[str]:
         async with lab.ws_connect(path) as socket:
-            return [orjson.loads((await socket.receive(timeout=300)).data)["state"] for _ in range(2)]
+            return [orjson.loads((await socket.receive(timeout=SECONDS)).data)["state"] for _ in range(2)]
 
     assert await asyncio.gather(*(watch() for _ in range(20))) == [["waiting", "waiting"]] * 20
 
@@ -33,10 +34,10 @@ async def test_viewers_do_not_delay_the_stop_of_the_service(settings: Settings) 
     async with running(service) as client:
         run = await ask(client)
         async with client.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
-            await socket.receive(timeout=300)
+            await socket.receive(timeout=SECONDS)
             service.announce_stop()
             await service.drain(20.0)
-            async with asyncio.timeout(300):
+            async with asyncio.timeout(SECONDS):
                 async for _ in socket:
                     pass
             assert socket.close_code == 1000
