@@ -186,11 +186,8 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
 async def _migrate(database: Database, readiness: Readiness) -> None:
     """Apply the missing migrations, and add a readiness check for them."""
     wanted = migrations.collect(MIGRATED_FEATURES)
-    connection = await database.connect()
-    try:
+    async with database.acquire() as connection:
         await migrations.apply(connection, wanted)
-    finally:
-        await connection.close()
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")

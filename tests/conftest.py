@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import gc
-import itertools
 import os
 import shutil
 import tempfile
@@ -28,20 +27,18 @@ from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.embedded.roles import ADMIN, ROLE
+from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import DatabaseSettings, Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from tests.databases import TEMPLATE, Databases
 from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, share
 
 # On a busy machine any example may take longer than Hypothesis allows by itself.
 hypothesis.settings.register_profile("smartmob", deadline=None)
 hypothesis.settings.load_profile("smartmob")
-
-TEMPLATE = "smartmob_template"
-_numbers = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,11 +111,6 @@ async def _start_server(home: Path) -> str:
     return url.format(address.user, "{}")
 
 
-def as_admin(url: str) -> str:
-    """Return the URL with the administrator instead of the role of the service."""
-    return url.replace(f"//{ROLE}@", f"//{ADMIN}@", 1)
-
-
 async def _make_host_partitions(url: str) -> None:
     """Create the partitions that each service would create at its start, once for all tests."""
     database = Database(DatabaseSettings(url=url), None)
@@ -138,37 +130,36 @@ def _keep_umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.fixture(scope="session", name="databases")
+def _databases(postgres_url: str) -> Iterator[Databases]:
+    """Return what gives databases to the tests of this process."""
+    databases = Databases(postgres_url)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture(name="database_url")
-async def _database_url(postgres_url: str) -> AsyncIterator[str]:
+async def _database_url(postgres_url: str, databases: Databases) -> AsyncIterator[str]:
     """Return the URL of a database for the test, with all tables and no rows."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    await execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+    name = await databases.take()
     yield postgres_url.format(name)
-    await execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await databases.give_back(name)
 
 
 @pytest.fixture(name="empty_url")
-async def _empty_url(postgres_url: str) -> AsyncIterator[str]:
+async def _empty_url(postgres_url: str, databases: Databases) -> AsyncIterator[str]:
     """Return the URL of a database without tables."""
-    name = f"empty_{os.getpid()}_{next(_numbers)}"
-    await execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE}")
+    name = await databases.create("empty")
     yield postgres_url.format(name)
-    await execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def execute(postgres_url: str, statement: str) -> None:
-    """Execute a statement as the administrator, since the role of the service cannot create databases."""
-    connection = await asyncpg.connect(as_admin(postgres_url.format("postgres")))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    await databases.drop(name)
 
 
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
-    return Settings(port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=6.0))
+    return Settings(
+        port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=120.0, pool_size=3)
+    )
 
 
 Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from smartmob.kernel.embedded.roles import ROLE
-from tests.conftest import TEMPLATE, execute
+from tests.databases import Databases
 from tests.fuzzing.service import Service, running
 
 
 @pytest.fixture(scope="session", name="fuzzed_url")
-def _fuzzed_url(postgres_url: str) -> Iterator[str]:
-    name = f"fuzzed_{os.getpid()}"
-    asyncio.run(execute(postgres_url, f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {TEMPLATE} STRATEGY file_copy"))
+def _fuzzed_url(postgres_url: str, databases: Databases) -> Iterator[str]:
+    """Return the URL of the database of the service."""
+    name = asyncio.run(databases.take())
     yield postgres_url.format(name)
-    asyncio.run(execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(databases.drop(name))
 
 
 @pytest.fixture(scope="session", name="service")

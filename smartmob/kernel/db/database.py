@@ -83,10 +83,14 @@ class Database:
         if self._embedded is not None:
             address = await self._embedded.start()
             self._connect_arguments = {"host": address.host, "user": address.user, "database": address.database}
+            self._pool = await self._create_pool()
         else:
             self._connect_arguments = {"dsn": self._settings.url}
-            await self._wait_for_server()
-        self._pool = await asyncpg.create_pool(
+            self._pool = await self._wait_for_server()
+
+    async def _create_pool(self) -> asyncpg.Pool[Record]:
+        """Return a pool with one connection."""
+        return await asyncpg.create_pool(
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=_CONNECT_SECONDS,
@@ -178,14 +182,14 @@ class Database:
                 raise unavailable(error) from error
             raise
 
-    async def _wait_for_server(self) -> None:
-        """Retry to connect until the `wait` setting has passed; raises DatabaseError."""
+    async def _wait_for_server(self) -> asyncpg.Pool[Record]:
+        """Retry to connect until the `wait` setting has passed, and return the pool; raises DatabaseError."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.wait
         delay = _FIRST_START_DELAY_SECONDS
         while True:
             try:
-                connection = await self.connect()
+                return await self._create_pool()
             except _PERMANENT_ERRORS as error:
                 raise DatabaseError(f"the database refuses the service: {error}") from None
             except Exception as error:
@@ -200,9 +204,6 @@ class Database:
                         "Is it running, and is --database-url (DATABASE_URL) right?"
                     ) from None
                 log.warning("database.waiting", reason=reason(error), seconds_left=round(deadline - loop.time(), 1))
-            else:
-                await connection.close()
-                return
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_START_DELAY_SECONDS)
 

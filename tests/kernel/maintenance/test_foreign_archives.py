@@ -16,7 +16,7 @@ from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.restore import restore
-from tests.conftest import as_admin
+from tests.databases import as_admin
 from tests.kernel.maintenance.conftest import KNOWN
 
 _HOSTILE = """

@@ -14,7 +14,7 @@ from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.observability import health
 from smartmob.kernel.observability.health import Readiness, database_check, disk_check
 from smartmob.kernel.runtime.datadir import DataDirectory
-from tests.conftest import as_admin
+from tests.databases import as_admin
 from tests.kernel.proxy import Proxy
 
 _numbers = itertools.count()
