@@ -12,16 +12,15 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-import structlog
-
 from smartmob.alerts.mailer import Mailer
 from smartmob.alerts.model import Message, Receiver
 from smartmob.alerts.store import AlertStore
 from smartmob.alerts.webhook import DeliveryFailed, WebhookSender
 from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
-log = structlog.get_logger()
+log = get_logger()
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 900.0

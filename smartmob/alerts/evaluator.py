@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
-import structlog
 
 from smartmob.alerts import conditions, payloads
 from smartmob.alerts.conditions import (
@@ -46,11 +45,12 @@ from smartmob.alerts.state_machine import (
 )
 from smartmob.alerts.store import AlertStore, Counts, NewNotification
 from smartmob.errors import InvalidInput, Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import AlertsSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 _SHORTEST_PAUSE_SECONDS = 0.5
 """The least pause between two looks, so that a stream of events costs a bounded number of them."""

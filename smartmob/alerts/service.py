@@ -6,8 +6,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from smartmob.alerts import conditions, mailer, payloads, webhook
 from smartmob.alerts.evaluator import Evaluator
 from smartmob.alerts.model import (
@@ -28,9 +26,10 @@ from smartmob.alerts.model import (
 )
 from smartmob.alerts.store import AlertStore, NewNotification
 from smartmob.errors import Conflict, InvalidInput, NotFound
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock, ids
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class AlertsService:

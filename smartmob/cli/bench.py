@@ -15,9 +15,9 @@ import orjson
 import psutil
 
 from smartmob.cli import printing
-from smartmob.cli.serve import check_installed
 from smartmob.cli.server_options import as_json
 from smartmob.cli.temporary_service import trial
+from smartmob.embedded_service import check_installed
 from smartmob.errors import RemoteError
 from smartmob.kernel.runtime import clock
 

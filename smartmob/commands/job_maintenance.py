@@ -6,16 +6,16 @@ import asyncio
 from datetime import datetime, timedelta
 
 import msgspec
-import structlog
 
 from smartmob.commands import model
 from smartmob.commands.model import Job
 from smartmob.commands.spool import Spools
 from smartmob.commands.store import JobStore
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
-log = structlog.get_logger()
+log = get_logger()
 
 _INTERVAL_SECONDS = 3600.0
 _ABANDONED_DAYS = 365.0

@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from smartmob.commands.model import Job, Outcome
 from smartmob.commands.spool import Spool, Spools
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.disk import DiskLow
 
-log = structlog.get_logger()
+log = get_logger()
 
 _NO_SPACE_SECONDS = 1.0
 """Seconds between attempts to write output to a full disk."""

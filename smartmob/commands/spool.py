@@ -13,12 +13,11 @@ from bisect import bisect_right
 from collections import OrderedDict
 from pathlib import Path
 
-import structlog
-
 from smartmob.errors import NotFound
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.disk import DiskLow, Floor
 
-log = structlog.get_logger()
+log = get_logger()
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 """The most bytes of one file."""

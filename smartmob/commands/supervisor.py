@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
-import structlog
 
 from smartmob.commands import model
 from smartmob.commands.events import JobEnded, JobStarted
@@ -17,11 +16,12 @@ from smartmob.commands.running_job import RunningJob
 from smartmob.commands.spool import Spools
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-log = structlog.get_logger()
+log = get_logger()
 
 _RETRY_SECONDS = 1.0
 """Seconds between attempts to record how a job has ended, while the database is not there."""

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import AsyncIterator
 
 import msgspec
-import structlog
 
 from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.commands.events import JobEnded, JobStarted
@@ -15,6 +14,7 @@ from smartmob.console.service import ConsoleService
 from smartmob.errors import Unavailable
 from smartmob.hosts.events import HostRegistered
 from smartmob.kernel.http.broadcast import Broadcast
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.marks.events import MarkCreated, MarkDeleted
@@ -22,7 +22,7 @@ from smartmob.metrics.events import MetricsStored, SessionChanged, SessionDelete
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.turrets.events import RunFinished, RunStarted
 
-log = structlog.get_logger()
+log = get_logger()
 
 _FRAME_SECONDS = 1.0
 _NEWS = (

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import orjson
-import structlog
 
 from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.hosts import model
@@ -27,11 +26,12 @@ from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.settings import HostsSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 _DAY_SECONDS = 86_400.0
 _OWN_QUEUE_SNAPSHOTS = 900

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
 from smartmob.hosts.fields import Snapshot
@@ -17,9 +15,10 @@ from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
 from smartmob.kernel.http import json_depth
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
-log = structlog.get_logger()
+log = get_logger()
 
 MOST_UNREAD_BYTES = 32 * 1024
 """Bytes that a client may leave unread before its next event; with more it is disconnected."""

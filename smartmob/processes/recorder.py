@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import structlog
-
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import ids
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.model import ProcessEvent
 from smartmob.processes.store import Change, StoredEvent, UpdateProcess
 
-log = structlog.get_logger()
+log = get_logger()
 
 _QUEUED_ITEMS = 100_000
 """Bound of the queue while the database is unavailable."""

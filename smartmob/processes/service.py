@@ -6,11 +6,10 @@ import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.features import Dependencies
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.subprocesses import signals
 from smartmob.processes import model, protocol
@@ -23,7 +22,7 @@ from smartmob.processes.store import Change, DeleteProcess, ProcessStore, Stored
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 from smartmob.settings import ProcessesSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Close codes of the WebSocket of a viewer (RFC 6455, section 7.4.1).
 CLOSE_CODE_SERVICE_STOPS = 1001

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import structlog
 
 from smartmob.errors import Conflict, Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
@@ -28,7 +28,7 @@ from smartmob.processes.preparation.preparer import PreparationError, Preparatio
 from smartmob.processes.spawned_program import SpawnedProgram, spawn
 from smartmob.processes.state_machine import ProcessStateMachine
 
-log = structlog.get_logger()
+log = get_logger()
 
 _SHOWN_LINES = 10
 """Lines of output in the status of a process that failed or is in backoff."""

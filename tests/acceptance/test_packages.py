@@ -67,7 +67,9 @@ def test_the_wheel_has_version_commands_and_licence() -> None:
 
     assert (metadata["Version"], metadata["License-Expression"]) == (__version__, "MIT")
     assert {"server", "fluent"} <= set(metadata.get_all("Provides-Extra") or ())
-    assert re.findall(r"^([\w-]+) *=", commands, re.MULTILINE) == ["smartmob", "smartmob-agent"]
+    programs, _, plugins = commands.partition("[pytest11]")
+    assert re.findall(r"^([\w-]+) *=", programs, re.MULTILINE) == ["smartmob", "smartmob-agent"]
+    assert plugins.split() == ["smartmob", "=", "smartmob.pytest_plugin"]
     assert "LICENSE" in inner
 
 

@@ -9,8 +9,6 @@ import asyncio
 from collections import deque
 from typing import Any
 
-import structlog
-
 from smartmob.commands.conplyent import protocol
 from smartmob.commands.conplyent.decoder import InvalidPickle, UnsupportedValue
 from smartmob.commands.conplyent.protocol import AnswerEncoder, CommandRequest, Heartbeat, Sync
@@ -21,10 +19,11 @@ from smartmob.commands.protocol import QUIET_SECONDS
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
 from smartmob.errors import StartupError
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import ConplyentSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 _GREETING_SECONDS = 30.0
 """Seconds in which a client must have completed the handshake of ZMTP."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from smartmob.hosts.fields import MEGABYTE, Snapshot
+from smartmob.kernel.observability.event_logger import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 NAME = "server_system_load.csv"
 HEAD = "time;cpu load;memory load;storage\n"

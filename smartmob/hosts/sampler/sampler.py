@@ -6,17 +6,16 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import structlog
-
 from smartmob.errors import Unavailable
 from smartmob.hosts.fields import Container, Snapshot
 from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.snapshot import SnapshotReader
 from smartmob.hosts.sampler.stale_figures import StaleChanges, stale_text
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
-log = structlog.get_logger()
+log = get_logger()
 
 SECOND = 1.0
 """Seconds between two snapshots without subscriptions."""

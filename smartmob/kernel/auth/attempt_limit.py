@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
-import structlog
-
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel.auth.unauthenticated import network
+from smartmob.kernel.observability.event_logger import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T")
 

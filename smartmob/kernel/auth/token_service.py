@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from smartmob.errors import Conflict, NotFound, Unavailable
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import MadeToken, NewToken, StoredToken, TokenEntry, digest, make_token
 from smartmob.kernel.auth.store import TokenStore
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
-log = structlog.get_logger()
+log = get_logger()
 
 _REFRESH_SECONDS = 10.0
 """The interval at which changes by other services on the same database are read."""

@@ -13,15 +13,15 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.kernel.db import timestamps
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.settings import DatabaseSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T")
 Record = asyncpg.Record

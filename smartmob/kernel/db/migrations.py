@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-import structlog
-
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db.database import Connection
+from smartmob.kernel.observability.event_logger import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import asyncpg
-import structlog
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-log = structlog.get_logger()
+log = get_logger()
 
 R = TypeVar("R")
 

@@ -21,16 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import structlog
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded import binaries, roles
 from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE, UPGRADER
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-log = structlog.get_logger()
+log = get_logger()
 
 _START_SECONDS = 120  # a start after a crash replays the log
 _STOP_SECONDS = 30

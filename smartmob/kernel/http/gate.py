@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
@@ -31,9 +30,10 @@ from smartmob.kernel.http.forwarding import ForwardedClient, TrustedProxies
 from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_security_headers
 from smartmob.kernel.http.routing import Route
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.log import REQUEST_ID, AccessLog, FinishedRequest
 
-log = structlog.get_logger()
+log = get_logger()
 
 BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of request durations."""

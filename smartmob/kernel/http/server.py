@@ -11,11 +11,10 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -25,11 +24,12 @@ from smartmob.kernel.http import tls
 from smartmob.kernel.http.connection import Connection
 from smartmob.kernel.http.gate import RequestGate, malformed_reason
 from smartmob.kernel.http.response_headers import SERVER
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.notify import Notifier
 from smartmob.kernel.subprocesses import pid1
 from smartmob.settings import Settings
 
-log = structlog.get_logger()
+log = get_logger()
 
 _BACKLOG_CONNECTIONS = 1024
 _MAX_OPEN_FILES = 65_536
@@ -45,6 +45,9 @@ class _MalformedRequests(logging.Filter):
             return False
         # A body that cannot be unpacked was answered before; aiohttp fails again when it discards the rest of it.
         return not isinstance(error, web.RequestPayloadError)
+
+
+_MALFORMED_REQUESTS = _MalformedRequests()
 
 
 class _Server(web.Server):
@@ -105,8 +108,36 @@ async def serve(
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
     stop = _stop_on_signals(force_stop, certificate)
-    server_log = logging.getLogger("aiohttp.server")
-    server_log.addFilter(_MalformedRequests())
+    try:
+        async with listening(app, gate, settings, certificate=certificate, drain=drain) as (host, port):
+            notifier.ready()
+            if on_ready is not None:
+                await on_ready(host, port)
+            reason = await stop
+            notifier.stopping()
+            on_stop()
+            log.info("stop", reason=reason)
+    finally:
+        notifier.close()
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application,
+    gate: RequestGate,
+    settings: Settings,
+    *,
+    certificate: tls.Certificate | None = None,
+    drain: Callable[[float], Awaitable[None]] | None = None,
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve `app` behind `gate` until the end of the block; give the host and the port that it listens on.
+
+    After the block new connections are refused, `drain` is called with its time limit in seconds, and the application
+    is stopped. Changes nothing of this process: no signal handler, no limit. Raises StartupError.
+    """
+    # A logger of our own below aiohttp's, so that the filter changes nothing for other servers in this process.
+    server_log = logging.getLogger("aiohttp.server.smartmob")
+    server_log.addFilter(_MALFORMED_REQUESTS)
     runner = Runner(
         app,
         gate,
@@ -123,13 +154,7 @@ async def serve(
         await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()
         host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
-        notifier.ready()
-        if on_ready is not None:
-            await on_ready(host, port)
-        reason = await stop
-        notifier.stopping()
-        on_stop()
-        log.info("stop", reason=reason)
+        yield host, port
         for site in tuple(runner.sites):
             await site.stop()
         if drain is not None:
@@ -139,7 +164,6 @@ async def serve(
         try:
             await (runner.cleanup() if runner.server is not None else app.cleanup())
         finally:
-            notifier.close()
             sock.close()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-import structlog
 from aiohttp import web
 
 from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_security_headers
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.log import REQUEST_ID
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 async def stream(

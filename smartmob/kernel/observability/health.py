@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import structlog
-
 from smartmob.errors import SmartmobError, Unavailable
 from smartmob.kernel.db.database import Database
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-log = structlog.get_logger()
+log = get_logger()
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None, or a note about what does not work although the service is ready; raises a SmartmobError."""

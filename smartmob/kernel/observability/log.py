@@ -46,7 +46,7 @@ class Sink(Protocol):
     """The destination of log events."""
 
     def write(self, event: MutableMapping[str, Any]) -> None:
-        """Write one event; must return write_linesly and never raise."""
+        """Write one event; must return at once and never raise."""
 
     def close(self) -> None:
         """Write all buffered events and release the destination."""
@@ -212,7 +212,7 @@ class Logs:
     """The destinations of the events of this process. Call `close` after use."""
 
     endpoint: Sink
-    errors: StreamSink
+    errors: Sink
     stamp: Callable[[], str]
     all_to_endpoint: bool
     access: AccessLog
@@ -225,32 +225,48 @@ class Logs:
         if self.all_to_endpoint or not is_problem:
             self.endpoint.write(event)
 
+    def finish(self, event: MutableMapping[str, Any]) -> None:
+        """Add the time and the request to an event, and write it."""
+        request = REQUEST_ID.get()
+        if request is not None:
+            event.setdefault("request", request)
+        event["@timestamp"] = self.stamp()
+        self.emit({key: event.pop(key) for key in _ORDER if key in event} | dict(event))
+
+    def take(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write an event; see `event_logger.Destination`."""
+        if level != "debug":
+            self.finish(structlog.processors.format_exc_info(None, level, {"level": level, "event": event, **fields}))
+
     def close(self) -> None:
         """Write all buffered events and release the endpoint."""
         self.endpoint.close()
         self.errors.close()
 
 
-def configure(log_format: str, utc: bool, endpoint: str) -> Logs:
-    """Send the log events of this process to `endpoint`; raises SettingsError."""
+def open_logs(log_format: str, utc: bool, endpoint: str, errors: Sink | None = None) -> Logs:
+    """Return the destinations of log events: `endpoint`, and `errors` or standard error for warnings and errors.
+
+    Changes nothing of this process. Raises SettingsError.
+    """
     render = render_json if log_format == "json" else render_kv
     stamp = timestamp(utc)
     sink, standard = _open(endpoint, render)
-    logs = Logs(
+    return Logs(
         endpoint=sink,
-        errors=StreamSink(2, render, owned=False),
+        errors=errors or StreamSink(2, render, owned=False),
         stamp=stamp,
         all_to_endpoint=not standard,
         access=_access(sink, stamp, log_format),
     )
 
+
+def configure(log_format: str, utc: bool, endpoint: str) -> Logs:
+    """Send the log events of this process to `endpoint`; raises SettingsError."""
+    logs = open_logs(log_format, utc, endpoint)
+
     def finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        request = REQUEST_ID.get()
-        if request is not None:
-            event.setdefault("request", request)
-        event["@timestamp"] = stamp()
-        ordered = {key: event.pop(key) for key in _ORDER if key in event} | dict(event)
-        logs.emit(ordered)
+        logs.finish(event)
         raise structlog.DropEvent
 
     structlog.configure(
@@ -286,6 +302,9 @@ def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Si
         raise _no_endpoint(endpoint) from None
     if parts.scheme == "file" and not parts.netloc and parts.path:
         if (descriptor := _STANDARD_STREAMS.get(parts.path)) is not None:
+            if (sys.stdout, sys.stderr)[descriptor - 1] is None:
+                # The stream was closed when Python started, and another file of this process may have its number now.
+                return StreamSink(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), render, owned=True), True
             return StreamSink(descriptor, render, owned=False), True
         try:
             return FileSink(parts.path, render), False

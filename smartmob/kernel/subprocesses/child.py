@@ -23,13 +23,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from smartmob.errors import SmartmobError
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.subreaper import LONGEST_SPEC_BYTES
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class SpawnFailed(SmartmobError):

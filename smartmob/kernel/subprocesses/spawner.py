@@ -18,10 +18,9 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 import smartmob
 from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import process_tree, umask, watchdog
 from smartmob.kernel.subprocesses.child import Child, SpawnFailed, Spec, SubreaperDied
@@ -30,7 +29,7 @@ from smartmob.kernel.subprocesses.output import Pipe, PipeReader
 from smartmob.kernel.subprocesses.process_tag import ProcessTags
 from smartmob.kernel.subprocesses.start_errors import describe
 
-log = structlog.get_logger()
+log = get_logger()
 
 _PACKAGE_FOLDER = Path(smartmob.__file__).parents[1]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-import structlog
-
 from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.store.writer import MetricsWriter
 from smartmob.settings import MetricsSettings
 
-log = structlog.get_logger()
+log = get_logger()
 
 _MAINTENANCE_SECONDS = 3600.0
 _ABANDONED_AFTER = timedelta(hours=1)

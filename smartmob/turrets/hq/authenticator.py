@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
 import zmq
 from zmq.utils import z85
 
 from smartmob.errors import SettingsError
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.turrets.protocol import printable
 
-log = structlog.get_logger()
+log = get_logger()
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
-import structlog
 
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.db.writer import GroupCommitWriter
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -51,7 +51,7 @@ from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import ENDED, Counters, Member
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
 
-log = structlog.get_logger()
+log = get_logger()
 
 PAUSE_ROWS = 100_000
 """The socket of results is not read while so many rows wait, by their weight."""

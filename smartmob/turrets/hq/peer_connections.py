@@ -12,9 +12,9 @@ from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
-import structlog
+from smartmob.kernel.observability.event_logger import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class PeerConnections:

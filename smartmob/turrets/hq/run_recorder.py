@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-import structlog
-
 from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.machine_events import RunState
@@ -18,7 +17,7 @@ from smartmob.turrets.protocol import MOST_TURRETS
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import structlog
-
 from smartmob.errors import Conflict, SmartmobError
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -26,7 +25,7 @@ from smartmob.turrets.service.reports import RunReports
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class TurretsService:

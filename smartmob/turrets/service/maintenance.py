@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-import structlog
-
 from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.store.writer import TurretsWriter
 
-log = structlog.get_logger()
+log = get_logger()
 
 _MAINTENANCE_SECONDS = 3600.0
 
