@@ -77,6 +77,17 @@ async def test_errors_have_one_shape(client: Any) -> None:
             assert (problem["status"], problem["request_id"]) == (response.status, "the-id-of-this-request"), place
 
 
+async def test_unknown_query_arguments_are_refused(client: Any) -> None:
+    """A misspelt argument is an error at each address, so that nobody takes its default for an answer."""
+    for method, path in ROUTES:
+        url = f"http://127.0.0.1:{client.server.port}{address(path, 'x')}?no_such_argument=1"
+        async with client.session.request(method, url, allow_redirects=False) as response:
+            assert response.status == 400, (method, path)
+            text = await response.text()
+        assert "no_such_argument" in text, (method, path)
+        assert "it takes" in text, (method, path)
+
+
 async def test_an_unknown_path(client: Any) -> None:
     """The router's own refusals are problems as well."""
     async with client.get("/nothing/here") as response:

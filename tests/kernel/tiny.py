@@ -39,6 +39,14 @@ class Search(msgspec.Struct):
     page: int = 1
 
 
+class Streamed(msgspec.Struct):
+    """The query of /stream."""
+
+    chunks: int = 0
+    name: str = ""
+    fail_at: int = -1
+
+
 DECODER = msgspec.json.Decoder(Thing)
 RAISED: dict[str, Callable[[], Exception]] = {
     "bug": lambda: RuntimeError("password=hunter2"),
@@ -87,6 +95,7 @@ class Tiny:
                 "A route of the tests.",
                 {200: answer(dict)},
                 Body({JSON: dict}, limit=1_000) if path == "/few" else None,
+                {"/search": Search, "/stream": Streamed}.get(path),
                 public=path in ("/plain", "/open/{name}"),
             )
             for (method, path), handler in paths.items()

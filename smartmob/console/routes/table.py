@@ -10,13 +10,19 @@ from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
 from smartmob.console.routes.data import DataHandlers, PeerList, TimelineQuery
-from smartmob.console.routes.views import PageHandlers
+from smartmob.console.routes.views import ItemPageQuery, PageHandlers, TestsPageQuery, TimelinePageQuery
 from smartmob.console.service import ConsoleService
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
+_PAGE_QUERIES = {
+    "/console/timeline": TimelinePageQuery,
+    "/console/tests": TestsPageQuery,
+    "/console/tests/items": ItemPageQuery,
+}
+"""The query arguments of pages, which mostly the scripts of the pages read."""
 
 
 def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> RouteTable:
@@ -41,7 +47,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/hosts", h.hosts, "console_hosts", "The page of machines."),
         ("/console/alerts", h.alerts, "console_alerts", "The page of alerts."),
     ):
-        yield Route("GET", path, handler, name, summary, {200: _PAGE})
+        yield Route("GET", path, handler, name, summary, {200: _PAGE}, query=_PAGE_QUERIES.get(path))
     for path, handler, name, summary in (
         ("/console/tests/runs/{id}", h.test_run, "console_test_run", "The page of a test run."),
         ("/console/processes/{slug}", h.process, "console_process", "The page of a program with its output."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from smartmob.console import assets, pages
@@ -17,6 +18,30 @@ from smartmob.kernel.http.routing import HTML
 
 _CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
 _IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+class TimelinePageQuery(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """The span of the timeline, in seconds since 1970 or as its length in seconds."""
+
+    from_: str = ""
+    to: str = ""
+    span: str = ""
+
+
+class TestsPageQuery(msgspec.Struct, frozen=True):
+    """The fields of the comparison on the page of test runs."""
+
+    base: str = ""
+    head: str = ""
+    resource: str = ""
+
+
+class ItemPageQuery(msgspec.Struct, frozen=True):
+    """The test to show: by its id, or by its path and variant."""
+
+    id: str = ""
+    path: str = ""
+    variant: str = ""
 
 
 class PageHandlers:

@@ -40,7 +40,7 @@ compare.addEventListener("submit", (event) => {
   const chosen = [...compare.querySelectorAll("input:checked")].map((box) => box.value);
   runAction(null, async () => {
     if (chosen.length !== 2) throw new RequestError("Choose two load tests to compare.");
-    location.assign(`/turret-runs/${chosen[1]}/report?with=${chosen[0]}`);
+    location.assign(`/turret-runs/${chosen[1]}/report?against=${chosen[0]}`);
   });
 });
 

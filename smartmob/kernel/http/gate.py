@@ -1,6 +1,7 @@
 """The request gate: what happens to every request before its handler and after it.
 
-It gives the request an id, authorises it, turns errors into answers, and writes the access log.
+It gives the request an id, authorises it, refuses unknown query arguments, turns errors into answers, and writes the
+access log.
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class RequestStats:
         self._access_log(pending)
 
 
+_LONGEST_SHOWN_NAME = 100
+"""Characters of an unknown argument's name that the error shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestGate:
     """Decides whether a request reaches its handler, and answers it if not.
@@ -147,6 +152,17 @@ class RequestGate:
                 f"{' or '.join(allowed)}. `smartmob token add` makes tokens"
             )
 
+    def _check_query(self, request: web.Request) -> None:
+        """Raise InvalidInput for the first query argument that the route does not have."""
+        route = self.routes.get(request.match_info.route)
+        if route is None:
+            return  # the router answers that there is no such route
+        known = route.query_names
+        for name in request.query:
+            if name not in known:
+                takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+                raise InvalidInput.at(name[:_LONGEST_SHOWN_NAME], f"this address has no such query argument; {takes}")
+
     def _is_public(self, request: web.Request) -> bool:
         resource = request.match_info.route.resource
         return (request.path if resource is None else resource.canonical) in self.public
@@ -167,6 +183,8 @@ class RequestGate:
                 if forwarded is not None:
                     request = _as_seen_by_proxy(request, forwarded)
                 principal = self.authorise(request, None if forwarded is None else forwarded.host)
+                if request.rel_url.raw_query_string:
+                    self._check_query(request)
                 response: web.StreamResponse
                 if principal is None or principal.token is None:
                     response = await handler(request)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from smartmob.kernel.auth.model import CONTROL, READ, Role
@@ -65,6 +67,11 @@ class Route:
         """Return the roles of tokens that may use the route."""
         return self.roles or ((READ, CONTROL) if self.method == "GET" else (CONTROL,))
 
+    @property
+    def query_names(self) -> frozenset[str]:
+        """Return the names of the query arguments; any other one is refused."""
+        return _names(self.query)
+
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
@@ -88,6 +95,11 @@ def answer(body: Any, description: str = "The answer.", media_type: str = JSON) 
 def body(kind: Any, media_type: str = JSON, limit: int | None = None) -> Body:
     """Return a Body of one type; `limit` is in bytes."""
     return Body({media_type: kind}, limit=limit)
+
+
+@cache
+def _names(query: type | None) -> frozenset[str]:
+    return frozenset() if query is None else frozenset(field.encode_name for field in msgspec.structs.fields(query))
 
 
 def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.AbstractRoute, Route]:

@@ -171,6 +171,22 @@ class TestErrors:
         assert (await line.reply()).status in (200, 400, 404, 405)
 
 
+class TestQuery:
+    """Arguments in the query."""
+
+    async def test_an_unknown_argument_is_named_with_the_known_ones(self, tiny_client: Any) -> None:
+        """The error says which arguments the address takes, and nothing is done."""
+        for path, takes in (("/search?text=a&pgae=2", "it takes page, text"), ("/hello?x", "it takes none")):
+            response = await tiny_client.get(path)
+            detail = (await response.json(content_type=None))["detail"]
+            assert (response.status, takes in detail) == (400, True), detail
+
+    async def test_rights_come_before_arguments(self, serving: Any) -> None:
+        """A client without a token learns nothing about the arguments of an address."""
+        client, _, _ = await serving(token="abc")
+        assert (await client.get("/hello?x=1")).status == 401
+
+
 class TestAuthorisation:
     """Which requests reach a handler."""
 
@@ -200,7 +216,7 @@ class TestAuthorisation:
         client, _, _ = await serving(token="abc")
 
         assert (await client.get("/plain")).status == 200
-        assert (await client.get("/plain?x=/hello")).status == 200
+        assert (await client.get("/plain?x=/hello")).status == 400  # no 401: only the argument is unknown
         assert (await client.get("/plain/")).status == 401
 
     async def test_a_public_path_with_parameters_needs_no_token(self, serving: Any) -> None:
