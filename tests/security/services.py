@@ -21,6 +21,10 @@ from tests.kernel.raw import Reply, wire
 from tests.loop_stalls import Stalls
 
 TOKEN = "a-token-that-nobody-guesses"
+STALL = 0.1
+"""The longest stall of the event loop that an attack may cause, in seconds."""
+REPEATS = 5
+"""The measurements of an attack of which the best counts."""
 
 
 class Target:

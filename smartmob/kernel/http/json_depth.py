@@ -11,6 +11,7 @@ MAX_LEVELS = 64
 """Levels of lists and objects; the known clients need fewer than ten."""
 
 _PASSES = 4  # passes that remove the innermost level; ordinary documents have no more levels than that
+_PART_BYTES = 16 * 1024  # brackets that are counted at a time: most hostile documents end with the first ones
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _TEXT = re.compile(rb'"[^"]*"?')
 _TO_PARENTHESES = bytes.maketrans(b"[]{}", b"()()")
@@ -44,4 +45,11 @@ def is_too_deep(data: bytes | str) -> bool:
         brackets = brackets.replace(b"()", b"")
         if brackets.count(b"(") + passed <= MAX_LEVELS:
             return False
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) + _PASSES > MAX_LEVELS
+    level = _PASSES
+    for start in range(0, len(brackets), _PART_BYTES):
+        steps = map(_STEPS.__getitem__, brackets[start : start + _PART_BYTES])
+        levels = list(accumulate(steps, initial=level))
+        if max(levels) > MAX_LEVELS:
+            return True
+        level = levels[-1]
+    return False

@@ -23,6 +23,7 @@ import structlog
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
 from smartmob.kernel.embedded.cluster import Address, EmbeddedPostgres
+from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.waiting import SECONDS, until
@@ -216,6 +217,27 @@ async def test_a_server_being_started_is_stopped_when_its_service_is_killed(home
 
     await until(lambda: postgres.pid() is None)
     assert not (home / "cluster" / "postmaster.pid").exists()
+
+
+class _RecordedWatchdog(PostgresWatchdog):
+    """A watchdog that remembers what it was told, and whether the server had its process id then."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.told: list[tuple[str, bool]] = []
+        self._pid_file = home / "cluster" / "postmaster.pid"
+
+    def send_state(self, state: str) -> None:
+        self.told.append((state, self._pid_file.exists()))
+        super().send_state(state)
+
+
+async def test_the_watchdog_knows_of_a_server_before_it_is_started(service: Any, home: Path) -> None:
+    """So it waits for a server that has no process id yet when the service is killed."""
+    started = service(home)
+    started.postgres.watchdog = watchdog = _RecordedWatchdog(home)
+    await started.start()
+    assert watchdog.told == [("starting", False), ("running", True)]
 
 
 async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:

@@ -162,6 +162,22 @@ async def test_a_failed_venv_has_its_own_state(tasks: TaskRegistry, tmp_path: Pa
     environments.close()
 
 
+async def test_a_source_is_not_copied_below_the_floor_of_free_space(
+    tasks: TaskRegistry, runner: Runner, tmp_path: Path
+) -> None:
+    """The copy in which pip builds is refused before anything runs, and removed."""
+    root = _source(tmp_path / "app", requirements_txt="-e .\n", setup_py="")
+    environments = Environments(
+        tmp_path / "environments", runner, tasks, variables(), least_free=2 * free_bytes(tmp_path)
+    )
+    await environments.open()
+    with pytest.raises(EnvironmentFailure, match=r"cannot be made: \d+ MiB are free, and --least-free keeps"):
+        await environments.provide(root, DIGEST, _ignore)
+
+    assert list((tmp_path / "environments").iterdir()) == []
+    environments.close()
+
+
 async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
     """It is ended when too little space is free, the error has the reason, and the environment is removed."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
@@ -169,7 +185,7 @@ async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runn
 
     async def fill(argv: object, cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]) -> int:
         ballast.mkdir()
-        fill = "head -c 100000000 /dev/zero > ballast; touch written; sleep 600"
+        fill = "head -c 100000000 /dev/zero > ballast; touch written; sleep 30"
         return await runner(["sh", "-c", fill], ballast, env, on_output)
 
     environments = Environments(
