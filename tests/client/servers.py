@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -70,13 +70,18 @@ def serving(settings: Settings) -> Iterator[Server]:
 
 
 class Wire:
-    """A connection between clients and a service that can be cut, and can fall silent without being cut."""
+    """A connection between clients and a service that can be cut, and can fall silent without being cut.
+
+    `at_budget` is called once when `budget` bytes have passed in both directions; what follows in that one is lost.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = 0
         self.connections = 0
         self.refuses = False
         self.limit: int | None = None
+        self.budget: int | None = None
+        self.at_budget: Callable[[], object] = self.cut
         self._target = port
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +90,10 @@ class Wire:
     def url(self) -> str:
         """Return the address for clients."""
         return f"http://127.0.0.1:{self.port}"
+
+    def lead_to(self, port: int) -> None:
+        """Connect later clients to another port."""
+        self._target = port
 
     def cut(self) -> None:
         """End all connections at once, with what is on its way."""
@@ -114,6 +123,7 @@ class Wire:
             task.add_done_callback(self._tasks.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, limited: bool) -> None:
+        spent = False
         try:
             while data := await reader.read(65536):
                 if limited and self.limit is not None:
@@ -122,6 +132,13 @@ class Wire:
                         self.limit = None
                         self.cut()
                         return
+                if spent:
+                    continue
+                if self.budget is not None:
+                    data, self.budget = data[: self.budget], self.budget - len(data)
+                    if spent := self.budget <= 0:
+                        self.budget = None
+                        self.at_budget()
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:

@@ -20,6 +20,7 @@ from smartmob.client.failures import NotConnected
 from tests.client.servers import Wire
 from tests.waiting import SECONDS
 
+ANY_BYTE = bytes(set(range(1, 256)) - {ord("/")})
 NAMES = (
     b"plain",
     b"with space",
@@ -33,14 +34,21 @@ NAMES = (
 )
 
 
+def some_names(random_: random.Random, count: int) -> list[bytes]:
+    """Return names of files: some that have broken other tools, some of random bytes, one as long as a name may be."""
+    random_names = [bytes(random_.choices(ANY_BYTE, k=random_.randrange(3, 60))) for _ in range(3)]
+    longest = bytes(random_.choices(ANY_BYTE, k=254))
+    return [b"%d%s" % pair for pair in enumerate(random_.sample([*NAMES, *random_names, longest], count))]
+
+
 def quiet(done: int, total: int) -> None:
     """Tell no progress."""
 
 
 def grow(folder: bytes, random_: random.Random, depth: int = 2) -> None:
     """Fill a folder with files, holes, folders, links and fifos of random modes and names."""
-    for number, name in enumerate(random_.sample(NAMES, 6)):
-        path = folder + b"/" + str(number).encode() + name
+    for name in some_names(random_, 6):
+        path = folder + b"/" + name
         kind = random_.choice(("file", "file", "hole", "folder", "empty", "link", "fifo"))
         if kind == "file":
             with open(path, "wb") as file:
@@ -91,6 +99,14 @@ def by_rsync(source: Path, target: Path) -> dict[bytes, Any]:
     return described(os.fsencode(target))
 
 
+def differences(source: Path, copy: Path, modes: str = "--chmod=ug-s") -> bytes:
+    """Return what `rsync -a --checksum` would still change in a copy; `modes` is how it compares modes."""
+    if shutil.which("rsync") is None:
+        return b""
+    options = ["--archive", "--checksum", "--dry-run", "--itemize-changes", "--delete", modes]
+    return subprocess.run(["rsync", *options, f"{source}/", f"{copy}/"], check=True, stdout=subprocess.PIPE).stdout
+
+
 @pytest.fixture(autouse=True)
 def _umask() -> Any:
     before = os.umask(0)
@@ -100,7 +116,7 @@ def _umask() -> Any:
 
 async def test_random_trees_are_copied_as_by_rsync(lab: CommandClient, tmp_path: Path) -> None:
     """Kinds, modes, times, contents and names of any bytes arrive in both directions, also over an earlier copy."""
-    for seed in range(12):
+    for seed in (*range(6), *(random.randrange(6, 2**32) for _ in range(6))):
         source, there, back = (tmp_path / f"{name}{seed}" for name in ("source", "there", "back"))
         source.mkdir()
         grow(os.fsencode(source), random.Random(seed))
@@ -112,6 +128,35 @@ async def test_random_trees_are_copied_as_by_rsync(lab: CommandClient, tmp_path:
             assert copy.problems == []
         assert described(os.fsencode(there)) == wanted, seed
         assert described(os.fsencode(back)) == wanted, seed
+        assert (differences(source, there), differences(source, back)) == (b"", b""), seed
+
+
+async def test_a_tree_that_grows_meanwhile_is_copied_as_it_was(lab: CommandClient, tmp_path: Path) -> None:
+    """Each copy of a file that is appended to is a beginning of it; a later copy is the same as the tree."""
+    source = tmp_path / "source"
+    source.mkdir()
+    grow(os.fsencode(source), random.Random(5))
+    growing = [source / f"growing{number}" for number in range(3)]
+    for path in growing:
+        path.write_bytes(os.urandom(1_500_000))
+
+    def extend(done: int, total: int) -> None:
+        for path in growing:
+            with path.open("ab") as file:
+                file.write(os.urandom(1000))
+
+    for way in ("send", "fetch"):
+        least = [path.stat().st_size for path in growing]
+        copy = Copy(lab, extend)
+        await getattr(copy, way)(f"{source}/.", str(tmp_path / way))
+        assert copy.problems == []
+        for path, size in zip(growing, least, strict=True):
+            copied = (tmp_path / way / path.name).read_bytes()
+            assert len(copied) >= size
+            assert path.read_bytes().startswith(copied)
+        await getattr(Copy(lab, quiet), way)(f"{source}/.", str(tmp_path / way))
+        assert described(os.fsencode(tmp_path / way)) == described(os.fsencode(source))
+        assert differences(source, tmp_path / way) == b""
 
 
 async def test_a_copy_that_was_cut_off_is_completed_by_the_next(wire: Wire, tmp_path: Path) -> None:
