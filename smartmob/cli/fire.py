@@ -74,7 +74,7 @@ async def fire(
     stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
     run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
     """
-    limits = [thresholds.parse(text) for text in conditions]
+    limits = thresholds.parse_all(conditions)
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")

@@ -10,10 +10,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from smartmob.turrets.names import ALL_TRANSACTIONS
 from smartmob.turrets.protocol import Report
 
-ALL_TRANSACTIONS = "All transactions"
-"""The name of the statistics of the transactions themselves, beside those of the timers."""
+__all__ = ["ALL_TRANSACTIONS"]
+
+SUMMARY_VERSION = 2
+"""The version of new summaries. In version 1, the durations of a timer are those of successes and failures."""
 
 STATES = ("waiting", "running", "draining", "finished", "failed", "stopped")
 ENDED = ("finished", "failed", "stopped")
@@ -140,8 +143,25 @@ class RunList(msgspec.Struct, frozen=True, omit_defaults=True):
     next_url: str | None = None
 
 
+class FailedStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The durations of the `count` failures of a timer that have one; `untimed` failures have none."""
+
+    count: int
+    untimed: int
+    min: float | None
+    avg: float | None
+    percentiles: dict[str, float]
+    max: float | None
+    stdev: float | None
+
+
 class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of one timer; `late` counts late starts, whose delay is part of their latency."""
+    """The statistics of one timer: `count` values, of which `errors` failed, and `rate` values a second.
+
+    The durations are those of the `samples` successes; those of failures are in `failed`. `mixed` failures are among
+    the successes all the same: their turret, or the version that stored them, does not keep them apart. `late` counts
+    late starts, whose delay is part of their latency.
+    """
 
     count: int
     errors: int
@@ -152,18 +172,30 @@ class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
     max: float | None
     stdev: float | None
     late: int = 0
+    samples: int = 0
+    mixed: int = 0
+    failed: FailedStats | None = None
 
 
 class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The transactions of a time step that begins `at` seconds after the start; latencies are in seconds."""
+    """The transactions of a time step that begins `at` seconds after the start; latencies are in seconds.
+
+    `rate` counts all transactions, `error_rate` those that failed. The latencies are those of successes, and null
+    without one; with `failed_` they are those of failures. `codes` counts the failures by code, or by kind without one.
+    """
 
     at: float
     rate: float
     error_rate: float
-    p50: float
-    p95: float
-    p99: float
-    maximum: float
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    maximum: float | None
+    failed_p50: float | None = None
+    failed_p95: float | None = None
+    failed_p99: float | None = None
+    failed_maximum: float | None = None
+    codes: dict[str, int] = {}
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,10 +214,12 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErrorText(msgspec.Struct, frozen=True):
-    """The count of errors with the same text."""
+    """The count of errors with the same text, kind (the class of the exception) and code (such as an HTTP status)."""
 
     text: str
     count: int
+    kind: str = ""
+    code: str = ""
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -215,7 +249,11 @@ class Trust(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second."""
+    """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
+
+    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `version` grows when
+    the meaning of a statistic changes; a stored summary of an earlier version is computed again.
+    """
 
     id: str
     name: str
@@ -235,6 +273,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     trust: Trust
     machines: list[MachineLoad] = []
+    timer_errors: dict[str, list[ErrorText]] = {}
+    version: int = 1
 
 
 class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,13 +291,18 @@ class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
-    """A timer in the last complete second; `total` is its count since the start."""
+    """A timer in the last complete second; `total` and `total_errors` are its counts since the start.
+
+    The percentiles and the maximum are those of successes, `failed_percentiles` those of failures.
+    """
 
     total: int
     count: int
     errors: int
     percentiles: dict[str, float]
     max: float | None
+    total_errors: int = 0
+    failed_percentiles: dict[str, float] = {}
 
 
 class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):

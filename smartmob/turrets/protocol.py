@@ -31,15 +31,18 @@ The rules of the extension:
 from __future__ import annotations
 
 import math
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.turrets.names import UNPRINTABLE, by_timer
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of our extension."""
+
+DETAILS_PROTOCOL = 2
+"""The first version in which slices keep failed values apart, and results have `details`."""
 
 LONGEST_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message: turrets make none longer, and the headquarters sets ZMQ_MAXMSGSIZE to it."""
@@ -57,7 +60,10 @@ REPEAT_SECONDS = 5.0
 """A turret repeats unacknowledged messages when the acknowledged number has not changed for so long."""
 
 LONGEST_NAME = 300
-"""Characters of a name: of a turret, a timer, a uuid."""
+"""Characters of a name that is read: of a turret, a timer, a uuid. Timers are counted by `names.timer_name`."""
+
+LONGEST_CODE = 40
+"""Characters of the code of an error: an HTTP status or the name of an errno."""
 
 LONGEST_TEXT = 10_000
 """Characters that are kept of the error text of one result; the rest is cut off."""
@@ -81,6 +87,7 @@ Results = Literal["slices", "raw"]
 
 Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
 Text = Annotated[str, msgspec.Meta(max_length=LONGEST_ERROR)]
+Code = Annotated[str, msgspec.Meta(max_length=LONGEST_CODE)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Users = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
@@ -228,13 +235,37 @@ class Condition:
     KILLED = "Killed"
 
 
+class ErrorKind(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kind of an error (the class of the exception) and its code (an HTTP status or the name of an errno)."""
+
+    kind: Name = ""
+    code: Code = ""
+
+
+class TimerError(ErrorKind, frozen=True, kw_only=True, omit_defaults=True):
+    """The error with which the part of a transaction failed that a timer measured."""
+
+    error: Text
+
+
+class ResultDetails(ErrorKind, frozen=True, kw_only=True, omit_defaults=True):
+    """The key `details` of a result, between a turret and a headquarters of ours.
+
+    `untimed`: the transaction failed outside of `run`, so that its duration means nothing. `timers`: the errors of the
+    timers that failed; without `details`, all timers of a failed transaction count as failed.
+    """
+
+    untimed: bool = False
+    timers: Annotated[dict[Name, TimerError], msgspec.Meta(max_length=MOST_TIMERS)] = {}
+
+
 class Result(msgspec.Struct, kw_only=True, gc=False):
     """The result of one transaction.
 
     `elapsed`: seconds from the start of the run to the end of the transaction; `epoch`: its time in seconds since 1970
     (whole seconds from turrets of OCT); `scriptrun_time`: its duration in seconds (in the open model from the intended
-    start); `error`: "" or the text of the exception; `custom_timers`: seconds by name. `uuid`, `run` and `sequence` are
-    sent when both sides are ours and the run has `"results": "raw"`.
+    start); `error`: "" or the text of the exception; `custom_timers`: seconds by name. `uuid`, `run`, `sequence` and
+    `details` are sent when both sides are ours and the run has `"results": "raw"`.
     """
 
     elapsed: Figure
@@ -246,6 +277,7 @@ class Result(msgspec.Struct, kw_only=True, gc=False):
     uuid: Name | msgspec.UnsetType = msgspec.UNSET
     run: Name | msgspec.UnsetType = msgspec.UNSET
     sequence: Number | msgspec.UnsetType = msgspec.UNSET
+    details: ResultDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -254,7 +286,11 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `second`: whole seconds from the start of the run to the end of the transaction; `timer`: its name, "" for the
     transaction itself. `count` values with the sum `total` and the sum of squares `squares` (seconds), from `minimum`
     to `maximum`. `histogram`: an HdrHistogram of whole microseconds, in the V2 compressed format as base64 (see
-    `slices`). Only with the timer "": `errors` (the count of each text) and `late` (late starts of the open model).
+    `slices`). `late` (only with the timer ""): late starts of the open model.
+
+    The values that failed have a slice of their own with `failed`. Its `errors` has the count of each text, `kinds` the
+    kind of each. `untimed` failures have no duration and are not in `count`, which may be 0 then, with an empty
+    histogram. In version 1, one slice has all values, and `errors` only with the timer "".
     """
 
     second: Count
@@ -267,6 +303,14 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     histogram: Annotated[str, msgspec.Meta(max_length=LONGEST_HISTOGRAM)]
     errors: Annotated[dict[Text, Count], msgspec.Meta(max_length=MOST_ERROR_TEXTS)] = {}
     late: Count = 0
+    failed: bool = False
+    untimed: Count = 0
+    kinds: Annotated[dict[Text, ErrorKind], msgspec.Meta(max_length=MOST_ERROR_TEXTS)] = {}
+
+    @property
+    def total_count(self) -> int:
+        """Return how many transactions or parts of them are counted, with and without a duration."""
+        return self.count + self.untimed
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,9 +331,6 @@ class _Incoming(Result, kw_only=True, gc=False):
     scriptrun_time: Figure = math.nan
     status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     slices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 
 
 # Not strict: numbers may come as texts.
@@ -315,9 +356,12 @@ def decode(frame: bytes) -> Result | Status | Slices:
     if math.isnan(message.elapsed + message.epoch + message.scriptrun_time):
         raise InvalidInput("elapsed, epoch and scriptrun_time must be there")
     if message.custom_timers:
-        message.custom_timers = {printable(name): value for name, value in message.custom_timers.items()}
+        message.custom_timers = by_timer(message.custom_timers)
     if message.error:
         message.error = message.error[:LONGEST_TEXT]
+    if isinstance(message.details, ResultDetails) and message.details.timers:
+        named = by_timer(message.details.timers)
+        message.details = msgspec.structs.replace(message.details, timers=named)
     if isinstance(message.turret_name, str):
         message.turret_name = printable(message.turret_name)
     return message
@@ -326,7 +370,7 @@ def decode(frame: bytes) -> Result | Status | Slices:
 def printable(name: str) -> str:
     """Return a name for display: cut off after 300 characters, with U+FFFD in place of unprintable characters."""
     name = name[:LONGEST_NAME]
-    return name if name.isprintable() else _UNPRINTABLE.sub("\ufffd", name)
+    return name if name.isprintable() else UNPRINTABLE.sub("\ufffd", name)
 
 
 def _other(frame: bytes, error: Exception | None) -> Status | Slices:
@@ -347,8 +391,13 @@ def _checked(batch: Slices) -> Slices:
     if batch.sequence < 1:
         raise InvalidInput.at("$.sequence", "numbers begin with 1")
     for index, part in enumerate(batch.slices):
-        if part.second < 0 or part.count < 1:
+        if part.second < 0 or part.total_count < 1:
             raise InvalidInput.at(f"$.slices[{index}]", "second must be 0 or more, count 1 or more")
+        failures = sum(part.errors.values())
+        if part.failed and failures != part.total_count:
+            raise InvalidInput.at(f"$.slices[{index}]", "errors must count each of the values that failed")
+        if not part.failed and (part.untimed or failures > part.count):
+            raise InvalidInput.at(f"$.slices[{index}]", "there are more errors than values")
     return batch
 
 

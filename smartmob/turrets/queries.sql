@@ -92,19 +92,22 @@ SELECT
 FROM turret_batches WHERE run_id = $1;
 
 -- name: select_timer_counts
-SELECT timer, sum(count)::bigint AS count FROM turret_slices WHERE run_id = $1 GROUP BY timer;
+SELECT
+    timer, sum(count + untimed)::bigint AS count,
+    coalesce(sum(count + untimed) FILTER (WHERE failed), 0)::bigint AS failures
+FROM turret_slices WHERE run_id = $1 GROUP BY timer;
 
 -- name: select_batches
 SELECT batch, results FROM turret_batches WHERE run_id = $1 AND results > 0 ORDER BY batch;
 
 -- name: select_results
-SELECT at, elapsed, epoch, scriptrun_time, error, custom_timers, turret_name, uuid
+SELECT at, elapsed, epoch, scriptrun_time, error, custom_timers, turret_name, uuid, details
 FROM turret_results
 WHERE run_id = $1 AND batch BETWEEN $2 AND $3
 ORDER BY batch, seq;
 
 -- name: select_slices
-SELECT second, timer, count, total, squares, minimum, maximum, errors, late, histogram
+SELECT second, timer, count, total, squares, minimum, maximum, errors, late, failed, untimed, histogram
 FROM turret_slices WHERE run_id = $1 AND ($2::text IS NULL OR timer = $2) ORDER BY second;
 
 -- name: delete_aggregated

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from smartmob.turrets.turret.failure import Failure, failure_of
 from smartmob.turrets.turret.http_client import Answer, Http, HttpError
 
 __all__ = ["Answer", "BaseTransaction", "CustomTimer", "Http", "HttpError"]
@@ -22,13 +23,14 @@ class BaseTransaction:
 
     `config` is the configuration of the turret, `context` the object that the headquarters sent to all turrets of the
     run. The content of `custom_timers` after `run` (seconds by name) is sent with the result; the dictionary is empty
-    again before the next `setup`.
+    again before the next `setup`. `failed_timers` has the failures of those that `CustomTimer` measured.
     """
 
     def __init__(self, config: Mapping[str, Any] | None, context: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.context = context or {}
         self.custom_timers: dict[str, float] = {}
+        self.failed_timers: dict[str, Failure] = {}
 
     def setup(self) -> Any:
         """Prepare one `run`; not timed. May be `async def` if `run` is."""
@@ -41,7 +43,10 @@ class BaseTransaction:
 
 
 class CustomTimer:
-    """A timer for a part of `run`: `with CustomTimer(self, "login"): …`."""
+    """A timer for a part of `run`: `with CustomTimer(self, "login"): …`.
+
+    A part that ends with an exception counts as a failure of the timer, also when the script catches the exception.
+    """
 
     def __init__(self, transaction: Any, name: str) -> None:
         if not hasattr(transaction, "custom_timers"):
@@ -59,3 +64,7 @@ class CustomTimer:
     ) -> None:
         if self.start is not None:
             self.transaction.custom_timers[self.name] = time.perf_counter() - self.start
+            if error is not None:
+                if not hasattr(self.transaction, "failed_timers"):
+                    self.transaction.failed_timers = {}
+                self.transaction.failed_timers[self.name] = failure_of(error)

@@ -21,13 +21,18 @@ from functools import cache
 from hdrh.histogram import HdrHistogram
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.protocol import Slice
+from smartmob.turrets.protocol import LONGEST_CODE, LONGEST_ERROR, LONGEST_NAME, ErrorKind, Slice
 
 LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
 """The range of the histograms in microseconds, and their significant digits."""
 
 TRANSACTION = ""
 """The name of the timer of the transaction itself."""
+
+_LONGEST_BEFORE_KIND = LONGEST_ERROR - LONGEST_NAME - LONGEST_CODE - 4
+"""Characters of an error text that are kept before its kind."""
+NO_KIND = ErrorKind()
+"""The kind of an error of which only the text is known."""
 
 _MICROSECONDS = 1_000_000  # of a second
 _EXACT_BITS = 11
@@ -59,7 +64,10 @@ class Distribution:
     Recording a value takes a third of a microsecond; a new distribution is cheaper than emptying one.
     """
 
-    __slots__ = ("_prefixes", "_recorded", "count", "errors", "late", "maximum", "minimum", "squares", "total")
+    __slots__ = (
+        *("_prefixes", "_recorded", "count", "errors", "kinds", "late", "maximum", "minimum", "squares", "total"),
+        "untimed",
+    )
 
     def __init__(self) -> None:
         self.count = 0
@@ -68,7 +76,9 @@ class Distribution:
         self.minimum = math.inf
         self.maximum = 0.0
         self.errors: dict[str, int] = {}
+        self.kinds: dict[str, ErrorKind] = {}
         self.late = 0
+        self.untimed = 0
         self._recorded: dict[int, int] = {}
         self._prefixes: Counter[int] = Counter()
 
@@ -107,36 +117,45 @@ class Distribution:
         bits = memoryview(whole).cast("B").cast("Q").tolist()
         self._prefixes.update([number >> _DROPPED_BITS for number in bits])
 
-    def fail(self, error: str, times: int = 1) -> None:
-        """Count an error by its text."""
+    def fail(self, error: str, times: int = 1, kind: ErrorKind = NO_KIND) -> None:
+        """Count an error by its text, and by its kind where two kinds have the same text."""
+        if kind is not NO_KIND and self.kinds.setdefault(error, kind) != kind:
+            error = f"{error[:_LONGEST_BEFORE_KIND]} ({kind.kind} {kind.code}".rstrip() + ")"
+            self.kinds[error] = kind
         self.errors[error] = self.errors.get(error, 0) + times
 
     def merge(self, part: Slice) -> None:
         """Add the values of a slice. Raises InvalidInput if its histogram cannot be read or has another range."""
-        self._add_counts(read_histogram(part.histogram, part.count))
-        self._add(part.count, part.total, part.squares, part.minimum, part.maximum)
-        self._add_errors(part.errors, part.late)
+        if part.count:
+            self._add_counts(read_histogram(part.histogram, part.count))
+            self._add(part.count, part.total, part.squares, part.minimum, part.maximum)
+        self.untimed += part.untimed
+        self._add_errors(part.errors, part.kinds, part.late)
 
     def absorb(self, other: Distribution) -> None:
         """Add the values of another distribution."""
         if other.count:
             self._add_counts(other._all_counts())
             self._add(other.count, other.total, other.squares, other.minimum, other.maximum)
-        self._add_errors(other.errors, other.late)
+        self.untimed += other.untimed
+        self._add_errors(other.errors, other.kinds, other.late)
 
-    def slice(self, second: int, timer: str) -> Slice:
-        """Return the values as the slice of a second; there must be at least one."""
+    def slice(self, second: int, timer: str, *, failed: bool = False) -> Slice:
+        """Return the values as the slice of a second; there must be at least one, or a failure without duration."""
         return Slice(
             second=second,
             timer=timer,
             count=self.count,
             total=self.total,
             squares=self.squares,
-            minimum=self.minimum,
+            minimum=self.minimum if self.count else 0.0,
             maximum=self.maximum,
-            histogram=self._encoded(),
+            histogram=self._encoded() if self.count else "",
             errors=self.errors,
             late=self.late,
+            failed=failed,
+            untimed=self.untimed,
+            kinds=self.kinds,
         )
 
     def percentiles(self, wanted: Sequence[float]) -> dict[float, float]:
@@ -206,9 +225,9 @@ class Distribution:
         self.minimum = min(self.minimum, minimum)
         self.maximum = max(self.maximum, maximum)
 
-    def _add_errors(self, errors: Mapping[str, int], late: int) -> None:
+    def _add_errors(self, errors: Mapping[str, int], kinds: Mapping[str, ErrorKind], late: int) -> None:
         for text, times in errors.items():
-            self.fail(text, times)
+            self.fail(text, times, kinds.get(text, NO_KIND))
         self.late += late
 
 
@@ -219,6 +238,8 @@ def check_histograms(parts: Sequence[Slice]) -> None:
     """
     left = MOST_UNPACKED
     for part in parts:
+        if not part.count and not part.histogram:
+            continue
         counters = _unpacked(part.histogram)
         left -= len(counters)
         if left < 0:

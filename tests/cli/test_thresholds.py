@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.thresholds import parse
+from smartmob.cli.thresholds import parse, parse_all
 from smartmob.errors import SettingsError
 
 
@@ -19,7 +19,13 @@ def _figures(**changes: Any) -> dict[str, Any]:
 
 
 SUMMARY = {
-    "timers": {"All transactions": _figures(), "log: in": _figures(avg=0.7), "empty": _figures(count=0)},
+    "timers": {
+        "All transactions": _figures(),
+        "log: in": _figures(avg=0.7),
+        "empty": _figures(count=0),
+        "\u00e9": _figures(avg=0.7),
+        "failing": _figures(count=20, errors=20, min=None, avg=None, max=None, stdev=None, percentiles={}),
+    },
     "trust": {"verdict": "with care"},
 }
 
@@ -41,9 +47,13 @@ SUMMARY = {
         ("count <= 1000", "it is 1,000"),
         ("log: in:avg>0.5s", "it is 700.0 ms"),
         ("avg>0.5s", None),
-        ("nothing:avg>0.5s", "there are no figures of nothing"),
+        ("nothing:avg>0.5s", "there are no figures of nothing; timers of this run: All transactions, log: in"),
         ("empty:errors>1%", "there are no figures of empty"),
-        ("p75>1ms", "not among the percentiles that are kept (p50, p99, p99.9)"),
+        ("failing:p99>1ms", "all 20 failed, so there is no p99 of a success"),
+        ("failing:avg<1h".replace("h", "m"), "all 20 failed, so there is no avg of a success"),
+        ("failing:errors>1%", "it is 100.00%"),
+        ("All transactions:p99.90>0.5s", "it is 900.0 ms"),
+        (" e\u0301 :avg>0.5s", "it is 700.0 ms"),
         ("untrusted", "with care"),
     ],
 )
@@ -71,9 +81,40 @@ def test_a_run_that_is_trusted() -> None:
         ("avg>5%", "is a time; give it a unit"),
         ("errors>5ms", "errors is no time"),
         ("rate>5%", "only errors and late"),
+        ("p97>1ms", "percentiles are p50, p75, p80, p90, p95, p99, p99.9, p99.99$"),
+        ("p100>1ms", "p100 is max"),
+        ("p0>1ms", "p0 is min"),
+        ("errors>100%", "can never be met"),
+        ("errors>=200%", "can never be met"),
+        ("p99<0ms", "can never be met"),
+        ("count>=0", "is always met"),
+        ("p99>200msec", "is no condition"),
+        ("p99>1e3ms", "is no condition"),
+        ("p1.2.3>1ms", "is no condition"),
     ],
 )
 def test_what_is_no_condition(text: str, why: str) -> None:
     """The error says how to write one, before anything has been fired."""
     with pytest.raises(SettingsError, match=why):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("p99>1s", "p99>2s"),
+        ("p99>1s", "p99.0 >= 1000ms"),
+        ("count<10", "transactions<10"),
+        ("errors>1%", "All transactions:errors>2%"),
+        ("untrusted", "untrusted"),
+    ],
+)
+def test_two_conditions_on_the_same_are_refused(texts: tuple[str, ...]) -> None:
+    """One of them would never decide."""
+    with pytest.raises(SettingsError, match="repeats"):
+        parse_all(texts)
+
+
+def test_a_range_and_other_timers_are_no_repetition() -> None:
+    """A statistic may have a lowest and a highest value, a count and a share, and each timer its own."""
+    assert len(parse_all(("p99>1s", "p99<1ms", "errors>1%", "errors>5", "login:p99>1s"))) == 5

@@ -25,6 +25,7 @@ class Row:
     timers: str | None
     name: str | None
     uuid: str | None
+    details: str | None = None
 
 
 def rows_of(batch: Batch) -> list[Row]:
@@ -54,6 +55,6 @@ def _row(fields: list[bytes | None]) -> Row:
     batch, seq, at, elapsed, epoch, duration = (
         struct.unpack(f">{code}", field or b"")[0] for code, field in zip("qiqddd", fields, strict=False)
     )
-    error, timers, name, uuid = (None if field is None else field.decode() for field in fields[6:])
+    error, timers, name, uuid, details = (None if field is None else field.decode() for field in fields[6:])
     assert error is not None
-    return Row(batch, seq, at / 1_000_000 + _EPOCH_2000, elapsed, epoch, duration, error, timers, name, uuid)
+    return Row(batch, seq, at / 1_000_000 + _EPOCH_2000, elapsed, epoch, duration, error, timers, name, uuid, details)

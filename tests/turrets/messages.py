@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import Distribution
+from smartmob.turrets.protocol import ErrorKind, Slice
+from smartmob.turrets.slices import NO_KIND, Distribution
 
 
 def stock_result(**changes: Any) -> bytes:
@@ -25,15 +25,23 @@ def stock_status(status: str, uuid: str = "u1", **changes: Any) -> bytes:
 
 
 def slice_of(
-    second: int, values: Sequence[float], timer: str = "", errors: Mapping[str, int] | None = None, late: int = 0
+    second: int,
+    values: Sequence[float],
+    timer: str = "",
+    errors: Mapping[str, int] | None = None,
+    late: int = 0,
+    *,
+    failed: bool = False,
+    untimed: int = 0,
+    kind: ErrorKind = NO_KIND,
 ) -> Slice:
-    """Return the slice of some values."""
+    """Return the slice of some values; without `failed` and with errors, it is one of version 1 of the protocol."""
     distribution = Distribution()
     distribution.record_many(values)
     for text, times in (errors or {}).items():
-        distribution.fail(text, times)
-    distribution.late = late
-    return distribution.slice(second, timer)
+        distribution.fail(text, times, kind)
+    distribution.late, distribution.untimed = late, untimed
+    return distribution.slice(second, timer, failed=failed)
 
 
 def slices(run: str, sequence: int, parts: Sequence[Slice], uuid: str = "u1") -> bytes:

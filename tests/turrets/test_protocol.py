@@ -136,7 +136,7 @@ class TestWhatTurretsSay:
         report = Report(protocol=1, version="1", host="h", run="r", sequence=3, final=True)
         for sent in (
             Status(**STATUS, smartmob=report),
-            Slices(slices=[Slice(**PART, errors={"x": 2})], turret="n", uuid="u", run="r", sequence=9),
+            Slices(slices=[Slice(**PART, errors={"x": 1})], turret="n", uuid="u", run="r", sequence=9),
         ):
             assert decode(protocol.encode(sent)) == sent
 

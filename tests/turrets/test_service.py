@@ -51,7 +51,7 @@ class TestStockTurret:
         assert own["percentiles"]["50"] == pytest.approx(0.05, abs=0.002)
         assert (own["min"], own["max"]) == (0.0, 0.099)
         assert page["avg"] == pytest.approx(0.002)
-        assert summary["error_texts"] == [{"text": 'the "status" was 503', "count": 1}]
+        assert summary["error_texts"] == [{"text": 'the "status" was 503', "count": 1, "kind": "", "code": ""}]
         assert sum(row["figures"]["count"] for row in summary["intervals"]["All transactions"]) == 101
         assert [member["status"] for member in summary["turrets"]] == ["ready"]
         stored = await results(lab, run["id"])
@@ -128,7 +128,8 @@ class TestOwnTurret:
         turret.health = {"cpu": 0.5, "busiest": 0.5, "cores": 2, "lag": 0.001, "memory": 50_000_000}
         run = await ask(lab, run_time=60)
         await turret.until_told("start")
-        first = [slice_of(0, [0.01] * 10, errors={"boom": 2}), slice_of(0, [0.005] * 10, "page")]
+        failed = slice_of(0, [0.01] * 2, errors={"boom": 2}, failed=True)
+        first = [slice_of(0, [0.01] * 8), failed, slice_of(0, [0.005] * 10, "page")]
         await turret.deliver(*first)
         await turret.repeat(1, first)
         await turret.repeat(3, [slice_of(1, [0.5])])

@@ -148,9 +148,9 @@ class Batch:
             part._add(msgspec.structs.replace(rows, number=part.number, data=data))
         own = [row for row in slices if row.slice.timer == TRANSACTION]
         sent = [row.slice for row in own if row.uuid]
-        part.transactions = part.rows + sum(each.count for each in sent)
+        part.transactions = part.rows + sum(each.total_count for each in sent)
         part.errors = sum(rows.errors for rows in encoded) + sum(sum(each.errors.values()) for each in sent)
-        part.aggregated = sum(row.slice.count for row in own if not row.uuid)
+        part.aggregated = sum(row.slice.total_count for row in own if not row.uuid)
         return part
 
     def days(self) -> set[date]:

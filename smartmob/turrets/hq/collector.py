@@ -16,27 +16,28 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http import json_depth
 from smartmob.turrets import protocol
-from smartmob.turrets.hq.aggregation import Aggregator, OpenSecond, RunTotals
+from smartmob.turrets.hq.aggregation import Aggregator, OpenSecond, RunTotals, failed_timers
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.live_seconds import LiveSeconds
 from smartmob.turrets.hq.pending_rows import PendingRows
-from smartmob.turrets.hq.rows import Columns
+from smartmob.turrets.hq.rows import AnyResult, Columns
 from smartmob.turrets.hq.stock_results import StockResult, decode_stock_results
 from smartmob.turrets.hq.uuid_claims import UuidClaims
 from smartmob.turrets.model import Counters
+from smartmob.turrets.names import by_timer, counted_name
 from smartmob.turrets.protocol import (
     MOST_TIMERS,
     MOST_TURRETS,
+    ErrorKind,
     Report,
     Result,
+    ResultDetails,
     Slice,
     Slices,
     Status,
-    printable,
+    TimerError,
 )
 from smartmob.turrets.slices import TRANSACTION, check_histograms
-
-UNNAMED_TIMER = "(no name)"
 
 _OPEN_SECONDS = 3
 """A second of the run is aggregated until so many later seconds have passed."""
@@ -121,6 +122,9 @@ class ResultCollector:
         results = decode_stock_results(frames)
         if not results:
             return self._receive_one_by_one(frames, wall, sender)
+        for result in results:
+            if result.custom_timers:
+                result.custom_timers = by_timer(result.custom_timers)
         self._keep_stock_results(results)
         return Received(results=frames, has_stock_results=True)
 
@@ -166,9 +170,13 @@ class ResultCollector:
             self._keep_results(results)
             return
         second = self._aggregator.open(first)
-        second.pending[TRANSACTION] += columns.durations
+        failed = {index for index, result in columns.with_texts.items() if result.error}
+        durations = columns.durations
+        if failed:
+            durations = [seconds for index, seconds in enumerate(durations) if index not in failed]
+        second.pending[TRANSACTION] += durations
         for result in columns.with_texts.values():
-            self._keep_texts(second, first, result.error, result.custom_timers)
+            self._keep_texts(second, first, result)
         self._add_rows(columns)
         second.flush()
 
@@ -181,7 +189,7 @@ class ResultCollector:
         horizon = self._since_start + _STALE_SECONDS
         kept: dict[str, tuple[list[Result | StockResult], list[float]]] = {"": ([], [])}
         has_stock_results = False
-        current, pending, second = -1, [], OpenSecond()
+        current, pending, second = -1, list[float](), OpenSecond()
         for result in results:
             elapsed = result.elapsed
             if isinstance(result, StockResult) or result.sequence is msgspec.UNSET:
@@ -205,9 +213,10 @@ class ResultCollector:
             if number != current:
                 current, second = number, self._aggregator.open(number)
                 pending = second.pending[TRANSACTION]
-            pending.append(result.scriptrun_time)
+            if not result.error:
+                pending.append(result.scriptrun_time)
             if result.error or result.custom_timers:
-                self._keep_texts(second, number, result.error, result.custom_timers)
+                self._keep_texts(second, number, result)
         for owner, (kept_results, moments) in kept.items():
             if kept_results:
                 columns = Columns.of(kept_results)
@@ -216,35 +225,35 @@ class ResultCollector:
         self._aggregator.flush()
         return has_stock_results
 
-    def _keep_texts(
-        self, second: OpenSecond, number: int, error: str | None, timers: Mapping[str, float] | None
-    ) -> None:
-        """Aggregate the error and the timers of a result."""
+    def _keep_texts(self, second: OpenSecond, number: int, result: AnyResult) -> None:
+        """Aggregate the error and the timers of a result; a failed result is no pending value of its second."""
+        error, timers, details = result.error or "", result.custom_timers, result.details
         if error:
+            self.totals.count(TRANSACTION, 0, 1)
             self.totals.errors += 1
             self.rows.batch.errors += 1
-            second.add_error(error)
+            told = details if isinstance(details, ResultDetails) else ResultDetails()
+            seconds = None if told.untimed else result.scriptrun_time
+            second.fail(TRANSACTION, seconds, error, ErrorKind(told.kind, told.code))
         if timers:
-            self._aggregator.add_timers(second, number, self._count_timers(timers))
+            failed = failed_timers(error, timers, details)
+            self._aggregator.add_timers(second, number, self._count_timers(timers, failed), failed)
 
-    def _count_timers(self, timers: Mapping[str, float]) -> list[tuple[str, float]]:
+    def _count_timers(self, timers: Mapping[str, float], failed: Mapping[str, TimerError]) -> list[tuple[str, float]]:
         """Count the values of timers by name; return those that are within the limit of timers."""
-        counts = self.totals.timers
         counted: list[tuple[str, float]] = []
         for name, value in timers.items():
-            name = printable(name) or UNNAMED_TIMER
             if not self._accepts_timer(name, MOST_TIMERS):
                 self._drop(1, f"a run has at most {MOST_TIMERS} timers")
                 continue
-            counts[name] = counts.get(name, 0) + 1
+            self.totals.count(name, 1, name in failed)
             counted.append((name, value))
         return counted
 
     def _add_rows(self, columns: Columns, owner: str = "") -> None:
         count = len(columns)
         self.totals.transactions += count
-        counts = self.totals.timers
-        counts[TRANSACTION] = counts.get(TRANSACTION, 0) + count
+        self.totals.count(TRANSACTION, count, 0)
         self.rows.add_results(columns, owner, self._now)
 
     # -- slices and health ----------------------------------------------------------------------------------------
@@ -263,11 +272,11 @@ class ResultCollector:
         rows: list[SliceRow] = []
         for received in message.slices:
             part = received
-            if not received.timer.isprintable():
-                part = msgspec.structs.replace(received, timer=printable(received.timer))
+            if part.timer and (name := counted_name(part.timer)) != part.timer:
+                part = msgspec.structs.replace(received, timer=name)
             # Turrets of ours count the timers beyond the limit under one further name.
             if not self._accepts_timer(part.timer, MOST_TIMERS + 1):
-                self._drop(part.count, f"a run has at most {MOST_TIMERS} timers")
+                self._drop(part.total_count, f"a run has at most {MOST_TIMERS} timers")
                 continue
             self._count_slice(part)
             rows.append(SliceRow(message.uuid, part))
@@ -275,13 +284,12 @@ class ResultCollector:
         self.rows.add_slices(rows)
 
     def _count_slice(self, part: Slice) -> None:
-        counts = self.totals.timers
-        counts[part.timer] = counts.get(part.timer, 0) + part.count
+        errors = sum(part.errors.values())
+        self.totals.count(part.timer, part.total_count, errors)
         if part.timer == TRANSACTION:
-            errors = sum(part.errors.values())
-            self.totals.transactions += part.count
+            self.totals.transactions += part.total_count
             self.totals.errors += errors
-            self.rows.batch.transactions += part.count
+            self.rows.batch.transactions += part.total_count
             self.rows.batch.errors += errors
 
     def _is_next(self, uuid: object, run: object, sequence: object) -> bool:

@@ -159,7 +159,7 @@ class Headquarters:
         return RunSnapshot(
             run=run,
             members=self.members(),
-            totals=replace(totals, timers=dict(totals.timers)),
+            totals=replace(totals, timers=dict(totals.timers), failures=dict(totals.failures)),
             counters=msgspec.structs.replace(self._collector.counters),
             firing_seconds=self._machine.firing_seconds(now),
             seconds_since_start=self._machine.seconds_since_start(now),

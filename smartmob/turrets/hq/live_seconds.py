@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import Distribution
 
 LIVE_BYTES = 8 * 1024 * 1024
 """Characters that the slices of one second may have."""
@@ -14,20 +14,20 @@ _LIVE_SECONDS = 8
 
 
 class LiveSeconds:
-    """The distributions and slices of the last seconds, by second and timer."""
+    """The outcomes and slices of the last seconds, by second and timer."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, dict[str, list[Distribution | Slice]]] = {}
+        self._parts: dict[int, dict[str, list[Outcomes | Slice]]] = {}
         self._bytes: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._parts)
 
-    def of(self, second: int) -> Mapping[str, Sequence[Distribution | Slice]]:
+    def of(self, second: int) -> Mapping[str, Sequence[Outcomes | Slice]]:
         """Return the parts of a second, by timer."""
         return self._parts.get(second, {})
 
-    def add(self, second: int, timer: str, part: Distribution | Slice) -> None:
+    def add(self, second: int, timer: str, part: Outcomes | Slice) -> None:
         """Keep a part of a second until eight later seconds have come; drop slices beyond the size limit."""
         if isinstance(part, Slice):
             # Without this limit, a turret that sends many slices of one second would fill the memory.

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.broadcast import Broadcast
+from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame, LiveTimer, LiveTurret, Member
+from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import TRANSACTION, Distribution
 
@@ -87,17 +89,17 @@ def frame_of(snapshot: RunSnapshot) -> LiveFrame:
         transactions=totals.transactions,
         errors=totals.errors,
         rate=own.count,
-        error_rate=own.failed,
-        timers={name or ALL_TRANSACTIONS: _timer(totals.timers[name], parts.get(name, ())) for name in names},
+        error_rate=own.errors,
+        timers={name or ALL_TRANSACTIONS: _timer(totals, name, parts.get(name, ())) for name in names},
         turrets=_turrets(snapshot.members),
         counters=snapshot.counters,
     )
 
 
-def _merged(parts: Sequence[Distribution | Slice]) -> Distribution:
-    whole = Distribution()
+def _merged(parts: Sequence[Outcomes | Slice]) -> Outcomes:
+    whole = Outcomes()
     for part in parts:
-        if isinstance(part, Distribution):
+        if isinstance(part, Outcomes):
             whole.absorb(part)
             continue
         try:
@@ -107,15 +109,21 @@ def _merged(parts: Sequence[Distribution | Slice]) -> Distribution:
     return whole
 
 
-def _timer(total: int, parts: Sequence[Distribution | Slice]) -> LiveTimer:
+def _timer(totals: RunTotals, name: str, parts: Sequence[Outcomes | Slice]) -> LiveTimer:
     whole = _merged(parts)
     return LiveTimer(
-        total=total,
+        total=totals.timers[name],
+        total_errors=totals.failures.get(name, 0),
         count=whole.count,
-        errors=whole.failed,
-        percentiles={f"{share:g}": value for share, value in whole.percentiles(_PERCENTILES).items()},
-        max=whole.maximum if whole.count else None,
+        errors=whole.errors,
+        percentiles=_percentiles(whole.ok),
+        max=whole.ok.maximum if whole.ok.count else None,
+        failed_percentiles=_percentiles(whole.failed),
     )
+
+
+def _percentiles(values: Distribution) -> dict[str, float]:
+    return {f"{share:g}": value for share, value in values.percentiles(_PERCENTILES).items()}
 
 
 def _turrets(members: Iterable[Member]) -> list[LiveTurret]:

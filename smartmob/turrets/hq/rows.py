@@ -16,6 +16,8 @@ from uuid import UUID
 
 import msgspec
 
+from smartmob.turrets.protocol import ResultDetails
+
 COLUMNS = (
     "run_id",
     "batch",
@@ -28,6 +30,7 @@ COLUMNS = (
     "custom_timers",
     "turret_name",
     "uuid",
+    "details",
 )
 HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 """The header of the format: its signature, no flags, no extension."""
@@ -41,8 +44,8 @@ _NUMBERS = struct.Struct(">iiiqididid")
 _LENGTH = struct.Struct(">i")
 _NUMBER_BYTES = {"i": 4, "q": 8, "d": 8}
 _EMPTY, _NULL = _LENGTH.pack(0), _LENGTH.pack(-1)
-_NO_TEXTS = _EMPTY + 3 * _NULL
-"""An empty error; custom_timers, turret_name and uuid are NULL."""
+_NO_TEXTS = _EMPTY + 4 * _NULL
+"""An empty error; custom_timers, turret_name, uuid and details are NULL."""
 _FEW_ROWS = 16
 """Fewer rows without texts than these are packed one by one, which is faster for them."""
 
@@ -64,6 +67,8 @@ class AnyResult(Protocol):
     def turret_name(self) -> str | msgspec.UnsetType | None: ...
     @property
     def uuid(self) -> str | msgspec.UnsetType: ...
+    @property
+    def details(self) -> ResultDetails | msgspec.UnsetType: ...
 
 
 @dataclass(slots=True)
@@ -176,10 +181,11 @@ def _texts(result: AnyResult | None) -> bytes:
     columns = _with_length(text(result.error).encode()) if result.error else _EMPTY
     columns += _with_length(msgspec.json.encode(result.custom_timers)) if result.custom_timers else _NULL
     if not (result.turret_name or result.uuid):
-        return columns + _NULL + _NULL
+        return columns + 3 * _NULL
     for value in (result.turret_name, result.uuid):
         columns += _with_length(text(value).encode()) if value and isinstance(value, str) else _NULL
-    return columns
+    details = result.details
+    return columns + (_NULL if details is msgspec.UNSET else _with_length(msgspec.json.encode(details)))
 
 
 def _with_length(value: bytes) -> bytes:

@@ -125,6 +125,7 @@ class RunRecorder:
         if counts.aggregated != counts.results and stored.state.started_at is not None:
             # The service was killed: the slices of the last seconds were not stored, their results were.
             await reaggregate(self._reader, self._writer, run, stored.state.started_at)
-        totals = RunTotals(counts.transactions, counts.errors, await self._reader.timer_counts(run))
+        timers, failures = await self._reader.timer_counts(run), await self._reader.timer_failures(run)
+        totals = RunTotals(counts.transactions, counts.errors, timers, failures)
         members = tuple(await self._reader.members(run))
         return ResumableRun(stored.state, members, await self._reader.progress(run), totals, stored.counters)

@@ -22,6 +22,7 @@ class StockResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=
 
     uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET
     sequence: ClassVar[msgspec.UnsetType] = msgspec.UNSET
+    details: ClassVar[msgspec.UnsetType] = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(StockResult)

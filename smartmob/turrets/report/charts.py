@@ -73,7 +73,8 @@ def latency(name: str, runs: Sequence[RunData]) -> Chart:
             ("p99", _P99, "p99"),
             ("max", _MAX, "maximum"),
         ):
-            values = [getattr(point, column) * 1000 if point else None for _, point in steps]
+            seconds = [getattr(point, column) if point else None for _, point in steps]
+            values = [None if value is None else value * 1000 for value in seconds]
             traces.append(_line(_label(label, number, runs), at, values, color, number))
     return {"data": traces, "layout": _layout("seconds after the start", "ms")}
 

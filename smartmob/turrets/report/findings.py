@@ -6,14 +6,27 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import ALL_TRANSACTIONS, PERCENTILES, CoursePoint, ErrorText, Interval, TimerStats
+from smartmob.turrets.model import (
+    ALL_TRANSACTIONS,
+    PERCENTILES,
+    CoursePoint,
+    ErrorText,
+    FailedStats,
+    Interval,
+    TimerStats,
+)
+from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import TRANSACTION, Distribution
+from smartmob.turrets.slices import NO_KIND, TRANSACTION, Distribution
 
 MOST_POINTS = 600  # points of a chart
 MOST_ERROR_TEXTS = 100  # rows of the table of errors
+MOST_CODES = 20  # codes of errors of a point
+OTHER_CODES, UNKNOWN_KIND = "(others)", "(unknown)"
+"""The names of the codes beyond this limit, and of errors of which only the text is known, as those of OCT."""
 _ROWS_PER_DECADE = 12
 _STEP_PERCENTILES = (50.0, 95.0, 99.0)
 _CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
@@ -23,11 +36,11 @@ _CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 9
 class TimerFindings:
     """The findings of one timer; `open_step` and `open_interval` have the values of the present ones."""
 
-    whole: Distribution = field(default_factory=Distribution)
+    whole: Outcomes = field(default_factory=Outcomes)
     points: list[CoursePoint] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
-    open_step: Distribution | None = None
-    open_interval: Distribution | None = None
+    open_step: Outcomes | None = None
+    open_interval: Outcomes | None = None
 
 
 class Findings:
@@ -44,7 +57,6 @@ class Findings:
         self.step = max(1, math.ceil(duration / MOST_POINTS))
         self.timers: dict[str, TimerFindings] = {}
         self.heat: dict[int, Counter[int]] = {}
-        self.errors: Counter[str] = Counter()
         self.damaged = 0
         self._step_number = 0
         self._interval_number = 0
@@ -69,7 +81,7 @@ class Findings:
     def stats(self, name: str) -> TimerStats:
         """Return the statistics of a timer over the whole run."""
         found = self.timers.get(name)
-        return timer_stats(found.whole if found is not None else Distribution(), self.duration)
+        return timer_stats(found.whole if found is not None else Outcomes(), self.duration)
 
     def all_stats(self) -> dict[str, TimerStats]:
         """Return the statistics of all timers by their names, the transactions themselves first."""
@@ -80,26 +92,37 @@ class Findings:
         """Return the statistics of all timers in each interval."""
         return {name or ALL_TRANSACTIONS: found.intervals for name, found in sorted(self.timers.items())}
 
-    def error_texts(self) -> list[ErrorText]:
-        """Return the count of each error text, the most frequent first."""
-        return [ErrorText(text, count) for text, count in self.errors.most_common(MOST_ERROR_TEXTS)]
+    def error_texts(self, name: str = TRANSACTION) -> list[ErrorText]:
+        """Return the count of each error of a timer, the most frequent first."""
+        found = self.timers.get(name)
+        if found is None:
+            return []
+        failed = found.whole.failed
+        return [
+            ErrorText(text, count, failed.kinds.get(text, NO_KIND).kind, failed.kinds.get(text, NO_KIND).code)
+            for text, count in Counter(failed.errors).most_common(MOST_ERROR_TEXTS)
+        ]
+
+    def timer_errors(self) -> dict[str, list[ErrorText]]:
+        """Return the errors of each timer that failed, without those of the transactions themselves."""
+        return {
+            name: errors for name in sorted(self.timers) if name != TRANSACTION and (errors := self.error_texts(name))
+        }
 
     def curve(self, name: str) -> list[tuple[float, float]]:
-        """Return the latency of a timer at many percentiles, as pairs of percentile and seconds."""
+        """Return the latency of the successes of a timer at many percentiles, as pairs of percentile and seconds."""
         found = self.timers.get(name)
         shares = [float(share) for share in _CURVE_PERCENTILES]
-        return sorted(found.whole.percentiles(shares).items()) if found is not None else []
+        return sorted(found.whole.ok.percentiles(shares).items()) if found is not None else []
 
     def _add(self, part: Slice) -> None:
         found = self.timers.setdefault(part.timer, TimerFindings())
         if found.open_step is None:
-            found.open_step = Distribution()
+            found.open_step = Outcomes()
         try:
             found.open_step.merge(part)
         except InvalidInput:
-            self.damaged += part.count
-            return
-        self.errors.update(part.errors)
+            self.damaged += part.total_count
 
     def _end_step(self) -> None:
         at = self._step_number * self.step
@@ -107,22 +130,11 @@ class Findings:
             step, found.open_step = found.open_step, None
             if step is None or not step.count:
                 continue
-            percentiles = step.percentiles(_STEP_PERCENTILES)
-            found.points.append(
-                CoursePoint(
-                    at=at,
-                    rate=step.count / self.step,
-                    error_rate=step.failed / self.step,
-                    p50=percentiles[50.0],
-                    p95=percentiles[95.0],
-                    p99=percentiles[99.0],
-                    maximum=step.maximum,
-                )
-            )
+            found.points.append(_point(at, self.step, step))
             if name == TRANSACTION:
                 self._add_heat(at, step)
             if found.open_interval is None:
-                found.open_interval = Distribution()
+                found.open_interval = Outcomes()
             found.open_interval.absorb(step)
 
     def _end_interval(self) -> None:
@@ -135,7 +147,7 @@ class Findings:
                 found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 
-    def _add_heat(self, at: int, step: Distribution) -> None:
+    def _add_heat(self, at: int, step: Outcomes) -> None:
         rows = self.heat[at] = Counter()
         for value, count in step.counts().items():
             rows[heat_row(value)] += count
@@ -151,17 +163,59 @@ def heat_bound(row: int) -> float:
     return float(10 ** (row / _ROWS_PER_DECADE)) / 1e6
 
 
-def timer_stats(values: Distribution, duration: float) -> TimerStats:
-    """Return the statistics of a distribution of the values of `duration` seconds."""
-    some = values.count > 0
+def _point(at: int, seconds: int, step: Outcomes) -> CoursePoint:
+    """Return the point of a step of some seconds."""
+    ok, failed = (values.percentiles(_STEP_PERCENTILES) for values in (step.ok, step.failed))
+    return CoursePoint(
+        at=at,
+        rate=step.count / seconds,
+        error_rate=step.errors / seconds,
+        p50=ok.get(50.0),
+        p95=ok.get(95.0),
+        p99=ok.get(99.0),
+        maximum=step.ok.maximum if step.ok.count else None,
+        failed_p50=failed.get(50.0),
+        failed_p95=failed.get(95.0),
+        failed_p99=failed.get(99.0),
+        failed_maximum=step.failed.maximum if step.failed.count else None,
+        codes=_codes(step.failed),
+    )
+
+
+def _codes(failed: Distribution) -> dict[str, int]:
+    """Return the count of failures by code, or by kind without one, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text, count in failed.errors.items():
+        kind = failed.kinds.get(text, NO_KIND)
+        counts[kind.code or kind.kind or UNKNOWN_KIND] += count
+    found = dict(counts.most_common(MOST_CODES))
+    if (others := counts.total() - sum(found.values())) > 0:
+        found[OTHER_CODES] = others
+    return found
+
+
+def timer_stats(values: Outcomes, duration: float) -> TimerStats:
+    """Return the statistics of the values of `duration` seconds."""
+    ok, failed = values.ok, values.failed
     return TimerStats(
         count=values.count,
-        errors=values.failed,
+        errors=values.errors,
         rate=values.count / duration if duration > 0 else 0.0,
-        min=values.minimum if some else None,
-        avg=values.mean if some else None,
-        percentiles={f"{share:g}": value for share, value in values.percentiles(PERCENTILES).items()},
-        max=values.maximum if some else None,
-        stdev=values.stdev if some else None,
+        **_durations(ok),
         late=values.late,
+        samples=ok.count,
+        mixed=values.mixed,
+        failed=FailedStats(count=failed.count, untimed=failed.untimed, **_durations(failed)) if values.errors else None,
     )
+
+
+def _durations(values: Distribution) -> dict[str, Any]:
+    """Return the fields of statistics that describe durations."""
+    some = values.count > 0
+    return {
+        "min": values.minimum if some else None,
+        "avg": values.mean if some else None,
+        "percentiles": {f"{share:g}": value for share, value in values.percentiles(PERCENTILES).items()},
+        "max": values.maximum if some else None,
+        "stdev": values.stdev if some else None,
+    }

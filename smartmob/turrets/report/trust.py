@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Trust
+from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -16,6 +16,10 @@ SATURATED_PERCENT = 90.0
 """Average use of a machine's processors above which its programs had to wait for a processor."""
 
 
+MOST_FAILED = 0.5
+"""Share of failures above which the latencies, which are those of successes, describe the smaller part."""
+
+
 def judge(
     members: Sequence[Member],
     counters: Counters,
@@ -23,10 +27,13 @@ def judge(
     reason: str | None,
     damaged: int,
     machines: Sequence[MachineLoad] = (),
+    *,
+    whole: TimerStats | None = None,
 ) -> Trust:
-    """Return the verdict on a run."""
+    """Return the verdict on a run; `whole` are the statistics of its transactions."""
     doubts = [
         *_of_run(counters, transactions, reason, damaged),
+        *_of_failures(whole),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
         *_of_turrets(members),
         *_of_machines(machines),
@@ -46,6 +53,24 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
     if counters.stale:
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
+
+
+def _of_failures(whole: TimerStats | None) -> Iterator[Doubt]:
+    if whole is None or not whole.count:
+        return
+    share = whole.errors / whole.count
+    if whole.errors >= whole.count:
+        yield Doubt("bad", f"All {_count(whole.count, 'transaction')} failed: there is no latency of a success.")
+    elif share > MOST_FAILED:
+        yield Doubt(
+            "warning", f"{share:.0%} of the transactions failed: latencies are those of the other {1 - share:.0%}."
+        )
+    if whole.mixed:
+        yield Doubt(
+            "warning",
+            f"The latencies contain those of {_count(whole.mixed, 'failure')}: turrets or a service of an earlier "
+            "version did not keep them apart.",
+        )
 
 
 def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:

@@ -12,7 +12,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
-from smartmob.turrets.model import ENDED, Course, MachineLoad, Member, Summary
+from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -47,7 +47,7 @@ class RunReports:
         run = await self._queries.find(ident)
         if run.state.state in ENDED:
             stored = await self._stored_summary(run.uuid)
-            if stored is not None:
+            if stored is not None and stored.version == SUMMARY_VERSION:
                 return stored
         return (await self._compute(run))[0]
 
@@ -148,8 +148,10 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
         timers=findings.all_stats(),
         intervals=findings.all_intervals(),
         error_texts=findings.error_texts(),
+        timer_errors=findings.timer_errors(),
+        version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,
-        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines),
+        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines, whole=own),
         machines=machines,
     )

@@ -13,13 +13,14 @@ from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import Counters, Member, RunConfig
-from smartmob.turrets.protocol import Slice
+from smartmob.turrets.protocol import ErrorKind, Slice
 from smartmob.turrets.store.writer import PACKAGE
 
 _RESULT_ROWS = 20_000
 """Results are fetched in groups of about so many rows."""
 _SLICE_ROWS = 500
 """Slices are fetched in groups of so many rows."""
+_ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ class TurretsReader:
         rows = await self._database.fetch(self._sql["select_timer_counts"], run)
         return {row["timer"]: row["count"] for row in rows}
 
+    async def timer_failures(self, run: UUID) -> dict[str, int]:
+        """Return how many failures each timer has in the slices of a run that keep failures apart."""
+        rows = await self._database.fetch(self._sql["select_timer_counts"], run)
+        return {row["timer"]: row["failures"] for row in rows if row["failures"]}
+
     async def summary(self, run: UUID) -> bytes | None:
         """Return the summary that was stored when the run ended, as JSON, or None."""
         summary = await self._database.fetchval(self._sql["select_summary"], run)
@@ -153,5 +159,12 @@ def _stored(row: Record) -> StoredRun:
 
 def _slice(row: Record) -> Slice:
     values = dict(row)
-    errors = values.pop("errors")
-    return Slice(errors=msgspec.json.decode(errors, type=dict[str, int]) if errors else {}, **values)
+    errors: dict[str, int] = {}
+    kinds: dict[str, ErrorKind] = {}
+    if stored := values.pop("errors"):
+        for error, found in _ERRORS.decode(stored).items():
+            if isinstance(found, int):
+                errors[error] = found
+            else:
+                errors[error], kinds[error] = found[0], ErrorKind(found[1], found[2])
+    return Slice(errors=errors, kinds=kinds, **values)

@@ -15,6 +15,7 @@ from smartmob.turrets.hq.batch import Batch, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.model import Counters, Member
+from smartmob.turrets.protocol import Slice
 from smartmob.turrets.store.partitions import Partitions
 
 PACKAGE = "smartmob.turrets"
@@ -34,6 +35,8 @@ _SLICE_COLUMNS = (
     "maximum",
     "errors",
     "late",
+    "failed",
+    "untimed",
     "histogram",
 )
 
@@ -178,7 +181,7 @@ async def _copy_data(batch: Batch) -> AsyncIterator[bytes]:
 
 def _slice_record(batch: Batch, seq: int, row: SliceRow) -> tuple[object, ...]:
     part = row.slice
-    errors = msgspec.json.encode(part.errors).decode() if part.errors else None
+    errors = msgspec.json.encode(_errors(part)).decode() if part.errors else None
     return (
         batch.run,
         batch.moment(part.second),
@@ -194,5 +197,16 @@ def _slice_record(batch: Batch, seq: int, row: SliceRow) -> tuple[object, ...]:
         part.maximum,
         errors,
         part.late,
+        part.failed,
+        part.untimed,
         part.histogram,
     )
+
+
+def _errors(part: Slice) -> dict[str, int | tuple[int, str, str]]:
+    """Return the errors of a slice as they are stored: by text the count, or count, kind and code if known."""
+    kinds = part.kinds
+    return {
+        error: (count, kinds[error].kind, kinds[error].code) if error in kinds else count
+        for error, count in part.errors.items()
+    }

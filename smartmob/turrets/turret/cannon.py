@@ -1,4 +1,8 @@
-"""Cannons: each is one simulated user that repeats the script's transaction, as a thread or as a coroutine."""
+"""Cannons: each is one simulated user that repeats the script's transaction, as a thread or as a coroutine.
+
+A user whose transactions fail at once waits before the next one, so that a broken script or target is not fired at
+without limit. Failures of the untimed steps take their turn like transactions: in the open model each takes an arrival.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,19 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from smartmob.turrets.turret.script import Script, describe
+from smartmob.turrets.turret.failure import Failure, failure_of
+from smartmob.turrets.turret.script import Script
 
-_RETRY_SECONDS = 1.0
-"""Seconds until a cannon tries again after the class `Transaction` could not be instantiated."""
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 1.0
+"""Wait after the first of consecutive failures outside of `run`; it doubles up to the longest."""
+_FIRST_PAUSE_SECONDS = 0.01
+"""Wait after the second of consecutive quick failures of `run` in the closed model; it doubles up to the longest."""
+_QUICK_SECONDS = 0.001
+"""A transaction that fails in less time did hardly reach a target."""
 
 _NO_TIMERS: Mapping[str, object] = {}
+_NO_FAILURES: Mapping[str, Failure] = {}
+_UNFINISHED = Failure("not finished when the run ended", "Unfinished")
 
 _SCRIPT_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 """Exceptions of a script that count as an error of the transaction and do not end the cannon."""
@@ -28,7 +39,15 @@ class FiringContext(Protocol):
     context: Mapping[str, Any]
     stopped: bool
 
-    def record(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+    def record(
+        self,
+        ended: float,
+        duration: float,
+        failure: Failure | None,
+        timers: Mapping[str, object],
+        late: float,
+        failed_timers: Mapping[str, Failure],
+    ) -> None:
         """Record a finished transaction.
 
         `ended` is a time of the monotonic clock, `duration` and `late` (after the intended start) are seconds.
@@ -50,28 +69,50 @@ class ThreadArrivalSource(Protocol):
 
 
 class Cannon:
-    """The common part of both kinds of cannon: when the transaction under way started."""
+    """The common part of both kinds of cannon: when the transaction under way started, and how long to wait."""
 
     def __init__(self, firing: FiringContext) -> None:
         self._firing = firing
         self.late = 0.0
+        self._failures = 0
         # Holds at most one start. Popping is atomic, so that a transaction is counted once: by its cannon when it ends,
         # or by `record_unfinished` when the run ends before.
         self._started_at: list[float] = []
 
-    def _make(self) -> Any:
-        """Return an instance of the class `Transaction`; when that fails, record an error and return None."""
+    def _make(self) -> tuple[Any, Failure | None]:
+        """Return an instance of the class `Transaction`, or None and the failure."""
         firing = self._firing
         try:
-            return firing.script.transaction(firing.config, firing.context)
+            return firing.script.transaction(firing.config, firing.context), None
         except _SCRIPT_ERRORS as error:
-            firing.record(time.monotonic(), 0.0, f"__init__: {describe(error)}", _NO_TIMERS, 0.0)
-            return None
+            return None, failure_of(error, "__init__")
+
+    def _record_untimed(self, failure: Failure) -> float:
+        """Record a failure outside of `run`; return the seconds to wait before the next attempt."""
+        self._firing.record(time.monotonic(), 0.0, failure, _NO_TIMERS, self.late, _NO_FAILURES)
+        self._failures += 1
+        return min(_FIRST_WAIT_SECONDS * 2.0 ** min(self._failures - 1, 10), _LONGEST_WAIT_SECONDS)
+
+    def _record(self, transaction: Any, begun: float, ended: float, failure: Failure | None) -> float:
+        """Record a transaction; return the seconds to wait before the next one of the closed model, mostly 0."""
+        firing, timers, failed = self._firing, transaction.custom_timers, transaction.failed_timers
+        if failure is None:
+            self._failures = 0
+            firing.record(ended, ended - begun, None, timers, self.late, failed)
+            return 0.0
+        failure = failure._replace(untimed=False)  # `run` was timed, whichever step failed
+        if not firing.script.tells_failed_timers:
+            failed = dict.fromkeys(timers, failure)
+        firing.record(ended, ended - begun, failure, timers, self.late, failed)
+        self._failures = self._failures + 1 if ended - begun < _QUICK_SECONDS else 0
+        if self._failures < 2:
+            return 0.0
+        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 2, 10), _LONGEST_WAIT_SECONDS)
 
     def record_unfinished(self, now: float) -> None:
-        """Record the transaction under way, if there is one, as an error."""
+        """Record the transaction under way, if there is one, as a failure."""
         if (begun := self._claim()) is not None:
-            self._firing.record(now, now - begun, "not finished when the run ended", _NO_TIMERS, self.late)
+            self._firing.record(now, now - begun, _UNFINISHED, _NO_TIMERS, self.late, _NO_FAILURES)
 
     def _claim(self) -> float | None:
         """Remove and return the start of the transaction under way, or None when there is none."""
@@ -86,51 +127,51 @@ class CoroutineCannon(Cannon):
 
     async def fire(self, queue: ArrivalSource | None, may_start: asyncio.Event) -> None:
         """Repeat the transaction until firing is stopped; `may_start` is cleared during a pause."""
-        firing = self._firing
-        while (transaction := self._make()) is None:
-            await asyncio.sleep(_RETRY_SECONDS)
-            if firing.stopped:
-                return
+        firing, transaction = self._firing, None
         while not firing.stopped:
             if not may_start.is_set():
                 await may_start.wait()
-            transaction.custom_timers = {}
-            if error := await _attempt(transaction.setup, "setup"):
-                firing.record(time.monotonic(), 0.0, error, _NO_TIMERS, 0.0)
-                # A setup that fails without waiting must not block the event loop for the other cannons.
-                await asyncio.sleep(0)
-                continue
+            failure: Failure | None = None
+            if transaction is None:
+                transaction, failure = self._make()
+            if transaction is not None:
+                transaction.custom_timers, transaction.failed_timers = {}, {}
+                failure = await _attempt(transaction.setup, "setup")
             if queue is None:
                 begun, self.late = time.monotonic(), 0.0
             else:
                 intended = await queue.next()
                 if intended is None:
-                    await _attempt(transaction.tear_down, "tear_down")
+                    if failure is None and transaction is not None:
+                        await _attempt(transaction.tear_down, "tear_down")
                     return
                 begun, self.late = intended, time.monotonic() - intended
+            if failure is not None or transaction is None:
+                await asyncio.sleep(self._record_untimed(failure or Failure("")))
+                continue
             self._started_at.append(begun)
             try:
                 await transaction.run()
-            except _SCRIPT_ERRORS as failure:
-                _stop_if_cancelled(failure)
-                error = describe(failure)
+            except _SCRIPT_ERRORS as error:
+                _stop_if_cancelled(error)
+                failure = failure_of(error)
             ended = time.monotonic()
             if self._claim() is None:
                 return
-            error = await _attempt(transaction.tear_down, "tear_down", error)
-            firing.record(ended, ended - begun, error, transaction.custom_timers, self.late)
-            await asyncio.sleep(0)
+            failure = await _attempt(transaction.tear_down, "tear_down", failure)
+            wait = self._record(transaction, begun, ended, failure)
+            await asyncio.sleep(wait if queue is None else 0.0)
 
 
-async def _attempt(step: Any, name: str, before: str = "") -> str:
-    """Call an untimed step, which may be a coroutine function; return `before` or else the error of the step."""
+async def _attempt(step: Any, name: str, before: Failure | None = None) -> Failure | None:
+    """Call an untimed step, which may be a coroutine function; return `before` or else the failure of the step."""
     try:
         awaited = step()
         if awaited is not None and inspect.isawaitable(awaited):
             await awaited
     except _SCRIPT_ERRORS as error:
         _stop_if_cancelled(error)
-        return before or f"{name}: {describe(error)}"
+        return before or failure_of(error, name)
     return before
 
 
@@ -179,39 +220,45 @@ class ThreadCannon(Cannon):
         events.all_started.wait()
         if events.stop.wait(max(at - time.monotonic(), 0.0)):
             return
-        while (transaction := self._make()) is None:
-            if events.stop.wait(_RETRY_SECONDS):
-                return
+        transaction = None
         while not firing.stopped:
             events.may_start.wait()
-            transaction.custom_timers = {}
-            if error := _attempt_now(transaction.setup, "setup"):
-                firing.record(time.monotonic(), 0.0, error, _NO_TIMERS, 0.0)
-                continue
+            failure: Failure | None = None
+            if transaction is None:
+                transaction, failure = self._make()
+            if transaction is not None:
+                transaction.custom_timers, transaction.failed_timers = {}, {}
+                failure = _attempt_now(transaction.setup, "setup")
             if queue is None:
                 begun, self.late = time.monotonic(), 0.0
             else:
                 intended = queue.next()
                 if intended is None:
-                    _attempt_now(transaction.tear_down, "tear_down")
+                    if failure is None and transaction is not None:
+                        _attempt_now(transaction.tear_down, "tear_down")
                     return
                 begun, self.late = intended, time.monotonic() - intended
+            if failure is not None or transaction is None:
+                events.stop.wait(self._record_untimed(failure or Failure("")))
+                continue
             self._started_at.append(begun)
             try:
                 transaction.run()
-            except _SCRIPT_ERRORS as failure:
-                error = describe(failure)
+            except _SCRIPT_ERRORS as error:
+                failure = failure_of(error)
             ended = time.monotonic()
             if self._claim() is None:
                 return
-            error = _attempt_now(transaction.tear_down, "tear_down", error)
-            firing.record(ended, ended - begun, error, transaction.custom_timers, self.late)
+            failure = _attempt_now(transaction.tear_down, "tear_down", failure)
+            wait = self._record(transaction, begun, ended, failure)
+            if wait and queue is None:
+                events.stop.wait(wait)
 
 
-def _attempt_now(step: Any, name: str, before: str = "") -> str:
-    """Call an untimed step; return `before` or else the error of the step."""
+def _attempt_now(step: Any, name: str, before: Failure | None = None) -> Failure | None:
+    """Call an untimed step; return `before` or else the failure of the step."""
     try:
         step()
     except _SCRIPT_ERRORS as error:
-        return before or f"{name}: {describe(error)}"
+        return before or failure_of(error, name)
     return before

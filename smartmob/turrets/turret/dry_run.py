@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smartmob.turrets.turret import event_loop
-from smartmob.turrets.turret.script import Script, describe
+from smartmob.turrets.turret.failure import describe
+from smartmob.turrets.turret.script import Script
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ proxies are not supported; a script that needs them uses aiohttp.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import ssl
 from collections.abc import Mapping
@@ -22,7 +23,11 @@ _MOST_CACHED_HEADS = 1000
 
 
 class HttpError(Exception):
-    """The request got no usable answer."""
+    """The request got no usable answer; `code` is the HTTP status, `timeout`, the name of an errno, or ""."""
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Answer:
@@ -54,7 +59,7 @@ class Answer:
     def expect(self, *statuses: int) -> Answer:
         """Return this response if its status is one of `statuses` (without any: below 400). Raises HttpError."""
         if self.status not in statuses if statuses else self.status >= 400:
-            raise HttpError(f"HTTP {self.status}")
+            raise HttpError(f"HTTP {self.status}", str(self.status))
         return self
 
 
@@ -150,9 +155,10 @@ class Http:
             async with asyncio.timeout(self._timeout):
                 _, connection = await asyncio.get_running_loop().create_connection(_Connection, host, port, ssl=secure)
         except TimeoutError:
-            raise HttpError(f"cannot connect to {host}:{port} within {self._timeout:g} s") from None
+            raise HttpError(f"cannot connect to {host}:{port} within {self._timeout:g} s", "timeout") from None
         except OSError as error:
-            raise HttpError(f"cannot connect to {host}:{port}: {error.strerror or error}") from None
+            code = errno.errorcode.get(error.errno or 0, "")
+            raise HttpError(f"cannot connect to {host}:{port}: {error.strerror or error}", code) from None
         return connection
 
 
@@ -246,7 +252,7 @@ class _Connection(asyncio.Protocol):
         if self._answer is None:
             return
         if self._loop.time() >= self._deadline:
-            self._fail(HttpError("no complete answer in time"))
+            self._fail(HttpError("no complete answer in time", "timeout"))
             self.close()
         else:
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)

@@ -13,6 +13,7 @@ from typing import Any
 
 from smartmob.errors import SmartmobError
 from smartmob.turrets import scripting
+from smartmob.turrets.turret.failure import describe
 
 _OCT = "oct_turrets"
 
@@ -32,11 +33,16 @@ class Script:
         self._missing = [name for name in ("setup", "tear_down") if not callable(getattr(transaction, name, None))]
         self._transaction = transaction
         self._arguments = _arguments(transaction)
+        # The timer of OCT's own package does not tell whether its part failed.
+        self.tells_failed_timers = getattr(sys.modules.get(f"{_OCT}.tools"), "CustomTimer", None) in (
+            scripting.CustomTimer,
+            None,
+        )
 
     def transaction(self, config: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
         """Return a new transaction for one cannon; raises any exception of the script."""
         made = self._transaction(*(config, context)[: self._arguments])
-        made.custom_timers = {}
+        made.custom_timers, made.failed_timers = {}, {}
         for name in self._missing:
             setattr(made, name, _nothing)
         return made
@@ -69,11 +75,6 @@ def load(path: Path, folders: tuple[Path, ...] = ()) -> Script:
 
 def _nothing() -> None:
     """Do nothing: stands in for a step that the class Transaction does not define."""
-
-
-def describe(error: BaseException) -> str:
-    """Return the text of an exception, or the name of its class when the text is empty."""
-    return str(error) or type(error).__name__
 
 
 def provide_oct() -> None:

@@ -15,11 +15,23 @@ import zmq
 from smartmob import __version__
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.turrets.protocol import PROTOCOL, Report, Slice, Slices, Status, TurretCounts, decode_order, encode
+from smartmob.turrets.outcomes import in_version_1
+from smartmob.turrets.protocol import (
+    DETAILS_PROTOCOL,
+    PROTOCOL,
+    Report,
+    Slice,
+    Slices,
+    Status,
+    TurretCounts,
+    decode_order,
+    encode,
+)
 from smartmob.turrets.turret import state_machine
+from smartmob.turrets.turret.failure import describe
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.package import Package
-from smartmob.turrets.turret.script import Script, ScriptError, describe, load
+from smartmob.turrets.turret.script import Script, ScriptError, load
 from smartmob.turrets.turret.self_monitor import LagMeter, SelfMonitor
 from smartmob.turrets.turret.sockets import Keys, TurretSockets
 from smartmob.turrets.turret.user_pool import FiringPlan, ResultBatch, UserPool
@@ -196,7 +208,9 @@ class TurretSession:
         self._notify(f"firing: {self._settings.cannons} cannons")
         collecting = self._tasks.start("collecting", self._collect_loop(generator))
         # A run without an end has an infinite one, which the JSON of the pipe cannot represent.
-        plan = FiringPlan(start=fire.start, end=min(fire.end, fire.start + 1e9), raw=fire.raw, context=fire.context)
+        end = min(fire.end, fire.start + 1e9)
+        details = fire.numbered and self._machine.hq_protocol >= DETAILS_PROTOCOL
+        plan = FiringPlan(start=fire.start, end=end, raw=fire.raw, context=fire.context, details=details)
         try:
             await generator.fire(plan)
         except Exception as error:
@@ -235,7 +249,8 @@ class TurretSession:
             for frame in batch.frames:
                 own = f',"uuid":"{self.uuid}","run":"{fire.run}","sequence":{outbox.number()}}}'
                 outbox.put(frame[:-1] + own.encode())
-            for group in _grouped(batch.slices):
+            apart = self._machine.hq_protocol >= DETAILS_PROTOCOL
+            for group in _grouped(batch.slices if apart else in_version_1(batch.slices)):
                 part = Slices(
                     slices=group,
                     turret=self._settings.name,

@@ -166,14 +166,14 @@ class _JoinedRun:
 class TurretMachine:
     """The state of one turret. It gives up a run after `patience` seconds without a headquarters.
 
-    `smartmob_hq`: the last order had a briefing, so the headquarters is of smartmob. `reason`: the error that ends the
-    turret.
+    `hq_protocol`: the version of our extension in the last order, 0 if it had no briefing. `reason`: the error that
+    ends the turret.
     """
 
     uuid: str
     patience: float
     state: str = "ready"
-    smartmob_hq: bool = False
+    hq_protocol: int = 0
     reason: str = ""
     run: _JoinedRun | None = None
     _last_report: tuple[str, int, int] | None = None
@@ -208,6 +208,11 @@ class TurretMachine:
         return actions
 
     @property
+    def smartmob_hq(self) -> bool:
+        """Return whether the headquarters is of smartmob."""
+        return self.hq_protocol > 0
+
+    @property
     def condition(self) -> str:
         """Return the value of `status` in a status message."""
         if self._exit is not None:
@@ -235,7 +240,7 @@ class TurretMachine:
 
     def _handle_order(self, order: Order, now: float, actions: list[Action]) -> None:
         brief = briefing(order)
-        self.smartmob_hq = brief is not None
+        self.hq_protocol = max(brief.protocol, 1) if brief is not None else 0
         if order.command == "kill":
             self._end(0, actions)
             return

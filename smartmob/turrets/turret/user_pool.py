@@ -17,6 +17,7 @@ from smartmob.turrets.protocol import Slice, TurretCounts
 from smartmob.turrets.turret.arrival_queue import CoroutineArrivalQueue, ThreadArrivalQueue
 from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon, ThreadEvents
 from smartmob.turrets.turret.configuration import TurretConfiguration
+from smartmob.turrets.turret.failure import Failure
 from smartmob.turrets.turret.result_buffer import ResultBuffer
 from smartmob.turrets.turret.schedule import rampup
 from smartmob.turrets.turret.script import Script
@@ -27,6 +28,10 @@ _COLLECT_SECONDS = 0.1
 
 _STACK_BYTES = 512 * 1024
 """Bytes of address space for the stack of a thread."""
+
+
+_Finished = tuple[float, float, Failure | None, Mapping[str, object], float, Mapping[str, Failure]]
+"""The arguments of `UserPool.record`."""
 
 
 class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +47,16 @@ class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """When and how to fire. `start` and `end` are times of the monotonic clock, which all processes here share."""
+    """When and how to fire. `start` and `end` are times of the monotonic clock, which all processes here share.
+
+    `details`: raw results have the kinds of their errors.
+    """
 
     start: float
     end: float
     raw: bool
     context: dict[str, Any]
+    details: bool = False
 
 
 class UserPool:
@@ -72,7 +81,7 @@ class UserPool:
         self._results = ResultBuffer(configuration.name, 0.0, raw=False)
         self._coroutines: dict[asyncio.Task[None], CoroutineCannon] = {}
         self._threads: list[ThreadCannon] = []
-        self._finished: deque[tuple[float, float, str, Mapping[str, object], float]] = deque()
+        self._finished: deque[_Finished] = deque()
         self._queue: CoroutineArrivalQueue | ThreadArrivalQueue | None = None
         self._may_start, self._threads_may_start = asyncio.Event(), threading.Event()
         self._stop_event = threading.Event()
@@ -83,12 +92,20 @@ class UserPool:
 
     # -- firing ---------------------------------------------------------------------------------------------------
 
-    def record(self, ended: float, duration: float, error: str, timers: Mapping[str, object], late: float) -> None:
+    def record(
+        self,
+        ended: float,
+        duration: float,
+        failure: Failure | None,
+        timers: Mapping[str, object],
+        late: float,
+        failed_timers: Mapping[str, Failure],
+    ) -> None:
         """Record a finished transaction; may be called from any thread."""
         if self.script.asynchronous:
-            self._results.add(ended - self._plan.start, duration, error, timers, late)
+            self._results.add(ended - self._plan.start, duration, failure, timers, late, failed_timers)
         else:
-            self._finished.append((ended, duration, error, timers, late))
+            self._finished.append((ended, duration, failure, timers, late, failed_timers))
 
     async def fire(self, plan: FiringPlan) -> None:
         """Fire until `stop`; return when all cannons have ended or were abandoned. Raises RuntimeError.
@@ -98,7 +115,8 @@ class UserPool:
         self._plan, self.context = plan, plan.context
         self._lag.start()
         began = max(plan.start, now := time.monotonic())
-        self._results = ResultBuffer(self._configuration.name, clock.epoch() + plan.start - now, raw=plan.raw)
+        epoch = clock.epoch() + plan.start - now
+        self._results = ResultBuffer(self._configuration.name, epoch, raw=plan.raw, details=plan.details)
         arrivals = self._configuration.arrivals()
         index, number = self._share
         total = self._configuration.cannons
@@ -221,8 +239,8 @@ class UserPool:
         finished, start, add = self._finished, self._plan.start, self._results.add
         # Not until the queue is empty: threads add more all the time.
         for _ in range(len(finished)):
-            ended, duration, error, timers, late = finished.popleft()
-            add(ended - start, duration, error, timers, late)
+            ended, duration, failure, timers, late, failed_timers = finished.popleft()
+            add(ended - start, duration, failure, timers, late, failed_timers)
 
     def _abandon_unfinished(self) -> None:
         """Record unfinished transactions as errors; coroutines are cancelled, threads are no longer waited for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -51,7 +52,11 @@ class Gathered:
 
 
 def _counts(batch: Batch) -> dict[tuple[int, str], int]:
-    return {(row.slice.second, row.slice.timer): row.slice.count for row in batch.slices}
+    """Return the counts of successes and failures together, by second and timer."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for row in batch.slices:
+        counts[row.slice.second, row.slice.timer] += row.slice.total_count
+    return dict(counts)
 
 
 class TestStockResults:
@@ -70,8 +75,9 @@ class TestStockResults:
         assert [row.duration for row in rows_of(batch)] == [0.1, 0.3, 0.01]
         assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
         assert _counts(batch) == {(1, ""): 2, (3, ""): 1, (3, "page"): 1}
-        first = batch.slices[0].slice
-        assert (first.total, first.minimum, first.maximum, first.errors) == (pytest.approx(0.4), 0.1, 0.3, {"boom": 1})
+        first, failed = (row.slice for row in batch.slices[:2])
+        assert (first.total, first.minimum, first.maximum, first.errors) == (0.1, 0.1, 0.1, {})
+        assert (failed.failed, failed.total, failed.errors) == (True, 0.3, {"boom": 1})
         assert (batch.transactions, batch.errors, batch.aggregated) == (3, 1, 3)
         totals = gathered.collector.totals
         assert (totals.transactions, totals.errors, totals.timers) == (3, 1, {"": 3, "page": 1})

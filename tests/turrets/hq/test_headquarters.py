@@ -206,7 +206,7 @@ async def test_texts_that_are_hard_to_store(lab: Any, recruit: Recruit) -> None:
     over = await until_over(lab, run["id"])
     assert over["transactions"] + over["counters"]["malformed"] == 3
     summary = await get(lab, f"/turret-runs/{run['id']}/summary")
-    assert {"c\ufffdd", "(no name)", "'\"<script>"} <= set(summary["timers"])
+    assert {"c\ufffdd", "(unnamed)", "'\"<script>"} <= set(summary["timers"])
 
 
 async def test_received_results_are_stored_at_the_stop(settings: Settings, recruit: Recruit) -> None:

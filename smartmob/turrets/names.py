@@ -1,0 +1,71 @@
+"""The names of timers: one rule, which turrets and the headquarters apply before they count anything. No I/O.
+
+Applying the rule to a name that it returned changes nothing, so it does not matter how often it is applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+ALL_TRANSACTIONS = "All transactions"
+"""The name of the statistics of the transactions themselves, beside those of the timers."""
+
+FURTHER_TIMERS = "(further timers)"
+"""The name under which timers beyond the limit of a run are counted together."""
+
+UNNAMED = "(unnamed)"
+"""The name of a timer whose name is empty or blank."""
+
+LONGEST_TIMER_NAME = 200
+"""Characters of a name; a longer one ends with a hash, so that two long names stay apart."""
+
+_HASH_DIGITS = 12  # characters of the hash, in base 16
+_SUFFIX = " (timer)"
+_RESERVED = frozenset({ALL_TRANSACTIONS, FURTHER_TIMERS})
+UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
+_MOST_REMEMBERED = 4096  # names
+
+
+@lru_cache(_MOST_REMEMBERED)
+def timer_name(name: str) -> str:
+    """Return the name under which a timer is counted: readable, never empty, and unlike those with a meaning here.
+
+    The name is normalised (NFC), so that two spellings of one letter are one name. Unprintable characters and lone
+    surrogates become U+FFFD, blanks at both ends are removed, and a reserved name gets " (timer)" behind it.
+    """
+    own = counted_name(name)
+    return own + _SUFFIX if own in _RESERVED else own
+
+
+@lru_cache(_MOST_REMEMBERED)
+def counted_name(name: str) -> str:
+    """Return the name of a timer as `timer_name` does, but leave the reserved names as they are."""
+    text = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = UNPRINTABLE.sub("\ufffd", unicodedata.normalize("NFC", text)).strip()
+    if len(text) > LONGEST_TIMER_NAME:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+        text = f"{text[: LONGEST_TIMER_NAME - _HASH_DIGITS - 1].rstrip()}…{digest}"
+    return text or UNNAMED
+
+
+def by_timer(values: Mapping[str, T], rule: Callable[[str], str] = timer_name) -> dict[str, T]:
+    """Return values by the counted names of their timers; a second value for one name gets the name with " (2)"."""
+    named = {rule(name): value for name, value in values.items()}
+    if len(named) == len(values):
+        return named
+    named = {}
+    for given, value in values.items():
+        name = wanted = rule(given)
+        number = 2
+        while name in named:
+            name = rule(f"{wanted[: LONGEST_TIMER_NAME - 8]} ({number})")
+            number += 1
+        named[name] = value
+    return named

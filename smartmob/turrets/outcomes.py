@@ -1,0 +1,90 @@
+"""Outcomes: the values of a timer that succeeded and those that failed, apart. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.slices import Distribution
+
+
+class Outcomes:
+    """The distributions `ok` and `failed` of one timer.
+
+    All errors are counted in `failed`. `mixed` is how many values of failures are in `ok` all the same, because slices
+    of version 1 of the protocol do not keep them apart.
+    """
+
+    __slots__ = ("failed", "mixed", "ok")
+
+    def __init__(self) -> None:
+        self.ok = Distribution()
+        self.failed = Distribution()
+        self.mixed = 0
+
+    @property
+    def count(self) -> int:
+        """Return how many were counted: successes, failures, and failures without a duration."""
+        return self.ok.count + self.failed.count + self.failed.untimed
+
+    @property
+    def errors(self) -> int:
+        """Return the number of failures."""
+        return self.failed.failed
+
+    @property
+    def late(self) -> int:
+        """Return the number of late starts."""
+        return self.ok.late + self.failed.late
+
+    def merge(self, part: Slice) -> None:
+        """Add the values of a slice. Raises InvalidInput if its histogram cannot be read."""
+        if part.failed or not part.errors:
+            (self.failed if part.failed else self.ok).merge(part)
+            return
+        self.ok.merge(part)
+        for text, times in part.errors.items():
+            self.failed.fail(text, times)
+            self.mixed += times
+        self.ok.errors.clear()
+
+    def absorb(self, other: Outcomes) -> None:
+        """Add the values of another timer or span."""
+        self.ok.absorb(other.ok)
+        self.failed.absorb(other.failed)
+        self.mixed += other.mixed
+
+    def slices(self, second: int, timer: str) -> list[Slice]:
+        """Return the values as the slices of a second: none, one, or one of each outcome."""
+        made = []
+        if self.ok.count:
+            made.append(self.ok.slice(second, timer))
+        if self.failed.count or self.failed.untimed:
+            made.append(self.failed.slice(second, timer, failed=True))
+        return made
+
+    def counts(self) -> dict[int, int]:
+        """Return the count of each value, whatever its outcome; values are microseconds."""
+        whole = self.ok.counts()
+        for value, count in self.failed.counts().items():
+            whole[value] = whole.get(value, 0) + count
+        return whole
+
+
+def in_version_1(parts: Iterable[Slice]) -> list[Slice]:
+    """Return slices as a headquarters with version 1 of the protocol reads them.
+
+    It adds up the slices of one timer, counts errors only of the timer "", and knows no failures without a duration:
+    these become values of 0 seconds.
+    """
+    made: list[Slice] = []
+    for part in parts:
+        values = Distribution()
+        values.merge(part)
+        values.record_many([0.0] * part.untimed)
+        values.untimed = 0
+        values.kinds = {}
+        if part.timer:
+            values.errors = {}
+        made.append(values.slice(part.second, part.timer))
+    return made
