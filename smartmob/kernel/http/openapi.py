@@ -163,6 +163,6 @@ def _responses(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
     for status, answer in route.answers.items():
         content = _content(answer.content, schema_of)
         if status == 400 or (status >= 400 and not content):
-            content |= problem  # also where a protocol has errors of its own: the gate refuses query arguments before it
+            content |= problem  # also where a protocol has errors of its own: the gate checks query arguments first
         responses[str(status)] = {"description": answer.description, **({"content": content} if content else {})}
     return dict(sorted(responses.items()))
