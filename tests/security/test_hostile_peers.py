@@ -232,7 +232,7 @@ async def test_noise_at_the_headquarters_harms_no_turret(headquarters: Target) -
 
 
 async def test_thousands_of_new_turrets_cause_no_stall(headquarters: Target, session: aiohttp.ClientSession) -> None:
-    """Statuses of 6,000 turrets that nobody has heard of are handled in short turns of the loop."""
+    """Statuses of 6,000 turrets that were never heard before are handled in short turns of the loop."""
 
     async def flood() -> None:
         context, series = zmq.asyncio.Context(), secrets.token_hex(4)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
@@ -175,6 +175,9 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
+        if _has_faulty_framing(request):
+            resp.force_close()
+            self.close()
         sent = await super().finish_response(request, resp, start_time)
         if self._input and not self._upgraded:
             self._resume_transport_reading()  # a handshake was declined, and what waited for it is HTTP
@@ -198,6 +201,14 @@ class Connection(web.RequestHandler):
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
                 await self._lost.wait()
+
+
+def _has_faulty_framing(request: web.BaseRequest) -> bool:
+    """Return whether the end of a request is doubtful: HTTP/1.0 has no chunks, so proxies may read it otherwise.
+
+    The connection is closed after the answer (RFC 9112, section 6.1), and what follows is never read as a request.
+    """
+    return request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers
 
 
 async def _discard(content: StreamReader) -> bool:

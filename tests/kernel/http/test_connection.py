@@ -161,6 +161,16 @@ async def test_ordinary_chunks_are_accepted(size: int, total: int) -> None:
         assert (await line.reply()).status == 200
 
 
+async def test_a_request_of_http_1_0_with_chunks_ends_the_connection() -> None:
+    """HTTP/1.0 has no chunks: a proxy may see the end of such a request elsewhere, so none is read behind it."""
+    async with _served() as port, wire(port) as line:
+        head = f"POST /length HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n{CHUNKED}\r\n\r\n"
+        line.send(head.encode() + _chunks(b"ab", 1) + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reply = await line.reply()
+        assert (reply.json(), reply.headers.get("Connection", "close")) == ({"length": 2}, "close")
+        assert await line.ended() == b""
+
+
 async def _digest(request: web.Request) -> web.StreamResponse:
     """Read slowly, a little at a time, so that the connection is paused and resumed many times."""
     digest = hashlib.sha256()
