@@ -36,15 +36,21 @@ _INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells have it
 _CLOSED_CODE = 141  # 128 + SIGPIPE
 _END_SECONDS = 10.0  # for the answer of the service that it ends a job
 _PORT = 8080
+_LONGEST_SECONDS = 10_000_000
+_STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 _LARGEST_SIGNAL, _LARGEST_CODE = 127, 2**32  # exit codes are unsigned on Windows
 
 
 def address(host: str) -> str:
-    """Return the address of a service for `name`, `name:port` or a whole address."""
+    """Return the address of a service for `name`, `name:port` or a whole address; raises UsageError."""
     if "://" in host:
         return host
     name = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-    return f"http://{name}" if urlsplit(f"//{name}").port else f"http://{name}:{_PORT}"
+    try:
+        port = urlsplit(f"//{name}").port
+    except ValueError:
+        raise click.UsageError(f"{host!r} is not HOST or HOST:PORT with a port up to 65535") from None
+    return f"http://{name}" if port else f"http://{name}:{_PORT}"
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -72,10 +78,12 @@ async def exec_command(
     """
     kwargs = _parameters(options)
     cmd: Any = words[0] if len(words) == 1 else list(words)
-    if options["hosts"]:
+    if options["hosts"] is not None:
         if options["terminal"] or options["detach"] or options["keep"]:
             raise click.UsageError("-t, --detach and --keep need one host")
-        urls = tuple(address(host) for host in options["hosts"].split(",") if host)
+        urls = tuple(address(host.strip()) for host in options["hosts"].split(",") if host.strip())
+        if not urls or len(set(urls)) < len(urls):
+            raise click.UsageError("--on: expected the names of different hosts, separated by commas")
         return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if options["terminal"]:
@@ -101,6 +109,8 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
         if not separator or not is_name(name):
             raise click.UsageError(f"--env: expected NAME=VALUE with a name of letters, digits and _; got {given!r}")
         env[name] = value
+    if options["timeout"] is not None and not options["timeout"] <= _LONGEST_SECONDS:
+        raise click.UsageError(f"--timeout: expected a number of seconds up to {_LONGEST_SECONDS:,}")
     found = {"cwd": options["cwd"], "env": env or None, "timeout_": options["timeout"]}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -338,7 +348,7 @@ def _raw_terminal(raw: bool) -> Iterator[None]:
 
 
 @click.command("jobs")
-@click.option("--state", metavar="STATE", help="Only jobs in this state, such as running or exited.")
+@click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_rest_client

@@ -31,6 +31,8 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     the umask are kept. A copy goes into a folder that exists, as with cp. A repeated copy continues where the one
     before was cut off. What cannot be copied is told, and the exit code is 1.
     """
+    if not src or not dest:
+        raise click.UsageError("SRC and DEST must not be empty; . is the folder where this command runs")
     remote = [_remote(path, server) for path in (src, dest)]
     if (remote[0] is None) == (remote[1] is None):
         raise click.UsageError("one of SRC and DEST must be HOST:PATH, the other one a path on this machine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import sys
@@ -88,7 +89,12 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except OSError as error:
-            raise SmartmobError(_reason_of(error)) from None
+            try:
+                sys.stdout.flush()
+            except OSError:
+                sys.stdout = None  # what is buffered cannot be written either
+            closed = error.errno == errno.EBADF and error.filename is None
+            raise SmartmobError("a standard stream is closed" if closed else _reason_of(error)) from None
         except _PARSE_ERRORS as error:
             if failures.is_remote(error):
                 raise RemoteError(_reason_of(error)) from None
@@ -96,6 +102,10 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
                 f"{server} sent an answer that is not understood ({type(error).__name__}: {_reason_of(error)}). "
                 "Is it a smartmob service of this version?"
             ) from error
+        except Exception as error:
+            if failures.is_remote(error):
+                raise RemoteError(_reason_of(error)) from None
+            raise
 
     return run
 

@@ -12,6 +12,7 @@ from smartmob.client.failures import ClientError, exception
 from smartmob.client.limits import LIMITS
 from smartmob.commands.model import BAD_PARAMETER, CommandDescription, Parameter
 from smartmob.commands.protocol import Done
+from smartmob.errors import InvalidInput
 
 _BYTES = (bytes, bytearray, memoryview)
 OPTIONS = ("timeout", "complete", "echo_response", "max_interval", "raise_error")
@@ -142,7 +143,14 @@ def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> N
 def arguments(
     description: CommandDescription | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments as they are sent; raises TypeError for a text where bytes are expected, and the reverse."""
+    """Return the arguments as they are sent; raises TypeError for a text where bytes are expected, and the reverse.
+
+    Raises InvalidInput for a text that is no UTF-8, which the server would get with other characters.
+    """
+    for value in (*args, *kwargs.values()):
+        if (found := _not_utf8(value)) is not None:
+            shown = found.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise InvalidInput(f"{shown} is no UTF-8, so it cannot be sent; a shell writes such bytes by printf")
     sent = {name[:-1] if name[:-1] in OPTIONS and name.endswith("_") else name: v for name, v in kwargs.items()}
     if description is not None:
         kinds = [parameter.type for parameter in description.parameters]
@@ -157,6 +165,18 @@ def arguments(
                 wrong = type(value).__name__ if is_bytes else "contain bytes"
                 raise TypeError(f"{description.name}: {names[index]} must be {kinds[index]}, not {wrong}")
     return list(args), sent
+
+
+def _not_utf8(value: Any) -> str | None:
+    """Return the text in a value that cannot be encoded, or None."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value
+        return None
+    items = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((found for item in items if (found := _not_utf8(item)) is not None), None)
 
 
 def _has_bytes(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ def problem_name(error: BaseException) -> str:
 
 def serialise(error: BaseException) -> Failure:
     """Return `error` as it is sent to clients. Arguments that JSON does not have become texts."""
+    if isinstance(error, OSError) and isinstance(error.filename, bytes):
+        error = OSError(error.errno, error.strerror, os.fsdecode(error.filename))
     arguments: Sequence[Any] = error.args
     if isinstance(error, OSError) and isinstance(error.errno, int):
         names = () if error.filename is None else (str(error.filename),)

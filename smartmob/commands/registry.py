@@ -172,13 +172,14 @@ def _command_of(function: Callable[..., Any], marker: _Marker) -> Command:
     first = 2 if marker.background and not returns_outcome else 1
     try:
         hints = typing.get_type_hints(function)
+        bounded = typing.get_type_hints(function, include_extras=True)  # with the bounds of numbers
     except (NameError, TypeError) as error:
         raise SettingsError(f"the command {name} has types that cannot be read: {error}") from None
     parameters = list(inspect.signature(function).parameters.values())[first:]
     fixed = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     fields: list[Any] = []
     for parameter in fixed:
-        kind = hints.get(parameter.name, Any)
+        kind = bounded.get(parameter.name, Any)
         fields.append(
             (parameter.name, kind)
             if parameter.default is parameter.empty
@@ -187,7 +188,7 @@ def _command_of(function: Callable[..., Any], marker: _Marker) -> Command:
     fields.sort(key=len)
     try:
         struct = msgspec.defstruct(name, fields, kw_only=True)
-        schemas = [msgspec.json.schema(hints.get(p.name, Any)) for p in fixed]
+        schemas = [msgspec.json.schema(bounded.get(p.name, Any)) for p in fixed]
     except TypeError as error:
         raise SettingsError(f"the command {name} has parameters that cannot be checked: {error}") from None
     text = inspect.getdoc(function) or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,5 +15,11 @@ class ClientSession:
         self.cwd = home
 
     def path(self, text: str) -> Path:
-        """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home."""
-        return Path(os.path.normpath(self.cwd / Path(text).expanduser()))
+        """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home.
+
+        Raises FileNotFoundError for the home of a user that does not exist.
+        """
+        try:
+            return Path(os.path.normpath(self.cwd / Path(text).expanduser()))
+        except RuntimeError:
+            raise FileNotFoundError(errno.ENOENT, "there is no such user", text) from None

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli import commands
+from smartmob.cli import commands, main
+from smartmob.settings import Settings
 from tests.acceptance.commands import PROGRAMS, QUICK_PROGRAMS, environment
+from tests.client.servers import serving
 from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
@@ -212,16 +214,99 @@ async def test_detached(smartmob: Caller) -> None:
 
 
 async def test_closed_standard_streams(smartmob: Caller) -> None:
-    """Closed input is empty input; closed output ends with one line."""
-    for redirection, code, lines in (("<&-", 0, 0), (">&-", 1, 1), ("2>&-", 0, 0)):
+    """Closed input is empty input; closed output and a full disk end with one line."""
+    await smartmob("exec", "echo x")
+    here = f"127.0.0.1:{smartmob.port}"
+    for words, code, lines in (
+        ("exec 'cat; echo x' <&-", 0, 0),
+        ("exec 'cat; echo x' >&-", 1, 1),
+        ("exec 'cat; echo x' 2>&-", 0, 0),
+        (f"exec --on {here} 'echo x' >&-", 1, 1),
+        (f"exec --on {here} 'echo x' >/dev/full", 1, 1),
+        ("jobs >&-", 1, 1),
+        ("output 1 >/dev/full", 1, 1),
+        ("cp :/etc/passwd - >/dev/full", 1, 1),
+    ):
         process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", f'"$0" -m smartmob exec "cat; echo x" {redirection}', sys.executable),
+            *("sh", "-c", f'"$0" -m smartmob {words}', sys.executable),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{smartmob.port}"),
         )
         _, errors = await process.communicate()
-        assert (process.returncode, len(errors.splitlines())) == (code, lines), (redirection, errors)
+        assert (process.returncode, len(errors.splitlines())) == (code, lines), (words, errors)
+
+
+def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
+    """Return arguments of commands, the exit codes and a part of the error messages."""
+    (folder / "file").write_text("x")
+    (folder / "inner" / "file").mkdir(parents=True)
+    os.mkfifo(folder / "fifo")
+    (folder / "loop").symlink_to("loop")
+    file, wrong = f"{folder}/file", "\udcff"
+    return [
+        (["exec", "--", "/no/such", "x"], 1, "No such file or directory: '/no/such'"),
+        (["exec", "--", file, "x"], 1, "Permission denied"),
+        (["exec", "-C", "/no/such", "true"], 1, "No such file or directory: '/no/such'"),
+        (["exec", "-C", file, "true"], 1, "Not a directory"),
+        (["exec", "-C", "~no-such-user", "true"], 1, "there is no such user: '~no-such-user'"),
+        (["exec", "-e", "1A=b", "true"], 2, "expected NAME=VALUE"),
+        (["exec", "--", "printf", wrong], 1, "\\xff is no UTF-8"),
+        (["exec", "--timeout", "nan", "true"], 2, "--timeout: expected a number of seconds"),
+        (["exec", "--timeout", "1e300", "true"], 2, "--timeout: expected a number of seconds"),
+        (["exec", "--on", "", "true"], 2, "--on: expected the names of different hosts"),
+        (["exec", "--on", "a,a", "true"], 2, "--on: expected the names of different hosts"),
+        (["exec", "--on", "a:99999", "true"], 2, "a port up to 65535"),
+        (["jobs", "--state", "nonsense"], 2, "is not one of 'running'"),
+        (["output", "999"], 3, "there is no job 999"),
+        (["output", "9" * 25], 3, "a job's id is a number"),
+        (["output", "x"], 2, "is not a valid integer"),
+        (["kill", "999"], 1, "Job does not exist"),
+        (["kill", "9" * 25], 1, "Job does not exist"),
+        (["kill", "0"], 2, "is not in the range"),
+        (["kill", "-s", "NOPE", "1"], 1, "'NOPE' is no signal"),
+        (["kill", "-s", "999", "1"], 1, "'999' is no signal"),
+        (["cp", "missing", ":x"], 1, "there is no missing here"),
+        (["cp", f"{folder}/loop", ":x"], 1, "there is no"),
+        (["cp", ":/no/such", "x"], 1, "No such file or directory: '/no/such'"),
+        (["cp", f":/no/{wrong}", "x"], 1, "No such file or directory"),
+        (["cp", file, f":{file}/x"], 1, f"Not a directory: '{file}/x'"),
+        (["cp", f":{file}", f"{file}/x"], 1, "Not a directory"),
+        (["cp", file, f":{folder}/inner"], 1, "Is a directory"),
+        (["cp", f":{file}", f"{folder}/inner"], 1, "Is a directory"),
+        (["cp", f"{folder}/inner", f":{file}"], 1, "it is a file there, not a folder"),
+        (["cp", f":{folder}/inner", file], 1, "it is a file there, not a folder"),
+        (["cp", f":{folder}/fifo", "x"], 1, "it is a fifo"),
+        (["cp", file, f":{folder}/fifo"], 1, "it is a fifo"),
+        (["cp", file, ":/dev/full"], 1, "No space left"),
+        (["cp", f":{file}", "/dev/full"], 1, "No space left"),
+        (["cp", file, f":/tmp/{'a' * 300}"], 1, "File name too long"),
+        (["cp", "", ":x"], 2, "must not be empty"),
+        (["cp", f":{file}", ""], 2, "must not be empty"),
+        (["cp", file, "[a:99999]:x"], 2, "a port up to 65535"),
+        (["cp", file, ":~no-such-user/x"], 1, "there is no such user"),
+    ]
+
+
+def test_errors_of_users_are_one_line(
+    settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each error ends with its exit code and one line that says what is wrong; wrong usage is explained below that."""
+    monkeypatch.chdir(tmp_path)
+    with serving(settings) as server:
+        monkeypatch.setenv("SMARTMOB_SERVER", server.url)
+        assert _called(["exec", "-d", "sleep 600"]) == 0
+        for words, wanted, part in _bad_calls(tmp_path):
+            capfd.readouterr()
+            code = _called(words)
+            errors = capfd.readouterr().err.splitlines()
+            assert (code, part in errors[-1]) == (wanted, True), (words, code, errors)
+            assert len(errors) == 1 or (code == 2 and errors[0].startswith("Usage:")), (words, errors)
+
+
+def _called(words: list[str]) -> int:
+    words = ["exec", "-n", *words[1:]] if words[0] == "exec" else words  # the input of the tests is no file
+    return main._run(lambda: main.group(words, prog_name="smartmob", standalone_mode=False))
 
 
 async def test_jobs(smartmob: Caller) -> None:

@@ -25,7 +25,8 @@ _NOT_EMPTY = "Non-Empty Directory... Pass recursive to recursivly remove directo
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=4 * 1024 * 1024)]
+_LARGEST_PIECE_BYTES = 4 * 1024 * 1024
+
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
@@ -106,10 +107,10 @@ def rm(call: CallContext, path: str, recursive: bool = False) -> int:
 
 
 @command
-def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
-    """Return a line that names a file, and its content in pieces of `limit` bytes. Use `get` for large files.
+def rdfile(call: CallContext, path: str, limit: int = 1024) -> int:
+    """Return a line that names a file, and its content in pieces of `limit` bytes, at most 4 MiB.
 
-    Only regular files are read: a fifo or a device may have no end, or wait for a writer without end.
+    Use `get` for large files. Only regular files are read: a fifo or a device may have no end, or wait for a writer.
     """
     target = call.path(path)
     if not target.exists() or target.is_dir():
@@ -117,7 +118,7 @@ def rdfile(call: CallContext, path: str, limit: Limit = 1024) -> int:
         return BAD_PARAMETER
     with os.fdopen(tree_entries.open_file(str(target), follow=True), "rb") as file:
         call.emit(f"Contents of {path}")
-        while piece := file.read(limit):
+        while piece := file.read(limit if 0 <= limit <= _LARGEST_PIECE_BYTES else _LARGEST_PIECE_BYTES):
             call.emit(piece)
     return SUCCESS
 

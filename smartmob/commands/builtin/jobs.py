@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from smartmob.commands.call import CallContext
-from smartmob.commands.model import BAD_PARAMETER, SUCCESS, JobId, Offset, Outcome, Terminal
+from smartmob.commands.model import BAD_PARAMETER, SUCCESS, Offset, Outcome, Terminal
 from smartmob.commands.program import Program, ProgramSpec
 from smartmob.commands.registry import command, job_command
 from smartmob.commands.running_job import Controls
@@ -117,7 +117,7 @@ def jobs(call: CallContext) -> int:
 
 
 @command
-async def send_input(call: CallContext, job_num: JobId, value: str) -> int:
+async def send_input(call: CallContext, job_num: int, value: str) -> int:
     """Send a text to a job's input. A line end is added if it has none."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -129,7 +129,7 @@ async def send_input(call: CallContext, job_num: JobId, value: str) -> int:
 
 
 @command
-async def end_input(call: CallContext, job_num: JobId) -> int:
+async def end_input(call: CallContext, job_num: int) -> int:
     """Close a job's input."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -148,7 +148,7 @@ def is_alive(call: CallContext, job_num: int) -> int:
 
 
 @command
-async def kill(call: CallContext, job_num: JobId) -> int | Outcome:
+async def kill(call: CallContext, job_num: int) -> int | Outcome:
     """Ask a job to end (SIGTERM to its process group), and kill it when it does not within its grace."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -159,7 +159,7 @@ async def kill(call: CallContext, job_num: JobId) -> int | Outcome:
 
 
 @command
-async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM") -> int:
+async def signal(call: CallContext, job_num: int, number: int | str = "SIGTERM") -> int:
     """Send a signal, given by its number or name, to a job's process group."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -174,7 +174,7 @@ async def signal(call: CallContext, job_num: JobId, number: int | str = "SIGTERM
 
 
 @command
-async def resize(call: CallContext, job_num: JobId, rows: int, columns: int) -> int:
+async def resize(call: CallContext, job_num: int, rows: int, columns: int) -> int:
     """Change the size of a job's terminal."""
     controls = await _controls(call, job_num)
     if controls is None:
@@ -185,7 +185,7 @@ async def resize(call: CallContext, job_num: JobId, rows: int, columns: int) -> 
 
 
 @command
-async def attach(call: CallContext, job_num: JobId, offset: Offset = 0, hold: bool = False) -> Outcome:
+async def attach(call: CallContext, job_num: int, offset: Offset = 0, hold: bool = False) -> Outcome:
     """Send the output of a running or ended job from a byte offset on, until the job has ended.
 
     With `hold` the job waits for this client before output is dropped that the client has not received.
