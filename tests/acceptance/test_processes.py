@@ -145,7 +145,8 @@ def _bad_sources(files: FileServer) -> dict[str, str]:
     broken = {
         "no procfile": {"main": "x"},
         "unknown process type": {"Procfile": "worker: x\n"},
-        "pip install failure": {"Procfile": "web: x\n", "requirements.txt": "--no-index\nno-such-thing==1.0\n"},
+        # It is found before an environment is built, which takes 5 s of processor time.
+        "pip install failure": {"Procfile": "web: x\n", "pyproject.toml": "["},
     }
     sources = {
         state: files.file(f"/{number}", make_archive("zip", content))

@@ -133,6 +133,9 @@ class TestFailing:
         assert "--replace" in errors
         assert "nothing-of-that-name" not in errors  # what was shown is not shown twice
         assert await _states(rest) == {"myapp.web.0": "pip install failure"}
+        status = await rest.get("/process-status/myapp.web.0")
+        assert "ended with 1" in status["detail"]
+        assert any("nothing-of-that-name" in line for line in status["output"])
 
     async def test_what_cannot_be_unpacked(self, smartmob: Any, program: Any) -> None:
         """A detached run shows the reason, too, for each process."""

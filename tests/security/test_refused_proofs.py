@@ -16,6 +16,7 @@ import structlog
 from smartmob.app import build
 from smartmob.settings import Settings
 from tests.conftest import running
+from tests.each import each
 from tests.hosts.samples import client_id, register, sample, talking
 
 TOKEN = "s3cret"
@@ -31,15 +32,24 @@ class _Guarded:
         self.client = client
         self.now = 1_000.0
 
+    async def forget(self) -> None:
+        """Let the attempts so far be forgotten, as after an hour."""
+        self.now += 3_600.0
+        await self.hashes()  # so the token is known to be good at this address
+
     async def hashes(self) -> int:
         """Return the number of hashed passwords."""
         text = await (await self.client.get("/metrics", headers=AUTH)).text()
         return int(float(text.split("\nsmartmob_hosts_hashes ")[1].split("\n")[0]))
 
-    async def figure(self, name: str) -> int:
-        """Return a metric of the service."""
+    async def counts(self) -> tuple[int, int]:
+        """Return how many attempts were refused and how many were above the limit."""
         text = await (await self.client.get("/metrics", headers=AUTH)).text()
-        return int(float(text.split(f"\n{name} ")[1].split("\n")[0]))
+        refused, limited = (
+            int(float(text.split(f"\nsmartmob_auth_{name}_total ")[1].split("\n")[0]))
+            for name in ("refused", "limited")
+        )
+        return refused, limited
 
 
 @pytest.fixture(name="guarded")
@@ -126,33 +136,36 @@ DOORS: dict[str, tuple[int, Door]] = {
 }
 
 
-@pytest.mark.parametrize("name", DOORS)
+@each("name", DOORS)
 async def test_every_route_with_credentials_has_the_limit(guarded: _Guarded, name: str) -> None:
     """After the allowed wrong secrets the next gets 429 with Retry-After, and no password is hashed."""
-    refused, show = DOORS[name]
+    (refused, show), own = DOORS[name], name.replace(" ", "-")
+    await guarded.forget()
+    before = await guarded.counts()
     with structlog.testing.capture_logs() as lines:
         for number in range(TRIES):
-            assert await show(guarded.client, f"guess-{number}") == (refused, None)
+            assert await show(guarded.client, f"{own}-guess-{number}") == (refused, None)
     logged = [line for line in lines if line["event"] == "auth.refused"]
     assert [line["client"] for line in logged] == ["127.0.0.1"] * TRIES
     assert "guess-" not in str(lines)
     hashed = await guarded.hashes()
     for number in range(5):
-        assert await show(guarded.client, f"another-{number}") == (429, "20")
+        assert await show(guarded.client, f"{own}-another-{number}") == (429, "20")
     assert await guarded.hashes() == hashed
-    assert await guarded.figure("smartmob_auth_refused_total") == TRIES
-    assert await guarded.figure("smartmob_auth_limited_total") == 5
+    assert await guarded.counts() == (before[0] + TRIES, before[1] + 5)
     guarded.now += 20
-    assert await show(guarded.client, "in-time") == (refused, None)
+    assert await show(guarded.client, f"{own}-in-time") == (refused, None)
 
 
-@pytest.mark.parametrize("name", DOORS)
+@each("name", DOORS)
 async def test_a_repeated_wrong_secret_locks_out_no_other_client(guarded: _Guarded, name: str) -> None:
     """A repeated wrong secret is refused each time, and other clients of the address continue."""
-    refused, show = DOORS[name]
+    (refused, show), own = DOORS[name], name.replace(" ", "-")
+    await guarded.forget()
+    before = await guarded.counts()
     for _ in range(TRIES + 5):
-        assert await show(guarded.client, "misconfigured") == (refused, None)
-    assert await guarded.figure("smartmob_auth_refused_total") == 1
+        assert await show(guarded.client, f"{own}-misconfigured") == (refused, None)
+    assert (await guarded.counts())[0] == before[0] + 1
     headers = {"Authorization": GOOD}
     assert (await guarded.client.post("/client/good", json=sample(), headers=headers)).status == 202
 
@@ -203,7 +216,7 @@ async def test_accepted_clients_continue_while_others_are_limited(guarded: _Guar
     assert (await client.get("/jobs")).status == 401
 
 
-@pytest.mark.parametrize("kind", ["CLIENT_DATA", "SUBSCRIBE", "BACKFILL", "CLOCK_OFFSET"])
+@each("kind", ["CLIENT_DATA", "SUBSCRIBE", "BACKFILL", "CLOCK_OFFSET"])
 async def test_messages_on_echo_are_limited(guarded: _Guarded, kind: str) -> None:
     """A message with a wrong client id gets the protocol's error without hashing, and the connection stays open."""
     rest: dict[str, Any] = {
@@ -212,13 +225,14 @@ async def test_messages_on_echo_are_limited(guarded: _Guarded, kind: str) -> Non
         "BACKFILL": {"samples": [sample()]},
         "CLOCK_OFFSET": {"offset": 0.1, "delay": 0.1},
     }[kind]
+    await guarded.forget()
     async with talking(guarded.client) as talk:
         for number in range(TRIES):
-            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"guess-{number}")})
+            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"{kind}-guess-{number}")})
             assert said == {"type": "ERROR", "reason": "incorrect username or password"}
         hashed = await guarded.hashes()
         for number in range(5):
-            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"another-{number}")})
+            said = await talk.ask({"type": kind, **rest, "client_id": client_id("good", f"{kind}-another-{number}")})
             assert (said["type"], said["problem"]) == ("ERROR", "too-many-tries")
             assert "20 s" in said["reason"]
         assert await guarded.hashes() == hashed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import sys
-import time
 import tracemalloc
 from enum import Enum
 from types import ModuleType
@@ -177,20 +176,43 @@ HOSTILE = {
 }
 
 
+REASONS = {
+    "a key of nested tuples": "a tuple as key",
+    "a set of nested tuples": "a tuple in it",
+    "a frozen set of nested tuples": "a tuple in it",
+    "a called set of nested tuples": "a tuple in it",
+    "numbers of one hash": "more than 60 bits",
+    "long equal keys": "a key twice",
+    "a list made a set again and again": "repeats its values too often",
+    "bytes copied again and again": "repeats its values too often",
+    "a number of 16 MB": "too many digits",
+    "a negative length": "too many digits",
+    "a far memo slot": "beyond its own length",
+    "a frame that is too long": "wrong length",
+    "a frame of nothing": "wrong length",
+    "a frame in a frame": "wrong length",
+    "a text beyond its frame": "cut off",
+    "no value": "not one value",
+    "a mark that is not used": "not one value",
+    "what is below a mark": "not there",
+    "a memo slot of nothing": "in which nothing is",
+    "a line without end": "too long or not ended",
+    "an opcode of old protocols": "opcode 0x49",
+    "another protocol inside": "no pickle",
+    "a hundred thousand marks": "not one value",
+    "two hundred thousand values": "opcodes",
+}
+"""What each is refused for: the rule that comes before any work that would grow faster than the message."""
+
+
 @pytest.mark.parametrize("before", [b"\x80\x04", CONTENT])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_messages_are_refused_at_linear_cost(name: str, before: bytes) -> None:
-    """Memory is bounded by the length of the message, and CPU time does not grow faster than it."""
+    """Each is refused by its own rule, and memory is bounded by the length of the message."""
     data = before + HOSTILE[name] + b"."
-    began = time.process_time()
-    with pytest.raises(InvalidPickle):
-        Decoder(data).decode()
-    spent = time.process_time() - began
-    # What is linear takes under a tenth of a second here; what is not takes from ten seconds to years.
-    assert spent < 3
     tracemalloc.start()
     try:
-        with contextlib.suppress(InvalidPickle):
+        with pytest.raises(InvalidPickle, match=REASONS[name]):
             Decoder(data).decode()
         assert tracemalloc.get_traced_memory()[1] < 3 * len(data) + 16_000_000
     finally:
@@ -200,14 +222,12 @@ def test_hostile_messages_are_refused_at_linear_cost(name: str, before: bytes) -
 @pytest.mark.usefixtures("original")
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_shared_values_are_counted_where_they_are_used(kind: type) -> None:
-    """A value that doubles with each level when it is walked is refused."""
+    """A value that doubles with each level when it is walked is refused; the walk would never end."""
     value: Any = kind(["x"])
-    for _ in range(25):
+    for _ in range(40):
         value = kind([value, value])
-    began = time.process_time()
-    with pytest.raises(InvalidPickle):
+    with pytest.raises(InvalidPickle, match=r"repeats its values too often|too many values"):
         pickles.decode(pickle.dumps(MSG({"args": (value,)}), 4))
-    assert time.process_time() - began < 3
 
 
 def test_a_list_that_contains_itself_is_refused() -> None:

@@ -162,13 +162,13 @@ async def test_only_the_role_of_the_service_can_connect(service: Any, home: Path
     await running.stop()
 
 
-async def test_a_server_that_outlived_its_service_is_taken_over(service: Any, home: Path) -> None:
+async def test_a_server_that_outlived_its_service_is_taken_over(service: Any, made_home: Path) -> None:
     """The next service uses it after service and watchdog were killed, and stops it."""
-    crashed = service(home)
+    crashed = service(made_home)
     pid = await crashed.start()
     await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
     await crashed.crash()
-    following = service(home)
+    following = service(made_home)
 
     with structlog.testing.capture_logs() as lines:
         assert await following.start() == pid
@@ -179,16 +179,16 @@ async def test_a_server_that_outlived_its_service_is_taken_over(service: Any, ho
     assert _gone(pid)
 
 
-async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: Path) -> None:
+async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, made_home: Path) -> None:
     """It is not taken over: the next service starts another one, which has all the data."""
-    crashed = service(home)
+    crashed = service(made_home)
     pid = await crashed.start()
     await crashed.run("CREATE TABLE kept AS SELECT 7 AS n")
     held = await asyncpg.connect(host=crashed.address.host, user="smartmob", database="smartmob")
     await crashed.crash()
     os.kill(pid, signal.SIGTERM)  # a smart shutdown, which waits until all clients have disconnected
-    await until(lambda: "stopping" in (home / "cluster" / "postmaster.pid").read_text())
-    following = service(home)
+    await until(lambda: "stopping" in (made_home / "cluster" / "postmaster.pid").read_text())
+    following = service(made_home)
     starting = asyncio.create_task(following.start())
     done, _ = await asyncio.wait([starting], timeout=0.2)
     assert not done
@@ -201,22 +201,24 @@ async def test_a_server_that_is_shutting_down_is_waited_for(service: Any, home: 
     await following.stop()
 
 
-async def test_a_server_being_started_is_stopped_when_its_service_is_killed(home: Path) -> None:
+async def test_a_server_being_started_is_stopped_when_its_service_is_killed(made_home: Path) -> None:
     """The watchdog stops the server that pg_ctl is starting."""
     program = "import asyncio, sys; from pathlib import Path"
     program += "; from smartmob.kernel.embedded.cluster import EmbeddedPostgres"
     program += "; from smartmob.kernel.runtime.tasks import TaskRegistry"
     program += "; asyncio.run(EmbeddedPostgres(Path(sys.argv[1]), TaskRegistry()).start())"
-    starter = psutil.Popen([sys.executable, "-c", program, home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    await until(lambda: (home / "cluster" / "postmaster.pid").exists())
+    starter = psutil.Popen(
+        [sys.executable, "-c", program, made_home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    await until(lambda: (made_home / "cluster" / "postmaster.pid").exists())
     starter.kill()
     starter.wait()
-    postgres = EmbeddedPostgres(home, TaskRegistry())
+    postgres = EmbeddedPostgres(made_home, TaskRegistry())
 
     await postgres.watchdog.wait_for_earlier()
 
     await until(lambda: postgres.pid() is None)
-    assert not (home / "cluster" / "postmaster.pid").exists()
+    assert not (made_home / "cluster" / "postmaster.pid").exists()
 
 
 class _RecordedWatchdog(PostgresWatchdog):
@@ -232,17 +234,17 @@ class _RecordedWatchdog(PostgresWatchdog):
         super().send_state(state)
 
 
-async def test_the_watchdog_knows_of_a_server_before_it_is_started(service: Any, home: Path) -> None:
+async def test_the_watchdog_knows_of_a_server_before_it_is_started(service: Any, made_home: Path) -> None:
     """So it waits for a server that has no process id yet when the service is killed."""
-    started = service(home)
-    started.postgres.watchdog = watchdog = _RecordedWatchdog(home)
+    started = service(made_home)
+    started.postgres.watchdog = watchdog = _RecordedWatchdog(made_home)
     await started.start()
     assert watchdog.told == [("starting", False), ("running", True)]
 
 
-async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Path) -> None:
+async def test_a_watchdog_that_is_killed_is_started_again(service: Any, made_home: Path) -> None:
     """The server runs on, and has a watchdog again."""
-    running = service(home)
+    running = service(made_home)
     pid = await running.start()
     killed = running.postgres.watchdog.pid
     with structlog.testing.capture_logs() as lines:
@@ -258,12 +260,12 @@ async def test_a_watchdog_that_is_killed_is_started_again(service: Any, home: Pa
     assert _gone(running.postgres.watchdog.pid)
 
 
-async def test_a_server_that_dies_is_started_again_with_its_data(service: Any, home: Path) -> None:
+async def test_a_server_that_dies_is_started_again_with_its_data(service: Any, made_home: Path) -> None:
     """Failed starts are logged and repeated."""
-    running = service(home)
+    running = service(made_home)
     pid = await running.start()
     await running.run("CREATE TABLE kept AS SELECT 7 AS n")
-    settings = home / "cluster" / "postgresql.auto.conf"
+    settings = made_home / "cluster" / "postgresql.auto.conf"
     good = settings.read_text()
     with structlog.testing.capture_logs() as lines:
         settings.write_text("no_such_setting = 1\n")
@@ -279,9 +281,9 @@ async def test_a_server_that_dies_is_started_again_with_its_data(service: Any, h
     await running.stop()
 
 
-async def test_stop_after_the_death_of_the_server_leaves_no_server(service: Any, home: Path) -> None:
+async def test_stop_after_the_death_of_the_server_leaves_no_server(service: Any, made_home: Path) -> None:
     """A restart that is in progress at that moment does not survive the stop."""
-    running = service(home)
+    running = service(made_home)
     pid = await running.start()
     with structlog.testing.capture_logs() as lines:
         os.kill(pid, signal.SIGKILL)
@@ -293,12 +295,12 @@ async def test_stop_after_the_death_of_the_server_leaves_no_server(service: Any,
     assert not await running.answers()
 
 
-async def test_a_dead_server_that_is_our_child_is_started_again(service: Any, home: Path) -> None:
+async def test_a_dead_server_that_is_our_child_is_started_again(service: Any, made_home: Path) -> None:
     """A service in process 1 of a container inherits its server as a child."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     try:
-        running = service(home)
+        running = service(made_home)
         pid = await running.start()
         with structlog.testing.capture_logs():
             os.kill(pid, signal.SIGKILL)
@@ -316,9 +318,9 @@ def _reap_children() -> None:
             child.wait(0)
 
 
-async def test_a_server_stopped_at_once_keeps_what_was_committed(service: Any, home: Path) -> None:
+async def test_a_server_stopped_at_once_keeps_what_was_committed(service: Any, made_home: Path) -> None:
     """It is not started again, and the next service finds the data."""
-    ended = service(home)
+    ended = service(made_home)
     pid = await ended.start()
     await ended.run("CREATE TABLE kept AS SELECT 7 AS n")
 
@@ -329,7 +331,7 @@ async def test_a_server_stopped_at_once_keeps_what_was_committed(service: Any, h
         await ended.crash()
 
     assert ended.postgres.pid() is None
-    following = service(home)
+    following = service(made_home)
     await following.start()
     assert await following.run("SELECT n FROM kept") == 7
     await following.stop()

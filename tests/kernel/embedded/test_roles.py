@@ -13,11 +13,12 @@ import asyncpg
 import psutil
 import pytest
 
-from smartmob.kernel.embedded import cluster, roles
+from smartmob.kernel.embedded import roles
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN, ROLE, UPGRADER
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from tests.waiting import SECONDS, until
+from tests.kernel.embedded.earlier import connected
+from tests.waiting import until
 
 _ROLES = """
 SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles
@@ -27,16 +28,8 @@ _OWNERS = """
 SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
 WHERE relnamespace IN ('public'::regnamespace, 'own'::regnamespace) AND relkind <> 'S'
 """
-_EARLIER = """
-CREATE TABLE kept (id serial PRIMARY KEY, n integer NOT NULL);
-INSERT INTO kept (n) VALUES (7);
-CREATE TABLE days (at date) PARTITION BY RANGE (at);
-CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM ('2026-01-01') TO ('2026-01-02');
-CREATE SCHEMA own;
-CREATE VIEW own.seen AS SELECT n FROM kept;
-"""
 _STEPS = 9
-"""The number of changes that bring the cluster of `_EARLIER` up to date."""
+"""The number of changes that bring the cluster of `earlier` up to date."""
 
 
 @pytest.fixture(name="home")
@@ -56,32 +49,20 @@ async def _postgres(home: Path) -> AsyncIterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(name="earlier")
-async def _earlier(home: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the folder of the socket of a cluster as an earlier smartmob made it: with one role, a superuser."""
-    home_of = f"{home}/socket"
-    with monkeypatch.context() as patch:
-        # The earlier call of initdb differed in the name of the first superuser only.
-        patch.setattr(cluster, "ADMIN", ROLE)
-        postgres._locate()
-        postgres._initialise()
+async def _earlier(earlier_home: Path, postgres: Any) -> str:
+    """Return the folder of the socket of a running server of an earlier smartmob."""
+    postgres._locate()
     postgres._launch()
-    connection = await _connected(home_of, ROLE, "postgres")
-    await connection.execute("CREATE DATABASE smartmob")
-    await connection.close()
-    connection = await _connected(home_of, ROLE)
-    await connection.execute(_EARLIER)
+    host = f"{earlier_home}/socket"
+    connection = await connected(host, ROLE)
     assert await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     await connection.close()
-    return home_of
-
-
-async def _connected(host: str, role: str, database: str = "smartmob") -> Any:
-    return await asyncpg.connect(host=host, user=role, database=database, timeout=SECONDS)
+    return host
 
 
 async def _check(host: str) -> None:
     """Assert that the roles and the owner of the database are right."""
-    admin = await _connected(host, ADMIN)
+    admin = await connected(host, ADMIN)
     plain, all_rights = (False,) * 5, (True,) * 5
     assert [tuple(row) for row in await admin.fetch(_ROLES)] == [(ROLE, *plain), (ADMIN, *all_rights)]
     assert await admin.fetchval("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'smartmob'") == ROLE
@@ -90,7 +71,7 @@ async def _check(host: str) -> None:
 
 async def _check_upgraded(host: str) -> None:
     await _check(host)
-    own = await _connected(host, ROLE)
+    own = await connected(host, ROLE)
     assert await own.fetchval("INSERT INTO kept (n) VALUES (8) RETURNING id") > 1
     assert await own.fetchval("SELECT min(n) FROM own.seen") == 7
     assert [row[0] for row in await own.fetch(_OWNERS)] == [ROLE]
@@ -105,7 +86,7 @@ async def test_the_role_of_the_service_has_no_special_rights(postgres: Any) -> N
 
     assert (address.user, address.database) == (ROLE, "smartmob")
     await _check(address.host)
-    own = await _connected(address.host, ROLE)
+    own = await connected(address.host, ROLE)
     for statement in (
         "COPY (SELECT 1) TO PROGRAM 'cat'",
         "SELECT pg_read_file('/etc/passwd')",
@@ -151,7 +132,7 @@ async def test_a_server_of_an_earlier_smartmob_that_was_taken_over_reads_the_new
     rules.write_text(f"local all {ROLE} peer map=smartmob\n")
     mapping = home / "cluster" / "pg_ident.conf"
     mapping.write_text("".join(line for line in mapping.read_text().splitlines(True) if line.split()[-1] == ROLE))
-    connection = await _connected(earlier, ROLE)
+    connection = await connected(earlier, ROLE)
     await connection.fetchval("SELECT pg_reload_conf()")
     await until(partial(_is_refused, earlier, ADMIN))
     await connection.close()
@@ -167,7 +148,7 @@ async def test_a_server_of_an_earlier_smartmob_that_was_taken_over_reads_the_new
 async def test_rights_that_were_added_to_the_role_are_removed(postgres: Any) -> None:
     """A role that was made a superuser by hand is not one after the next start."""
     address = await postgres.start()
-    admin = await _connected(address.host, ADMIN)
+    admin = await connected(address.host, ADMIN)
     await admin.execute(f"ALTER ROLE {ROLE} SUPERUSER CREATEROLE")
     await admin.close()
 
@@ -179,7 +160,7 @@ async def test_rights_that_were_added_to_the_role_are_removed(postgres: Any) -> 
 async def _is_refused(host: str, role: str) -> bool:
     """Return whether the server has no rule for a role."""
     try:
-        connection = await _connected(host, role)
+        connection = await connected(host, role)
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         return "no pg_hba.conf entry" in str(error)
     await connection.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 import zlib
 from typing import Any
 
@@ -396,16 +395,12 @@ class TestDecode:
 
     def test_the_search_for_a_nul_is_linear(self) -> None:
         """A long key above many texts is not copied for each of them, and not sent back."""
-        data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 100_000, b'"x",' * 100_000)
-        began = time.thread_time()
+        # To copy the key for each of them would take longer than the limit of a test.
+        data = b'{"name": "a", "notes": {"%s": [%s"\\u0000"]}}' % (b"k" * 4_000_000, b'"x",' * 4_000_000)
         with pytest.raises(InvalidInput) as caught:
             decode(DECODER, data)
-        spent = time.thread_time() - began
         assert caught.value.faults[0].where.startswith("$.notes.kkk")
         assert len(str(caught.value)) < 1_000
-
-        # It takes a tenth of a second; to copy 100,000 times 100 kB takes ten seconds or more.
-        assert spent < 5
 
     async def test_long_paths_are_cut_in_answers(self, tiny_client: Any) -> None:
         """An answer shows only the beginning of a long key or value."""
