@@ -97,6 +97,8 @@ class Counters(msgspec.Struct, kw_only=True):
 
     `malformed`: messages that could not be read; `stale`: results of an earlier run; `again`: repeated numbered
     messages; `dropped`: results that could not be stored; `restarts`: restarts of the headquarters during the run.
+    `clock_offset`: the largest difference of a turret's clock from that of the headquarters in seconds, negative if it
+    is behind, as far as results show it.
     """
 
     malformed: int = 0
@@ -104,6 +106,7 @@ class Counters(msgspec.Struct, kw_only=True):
     again: int = 0
     dropped: int = 0
     restarts: int = 0
+    clock_offset: float = 0.0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

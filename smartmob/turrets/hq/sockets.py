@@ -125,7 +125,9 @@ class HeadquartersSockets:
         return bool(self._topics)
 
     def publish(self, frame: bytes) -> None:
-        """Send an order to all connected turrets."""
+        """Send an order to all connected turrets; after `close` nothing is sent."""
+        if self._context is None or self._orders.closed:
+            return
         self._orders.send(frame, zmq.NOBLOCK)
         if self._authenticator is not None:
             self._read_subscribers()  # sending may have consumed the signal of a subscription

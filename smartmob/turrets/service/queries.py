@@ -19,6 +19,9 @@ from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
+_LATE_STOP_SECONDS = 1.5
+"""A stop that comes so much later than planned is late: orders are repeated each second."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentRun:
@@ -52,6 +55,14 @@ class CurrentRun:
             return state.config.run_time
         until = state.ceased_at or state.ended_at or clock.now()
         return max(0.0, (until - state.started_at).total_seconds())
+
+    def late_stop_seconds(self) -> float:
+        """Return after how many seconds the turrets were told to stop, if that was late; else 0."""
+        state = self.state
+        if state.started_at is None or state.ceased_at is None or state.stop_requested:
+            return 0.0
+        seconds = (state.ceased_at - state.started_at).total_seconds()
+        return seconds if seconds > state.config.run_time + _LATE_STOP_SECONDS else 0.0
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a `Run`."""

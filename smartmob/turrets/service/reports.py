@@ -12,7 +12,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
-from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary
+from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary, TurretConfig
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -106,7 +106,11 @@ class RunReports:
 
     async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
-        findings = Findings(run.firing_seconds(), run.state.config.results_ts_interval)
+        seconds = run.firing_seconds()
+        if (late := run.late_stop_seconds()) > seconds:
+            # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
+            seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
+        findings = Findings(seconds, run.state.config.results_ts_interval)
         async for slices in self._reader.slices(run.uuid, timer):
             await asyncio.to_thread(findings.add, slices)
         await asyncio.to_thread(findings.close)
@@ -152,6 +156,16 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
         version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,
-        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines, whole=own),
+        trust=judge(
+            members,
+            run.counters,
+            own.count,
+            state.reason,
+            findings.damaged,
+            machines,
+            state=state.state,
+            planned=[turret for turret in state.config.turrets if isinstance(turret, TurretConfig)],
+            whole=own,
+        ),
         machines=machines,
     )
