@@ -80,7 +80,7 @@ class TurretSession:
         self._tasks = TaskRegistry()
         self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
         ports = (settings.hq_publisher, settings.hq_rc)
-        self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed)
+        self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed, notify)
         self._outbox = Outbox()
         self._counts = TurretCounts()
         self._dropped = 0
