@@ -160,12 +160,13 @@ class TurretCounts(msgspec.Struct, kw_only=True):
     lateness: Figure = 0.0
     never_started: Number = 0
     paused: Figure = 0.0
+    joined: Figure = 0.0
 
     def add(self, other: TurretCounts) -> None:
         """Add the counts of another process; of delays, the longest one is kept."""
         for name in TurretCounts.__struct_fields__:
             mine, its = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+            setattr(self, name, max(mine, its) if name in ("lateness", "paused", "joined") else mine + its)
 
 
 class Report(TurretCounts, kw_only=True):
@@ -175,8 +176,9 @@ class Report(TurretCounts, kw_only=True):
     further message will get a number. `users`: cannons that fire now. `late_starts`: transactions of the open model
     that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
-    kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `reason`: why
-    the turret was aborted.
+    kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `joined`: how
+    many seconds after the start of the run the turret began; arrivals before that are left out. `reason`: why the
+    turret was aborted.
     """
 
     protocol: Count
@@ -392,7 +394,7 @@ def _finite(status: Status) -> Status:
     """Return the status if its numbers are finite; msgspec's bounds let NaN through."""
     numbers: list[object] = [status.rampup, status.cannons, status.canons]
     if isinstance(report := status.smartmob, Report):
-        numbers += [report.lateness, report.paused]
+        numbers += [report.lateness, report.paused, report.joined]
         if (health := report.health) is not None:
             numbers += [health.cpu, health.busiest, health.lag]
     if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):

@@ -14,6 +14,8 @@ LATE, VERY_LATE = 0.01, 0.05
 """Shares of late starts from which there is a warning, and from which the run is not trusted."""
 CLOCK_OFFSET = 1.5
 """Seconds by which the clock of a turret differs from which it is told; turrets of OCT send whole seconds."""
+LATE_JOIN = 0.5
+"""Seconds after the start of a run from which a turret that begins is told to be late."""
 _MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0
 """Average use of a machine's processors above which its programs had to wait for a processor."""
@@ -169,6 +171,10 @@ def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
             yield _doubt(
                 level, f"{turret} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
             )
+    if report.joined >= LATE_JOIN:
+        yield Doubt(
+            "warning", f"{turret} began {report.joined:.3g} s after the start of the run: it fired so much less."
+        )
     if report.never_started:
         yield Doubt("bad", f"{turret} had no free cannon for {_count(report.never_started, 'transaction')}.")
     if report.dropped:

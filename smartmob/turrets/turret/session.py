@@ -312,6 +312,7 @@ class TurretSession:
             never_started=counts.never_started,
             dropped=self._dropped,
             paused=round(counts.paused, 3),
+            joined=counts.joined,
             reason=self._machine.reason,
             health=health,
         )

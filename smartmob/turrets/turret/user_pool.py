@@ -117,6 +117,7 @@ class UserPool:
         began = max(plan.start, now := time.monotonic())
         epoch = clock.epoch() + plan.start - now
         self._results = ResultBuffer(self._configuration.name, epoch, raw=plan.raw, details=plan.details)
+        self._results.counts.joined = round(began - plan.start, 3)
         arrivals = self._configuration.arrivals()
         index, number = self._share
         total = self._configuration.cannons

@@ -104,6 +104,8 @@ def test_a_good_run_is_trusted() -> None:
         ({"received": 3}, "no", "1 message of nav (01234567) did not arrive"),
         ({"expected": None}, "no", "did not report that it had sent everything"),
         ({"report": {"late_starts": 9}}, "yes", ""),
+        ({"report": {"joined": 0.4}}, "yes", ""),
+        ({"report": {"joined": 1.02}}, "with care", "began 1.02 s after the start of the run"),
         (
             {"report": {"late_starts": 20, "lateness": 0.5}},
             "with care",
