@@ -178,7 +178,7 @@ class Report(TurretCounts, kw_only=True):
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
     kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `joined`: how
     many seconds after the start of the run the turret began; arrivals before that are left out. `reason`: why the
-    turret was aborted.
+    turret was aborted. `script_digest`: the SHA-256 of its script.
     """
 
     protocol: Count
@@ -190,6 +190,7 @@ class Report(TurretCounts, kw_only=True):
     final: bool = False
     dropped: Number = 0
     reason: Text = ""
+    script_digest: Name = ""
     health: Health | None = None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from smartmob.turrets.model import ENDED, Counters, Doubt, MachineLoad, Member, TimerStats, Trust, TurretConfig
 
@@ -35,18 +36,20 @@ def judge(
     *,
     state: str = "finished",
     planned: Sequence[TurretConfig] = (),
+    digests: Mapping[str, str] = MappingProxyType({}),
     whole: TimerStats | None = None,
 ) -> Trust:
     """Return the verdict on a run.
 
-    `whole` are the statistics of its transactions, `planned` the turrets of its project. A run whose `state` is not one
+    `whole` are the statistics of its transactions, `planned` the turrets of its project, and
+    `digests` the SHA-256 of its scripts. A run whose `state` is not one
     of its end gets the doubts that are sure already.
     """
     ended = state in ENDED
     doubts = [
         *([] if ended else [Doubt("warning", f"The run is {state}: its statistics are those so far.")]),
         *_of_run(counters, transactions, reason, damaged, ended=ended),
-        *_of_project(members, planned),
+        *_of_project(members, planned, digests),
         *_of_failures(whole),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
         *_of_turrets(members, ended=ended),
@@ -56,7 +59,9 @@ def judge(
     return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
 
 
-def _of_project(members: Sequence[Member], planned: Sequence[TurretConfig]) -> Iterator[Doubt]:
+def _of_project(
+    members: Sequence[Member], planned: Sequence[TurretConfig], digests: Mapping[str, str]
+) -> Iterator[Doubt]:
     """Yield the doubts about turrets that fired something else than the project says."""
     scripts = {turret.name: turret.script for turret in planned}
     if not scripts:
@@ -70,6 +75,13 @@ def _of_project(members: Sequence[Member], planned: Sequence[TurretConfig]) -> I
             )
         elif member.script and scripts[member.name] and _name(member.script) != _name(scripts[member.name]):
             yield Doubt("bad", f"{turret} fired {member.script}, but the project says {scripts[member.name]}.")
+        elif _is_other_version(member, digests.get(scripts[member.name])):
+            yield Doubt("bad", f"{turret} fired another version of {member.script} than that of the project.")
+
+
+def _is_other_version(member: Member, digest: str | None) -> bool:
+    fired = member.report.script_digest if member.report is not None else ""
+    return bool(fired and digest) and fired != digest
 
 
 def _name(script: str) -> str:

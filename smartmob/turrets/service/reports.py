@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -13,6 +14,7 @@ from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary, TurretConfig
+from smartmob.turrets.project import script_digests
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -102,7 +104,11 @@ class RunReports:
     async def _compute(self, run: CurrentRun) -> tuple[Summary, Findings]:
         findings = await self._findings(run)
         members = await self._queries.members(run)
-        return _summary(run, findings, members, await self._machine_loads(run.state, members)), findings
+        digests: dict[str, str] = {}
+        if run.package and (package := await self._reader.package(run.uuid)) is not None:
+            digests = await asyncio.to_thread(script_digests, package, [each.script for each in _planned(run.state)])
+        loads = await self._machine_loads(run.state, members)
+        return _summary(run, findings, members, loads, digests), findings
 
     async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
@@ -134,7 +140,18 @@ class RunReports:
         return None if stored is None else msgspec.json.decode(stored, type=Summary)
 
 
-def _summary(run: CurrentRun, findings: Findings, members: list[Member], machines: list[MachineLoad]) -> Summary:
+def _planned(state: RunState) -> list[TurretConfig]:
+    """Return the turrets of the project, without those that are files of their own."""
+    return [turret for turret in state.config.turrets if isinstance(turret, TurretConfig)]
+
+
+def _summary(
+    run: CurrentRun,
+    findings: Findings,
+    members: list[Member],
+    machines: list[MachineLoad],
+    digests: Mapping[str, str],
+) -> Summary:
     state = run.state
     own = findings.stats(TRANSACTION)
     return Summary(
@@ -164,7 +181,8 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
             findings.damaged,
             machines,
             state=state.state,
-            planned=[turret for turret in state.config.turrets if isinstance(turret, TurretConfig)],
+            planned=_planned(state),
+            digests=digests,
             whole=own,
         ),
         machines=machines,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -87,6 +89,7 @@ class TurretSession:
         self._invalid_orders = 0
         self._self_monitor, self._lag = SelfMonitor(), LagMeter()
         self._longest_lag = 0.0
+        self._digest = ""
         self._script: Script | None = None
         self._workers: Workers | None = None
         self._generator: LoadGenerator | None = None
@@ -183,6 +186,8 @@ class TurretSession:
         """Load the script, here or in worker processes; return an error text, or "" on success."""
         package = self._package
         try:
+            with suppress(OSError), package.script.open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
             if self._settings.processes == 1:
                 self._script = load(package.script, package.folders)
             else:
@@ -314,6 +319,7 @@ class TurretSession:
             paused=round(counts.paused, 3),
             joined=counts.joined,
             reason=self._machine.reason,
+            script_digest=self._digest,
             health=health,
         )
 

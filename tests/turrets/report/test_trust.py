@@ -155,3 +155,12 @@ def test_the_reason_of_a_failed_run_is_the_first_doubt() -> None:
         "3 results could not be stored or read.",
     ]
     assert worst(trust.doubts) == "bad"
+
+
+def test_a_turret_with_another_version_of_the_script() -> None:
+    """It has the name and the script of the project, and other bytes."""
+    member = msgspec.structs.replace(FINE, report=msgspec.structs.replace(REPORT, script_digest="b" * 64))
+    planned = [TurretConfig(name="nav", script="v.py")]
+    for digests, words in (({"v.py": "a" * 64}, ["another version of v.py"]), ({"v.py": "b" * 64}, []), ({}, [])):
+        trust = judge([member], Counters(), 1000, None, 0, planned=planned, digests=digests)
+        assert [word in doubt.what for word, doubt in zip(words, trust.doubts, strict=True)] == [True] * len(words)
