@@ -254,7 +254,8 @@ class Trust(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `version` grows when
+    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `sent` and `received`
+    are the bytes of HTTP that turrets of ours count. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """
 
@@ -277,6 +278,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     machines: list[MachineLoad] = []
     timer_errors: dict[str, list[ErrorText]] = {}
+    sent: int = 0
+    received: int = 0
     version: int = 1
 
 

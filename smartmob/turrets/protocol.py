@@ -161,6 +161,8 @@ class TurretCounts(msgspec.Struct, kw_only=True):
     never_started: Number = 0
     paused: Figure = 0.0
     joined: Figure = 0.0
+    sent: Number = 0
+    received: Number = 0
 
     def add(self, other: TurretCounts) -> None:
         """Add the counts of another process; of delays, the longest one is kept."""
@@ -177,7 +179,8 @@ class Report(TurretCounts, kw_only=True):
     that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
     kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `joined`: how
-    many seconds after the start of the run the turret began; arrivals before that are left out. `reason`: why the
+    many seconds after the start of the run the turret began; arrivals before that are left out. `sent`
+    and `received`: bytes of HTTP by our own client. `reason`: why the
     turret was aborted. `script_digest`: the SHA-256 of its script.
     """
 

@@ -21,7 +21,7 @@ _HEALTH = {"cpu": 1, "busiest": 1, "cores": 1, "lag": 0, "memory": 1, "processes
 
 _COUNTS = (
     *("users", "transactions", "errors", "late_starts", "lateness", "never_started", "paused", "sequence"),
-    *("acknowledged", "dropped", "joined"),
+    *("acknowledged", "dropped", "joined", "sent", "received"),
 )
 
 

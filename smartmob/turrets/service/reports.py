@@ -170,6 +170,8 @@ def _summary(
         intervals=findings.all_intervals(),
         error_texts=findings.error_texts(),
         timer_errors=findings.timer_errors(),
+        sent=sum(member.report.sent for member in members if member.report is not None),
+        received=sum(member.report.received for member in members if member.report is not None),
         version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,

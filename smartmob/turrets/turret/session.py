@@ -318,6 +318,8 @@ class TurretSession:
             dropped=self._dropped,
             paused=round(counts.paused, 3),
             joined=counts.joined,
+            sent=counts.sent,
+            received=counts.received,
             reason=self._machine.reason,
             script_digest=self._digest,
             health=health,
