@@ -318,6 +318,23 @@ async def _stored(database_url: str, rows: int) -> bool:
 class TestKeeping:
     """Storing, rebuilding and removing runs."""
 
+    async def test_the_rate_of_a_run_that_was_stopped_late(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """It is that of the time it fired; and a summary of an earlier version is computed again."""
+        run = await _short_run(lab, recruit)
+        before = await get(lab, f"/turret-runs/{run}/summary")
+        assert (before["duration"], before["version"]) == (0.5, 2)
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE turret_runs SET ceased_at = started_at + interval '30 s'")
+        await connection.execute("UPDATE turret_slices SET second = 20")
+        changed = await connection.execute(
+            "UPDATE turret_runs SET summary = jsonb_set(summary::jsonb, '{version}', '1')"
+        )
+        assert changed == "UPDATE 1"
+        await connection.close()
+        after = await get(lab, f"/turret-runs/{run}/summary")
+        assert after["duration"] == 21.0
+        assert after["rate"] == pytest.approx(before["transactions"] / 21)
+
     async def test_a_rebuilt_summary_is_the_same(self, lab: Any, database_url: str, recruit: Recruit) -> None:
         """Slices and summary are made from the stored results."""
         run = await _short_run(lab, recruit)

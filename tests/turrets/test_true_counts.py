@@ -53,7 +53,7 @@ WHOLE = [name for name in MODELS if name not in ("broken", "dying")]
 
 
 class CountingTarget:
-    """What the target served, by path: how often, how often with an error, and for how long."""
+    """The counts of served requests and of errors by path, and the seconds that each good answer took."""
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
