@@ -103,7 +103,8 @@ def parse(text: str) -> Threshold:
         )
     if match["sign"] == ">=" and number == 0:
         raise SettingsError(f"--fail-if {text!r} is always met: {figure} is never less than 0")
-    timer = counted_name(match["timer"]) if match["timer"] and match["timer"].strip() else ALL
+    timer = (match["timer"] or ALL).strip() or ALL
+    timer = timer if timer == ALL else counted_name(timer)
     return Threshold(text, timer, figure, match["sign"], number, share=unit == "%")
 
 

@@ -17,6 +17,7 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails
+from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
 _LATE_STOP_SECONDS = 1.5
@@ -139,7 +140,7 @@ class RunQueries:
     async def timers(self, ident: str) -> list[str]:
         """Return the names of the timers of a run, sorted."""
         run = await self.find(ident)
-        return sorted(name for name in await self._reader.timer_counts(run.uuid) if name)
+        return sorted({counted_name(name) for name in await self._reader.timer_counts(run.uuid) if name})
 
     async def package(self, ident: str) -> bytes:
         """Return the package with which a run was requested."""
