@@ -51,12 +51,16 @@ class Threshold:
         if figures is None or not figures["count"]:
             names = ", ".join([name for name, each in summary["timers"].items() if each["count"]][:_MOST_NAMES_SHOWN])
             return f"{self.text}: there are no figures of {self.timer}; timers of this run: {names or 'none'}"
+        if self.figure == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
+            return f"{self.text}: turrets of an earlier version do not tell which timer failed"
         value = self._value(figures)
         if value is None:
             return f"{self.text}: all {figures['count']:,} failed, so there is no {self.figure} of a success"
         return f"{self.text}: it is {self._shown(value)}" if _SIGNS[self.sign](value, self.number) else None
 
     def _value(self, figures: Mapping[str, Any]) -> float | None:
+        if self.figure not in _COUNTS and figures["errors"] >= figures["count"]:
+            return None  # turrets of an earlier version send durations of failures as if they were of successes
         if self.figure.startswith("p"):
             found: float | None = figures["percentiles"].get(self.figure[1:])
             return found
@@ -103,7 +107,8 @@ def parse(text: str) -> Threshold:
         )
     if match["sign"] == ">=" and number == 0:
         raise SettingsError(f"--fail-if {text!r} is always met: {figure} is never less than 0")
-    timer = counted_name(match["timer"]) if match["timer"] and match["timer"].strip() else ALL
+    timer = (match["timer"] or ALL).strip() or ALL
+    timer = timer if timer == ALL else counted_name(timer)
     return Threshold(text, timer, figure, match["sign"], number, share=unit == "%")
 
 

@@ -97,6 +97,8 @@ class Counters(msgspec.Struct, kw_only=True):
 
     `malformed`: messages that could not be read; `stale`: results of an earlier run; `again`: repeated numbered
     messages; `dropped`: results that could not be stored; `restarts`: restarts of the headquarters during the run.
+    `clock_offset`: the largest difference of a turret's clock from that of the headquarters in seconds, negative if it
+    is behind, as far as results show it.
     """
 
     malformed: int = 0
@@ -104,6 +106,7 @@ class Counters(msgspec.Struct, kw_only=True):
     again: int = 0
     dropped: int = 0
     restarts: int = 0
+    clock_offset: float = 0.0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +254,8 @@ class Trust(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `version` grows when
+    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `sent` and `received`
+    are the bytes of HTTP that turrets of ours count. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """
 
@@ -274,6 +278,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     machines: list[MachineLoad] = []
     timer_errors: dict[str, list[ErrorText]] = {}
+    sent: int = 0
+    received: int = 0
     version: int = 1
 
 

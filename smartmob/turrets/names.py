@@ -28,7 +28,6 @@ LONGEST_TIMER_NAME = 200
 
 _HASH_DIGITS = 12  # characters of the hash, in base 16
 _SUFFIX = " (timer)"
-_RESERVED = frozenset({ALL_TRANSACTIONS, FURTHER_TIMERS})
 UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 _MOST_REMEMBERED = 4096  # names
 
@@ -41,18 +40,18 @@ def timer_name(name: str) -> str:
     surrogates become U+FFFD, blanks at both ends are removed, and a reserved name gets " (timer)" behind it.
     """
     own = counted_name(name)
-    return own + _SUFFIX if own in _RESERVED else own
+    return own + _SUFFIX if own == FURTHER_TIMERS else own
 
 
 @lru_cache(_MOST_REMEMBERED)
 def counted_name(name: str) -> str:
-    """Return the name of a timer as `timer_name` does, but leave the reserved names as they are."""
+    """Return the name of a timer in a slice as `timer_name` does; there `FURTHER_TIMERS` has its meaning."""
     text = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = UNPRINTABLE.sub("\ufffd", unicodedata.normalize("NFC", text)).strip()
     if len(text) > LONGEST_TIMER_NAME:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
         text = f"{text[: LONGEST_TIMER_NAME - _HASH_DIGITS - 1].rstrip()}…{digest}"
-    return text or UNNAMED
+    return text + _SUFFIX if text == ALL_TRANSACTIONS else text or UNNAMED
 
 
 def by_timer(values: Mapping[str, T], rule: Callable[[str], str] = timer_name) -> dict[str, T]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from lzma import LZMAError
 
@@ -48,7 +50,7 @@ def _find_config(archive: tarfile.TarFile) -> bytes:
         unpacked += member.size
         if number > _MOST_FILES or unpacked > _MOST_UNPACKED_BYTES:
             raise TooLarge(f"the package has more than {_MOST_FILES} files or {_MOST_UNPACKED_BYTES} bytes unpacked")
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        parts = _parts(member.name)
         if member.isfile() and parts[-1:] == [CONFIG] and len(parts) <= 2:
             if member.size > _LONGEST_CONFIG_BYTES:
                 raise TooLarge(f"{member.name} has more than {_LONGEST_CONFIG_BYTES} bytes")
@@ -56,3 +58,25 @@ def _find_config(archive: tarfile.TarFile) -> bytes:
             assert file is not None
             return file.read()
     raise InvalidInput(f"the package has no {CONFIG}; send the folder of a project as a tar archive")
+
+
+def script_digests(package: bytes, scripts: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of each script in a package that `find_config` has read; missing ones are left out."""
+    wanted = {tuple(_parts(script)): script for script in scripts if script}
+    found: dict[str, str] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
+            for member in archive:
+                parts = _parts(member.name)
+                # The files of a project are at the top of its package, or in its folder.
+                script = wanted.get(tuple(parts)) or wanted.get(tuple(parts[1:]))
+                if script is None or not member.isfile() or (file := archive.extractfile(member)) is None:
+                    continue
+                found.setdefault(script, hashlib.sha256(file.read()).hexdigest())
+    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError):
+        return found
+    return found
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]

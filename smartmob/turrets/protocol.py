@@ -160,12 +160,15 @@ class TurretCounts(msgspec.Struct, kw_only=True):
     lateness: Figure = 0.0
     never_started: Number = 0
     paused: Figure = 0.0
+    joined: Figure = 0.0
+    sent: Number = 0
+    received: Number = 0
 
     def add(self, other: TurretCounts) -> None:
         """Add the counts of another process; of delays, the longest one is kept."""
         for name in TurretCounts.__struct_fields__:
             mine, its = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(mine, its) if name in ("lateness", "paused") else mine + its)
+            setattr(self, name, max(mine, its) if name in ("lateness", "paused", "joined") else mine + its)
 
 
 class Report(TurretCounts, kw_only=True):
@@ -175,8 +178,10 @@ class Report(TurretCounts, kw_only=True):
     further message will get a number. `users`: cannons that fire now. `late_starts`: transactions of the open model
     that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
-    kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `reason`: why
-    the turret was aborted.
+    kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `joined`: how
+    many seconds after the start of the run the turret began; arrivals before that are left out. `sent`
+    and `received`: bytes of HTTP by our own client. `reason`: why the
+    turret was aborted. `script_digest`: the SHA-256 of its script.
     """
 
     protocol: Count
@@ -188,6 +193,7 @@ class Report(TurretCounts, kw_only=True):
     final: bool = False
     dropped: Number = 0
     reason: Text = ""
+    script_digest: Name = ""
     health: Health | None = None
 
 

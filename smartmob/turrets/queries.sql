@@ -110,6 +110,9 @@ ORDER BY batch, seq;
 SELECT second, timer, count, total, squares, minimum, maximum, errors, late, failed, untimed, histogram
 FROM turret_slices WHERE run_id = $1 AND ($2::text IS NULL OR timer = $2) ORDER BY second;
 
+-- name: select_last_second
+SELECT coalesce(max(second), 0) FROM turret_slices WHERE run_id = $1;
+
 -- name: delete_aggregated
 DELETE FROM turret_slices WHERE run_id = $1 AND uuid = '';
 

@@ -18,12 +18,13 @@ def _figures(**changes: Any) -> dict[str, Any]:
     return figures | changes
 
 
-SUMMARY = {
+SUMMARY: dict[str, Any] = {
     "timers": {
         "All transactions": _figures(),
         "log: in": _figures(avg=0.7),
         "empty": _figures(count=0),
         "\u00e9": _figures(avg=0.7),
+        "mixed": _figures(count=20, errors=20),
         "failing": _figures(count=20, errors=20, min=None, avg=None, max=None, stdev=None, percentiles={}),
     },
     "trust": {"verdict": "with care"},
@@ -52,6 +53,7 @@ SUMMARY = {
         ("failing:p99>1ms", "all 20 failed, so there is no p99 of a success"),
         ("failing:avg<1h".replace("h", "m"), "all 20 failed, so there is no avg of a success"),
         ("failing:errors>1%", "it is 100.00%"),
+        ("mixed:p99>1s", "all 20 failed, so there is no p99 of a success"),
         ("All transactions:p99.90>0.5s", "it is 900.0 ms"),
         (" e\u0301 :avg>0.5s", "it is 700.0 ms"),
         ("untrusted", "with care"),
@@ -118,3 +120,10 @@ def test_two_conditions_on_the_same_are_refused(texts: tuple[str, ...]) -> None:
 def test_a_range_and_other_timers_are_no_repetition() -> None:
     """A statistic may have a lowest and a highest value, a count and a share, and each timer its own."""
     assert len(parse_all(("p99>1s", "p99<1ms", "errors>1%", "errors>5", "login:p99>1s"))) == 5
+
+
+def test_errors_of_a_timer_that_turrets_do_not_tell() -> None:
+    """Turrets of an earlier version count errors of transactions only, so 0 errors of a timer mean nothing."""
+    summary = SUMMARY | {"timers": SUMMARY["timers"] | {"All transactions": _figures(mixed=3)}}
+    assert "do not tell which timer failed" in str(parse("log: in:errors>1%").violation(summary))
+    assert "it is 1.50%" in str(parse("errors>1%").violation(summary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -9,7 +10,7 @@ import tarfile
 import pytest
 
 from smartmob.errors import InvalidInput, TooLarge
-from smartmob.turrets.project import find_config
+from smartmob.turrets.project import find_config, script_digests
 
 CONFIG = json.dumps({"run_time": 5, "turrets": []}).encode()
 
@@ -72,3 +73,11 @@ def test_a_configuration_of_megabytes_is_refused() -> None:
     """No real project has one."""
     with pytest.raises(TooLarge, match=r"config\.json has more than"):
         find_config(package(("config.json", b" " * (1024 * 1024 + 1))))
+
+
+@pytest.mark.parametrize("folder", ["", "./", "night/"])
+def test_the_scripts_of_a_package_are_told_by_their_digests(folder: str) -> None:
+    """At the top of the package or in its folder; a script that is missing has none."""
+    packed = package((f"{folder}config.json", CONFIG), (f"{folder}scripts/v.py", b"a"), (f"{folder}w.py", b"b"))
+    found = script_digests(packed, ["scripts/v.py", "w.py", "x.py", ""])
+    assert found == {"scripts/v.py": hashlib.sha256(b"a").hexdigest(), "w.py": hashlib.sha256(b"b").hexdigest()}

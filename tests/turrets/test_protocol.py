@@ -16,6 +16,7 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.hq import collector, sockets
 from smartmob.turrets.hq.live_seconds import LIVE_BYTES
+from smartmob.turrets.names import LONGEST_TIMER_NAME
 from smartmob.turrets.protocol import Briefing, Order, Report, Result, RunBriefing, Slice, Slices, Status, decode
 from smartmob.turrets.slices import MOST_UNPACKED
 
@@ -208,7 +209,7 @@ def test_the_bounds_are_documented() -> None:
         "a name": protocol.LONGEST_NAME,
         "an error text of a slice": protocol.LONGEST_ERROR,
         "the error text of one result": protocol.LONGEST_TEXT,
-        "the name of a custom timer of one result": protocol.LONGEST_NAME,
+        "the name of a custom timer of one result": LONGEST_TIMER_NAME,
         "different error texts of a slice": protocol.MOST_ERROR_TEXTS,
         "slices of a message": protocol.MOST_SLICES,
         "a histogram": protocol.LONGEST_HISTOGRAM,

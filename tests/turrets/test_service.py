@@ -14,6 +14,9 @@ import pytest
 from smartmob.app import build
 from smartmob.kernel.runtime import clock
 from smartmob.settings import Settings
+from smartmob.turrets.hq.machine_events import RunState
+from smartmob.turrets.model import Counters, RunConfig
+from smartmob.turrets.service.queries import CurrentRun
 from tests.conftest import running
 from tests.hosts.samples import register
 from tests.turrets.conftest import QUICK, Recruit
@@ -29,8 +32,56 @@ async def _transactions(client: Any, run: str) -> int:
     return int((await get(client, f"/turret-runs/{run}"))["transactions"])
 
 
+def _run_of_ten_seconds(seconds: float, *, stop_requested: bool = False) -> CurrentRun:
+    """Return a finished run whose turrets were told to stop after some seconds."""
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    ceased = noon + timedelta(seconds=seconds)
+    ident = "01a20788-1e4e-7206-a499-0770704355fa"
+    state = RunState(ident, RunConfig(run_time=10.0), "finished", noon, noon, ceased, ceased, None, stop_requested)
+    return CurrentRun(state, 0, 0, Counters(), False, "{}")
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(9.9, 0.0), (10.0, 0.0), (11.4, 0.0), (30.0, 30.0)])
+def test_a_late_stop_is_noticed(seconds: float, late: float) -> None:
+    """Orders are repeated each second, so one second is not late."""
+    run = _run_of_ten_seconds(seconds)
+    assert (run.late_stop_seconds(), run.firing_seconds()) == (late, 10.0)
+
+
+def test_a_requested_stop_is_not_late() -> None:
+    """The run fired until then."""
+    run = _run_of_ten_seconds(4.0, stop_requested=True)
+    assert (run.late_stop_seconds(), run.firing_seconds()) == (0.0, 4.0)
+
+
 class TestStockTurret:
     """A run with a turret that speaks as those of OCT."""
+
+    async def test_names_and_failures_are_the_same_after_rebuilding(self, lab: Any, recruit: Recruit) -> None:
+        """Odd names have one form everywhere, and each timer has the errors of its transactions."""
+        turret = await recruit(lab)
+        run = await ask(lab)
+        await turret.until_told("start")
+        names = ["", "x" * 250, "All transactions", "404", "__proto__", "e\u0301", "\u00e9", "=1+1"]
+        timers = {name: 0.01 * (1 + place) for place, name in enumerate(names)}
+        await turret.fire(
+            *({"elapsed": 0.1 * place, "custom_timers": timers, "error": "no" * (place < 3)} for place in range(5)),
+            {"elapsed": 0.2, "custom_timers": {}},
+        )
+        await until_over(lab, run["id"])
+        path = f"/turret-runs/{run['id']}"
+        first = await get(lab, f"{path}/summary")
+        counted = {name: (row["count"], row["errors"]) for name, row in first["timers"].items()}
+        assert counted.pop("All transactions") == (6, 3)
+        assert len(counted) == len(names)
+        assert set(counted.values()) == {(5, 3)}
+        assert "All transactions (timer)" in counted
+        assert [set(row["custom_timers"]) for row in await results(lab, run["id"])] == [set(counted)] * 5 + [set()]
+        for _ in range(2):
+            again = await post(lab, f"{path}/rebuild")
+            assert {key: again[key] for key in again if key != "machines"} == {
+                key: first[key] for key in first if key != "machines"
+            }
 
     async def test_a_run_is_stored_and_summed_up(self, lab: Any, recruit: Recruit) -> None:
         """Every result is stored, aggregated and counted, also one whose error text has the word status."""
@@ -266,6 +317,23 @@ async def _stored(database_url: str, rows: int) -> bool:
 
 class TestKeeping:
     """Storing, rebuilding and removing runs."""
+
+    async def test_the_rate_of_a_run_that_was_stopped_late(self, lab: Any, database_url: str, recruit: Recruit) -> None:
+        """It is that of the time it fired; and a summary of an earlier version is computed again."""
+        run = await _short_run(lab, recruit)
+        before = await get(lab, f"/turret-runs/{run}/summary")
+        assert (before["duration"], before["version"]) == (0.5, 2)
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE turret_runs SET ceased_at = started_at + interval '30 s'")
+        await connection.execute("UPDATE turret_slices SET second = 20")
+        changed = await connection.execute(
+            "UPDATE turret_runs SET summary = jsonb_set(summary::jsonb, '{version}', '1')"
+        )
+        assert changed == "UPDATE 1"
+        await connection.close()
+        after = await get(lab, f"/turret-runs/{run}/summary")
+        assert after["duration"] == 21.0
+        assert after["rate"] == pytest.approx(before["transactions"] / 21)
 
     async def test_a_rebuilt_summary_is_the_same(self, lab: Any, database_url: str, recruit: Recruit) -> None:
         """Slices and summary are made from the stored results."""

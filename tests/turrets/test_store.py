@@ -11,7 +11,7 @@ import asyncpg
 
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.rows import Columns
-from smartmob.turrets.protocol import Result
+from smartmob.turrets.protocol import ErrorKind, Result
 from smartmob.turrets.store.partitions import PARTITIONED, Partitions
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store
@@ -149,3 +149,21 @@ async def test_a_refused_batch_raises_the_error_of_the_database(store: Store) ->
         raise AssertionError("the constraint did not hold")
     assert await store.reader.progress(run) == {}
     await connection.close()
+
+
+async def test_failures_are_stored_apart(store: Store) -> None:
+    """With their kinds, and those without a duration; a slice of an earlier version comes back as it was stored."""
+    batch = Batch(uuid4(), STARTED.timestamp(), number=1)
+    parts = [
+        slice_of(0, [0.1, 0.2]),
+        slice_of(0, [0.3], "", {"a\0b": 2}, failed=True, untimed=1, kind=ErrorKind("HttpError", "503")),
+        slice_of(4, [0.1, 0.2], "page", {"old": 1}),
+    ]
+    batch.slices = [SliceRow("u", part) for part in parts]
+    await store.live.put((batch,))
+
+    found = {(part.timer, part.failed): part for part in await store.slices(batch.run)}
+    assert [found["", False], found["", True], found["page", False]] == parts
+    assert await store.reader.timer_counts(batch.run) == {"": 4, "page": 2}
+    assert await store.reader.timer_failures(batch.run) == {"": 2}
+    assert (await store.reader.last_second(batch.run), await store.reader.last_second(uuid4())) == (4, 0)

@@ -6,6 +6,7 @@ Single results become rows and are aggregated into slices like those that turret
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,7 @@ from smartmob.turrets.hq.live_seconds import LiveSeconds
 from smartmob.turrets.hq.pending_rows import PendingRows
 from smartmob.turrets.hq.rows import AnyResult, Columns
 from smartmob.turrets.hq.stock_results import StockResult, decode_stock_results
+from smartmob.turrets.hq.turret_clocks import CLOCK_SECONDS, TurretClocks
 from smartmob.turrets.hq.uuid_claims import UuidClaims
 from smartmob.turrets.model import Counters
 from smartmob.turrets.names import by_timer, counted_name
@@ -73,6 +75,7 @@ class ResultCollector:
         self.blocked: set[str] = set()
         self._on_malformed = on_malformed
         self._aggregator = Aggregator(self.live)
+        self._clocks = TurretClocks()
         self._run_id = ""
         self._started = 0.0
         self._now = 0.0
@@ -91,6 +94,7 @@ class ResultCollector:
         self.blocked = set()
         self._health_at = {}
         self._aggregator = Aggregator(self.live)
+        self._clocks = TurretClocks()
         self.rows.begin(UUID(run), started)
 
     def end(self) -> None:
@@ -160,13 +164,15 @@ class ResultCollector:
         """Keep results without a number: all at once if they are of one second, which is three times as fast."""
         columns = Columns.of(results)
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
+        begun = min(map(operator.sub, columns.epochs, columns.elapsed))
         if low < self._started:
             # Turrets of OCT send whole seconds: that of the start is earlier than the start.
             low = self._started
             columns.moments = [max(moment, low) for moment in columns.epochs]
             high = max(high, low)
         first, last = int(low - self._started), int(high - self._started)
-        if not self.rows.has_run or high > self._now or first != last or max(columns.elapsed) > horizon:
+        wrong = begun < self._started - CLOCK_SECONDS
+        if not self.rows.has_run or wrong or high > self._now or first != last or max(columns.elapsed) > horizon:
             self._keep_results(results)
             return
         second = self._aggregator.open(first)
@@ -199,6 +205,9 @@ class ResultCollector:
                     self.counters.stale += 1
                     continue
                 moment = result.epoch
+                if self._clocks.is_wrong(moment, elapsed, started, latest):
+                    moment = self._clocks.moment(moment, elapsed, latest)
+                    self.counters.clock_offset = round(self._clocks.offset, 1)
                 moment = started if moment < started else latest if moment > latest else moment
             else:
                 if not self._is_next(result.uuid, result.run, result.sequence):

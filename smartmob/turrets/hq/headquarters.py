@@ -131,13 +131,15 @@ class Headquarters:
         """Stop listening, and store what was received; a run that has not ended is resumed at the next start."""
         if not self._tasks:
             return
+        timer, commits, *others = self._tasks
+        for task in (timer, *others):
+            task.cancel()
+        # The timer sends orders, so it ends before the sockets are closed.
+        await asyncio.gather(timer, *others, return_exceptions=True)
         await self._sockets.close()
         self._closing = True
         self._work.set()
-        timer, _, *others = self._tasks
-        for task in (timer, *others):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(commits, return_exceptions=True)
 
     # -- reading --------------------------------------------------------------------------------------------------
 

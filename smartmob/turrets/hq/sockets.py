@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.auth.authenticator import is_loopback
@@ -20,6 +22,12 @@ from smartmob.turrets.hq.authenticator import KEY_LENGTH, Authenticator, KeyList
 from smartmob.turrets.hq.peer_connections import PeerConnections
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 
+log = structlog.get_logger()
+
+_FAILURES = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+"""The events of a peer that speaks no ZeroMQ, or whose keys do not fit; a refused key is logged with its address."""
+_LOG_SECONDS = 10.0
+"""Failed handshakes are logged at most once in so many seconds: a peer tries again ten times a second."""
 _MESSAGES_AT_ONCE = 500
 """Messages that are read before other work of the loop gets its turn."""
 _BYTES_AT_ONCE = 256 * 1024
@@ -46,6 +54,7 @@ class HeadquartersSockets:
         self._topics: set[bytes] = set()
         self._subscribers, self._viewers = PeerConnections(), PeerConnections()
         """With a list of keys, the connections for orders and those for republished results."""
+        self._monitors: list[tuple[Any, Any]] = []
         self._context: Any = None
         self._orders: Any = None
         self._results: Any = None
@@ -77,6 +86,8 @@ class HeadquartersSockets:
             self._context.destroy(linger=0)
             raise
         loop = asyncio.get_running_loop()
+        for socket, purpose in ((self._orders, "orders"), (self._results, "results")):
+            self._watch(socket, purpose)
         readers = [(self._results, self._read), (self._external, self._read_topics)]
         if self._authenticator is not None:
             self._orders.xpub_verbose = self._external.xpub_verbose = True  # each peer's subscription is told
@@ -93,6 +104,10 @@ class HeadquartersSockets:
         loop = asyncio.get_running_loop()
         for socket in (self._results, self._external, self._orders):
             loop.remove_reader(socket.FD)
+        for monitor, watched in self._monitors:
+            loop.remove_reader(monitor.fileno())
+            watched.disable_monitor()
+            monitor.close(linger=0)
         for socket in (self._orders, self._results, self._external):
             socket.close(linger=_LINGER_MS)
         if self._authenticator is not None:
@@ -125,7 +140,9 @@ class HeadquartersSockets:
         return bool(self._topics)
 
     def publish(self, frame: bytes) -> None:
-        """Send an order to all connected turrets."""
+        """Send an order to all connected turrets; after `close` nothing is sent."""
+        if self._context is None or self._orders.closed:
+            return
         self._orders.send(frame, zmq.NOBLOCK)
         if self._authenticator is not None:
             self._read_subscribers()  # sending may have consumed the signal of a subscription
@@ -232,6 +249,29 @@ class HeadquartersSockets:
         except zmq.Again:
             return
         asyncio.get_running_loop().call_soon(self._read_subscribers)
+
+    def _watch(self, watched: Any, purpose: str) -> None:
+        """Log the peers of a socket that do not complete the handshake, at most one in ten seconds."""
+        monitor = watched.get_monitor_socket(_FAILURES)
+        self._monitors.append((monitor, watched))
+        last_logged_at = float("-inf")
+
+        def read() -> None:
+            nonlocal last_logged_at
+            try:
+                for _ in range(_MESSAGES_AT_ONCE):
+                    parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
+                    now = asyncio.get_running_loop().time()
+                    if now - last_logged_at >= _LOG_SECONDS:
+                        last_logged_at = now
+                        reason = "it has not the key of this headquarters" if watched.curve_server else "it has a key"
+                        log.warning("turrets.handshake_failed", port=purpose, reason=f"{reason}, or is no turret")
+            except zmq.Again:
+                return
+            asyncio.get_running_loop().call_soon(read)
+
+        asyncio.get_running_loop().add_reader(monitor.fileno(), read)
+        asyncio.get_running_loop().call_soon(read)
 
     def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
         socket = self._context.socket(kind)

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-
-import msgspec
 
 from smartmob.turrets.hq.machine_events import (
     Action,
@@ -38,17 +36,17 @@ from smartmob.turrets.hq.machine_events import (
     Timeouts,
     TurretLost,
 )
+from smartmob.turrets.hq.member_changes import changed, has_lower_counts, new_member, updated_member
 from smartmob.turrets.model import ENDED, Absence, Member, State
 from smartmob.turrets.protocol import (
     MOST_TURRETS,
     ORDER_SECONDS,
     PROTOCOL,
     Briefing,
+    Condition,
     Order,
-    Report,
     RunBriefing,
     Status,
-    printable,
 )
 
 TRANSITIONS: Mapping[State, tuple[State, ...]] = {
@@ -66,6 +64,10 @@ FIRING = "running"
 TERMINATED = ("aborted", "killed")
 """The conditions of turrets whose process ends."""
 _LONGEST_TICK_SECONDS = 1.0
+_ANSWER_SECONDS = 3 * ORDER_SECONDS
+"""A turret that has not answered an order for so long is not counted in when a run starts."""
+_CLONE_SIGNS = 2
+"""Reports with lower counts than before, after which two turrets use one uuid: one may have been overtaken."""
 _TOLERANCE_SECONDS = 1e-6
 """A timer may fire early by so much: the event loop rounds times."""
 
@@ -77,6 +79,7 @@ class _TrackedTurret:
     member: Member
     last_heard_at: float
     acknowledged: int = 0
+    clone_signs: int = 0
 
     @property
     def is_firing(self) -> bool:
@@ -180,9 +183,12 @@ class HeadquartersStateMachine:
         if turret is None:
             if not self.accepts(uuid):
                 return
-            turret = self._turrets[uuid] = _TrackedTurret(_new_member(status, now.wall), now.steady)
+            turret = self._turrets[uuid] = _TrackedTurret(new_member(status, now.wall), now.steady)
         run = self.active
-        turret.member = _updated_member(turret.member, status, run.id if run else None, now.wall)
+        turret.clone_signs += has_lower_counts(turret.member.report, status.smartmob)
+        if turret.clone_signs >= _CLONE_SIGNS:
+            turret.member = changed(turret.member, twice=True)
+        turret.member = updated_member(turret.member, status, run.id if run else None, now.wall)
         turret.last_heard_at = now.steady
         if turret.is_idle:
             self._ready.add(uuid)
@@ -248,6 +254,9 @@ class HeadquartersStateMachine:
         run = self.active
         if run is None or run.state != "waiting" or len(self._ready) < run.config.min_turrets:
             return
+        self._forget_silent(now)
+        if len(self._ready) < run.config.min_turrets:
+            return
         lead = self.timeouts.lead if any(turret.member.ours for turret in self._turrets.values()) else 0.0
         self._started_at = now.steady + lead
         yield from self._change_state(replace(run, state="running", started_at=now.wall + timedelta(seconds=lead)))
@@ -257,6 +266,15 @@ class HeadquartersStateMachine:
             yield self._order("status_request", None, now)
         else:
             yield from self._order_start(now)
+
+    def _forget_silent(self, now: Now) -> None:
+        """Forget the turrets that do not answer: each order is answered at once, and one is sent each second."""
+        since = max(self._requested_at, now.steady - _ANSWER_SECONDS)
+        for uuid, turret in list(self._turrets.items()):
+            if turret.last_heard_at < since:
+                # It is added again when it sends a status.
+                del self._turrets[uuid]
+                self._ready.discard(uuid)
 
     def _order_start(self, now: Now) -> Iterator[Action]:
         run = self.active
@@ -339,7 +357,9 @@ class HeadquartersStateMachine:
         patience = run.config.wait if run.config.wait is not None else self.timeouts.wait
         if now.steady - self._requested_at >= patience:
             came, wanted = len(self._ready), run.config.min_turrets
+            ended = sorted({turret.member.name for turret in self._turrets.values() if turret.is_terminated})
             reason = f"{came} of {wanted} turrets came within {patience:g} s"
+            reason += f"; {', '.join(ended)} ended before" if ended else ""
             yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:
             yield from self._request_statuses(now)
@@ -373,6 +393,11 @@ class HeadquartersStateMachine:
     def _end_run(self, run: RunState, now: Now) -> Iterator[Action]:
         # Send the last acknowledgements, so that turrets of ours need not keep what is stored.
         yield self._order("status_request", None, now)
+        for turret in self._turrets.values():
+            if turret.is_firing and turret.member.ours and turret.member.alive and turret.is_settled(run.id):
+                # Its last status came before this acknowledgement, by which it becomes ready.
+                turret.member = changed(turret.member, status=Condition.READY)
+                yield MemberChanged(run.id, turret.member)
         state: State = "stopped" if run.stop_requested else "finished"
         if not run.stop_requested and all(
             not turret.member.alive or turret.is_terminated for turret in self._turrets.values()
@@ -409,48 +434,3 @@ def _condition(status: str) -> str:
 def _fires_without_run(turret: _TrackedTurret) -> bool:
     report = turret.member.report
     return turret.member.alive and (turret.is_firing or (report is not None and report.run is not None))
-
-
-def changed(member: Member, **changes: Any) -> Member:
-    """Return `member` with changes."""
-    return msgspec.structs.replace(member, **changes)
-
-
-def _new_member(status: Status, wall: datetime) -> Member:
-    return Member(
-        uuid=status.identity,
-        name=printable(status.turret or status.identity),
-        script=status.script or "",
-        cannons=status.users,
-        rampup=status.rampup,
-        status=printable(status.status),
-        status_at=wall,
-        first_seen=wall,
-        ours=isinstance(status.smartmob, Report),
-    )
-
-
-def _updated_member(member: Member, status: Status, run: str | None, wall: datetime) -> Member:
-    """Return a turret with the values of a status that came at `wall`."""
-    changes: dict[str, Any] = {"status": printable(status.status), "status_at": wall, "alive": True}
-    if not member.alive and member.lost:
-        changes["lost"] = [*member.lost[:-1], Absence(member.lost[-1].since, wall)]
-    name, script, cannons = printable(status.turret or status.identity), status.script or "", status.users
-    if (name, script, cannons) != (member.name, member.script, member.cannons):
-        # A turret never changes these: two turrets use the same uuid.
-        changes |= {"twice": True, "name": name, "script": script, "cannons": cannons}
-    if isinstance(status.smartmob, Report):
-        changes |= _report_changes(member, status.smartmob, run)
-    return changed(member, **changes)
-
-
-def _report_changes(member: Member, report: Report, run: str | None) -> Mapping[str, Any]:
-    """Return the fields of a turret that its report changes."""
-    changes: dict[str, Any] = {"ours": True, "report": report}
-    if run is not None and report.run == run:
-        if report.final:
-            changes["expected"] = report.sequence
-        if report.health is not None:
-            changes["busiest"] = max(member.busiest, report.health.busiest)
-            changes["lag"] = max(member.lag, report.health.lag)
-    return changes

@@ -18,6 +18,7 @@ from smartmob.turrets.model import (
     Interval,
     TimerStats,
 )
+from smartmob.turrets.names import counted_name
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import NO_KIND, TRANSACTION, Distribution
@@ -116,7 +117,9 @@ class Findings:
         return sorted(found.whole.ok.percentiles(shares).items()) if found is not None else []
 
     def _add(self, part: Slice) -> None:
-        found = self.timers.setdefault(part.timer, TimerFindings())
+        # An earlier version stored names as they came.
+        name = counted_name(part.timer) if part.timer != TRANSACTION else TRANSACTION
+        found = self.timers.setdefault(name, TimerFindings())
         if found.open_step is None:
             found.open_step = Outcomes()
         try:

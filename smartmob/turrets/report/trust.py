@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust
+from smartmob.turrets.model import ENDED, Counters, Doubt, MachineLoad, Member, TimerStats, Trust, TurretConfig
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -12,6 +13,11 @@ LAG, LONG_LAG = 0.05, 0.5
 """Seconds of delay of a turret's event loop from which there is a warning, and from which the run is not trusted."""
 LATE, VERY_LATE = 0.01, 0.05
 """Shares of late starts from which there is a warning, and from which the run is not trusted."""
+CLOCK_OFFSET = 1.5
+"""Seconds by which the clock of a turret differs from which it is told; turrets of OCT send whole seconds."""
+LATE_JOIN = 0.5
+"""Seconds after the start of a run from which a turret that begins is told to be late."""
+_MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0
 """Average use of a machine's processors above which its programs had to wait for a processor."""
 
@@ -28,24 +34,72 @@ def judge(
     damaged: int,
     machines: Sequence[MachineLoad] = (),
     *,
+    state: str = "finished",
+    planned: Sequence[TurretConfig] = (),
+    digests: Mapping[str, str] = MappingProxyType({}),
     whole: TimerStats | None = None,
 ) -> Trust:
-    """Return the verdict on a run; `whole` are the statistics of its transactions."""
+    """Return the verdict on a run.
+
+    `whole` are the statistics of its transactions, `planned` the turrets of its project, and
+    `digests` the SHA-256 of its scripts. A run whose `state` is not one
+    of its end gets the doubts that are sure already.
+    """
+    ended = state in ENDED
     doubts = [
-        *_of_run(counters, transactions, reason, damaged),
+        *([] if ended else [Doubt("warning", f"The run is {state}: its statistics are those so far.")]),
+        *_of_run(counters, transactions, reason, damaged, ended=ended),
+        *_of_project(members, planned, digests),
         *_of_failures(whole),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
-        *_of_turrets(members),
+        *_of_turrets(members, ended=ended),
         *_of_machines(machines),
     ]
     levels = {doubt.level for doubt in doubts}
     return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
 
 
-def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: int) -> Iterator[Doubt]:
+def _of_project(
+    members: Sequence[Member], planned: Sequence[TurretConfig], digests: Mapping[str, str]
+) -> Iterator[Doubt]:
+    """Yield the doubts about turrets that fired something else than the project says."""
+    scripts = {turret.name: turret.script for turret in planned}
+    if not scripts:
+        return
+    for member in members:
+        turret = f"{member.name} ({member.uuid[:8]})"
+        if member.name not in scripts:
+            names = ", ".join(sorted(scripts)[:_MOST_NAMES])
+            yield Doubt(
+                "bad", f"{turret} is no turret of this project, and fired its own script. The project has: {names}."
+            )
+        elif member.script and scripts[member.name] and _name(member.script) != _name(scripts[member.name]):
+            yield Doubt("bad", f"{turret} fired {member.script}, but the project says {scripts[member.name]}.")
+        elif _is_other_version(member, digests.get(scripts[member.name])):
+            yield Doubt("bad", f"{turret} fired another version of {member.script} than that of the project.")
+
+
+def _is_other_version(member: Member, digest: str | None) -> bool:
+    fired = member.report.script_digest if member.report is not None else ""
+    return bool(fired and digest) and fired != digest
+
+
+def _name(script: str) -> str:
+    """Return the last component of a path: turrets of OCT tell only that."""
+    return script.replace("\\", "/").rpartition("/")[2]
+
+
+def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: int, *, ended: bool) -> Iterator[Doubt]:
     if reason:
         yield Doubt("bad", f"The run did not go as planned: {reason}.")
-    if not transactions:
+    if abs(counters.clock_offset) >= CLOCK_OFFSET:
+        side = "behind" if counters.clock_offset < 0 else "ahead of"
+        yield Doubt(
+            "warning",
+            f"The clock of a turret was about {abs(counters.clock_offset):,.0f} s {side} that of the headquarters: its "
+            "results are placed by the time since its start.",
+        )
+    if not transactions and ended:
         yield Doubt("bad", "There is no result.")
     if counters.dropped or damaged:
         yield Doubt("bad", f"{_count(counters.dropped + damaged, 'result')} could not be stored or read.")
@@ -83,10 +137,10 @@ def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
         )
 
 
-def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
+def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
     for member in members:
         turret = f"{member.name} ({member.uuid[:8]})"
-        yield from _of_turret(member, turret)
+        yield from _of_turret(member, turret, ended=ended)
     stock = sum(1 for member in members if not member.ours)
     if stock:
         yield Doubt(
@@ -96,7 +150,7 @@ def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
         )
 
 
-def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
+def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
         yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
@@ -105,10 +159,10 @@ def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
         yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
     if member.twice:
         yield Doubt("bad", f"Two turrets used the uuid of {turret}.")
-    if member.expected is not None and member.received < member.expected:
+    if ended and member.expected is not None and member.received < member.expected:
         missing = member.expected - member.received
         yield Doubt("bad", f"{_count(missing, 'message')} of {turret} did not arrive.")
-    if member.ours and member.expected is None:
+    if ended and member.ours and member.expected is None:
         yield Doubt("bad", f"{turret} did not report that it had sent everything.")
     yield from _of_health(member, turret)
 
@@ -129,6 +183,10 @@ def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
             yield _doubt(
                 level, f"{turret} started {share:.1%} of its transactions late, by up to {report.lateness:.3g} s."
             )
+    if report.joined >= LATE_JOIN:
+        yield Doubt(
+            "warning", f"{turret} began {report.joined:.3g} s after the start of the run: it fired so much less."
+        )
     if report.never_started:
         yield Doubt("bad", f"{turret} had no free cannon for {_count(report.never_started, 'transaction')}.")
     if report.dropped:

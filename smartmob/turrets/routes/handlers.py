@@ -20,6 +20,7 @@ from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
+from smartmob.turrets.names import by_timer
 from smartmob.turrets.project import DECODER, Project, find_config
 from smartmob.turrets.service.firing import TurretsService
 
@@ -140,7 +141,7 @@ def _document(record: Record) -> dict[str, object]:
     timers = record["custom_timers"]
     return {
         **{name: record[name] for name in _COLUMNS},
-        "custom_timers": orjson.loads(timers) if timers is not None else {},
+        "custom_timers": by_timer(orjson.loads(timers)) if timers is not None else {},
         **({"uuid": record["uuid"]} if record["uuid"] is not None else {}),
     }
 

@@ -17,7 +17,11 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails
+from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
+
+_LATE_STOP_SECONDS = 1.5
+"""A stop that comes so much later than planned is late: orders are repeated each second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,14 @@ class CurrentRun:
             return state.config.run_time
         until = state.ceased_at or state.ended_at or clock.now()
         return max(0.0, (until - state.started_at).total_seconds())
+
+    def late_stop_seconds(self) -> float:
+        """Return after how many seconds the turrets were told to stop, if that was late; else 0."""
+        state = self.state
+        if state.started_at is None or state.ceased_at is None or state.stop_requested:
+            return 0.0
+        seconds = (state.ceased_at - state.started_at).total_seconds()
+        return seconds if seconds > state.config.run_time + _LATE_STOP_SECONDS else 0.0
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a `Run`."""
@@ -128,7 +140,7 @@ class RunQueries:
     async def timers(self, ident: str) -> list[str]:
         """Return the names of the timers of a run, sorted."""
         run = await self.find(ident)
-        return sorted(name for name in await self._reader.timer_counts(run.uuid) if name)
+        return sorted({counted_name(name) for name in await self._reader.timer_counts(run.uuid) if name})
 
     async def package(self, ident: str) -> bytes:
         """Return the package with which a run was requested."""

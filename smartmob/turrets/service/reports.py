@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -12,7 +13,8 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
-from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary
+from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary, TurretConfig
+from smartmob.turrets.project import script_digests
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -102,11 +104,19 @@ class RunReports:
     async def _compute(self, run: CurrentRun) -> tuple[Summary, Findings]:
         findings = await self._findings(run)
         members = await self._queries.members(run)
-        return _summary(run, findings, members, await self._machine_loads(run.state, members)), findings
+        digests: dict[str, str] = {}
+        if run.package and (package := await self._reader.package(run.uuid)) is not None:
+            digests = await asyncio.to_thread(script_digests, package, [each.script for each in _planned(run.state)])
+        loads = await self._machine_loads(run.state, members)
+        return _summary(run, findings, members, loads, digests), findings
 
     async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
-        findings = Findings(run.firing_seconds(), run.state.config.results_ts_interval)
+        seconds = run.firing_seconds()
+        if (late := run.late_stop_seconds()) > seconds:
+            # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
+            seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
+        findings = Findings(seconds, run.state.config.results_ts_interval)
         async for slices in self._reader.slices(run.uuid, timer):
             await asyncio.to_thread(findings.add, slices)
         await asyncio.to_thread(findings.close)
@@ -130,7 +140,18 @@ class RunReports:
         return None if stored is None else msgspec.json.decode(stored, type=Summary)
 
 
-def _summary(run: CurrentRun, findings: Findings, members: list[Member], machines: list[MachineLoad]) -> Summary:
+def _planned(state: RunState) -> list[TurretConfig]:
+    """Return the turrets of the project, without those that are files of their own."""
+    return [turret for turret in state.config.turrets if isinstance(turret, TurretConfig)]
+
+
+def _summary(
+    run: CurrentRun,
+    findings: Findings,
+    members: list[Member],
+    machines: list[MachineLoad],
+    digests: Mapping[str, str],
+) -> Summary:
     state = run.state
     own = findings.stats(TRANSACTION)
     return Summary(
@@ -149,9 +170,22 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
         intervals=findings.all_intervals(),
         error_texts=findings.error_texts(),
         timer_errors=findings.timer_errors(),
+        sent=sum(member.report.sent for member in members if member.report is not None),
+        received=sum(member.report.received for member in members if member.report is not None),
         version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,
-        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines, whole=own),
+        trust=judge(
+            members,
+            run.counters,
+            own.count,
+            state.reason,
+            findings.damaged,
+            machines,
+            state=state.state,
+            planned=_planned(state),
+            digests=digests,
+            whole=own,
+        ),
         machines=machines,
     )

@@ -126,6 +126,11 @@ class TurretsReader:
                 yield await self._database.fetch(query, run, batches[first]["batch"], row["batch"])
                 first, rows = index + 1, 0
 
+    async def last_second(self, run: UUID) -> int:
+        """Return the last second of a run in which a transaction ended."""
+        second: int = await self._database.fetchval(self._sql["select_last_second"], run)
+        return second
+
     async def slices(self, run: UUID, timer: str | None = None) -> AsyncIterator[list[Slice]]:
         """Yield the slices of a run, or of one timer of it, in the order of their seconds, many at a time."""
         try:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import ssl
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -30,15 +31,35 @@ class HttpError(Exception):
         self.code = code
 
 
-class Answer:
-    """A response: its status, its headers as they were received, and its body."""
+class Traffic:
+    """The bytes of HTTP that all users of this process have sent and received."""
 
-    __slots__ = ("_head", "body", "status")
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.received = 0
+
+
+TRAFFIC = Traffic()
+
+
+class Answer:
+    """A response: its status, its headers as they were received, and its body.
+
+    `sent` and `received` are the bytes of the request and of the response with their heads. The times are in seconds:
+    `total` for the whole request, `first_byte` from sending to the first byte of the response; `connect` and `tls` are
+    what opening the connection took, and 0 on one that was open.
+    """
+
+    __slots__ = ("_head", "body", "connect", "first_byte", "received", "sent", "status", "tls", "total")
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
         self.status = status
         self._head = head
         self.body = body
+        self.sent = self.received = 0
+        self.connect = self.tls = self.first_byte = self.total = 0.0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -109,19 +130,26 @@ class Http:
                 lines.append(f"Content-Length: {len(data)}\r\n")
             head = head + "".join(lines).encode("latin-1")
         request = head + b"\r\n" + data
+        begun = time.perf_counter()
         connection = self._connections.get(origin)
         if connection is not None and connection.open:
             try:
-                return await connection.ask(request, method, self._timeout)
+                answer = await connection.ask(request, method, self._timeout)
             except _ClosedWhileIdle:
                 # The server closed the connection before it read the request (RFC 9112, section 9.3.1).
                 if method not in _SAFE_TO_REPEAT:
                     raise HttpError("the server closed the connection") from None
+            else:
+                answer.total = time.perf_counter() - begun
+                return answer
         self._connections[origin] = made = await self._connect(origin)
         try:
-            return await made.ask(request, method, self._timeout)
+            answer = await made.ask(request, method, self._timeout)
         except _ClosedWhileIdle:
             raise HttpError("the server closed the connection without an answer") from None
+        answer.total = time.perf_counter() - begun
+        answer.connect, answer.tls = made.connect_seconds, made.tls_seconds
+        return answer
 
     def close(self) -> None:
         """Close all connections."""
@@ -151,15 +179,39 @@ class Http:
     async def _connect(self, origin: tuple[str, str, int]) -> _Connection:
         scheme, host, port = origin
         secure = (self._context or ssl.create_default_context()) if scheme == "https" else None
+        loop, begun = asyncio.get_running_loop(), time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(_Connection, host, port, ssl=secure)
+                if secure is None:
+                    _, connection = await loop.create_connection(_Connection, host, port)
+                    reached = time.perf_counter()
+                else:
+                    transport, opened = await loop.create_connection(_Connection, host, port)
+                    reached = time.perf_counter()
+                    # The protocol of the plain connection gives its transport to that of the encrypted one.
+                    connection = await _encrypted(transport, opened, secure, host)
+                connection.connect_seconds = reached - begun
+                connection.tls_seconds = time.perf_counter() - reached if secure is not None else 0.0
         except TimeoutError:
             raise HttpError(f"cannot connect to {host}:{port} within {self._timeout:g} s", "timeout") from None
         except OSError as error:
             code = errno.errorcode.get(error.errno or 0, "")
             raise HttpError(f"cannot connect to {host}:{port}: {error.strerror or error}", code) from None
         return connection
+
+
+async def _encrypted(
+    transport: asyncio.Transport, connection: _Connection, context: ssl.SSLContext, host: str
+) -> _Connection:
+    """Return the connection after the TLS handshake; the transport is closed when that fails."""
+    try:
+        made = await asyncio.get_running_loop().start_tls(transport, connection, context, server_hostname=host)
+    except BaseException:
+        transport.abort()
+        raise
+    assert made is not None
+    connection.use(made)
+    return connection
 
 
 class _ClosedWhileIdle(Exception):
@@ -177,6 +229,13 @@ class _Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._received = 0
+        self._asked_at = self._first_byte = 0.0
+        self.connect_seconds = self.tls_seconds = 0.0
+
+    def use(self, transport: asyncio.Transport) -> None:
+        """Send and receive by this transport."""
+        self._transport = transport
 
     async def ask(self, request: bytes, method: str, timeout: float) -> Answer:
         """Send a request and return the response. After an error the connection cannot be used again."""
@@ -187,9 +246,13 @@ class _Connection(asyncio.Protocol):
         if self._timer is None:
             # One timer serves many requests: when it fires and the deadline has moved, it is set again.
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        self._received, self._asked_at = 0, time.perf_counter()
         self._transport.write(request)
+        TRAFFIC.sent += len(request)
         try:
-            return await self._answer
+            answer = await self._answer
+            answer.sent, answer.received, answer.first_byte = len(request), self._received, self._first_byte
+            return answer
         except asyncio.CancelledError:
             self.close()
             raise
@@ -227,6 +290,10 @@ class _Connection(asyncio.Protocol):
             # There is no request that these bytes could answer.
             self.close()
             return
+        if not self._received:
+            self._first_byte = time.perf_counter() - self._asked_at
+        self._received += len(data)
+        TRAFFIC.received += len(data)
         try:
             if self._parser.feed(data):
                 self._finish()

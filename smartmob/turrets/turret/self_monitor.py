@@ -66,8 +66,8 @@ class SelfMonitor:
         own = psutil.Process().pid
         memory, shares = 0, []
         for pid in (own, *workers):
-            process = self._processes.get(pid) or self._processes.setdefault(pid, psutil.Process(pid))
             try:
+                process = self._processes.get(pid) or self._processes.setdefault(pid, psutil.Process(pid))
                 with process.oneshot():
                     times = process.cpu_times()
                     memory += process.memory_info().rss

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -80,13 +82,14 @@ class TurretSession:
         self._tasks = TaskRegistry()
         self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
         ports = (settings.hq_publisher, settings.hq_rc)
-        self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed)
+        self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed, notify)
         self._outbox = Outbox()
         self._counts = TurretCounts()
         self._dropped = 0
         self._invalid_orders = 0
         self._self_monitor, self._lag = SelfMonitor(), LagMeter()
         self._longest_lag = 0.0
+        self._digest = ""
         self._script: Script | None = None
         self._workers: Workers | None = None
         self._generator: LoadGenerator | None = None
@@ -183,6 +186,8 @@ class TurretSession:
         """Load the script, here or in worker processes; return an error text, or "" on success."""
         package = self._package
         try:
+            with suppress(OSError), package.script.open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
             if self._settings.processes == 1:
                 self._script = load(package.script, package.folders)
             else:
@@ -312,7 +317,11 @@ class TurretSession:
             never_started=counts.never_started,
             dropped=self._dropped,
             paused=round(counts.paused, 3),
+            joined=counts.joined,
+            sent=counts.sent,
+            received=counts.received,
             reason=self._machine.reason,
+            script_digest=self._digest,
             health=health,
         )
 

@@ -14,6 +14,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from smartmob.turrets.protocol import LONGEST_MESSAGE
+from smartmob.turrets.turret.connection_watch import OVERDUE_SECONDS, ConnectionWatch
 from smartmob.turrets.turret.outbox import Outbox
 
 _HEARTBEAT_MS = 5_000
@@ -31,7 +32,15 @@ _PASS_RESULTS_MESSAGES = 500
 _FLUSH_MS = 5_000
 """Linger time of the results for a headquarters of OCT after a run."""
 
-_EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
+_EVENTS = (
+    zmq.Event.CONNECTED
+    | zmq.Event.HANDSHAKE_SUCCEEDED
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+    | zmq.Event.DISCONNECTED
+    | zmq.Event.CLOSED
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +62,29 @@ class TurretSockets:
         keys: Keys | None,
         on_order: Callable[[bytes], None],
         on_connection: Callable[[bool], None],
+        on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare the sockets; `ports` are (orders, results).
 
-        `on_order` is called with each order, `on_connection` with True after a connection and False after its loss.
+        `on_order` is called with each order, `on_connection` with True after a connection and False after its loss,
+        `on_trouble` with a line that says why there is no connection.
         """
         host = f"[{address}]" if ":" in address and not address.startswith("[") else address
         self._orders_at, self._results_at = (f"tcp://{host}:{port}" for port in ports)
         self._keys = keys
         self._on_order = on_order
         self._on_connection = on_connection
+        self._on_trouble = on_trouble
         self.connected = False
+        self._orders_watch = ConnectionWatch(self._orders_at, "orders", has_keys=keys is not None)
+        self._results_watch = ConnectionWatch(self._results_at, "results", has_keys=keys is not None)
+        self._overdue: asyncio.TimerHandle | None = None
         self._context = zmq.Context()
         self._orders: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._results: zmq.Socket[bytes] | None = None
+        self._results_monitor: zmq.Socket[bytes] | None = None
+        self._opened_results = 0
         self._outbox = Outbox(numbered=False)
         self._status: bytes | None = None
         self._next_pass: asyncio.Handle | None = None
@@ -83,6 +100,7 @@ class TurretSockets:
         loop.add_reader(orders.fileno(), self._read_orders)
         loop.add_reader(self._monitor.fileno(), self._read_monitor)
         self._open_results()
+        self._overdue = loop.call_later(OVERDUE_SECONDS, self._say_overdue)
         self._read_monitor()
         self._read_orders()
 
@@ -90,8 +108,9 @@ class TurretSockets:
         """Close; messages queued for a connected headquarters are sent within `seconds`, or lost."""
         self._stop_watching(self._orders)
         self._stop_watching(self._monitor)
-        if self._next_pass is not None:
-            self._next_pass.cancel()
+        for timer in (self._next_pass, self._overdue):
+            if timer is not None:
+                timer.cancel()
         if self._orders is not None:
             self._orders.disable_monitor()
             self._orders.close(linger=0)
@@ -163,12 +182,24 @@ class TurretSockets:
 
     def _open_results(self) -> None:
         results = self._results = self._socket(zmq.PUSH)
+        # Each monitor needs an address of its own: that of a closed socket is not free at once.
+        self._opened_results += 1
+        monitor = results.get_monitor_socket(_EVENTS, addr=f"inproc://results-{self._opened_results}")
+        self._results_monitor = monitor
         results.connect(self._results_at)
-        asyncio.get_running_loop().add_reader(results.fileno(), self._writable)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(results.fileno(), self._writable)
+        loop.add_reader(monitor.fileno(), self._read_results_monitor)
+        self._read_results_monitor()
         self._writable()
 
     def _close_results(self, linger: int) -> None:
         self._stop_watching(self._results)
+        self._stop_watching(self._results_monitor)
+        if self._results_monitor is not None and self._results is not None:
+            self._results.disable_monitor()
+            self._results_monitor.close(linger=0)
+            self._results_monitor = None
         if self._results is not None:
             self._results.close(linger=linger)
             self._results = None
@@ -195,14 +226,24 @@ class TurretSockets:
         self._schedule_pass()
 
     def _read_monitor(self) -> None:
-        while self._monitor is not None and not self._monitor.closed:
-            try:
-                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))["event"]
-            except zmq.Again:
-                return
-            self.connected = event == zmq.Event.HANDSHAKE_SUCCEEDED
-            self._on_connection(self.connected)
-            self.pump()
+        while (event := _next_event(self._monitor)) is not None:
+            self._tell(self._orders_watch.handle(event))
+            if event in ("HANDSHAKE_SUCCEEDED", "DISCONNECTED"):
+                self.connected = event == "HANDSHAKE_SUCCEEDED"
+                self._on_connection(self.connected)
+                self.pump()
+
+    def _read_results_monitor(self) -> None:
+        while (event := _next_event(self._results_monitor)) is not None:
+            self._tell(self._results_watch.handle(event))
+
+    def _say_overdue(self) -> None:
+        for watch in (self._orders_watch, self._results_watch):
+            self._tell(watch.overdue())
+
+    def _tell(self, line: str | None) -> None:
+        if line is not None:
+            self._on_trouble(line)
 
     def _schedule_pass(self) -> None:
         """Continue in the next pass of the event loop, so that other callbacks run in between."""
@@ -213,3 +254,14 @@ class TurretSockets:
         self._next_pass = None
         self._read_orders()
         self._writable()
+
+
+def _next_event(monitor: zmq.Socket[bytes] | None) -> str | None:
+    """Return the name of the next event of a monitor, or None when there is none."""
+    if monitor is None or monitor.closed:
+        return None
+    try:
+        number = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))["event"]
+    except zmq.Again:
+        return None
+    return zmq.Event(number).name

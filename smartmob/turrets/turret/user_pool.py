@@ -18,6 +18,7 @@ from smartmob.turrets.turret.arrival_queue import CoroutineArrivalQueue, ThreadA
 from smartmob.turrets.turret.cannon import CoroutineCannon, ThreadCannon, ThreadEvents
 from smartmob.turrets.turret.configuration import TurretConfiguration
 from smartmob.turrets.turret.failure import Failure
+from smartmob.turrets.turret.http_client import TRAFFIC
 from smartmob.turrets.turret.result_buffer import ResultBuffer
 from smartmob.turrets.turret.schedule import rampup
 from smartmob.turrets.turret.script import Script
@@ -79,6 +80,7 @@ class UserPool:
         self._share = share
         self._plan = FiringPlan(start=0.0, end=0.0, raw=False, context={})
         self._results = ResultBuffer(configuration.name, 0.0, raw=False)
+        self._traffic = TRAFFIC.sent, TRAFFIC.received
         self._coroutines: dict[asyncio.Task[None], CoroutineCannon] = {}
         self._threads: list[ThreadCannon] = []
         self._finished: deque[_Finished] = deque()
@@ -117,6 +119,8 @@ class UserPool:
         began = max(plan.start, now := time.monotonic())
         epoch = clock.epoch() + plan.start - now
         self._results = ResultBuffer(self._configuration.name, epoch, raw=plan.raw, details=plan.details)
+        self._results.counts.joined = round(began - plan.start, 3)
+        self._traffic = TRAFFIC.sent, TRAFFIC.received
         arrivals = self._configuration.arrivals()
         index, number = self._share
         total = self._configuration.cannons
@@ -163,9 +167,11 @@ class UserPool:
         """Remove and return the results of the seconds that are over, or of all with `everything`."""
         self._collect()
         before = float("inf") if everything else time.monotonic() - self._plan.start
-        self._results.counts.users = self._users
+        counts, (sent, received) = self._results.counts, self._traffic
+        counts.users = self._users
+        counts.sent, counts.received = TRAFFIC.sent - sent, TRAFFIC.received - received
         return ResultBatch(
-            counts=msgspec.structs.replace(self._results.counts),
+            counts=msgspec.structs.replace(counts),
             slices=self._results.take_slices(before),
             frames=self._results.take_frames(),
             lag=self._lag.take(),

@@ -99,11 +99,23 @@ class TestStockResults:
         assert [replace(row, batch=0) for row in rows_of(one)] == [replace(row, batch=0) for row in rows_of(other)]
         assert one.transactions == other.transactions
 
-    def test_times_outside_the_run_are_moved_to_its_ends(self) -> None:
+    def test_times_outside_the_run_are_moved_into_it(self) -> None:
         """A row never falls out of the run, whatever the clock of its turret."""
         gathered = Gathered()
         gathered.take(stock_result(epoch=0.0), stock_result(epoch=9e12), passed=5.0)
-        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([0.0, 5.0])
+        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([5.0, 5.0])
+
+    @pytest.mark.parametrize("offset", [-3600.0, -3.0, 3600.0, 90.0])
+    def test_a_turret_whose_clock_is_wrong(self, offset: float) -> None:
+        """Its results are in the seconds in which they were made, and the difference is told."""
+        gathered = Gathered()
+        for passed in (1.2, 2.2, 4.7):
+            epoch = float(int(STARTED + passed + offset))
+            gathered.take(stock_result(elapsed=passed - 0.1, epoch=epoch), passed=passed)
+        gathered.take(stock_result(elapsed=4.7, epoch=STARTED + 4.0), passed=4.8)
+        moments = [row.moment - STARTED for row in rows_of(gathered.cut())]
+        assert moments == pytest.approx([1.2, 2.2, 4.7, 4.0], abs=0.01)
+        assert gathered.collector.counters.clock_offset == pytest.approx(offset, abs=1.5)
 
     def test_impossible_times_are_malformed(self) -> None:
         """Valid results beside them are kept."""

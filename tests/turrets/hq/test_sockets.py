@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import zmq
 import zmq.asyncio
 
@@ -180,3 +181,23 @@ async def test_a_wrong_secret_key_is_an_error(content: str, tmp_path: Path) -> N
 async def test_close_before_open_does_nothing() -> None:
     """Closing sockets that were never opened raises no error."""
     await HeadquartersSockets(QUICK, False, lambda _: None).close()
+
+
+async def test_a_peer_without_the_key_is_logged(tmp_path: Path) -> None:
+    """The headquarters says within a moment that a turret does not get in, and not for each attempt."""
+    _, secret = zmq.curve_keypair()
+    key = tmp_path / "key"
+    key.write_bytes(secret + b"\n")
+    with structlog.testing.capture_logs() as logs:
+        async with _opened(replace(QUICK, hq_curve_key_file=key)) as place:
+            place.peer(zmq.PUSH, place.channel.ports[1])
+            await until(lambda: any(line["event"] == "turrets.handshake_failed" for line in logs))
+    found = [line for line in logs if line["event"] == "turrets.handshake_failed"]
+    assert [(line["port"], "the key of this headquarters" in line["reason"]) for line in found] == [("results", True)]
+
+
+async def test_an_order_after_the_end_is_not_sent() -> None:
+    """A run that is on when the service stops still has orders to send."""
+    async with _opened() as place:
+        pass
+    place.channel.publish(b" {}")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.model import ALL_TRANSACTIONS
+from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText
+from smartmob.turrets.protocol import ErrorKind
 from smartmob.turrets.report.findings import MOST_POINTS, Findings, heat_bound, heat_row
 from tests.turrets.messages import slice_of
 
@@ -97,3 +98,26 @@ def test_the_curve_rises_from_minimum_to_maximum() -> None:
     values = [value for _, value in _found(slice_of(0, [n / 1000 for n in range(1, 1001)])).curve("")]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (0.001, 1.0)
+
+
+def test_a_timer_that_is_called_as_all_transactions() -> None:
+    """An earlier version stored such a name; it does not replace the figures of the run."""
+    stats = _found(slice_of(0, [0.1] * 3), slice_of(0, [9.0], "All transactions")).all_stats()
+    assert {name: each.count for name, each in stats.items()} == {ALL_TRANSACTIONS: 3, "All transactions (timer)": 1}
+
+
+def test_failures_have_figures_codes_and_texts_of_their_own() -> None:
+    """Latencies are those of successes; a point without one has none."""
+    kind = ErrorKind("HttpError", "503")
+    findings = _found(
+        slice_of(0, [0.1, 0.2]),
+        slice_of(0, [3.0], errors={"no": 2}, failed=True, untimed=1, kind=kind),
+        slice_of(1, [4.0], errors={"lost": 1}, failed=True),
+    )
+    own, (first, second) = findings.stats(""), findings.timers[""].points
+    assert (own.count, own.errors, own.samples, own.max) == (5, 3, 2, 0.2)
+    assert own.failed is not None
+    assert (own.failed.count, own.failed.untimed, own.failed.min, own.failed.max) == (2, 1, 3.0, 4.0)
+    assert (first.rate, first.error_rate, first.maximum, first.failed_maximum) == (4, 2, 0.2, 3.0)
+    assert (second.p50, second.failed_maximum, first.codes, second.codes) == (None, 4.0, {"503": 2}, {"(unknown)": 1})
+    assert findings.error_texts() == [ErrorText("no", 2, "HttpError", "503"), ErrorText("lost", 1)]

@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from smartmob.turrets.model import Absence, Counters, MachineLoad, Member, Trust
+from smartmob.turrets.model import (
+    Absence,
+    Counters,
+    Doubt,
+    MachineLoad,
+    Member,
+    TimerStats,
+    Trust,
+    TurretConfig,
+)
 from smartmob.turrets.protocol import Report
 from smartmob.turrets.report.trust import judge, worst
 
@@ -24,6 +33,55 @@ def _judge(counters: Counters | None = None, transactions: int = 1000, **changes
     report = msgspec.structs.replace(REPORT, **changes.pop("report", {}))
     member = msgspec.structs.replace(FINE, report=report, **changes)
     return judge([member], counters or Counters(), transactions, None, 0)
+
+
+def _stats(count: int, errors: int, mixed: int = 0) -> TimerStats:
+    return TimerStats(
+        count=count, errors=errors, rate=1.0, min=0.1, avg=0.1, percentiles={}, max=0.1, stdev=0.0, mixed=mixed
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "verdict", "words"),
+    [
+        (_stats(100, 100), "no", "All 100 transactions failed"),
+        (_stats(100, 60), "with care", "60% of the transactions failed: latencies are those of the other 40%"),
+        (_stats(100, 50), "yes", ""),
+        (_stats(100, 3, mixed=3), "with care", "The latencies contain those of 3 failures"),
+    ],
+)
+def test_a_run_that_failed_mostly(whole: TimerStats, verdict: str, words: str) -> None:
+    """The latencies of few successes are no success, and those of none do not exist."""
+    trust = judge([FINE], Counters(), 1000, None, 0, whole=whole)
+    assert (trust.verdict, [words in doubt.what for doubt in trust.doubts]) == (verdict, [True] * bool(words))
+
+
+@pytest.mark.parametrize(
+    ("planned", "words"),
+    [
+        (TurretConfig(name="nav", script="scripts/v.py"), ""),
+        (TurretConfig(name="nav"), ""),
+        (TurretConfig(name="other", script="v.py"), "is no turret of this project, and fired its own script"),
+        (TurretConfig(name="nav", script="w.py"), "fired v.py, but the project says w.py"),
+    ],
+)
+def test_a_turret_of_another_project(planned: TurretConfig, words: str) -> None:
+    """All connected turrets fire, so the report tells which were not meant."""
+    trust = judge([FINE], Counters(), 1000, None, 0, planned=[planned])
+    assert [words in doubt.what for doubt in trust.doubts] == [True] * bool(words)
+
+
+def test_a_run_under_way_is_not_doubted_for_its_missing_end() -> None:
+    """Its turrets have not sent all, and there may be no result yet."""
+    member = msgspec.structs.replace(FINE, expected=None, received=1, status="Running")
+    trust = judge([member], Counters(), 0, None, 0, state="running")
+    assert trust == Trust("with care", [Doubt("warning", "The run is running: its statistics are those so far.")])
+
+
+def test_a_wrong_clock_is_told() -> None:
+    """With its difference and where the results are."""
+    (doubt,) = _judge(Counters(clock_offset=-3600.4)).doubts
+    assert "about 3,600 s behind that of the headquarters" in doubt.what
 
 
 def test_a_good_run_is_trusted() -> None:
@@ -46,6 +104,8 @@ def test_a_good_run_is_trusted() -> None:
         ({"received": 3}, "no", "1 message of nav (01234567) did not arrive"),
         ({"expected": None}, "no", "did not report that it had sent everything"),
         ({"report": {"late_starts": 9}}, "yes", ""),
+        ({"report": {"joined": 0.4}}, "yes", ""),
+        ({"report": {"joined": 1.02}}, "with care", "began 1.02 s after the start of the run"),
         (
             {"report": {"late_starts": 20, "lateness": 0.5}},
             "with care",
@@ -95,3 +155,12 @@ def test_the_reason_of_a_failed_run_is_the_first_doubt() -> None:
         "3 results could not be stored or read.",
     ]
     assert worst(trust.doubts) == "bad"
+
+
+def test_a_turret_with_another_version_of_the_script() -> None:
+    """It has the name and the script of the project, and other bytes."""
+    member = msgspec.structs.replace(FINE, report=msgspec.structs.replace(REPORT, script_digest="b" * 64))
+    planned = [TurretConfig(name="nav", script="v.py")]
+    for digests, words in (({"v.py": "a" * 64}, ["another version of v.py"]), ({"v.py": "b" * 64}, []), ({}, [])):
+        trust = judge([member], Counters(), 1000, None, 0, planned=planned, digests=digests)
+        assert [word in doubt.what for word, doubt in zip(words, trust.doubts, strict=True)] == [True] * len(words)

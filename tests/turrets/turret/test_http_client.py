@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from smartmob.turrets.turret import http_answer
-from smartmob.turrets.turret.http_client import Http, HttpError
+from smartmob.turrets.turret.http_client import TRAFFIC, Http, HttpError
+from tests.certificates import Authority
 from tests.waiting import until
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -283,3 +286,51 @@ class TestErrors:
                 await task
             assert (await http.get(url)).status == 200
             http.close()
+
+
+class TestFigures:
+    """Bytes and times of requests."""
+
+    async def test_bytes_and_times_of_a_request(self) -> None:
+        """The first request opens the connection, and the second one takes it; the run counts the bytes of all."""
+        raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe|llo"
+        requests: list[bytes] = []
+        before = TRAFFIC.sent, TRAFFIC.received
+        async with _saying(raw, raw, requests=requests) as url:
+            http = Http()
+            first, second = await http.get(url), await http.get(url)
+            http.close()
+        assert (first.sent, first.received) == (len(requests[0]), len(raw) - 1)
+        assert first.connect > 0
+        assert 0 < first.first_byte <= first.total
+        assert (first.tls, second.tls, second.connect) == (0.0, 0.0, 0.0)
+        assert (TRAFFIC.sent - before[0], TRAFFIC.received - before[1]) == (2 * first.sent, 2 * first.received)
+
+    async def test_the_time_of_encryption(self, tmp_path: Path) -> None:
+        """It is told apart from that of the connection, and a certificate that is not trusted is refused."""
+        authority = Authority(tmp_path)
+        files = authority.issue()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.cert, files.key)
+        app = web.Application()
+
+        async def hello(_: web.Request) -> web.Response:
+            return web.Response(text="hello")
+
+        app.router.add_get("/", hello)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        url = f"https://127.0.0.1:{runner.addresses[0][1]}/"
+        trusting = Http(context=ssl.create_default_context(cafile=str(authority.file)))
+        try:
+            first, second = await trusting.get(url), await trusting.get(url)
+            assert (first.body, second.body) == (b"hello", b"hello")
+            assert first.total > first.connect + first.tls > first.connect > 0
+            assert first.tls > 0
+            assert (second.connect, second.tls) == (0.0, 0.0)
+            with pytest.raises(HttpError, match="certificate"):
+                await Http().get(url)
+        finally:
+            trusting.close()
+            await runner.cleanup()

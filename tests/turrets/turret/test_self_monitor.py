@@ -51,3 +51,12 @@ async def test_processor_time_and_memory_include_the_workers() -> None:
     assert busy.cores >= 1
     gone = await until(lambda: (found := monitor.read((worker.pid,))).memory < busy.memory and found)
     assert gone.processes == 2
+
+
+def test_a_worker_that_died_before_it_was_measured() -> None:
+    """The turret reports the death of the worker, and does not die of it."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    monitor = SelfMonitor()
+    monitor._last = None  # measure at once
+    assert monitor.read((gone.pid,)).memory > 0

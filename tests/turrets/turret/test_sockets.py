@@ -146,3 +146,18 @@ async def test_unsent_messages_stay_in_the_outbox(ends: Ends) -> None:
         await asyncio.sleep(0.05)
         wire.pump()
         assert len(box) > 0
+
+
+async def test_ports_that_are_interchanged_are_said(ends: Ends) -> None:
+    """Each of both sockets says that its port is another one."""
+    troubles: list[str] = []
+    wire = TurretSockets(
+        "127.0.0.1", (ends.ports[1], ends.ports[0]), None, lambda _: None, lambda _: None, troubles.append
+    )
+    wire.open("u1")
+    try:
+        await until(lambda: sum("but not that for" in line for line in troubles) == 2)
+    finally:
+        await wire.close(0.0)
+    found = [line for line in troubles if "but not that for" in line]
+    assert [sum(words in line for line in found) for words in ("for orders", "for results")] == [1, 1]

@@ -1,0 +1,41 @@
+"""The clocks of turrets that send the time of day: results by the time since the start of their turret. No I/O.
+
+A result of OCT has `epoch`, the time of day in whole seconds, and `elapsed`, the seconds since its turret began to
+fire. Their difference is when the turret began by its own clock, which is the same for all of its results. A turret
+cannot have begun before the run, nor can a result be of the future: such a clock is wrong. Then the fastest delivery
+tells when the turret began by the clock of the headquarters.
+"""
+
+from __future__ import annotations
+
+CLOCK_SECONDS = 1.5
+"""The difference from which a clock is wrong: times are whole seconds, and messages need time."""
+
+_MOST_CLOCKS = 1_000
+"""Turrets with wrong clocks that are told apart; further ones have their results at the time of arrival."""
+
+
+class TurretClocks:
+    """The wrong clocks of the turrets of a run."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._begun: dict[int, float] = {}
+
+    def is_wrong(self, epoch: float, elapsed: float, started: float, now: float) -> bool:
+        """Return whether the clock is wrong by which a result has its `epoch`; all times are in seconds since 1970."""
+        return epoch - elapsed < started - CLOCK_SECONDS or epoch > now + CLOCK_SECONDS
+
+    def moment(self, epoch: float, elapsed: float, now: float) -> float:
+        """Return when a result of a wrong clock, which comes `now`, was made by the clock of the headquarters."""
+        clock = int(epoch - elapsed)
+        begun = now - elapsed
+        if clock in self._begun:
+            begun = min(begun, self._begun[clock])
+        elif len(self._begun) >= _MOST_CLOCKS:
+            return now
+        self._begun[clock] = begun
+        offset = epoch - elapsed - begun
+        if abs(offset) > abs(self.offset):
+            self.offset = offset
+        return min(begun + elapsed, now)
