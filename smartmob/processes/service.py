@@ -13,8 +13,9 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.subprocesses import signals
-from smartmob.processes import model, protocol
+from smartmob.processes import dependencies, model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
+from smartmob.processes.health.prober import Prober
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.recorder import Recorder, stored_event
@@ -39,26 +40,30 @@ class ProcessesService:
         store: ProcessStore,
         writer: GroupCommitWriter[Change],
         preparer: Preparer,
-        dependencies: Dependencies,
+        kernel: Dependencies,
         settings: ProcessesSettings,
     ) -> None:
         self.preparer = preparer
         self._store = store
         self._writer = writer
-        self._bus = dependencies.bus
+        self._bus = kernel.bus
         self._settings = settings
-        self._restore = not dependencies.settings.no_restore
+        self._restore = not kernel.settings.no_restore
         self._sampler = Sampler()
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
-        self._recorder = Recorder(writer, dependencies.tasks)
+        self._prober = Prober(kernel.spawner)
+        self._checking = False  # whether _check_waiting is to be called
+        self._recorder = Recorder(writer, kernel.tasks)
         self._supervisor_dependencies = SupervisorDependencies(
-            dependencies.spawner,
-            dependencies.tasks,
+            kernel.spawner,
+            kernel.tasks,
             prepare=preparer.prepare,
             publish=self._publish,
             on_digest=self._record_digest,
             on_completed=self._record_completion,
+            on_change=self._check_waiting_soon,
+            execute=self._prober.execute,
         )
 
     async def start(self) -> None:
@@ -89,6 +94,7 @@ class ProcessesService:
         """Stop the processes, then the preparation and the recorder."""
         await self.stop()
         await self.preparer.close()
+        await self._prober.close()
         await self._recorder.close()
 
     async def create(self, request: protocol.CreateRequest, request_id: str) -> model.Snapshot:
@@ -100,6 +106,7 @@ class ProcessesService:
         self._refuse_when_stopping()
         if request.slug in self._supervisors:
             raise Conflict(f"the process {request.slug} exists already; delete it first, or choose another node name")
+        self._check_dependencies(request)
         definition = model.Definition(
             slug=request.slug,
             app=request.app,
@@ -113,6 +120,9 @@ class ProcessesService:
             digest=self.preparer.uploaded(request.source_url),
             restart=request.restart,
             command=request.command,
+            readiness=request.readiness,
+            liveness=request.liveness,
+            depends_on=request.depends_on,
         )
         supervisor = self._add(definition)
         created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
@@ -147,6 +157,7 @@ class ProcessesService:
         await supervisor.wait_stopped()
         if self._supervisors.get(slug) is supervisor:
             del self._supervisors[slug]
+            self._check_waiting_soon()
             supervisor.output.close(CLOSE_CODE_DELETED)
             await self.preparer.release(slug)
             self._bus.publish(ProcessDeleted(slug, clock.now()))
@@ -212,10 +223,54 @@ class ProcessesService:
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
-            await self._writer.put([UpdateProcess(slug, supervisor.definition.created_at, wanted=wanted)])
-            supervisor.redefine(wanted=wanted)
+            # One that runs again has not completed; one that has completed stays so when it is stopped.
+            created_at, completed = supervisor.definition.created_at, supervisor.definition.completed and not wanted
+            await self._writer.put([UpdateProcess(slug, created_at, wanted=wanted, completed=completed)])
+            supervisor.redefine(wanted=wanted, completed=completed)
             _refuse_deleted(supervisor)  # the delete may have begun meanwhile: it would not stop a later start
         return supervisor
+
+    def _check_dependencies(self, request: protocol.CreateRequest) -> None:
+        """Raise InvalidInput for dependencies of a request that do not exist, or that depend on the new process."""
+        peers = self._peers(request.app)
+        for name in request.depends_on or {}:
+            if not dependencies.members(name, peers):
+                names = [known for peer in peers for known in (peer.node, peer.process_type)]
+                raise InvalidInput.at(
+                    "$.depends_on",
+                    f"{request.app} has no process and no process type {name!r}; create it first; "
+                    f"{dependencies.suggestion(name, names)}",
+                )
+        new = dependencies.Peer(
+            slug=request.slug,
+            node=request.node,
+            process_type=request.process_type,
+            state=model.PENDING,
+            options=model.Options(depends_on=request.depends_on or {}),
+        )
+        if way := dependencies.cycle(new.slug, dependencies.edges([*peers, new])):
+            raise InvalidInput.at("$.depends_on", dependencies.shown_cycle(way))
+
+    def _peers(self, app: str) -> list[dependencies.Peer]:
+        return [supervisor.peer() for supervisor in self._supervisors.values() if supervisor.definition.app == app]
+
+    def _check_waiting_soon(self) -> None:
+        """Check the dependencies of the processes that wait, once for all changes of this iteration of the loop."""
+        if not self._checking:
+            self._checking = True
+            asyncio.get_running_loop().call_soon(self._check_waiting)
+
+    def _check_waiting(self) -> None:
+        self._checking = False
+        for supervisor in [each for each in self._supervisors.values() if each.is_waiting]:
+            peers = self._peers(supervisor.definition.app)
+            if way := dependencies.cycle(supervisor.slug, dependencies.edges(peers)):
+                found = dependencies.Verdict(failed=dependencies.shown_cycle(way))
+            else:
+                assert supervisor.options is not None
+                others = [peer for peer in peers if peer.slug != supervisor.slug]
+                found = dependencies.verdict(supervisor.options.depends_on, others)
+            supervisor.dependencies_checked(found)
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
@@ -226,7 +281,8 @@ class ProcessesService:
 
     def _record_completion(self, definition: model.Definition) -> None:
         """Record that a process is not to run again, so that the next start of the service leaves it ended."""
-        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, wanted=False))
+        completed = definition.completed
+        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, wanted=False, completed=completed))
 
     def _publish(self, event: model.ProcessEvent) -> None:
         """Record a process event, and publish the start or end of a program on the bus."""

@@ -87,6 +87,26 @@ async def test_a_busy_pipe_is_read_in_sweeps_until_it_is_silent(reading: Reading
         await until(lambda turn=turn: len(reading.text) == 201 * (turn + 1))
 
 
+async def test_a_busy_sibling_is_read_before_a_pipe_that_has_become_readable() -> None:
+    """Its earlier output comes first, although it is otherwise read in sweeps only."""
+    reader, found = PipeReader(), []
+    pipes = [Pipe(found.append, lambda: None), Pipe(found.append, lambda: None, large=False)]
+    pipes[0].sibling, pipes[1].sibling = pipes[1], pipes[0]
+    for pipe in pipes:
+        reader.add(pipe)
+    while not reader.busy:
+        os.write(pipes[0].write_end, b"x")
+        await asyncio.sleep(0)
+    reader.drain(pipes[0])
+    found.clear()
+    os.write(pipes[0].write_end, b"out")
+    os.write(pipes[1].write_end, b"err")
+    reader._on_readable(pipes[1])
+    assert found == [b"out", b"err"]
+    for pipe in pipes:
+        reader.close(pipe)
+
+
 async def test_drain_reads_what_is_in_the_pipe_now(reading: Reading) -> None:
     """It does not wait for the event loop, so that output comes before the exit."""
     reading.write(b"before the exit")
