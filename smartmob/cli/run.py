@@ -181,8 +181,8 @@ def _read_options(path: Path, declared: procfile.Procfile) -> options_file.Optio
         found = options_file.parse(path.read_bytes(), tuple(declared.commands), path.name)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
-    for fault in found.faults.values():
-        raise fault
+    for name in declared.commands:
+        found.of(name)
     return found
 
 
@@ -351,6 +351,7 @@ def _is_unready(process: Status) -> bool:
 
 async def _settled(rest: RestClient, slug: str) -> Status:
     """Wait until a process has failed, or runs and its readiness check, if it has one, has a result; return it."""
+    said = ""
     async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
         async for line in lines:
             if not line.startswith(EVENT_PREFIX):
@@ -359,11 +360,17 @@ async def _settled(rest: RestClient, slug: str) -> Status:
             starting = (check := process["readiness"]) and check["state"] == model.STARTING
             if process["state"] in _NOT_STARTED or (process["state"] == model.RUNNING and not starting):
                 return process
-            if process["state"] == model.WAITING:
-                printing.say(f"{slug} {process['detail']}")
-            elif process["state"] == model.RUNNING:
-                printing.say(f"{_with_port(process)}, and is not ready yet")
+            known, said = said, _what_it_waits_for(process)
+            if said and said != known:
+                printing.say(said)
     return await _status(rest, slug)
+
+
+def _what_it_waits_for(process: Status) -> str:
+    """Return why a process is not settled yet, for people; it is being prepared if this is empty."""
+    if process["state"] == model.WAITING:
+        return f"{process['slug']} {process['detail']}"
+    return f"{_with_port(process)}, and is not ready yet" if process["state"] == model.RUNNING else ""
 
 
 async def _status(rest: RestClient, slug: str) -> Status:
@@ -430,12 +437,12 @@ def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
 
 def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
     """Report why processes are in a `failed` state, with their last lines unless these are `shown` already."""
-    bad = [process for process in processes if process["state"] in failed]
+    bad = [process for process in processes if process["state"] in failed and not _has_succeeded(process)]
     for process in bad:
         for line in remarks(process | ({"output": []} if shown else {})):
             printing.say(line.plain)
     remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
     printing.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
-    if others := [process["slug"] for process in processes if process not in bad]:
+    if others := [each["slug"] for each in processes if each not in bad and not _has_succeeded(each)]:
         printing.say(f"Still running: {', '.join(others)}")
     return FAILED

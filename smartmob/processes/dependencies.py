@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from smartmob.processes import model
+
+_MOST_NAMED = 10
+"""The most processes in a text for people."""
+_MOST_SUGGESTED = 100
+"""The most names that are listed and compared for a suggestion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +44,42 @@ class Verdict:
     failed: str = ""
 
 
-def members(name: str, peers: Iterable[Peer]) -> list[Peer]:
-    """Return the processes of an application that `name` means: the node of that name, else all of that type."""
-    peers = list(peers)
-    return [peer for peer in peers if peer.node == name] or [peer for peer in peers if peer.process_type == name]
+class Peers:
+    """The processes of an application, by their nodes and types."""
+
+    def __init__(self, peers: Iterable[Peer]) -> None:
+        self.all = tuple(peers)
+        self._by_node = {peer.node: peer for peer in self.all}
+        self._by_type: dict[str, list[Peer]] = {}
+        for peer in self.all:
+            self._by_type.setdefault(peer.process_type, []).append(peer)
+
+    def members(self, name: str) -> Sequence[Peer]:
+        """Return the processes that `name` means: the node of that name, else all of that type."""
+        node = self._by_node.get(name)
+        return self._by_type.get(name, ()) if node is None else (node,)
+
+    def names(self) -> set[str]:
+        """Return the names of all nodes and types."""
+        return self._by_node.keys() | self._by_type.keys()
+
+    def cycle(self, slug: str) -> list[str]:
+        """Return a way from a process along its dependencies back to it, as `cycle` does."""
+        # A name is a place of its own on the way, so that many processes that depend on many cost their sum.
+        graph: dict[tuple[bool, str], Iterable[tuple[bool, str]]] = {}
+        for peer in self.all:
+            wanted = () if peer.options is None else peer.options.depends_on
+            graph[True, peer.slug] = [(False, name) for name in wanted]
+            for name in wanted:
+                graph[False, name] = [(True, found.slug) for found in self.members(name)]
+        return [name for is_process, name in cycle((True, slug), graph) if is_process]
 
 
-def verdict(wanted: Mapping[str, model.Condition], peers: Sequence[Peer]) -> Verdict:
-    """Return whether a process with the dependencies `wanted` may be started; `peers` are the others of its app."""
+def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
+    """Return whether a process with the dependencies `wanted` may be started; `peers` are those of its application."""
     waits: list[str] = []
     for name, condition in wanted.items():
-        found = members(name, peers)
+        found = peers.members(name)
         if not found:
             waits.append(f"{name}, which does not exist")
         for peer in found:
@@ -56,7 +87,8 @@ def verdict(wanted: Mapping[str, model.Condition], peers: Sequence[Peer]) -> Ver
             if reason.failed:
                 return reason
             waits += [reason.waits] if reason.waits else []
-    return Verdict(waits=f"waits for {', '.join(waits)}" if waits else "")
+    more = f" and {len(waits) - _MOST_NAMED} more" if len(waits) > _MOST_NAMED else ""
+    return Verdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
 
 
 def _failure(peer: Peer) -> Verdict | None:
@@ -67,8 +99,10 @@ def _failure(peer: Peer) -> Verdict | None:
 
 
 def _started(peer: Peer) -> Verdict:
-    if peer.has_started or peer.completed or peer.ended:
+    if peer.has_started or peer.completed:
         return Verdict()
+    if peer.ended:
+        return Verdict(failed=f"{peer.slug} could not be started: {peer.end}")
     return _failure(peer) or Verdict(waits=f"{peer.slug} to be started ({peer.state})")
 
 
@@ -105,29 +139,26 @@ _RULES: Mapping[model.Condition, Callable[[Peer], Verdict]] = {
 }
 
 
-def edges(peers: Sequence[Peer]) -> dict[str, set[str]]:
-    """Return the slugs on which each process depends directly, as far as its options are known."""
-    return {
-        peer.slug: {found.slug for name in peer.options.depends_on for found in members(name, peers)}
-        for peer in peers
-        if peer.options is not None and peer.options.depends_on
-    }
+_Place = TypeVar("_Place", bound=Hashable)
 
 
-def cycle(start: str, graph: Mapping[str, Collection[str]]) -> list[str]:
+def cycle(start: _Place, graph: Mapping[_Place, Iterable[_Place]]) -> list[_Place]:
     """Return a shortest way from `start` along the edges of `graph` back to it, [] if there is none.
 
     `start` is at both ends.
     """
-    ways: list[list[str]] = [[start]]
-    seen: set[str] = set()
-    for way in ways:
-        for name in sorted(graph.get(way[-1], ())):
-            if name == start:
-                return [*way, start]
-            if name not in seen:
-                seen.add(name)
-                ways.append([*way, name])
+    before: dict[_Place, _Place] = {}
+    places = [start]
+    for place in places:
+        for following in graph.get(place, ()):
+            if following == start:
+                way = [start, place]
+                while way[-1] != start:
+                    way.append(before[way[-1]])
+                return way[::-1] if place != start else [start, start]
+            if following not in before:
+                before[following] = place
+                places.append(following)
     return []
 
 
@@ -138,7 +169,7 @@ def shown_cycle(way: Sequence[str]) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the known names, and the one that may be meant by an unknown one, for people."""
-    names = sorted(set(known))
+    names = sorted(set(known))[:_MOST_SUGGESTED]
     near = [each for each in names if each.casefold() == name.casefold()] or difflib.get_close_matches(
         name, names, 1, 0.5
     )

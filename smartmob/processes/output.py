@@ -119,13 +119,20 @@ class ProcessOutput:
             if viewer.notes:
                 viewer.deliver(*frames_for(viewer, NOTES, line, b"\n"))
 
-    def attach(self, viewer: OutputViewer, tail: int) -> None:
-        """Deliver the last `tail` lines to the viewer, and then all new ones."""
+    def attach(self, viewer: OutputViewer, tail: int, *, follow: bool = True) -> None:
+        """Deliver the last `tail` lines to the viewer, and then all new ones.
+
+        Without `follow`, only the last lines are delivered, with those that are not complete.
+        """
         sources = {viewer.stream} if viewer.stream else {STDOUT, STDERR}
         lines, rest = self._lines(sources | {NOTES} if viewer.notes else sources)
+        if not follow:
+            lines += [(stream, text) for stream, text in rest.items() if text and stream in sources]
         if tail > 0:
             for source, group in groupby(lines[-tail:], itemgetter(0) if viewer.marked else lambda _: STDOUT):
                 viewer.deliver(*frames_for(viewer, source, b"\n".join(text for _, text in group), b"\n"))
+        if not follow:
+            return
         for stream, line in self._open_lines.items():
             if not self._viewers:
                 line.text[:], line.shown = rest[stream], 0

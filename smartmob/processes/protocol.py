@@ -330,7 +330,10 @@ def status(process: Snapshot, base: str) -> Status:
 def _check_status(found: CheckState | None) -> CheckStatus | None:
     if found is None:
         return None
-    return CheckStatus(check=found.check, state=found.state, failures=found.failures, detail=found.detail or None)
+    check = msgspec.structs.replace(
+        found.check, http=None if found.check.http is None else _shown_target(found.check.http)
+    )
+    return CheckStatus(check=check, state=found.state, failures=found.failures, detail=found.detail or None)
 
 
 def event(process_event: ProcessEvent) -> Event:
@@ -353,6 +356,13 @@ def shown_address(url: str) -> str:
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
     plain, mark, _ = plain.partition("#")
     return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
+
+
+def _shown_target(text: str) -> str:
+    """Return the target of an HTTP check without its secrets; it may be a path."""
+    if not text.startswith("/"):
+        return shown_address(text)
+    return shown_address(f"http://x{text}").removeprefix("http://x")
 
 
 def _is_shown(url: str) -> bool:

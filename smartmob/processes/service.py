@@ -53,7 +53,8 @@ class ProcessesService:
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
         self._prober = Prober(kernel.spawner)
-        self._checking = False  # whether _check_waiting is to be called
+        self._waiting: dict[str, Supervisor] = {}  # by slug: those that wait for their dependencies
+        self._changes: set[tuple[str, str]] = set()  # application and name of what has changed since their last check
         self._recorder = Recorder(writer, kernel.tasks)
         self._supervisor_dependencies = SupervisorDependencies(
             kernel.spawner,
@@ -62,7 +63,7 @@ class ProcessesService:
             publish=self._publish,
             on_digest=self._record_digest,
             on_completed=self._record_completion,
-            on_change=self._check_waiting_soon,
+            on_change=self._changed,
             execute=self._prober.execute,
         )
 
@@ -157,7 +158,7 @@ class ProcessesService:
         await supervisor.wait_stopped()
         if self._supervisors.get(slug) is supervisor:
             del self._supervisors[slug]
-            self._check_waiting_soon()
+            self._changed(supervisor)
             supervisor.output.close(CLOSE_CODE_DELETED)
             await self.preparer.release(slug)
             self._bus.publish(ProcessDeleted(slug, clock.now()))
@@ -234,43 +235,54 @@ class ProcessesService:
         """Raise InvalidInput for dependencies of a request that do not exist, or that depend on the new process."""
         peers = self._peers(request.app)
         for name in request.depends_on or {}:
-            if not dependencies.members(name, peers):
-                names = [known for peer in peers for known in (peer.node, peer.process_type)]
+            if not peers.members(name):
                 raise InvalidInput.at(
                     "$.depends_on",
                     f"{request.app} has no process and no process type {name!r}; create it first; "
-                    f"{dependencies.suggestion(name, names)}",
+                    f"{dependencies.suggestion(name, peers.names())}",
                 )
+        if not request.depends_on:
+            return
         new = dependencies.Peer(
             slug=request.slug,
             node=request.node,
             process_type=request.process_type,
             state=model.PENDING,
-            options=model.Options(depends_on=request.depends_on or {}),
+            options=model.Options(depends_on=request.depends_on),
         )
-        if way := dependencies.cycle(new.slug, dependencies.edges([*peers, new])):
+        if way := dependencies.Peers([*peers.all, new]).cycle(new.slug):
             raise InvalidInput.at("$.depends_on", dependencies.shown_cycle(way))
 
-    def _peers(self, app: str) -> list[dependencies.Peer]:
-        return [supervisor.peer() for supervisor in self._supervisors.values() if supervisor.definition.app == app]
+    def _peers(self, app: str) -> dependencies.Peers:
+        found = (supervisor for supervisor in self._supervisors.values() if supervisor.definition.app == app)
+        return dependencies.Peers(supervisor.peer() for supervisor in found)
 
-    def _check_waiting_soon(self) -> None:
-        """Check the dependencies of the processes that wait, once for all changes of this iteration of the loop."""
-        if not self._checking:
-            self._checking = True
-            asyncio.get_running_loop().call_soon(self._check_waiting)
+    def _changed(self, supervisor: Supervisor) -> None:
+        """Have the processes that wait for this one checked, once for all changes of this iteration of the loop."""
+        definition = supervisor.definition
+        if supervisor.is_waiting:
+            self._waiting[definition.slug] = supervisor
+        else:
+            self._waiting.pop(definition.slug, None)
+        if self._waiting:
+            if not self._changes:
+                asyncio.get_running_loop().call_soon(self._check_waiting)
+            self._changes |= {(definition.app, definition.node), (definition.app, definition.process_type)}
 
     def _check_waiting(self) -> None:
-        self._checking = False
-        for supervisor in [each for each in self._supervisors.values() if each.is_waiting]:
-            peers = self._peers(supervisor.definition.app)
-            if way := dependencies.cycle(supervisor.slug, dependencies.edges(peers)):
-                found = dependencies.Verdict(failed=dependencies.shown_cycle(way))
-            else:
-                assert supervisor.options is not None
-                others = [peer for peer in peers if peer.slug != supervisor.slug]
-                found = dependencies.verdict(supervisor.options.depends_on, others)
-            supervisor.dependencies_checked(found)
+        """Check the dependencies of the processes that have begun to wait, and of those that wait for a change."""
+        changes, self._changes = self._changes, set()
+        known: dict[str, dependencies.Peers] = {}
+        for supervisor in tuple(self._waiting.values()):
+            app, options, begins = supervisor.definition.app, supervisor.options, supervisor.begins_to_wait
+            assert options is not None
+            if not begins and not any((app, name) in changes for name in options.depends_on):
+                continue
+            peers = known.get(app) or known.setdefault(app, self._peers(app))
+            # Later it cannot come into a cycle without another process that begins to wait.
+            way = peers.cycle(supervisor.slug) if begins else []
+            failed = dependencies.Verdict(failed=dependencies.shown_cycle(way)) if way else None
+            supervisor.dependencies_checked(failed or dependencies.verdict(options.depends_on, peers))
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:

@@ -58,7 +58,8 @@ class SupervisorDependencies:
 
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
     has become known or has changed, `on_completed` when the program has ended and is not started again. `on_change` is
-    called when the state of a process or of its checks may have changed, and `execute` executes a check.
+    called with the supervisor when the state of its process or of its checks may have changed, and `execute` executes a
+    check.
     """
 
     spawner: Spawner
@@ -68,7 +69,7 @@ class SupervisorDependencies:
     on_digest: Callable[[model.Definition], None]
     on_completed: Callable[[model.Definition], None]
     execute: ExecuteCheck
-    on_change: Callable[[], None] = lambda: None
+    on_change: Callable[[Supervisor], None] = lambda _: None
 
 
 class Supervisor:
@@ -110,6 +111,11 @@ class Supervisor:
     def is_waiting(self) -> bool:
         """Return whether the process waits for its dependencies."""
         return self._machine.phase is m.Phase.WAITING
+
+    @property
+    def begins_to_wait(self) -> bool:
+        """Return whether the process waits and its dependencies were not checked yet."""
+        return self.is_waiting and not self._machine.detail
 
     @property
     def is_ready(self) -> bool:
@@ -236,7 +242,7 @@ class Supervisor:
             self._monitor = None
         for action in actions:
             self._carry_out(action)
-        self._dependencies.on_change()
+        self._dependencies.on_change(self)
         if self._machine.wanted or self._machine.idle:
             self._wake_waiters()
 
@@ -344,7 +350,7 @@ class Supervisor:
             self._report("ready", "ready")
         else:
             self._report("not ready", f"not ready: {machine.detail}")
-        self._dependencies.on_change()
+        self._dependencies.on_change(self)
 
     def _exited(self, ended: Exit) -> None:
         if self._program is not None:

@@ -46,9 +46,8 @@ class ViewerSession:
         self.stream = STREAMS[query.stream]
         await ws_upgrade.accept(self._request, self._socket)
         self._transport = self._request.transport
-        self._output.attach(self, query.tail)
+        self._output.attach(self, query.tail, follow=bool(query.follow))
         if not query.follow:
-            self._output.detach(self)
             self.end(WSCloseCode.OK)
         try:
             async for message in self._socket:

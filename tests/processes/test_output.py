@@ -170,6 +170,18 @@ def test_an_incomplete_line_of_each_stream_is_shown() -> None:
     assert late.lines == ["2wait", "2ed\n"]
 
 
+def test_a_line_without_an_end_is_among_the_last_lines_of_a_viewer_that_does_not_follow() -> None:
+    """A program may write for hours without a line end; each stream has such a line of its own."""
+    output = ProcessOutput(1024)
+    output.write(b"one\nwait")
+    output.write_error(b"50 %")
+    viewers = [Viewer(marked=True), Viewer(partial=True, stream=STDERR), Viewer(stream=STDOUT)]
+    for viewer, tail in zip(viewers, (2, 5, 0), strict=True):
+        output.attach(viewer, tail, follow=False)
+    assert [viewer.lines for viewer in viewers] == [["1wait", "250 %"], ["50 %\n"], []]
+    assert output.viewers == 0
+
+
 def test_a_dropped_line_of_one_stream_leaves_the_other_whole() -> None:
     """Only the stream whose oldest line was cut skips the rest of it."""
     output = ProcessOutput(100)

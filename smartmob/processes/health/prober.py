@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -19,6 +20,7 @@ from smartmob.processes import model
 from smartmob.processes.health import state_machine as m
 from smartmob.processes.health import targets
 from smartmob.processes.preparation import command
+from smartmob.processes.protocol import shown_address
 from smartmob.processes.spawned_program import run_to_end
 
 _LOOPBACK = (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
@@ -27,7 +29,9 @@ _BODY_BYTES = 64 * 1024
 _KEPT_BYTES = 1024
 """Of the output of a command, its end."""
 _SHOWN_CHARACTERS = 200
-_FIRST_REDIRECT_STATUS, _FIRST_ERROR_STATUS = 200, 400
+_OWN_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Lacks of the service or the machine, which say nothing of the program (errno(3))."""
+_FIRST_GOOD_STATUS, _FIRST_ERROR_STATUS = 200, 400
 
 
 class _Resolver(AbstractResolver):
@@ -88,15 +92,18 @@ class Prober:
             self._session = aiohttp.ClientSession(
                 connector=connector, headers=headers, cookie_jar=jar, auto_decompress=False
             )
+        shown = shown_address(url)
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 await response.content.read(_BODY_BYTES)
-                passed = _FIRST_REDIRECT_STATUS <= response.status < _FIRST_ERROR_STATUS
-                return m.Finished(passed, "" if passed else f"{url} answered {response.status} {response.reason or ''}")
+                passed = _FIRST_GOOD_STATUS <= response.status < _FIRST_ERROR_STATUS
+                return m.Finished(
+                    passed, "" if passed else f"{shown} answered {response.status} {response.reason or ''}"
+                )
         except aiohttp.ClientConnectorError as error:
-            return m.Finished(passed=False, detail=f"cannot connect to {url}{_reason(error.os_error)}")
+            return _not_connected(shown, error.os_error)
         except aiohttp.ClientError as error:
-            return m.Finished(passed=False, detail=f"{url}: {str(error) or type(error).__name__}")
+            return m.Finished(passed=False, detail=f"{shown}: {str(error) or type(error).__name__}")
 
     async def _command(self, text: str, ready: model.Ready) -> m.Finished:
         """Run a command in the folder and the environment of the program: the exit status 0 passes."""
@@ -121,22 +128,30 @@ class Prober:
 async def _tcp(host: str, port: int) -> m.Finished:
     """Connect, and close at once."""
     hosts = [address for address, _ in _LOOPBACK] if host == targets.LOCALHOST else [host]
-    reason = ""
+    found = m.Finished(passed=None)
     for each in hosts:
         try:
             _, writer = await asyncio.open_connection(each, port)
         except OSError as error:
-            reason = reason or f"cannot connect to {each} port {port}{_reason(error)}"
+            # The reason of the first address, unless the second one fails for a reason of the service's own.
+            failed = _not_connected(f"{each} port {port}", error)
+            found = found if found.detail and failed.passed is not None else failed
             continue
+        # Without a listener, a connection to a port of the ephemeral range can be one with itself (RFC 9293, 3.5).
+        itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-        return m.Finished(passed=True)
-    return m.Finished(passed=False, detail=reason)
+        if not itself:
+            return m.Finished(passed=True)
+        found = m.Finished(passed=False, detail=f"nothing listens on {each} port {port}")
+    return found
 
 
-def _reason(error: OSError) -> str:
-    """Return the reason of a failed connection; the text of asyncio repeats the address, or has several errors."""
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return f": {error.strerror}" if error.strerror else ""
-    return f": {os.strerror(error.errno)}"
+def _not_connected(where: str, error: OSError) -> m.Finished:
+    """Return the result of a failed connection; the text of asyncio repeats the address, or has several errors."""
+    if error.errno in _OWN_ERRORS:
+        return m.Finished(passed=None, detail=os.strerror(error.errno))
+    is_number = error.errno is not None and not isinstance(error, socket.gaierror)
+    reason = os.strerror(error.errno or 0) if is_number else error.strerror or ""
+    return m.Finished(passed=False, detail=f"cannot connect to {where}" + (f": {reason}" if reason else ""))

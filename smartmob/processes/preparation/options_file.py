@@ -35,15 +35,23 @@ class BadOptions(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class OptionsFile:
-    """The options of process types, without those that are not given, and the error of each type that has one."""
+    """The options of process types, without those that are not given, and the error of each type that has one.
 
+    `file` is the name in messages.
+    """
+
+    file: str = NAME
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: dict[str, BadOptions] = field(default_factory=dict)
 
     def of(self, process_type: str) -> model.Options:
-        """Return the options of a process type; raises its BadOptions."""
+        """Return the options of a process type; raises its BadOptions, also for a cycle of dependencies."""
         if process_type in self.faults:
             raise self.faults[process_type]
+        graph = {name: options.get("depends_on", {}) for name, options in self.tables.items()}
+        if way := dependencies.cycle(process_type, graph):
+            reason = dependencies.shown_cycle(way)
+            raise BadOptions(f"{self.file}: [{_TABLE}.{process_type}]: depends_on: {reason}")
         return model.Options(**self.tables.get(process_type, {}))
 
 
@@ -58,7 +66,7 @@ def parse(data: bytes, types: Collection[str] | None, file: str = NAME) -> Optio
     tables = document.get(_TABLE, {})
     if not isinstance(tables, dict):
         raise BadOptions(f"{file}: {_TABLE}: expected tables [{_TABLE}.TYPE]")
-    found = OptionsFile()
+    found = OptionsFile(file)
     for name, table in tables.items():
         if types is not None and name not in types:
             hint = dependencies.suggestion(name, types)
@@ -69,11 +77,6 @@ def parse(data: bytes, types: Collection[str] | None, file: str = NAME) -> Optio
             found.faults[name] = BadOptions(f"{file}: [{_TABLE}.{name}]: {error}")
         else:
             found.tables[name] = options
-    edges = {name: options.get("depends_on", {}) for name, options in found.tables.items()}
-    for name in edges:
-        if way := dependencies.cycle(name, edges):
-            reason = dependencies.shown_cycle(way)
-            found.faults[name] = BadOptions(f"{file}: [{_TABLE}.{name}]: depends_on: {reason}")
     return found
 
 
