@@ -5,7 +5,6 @@ A table `[processes.TYPE]` has the options of a process type. A fault of one typ
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.processes import dependencies, model
+from smartmob.processes.preparation import toml_text
 from smartmob.processes.preparation.procfile import MOST_BYTES
 
 NAME = "smartmob.toml"
@@ -84,10 +84,10 @@ def _document(data: bytes, file: str) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise BadOptions(f"{file}: the file has more than {MOST_BYTES} bytes")
     try:
-        return tomllib.loads(data.decode())
+        return toml_text.parse(data)
     except UnicodeDecodeError as error:
         raise BadOptions(f"{file}: byte {error.start + 1} of the file is not UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadOptions(f"{file}: {str(error) or 'nested too deeply'}") from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from smartmob.processes import model
@@ -88,6 +90,7 @@ def test_a_cycle_is_named_and_refuses_its_types() -> None:
         (b"processes = 1", "processes: expected tables"),
         (b"[processes.wbe]", "[processes.wbe]: the Procfile has no 'wbe'; it has db, job, web; did you mean 'web'?"),
         (b"x = " + b"[" * 100_000, ""),
+        (b"a." * 250 + b"a = 1", "line 1 has more than 200 dots"),
         (b"#" * 300_000, "the file has more than 262144 bytes"),
     ],
 )
@@ -104,3 +107,11 @@ def test_a_table_that_is_no_table_is_a_fault_of_its_type() -> None:
     assert found.of("other").restart == "never"
     with pytest.raises(BadOptions, match="expected a table"):
         found.of("web")
+
+
+def test_a_long_chain_of_dependencies_is_read_in_linear_time() -> None:
+    """Each type is looked at once, however long the file may be."""
+    names = [f"t{number}" for number in range(5_000)]
+    chain = "".join(f"[processes.{a}]\ndepends_on.{b}='ready'\n" for a, b in pairwise(names))
+    found = options_file.parse(chain.encode(), names)
+    assert found.of("t0").depends_on == {"t1": "ready"}
