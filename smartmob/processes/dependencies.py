@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from smartmob.processes import model
@@ -65,14 +66,19 @@ class Peers:
 
     def cycle(self, slug: str) -> list[str]:
         """Return a way from a process along its dependencies back to it, as `cycle` does."""
-        # A name is a place of its own on the way, so that many processes that depend on many cost their sum.
-        graph: dict[tuple[bool, str], Iterable[tuple[bool, str]]] = {}
-        for peer in self.all:
-            wanted = () if peer.options is None else peer.options.depends_on
-            graph[True, peer.slug] = [(False, name) for name in wanted]
-            for name in wanted:
-                graph[False, name] = [(True, found.slug) for found in self.members(name)]
-        return [name for is_process, name in cycle((True, slug), graph) if is_process]
+        return [name for is_process, name in cycle((True, slug), self._graph) if is_process]
+
+    @cached_property
+    def _graph(self) -> dict[tuple[bool, str], list[tuple[bool, str]]]:
+        """Return the dependencies, as far as the options are known: from (True, SLUG) to (False, NAME) to (True, SLUG).
+
+        A name is a place of its own, so that many processes that depend on many cost their sum.
+        """
+        wanted = {peer.slug: () if peer.options is None else tuple(peer.options.depends_on) for peer in self.all}
+        graph = {(True, slug): [(False, name) for name in names] for slug, names in wanted.items()}
+        for name in {name for names in wanted.values() for name in names}:
+            graph[False, name] = [(True, peer.slug) for peer in self.members(name)]
+        return graph
 
 
 def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
