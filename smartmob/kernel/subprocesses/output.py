@@ -6,7 +6,8 @@ fall silent. Nothing is lost: a pipe holds up to 1 MiB, and a child that fills i
 
 The kernel does not record in which order a child has written to two pipes. They are read in the order in which epoll(7)
 reports them, which is that of their first unread byte; and before a pipe is read that has just become readable, so is
-its sibling if that is busy, because most of what is in it was written before.
+its sibling if that is busy, because most of what is in it was written before. Two pipes that are both written to become
+busy later than one, so that a burst keeps its order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _READ_BYTES = 256 * 1024
 _READS_AT_ONCE_COUNT = 4  # of one pipe in one sweep
 _SWEEP_SECONDS = 0.005  # between two sweeps; wake-ups closer than this make a pipe busy
 _BUSY_WAKEUPS_COUNT = 3
+_BUSY_WAKEUPS_OF_TWO_COUNT = 500  # while the sibling is written to as well: the order within a burst is worth so many
 _SILENT_SWEEPS_COUNT = 20  # then a pipe is not busy any more
 _AIM_BYTES = PIPE_BYTES // 4  # the fastest child may write so much until the next sweep
 _SHORTEST_PAUSE_SECONDS = 0.0005
@@ -107,13 +109,20 @@ class PipeReader:
         wakeups = wakeups + 1 if now - before < _SWEEP_SECONDS else 0
         self._wakeups[pipe] = (now, wakeups)
         self._read(pipe)
-        if wakeups >= _BUSY_WAKEUPS_COUNT and not pipe.closed:
+        limit = _BUSY_WAKEUPS_OF_TWO_COUNT if self._is_active(pipe.sibling, now) else _BUSY_WAKEUPS_COUNT
+        if wakeups >= limit and not pipe.closed:
             loop.remove_reader(pipe.fd)
             self._busy[pipe] = 0
             pipe.enlarge()
             if self._timer is None:
                 self._last_sweep = now
                 self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _is_active(self, pipe: Pipe | None, now: float) -> bool:
+        """Return whether a pipe is busy, or was readable within the last sweep."""
+        if pipe is None or pipe in self._busy:
+            return pipe is not None
+        return now - self._wakeups.get(pipe, (0.0, 0))[0] < _SWEEP_SECONDS
 
     def _sweep(self) -> None:
         """Read all busy pipes, and schedule the next sweep before the fastest child fills a quarter of its pipe."""
