@@ -16,7 +16,7 @@ _VOLATILE = (
     (re.compile(r"(?<![\d.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\d.])"), "<figure>"),
     (re.compile(r"\b[0-9a-f]{12,64}(?:-[0-9a-f]+)?\b"), "<hash>"),
     (re.compile(r"\bpid(\W+)\d+"), r"pid\1<number>"),
-    (re.compile(r"\b(running +)\d+"), r"\1<number>"),
+    (re.compile(r"\b(running +(?:(?:yes|no|-) +)?)\d+"), r"\1<number>"),
     (re.compile("▇+"), "▇"),
     (re.compile(r"={3,}"), "==="),
     (re.compile(r"[ \t]+"), " "),

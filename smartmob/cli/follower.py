@@ -25,15 +25,25 @@ OnEvent = Callable[[str, str], Awaitable[None]]
 
 
 class OutputFollower:
-    """Prints the output of processes with `printer`. `on_event` is called at each event with the slug and the line."""
+    """Prints the output of processes with `printer`. `on_event` is called at each event with the slug and the line.
+
+    `stream` is "stdout", "stderr" or "all".
+    """
 
     def __init__(
-        self, rest: RestClient, printer: LinePrinter, *, events: bool, on_event: OnEvent | None = None
+        self,
+        rest: RestClient,
+        printer: LinePrinter,
+        *,
+        events: bool,
+        on_event: OnEvent | None = None,
+        stream: str = "all",
     ) -> None:
         self._rest = rest
         self._printer = printer
         self._events = events
         self._on_event = on_event
+        self._stream = stream
         self._lost: set[str] = set()
         self._stopping = False
 
@@ -56,17 +66,24 @@ class OutputFollower:
 
     async def _follow(self, slug: str, tail: int) -> None:
         attached, short, tries = False, 0, 0
-        show = self._printer.show_piece if self._printer.takes_pieces else self._printer.show
+        printer = self._printer
+        show = printer.show_piece if printer.takes_pieces else printer.show
         while True:
             began: float | None = None
             try:
                 async with process_output(
-                    self._rest, slug, tail=tail, events=self._events, partial=self._printer.takes_pieces
+                    self._rest,
+                    slug,
+                    tail=tail,
+                    events=self._events,
+                    partial=printer.takes_pieces,
+                    sources=printer.takes_sources,
+                    stream=self._stream,
                 ) as lines:
                     self._report_reconnection(slug)
                     attached, began = True, clock.steady()
                     async for line in lines:
-                        show(slug, line)
+                        show(slug, line, lines.source)
                         if self._on_event is not None and line.startswith(EVENT_PREFIX):
                             await self._on_event(slug, line)
                 if self._report_end(slug, lines.code):

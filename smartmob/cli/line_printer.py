@@ -1,4 +1,7 @@
-"""Prints lines of several processes: each with the name of its process in a colour, or as JSON."""
+"""Prints lines of several processes: each with the name of its process in a colour, or as JSON.
+
+Lines of standard error are red on a terminal, and say so in JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ import orjson
 from rich.console import Console
 
 from smartmob.cli.printing import escaped, plain
-from smartmob.processes.protocol import NOTE
+from smartmob.client.process_output import SOURCES
+from smartmob.processes.protocol import NOTE, NOTES, STDERR, STDOUT
 
 EVENT_PREFIX = NOTE.decode()
 """The beginning of a line about the process itself."""
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
+_RED = b"\x1b[31m"
 _ESCAPE = b"\x1b"
 _PLAIN = b"\x1b[0m"
 _BUFFER_BYTES = 64 * 1024
@@ -36,36 +41,46 @@ class LinePrinter:
         self._heads = {} if as_json or len(names) < 2 else self._named(names)
         self.takes_pieces = not as_json and len(names) < 2
         """Whether `show_piece` may be called, because lines need no name before them and no quotes."""
-        self._open = False  # whether the last piece has no line end
+        self.takes_sources = as_json or self._coloured or self.takes_pieces
+        """Whether the source of a line is shown, or decides whether a piece continues the one before."""
+        self._open = 0  # the source of the last piece if it has no line end, else 0
         self._held: list[bytes] = []
         self._size = 0
         self._loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = self._loop.create_future()
 
-    def show(self, slug: str, line: str) -> None:
-        """Write a line of a process; raises BrokenPipeError when the reader has closed the output."""
-        self._write(slug, line, "\n")
+    def show(self, slug: str, line: str, source: int = 0) -> None:
+        """Write a line of a process; raises BrokenPipeError when the reader has closed the output.
 
-    def show_piece(self, slug: str, piece: str) -> None:
+        `source` is that of `ProcessOutput`.
+        """
+        self._write(slug, line, "\n", source)
+
+    def show_piece(self, slug: str, piece: str, source: int = 0) -> None:
         """Write a line with its line end, or a part of one; for printers that take pieces. Raises BrokenPipeError."""
-        if self._open and piece.startswith(EVENT_PREFIX):
-            # An event between the pieces of a line.
+        source = source or (NOTES if piece.startswith(EVENT_PREFIX) else STDOUT)
+        if self._open and self._open != source:
+            # An event or a line of the other stream between the pieces of a line.
             self._held.append(b"\n")
-        self._open = not piece.endswith("\n")
-        if self._open:
-            self._write(slug, piece, "")
+        if piece.endswith("\n"):
+            self._open = 0
+            self._write(slug, piece.removesuffix("\n").removesuffix("\r"), "\n", source)
         else:
-            self._write(slug, piece.removesuffix("\n").removesuffix("\r"), "\n")
+            self._open = source
+            self._write(slug, piece, "", source)
 
-    def _write(self, slug: str, line: str, end: str) -> None:
-        event = line.startswith(EVENT_PREFIX)
+    def _write(self, slug: str, line: str, end: str, source: int) -> None:
+        event = source == NOTES or (not source and line.startswith(EVENT_PREFIX))
         if self._as_json:
             what = {"event": line.removeprefix(EVENT_PREFIX)} if event else {"line": line}
+            what |= {"stream": SOURCES[source]} if source == STDERR else {}
             text = escaped(orjson.dumps({"slug": slug, **what}).decode()).encode()
         else:
             text = line.encode(errors="replace")
             if self._coloured and event:
                 text = b"\x1b[2m" + text + _PLAIN
+            elif self._coloured and source == STDERR and line:
+                text = _RED + text + _PLAIN
             elif self._coloured and _ESCAPE in text:
                 # Reset a colour that the program has left on.
                 text += _PLAIN

@@ -19,6 +19,7 @@ from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError
 from smartmob.processes import model, state_machine
+from smartmob.processes.protocol import STREAMS
 
 _ATTACHED_LINES = 20
 _STYLES = {model.RUNNING: "green", model.BACKOFF: "yellow", model.STOPPED: "dim"}
@@ -39,13 +40,16 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     if not processes:
         printing.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
+    # A column that only some need: without checks the table stays as narrow as it was.
+    checked = any(process.get("readiness") for process in processes)
     printing.print_table(
         "Processes",
-        ("Slug", "State", ">PID", ">Uptime", ">Restarts", ">CPU", ">Memory", ">Port"),
+        ("Slug", "State", *(["Ready"] if checked else []), ">PID", ">Uptime", ">Restarts", ">CPU", ">Memory", ">Port"),
         (
             (
                 process["slug"],
                 printing.plain(process["state"], style_of(process["state"])),
+                *([_readiness(process)] if checked else []),
                 process["pid"],
                 printing.span(process["uptime"]),
                 process["restarts"],
@@ -59,13 +63,20 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     printing.print_lines(line for process in processes for line in remarks(process))
 
 
+def _readiness(process: Status) -> Text | None:
+    """Return whether a process is ready, or None when nothing checks it."""
+    if not process.get("readiness"):
+        return None
+    return printing.plain("yes", "green") if process["ready"] else printing.plain("no", "yellow")
+
+
 def style_of(state: str) -> str:
     """Return the style of a state."""
     return "red" if state in model.FAILURES else _STYLES.get(state, "cyan")
 
 
 def remarks(process: Status) -> Iterator[Text]:
-    """Yield lines with the reason why a process does not run, and the last output of it or its preparation."""
+    """Yield lines with the reason why a process does not run or is not ready, and the last output."""
     what = _reason(process)
     if not what:
         return
@@ -76,11 +87,14 @@ def remarks(process: Status) -> Iterator[Text]:
 
 
 def _reason(process: Status) -> str:
-    if process["state"] in model.FAILURES or process["state"] == model.STOPPED:
+    if process["state"] in {*model.FAILURES, model.STOPPED, model.WAITING}:
         return str(process["detail"] or "")
     if process["state"] == model.BACKOFF:
         next_try = f"next try at {printing.local_time(process['next_try_at'])}" if process["next_try_at"] else ""
         return ", ".join(filter(None, (process["detail"] or _end(process), next_try)))
+    readiness = process.get("readiness")
+    if process["state"] == model.RUNNING and readiness and not process["ready"]:
+        return f"not ready: {readiness['detail']}" if readiness["detail"] else "not ready yet"
     if process["download"] is not None:
         total = process["download"]["total"]
         return printing.size(process["download"]["received"]) + (f" of {printing.size(total)}" if total else "")
@@ -98,22 +112,28 @@ def _end(process: Status) -> str:
 @click.option("-f", "--follow", is_flag=True, help="Follow the output, until CTRL-C.")
 @click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
               help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
+@click.option("--stream", type=click.Choice(list(STREAMS)), default="all", show_default=True,
+              help="Only what the programs write to this stream.")  # fmt: skip
 @as_json
 @with_rest_client
-async def logs(rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, as_json: bool) -> int:
+async def logs(
+    rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, stream: str, as_json: bool
+) -> int:  # fmt: skip
     """Show the output of processes; SLUG may also be an application, for all its processes.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
-    With --json each is an object with `slug` and `line`.
+    What was written to standard error is red on a terminal. With --json each line is an object with `slug` and
+    `line`, and with `stream` if it was written to standard error.
     """
     names = {process["slug"]: process["slug"] for process in await select(rest, slugs)}
     printer = LinePrinter(names, as_json=as_json)
     if follow:
-        return await _follow(OutputFollower(rest, printer, events=False), list(names), tail, "")
+        return await _follow(OutputFollower(rest, printer, events=False, stream=stream), list(names), tail, "")
+    sources = printer.takes_sources
     for slug in names:
-        async with process_output(rest, slug, tail=tail, follow=False) as lines:
+        async with process_output(rest, slug, tail=tail, follow=False, sources=sources, stream=stream) as lines:
             async for line in lines:
-                printer.show(slug, line)
+                printer.show(slug, line, lines.source)
     printer.flush()
     return GOOD
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
@@ -29,7 +30,7 @@ from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archi
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 from smartmob.processes import model
-from smartmob.processes.preparation import procfile
+from smartmob.processes.preparation import options_file, procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
 _CHUNK_BYTES = 256 * 1024
@@ -86,6 +87,8 @@ class _AllEnded(Exception):
               help="Number of processes of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("-f", "--procfile", "file", metavar="FILE", type=click.Path(path_type=Path),
               help="Another Procfile; a relative path is one in FOLDER.  [default: Procfile]")  # fmt: skip
+@click.option("--options", "options", metavar="FILE", type=click.Path(path_type=Path),
+              help="Checks and dependencies, as in smartmob.toml; a relative path is one in FOLDER.")  # fmt: skip
 @click.option("--restart", type=click.Choice([model.ALWAYS, model.ON_FAILURE, model.NEVER]),
               help="When a program that has ended is started again.  [default: always]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
@@ -93,7 +96,8 @@ class _AllEnded(Exception):
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
               help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
-@click.option("-d", "--detach", is_flag=True, help="Return when the processes have been started.")
+@click.option("-d", "--detach", is_flag=True,
+              help="Return when the processes run, and are ready if they have a check for it.")  # fmt: skip
 @as_json
 @with_rest_client
 async def command(
@@ -103,6 +107,7 @@ async def command(
     app: str | None,
     scales: tuple[dict[str, int], ...],
     file: Path | None,
+    options: Path | None,
     restart: str | None,
     env: tuple[tuple[str, str], ...],
     grace: float | None, replace: bool, detach: bool, as_json: bool,
@@ -118,13 +123,16 @@ async def command(
     app = app or folder.resolve().name
     common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})
     if words:
-        if scales or file or restart or replace or detach:
-            raise click.UsageError("COMMAND runs once: leave out --scale, --procfile, --restart, --replace, --detach")
+        if scales or file or options or restart or replace or detach:
+            raise click.UsageError("COMMAND runs once: with it, only --app, --env and --grace can be given")
         text = words[0] if len(words) == 1 else shlex.join(words)
         once = {"node": f"{_COMMAND}.{secrets.token_hex(4)}", "process_type": _COMMAND, "command": text}
         return await run_once(rest, common | once | {"source_url": await _send(rest, folder)}, as_json=as_json)
     scale = {name: count for each in scales for name, count in each.items()}
-    requests, release = _requests(_read_procfile(folder, file), scale, with_commands=file is not None)
+    declared = _read_procfile(folder, file)
+    requests, release = _requests(declared, scale, with_commands=file is not None)
+    if options:
+        requests = _with_options(requests, _read_options(folder / options, declared))
     slugs = [f"{app}.{request['node']}" for request in requests]
     released = [f"{app}.{release['node']}"] if release else []
     old = await _existing(rest, [*released, *slugs], replace=replace)
@@ -135,7 +143,8 @@ async def command(
             return code
     await _remove(rest, [slug for slug in old if slug not in released])
     common |= {"restart": restart} if restart else {}
-    await _create(rest, [common | request for request in requests])
+    # --restart is stronger than a file.
+    await _create(rest, [request | common for request in requests])
     if not requests:
         return GOOD
     if detach:
@@ -164,6 +173,34 @@ def _read_procfile(folder: Path, file: Path | None) -> procfile.Procfile:
         ) from None
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_options(path: Path, declared: procfile.Procfile) -> options_file.OptionsFile:
+    """Return the options in a file, for the process types of a Procfile; raises InvalidInput for any fault."""
+    try:
+        found = options_file.parse(path.read_bytes(), tuple(declared.commands), path.name)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+    for name in declared.commands:
+        found.of(name)
+    return found
+
+
+def _with_options(requests: list[dict[str, Any]], found: options_file.OptionsFile) -> list[dict[str, Any]]:
+    """Return the requests with their options, each behind those of the processes that it depends on."""
+    graph = {name: table.get("depends_on", {}) for name, table in found.tables.items()}
+    order: list[str] = []
+
+    def add(name: str) -> None:
+        for other in graph.get(name, ()):
+            add(other)
+        if name not in order:
+            order.append(name)
+
+    for request in requests:
+        add(request["process_type"])
+    added = [msgspec.to_builtins(found.tables.get(request["process_type"], {})) | request for request in requests]
+    return sorted(added, key=lambda request: order.index(request["process_type"]))
 
 
 def _requests(
@@ -271,8 +308,17 @@ async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:
 
 
 async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
-    """Create all processes; if one fails, remove the others and raise its error."""
-    done = await asyncio.gather(*(rest.post("/create-process", wanted) for wanted in requests), return_exceptions=True)
+    """Create all processes; if one fails, remove the others and raise its error.
+
+    Those with dependencies are created one after the other, because the service refuses what does not exist.
+    """
+    done: list[Any] = []
+    if any(wanted.get("depends_on") for wanted in requests):
+        for wanted in requests:
+            done += await asyncio.gather(rest.post("/create-process", wanted), return_exceptions=True)
+    else:
+        posts = (rest.post("/create-process", wanted) for wanted in requests)
+        done = await asyncio.gather(*posts, return_exceptions=True)
     failures = [error for error in done if isinstance(error, BaseException)]
     if failures:
         await _remove(rest, [process["slug"] for process in done if not isinstance(process, BaseException)])
@@ -280,30 +326,51 @@ async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
 
 
 async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Wait until each process runs or has failed; return the exit code."""
+    """Wait until each process runs and its readiness check has a result, or has failed; return the exit code."""
     statuses = await asyncio.gather(*(_settled(rest, slug) for slug in slugs))
     if as_json:
         printing.print_json(statuses)
     for process in statuses:
-        if process["state"] == model.RUNNING:
+        if _is_unready(process):
+            printing.say(f"{_with_port(process)}, but is not ready: {process['readiness']['detail']}")
+        elif process["state"] == model.RUNNING:
             printing.say(_with_port(process))
         elif _has_succeeded(process):
             printing.say(f"{process['slug']} has ended: {process['detail']}")
     if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
         return _report(rest, statuses, _NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
-    return GOOD
+    return FAILED if any(map(_is_unready, statuses)) else GOOD
+
+
+def _is_unready(process: Status) -> bool:
+    """Return whether a process runs and its readiness check fails."""
+    readiness = process["readiness"]
+    return bool(process["state"] == model.RUNNING and readiness and readiness["state"] == model.FAILING)
 
 
 async def _settled(rest: RestClient, slug: str) -> Status:
-    """Wait until a process runs or has failed, and return it."""
+    """Wait until a process has failed, or runs and its readiness check, if it has one, has a result; return it."""
+    said = ""
     async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
         async for line in lines:
-            if line.startswith(EVENT_PREFIX) and (process := await _status(rest, slug))["state"] in _NOT_STARTED | {
-                model.RUNNING
-            }:
+            if not line.startswith(EVENT_PREFIX):
+                continue
+            process = await _status(rest, slug)
+            starting = (check := process["readiness"]) and check["state"] == model.STARTING
+            if process["state"] in _NOT_STARTED or (process["state"] == model.RUNNING and not starting):
                 return process
+            known, said = said, _what_it_waits_for(process)
+            if said and said != known:
+                printing.say(said)
     return await _status(rest, slug)
+
+
+def _what_it_waits_for(process: Status) -> str:
+    """Return why a process is not settled yet, for people; it is being prepared if this is empty."""
+    if process["state"] == model.WAITING:
+        return f"{process['slug']} {process['detail']}"
+    return f"{_with_port(process)}, and is not ready yet" if process["state"] == model.RUNNING else ""
 
 
 async def _status(rest: RestClient, slug: str) -> Status:
@@ -370,12 +437,12 @@ def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
 
 def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
     """Report why processes are in a `failed` state, with their last lines unless these are `shown` already."""
-    bad = [process for process in processes if process["state"] in failed]
+    bad = [process for process in processes if process["state"] in failed and not _has_succeeded(process)]
     for process in bad:
         for line in remarks(process | ({"output": []} if shown else {})):
             printing.say(line.plain)
     remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
     printing.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
-    if others := [process["slug"] for process in processes if process not in bad]:
+    if others := [each["slug"] for each in processes if each not in bad and not _has_succeeded(each)]:
         printing.say(f"Still running: {', '.join(others)}")
     return FAILED

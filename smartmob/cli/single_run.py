@@ -49,9 +49,10 @@ async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) 
 
 async def _show(rest: RestClient, slug: str, printer: LinePrinter) -> None:
     show = printer.show_piece if printer.takes_pieces else printer.show
-    async with process_output(rest, slug, tail=ALL_LINES, partial=printer.takes_pieces) as lines:
+    pieces, sources = printer.takes_pieces, printer.takes_sources
+    async with process_output(rest, slug, tail=ALL_LINES, partial=pieces, sources=sources) as lines:
         async for line in lines:
-            show(slug, line)
+            show(slug, line, lines.source)
 
 
 async def _ended(rest: RestClient, slug: str) -> Status:

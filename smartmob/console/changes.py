@@ -25,6 +25,9 @@ _PROCESS_LEVELS = {
     "exited": "plain",
     "backoff": "warning",
     "failed": "bad",
+    "ready": "good",
+    "not ready": "warning",
+    "unhealthy": "bad",
     "stopped": "plain",
     "deleted": "plain",
 }

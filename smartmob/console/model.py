@@ -35,7 +35,7 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that the service supervises."""
+    """A process that the service supervises. `ready` is None when it has no readiness check."""
 
     slug: str
     app: str
@@ -50,6 +50,8 @@ class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None
     cpu: float | None
     memory: int | None
+    ready: bool | None = None
+    ready_detail: str = ""
 
 
 class JobNow(msgspec.Struct, frozen=True, kw_only=True):

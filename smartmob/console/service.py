@@ -161,6 +161,8 @@ def _process(snapshot: Snapshot) -> model.ProcessNow:
         next_try_at=snapshot.next_try_at,
         cpu=None if sample is None else sample.cpu_percent,
         memory=None if sample is None else sample.memory,
+        ready=None if snapshot.readiness is None else snapshot.ready,
+        ready_detail="" if snapshot.readiness is None else snapshot.readiness.detail,
     )
 
 

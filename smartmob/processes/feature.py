@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.observability.prometheus import Gauge, gauges
 from smartmob.kernel.runtime.tcp_ports import is_listened_on
 from smartmob.processes import routes
 from smartmob.processes.ports import Ports
@@ -20,6 +23,7 @@ def build(dependencies: Dependencies) -> Feature[ProcessesService]:
     folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free
     preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)
     service = ProcessesService(store, writer, preparer, dependencies, settings)
+    dependencies.metrics_registry.add(gauges(lambda: _gauges(service)))
     background_tasks = {"process-samples": service.run_sampling, "process-maintenance": service.run_maintenance}
     table = routes.table(service, dependencies, settings.viewer_bytes)
     return Feature(
@@ -31,6 +35,12 @@ def build(dependencies: Dependencies) -> Feature[ProcessesService]:
         stop=service.stop,
         close=service.close,
     )
+
+
+def _gauges(service: ProcessesService) -> Iterator[Gauge]:
+    """Yield the readiness of the processes that have a check for it."""
+    checked = {each.definition.slug: float(each.ready) for each in service.processes() if each.readiness is not None}
+    yield Gauge("smartmob_process_ready", "1 if the readiness check of a process passes.", checked, "slug")
 
 
 def _own_ports(settings: Settings) -> set[int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-# The states of a process; it is in exactly one of them. smartmob-agent (seed 002) names nine of them; "unpack failure",
-# "running", "backoff", "stopping" and "stopped" are ours. docs/reference/process-runner.md explains each.
+from smartmob.processes.health import targets
+
+# The states of a process; it is in exactly one of them. smartmob-agent (seed 002) names nine of them; the others are
+# ours. docs/reference/process-runner.md explains each.
 PENDING = "pending"
 DOWNLOADING = "downloading"
 DOWNLOAD_FAILURE = "download failure"
@@ -19,6 +21,8 @@ NO_PROCFILE = "no procfile"
 UNKNOWN_PROCESS_TYPE = "unknown process type"
 VIRTUAL_ENVIRONMENT_FAILURE = "virtual environment failure"
 PIP_INSTALL_FAILURE = "pip install failure"
+WAITING = "waiting"
+DEPENDENCY_FAILURE = "dependency failure"
 RUNNING = "running"
 BACKOFF = "backoff"
 STOPPING = "stopping"
@@ -33,6 +37,7 @@ FAILURES = frozenset(
         UNKNOWN_PROCESS_TYPE,
         VIRTUAL_ENVIRONMENT_FAILURE,
         PIP_INSTALL_FAILURE,
+        DEPENDENCY_FAILURE,
     }
 )
 # When a program that has ended by itself is started again.
@@ -41,7 +46,63 @@ ON_FAILURE: Final = "on-failure"  # unless its exit status was 0
 NEVER: Final = "never"
 RestartPolicy: TypeAlias = Literal["always", "on-failure", "never"]
 
-STATES = (*sorted(PREPARING), *sorted(FAILURES), RUNNING, BACKOFF, STOPPING, STOPPED)
+STATES = (*sorted(PREPARING), *sorted(FAILURES), WAITING, RUNNING, BACKOFF, STOPPING, STOPPED)
+
+# What a process waits for before it is started.
+STARTED: Final = "started"
+READY: Final = "ready"
+COMPLETED: Final = "completed"  # ended by itself with exit status 0, and not started again
+Condition: TypeAlias = Literal["started", "ready", "completed"]
+
+# The kinds of checks, and the states of a check.
+READINESS = "readiness"
+LIVENESS = "liveness"
+STARTING = "starting"
+PASSING = "passing"
+FAILING = "failing"
+
+_LONGEST_TARGET = 4_096  # characters
+_Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_TARGET)]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A health check of a running program: exactly one of `http`, `tcp` and `command`; times are in seconds.
+
+    `http` is a path of the program's own port or an address, `tcp` a port or `HOST:PORT`, `command` a command as in a
+    Procfile. The defaults are those of Kubernetes (Probe v1), but for `timeout`: a machine under test is busy. Raises
+    ValueError for a combination that is not possible.
+    """
+
+    http: _Text | None = None
+    tcp: int | _Text | None = None
+    command: _Text | None = None
+    initial_delay: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    interval: _Seconds = 10.0
+    timeout: _Seconds = 5.0
+    success_threshold: _Count = 1
+    failure_threshold: _Count = 3
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot express; raises ValueError."""
+        if sum(each is not None for each in (self.http, self.tcp, self.command)) != 1:
+            raise ValueError("expected exactly one of http, tcp and command")
+        if self.http is not None:
+            targets.url(self.http, "1")
+        if self.tcp is not None:
+            targets.address(self.tcp, "1")
+        if self.command is not None and ("\0" in self.command or not self.command.strip()):
+            raise ValueError("command: expected a command without zero bytes")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules by which a process is started and supervised, from the request and from the file of its source."""
+
+    restart: RestartPolicy = ALWAYS
+    readiness: Check | None = None
+    liveness: Check | None = None
+    depends_on: dict[str, Condition] = {}
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +110,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
     `slug` is `app.node`. `grace` is the number of seconds between SIGTERM and SIGKILL. `digest` is the SHA-256 of the
     source archive, or None before the first download; with it a stored archive is found without another download.
-    `wanted` is whether the process should run. `restart` is when a program that has ended is started again. `command`
-    is run in place of the line of the Procfile, unless it is None.
+    `wanted` is whether the process should run. `command`, unless None, is run in place of the line of the Procfile.
+    `restart`, `readiness`, `liveness` and `depends_on` are those of `Options`, or None for what the file of the source
+    says. `completed` is whether the program has ended by itself with exit status 0 and is not started again.
     """
 
     slug: str
@@ -64,15 +126,19 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     digest: str | None = None
     wanted: bool = True
-    restart: RestartPolicy = ALWAYS
+    restart: RestartPolicy | None = None
     command: str | None = None
+    readiness: Check | None = None
+    liveness: Check | None = None
+    depends_on: dict[str, Condition] | None = None
+    completed: bool = False
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event in the life of a process, as the timeline shows it.
 
-    `kind` is created, started, restarted, exited, backoff, failed, stopping, stopped or deleted. `detail` has `text`,
-    a sentence for people, and for some kinds `pid`, `port` or `status`.
+    `kind` is created, waiting, started, restarted, ready, "not ready", unhealthy, exited, backoff, failed, stopping,
+    stopped or deleted. `detail` has `text`, a sentence for people, and for some kinds `pid`, `port` or `status`.
     """
 
     slug: str
@@ -101,13 +167,27 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     port: int
     digest: str
+    options: Options = Options()
+
+
+class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+    """A check and its state: STARTING, PASSING or FAILING, None while the program does not run.
+
+    `failures` is the number of failures in a row, `detail` the reason of the last one, "" after a success.
+    """
+
+    check: Check
+    state: str | None
+    failures: int = 0
+    detail: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A process at one moment.
 
     `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.
-    `last_status` is the exit status of the last program that ended, or the negative number of the signal.
+    `last_status` is the exit status of the last program that ended, or the negative number of the signal. `ready` is
+    whether the program runs and its readiness check, if there is one, passes.
     """
 
     definition: Definition
@@ -124,3 +204,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None
     sample: Sample | None
     viewers: int
+    options: Options = Options()
+    ready: bool = False
+    readiness: CheckState | None = None
+    liveness: CheckState | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -12,13 +12,33 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_head
 from smartmob.kernel.subprocesses import variables
-from smartmob.processes.model import ALWAYS, PENDING, STOPPED, STOPPING, ProcessEvent, RestartPolicy, Snapshot
+from smartmob.processes.model import (
+    PENDING,
+    STOPPED,
+    STOPPING,
+    Check,
+    CheckState,
+    Condition,
+    ProcessEvent,
+    RestartPolicy,
+    Snapshot,
+)
 
 LONGEST_LINE = 1024 * 1024
 """Bytes; a longer line is delivered in several frames."""
 
 NOTE = b"[smartmob] "
 """The beginning of each line about the process itself, and of the line with the number of skipped lines."""
+
+# The sources of a line on the console. With `marks`, its number is the first character of each frame; the streams have
+# those of their file descriptors (POSIX.1-2017, XBD 3.379 and 3.374).
+STDOUT = 1
+"""The number of standard output."""
+STDERR = 2
+"""The number of standard error."""
+NOTES = 3
+"""The number of the lines about the process itself."""
+STREAMS = {"stdout": STDOUT, "stderr": STDERR, "all": None}
 
 LONGEST_GRACE = 3600.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -39,10 +59,11 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="W
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to create (seed 002); `grace`, `restart` and `command` are additions.
+    """A process to create (seed 002); `grace` and all fields behind it are additions.
 
     `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
-    again, and `command` is run in place of the line of the Procfile.
+    again, and `command` is run in place of the line of the Procfile. `restart`, `readiness`, `liveness` and
+    `depends_on` replace what smartmob.toml of the source says.
     """
 
     app: _Name
@@ -51,8 +72,11 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     source_url: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
     env: dict[str, str] = {}
     grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
-    restart: RestartPolicy = ALWAYS
+    restart: RestartPolicy | None = None
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_COMMAND)] | None = None
+    readiness: Check | None = None
+    liveness: Check | None = None
+    depends_on: Annotated[dict[_Name, Condition], msgspec.Meta(max_length=100)] | None = None
 
     @property
     def slug(self) -> str:
@@ -82,6 +106,18 @@ class Download(msgspec.Struct, frozen=True):
 
     received: int
     total: int | None
+
+
+class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a process: its definition, and its state `starting`, `passing` or `failing`, null while nothing runs.
+
+    `failures` is the number of failures in a row, `detail` the reason of the last one.
+    """
+
+    check: Check
+    state: str | None
+    failures: int
+    detail: str | None
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +168,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
     processes: int | None
     viewers: int
+    ready: bool
+    readiness: CheckStatus | None
+    liveness: CheckStatus | None
+    depends_on: dict[str, Condition]
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -175,13 +215,17 @@ class AttachQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `tail` is the number of kept lines to send first. With `events`, lines about the process itself are included.
     Without `follow`, the connection is closed after the kept lines. With `partial`, frames keep their line ends, and a
-    line that is not complete yet comes in several frames, as it is written.
+    line that is not complete yet comes in several frames, as it is written. `stream` is the only stream of the process
+    that is sent. With `marks`, each frame begins with `1` for standard output, `2` for standard error, or `3` for a
+    line about the process itself.
     """
 
     tail: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     events: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     follow: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
     partial: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    stream: Literal["all", "stdout", "stderr"] = "all"
+    marks: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,7 +303,7 @@ def status(process: Snapshot, base: str) -> Status:
         created_at=definition.created_at,
         env=sorted(definition.env),
         grace=definition.grace,
-        restart_policy=definition.restart,
+        restart_policy=process.options.restart,
         command=definition.command,
         detail=process.detail or None,
         output=process.output,
@@ -276,7 +320,20 @@ def status(process: Snapshot, base: str) -> Status:
         memory=None if sample is None else sample.memory,
         processes=None if sample is None else sample.processes,
         viewers=process.viewers,
+        ready=process.ready,
+        readiness=_check_status(process.readiness),
+        liveness=_check_status(process.liveness),
+        depends_on=process.options.depends_on,
     )
+
+
+def _check_status(found: CheckState | None) -> CheckStatus | None:
+    if found is None:
+        return None
+    check = msgspec.structs.replace(
+        found.check, http=None if found.check.http is None else _shown_target(found.check.http)
+    )
+    return CheckStatus(check=check, state=found.state, failures=found.failures, detail=found.detail or None)
 
 
 def event(process_event: ProcessEvent) -> Event:
@@ -301,6 +358,13 @@ def shown_address(url: str) -> str:
     return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
 
 
+def _shown_target(text: str) -> str:
+    """Return the target of an HTTP check without its secrets; it may be a path."""
+    if not text.startswith("/"):
+        return shown_address(text)
+    return shown_address(f"http://x{text}").removeprefix("http://x")
+
+
 def _is_shown(url: str) -> bool:
     """Return whether an address is a result of `shown_address` that hides something."""
     known = url.replace(_HIDDEN, "x")
@@ -312,8 +376,8 @@ def _shown_part(part: str) -> str:
     return f"{name}={_HIDDEN}" if sign and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
 
 
-def encode_lines(block: bytes) -> tuple[bytes, int]:
-    """Return one text frame for each line of `block`, and the number of frames.
+def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
+    """Return one text frame for each line of `block`, and the number of frames. Each begins with `mark`.
 
     The last line of `block` has no line end. Bytes that are not UTF-8 are replaced by U+FFFD, a carriage return at the
     end of a line is removed, and a line of more than LONGEST_LINE bytes is split into several frames.
@@ -321,10 +385,12 @@ def encode_lines(block: bytes) -> tuple[bytes, int]:
     if not block.isascii():
         block = _valid(block)
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if b"\r" in block else block.split(b"\n")
+    if mark:
+        lines = [mark + line for line in lines]
     try:
         heads = [SHORT_HEADS[len(line)] for line in lines]
     except IndexError:
-        lines = [piece for line in lines for piece in _pieces(line)]
+        lines = [piece for line in lines for piece in _pieces(line, mark)]
         heads = [text_head(len(line)) for line in lines]
     parts = [b""] * (2 * len(lines))
     parts[0::2] = heads
@@ -332,13 +398,15 @@ def encode_lines(block: bytes) -> tuple[bytes, int]:
     return b"".join(parts), len(lines)
 
 
-def encode_pieces(block: bytes) -> tuple[bytes, int]:
+def encode_pieces(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
     """Return one text frame for each line of `block`, with its line end, and the number of frames.
+
+    Each frame begins with `mark`.
 
     The last piece may be a line without an end. Bytes that are not UTF-8 are replaced as by `encode_lines`; a carriage
     return stays.
     """
-    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(line)]
+    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(mark + line, mark)]
     return b"".join(part for line in lines for part in (text_head(len(line)), line)), len(lines)
 
 
@@ -352,15 +420,18 @@ def whole_characters(data: bytes) -> int:
     return len(data)
 
 
-def _pieces(line: bytes) -> list[bytes]:
-    """Split a line of UTF-8 into pieces of at most LONGEST_LINE bytes, between characters."""
+def _pieces(line: bytes, mark: bytes) -> list[bytes]:
+    """Split a line of UTF-8 into pieces of at most LONGEST_LINE bytes, between characters.
+
+    The first one begins as `line`, each further one with `mark`.
+    """
     pieces = []
     while len(line) > LONGEST_LINE:
         cut = LONGEST_LINE
         while line[cut] & 0xC0 == 0x80:
             cut -= 1
         pieces.append(line[:cut])
-        line = line[cut:]
+        line = mark + line[cut:]
     return [*pieces, line]
 
 

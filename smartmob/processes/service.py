@@ -12,8 +12,9 @@ from smartmob.kernel.features import Dependencies
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.subprocesses import signals
-from smartmob.processes import model, protocol
+from smartmob.processes import dependencies, model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
+from smartmob.processes.health.prober import Prober
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.recorder import Recorder, stored_event
@@ -38,26 +39,31 @@ class ProcessesService:
         store: ProcessStore,
         writer: GroupCommitWriter[Change],
         preparer: Preparer,
-        dependencies: Dependencies,
+        kernel: Dependencies,
         settings: ProcessesSettings,
     ) -> None:
         self.preparer = preparer
         self._store = store
         self._writer = writer
-        self._bus = dependencies.bus
+        self._bus = kernel.bus
         self._settings = settings
-        self._restore = not dependencies.settings.no_restore
+        self._restore = not kernel.settings.no_restore
         self._sampler = Sampler()
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
-        self._recorder = Recorder(writer, dependencies.tasks)
+        self._prober = Prober(kernel.spawner)
+        self._waiting: dict[str, Supervisor] = {}  # by slug: those that wait for their dependencies
+        self._changes: set[tuple[str, str]] = set()  # application and name of what has changed since their last check
+        self._recorder = Recorder(writer, kernel.tasks)
         self._supervisor_dependencies = SupervisorDependencies(
-            dependencies.spawner,
-            dependencies.tasks,
+            kernel.spawner,
+            kernel.tasks,
             prepare=preparer.prepare,
             publish=self._publish,
             on_digest=self._record_digest,
             on_completed=self._record_completion,
+            on_change=self._changed,
+            execute=self._prober.execute,
         )
 
     async def start(self) -> None:
@@ -88,6 +94,7 @@ class ProcessesService:
         """Stop the processes, then the preparation and the recorder."""
         await self.stop()
         await self.preparer.close()
+        await self._prober.close()
         await self._recorder.close()
 
     async def create(self, request: protocol.CreateRequest, request_id: str) -> model.Snapshot:
@@ -99,6 +106,7 @@ class ProcessesService:
         self._refuse_when_stopping()
         if request.slug in self._supervisors:
             raise Conflict(f"the process {request.slug} exists already; delete it first, or choose another node name")
+        self._check_dependencies(request)
         definition = model.Definition(
             slug=request.slug,
             app=request.app,
@@ -112,6 +120,9 @@ class ProcessesService:
             digest=self.preparer.uploaded(request.source_url),
             restart=request.restart,
             command=request.command,
+            readiness=request.readiness,
+            liveness=request.liveness,
+            depends_on=request.depends_on,
         )
         supervisor = self._add(definition)
         created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
@@ -146,6 +157,7 @@ class ProcessesService:
         await supervisor.wait_stopped()
         if self._supervisors.get(slug) is supervisor:
             del self._supervisors[slug]
+            self._changed(supervisor)
             supervisor.output.close(CLOSE_CODE_DELETED)
             await self.preparer.release(slug)
             self._bus.publish(ProcessDeleted(slug, clock.now()))
@@ -211,10 +223,65 @@ class ProcessesService:
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
-            await self._writer.put([UpdateProcess(slug, supervisor.definition.created_at, wanted=wanted)])
-            supervisor.redefine(wanted=wanted)
+            # One that runs again has not completed; one that has completed stays so when it is stopped.
+            created_at, completed = supervisor.definition.created_at, supervisor.definition.completed and not wanted
+            await self._writer.put([UpdateProcess(slug, created_at, wanted=wanted, completed=completed)])
+            supervisor.redefine(wanted=wanted, completed=completed)
             _refuse_deleted(supervisor)  # the delete may have begun meanwhile: it would not stop a later start
         return supervisor
+
+    def _check_dependencies(self, request: protocol.CreateRequest) -> None:
+        """Raise InvalidInput for dependencies of a request that do not exist, or that depend on the new process."""
+        peers = self._peers(request.app)
+        for name in request.depends_on or {}:
+            if not peers.members(name):
+                raise InvalidInput.at(
+                    "$.depends_on",
+                    f"{request.app} has no process and no process type {name!r}; create it first; "
+                    f"{dependencies.suggestion(name, peers.names())}",
+                )
+        if not request.depends_on:
+            return
+        new = dependencies.Peer(
+            slug=request.slug,
+            node=request.node,
+            process_type=request.process_type,
+            state=model.PENDING,
+            options=model.Options(depends_on=request.depends_on),
+        )
+        if way := dependencies.Peers([*peers.all, new]).cycle(new.slug):
+            raise InvalidInput.at("$.depends_on", dependencies.shown_cycle(way))
+
+    def _peers(self, app: str) -> dependencies.Peers:
+        found = (supervisor for supervisor in self._supervisors.values() if supervisor.definition.app == app)
+        return dependencies.Peers(supervisor.peer() for supervisor in found)
+
+    def _changed(self, supervisor: Supervisor) -> None:
+        """Have the processes that wait for this one checked, once for all changes of this iteration of the loop."""
+        definition = supervisor.definition
+        if supervisor.is_waiting:
+            self._waiting[definition.slug] = supervisor
+        else:
+            self._waiting.pop(definition.slug, None)
+        if self._waiting:
+            if not self._changes:
+                asyncio.get_running_loop().call_soon(self._check_waiting)
+            self._changes |= {(definition.app, definition.node), (definition.app, definition.process_type)}
+
+    def _check_waiting(self) -> None:
+        """Check the dependencies of the processes that have begun to wait, and of those that wait for a change."""
+        changes, self._changes = self._changes, set()
+        known: dict[str, dependencies.Peers] = {}
+        for supervisor in tuple(self._waiting.values()):
+            app, options, begins = supervisor.definition.app, supervisor.options, supervisor.begins_to_wait
+            assert options is not None
+            if not begins and not any((app, name) in changes for name in options.depends_on):
+                continue
+            peers = known.get(app) or known.setdefault(app, self._peers(app))
+            # Later it cannot come into a cycle without another process that begins to wait.
+            way = peers.cycle(supervisor.slug) if begins else []
+            failed = dependencies.Verdict(failed=dependencies.shown_cycle(way)) if way else None
+            supervisor.dependencies_checked(failed or dependencies.verdict(options.depends_on, peers))
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
@@ -225,7 +292,8 @@ class ProcessesService:
 
     def _record_completion(self, definition: model.Definition) -> None:
         """Record that a process is not to run again, so that the next start of the service leaves it ended."""
-        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, wanted=False))
+        completed = definition.completed
+        self._recorder.add(UpdateProcess(definition.slug, definition.created_at, wanted=False, completed=completed))
 
     def _publish(self, event: model.ProcessEvent) -> None:
         """Record a process event, and publish the start or end of a program on the bus."""

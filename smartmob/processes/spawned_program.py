@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,29 +15,60 @@ OnOutput = Callable[[bytes], None]
 
 
 class SpawnedProgram:
-    """A program that was spawned, and the pipe that it writes to. `close` it when its process tree is gone."""
+    """A program that was spawned, and the pipes that it writes to. `close` it when its process tree is gone."""
 
-    def __init__(self, spawner: Spawner, child: Child, pipe: Pipe) -> None:
+    def __init__(self, spawner: Spawner, child: Child, pipes: Sequence[Pipe]) -> None:
         self.child = child
         self._spawner = spawner
-        self._pipe = pipe
+        self._pipes = pipes
 
     def read_rest(self) -> None:
-        """Pass on what the pipe holds now: the output that was written before an event is shown before it."""
-        self._spawner.pipe_reader.drain(self._pipe)
+        """Pass on what the pipes hold now: the output that was written before an event is shown before it."""
+        for pipe in self._pipes:
+            self._spawner.pipe_reader.drain(pipe)
 
     def close(self) -> None:
-        """Pass on what the pipe holds, and close it."""
+        """Pass on what the pipes hold, and close them."""
         self.read_rest()
-        self._spawner.pipe_reader.close(self._pipe)
+        for pipe in self._pipes:
+            self._spawner.pipe_reader.close(pipe)
 
 
 async def spawn(
-    spawner: Spawner, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: OnOutput
+    spawner: Spawner,
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    on_output: OnOutput,
+    on_errors: OnOutput | None = None,
 ) -> SpawnedProgram:
     """Start the command line `argv` in the folder `cwd` with the environment `env`; call `on_output` with its output.
 
-    Raises SpawnFailed, Unavailable, and OSError when no file descriptors are left. Nothing stays open then.
+    `on_errors` is called with its standard error; without it, both streams are one pipe. Raises SpawnFailed,
+    Unavailable, and OSError when no file descriptors are left. Nothing stays open then.
     """
-    child, pipe = await spawner.spawn_with_output(argv, env, cwd, on_output)
-    return SpawnedProgram(spawner, child, pipe)
+    child, pipes = await spawner.spawn_with_output(argv, env, cwd, on_output, on_errors)
+    return SpawnedProgram(spawner, child, pipes)
+
+
+async def run_to_end(
+    spawner: Spawner, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: OnOutput
+) -> int | None:
+    """Run a command and return its exit status, as `Exit` has it; its whole process tree ends before this returns.
+
+    So it does when this is cancelled. Raises as `spawn` does.
+    """
+    program = await spawn(spawner, argv, cwd, env, on_output)
+    child = program.child
+    try:
+        ended = await child.exited()
+    finally:
+        child.kill()
+        while not child.is_gone:
+            # After a second cancellation, too: the tree must not write into the folder of the next build.
+            try:
+                await child.gone()
+            except asyncio.CancelledError:
+                continue
+        program.close()
+    return ended.status

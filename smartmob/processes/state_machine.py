@@ -6,7 +6,9 @@ transitions stands in docs/reference/process-runner.md, and a test compares it w
 A program that has ended by itself is started again as its restart policy says, which is "always" in seed 002: the first
 time at once; while the program keeps ending before `MINIMUM_UPTIME_SECONDS`, after a pause that doubles up to
 `LONGEST_PAUSE_SECONDS`, so that a bad command never makes a busy loop. The pauses have jitter, so that a hundred
-processes do not restart at the same moment.
+processes do not restart at the same moment. A program whose liveness check fails is ended and counts as failed.
+
+A process with dependencies waits for them before each start, the automatic ones included.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Phase(StrEnum):
 
     IDLE = "idle"
     PREPARING = "preparing"
+    WAITING = "waiting"
     SPAWNING = "spawning"
     RUNNING = "running"
     ENDING = "ending"
@@ -61,7 +64,13 @@ class PreparationAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The preparation has succeeded: the program can be spawned."""
+    """The preparation has succeeded: the program can be spawned, once its dependencies are met if it `depends`.
+
+    `restart`, unless None, replaces the restart policy.
+    """
+
+    restart: model.RestartPolicy | None = None
+    depends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,33 @@ class PreparationFailed:
 
     state: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DependenciesMet:
+    """All dependencies of the process are met."""
+
+
+@dataclass(frozen=True, slots=True)
+class DependenciesMissing:
+    """Dependencies of the process are not met yet; `detail` says which, for people."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyFailed:
+    """A dependency of the process will not be met without a change by a client."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessFailed:
+    """The liveness check of the running program fails; `has_passed` is whether it has passed since the start."""
+
+    detail: str
+    has_passed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +152,11 @@ Event: TypeAlias = (
     | PreparationAdvanced
     | Prepared
     | PreparationFailed
+    | DependenciesMet
+    | DependenciesMissing
+    | DependencyFailed
     | Started
+    | LivenessFailed
     | StartFailed
     | Exited
     | TreeGone
@@ -135,6 +175,14 @@ class Prepare:
 @dataclass(frozen=True, slots=True)
 class CancelPreparation:
     """Cancel the preparation. Answered by PreparationFailed(STOPPED), or by Prepared when it has just succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDependencies:
+    """Check the dependencies now and after each change of another process, while the phase is WAITING.
+
+    Answered by DependenciesMet, DependenciesMissing or DependencyFailed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +221,9 @@ class Complete:
     """Record that the program has ended by itself and is not wanted any more."""
 
 
-Action: TypeAlias = Prepare | CancelPreparation | Spawn | Terminate | Kill | StartTimer | Report | Complete
+Action: TypeAlias = (
+    Prepare | CancelPreparation | CheckDependencies | Spawn | Terminate | Kill | StartTimer | Report | Complete
+)
 
 
 class ProcessStateMachine:
@@ -193,10 +243,15 @@ class ProcessStateMachine:
         self.last_status: int | None = None
         self.next_try: float | None = None
         self.started_at: float | None = None
+        self.ended = False  # whether the program has ended by itself and is not started again
+        self.completed = False  # whether it has ended so with exit status 0
         self._grace = grace
         self._random = random
         self._restart = restart
+        self._depends = False
         self._prepared = False
+        self._unhealthy = ""  # why the running program is ended, until it has
+        self._has_been_healthy = False
         self._early_exits = 0
         self._timer = 0
 
@@ -221,11 +276,15 @@ class ProcessStateMachine:
                 self.state = event.state
                 return []
             case Prepared():
-                return self._preparation_succeeded()
+                return self._preparation_succeeded(event)
             case PreparationFailed():
                 return self._preparation_failed(event)
+            case DependenciesMet() | DependenciesMissing() | DependencyFailed():
+                return self._dependencies_checked(event) if self.phase is Phase.WAITING else []
             case Started():
                 return self._started(event.pid, now)
+            case LivenessFailed():
+                return self._liveness_failed(event, now) if self.phase is Phase.RUNNING else []
             case StartFailed():
                 return self._start_failed(event.detail, now)
             case Exited():
@@ -238,7 +297,7 @@ class ProcessStateMachine:
                 assert_never(event)
 
     def _start_requested(self, now: float, restart: bool) -> list[Action]:
-        self.wanted = True
+        self.wanted, self.ended, self.completed = True, False, False
         self._early_exits = 0
         if self.phase is Phase.RUNNING and restart:
             return self._end(now, "restarting")
@@ -250,6 +309,9 @@ class ProcessStateMachine:
         """Leave IDLE towards a running program."""
         self.next_try = None
         self._cancel_timer()
+        if self._prepared and self._depends:
+            self.phase, self.state, self.detail = Phase.WAITING, model.WAITING, ""
+            return [CheckDependencies()]
         if self._prepared:
             self.phase = Phase.SPAWNING
             if self.state == model.STOPPED:
@@ -265,6 +327,10 @@ class ProcessStateMachine:
         if self.phase is Phase.PREPARING:
             self.state = model.STOPPING
             return [CancelPreparation()]
+        if self.phase is Phase.WAITING:
+            self.phase = Phase.IDLE
+            self._become_stopped()
+            return [Report("stopped", "stopped")]
         if self.phase is Phase.IDLE and self.state != model.STOPPED:
             self._become_stopped()
         return []
@@ -274,9 +340,9 @@ class ProcessStateMachine:
         self.next_try = None
         self.state, self.detail = model.STOPPED, ""
 
-    def _complete(self, text: str) -> list[Action]:
+    def _complete(self, text: str, *, succeeded: bool = False) -> list[Action]:
         """Become stopped because the program has ended by itself and is not started again."""
-        self.wanted = False
+        self.wanted, self.ended, self.completed = False, True, succeeded
         self._become_stopped()
         self.detail = f"{text}; not started again, because its restart policy is {self._restart!r}"
         return [Complete(), Report("stopped", f"stopped: {self.detail}")]
@@ -287,8 +353,8 @@ class ProcessStateMachine:
         self._cancel_timer()
         return [Report("stopping", text), Terminate(), StartTimer(self._timer, now + self._grace)]
 
-    def _preparation_succeeded(self) -> list[Action]:
-        self._prepared = True
+    def _preparation_succeeded(self, event: Prepared) -> list[Action]:
+        self._prepared, self._restart, self._depends = True, event.restart or self._restart, event.depends
         self.phase = Phase.IDLE
         if not self.wanted:
             self._become_stopped()
@@ -306,6 +372,21 @@ class ProcessStateMachine:
         self.state, self.detail = event.state, event.detail
         return [Report("failed", f"{event.state}: {event.detail}")]
 
+    def _dependencies_checked(self, event: DependenciesMet | DependenciesMissing | DependencyFailed) -> list[Action]:
+        if isinstance(event, DependenciesMet):
+            self.phase, self.state, self.detail = Phase.SPAWNING, model.PENDING, ""
+            return [Spawn()]
+        known, self.detail = self.detail, event.detail
+        if isinstance(event, DependencyFailed):
+            self.phase, self.state = Phase.IDLE, model.DEPENDENCY_FAILURE
+            return [Report("failed", f"{self.state}: {event.detail}")]
+        return [] if known else [Report("waiting", event.detail)]
+
+    def _liveness_failed(self, event: LivenessFailed, now: float) -> list[Action]:
+        self._unhealthy = f"its liveness check fails: {event.detail}"
+        self._has_been_healthy = event.has_passed
+        return [Report("unhealthy", self._unhealthy), *self._end(now, "stopping")]
+
     def _started(self, pid: int, now: float) -> list[Action]:
         self.phase, self.state, self.detail = Phase.RUNNING, model.RUNNING, ""
         self.pid, self.started_at = pid, now
@@ -321,7 +402,7 @@ class ProcessStateMachine:
 
     def _exited(self, event: Exited) -> list[Action]:
         self.last_status, self.pid = event.status, None
-        hint = event.hint if self.wanted else ""
+        hint = event.hint if self.wanted and self.phase is Phase.RUNNING else ""
         self.detail = hint
         actions: list[Action] = [Report("exited", describe(event.status) + (f": {hint}" if hint else ""))]
         if self.phase is Phase.RUNNING:
@@ -334,17 +415,28 @@ class ProcessStateMachine:
     def _tree_gone(self, now: float) -> list[Action]:
         self.phase = Phase.IDLE
         self._cancel_timer()
-        requested = self.state == model.STOPPING
+        unhealthy, self._unhealthy = self._unhealthy, ""
+        requested = self.state == model.STOPPING and not unhealthy
         if not self.wanted:
             self._become_stopped()
             return [Report("stopped", "stopped")]
+        if unhealthy:
+            self.detail = unhealthy
+            if self._restart == model.NEVER:
+                return self._complete(unhealthy)
+            # One that was never healthy would be started at this rate without end, however long its check takes.
+            early = not self._has_been_healthy or self._is_early(now)
+            return self._start_again(now, early=early)
         if requested:
             return self._begin()
         if self._restart == model.NEVER or (self._restart == model.ON_FAILURE and self.last_status == 0):
             hint = f": {self.detail}" if self.detail else ""
-            return self._complete(describe(self.last_status) + hint)
-        early = self.started_at is None or now - self.started_at < MINIMUM_UPTIME_SECONDS
-        return self._start_again(now, early=early)
+            return self._complete(describe(self.last_status) + hint, succeeded=self.last_status == 0)
+        return self._start_again(now, early=self._is_early(now))
+
+    def _is_early(self, now: float) -> bool:
+        """Return whether a program that has ended now has run for less than MINIMUM_UPTIME_SECONDS."""
+        return self.started_at is None or now - self.started_at < MINIMUM_UPTIME_SECONDS
 
     def _start_again(self, now: float, *, early: bool) -> list[Action]:
         """Start at once, or after a pause when at least two programs in a row ended early."""

@@ -18,7 +18,8 @@ from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
-_UPDATABLE = ("digest", "wanted")
+_UPDATABLE = ("digest", "wanted", "completed")
+_JSON_FIELDS = {"env", "readiness", "liveness", "depends_on"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class UpdateProcess:
     created_at: datetime
     digest: str | None = None
     wanted: bool | None = None
+    completed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class ProcessStore:
     async def definitions(self) -> list[Definition]:
         """Return all definitions, in the order of their creation."""
         rows = await self._database.fetch(self._sql["select_processes"])
-        return [Definition(**{**dict(row), "env": orjson.loads(row["env"])}) for row in rows]
+        return [_definition(row) for row in rows]
 
     async def events(
         self,
@@ -134,8 +136,18 @@ def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
     columns = []
     for name in Definition.__struct_fields__:
         values = [getattr(row, name) for row in rows]
-        columns.append([orjson.dumps(value).decode() for value in values] if name == "env" else values)
+        columns.append([_json(value) for value in values] if name in _JSON_FIELDS else values)
     return columns
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _definition(row: Record) -> Definition:
+    fields = dict(row)
+    fields |= {name: orjson.loads(fields[name]) for name in _JSON_FIELDS if fields[name] is not None}
+    return msgspec.convert(fields, Definition)
 
 
 def _event_columns(rows: Sequence[StoredEvent]) -> list[list[object]]:

@@ -22,6 +22,8 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.kernel.subprocesses.start_errors import interpreter_hint
 from smartmob.processes import model
 from smartmob.processes import state_machine as m
+from smartmob.processes.dependencies import Peer, Verdict
+from smartmob.processes.health.program_monitor import ExecuteCheck, Monitor
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.command import programs
 from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
@@ -55,7 +57,9 @@ class SupervisorDependencies:
     """Dependencies that all supervisors share.
 
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
-    has become known or has changed, `on_completed` when the program has ended and is not started again.
+    has become known or has changed, `on_completed` when the program has ended and is not started again. `on_change` is
+    called with the supervisor when the state of its process or of its checks may have changed, and `execute` executes a
+    check.
     """
 
     spawner: Spawner
@@ -64,6 +68,8 @@ class SupervisorDependencies:
     publish: Callable[[model.ProcessEvent], None]
     on_digest: Callable[[model.Definition], None]
     on_completed: Callable[[model.Definition], None]
+    execute: ExecuteCheck
+    on_change: Callable[[Supervisor], None] = lambda _: None
 
 
 class Supervisor:
@@ -76,10 +82,11 @@ class Supervisor:
         self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
         self.output = ProcessOutput(console_bytes, self._loop.call_later)
-        self._machine = ProcessStateMachine(definition.grace, random.random, definition.restart)
+        self._machine = ProcessStateMachine(definition.grace, random.random)
         self._downloaded: tuple[int, int | None] | None = None
         self._ready: model.Ready | None = None
         self._program: SpawnedProgram | None = None
+        self._monitor: Monitor | None = None
         self._preparation: asyncio.Task[m.Event] | None = None
         self._timer: asyncio.Handle | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -94,6 +101,29 @@ class Supervisor:
     def pid(self) -> int | None:
         """Return the process id of the program, or None when it does not run."""
         return self._machine.pid
+
+    @property
+    def options(self) -> model.Options | None:
+        """Return the options of the process, or None before its first preparation."""
+        return None if self._ready is None else self._ready.options
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether the process waits for its dependencies."""
+        return self._machine.phase is m.Phase.WAITING
+
+    @property
+    def begins_to_wait(self) -> bool:
+        """Return whether the process waits and its dependencies were not checked yet."""
+        return self.is_waiting and not self._machine.detail
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether the program runs, and its readiness check passes if it has one."""
+        if self._machine.phase is not m.Phase.RUNNING:
+            return False
+        machine = None if self._monitor is None else self._monitor.machines.get(model.READINESS)
+        return machine is None or machine.state == model.PASSING
 
     def redefine(self, **changes: Any) -> None:
         """Change fields of the definition."""
@@ -135,6 +165,31 @@ class Supervisor:
         """Show output of a command of the preparation."""
         self.output.write(data)
 
+    def dependencies_checked(self, found: Verdict) -> None:
+        """Go on with a start that waits for dependencies, or give it up, as the verdict says."""
+        if found.failed:
+            self._handle(m.DependencyFailed(found.failed))
+        elif found.waits:
+            self._handle(m.DependenciesMissing(found.waits))
+        else:
+            self._handle(m.DependenciesMet())
+
+    def peer(self) -> Peer:
+        """Return the process as those that depend on it see it."""
+        machine, definition = self._machine, self.definition
+        return Peer(
+            slug=definition.slug,
+            node=definition.node,
+            process_type=definition.process_type,
+            state=machine.state,
+            options=self.options,
+            has_started=machine.starts > 0,
+            ready=self.is_ready,
+            completed=definition.completed and machine.state == model.STOPPED,
+            ended=machine.ended,
+            end=machine.detail,
+        )
+
     def snapshot(self) -> model.Snapshot:
         """Return the process as it is now."""
         machine, now = self._machine, self._loop.time()
@@ -155,7 +210,25 @@ class Supervisor:
             next_try_at=None if machine.next_try is None else clock.now() + timedelta(seconds=machine.next_try - now),
             sample=self.sample if running else None,
             viewers=self.output.viewers,
+            options=self._shown_options(),
+            ready=self.is_ready,
+            readiness=self._check_state(model.READINESS),
+            liveness=self._check_state(model.LIVENESS),
         )
+
+    def _shown_options(self) -> model.Options:
+        """Return the options, before the first preparation those of the request."""
+        if (known := self.options) is not None:
+            return known
+        asked = {name: getattr(self.definition, name) for name in model.Options.__struct_fields__}
+        return model.Options(**{name: value for name, value in asked.items() if value is not None})
+
+    def _check_state(self, kind: str) -> model.CheckState | None:
+        check = getattr(self._shown_options(), kind)
+        machine = None if self._monitor is None else self._monitor.machines.get(kind)
+        if check is None or machine is None:
+            return None if check is None else model.CheckState(check=check, state=None)
+        return model.CheckState(check=check, state=machine.state, failures=machine.failures, detail=machine.detail)
 
     @property
     def _child(self) -> Child | None:
@@ -163,8 +236,13 @@ class Supervisor:
 
     def _handle(self, event: m.Event) -> None:
         """Feed the state machine an event, and carry out its actions."""
-        for action in self._machine.handle(event, self._loop.time()):
+        actions = self._machine.handle(event, self._loop.time())
+        if self._monitor is not None and self._machine.phase is not m.Phase.RUNNING:
+            self._monitor.stop()
+            self._monitor = None
+        for action in actions:
             self._carry_out(action)
+        self._dependencies.on_change(self)
         if self._machine.wanted or self._machine.idle:
             self._wake_waiters()
 
@@ -191,6 +269,8 @@ class Supervisor:
             case m.CancelPreparation():
                 if self._preparation is not None:
                     self._preparation.cancel()
+            case m.CheckDependencies():
+                pass  # `on_change` leads to it
             case m.Spawn():
                 tasks.start(f"spawn-{self.slug}", self._spawn())
             case m.Terminate():
@@ -204,7 +284,7 @@ class Supervisor:
                     self._timer.cancel()
                 self._timer = self._loop.call_at(action.at, self._handle, m.TimerFired(action.number))
             case m.Complete():
-                self.redefine(wanted=False)
+                self.redefine(wanted=False, completed=self._machine.completed)
                 self._dependencies.on_completed(self.definition)
             case m.Report():
                 self._report(action.kind, action.text)
@@ -236,15 +316,14 @@ class Supervisor:
             return m.PreparationFailed(model.UNPACK_FAILURE, f"internal error of the service: {error!r}")
         finally:
             self.output.end_line()
-        return m.Prepared()
+        return m.Prepared(ready.options.restart, depends=bool(ready.options.depends_on))
 
     async def _spawn(self) -> None:
         assert self._ready is not None
         ready = self._ready
         try:
-            program = await spawn(
-                self._dependencies.spawner, ready.argv, Path(ready.folder), ready.env, self.output.write
-            )
+            spawner, write, write_error = self._dependencies.spawner, self.output.write, self.output.write_error
+            program = await spawn(spawner, ready.argv, Path(ready.folder), ready.env, write, write_error)
         except (SpawnFailed, Unavailable) as error:
             self._handle(m.StartFailed(str(error)))
             return
@@ -253,8 +332,25 @@ class Supervisor:
             return
         self._program = program
         self._handle(m.Started(program.child.pid))
+        if self._machine.phase is m.Phase.RUNNING and (ready.options.readiness or ready.options.liveness):
+            dependencies = self._dependencies
+            self._monitor = Monitor(ready, dependencies.execute, dependencies.tasks, self._check_changed)
         program.child.when_exited(self._exited)
         program.child.when_gone(self._tree_gone)
+
+    def _check_changed(self, kind: str) -> None:
+        """Report that the readiness of the program has changed, or end it when its liveness check fails."""
+        assert self._monitor is not None
+        machine = self._monitor.machines[kind]
+        if kind == model.LIVENESS:
+            if machine.state == model.FAILING:
+                self._handle(m.LivenessFailed(machine.detail, machine.has_passed))
+            return
+        if machine.state == model.PASSING:
+            self._report("ready", "ready")
+        else:
+            self._report("not ready", f"not ready: {machine.detail}")
+        self._dependencies.on_change(self)
 
     def _exited(self, ended: Exit) -> None:
         if self._program is not None:

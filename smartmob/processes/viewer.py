@@ -12,8 +12,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.processes.output import ProcessOutput
-from smartmob.processes.protocol import NOTE, AttachQuery, encode_lines, encode_pieces
+from smartmob.processes.output import ProcessOutput, frames_for
+from smartmob.processes.protocol import NOTE, NOTES, STREAMS, AttachQuery
 
 _HEARTBEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
@@ -26,7 +26,8 @@ class ViewerSession:
     """The connection of one viewer to the output of a process, from the handshake to the close."""
 
     def __init__(self, request: web.Request, output: ProcessOutput, tasks: TaskRegistry, buffer_bytes: int) -> None:
-        self.notes = self.partial = False
+        self.notes = self.partial = self.marked = False
+        self.stream: int | None = None
         self._request = request
         self._output = output
         self._tasks = tasks
@@ -41,12 +42,12 @@ class ViewerSession:
 
     async def run(self, query: AttachQuery) -> web.WebSocketResponse:
         """Send the last `query.tail` lines and then new ones, until the client disconnects or the output ends."""
-        self.notes, self.partial = bool(query.events), bool(query.partial)
+        self.notes, self.partial, self.marked = bool(query.events), bool(query.partial), bool(query.marks)
+        self.stream = STREAMS[query.stream]
         await ws_upgrade.accept(self._request, self._socket)
         self._transport = self._request.transport
-        self._output.attach(self, query.tail)
+        self._output.attach(self, query.tail, follow=bool(query.follow))
         if not query.follow:
-            self._output.detach(self)
             self.end(WSCloseCode.OK)
         try:
             async for message in self._socket:
@@ -83,8 +84,7 @@ class ViewerSession:
         """Wait until the transport has been emptied, and send the number of skipped lines."""
         await self._request.writer.drain()
         skipped, self._skipped = self._skipped, 0
-        line = NOTE + b"%d lines skipped" % skipped
-        self.deliver(*(encode_pieces(line + b"\n") if self.partial else encode_lines(line)))
+        self.deliver(*frames_for(self, NOTES, NOTE + b"%d lines skipped" % skipped, b"\n"))
 
     async def _close(self, code: int) -> None:
         """Send a close frame; abort the connection when the client does not read it."""

@@ -9,6 +9,7 @@ import os
 import pytest
 
 from smartmob.cli.line_printer import LinePrinter, _colours
+from smartmob.processes.protocol import NOTES, STDERR, STDOUT
 
 
 async def test_lines_go_out_at_the_end_of_a_round(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -48,6 +49,39 @@ async def test_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     screen.show("a.b", "[smartmob] exited 1")
     screen.flush()
     assert capfdbinary.readouterr().out == (b'{"slug":"a.b","line":"say \\"x\\""}\n{"slug":"a.b","event":"exited 1"}\n')
+
+
+async def test_standard_error_is_told_apart(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red on a terminal, a field in JSON, and never on the line of a piece of standard output."""
+    screen = LinePrinter({"a.b": "b"}, as_json=True)
+    screen.show("a.b", "one", STDOUT)
+    screen.show("a.b", "[smartmob] forged", STDERR)
+    screen.show("a.b", "[smartmob] exited 1", NOTES)
+    screen.flush()
+    assert capfdbinary.readouterr().out == (
+        b'{"slug":"a.b","line":"one"}\n'
+        b'{"slug":"a.b","line":"[smartmob] forged","stream":"stderr"}\n'
+        b'{"slug":"a.b","event":"exited 1"}\n'
+    )
+    pieces = LinePrinter({"a.b": "b"}, as_json=False)
+    assert pieces.takes_sources
+    for piece, source in (("Name: ", STDOUT), ("bad", STDERR), (" thing\n", STDERR), ("me\n", STDOUT)):
+        pieces.show_piece("a.b", piece, source)
+    pieces.flush()
+    assert capfdbinary.readouterr().out == b"Name: \nbad thing\nme\n"
+    assert not LinePrinter({"a": "a", "b": "b"}, as_json=False).takes_sources
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = LinePrinter({"a": "a", "b": "b"}, as_json=False)
+    assert coloured.takes_sources
+    coloured.show("a", "one", STDOUT)
+    coloured.show("a", "bad", STDERR)
+    coloured.flush()
+    heads = capfdbinary.readouterr().out.split(b"\n")
+    assert heads[0].endswith(b"one")
+    assert heads[1].endswith(b"\x1b[31mbad\x1b[0m")
 
 
 async def test_a_closed_reader_ends_the_waiting_task(monkeypatch: pytest.MonkeyPatch) -> None:

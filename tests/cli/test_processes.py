@@ -150,6 +150,15 @@ class TestLogs:
             {"slug": "myapp.worker.0", "line": "work 2"}, {"slug": "myapp.web.0", "line": "web 3"}
         ]  # fmt: skip
 
+    async def test_one_stream(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+        """Only lines of standard error, or only those of standard output."""
+        await _create(rest, program("myapp", "web: echo out; echo err >&2; exec sleep 600\n"), "myapp.web.0")
+        await _kept(smartmob, "myapp.web.0", 2)
+        assert await smartmob("logs", "--stream", "stderr", "myapp.web.0") == (0, "err\n", "")
+        assert await smartmob("logs", "--stream", "stdout", "myapp") == (0, "out\n", "")
+        told = (await smartmob("logs", "--json", "--stream", "stderr", "myapp"))[1]
+        assert json.loads(told) == {"slug": "myapp.web.0", "line": "err", "stream": "stderr"}
+
     async def test_following_on_a_terminal(self, start: Any, rest: RestClient, program: Any, smartmob: Any) -> None:
         """New lines come as they are written, each name in a colour that stays the same; CTRL-C ends it."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")

@@ -239,3 +239,36 @@ class TestDetached:
         second = await rest.get("/process-status/myapp.web.0")
         assert second["digest"] != first["digest"]
         assert (await smartmob("logs", "myapp.web.0"))[1] == "second\n"
+
+    async def test_it_waits_for_what_has_a_check(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+        """It says what is waited for, `ps` shows what is ready, and one that is not is a failure."""
+        procfile = "web: sleep 0.3; touch open; exec sleep 1000\nworker: exec sleep 1000\nonce: echo done\n"
+        folder = program("myapp", procfile)
+        (folder / "lab.toml").write_text(
+            '[processes.web]\nreadiness = {command = "test -e open", interval = 0.1, failure_threshold = 1000}\n'
+            '[processes.worker]\ndepends_on = {web = "ready", once = "completed"}\n'
+            '[processes.once]\nrestart = "on-failure"\n'
+        )
+        code, _, errors = await smartmob("run", folder, "--detach", "--options", "lab.toml")
+        assert (code, "myapp.worker.0 runs with PORT=5100" in errors) == (0, True), errors
+        assert "myapp.web.0 runs with PORT=5000, and is not ready yet" in errors
+        assert "myapp.worker.0 waits for myapp.web.0 to be ready (" in errors
+        table = (await smartmob("ps"))[1].splitlines()
+        assert table[1].split()[:3] == ["Slug", "State", "Ready"]
+        assert {tuple(line.split()[:3]) for line in table[2:5]} == {
+            ("myapp.once.0", "stopped", "-"), ("myapp.web.0", "running", "yes"), ("myapp.worker.0", "running", "-"),
+        }  # fmt: skip
+        (folder / "smartmob.toml").write_text(
+            "[processes.web]\nreadiness = {command = 'exit 3', failure_threshold = 1}\n"
+        )
+        code, _, errors = await smartmob("run", folder, "--scale", "web=1", "--app", "sick", "--detach")
+        assert (code, "is not ready: its command exited 3" in errors) == (1, True), errors
+        for text, said in (
+            ("[processes.web]\ndepends_on = {wroker = 'ready'}", "did you mean 'worker'?"),
+            ("[processes.web]\ndepends_on = {web = 'ready'}", "it depends on itself: web -> web"),
+            ("[processes.web", "lab.toml: Expected"),
+        ):
+            (folder / "lab.toml").write_text(text)
+            code, output, errors = await smartmob("run", folder, "--app", "bad", "--options", "lab.toml")
+            assert (code, output, said in errors, errors.count("\n")) == (1, "", True, 1), errors
+        assert "no-file.toml" in (await smartmob("run", folder, "--app", "bad", "--options", "no-file.toml"))[2]

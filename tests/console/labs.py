@@ -10,7 +10,7 @@ from tests.hosts.samples import register, sample, talking
 from tests.metrics.samples import context, metric, session
 from tests.processes.archives import make_archive
 
-PROGRAM = 'web: printf "\\033[31mred\\033[0m <b>bold</b>\\n"; exec sleep 600\n'
+PROGRAM = 'web: printf "\\033[31mred\\033[0m <b>bold</b>\\n"; echo to standard error >&2; exec sleep 600\n'
 SLOW = "test_slow"
 
 

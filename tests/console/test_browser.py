@@ -260,6 +260,7 @@ async def test_output_has_no_duplicates_after_a_reconnect(client: Any, look: Loo
     page = await watched.goto("/console/processes/app.web.0")
     output = page.locator("#console")
     await expect(output.locator(".c1")).to_have_count(1)
+    await expect(output.locator(".stderr")).to_have_text(["to standard error"])
     await connections[0].close(code=1011)
     await expect(output).to_contain_text("the connection was lost")
     assert (await client.post("/restart-process/app.web.0")).status == 200

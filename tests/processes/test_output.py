@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartmob.processes.output import ProcessOutput
-from smartmob.processes.protocol import whole_characters
+from smartmob.processes.protocol import STDERR, STDOUT, whole_characters
 from tests.processes.frames import texts
 
 
 class Viewer:
     """A viewer that records the frames it gets."""
 
-    def __init__(self, *, notes: bool = False, partial: bool = False) -> None:
+    def __init__(
+        self, *, notes: bool = False, partial: bool = False, marked: bool = False, stream: int | None = None
+    ) -> None:
         self.notes = notes
         self.partial = partial
+        self.marked = marked
+        self.stream = stream
         self.received: list[bytes] = []
         self.counted = 0
         self.ended: int | None = None
@@ -124,6 +128,79 @@ def test_notes_are_sent_only_to_viewers_that_ask_for_them(output: ProcessOutput)
     assert without.lines == output.tail(10) == ["one", "two"]
 
 
+def test_lines_of_both_streams_are_not_joined(output: ProcessOutput) -> None:
+    """A line is in the order where it was completed, for live and for late viewers; the end completes both."""
+    live = [Viewer(), Viewer(marked=True), Viewer(stream=STDERR), Viewer(stream=STDOUT, marked=True, notes=True)]
+    for viewer in live:
+        output.attach(viewer, 0)
+    output.write(b"o1\no")
+    output.write_error(b"e1\ne")
+    output.write(b"2\r\n")
+    output.note("waits")
+    output.write_error(b"2\xff\n?")
+    output.write(b"rest")
+    output.end_line()
+    output.write(b"next\n")
+    late = [Viewer(), Viewer(marked=True), Viewer(stream=STDERR), Viewer(stream=STDOUT, marked=True, notes=True)]
+    for viewer in late:
+        output.attach(viewer, 100)
+    for viewers in (live, late):
+        assert [viewer.lines for viewer in viewers] == [
+            ["o1", "e1", "o2", "e2\ufffd", "rest", "?", "next"],
+            ["1o1", "2e1", "1o2", "2e2\ufffd", "1rest", "2?", "1next"],
+            ["e1", "e2\ufffd", "?"],
+            ["1o1", "1o2", "3[smartmob] waits", "1rest", "1next"],
+        ]
+        assert [viewer.counted for viewer in viewers] == [7, 7, 3, 5]
+    assert output.tail(3) == ["rest", "?", "next"]
+
+
+def test_an_incomplete_line_of_each_stream_is_shown() -> None:
+    """With marks it can be seen to which line a piece belongs; the rest of each follows."""
+    output, viewer = ProcessOutput(1024), Viewer(partial=True, marked=True)
+    output.attach(viewer, 0)
+    output.write(b"Name: ")
+    output.write_error(b"wait")
+    output._show_open_lines()
+    late = Viewer(partial=True, marked=True, stream=STDERR)
+    output.attach(late, 0)
+    output.write_error(b"ed\n")
+    output.write(b"me\n")
+    assert viewer.lines == ["1Name: ", "2wait", "2ed\n", "1me\n"]
+    assert late.lines == ["2wait", "2ed\n"]
+
+
+def test_a_line_without_an_end_is_among_the_last_lines_of_a_viewer_that_does_not_follow() -> None:
+    """A program may write for hours without a line end; each stream has such a line of its own."""
+    output = ProcessOutput(1024)
+    output.write(b"one\nwait")
+    output.write_error(b"50 %")
+    viewers = [Viewer(marked=True), Viewer(partial=True, stream=STDERR), Viewer(stream=STDOUT)]
+    for viewer, tail in zip(viewers, (2, 5, 0), strict=True):
+        output.attach(viewer, tail, follow=False)
+    assert [viewer.lines for viewer in viewers] == [["1wait", "250 %"], ["50 %\n"], []]
+    assert output.viewers == 0
+
+
+def test_a_dropped_line_of_one_stream_leaves_the_other_whole() -> None:
+    """Only the stream whose oldest line was cut skips the rest of it."""
+    output = ProcessOutput(100)
+    output.write(b"a" * 5000)
+    output.write_error(b"whole\n")
+    output.write(b"b" * 60 + b"\nkept\n")
+    assert output.tail(10) == ["whole", "kept"]
+
+
+def test_streams_that_alternate_cost_no_object_for_each_byte() -> None:
+    """The ring has a bounded number of chunks, and keeps the newest."""
+    output = ProcessOutput(64 * 1024)
+    for _ in range(10_000):
+        output.write(b"o\n")
+        output.write_error(b"e\n")
+    assert len(output._ring) <= 1024
+    assert output.tail(1000) == ["o", "e"] * 500
+
+
 def test_close_ends_present_and_later_viewers_once(output: ProcessOutput) -> None:
     """Each gets the close code of the WebSocket."""
     viewer = Viewer()
@@ -203,8 +280,8 @@ def test_pieces_are_the_output_however_it_is_written(chunks: list[bytes], data: 
         output.write(written[at : at + size])
         at += size
         if data.draw(st.booleans()):
-            output._show_partial()
-    output._show_partial()
+            output._show_open_lines()
+    output._show_open_lines()
     assert "".join(partial.lines) == written.decode()
 
 

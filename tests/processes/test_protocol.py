@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.model import Definition, Snapshot
-from smartmob.processes.protocol import LONGEST_LINE, encode_lines, listed, shown_address
+from smartmob.processes.model import Check, CheckState, Definition, Snapshot
+from smartmob.processes.protocol import LONGEST_LINE, _check_status, encode_lines, encode_pieces, listed, shown_address
 from tests.processes.frames import texts
 
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,6 +41,17 @@ def test_carriage_returns_before_a_line_end_are_removed() -> None:
     assert texts(encode_lines(b"one\r\ntwo\rthree\r\n\rfour\r")[0]) == ["one", "two\rthree", "\rfour"]
 
 
+def test_each_frame_begins_with_the_mark_of_its_source() -> None:
+    """So does each piece of a line that is too long, which stays within the limit."""
+    assert texts(encode_lines(b"a\r\n\nb", b"2")[0]) == ["2a", "2", "2b"]
+    assert texts(encode_pieces(b"a\r\nb", b"1")[0]) == ["1a\r\n", "1b"]
+    for encode in (encode_lines, encode_pieces):
+        pieces = texts(encode(b"x" * (2 * LONGEST_LINE), b"2")[0])
+        assert {piece[0] for piece in pieces} == {"2"}
+        assert "".join(piece[1:] for piece in pieces) == "x" * (2 * LONGEST_LINE)
+        assert max(map(len, pieces)) <= LONGEST_LINE
+
+
 def test_a_line_that_is_too_long_is_split_between_characters() -> None:
     """No piece is too long, and together they are the line."""
     line = "é" * LONGEST_LINE + "x"
@@ -70,6 +81,17 @@ def test_secrets_in_addresses_are_not_shown(url: str, shown: str) -> None:
     """Passwords, user names and the values of a query are replaced; to do so twice changes nothing more."""
     assert shown_address(url) == shown
     assert shown_address(shown) == shown
+
+
+def test_secrets_in_the_address_of_a_check_are_not_shown() -> None:
+    """A path keeps its form; a program may be asked with a password or a token."""
+    shown = {
+        text: _check_status(CheckState(check=Check(http=text), state="passing"))
+        for text in ("/health", "/h?token=secret", "http://me:secret@localhost:$PORT/")
+    }
+    assert [each.check.http for each in shown.values() if each is not None] == [
+        "/health", "/h?token=***", "http://***@localhost:$PORT/",
+    ]  # fmt: skip
 
 
 def test_a_listing_shows_a_new_process_as_pending_for_a_second() -> None:

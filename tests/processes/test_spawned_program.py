@@ -39,6 +39,20 @@ async def test_output_written_before_the_exit_is_complete_when_the_program_is_cl
     assert output.decode() == f"{tmp_path}\nvalue\nend"
 
 
+async def test_standard_error_is_passed_on_apart(spawner: Spawner, tmp_path: Path) -> None:
+    """Each stream arrives whole; a grandchild that keeps both open does not keep the program from being closed."""
+    output, errors = bytearray(), bytearray()
+    script = "echo to >&2; printf out; test -p /dev/stderr && echo pipe > /dev/stderr; sleep 600 & exit 3"
+    program = await spawn(spawner, ["/bin/sh", "-c", script], tmp_path, {}, output.extend, errors.extend)
+    assert (await program.child.exited()).status == 3
+    program.read_rest()
+    assert (output, errors) == (b"out", b"to\npipe\n")
+    program.child.kill()
+    await program.child.gone()
+    program.close()
+    assert not spawner.pipe_reader.busy
+
+
 async def test_output_written_before_an_event_is_read_on_request(spawner: Spawner, tmp_path: Path) -> None:
     """After the exit, `read_rest` passes on everything that the program wrote."""
     output = bytearray()
@@ -66,7 +80,7 @@ async def test_a_failed_spawn_leaves_no_file_open(spawner: Spawner, tmp_path: Pa
     program.close()
     before = _open_files()
     with pytest.raises(SpawnFailed):
-        await spawn(spawner, ["/no/such/program"], tmp_path, {}, lambda _: None)
+        await spawn(spawner, ["/no/such/program"], tmp_path, {}, lambda _: None, lambda _: None)
     with pytest.raises(OSError, match="Too many open files"), no_more_files():
-        await spawn(spawner, ["/bin/true"], tmp_path, {}, lambda _: None)
+        await spawn(spawner, ["/bin/true"], tmp_path, {}, lambda _: None, lambda _: None)
     assert _open_files() == before

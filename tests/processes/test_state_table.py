@@ -50,16 +50,18 @@ def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[m.Eve
     yield from (m.StartRequested(), m.StartRequested(restart=True), m.StopRequested())
     match machine.phase:
         case m.Phase.PREPARING if machine.state == model.STOPPING:
-            yield from (m.PreparationFailed(model.STOPPED), m.Prepared())
+            yield from (m.PreparationFailed(model.STOPPED), m.Prepared(), m.Prepared(depends=True))
         case m.Phase.PREPARING:
             yield from map(m.PreparationAdvanced, ADVANCES.get(machine.state, ()))
             yield from map(m.PreparationFailed, FAILURES[machine.state])
             if machine.state == model.PROCESSING:
-                yield m.Prepared()
+                yield from (m.Prepared(), m.Prepared(depends=True))
         case m.Phase.SPAWNING:
             yield from (m.Started(1), m.StartFailed("reason"))
+        case m.Phase.WAITING:
+            yield from (m.DependenciesMet(), m.DependenciesMissing("reason"), m.DependencyFailed("reason"))
         case m.Phase.RUNNING:
-            yield m.Exited(1)
+            yield from (m.Exited(1), m.LivenessFailed("reason", has_passed=True))
         case m.Phase.ENDING:
             yield m.TreeGone() if machine.pid is None else m.Exited(1)
     if timer is not None:

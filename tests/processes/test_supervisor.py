@@ -14,6 +14,7 @@ from smartmob.errors import Conflict
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
+from smartmob.processes.health.prober import Prober
 from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 from tests.kernel.subprocesses.families import living
@@ -47,6 +48,7 @@ class Stage:
             publish=lambda event: self.published.append(event.kind),
             on_digest=lambda definition: self.digests.append(definition.digest),
             on_completed=lambda definition: self.completed.append(definition.slug),
+            execute=Prober(self.spawner).execute,
         )
         self.supervisor = Supervisor(DEFINITION, dependencies, 10_000)
         self._folder = folder

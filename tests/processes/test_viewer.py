@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+from typing import Any
 
 import pytest
 from aiohttp import WSServerHandshakeError
@@ -27,13 +28,26 @@ os.write(1, b"the end\\n")
 """
 
 
-async def test_standard_output_and_error_are_sent_in_order(agent: Agent) -> None:
-    """A last line without an end is sent when the program exits."""
-    words = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; printf 'no end'; sleep 0.2"
+async def test_standard_output_and_error_can_be_told_apart(agent: Agent) -> None:
+    """Each stream keeps its order and can be had alone or with marks; a last line without an end is complete."""
+    words = "for n in 1 2 3; do echo out $n; echo err $n >&2; done; printf 'no end'; printf 'nor' >&2"
     await agent.run(f"mkdir spoken 2> /dev/null && {{ {words}; exit; }}; {SLEEP}")
-    console = await agent.attach(tail=20)
-    expected = [f"{kind} {number}" for number in range(1, 6) for kind in ("out", "err")]
-    assert await lines(console, 11) == [*expected, "no end"]
+    live = await agent.attach(tail=20, marks=1, events=1)
+    await until_line(live, "3[smartmob] exited 0")
+    told = await _kept(agent, marks=1)
+    written = {"1": ["out 1", "out 2", "out 3", "no end"], "2": ["err 1", "err 2", "err 3", "nor"]}
+    assert {mark: [line[1:] for line in told if line[0] == mark] for mark in "12"} == written
+    assert await _kept(agent) == [line[1:] for line in told]
+    assert await _kept(agent, stream="stdout") == written["1"]
+    assert await _kept(agent, stream="stderr") == written["2"]
+    assert await _kept(agent, marks=1, partial=1, stream="stderr", tail=1) == ["2nor\n"]
+    async with agent.client.get("/attach-console/app.web.0", params={"stream": "err"}) as response:
+        assert response.status == 400
+
+
+async def _kept(agent: Agent, **query: Any) -> list[str]:
+    console = await agent.attach(**{"tail": 100, "follow": 0} | query)
+    return (await to_the_end(console))[0]
 
 
 async def test_without_tail_only_new_lines_are_sent(agent: Agent) -> None:
@@ -46,8 +60,7 @@ async def test_without_tail_only_new_lines_are_sent(agent: Agent) -> None:
 
 
 async def _tail_is(agent: Agent, wanted: list[str]) -> bool:
-    console = await agent.attach(tail=100, follow=0)
-    return (await to_the_end(console))[0] == wanted
+    return await _kept(agent) == wanted
 
 
 async def test_without_follow_the_connection_closes_after_the_kept_lines(agent: Agent) -> None:

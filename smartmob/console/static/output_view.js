@@ -8,7 +8,8 @@ const LINES_PER_FRAME = 2000;
 const LONGEST_LINE = 100000;
 
 export class OutputView {
-  constructor(place, tools) {
+  constructor(place, tools, { marked = false } = {}) {
+    this.marked = marked;
     this.place = document.getElementById(place);
     this.painter = new Painter();
     this.waiting = [];
@@ -86,8 +87,11 @@ export class OutputView {
     if (this.waiting.length) this.scheduleDraw();
   }
 
+  // With `marked`, the first character of a line is its source: 1 standard output, 2 standard error, 3 about the process.
   line(text) {
-    const node = el("div", text.startsWith("[smartmob] ") ? { class: "note" } : {}, this.painter.paint(text));
+    const source = this.marked ? text[0] : text.startsWith("[smartmob] ") ? "3" : "1";
+    const shown = this.painter.paint(this.marked ? text.slice(1) : text);
+    const node = el("div", source === "3" ? { class: "note" } : source === "2" ? { class: "stderr", title: "standard error" } : {}, shown);
     this.applySearch(node);
     return node;
   }

@@ -6,10 +6,10 @@ import { bytes, el, fill, number, percent, seconds, tiles, update, when } from "
 import { live, openSocket } from "./live.js";
 import { buttons } from "./processes.js";
 import { ReconnectDeduplicator } from "./reconnect_dedup.js";
-import { state } from "./states.js";
+import { readiness, state } from "./states.js";
 
 const slug = document.getElementById("main").dataset.id;
-const output = new OutputView("console", "console-tools");
+const output = new OutputView("console", "console-tools", { marked: true });
 const head = el("div");
 fill("summary", head, buttons(slug));
 let details = null;
@@ -21,7 +21,7 @@ async function loadDetails() {
 function show(frame) {
   const process = frame.processes.find((row) => row.slug === slug);
   if (!process) { update(head, el("p", {}, "This program was deleted.")); return; }
-  update(head, el("p", {}, state(process.state), process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
+  update(head, el("p", {}, state(process.state), readiness(process), process.ready_detail ? ` ${process.ready_detail}` : "", process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
     tiles([["process", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
       ["last exit status", process.last_status ?? "–"], ["CPU", percent(process.cpu)], ["memory", bytes(process.memory)],
       details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));
@@ -30,7 +30,7 @@ function show(frame) {
 await loadDetails();
 live(show);
 const lines = new ReconnectDeduplicator((added) => output.add(added));
-openSocket(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1`, (line) => lines.add(line), {
+openSocket(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1&marks=1`, (line) => lines.add(line), {
   showStatus: false,
-  ended: (event) => { if (event.code === 1000) { output.add("[smartmob] the program was deleted"); return true; } output.add("[smartmob] the connection was lost"); lines.connectionLost(); return false; },
+  ended: (event) => { if (event.code === 1000) { output.add("3[smartmob] the program was deleted"); return true; } output.add("3[smartmob] the connection was lost"); lines.connectionLost(); return false; },
 });

@@ -3,7 +3,7 @@
 import { runAction, fetchJson, sendJson } from "./api.js";
 import { bytes, confirmDialog, el, emptyState, link, number, percent, seconds, table, update } from "./dom.js";
 import { live } from "./live.js";
-import { state } from "./states.js";
+import { readiness, state } from "./states.js";
 
 const path = (verb, slug) => `/${verb}/${encodeURIComponent(slug)}`;
 
@@ -18,7 +18,7 @@ export function buttons(slug) {
 function show(frame) {
   update("processes", table([
     { name: "Program", wide: true, cell: (row) => link(row.slug, `/console/processes/${encodeURIComponent(row.slug)}`) },
-    { name: "State", cell: (row) => state(row.state) },
+    { name: "State", cell: (row) => el("span", {}, state(row.state), readiness(row)) },
     { name: "Process", right: true, cell: (row) => row.pid ?? "–" },
     { name: "Port", right: true, cell: (row) => row.port ?? "–" },
     { name: "Uptime", right: true, cell: (row) => seconds(row.uptime) },

@@ -17,6 +17,12 @@ export function state(word) {
   return badge(word, level(word));
 }
 
+// Whether a running program passes its readiness check; nothing for one that has none.
+export function readiness(process) {
+  if (process.state !== "running" || process.ready === null) return "";
+  return process.ready ? badge("ready", "good") : badge("not ready", "warning");
+}
+
 export function exitBadge(job) {
   if (job.state !== "exited") return state(job.state);
   return badge(`exited ${job.exit_code}`, job.exit_code === 0 ? "good" : "warning");

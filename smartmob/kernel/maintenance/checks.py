@@ -274,7 +274,7 @@ def descriptors() -> Finding:
         return Finding("file descriptors", "good", said)
     level: Level = "bad" if most < _TOO_FEW_DESCRIPTORS else "warning"
     advice = "Raise the hard limit: LimitNOFILE=65536 in the unit of systemd, or /etc/security/limits.conf."
-    return Finding("file descriptors", level, f"{said}: one for each connection, two for each program", advice)
+    return Finding("file descriptors", level, f"{said}: one for each connection, three for each program", advice)
 
 
 def clock_sync() -> Finding:

@@ -1,8 +1,13 @@
-"""Reads the output of children: one pipe for each child, in chunks.
+"""Reads the output of children in chunks: one pipe for each child, or one for each of its two streams.
 
 The pipe of a child that writes seldom is read at once when the child writes. A child that writes often would cost a
 wake-up for each line, so its pipe becomes *busy*: all busy pipes are read together every few milliseconds, until they
 fall silent. Nothing is lost: a pipe holds up to 1 MiB, and a child that fills it blocks until the pipe is read.
+
+The kernel does not record in which order a child has written to two pipes. They are read in the order in which epoll(7)
+reports them, which is that of their first unread byte; and before a pipe is read that has just become readable, so is
+its sibling if that is busy, because most of what is in it was written before. Two pipes that are both written to become
+busy later than one, so that a burst keeps its order.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ _READ_BYTES = 256 * 1024
 _READS_AT_ONCE_COUNT = 4  # of one pipe in one sweep
 _SWEEP_SECONDS = 0.005  # between two sweeps; wake-ups closer than this make a pipe busy
 _BUSY_WAKEUPS_COUNT = 3
+_BUSY_WAKEUPS_OF_TWO_COUNT = 500  # while the sibling is written to as well: the order within a burst is worth so many
 _SILENT_SWEEPS_COUNT = 20  # then a pipe is not busy any more
 _AIM_BYTES = PIPE_BYTES // 4  # the fastest child may write so much until the next sweep
 _SHORTEST_PAUSE_SECONDS = 0.0005
@@ -29,16 +35,24 @@ class Pipe:
     """The pipe to which a child writes. `write_end` is for the child; `hand_over` closes it once the child has it.
 
     `on_chunk` is called with each chunk in order. `on_end` is called once, when the last writer has closed the pipe or
-    `PipeReader.close` was called.
+    `PipeReader.close` was called. `sibling` is the pipe of the other stream of the same child, if there is one.
     """
 
-    def __init__(self, on_chunk: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+    def __init__(self, on_chunk: Callable[[bytes], None], on_end: Callable[[], None], *, large: bool = True) -> None:
         self.on_chunk = on_chunk
         self.on_end = on_end
         self.closed = False
+        self.sibling: Pipe | None = None
         self.fd, self.write_end = os.pipe()
         os.set_blocking(self.fd, False)
-        # The kernel limits the total size of all pipes of a user; above it, the default size must do.
+        if large:
+            self.enlarge()
+
+    def enlarge(self) -> None:
+        """Let the pipe hold PIPE_BYTES, or what it holds by default where the kernel allows no more.
+
+        The kernel limits the total size of all pipes of a user (fs.pipe-user-pages-soft, pipe(7)).
+        """
         with suppress(OSError):
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
@@ -87,18 +101,28 @@ class PipeReader:
 
     def _on_readable(self, pipe: Pipe) -> None:
         """Read a pipe that is not busy, and make it busy when it is readable too often."""
+        if pipe.sibling is not None and pipe.sibling in self._busy:
+            self._read_several(pipe.sibling)
         loop = asyncio.get_running_loop()
         now = loop.time()
         before, wakeups = self._wakeups[pipe]
         wakeups = wakeups + 1 if now - before < _SWEEP_SECONDS else 0
         self._wakeups[pipe] = (now, wakeups)
         self._read(pipe)
-        if wakeups >= _BUSY_WAKEUPS_COUNT and not pipe.closed:
+        limit = _BUSY_WAKEUPS_OF_TWO_COUNT if self._is_active(pipe.sibling, now) else _BUSY_WAKEUPS_COUNT
+        if wakeups >= limit and not pipe.closed:
             loop.remove_reader(pipe.fd)
             self._busy[pipe] = 0
+            pipe.enlarge()
             if self._timer is None:
                 self._last_sweep = now
                 self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _is_active(self, pipe: Pipe | None, now: float) -> bool:
+        """Return whether a pipe is busy, or was readable within the last sweep."""
+        if pipe is None or pipe in self._busy:
+            return pipe is not None
+        return now - self._wakeups.get(pipe, (0.0, 0))[0] < _SWEEP_SECONDS
 
     def _sweep(self) -> None:
         """Read all busy pipes, and schedule the next sweep before the fastest child fills a quarter of its pipe."""
@@ -106,12 +130,7 @@ class PipeReader:
         now = loop.time()
         fastest = 0
         for pipe in tuple(self._busy):
-            size = 0
-            for _ in range(_READS_AT_ONCE_COUNT):
-                got = self._read(pipe)
-                size += got
-                if got < _READ_BYTES:
-                    break
+            size = self._read_several(pipe)
             if pipe.closed:
                 continue
             fastest = max(fastest, size)
@@ -127,6 +146,18 @@ class PipeReader:
         if self._busy:
             pause = min(_SWEEP_SECONDS, _AIM_BYTES / rate) if rate else _SWEEP_SECONDS
             self._timer = loop.call_later(pause if pause > _SHORTEST_PAUSE_SECONDS else 0, self._sweep)
+
+    def _read_several(self, pipe: Pipe) -> int:
+        """Read a pipe until it is empty, but at most _READS_AT_ONCE_COUNT chunks; return their size in bytes."""
+        size = 0
+        for _ in range(_READS_AT_ONCE_COUNT):
+            if pipe.closed:
+                break
+            got = self._read(pipe)
+            size += got
+            if got < _READ_BYTES:
+                break
+        return size
 
     def _read(self, pipe: Pipe) -> int:
         """Read one chunk and pass it to the callback; return its size in bytes, 0 when there is none."""

@@ -114,26 +114,37 @@ class Spawner:
         return child
 
     async def spawn_with_output(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, on_output: Callable[[bytes], None]
-    ) -> tuple[Child, Pipe]:
-        """Start a program without input, and call `on_output` with each chunk of its output and its errors.
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        on_output: Callable[[bytes], None],
+        on_errors: Callable[[bytes], None] | None = None,
+    ) -> tuple[Child, tuple[Pipe, ...]]:
+        """Start a program without input, and call `on_output` with each chunk of its output, `on_errors` of its errors.
 
-        Returns the child and the pipe, which the caller must close with `pipe_reader.close` at the end. Raises as
-        `spawn` does, and OSError when no pipe can be made.
+        Without `on_errors` both streams are one pipe, so that their order is exact. Returns the child and the pipes,
+        which the caller must close with `pipe_reader.close` at the end. Raises as `spawn` does, and OSError when no
+        pipe can be made.
         """
+        pipes: list[Pipe] = []
         null = os.open(os.devnull, os.O_RDONLY)
         try:
-            pipe = Pipe(on_output, lambda: None)
-            try:
-                child = await self.spawn(Spec(argv, env, cwd, null, pipe.write_end, pipe.write_end))
-            except BaseException:
+            pipes.append(Pipe(on_output, lambda: None))
+            if on_errors is not None:
+                pipes.append(Pipe(on_errors, lambda: None, large=False))
+                pipes[0].sibling, pipes[1].sibling = pipes[1], pipes[0]
+            child = await self.spawn(Spec(argv, env, cwd, null, pipes[0].write_end, pipes[-1].write_end))
+        except BaseException:
+            for pipe in pipes:
                 self.pipe_reader.close(pipe)
-                raise
+            raise
         finally:
             os.close(null)
-        pipe.hand_over()
-        self.pipe_reader.add(pipe)
-        return child, pipe
+        for pipe in pipes:
+            pipe.hand_over()
+            self.pipe_reader.add(pipe)
+        return child, tuple(pipes)
 
     async def _start_child(self, data: bytes, fds: Sequence[int]) -> tuple[_SubreaperClient, Child]:
         """Order a subreaper to start a program; return both before the program runs."""

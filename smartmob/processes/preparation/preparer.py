@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from smartmob.environment import environment
-from smartmob.errors import NotFound, Unavailable
+from smartmob.errors import InvalidInput, NotFound, Unavailable
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import SpawnFailed
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes.ports import Ports
-from smartmob.processes.preparation import command, envfile, procfile
+from smartmob.processes.preparation import command, envfile, options_file, procfile
 from smartmob.processes.preparation.download import DownloadError, DownloadLimits, Stored
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments
 from smartmob.processes.preparation.releases import Releases, Source
 from smartmob.processes.preparation.unpacked_tree import PROCFILE, ArchiveError, UnpackLimits
-from smartmob.processes.spawned_program import OnOutput, spawn
+from smartmob.processes.spawned_program import OnOutput, run_to_end
 from smartmob.settings import ProcessesSettings
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
@@ -139,7 +141,7 @@ class Preparer:
                 listener.wrote(f"source: {remark}\n".encode())
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
-            found, index, variables = await asyncio.to_thread(self._read_source, source, definition)
+            found, index, variables, options = await asyncio.to_thread(self._read_source, source, definition)
             argv = _argv(found, definition, variables)
             await self._check_syntax(argv, source.root, found)
             folder = self._releases.copy_of(definition.slug, digest)
@@ -152,7 +154,7 @@ class Preparer:
             raise PreparationError(error.state, str(error)) from None
         port = self._ports.assign(definition.slug, definition.node, index)
         env = {**self._default_variables(port, venv), **variables, **definition.env}
-        return model.Ready(argv=argv, env=env, folder=str(folder), port=port, digest=digest)
+        return model.Ready(argv=argv, env=env, folder=str(folder), port=port, digest=digest, options=options)
 
     async def _download(self, definition: model.Definition, listener: PreparationListener) -> str:
         """Download the archive and return its digest."""
@@ -168,10 +170,11 @@ class Preparer:
 
     def _read_source(
         self, source: Source, definition: model.Definition
-    ) -> tuple[procfile.Command, int, dict[str, str]]:
-        """Return the command of a process type, the index of the type in the Procfile, and the variables of .env."""
+    ) -> tuple[procfile.Command, int, dict[str, str], model.Options]:
+        """Return the command of a process type, its index in the Procfile, the variables of .env, and the options."""
         found, index = _find_command(source, definition)
-        return found, index, _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
+        variables = _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
+        return found, index, variables, _options(source, definition)
 
     async def _check_syntax(self, argv: Sequence[str], folder: Path, found: procfile.Command) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
@@ -206,22 +209,10 @@ class Preparer:
     async def _run(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: OnOutput) -> int:
         """Run a command and return its exit status; its whole process tree ends before this returns or raises."""
         try:
-            program = await spawn(self._spawner, argv, cwd, env, on_output)
+            status = await run_to_end(self._spawner, argv, cwd, env, on_output)
         except SpawnFailed as error:
             raise OSError(errno.ENOEXEC, str(error)) from None
-        child = program.child
-        try:
-            ended = await child.exited()
-        finally:
-            child.kill()
-            while not child.is_gone:
-                # After a second cancellation, too: the tree must not write into the folder of the next build.
-                try:
-                    await child.gone()
-                except asyncio.CancelledError:
-                    continue
-            program.close()
-        return 1 if ended.status is None else ended.status
+        return 1 if status is None else status
 
 
 def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -289,6 +280,26 @@ def _env_file(source: Source, outer: Mapping[str, str] | None) -> dict[str, str]
     except procfile.BadLine as error:
         # Clients know no state for a bad .env file; this one says that the author of the source must correct a file.
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
+
+
+def _options(source: Source, definition: model.Definition) -> model.Options:
+    """Return the options of a process: those of the request, and for others those of smartmob.toml, if there is one.
+
+    With a command of the request, the source may be run by another Procfile, so the types are not compared.
+    """
+    data, types = _read(source.root / options_file.NAME), None
+    try:
+        if data is None:
+            found = model.Options()
+        else:
+            if definition.command is None:
+                types = tuple(procfile.parse(_read(source.root / PROCFILE) or b"").commands)
+            found = options_file.parse(data, types).of(definition.process_type)
+    except InvalidInput as error:
+        # As for .env: the author of the source must correct a file.
+        raise PreparationError(model.NO_PROCFILE, str(error)) from None
+    asked = {name: getattr(definition, name) for name in model.Options.__struct_fields__}
+    return msgspec.structs.replace(found, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _argv(found: procfile.Command, definition: model.Definition, variables: Mapping[str, str]) -> list[str]:

@@ -10,10 +10,11 @@ import codecs
 import locale
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from smartmob.processes.preparation import toml_text
 
 REQUIREMENTS = "requirements.txt"
 PROJECT = "pyproject.toml"
@@ -23,8 +24,8 @@ MOST_REQUIREMENTS = 1024 * 1024
 """Limit of a `requirements.txt`, in bytes."""
 MOST_PROJECT = 128 * 1024
 """Limit of a `pyproject.toml`, in bytes."""
-MOST_DOTS = 200
-"""Limit of dots in a line of a `pyproject.toml`: the time of tomllib grows with the square of a key's parts."""
+MOST_DOTS = toml_text.MOST_DOTS
+"""Limit of dots in a line of a `pyproject.toml`."""
 # Those that pip looks for, in its order: the mark of UTF-16 begins like that of UTF-32.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -97,7 +98,10 @@ def installation(root: Path, path: str) -> Installation | None:
                     f"or add {REQUIREMENTS} to the source (`pipenv requirements > {REQUIREMENTS}`)"
                 )
             return Installation((found, *arguments))
-    if (root / PROJECT).is_file() and _tables(_read(root / PROJECT, MOST_PROJECT)) & {"project", "build-system"}:
+    if (root / PROJECT).is_file() and toml_text.parse(_read(root / PROJECT, MOST_PROJECT)).keys() & {
+        "project",
+        "build-system",
+    }:
         return Installation((*_PIP, "."), remark=remark)
     return None
 
@@ -131,14 +135,6 @@ def decoded(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode(locale.getpreferredencoding(False))
-
-
-def _tables(data: bytes) -> set[str]:
-    """Return the names at the top level of a TOML document."""
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if line.count(b".") > MOST_DOTS:
-            raise ValueError(f"line {number} has more than {MOST_DOTS} dots")
-    return set(tomllib.loads(data.decode()))
 
 
 def is_self_contained(requirements: str) -> bool:

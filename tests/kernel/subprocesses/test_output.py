@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 
-from smartmob.kernel.subprocesses.output import Pipe, PipeReader
+from smartmob.kernel.subprocesses.output import _BUSY_WAKEUPS_OF_TWO_COUNT, Pipe, PipeReader
 from tests.waiting import until
 
 
@@ -85,6 +86,48 @@ async def test_a_busy_pipe_is_read_in_sweeps_until_it_is_silent(reading: Reading
         await until(lambda: not reading.pipe_reader.busy)
         reading.write(b"y")
         await until(lambda turn=turn: len(reading.text) == 201 * (turn + 1))
+
+
+async def test_a_busy_sibling_is_read_before_a_pipe_that_has_become_readable() -> None:
+    """Its earlier output comes first, although it is otherwise read in sweeps only."""
+    reader, found = PipeReader(), list[bytes]()
+    pipes = [Pipe(found.append, lambda: None), Pipe(found.append, lambda: None, large=False)]
+    pipes[0].sibling, pipes[1].sibling = pipes[1], pipes[0]
+    for pipe in pipes:
+        reader.add(pipe)
+    while not reader.busy:
+        os.write(pipes[0].write_end, b"x")
+        await asyncio.sleep(0)
+    reader.drain(pipes[0])
+    found.clear()
+    os.write(pipes[0].write_end, b"out")
+    os.write(pipes[1].write_end, b"err")
+    reader._on_readable(pipes[1])
+    assert found == [b"out", b"err"]
+    for pipe in pipes:
+        reader.close(pipe)
+
+
+async def test_a_burst_to_both_pipes_is_read_as_it_comes() -> None:
+    """The order within it is kept, because sweeps begin only after hundreds of writes; then they do begin."""
+    reader, found = PipeReader(), list[bytes]()
+    pipes = [Pipe(found.append, lambda: None), Pipe(found.append, lambda: None, large=False)]
+    pipes[0].sibling, pipes[1].sibling = pipes[1], pipes[0]
+    for pipe in pipes:
+        reader.add(pipe)
+    written = []
+    for number in range(200):
+        written.append(b"%d" % number)
+        os.write(pipes[number % 2].write_end, written[-1])
+        await until(lambda: len(found) == len(written))
+    assert found == written
+    assert not reader.busy
+    # As after so many wake-ups in quick succession, which a busy machine may not have.
+    reader._wakeups[pipes[0]] = (math.inf, _BUSY_WAKEUPS_OF_TWO_COUNT)
+    reader._on_readable(pipes[0])
+    assert reader.busy == 1
+    for pipe in pipes:
+        reader.close(pipe)
 
 
 async def test_drain_reads_what_is_in_the_pipe_now(reading: Reading) -> None:

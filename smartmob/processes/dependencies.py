@@ -1,0 +1,182 @@
+"""The dependencies between the processes of an application: whether a process may be started now. No I/O."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from smartmob.processes import model
+
+_MOST_NAMED = 10
+"""The most processes in a text for people."""
+_MOST_SUGGESTED = 100
+"""The most names that are listed and compared for a suggestion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A process that others may depend on.
+
+    `options` is None before the first preparation. `ended` is whether its program has ended by itself and is not
+    started again, `end` how.
+    """
+
+    slug: str
+    node: str
+    process_type: str
+    state: str
+    detail: str = ""
+    options: model.Options | None = None
+    has_started: bool = False
+    ready: bool = False
+    completed: bool = False
+    ended: bool = False
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to whether a process may be started: why it never may, or why it must wait; both for people."""
+
+    waits: str = ""
+    failed: str = ""
+
+
+class Peers:
+    """The processes of an application, by their nodes and types."""
+
+    def __init__(self, peers: Iterable[Peer]) -> None:
+        self.all = tuple(peers)
+        self._by_node = {peer.node: peer for peer in self.all}
+        self._by_type: dict[str, list[Peer]] = {}
+        for peer in self.all:
+            self._by_type.setdefault(peer.process_type, []).append(peer)
+
+    def members(self, name: str) -> Sequence[Peer]:
+        """Return the processes that `name` means: the node of that name, else all of that type."""
+        node = self._by_node.get(name)
+        return self._by_type.get(name, ()) if node is None else (node,)
+
+    def names(self) -> set[str]:
+        """Return the names of all nodes and types."""
+        return self._by_node.keys() | self._by_type.keys()
+
+    def cycle(self, slug: str) -> list[str]:
+        """Return a way from a process along its dependencies back to it, as `cycle` does."""
+        return [name for is_process, name in cycle((True, slug), self._graph) if is_process]
+
+    @cached_property
+    def _graph(self) -> dict[tuple[bool, str], list[tuple[bool, str]]]:
+        """Return the dependencies, as far as the options are known: from (True, SLUG) to (False, NAME) to (True, SLUG).
+
+        A name is a place of its own, so that many processes that depend on many cost their sum.
+        """
+        wanted = {peer.slug: () if peer.options is None else tuple(peer.options.depends_on) for peer in self.all}
+        graph = {(True, slug): [(False, name) for name in names] for slug, names in wanted.items()}
+        for name in {name for names in wanted.values() for name in names}:
+            graph[False, name] = [(True, peer.slug) for peer in self.members(name)]
+        return graph
+
+
+def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
+    """Return whether a process with the dependencies `wanted` may be started; `peers` are those of its application."""
+    waits: list[str] = []
+    for name, condition in wanted.items():
+        found = peers.members(name)
+        if not found:
+            waits.append(f"{name}, which does not exist")
+        for peer in found:
+            reason = _RULES[condition](peer)
+            if reason.failed:
+                return reason
+            waits += [reason.waits] if reason.waits else []
+    more = f" and {len(waits) - _MOST_NAMED} more" if len(waits) > _MOST_NAMED else ""
+    return Verdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
+
+
+def _failure(peer: Peer) -> Verdict | None:
+    """Return why a process will not run without a change by a client, or None."""
+    if peer.state in model.FAILURES:
+        return Verdict(failed=f"{peer.slug} cannot be started: {peer.state}")
+    return None
+
+
+def _started(peer: Peer) -> Verdict:
+    if peer.has_started or peer.completed:
+        return Verdict()
+    if peer.ended:
+        return Verdict(failed=f"{peer.slug} could not be started: {peer.end}")
+    return _failure(peer) or Verdict(waits=f"{peer.slug} to be started ({peer.state})")
+
+
+def _ready(peer: Peer) -> Verdict:
+    if peer.options is not None and peer.options.readiness is None:
+        return Verdict(
+            failed=f"{peer.slug} has no readiness check: give it one, or use the condition {model.STARTED!r}"
+        )
+    if peer.ready:
+        return Verdict()
+    if peer.ended or peer.completed:
+        return Verdict(failed=f"{peer.slug} has ended and is not started again: {peer.end or 'it succeeded'}")
+    state = "running, not ready" if peer.state == model.RUNNING else peer.state
+    return _failure(peer) or Verdict(waits=f"{peer.slug} to be ready ({state})")
+
+
+def _completed(peer: Peer) -> Verdict:
+    if peer.completed:
+        return Verdict()
+    if peer.ended:
+        return Verdict(failed=f"{peer.slug} did not succeed: {peer.end}")
+    if peer.options is not None and peer.options.restart == model.ALWAYS:
+        return Verdict(
+            failed=f"{peer.slug} never completes, because its restart policy is {model.ALWAYS!r}: set it to "
+            f"{model.ON_FAILURE!r} or {model.NEVER!r}"
+        )
+    return _failure(peer) or Verdict(waits=f"{peer.slug} to complete ({peer.state})")
+
+
+_RULES: Mapping[model.Condition, Callable[[Peer], Verdict]] = {
+    model.STARTED: _started,
+    model.READY: _ready,
+    model.COMPLETED: _completed,
+}
+
+
+_Place = TypeVar("_Place", bound=Hashable)
+
+
+def cycle(start: _Place, graph: Mapping[_Place, Iterable[_Place]]) -> list[_Place]:
+    """Return a shortest way from `start` along the edges of `graph` back to it, [] if there is none.
+
+    `start` is at both ends.
+    """
+    before: dict[_Place, _Place] = {}
+    places = [start]
+    for place in places:
+        for following in graph.get(place, ()):
+            if following == start:
+                way = [start, place]
+                while way[-1] != start:
+                    way.append(before[way[-1]])
+                return way[::-1] if place != start else [start, start]
+            if following not in before:
+                before[following] = place
+                places.append(following)
+    return []
+
+
+def shown_cycle(way: Sequence[str]) -> str:
+    """Return a cycle for people."""
+    return f"it depends on itself: {' -> '.join(way)}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the known names, and the one that may be meant by an unknown one, for people."""
+    names = sorted(set(known))[:_MOST_SUGGESTED]
+    near = [each for each in names if each.casefold() == name.casefold()] or difflib.get_close_matches(
+        name, names, 1, 0.5
+    )
+    return f"it has {', '.join(names) or 'none'}{f'; did you mean {near[0]!r}?' if near else ''}"

@@ -1,0 +1,58 @@
+"""The state machine of a check: thresholds, flapping, and the times of its executions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmob.processes import model
+from smartmob.processes.health import state_machine as m
+
+
+def _machine(**changes: float) -> m.CheckStateMachine:
+    return m.CheckStateMachine(model.Check(tcp=1, interval=2.0, **changes))
+
+
+def test_the_first_execution_waits_for_the_initial_delay_and_the_next_for_the_end_of_the_one_before() -> None:
+    """A slow check is never executed twice at once."""
+    machine = _machine(initial_delay=5.0)
+    assert machine.handle(m.Began(), 10.0) == [m.Execute(15.0)]
+    assert machine.handle(m.Finished(True), 40.0) == [m.Passed(), m.Execute(42.0)]
+    assert machine.handle(m.Finished(True), 43.0) == [m.Execute(45.0)]
+
+
+def test_thresholds_count_results_in_a_row() -> None:
+    """One result of the other kind begins the count again."""
+    machine = _machine(success_threshold=2, failure_threshold=3)
+    told = ""
+    for result in "+-++--+----+-++":
+        actions = machine.handle(m.Finished(result == "+", "reason"), 0.0)
+        told += result + "".join(type(each).__name__[0] for each in actions if not isinstance(each, m.Execute))
+    assert told == "+-++P--+---F-+-++P"
+    assert (machine.state, machine.failures, machine.detail, machine.has_passed) == (model.PASSING, 0, "", True)
+
+
+def test_a_check_that_cannot_be_executed_changes_nothing() -> None:
+    """The program is not at fault, so it is neither ready nor restarted for it."""
+    machine = _machine(failure_threshold=2)
+    for passed in (False, None, None):
+        assert machine.handle(m.Finished(passed, "no files"), 1.0) == [m.Execute(3.0)]
+    assert (machine.state, machine.failures, machine.detail) == (model.STARTING, 1, "no files")
+    assert machine.handle(m.Finished(False, "refused"), 1.0) == [m.Failed("refused"), m.Execute(3.0)]
+    assert (machine.state, machine.has_passed) == (model.FAILING, False)
+
+
+@given(st.lists(st.booleans()), st.integers(1, 4), st.integers(1, 4))
+def test_a_change_is_told_once(results: list[bool], successes: int, failures: int) -> None:
+    """Passed and Failed alternate, and the state is that of the last one; each result leads to one execution."""
+    machine = _machine(success_threshold=successes, failure_threshold=failures)
+    told = []
+    for passed in results:
+        *changes, following = machine.handle(m.Finished(passed, "reason"), 0.0)
+        assert isinstance(following, m.Execute)
+        told += [type(change) for change in changes]
+    assert all(one is not other for one, other in pairwise(told))
+    state = {m.Passed: model.PASSING, m.Failed: model.FAILING}[told[-1]] if told else model.STARTING
+    assert machine.state == state
