@@ -17,6 +17,7 @@ import click
 
 from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
+from smartmob.cli.limit_options import with_limits
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, listed
@@ -92,6 +93,7 @@ class _AllEnded(Exception):
               help="Variable for all processes; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
               help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
+@with_limits
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the processes have been started.")
 @as_json
@@ -105,7 +107,7 @@ async def command(
     file: Path | None,
     restart: str | None,
     env: tuple[tuple[str, str], ...],
-    grace: float | None, replace: bool, detach: bool, as_json: bool,
+    grace: float | None, replace: bool, detach: bool, as_json: bool, limits: dict[str, float],
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
@@ -117,6 +119,7 @@ async def command(
     """
     app = app or folder.resolve().name
     common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})
+    common |= {"limits": limits} if limits else {}
     if words:
         if scales or file or restart or replace or detach:
             raise click.UsageError("COMMAND runs once: leave out --scale, --procfile, --restart, --replace, --detach")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -44,13 +44,35 @@ RestartPolicy: TypeAlias = Literal["always", "on-failure", "never"]
 STATES = (*sorted(PREPARING), *sorted(FAILURES), RUNNING, BACKOFF, STOPPING, STOPPED)
 
 
+_MIB = 1024 * 1024  # bytes
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of a program with all its descendants; None means no limit.
+
+    `memory` is in bytes, `cpu` in processors (0.5 is half of one), `tasks` counts processes and their threads.
+    """
+
+    memory: Annotated[int, msgspec.Meta(ge=_MIB, le=1 << 50)] | None = None
+    cpu: Annotated[float, msgspec.Meta(ge=0.01, le=1024)] | None = None
+    tasks: Annotated[int, msgspec.Meta(ge=1, le=4_194_304)] | None = None  # the most that Linux has, PID_MAX_LIMIT
+
+
+CGROUP: Final = "cgroup"  # by the kernel
+SAMPLING: Final = "sampling"  # compared with each sample: a program above its limit is killed
+NOT_ENFORCED: Final = "none"
+Enforcement: TypeAlias = Literal["cgroup", "sampling", "none"]
+"""What holds a program to a limit."""
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """A process as a client asked for it, and whether it should run.
 
     `slug` is `app.node`. `grace` is the number of seconds between SIGTERM and SIGKILL. `digest` is the SHA-256 of the
     source archive, or None before the first download; with it a stored archive is found without another download.
     `wanted` is whether the process should run. `restart` is when a program that has ended is started again. `command`
-    is run in place of the line of the Procfile, unless it is None.
+    is run in place of the line of the Procfile, unless it is None. `limits` are those of the program with all its
+    descendants.
     """
 
     slug: str
@@ -66,6 +88,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     wanted: bool = True
     restart: RestartPolicy = ALWAYS
     command: str | None = None
+    limits: Limits = Limits()
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +108,13 @@ class Sample(msgspec.Struct, frozen=True):
     """The resource use of a process and all its descendants.
 
     `cpu_percent` is the average since the sample before, in percent of one core; `memory` is in bytes; `processes`
-    is the number of processes in the tree.
+    is the number of processes in the tree, `tasks` that of their threads.
     """
 
     cpu_percent: float
     memory: int
     processes: int
+    tasks: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +132,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.
     `last_status` is the exit status of the last program that ended, or the negative number of the signal.
+    `enforcement` is what holds the program to its limits, by their names.
     """
 
     definition: Definition
@@ -124,3 +149,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None
     sample: Sample | None
     viewers: int
+    enforcement: dict[str, Enforcement] = {}

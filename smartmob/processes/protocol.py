@@ -12,7 +12,17 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.ws_frames import SHORT_HEADS, text_head
 from smartmob.kernel.subprocesses import variables
-from smartmob.processes.model import ALWAYS, PENDING, STOPPED, STOPPING, ProcessEvent, RestartPolicy, Snapshot
+from smartmob.processes.model import (
+    ALWAYS,
+    PENDING,
+    STOPPED,
+    STOPPING,
+    Enforcement,
+    Limits,
+    ProcessEvent,
+    RestartPolicy,
+    Snapshot,
+)
 
 LONGEST_LINE = 1024 * 1024
 """Bytes; a longer line is delivered in several frames."""
@@ -39,10 +49,10 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="W
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to create (seed 002); `grace`, `restart` and `command` are additions.
+    """A process to create (seed 002); `grace`, `restart`, `command` and `limits` are additions.
 
     `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
-    again, and `command` is run in place of the line of the Procfile.
+    again, and `command` is run in place of the line of the Procfile. A limit that is null is that of the settings.
     """
 
     app: _Name
@@ -53,6 +63,7 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
     restart: RestartPolicy = ALWAYS
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_COMMAND)] | None = None
+    limits: Limits = Limits()
 
     @property
     def slug(self) -> str:
@@ -132,6 +143,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
     processes: int | None
     viewers: int
+    limits: Limits
+    limits_enforced: dict[str, Enforcement]
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -276,6 +289,8 @@ def status(process: Snapshot, base: str) -> Status:
         memory=None if sample is None else sample.memory,
         processes=None if sample is None else sample.processes,
         viewers=process.viewers,
+        limits=definition.limits,
+        limits_enforced=process.enforcement,
     )
 
 

@@ -1,6 +1,6 @@
 -- name: select_processes
 SELECT slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted,
-       restart, command
+       restart, command, limits
 FROM processes
 ORDER BY created_at, slug;
 
@@ -11,25 +11,27 @@ WITH deleted AS (
 ), upserted AS (
     INSERT INTO processes (
         slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
-        command
+        command, limits
     )
     SELECT * FROM unnest(
         $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[], $9::timestamptz[],
-        $10::text[], $11::text[], $12::boolean[], $13::text[], $14::text[]
+        $10::text[], $11::text[], $12::boolean[], $13::text[], $14::text[],
+        $15::jsonb[]
     )
     ON CONFLICT (slug) DO UPDATE SET
         app = excluded.app, node = excluded.node, process_type = excluded.process_type,
         source_url = excluded.source_url, env = excluded.env, grace = excluded.grace,
         created_at = excluded.created_at, request_id = excluded.request_id,
-        digest = excluded.digest, wanted = excluded.wanted, restart = excluded.restart, command = excluded.command
+        digest = excluded.digest, wanted = excluded.wanted, restart = excluded.restart, command = excluded.command,
+        limits = excluded.limits
 ), updated AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted)
-    FROM unnest($15::text[], $16::timestamptz[], $17::text[], $18::boolean[]) AS new (slug, created_at, digest, wanted)
+    FROM unnest($16::text[], $17::timestamptz[], $18::text[], $19::boolean[]) AS new (slug, created_at, digest, wanted)
     WHERE processes.slug = new.slug AND processes.created_at = new.created_at
 )
 INSERT INTO process_events (slug, at, id, kind, detail)
-SELECT * FROM unnest($19::text[], $20::timestamptz[], $21::uuid[], $22::text[], $23::jsonb[])
+SELECT * FROM unnest($20::text[], $21::timestamptz[], $22::uuid[], $23::text[], $24::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smartmob.kernel.subprocesses.child import Child
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.output import Pipe
 from smartmob.kernel.subprocesses.spawner import Spawner
 
@@ -32,11 +33,17 @@ class SpawnedProgram:
 
 
 async def spawn(
-    spawner: Spawner, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_output: OnOutput
+    spawner: Spawner,
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    on_output: OnOutput,
+    *,
+    group: ControlGroup | None = None,
 ) -> SpawnedProgram:
     """Start the command line `argv` in the folder `cwd` with the environment `env`; call `on_output` with its output.
 
     Raises SpawnFailed, Unavailable, and OSError when no file descriptors are left. Nothing stays open then.
     """
-    child, pipe = await spawner.spawn_with_output(argv, env, cwd, on_output)
+    child, pipe = await spawner.spawn_with_output(argv, env, cwd, on_output, group=group)
     return SpawnedProgram(spawner, child, pipe)

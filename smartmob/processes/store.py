@@ -14,10 +14,12 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
-from smartmob.processes.model import Definition, ProcessEvent
+from smartmob.processes.model import Definition, Limits, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
+_DOCUMENTS = ("env", "limits")
+"""The fields that are stored as JSON."""
 _UPDATABLE = ("digest", "wanted")
 
 
@@ -62,7 +64,7 @@ class ProcessStore:
     async def definitions(self) -> list[Definition]:
         """Return all definitions, in the order of their creation."""
         rows = await self._database.fetch(self._sql["select_processes"])
-        return [Definition(**{**dict(row), "env": orjson.loads(row["env"])}) for row in rows]
+        return [_definition(row) for row in rows]
 
     async def events(
         self,
@@ -130,11 +132,16 @@ def _update_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
     return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_UPDATABLE)]
 
 
+def _definition(row: Record) -> Definition:
+    limits = msgspec.json.decode(row["limits"], type=Limits)
+    return Definition(**{**dict(row), "env": orjson.loads(row["env"]), "limits": limits})
+
+
 def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
     columns = []
     for name in Definition.__struct_fields__:
         values = [getattr(row, name) for row in rows]
-        columns.append([orjson.dumps(value).decode() for value in values] if name == "env" else values)
+        columns.append([msgspec.json.encode(value).decode() for value in values] if name in _DOCUMENTS else values)
     return columns
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
+from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.kernel.subprocesses.start_errors import interpreter_hint
 from smartmob.processes import model
@@ -25,6 +26,7 @@ from smartmob.processes import state_machine as m
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.command import programs
 from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
+from smartmob.processes.program_limits import ProgramLimits, enforcement, remark
 from smartmob.processes.spawned_program import SpawnedProgram, spawn
 from smartmob.processes.state_machine import ProcessStateMachine
 
@@ -55,7 +57,8 @@ class SupervisorDependencies:
     """Dependencies that all supervisors share.
 
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
-    has become known or has changed, `on_completed` when the program has ended and is not started again.
+    has become known or has changed, `on_completed` when the program has ended and is not started again. `groups` and
+    the samples, one each `sample_seconds`, hold programs to their limits.
     """
 
     spawner: Spawner
@@ -64,6 +67,8 @@ class SupervisorDependencies:
     publish: Callable[[model.ProcessEvent], None]
     on_digest: Callable[[model.Definition], None]
     on_completed: Callable[[model.Definition], None]
+    groups: ControlGroups = field(default_factory=ControlGroups)
+    sample_seconds: float = 5.0
 
 
 class Supervisor:
@@ -71,7 +76,8 @@ class Supervisor:
 
     def __init__(self, definition: model.Definition, dependencies: SupervisorDependencies, console_bytes: int) -> None:
         self.definition = definition
-        self.sample: model.Sample | None = None
+        self._sample: model.Sample | None = None
+        self._limits: ProgramLimits | None = None
         self.deleted = False
         self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
@@ -135,6 +141,12 @@ class Supervisor:
         """Show output of a command of the preparation."""
         self.output.write(data)
 
+    def measured(self, sample: model.Sample) -> None:
+        """Record the resource use of the running program, and end it when that is above a limit."""
+        self._sample = sample
+        if self._limits is not None and self._limits.exceeded(sample) and self._child is not None:
+            self._child.kill()
+
     def snapshot(self) -> model.Snapshot:
         """Return the process as it is now."""
         machine, now = self._machine, self._loop.time()
@@ -153,8 +165,9 @@ class Supervisor:
             restarts=machine.restarts,
             last_status=machine.last_status,
             next_try_at=None if machine.next_try is None else clock.now() + timedelta(seconds=machine.next_try - now),
-            sample=self.sample if running else None,
+            sample=self._sample if running else None,
             viewers=self.output.viewers,
+            enforcement=self._enforcement(),
         )
 
     @property
@@ -216,6 +229,11 @@ class Supervisor:
             self._started_at = clock.now()
             detail |= {"pid": self._machine.pid, "port": self._ready.port}
             text += f", PORT={self._ready.port}"
+            dependencies = self._dependencies
+            unlimited = remark(
+                self.definition.limits, self._enforcement(), dependencies.sample_seconds, dependencies.groups.reason
+            )
+            text += f"; {unlimited}" if unlimited else ""
         elif kind == "exited":
             detail["status"] = self._machine.last_status
         detail["text"] = text
@@ -241,20 +259,33 @@ class Supervisor:
     async def _spawn(self) -> None:
         assert self._ready is not None
         ready = self._ready
+        limits, groups = self.definition.limits, self._dependencies.groups
         try:
+            group = groups.create(limits.memory, limits.cpu, limits.tasks)
+            self._limits = ProgramLimits(limits, self._enforcement(), group)
             program = await spawn(
-                self._dependencies.spawner, ready.argv, Path(ready.folder), ready.env, self.output.write
+                self._dependencies.spawner, ready.argv, Path(ready.folder), ready.env, self.output.write, group=group
             )
         except (SpawnFailed, Unavailable) as error:
+            self._release_limits()
             self._handle(m.StartFailed(str(error)))
             return
         except OSError as error:
+            self._release_limits()
             self._handle(m.StartFailed(f"cannot start the program: {error.strerror}"))
             return
         self._program = program
         self._handle(m.Started(program.child.pid))
         program.child.when_exited(self._exited)
         program.child.when_gone(self._tree_gone)
+
+    def _enforcement(self) -> dict[str, model.Enforcement]:
+        return enforcement(self.definition.limits, self._dependencies.groups.controllers)
+
+    def _release_limits(self) -> None:
+        if self._limits is not None:
+            self._limits.close()
+        self._limits = None
 
     def _exited(self, ended: Exit) -> None:
         if self._program is not None:
@@ -265,6 +296,8 @@ class Supervisor:
     def _hint(self, status: int | None) -> str:
         """Return the probable cause of an exit, or "" when there is none that can be seen from outside."""
         assert self._ready is not None
+        if self._limits is not None and (cause := self._limits.cause()):
+            return cause
         if status == 0 and self._child is not None and not self._child.is_gone:
             return _LEFT_BEHIND
         if status in _NOT_FOUND_STATUSES:
@@ -277,5 +310,6 @@ class Supervisor:
         if self._program is not None:
             self._program.close()
         self.output.end_line()
-        self._program = self.sample = None
+        self._program = self._sample = None
+        self._release_limits()
         self._handle(m.TreeGone())

@@ -61,7 +61,17 @@ ROLES = {
     # `hq` is the headquarters, `turret` the program that runs alone on other machines.
     "turrets": {"host_load", "hq", "project", "report", "scripting", "slices", "turret"},
     # `preparation` leads from the address of a source to the command that starts it.
-    "processes": {"output", "ports", "preparation", "recorder", "sampler", "spawned_program", "supervisor", "viewer"},
+    "processes": {
+        "program_limits",
+        "output",
+        "ports",
+        "preparation",
+        "recorder",
+        "sampler",
+        "spawned_program",
+        "supervisor",
+        "viewer",
+    },
 }
 """The modules and folders that only this feature has."""
 

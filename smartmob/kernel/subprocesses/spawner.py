@@ -24,6 +24,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import process_tree, umask, watchdog
 from smartmob.kernel.subprocesses.child import Child, SpawnFailed, Spec, SubreaperDied
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.fd_channel import FdChannel
 from smartmob.kernel.subprocesses.output import Pipe, PipeReader
 from smartmob.kernel.subprocesses.process_tag import ProcessTags
@@ -114,10 +115,17 @@ class Spawner:
         return child
 
     async def spawn_with_output(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, on_output: Callable[[bytes], None]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        on_output: Callable[[bytes], None],
+        *,
+        group: ControlGroup | None = None,
     ) -> tuple[Child, Pipe]:
         """Start a program without input, and call `on_output` with each chunk of its output and its errors.
 
+        With `group` it is in that control group.
         Returns the child and the pipe, which the caller must close with `pipe_reader.close` at the end. Raises as
         `spawn` does, and OSError when no pipe can be made.
         """
@@ -125,7 +133,7 @@ class Spawner:
         try:
             pipe = Pipe(on_output, lambda: None)
             try:
-                child = await self.spawn(Spec(argv, env, cwd, null, pipe.write_end, pipe.write_end))
+                child = await self.spawn(Spec(argv, env, cwd, null, pipe.write_end, pipe.write_end, group=group))
             except BaseException:
                 self.pipe_reader.close(pipe)
                 raise
